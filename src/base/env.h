@@ -1,0 +1,135 @@
+/* env: the world as Keepfast sees it: clock, randomness, files.
+ *
+ * Nothing else in the library asks for the time, reads random bytes or touches a file system (SQLite
+ * goes through db/vfs, which reports to the same `io`). A test gives its own env to turn the clock, fail the
+ * N-th call or lose what was not synced. Sockets are the loop's (base/loop.h), child processes come
+ * with the first remote that has one.
+ *
+ * Threads: an env is used from all threads at once; its functions must allow that. */
+#ifndef KF_BASE_ENV_H
+#define KF_BASE_ENV_H
+
+#include "base/str.h"
+#include "base/buf.h"
+
+#include <keepfast.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+/* What an I/O call is about to do, for `io_tap`. */
+enum io_op {
+    IO_OPEN,
+    IO_CREATE, /* an open that makes a new file */
+    IO_READ,
+    IO_WRITE,
+    IO_SYNC,
+    IO_DIRSYNC,
+    IO_RENAME,
+    IO_UNLINK,
+    IO_TRUNCATE,
+    IO_LOCK,
+    IO_MKDIR,
+    IO_OP_COUNT
+};
+const char *io_op_name(enum io_op op);
+
+struct io_event {
+    enum io_op op;
+    const char *path; /* of the file, absolute or as it was opened */
+    const char *to;   /* IO_RENAME */
+    int64_t offset;   /* IO_READ, IO_WRITE; IO_TRUNCATE: new size */
+    const void *data; /* IO_WRITE */
+    size_t len;
+};
+
+/* Sees every call before it happens. Returns 0 to let it happen, an errno value to make it fail instead, or
+ * IO_TAP_SHORT to let a write stop after half of its bytes (which the caller must go on with). */
+#define IO_TAP_SHORT (-1)
+typedef int io_tap(void *ctx, const struct io_event *event);
+
+struct env {
+    /* Wall clock, milliseconds since 1970 UTC. May jump. */
+    int64_t (*wall_ms)(void *ctx);
+    /* Monotonic clock, nanoseconds from an arbitrary point. Never jumps. */
+    uint64_t (*mono_ns)(void *ctx);
+    /* Fills `len` unpredictable bytes. Cannot fail. */
+    void (*random)(void *ctx, void *p, size_t len);
+    io_tap *tap; /* NULL in production */
+    void *ctx;   /* given to all of them */
+};
+
+/* The real world. Static storage. */
+const struct env *env_system(void);
+
+static inline int64_t env_wall_ms(const struct env *env)
+{
+    return env->wall_ms(env->ctx);
+}
+static inline uint64_t env_mono_ns(const struct env *env)
+{
+    return env->mono_ns(env->ctx);
+}
+static inline int64_t env_mono_ms(const struct env *env)
+{
+    return (int64_t)(env->mono_ns(env->ctx) / 1000000);
+}
+
+/* -------------------------------------------------------------------------------------- files
+ *
+ * Thin calls over POSIX with the tap before each. Each continues after EINTR and short reads or writes, and opens with
+ * O_CLOEXEC | O_NOFOLLOW. Errors are filled with the path. Never used on a store's own database files (a
+ * closed descriptor would drop SQLite's locks). */
+
+struct file {
+    int fd; /* -1 = closed */
+    const struct env *env;
+    char *path;
+};
+#define FILE_CLOSED ((struct file){-1, 0, 0})
+
+enum file_mode {
+    FILE_READ,     /* must exist */
+    FILE_CREATE,   /* must not exist (O_EXCL), 0600 */
+    FILE_APPEND,   /* made when absent, 0600, writes go to the end */
+    FILE_READWRITE /* made when absent, 0600 */
+};
+
+/* KF_ABSENT when FILE_READ finds nothing; KF_CONFLICT not_empty when FILE_CREATE finds something. */
+kf_rc file_open(const struct env *env, const char *path, enum file_mode mode, struct file *ret_file,
+                struct kf_err *err);
+/* At most `cap` bytes from `offset`; *ret_len is less only at the end of the file. */
+kf_rc file_read(struct file *f, int64_t offset, void *p, size_t cap, size_t *ret_len,
+                struct kf_err *err);
+kf_rc file_write(struct file *f, int64_t offset, const void *p, size_t len, struct kf_err *err);
+kf_rc file_size(struct file *f, int64_t *ret_size, struct kf_err *err);
+kf_rc file_sync(struct file *f, struct kf_err *err);
+kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err);
+/* An exclusive OFD lock on the whole file, without waiting: KF_BUSY when somebody else has it. */
+kf_rc file_lock(struct file *f, struct kf_err *err);
+void file_close(struct file *f);
+
+/* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond). KF_ABSENT when it is not there. */
+kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf *out,
+                struct kf_err *err);
+/* The durable write: temporary file beside it, write, sync, rename, sync of the folder. After a crash at any point
+ * the old or the new file is there, whole. The temporary's name begins with ".tmp-". */
+kf_rc file_store(const struct env *env, const char *path, str bytes, struct kf_err *err);
+
+kf_rc file_rename(const struct env *env, const char *from, const char *to, struct kf_err *err);
+/* KF_ABSENT when it is not there. */
+kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err);
+/* Syncs a folder, so that names made or removed in it last. */
+kf_rc dir_sync(const struct env *env, const char *path, struct kf_err *err);
+/* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it is there. */
+kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err);
+/* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`. KF_ABSENT. */
+kf_rc dir_list(const struct env *env, const char *path, struct buf *out, struct kf_err *err);
+/* KF_ABSENT when it is not there. Follows no link. */
+kf_rc path_stat(const struct env *env, const char *path, struct stat *ret, struct kf_err *err);
+/* Bytes free for us on the file system of `path`. */
+kf_rc path_free_bytes(const struct env *env, const char *path, uint64_t *ret, struct kf_err *err);
+
+/* "DIR" of "DIR/NAME", "." when there is no slash. Appended to `out`. */
+void path_parent(const char *path, struct buf *out);
+
+#endif

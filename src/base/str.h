@@ -1,0 +1,71 @@
+/* str: a borrowed run of bytes, never NUL-terminated by promise.
+ *
+ * Owns nothing and is passed by value. Whoever hands one out says how long its bytes live. */
+#ifndef KF_BASE_STR_H
+#define KF_BASE_STR_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+typedef struct str {
+    const char *p;
+    size_t len;
+} str;
+
+#define STR(lit) ((str){("" lit), sizeof(lit) - 1})
+/* For printf-like calls: "%.*s", STR_ARGS(s). */
+#define STR_ARGS(s) (int)(s).len, (s).p
+
+static inline str str_of(const char *c)
+{
+    return (str){c, c ? strlen(c) : 0};
+}
+
+static inline str str_make(const void *p, size_t len)
+{
+    return (str){p, len};
+}
+
+static inline bool str_eq(str a, str b)
+{
+    return a.len == b.len && (a.len == 0 || memcmp(a.p, b.p, a.len) == 0);
+}
+
+static inline bool str_is(str a, const char *b)
+{
+    return str_eq(a, str_of(b));
+}
+
+/* Order of bytes, shorter first where one begins the other: the order of every list of names. */
+int str_cmp(str a, str b);
+
+/* ASCII letters of both cases are the same; other bytes must be equal. */
+bool str_eq_nocase(str a, str b);
+
+bool str_starts(str s, str prefix);
+bool str_ends(str s, str suffix);
+
+/* The part of `s` from byte `from` (at most its length) to its end. */
+str str_from(str s, size_t from);
+
+/* Index of the first byte `c`, or s.len. */
+size_t str_index(str s, char c);
+
+/* Without ASCII blanks and tabs at both ends. */
+str str_trim(str s);
+
+/* The whole of `s` as a decimal number without sign, blanks or leading zeros (other than "0" itself).
+ * False, and *ret untouched, for anything else or beyond 64 bits. */
+bool str_to_u64(str s, uint64_t *ret);
+
+/* Length of the valid UTF-8 at the start of `s`: s.len when all of it is valid (RFC 3629: no
+ * surrogates, no overlong forms, nothing above U+10FFFF). */
+size_t str_utf8_valid(str s);
+
+/* Glob of configured names: `*` and `?` stay within a segment, `**` crosses `/`, everything else is
+ * itself. `?` is one byte of ASCII or one UTF-8 character. Cost: O(len(pattern) * len(name)). */
+bool str_glob(str pattern, str name);
+
+#endif
