@@ -1,0 +1,119 @@
+/* config: keepfast.yaml, the environment and flags, as one struct.
+ *
+ *     defaults (settings.def) < file < environment (KEEPFAST_POOL_MAX) < flag
+ *
+ * The file is YAML 1.2 read by libfyaml: aliases, tags and duplicate keys are refused, size and depth limited. An
+ * unknown key, a key whose part is not built yet, or a value out of range is an error with line and column. Settings outside
+ * `spaces` are the lines of settings.def; `spaces` has a reader of its own.
+ *
+ * Threads: immutable once loaded. */
+#ifndef KF_BASE_CONFIG_H
+#define KF_BASE_CONFIG_H
+
+#include "base/env.h"
+
+#define CONFIG_FILE_MAX (1024 * 1024)
+
+enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
+
+/* One line of settings.def each: S(path, type, member, default text, help). */
+enum setting {
+#define S(id, path, type, member, def, help) SETTING_##id,
+#include "base/settings.def"
+#undef S
+    SETTING_COUNT
+};
+
+enum log_level;
+enum log_format;
+
+/* How many and how long versions of a document are kept; 0 = no bound. */
+struct config_keep {
+    uint32_t versions;
+    uint64_t age_ms;
+};
+#define CONFIG_KEEP_DEFAULT ((struct config_keep){100, 0})
+
+/* A line of `docs:`; the first whose match fits a name counts. */
+struct config_doc {
+    str match;
+    str klass; /* "critical", "config" …; "" = none */
+    struct config_keep keep;
+    str def;   /* the default document as JSON text; .p == NULL = none */
+    str schema_path, schema_text; /* .p == NULL = none; the file is read when the configuration is loaded */
+};
+
+struct config_schedule {
+    uint64_t every_ms, on_change_ms; /* 0 = not set */
+    uint32_t after;                  /* 0 = not set */
+    bool manual;
+};
+
+struct config_remote {
+    str name, url, kind;
+    struct config_schedule schedule; /* nothing set: on_change 10 s */
+    str *docs; /* globs; none = all */
+    size_t doc_count;
+    uint64_t warn_pending_bytes;
+};
+
+struct config_space {
+    str name;
+    struct config_doc *docs;
+    size_t doc_count;
+    struct config_remote *remotes;
+    size_t remote_count;
+};
+
+struct config {
+    struct arena arena; /* owns everything */
+    str file;           /* path it came from; "" = none */
+
+    /* settings.def */
+    str data;
+    str *listen;
+    size_t listen_count;
+    uint64_t pool_min, pool_max, pool_idle_ms;
+    uint64_t limit_doc, limit_body, limit_memory, limit_connections, limit_per_address;
+    str log_format, log_level;
+
+    struct config_space *spaces;
+    size_t space_count;
+    enum config_source source[SETTING_COUNT];
+};
+
+/* A flag of the command line: --pool.max=5 is {"pool.max", "5"}. */
+struct config_flag {
+    const char *path, *value;
+};
+
+/* Reads `path` (NULL = no file) and puts environment and flags over it. `environ`: "KEY=VALUE" strings ended by NULL.
+ * KF_CONFIG with "FILE:LINE:COLUMN: …" for anything that is not right. */
+kf_rc config_load(const struct env *env, const char *path, char *const *environ,
+                  const struct config_flag *flags, size_t flag_count, struct config **ret_config,
+                  struct kf_err *err);
+void config_free(struct config *config);
+
+/* Where the file is: `given`, else KEEPFAST_CONFIG, else keepfast.yaml in `data_dir`, else in the working directory. *ret is "" when there is none.
+ * KF_CONFIG when one that was named is not there. */
+kf_rc config_find(const struct env *env, const char *given, char *const *environ, const char *data_dir,
+                  struct buf *ret, struct kf_err *err);
+
+/* NULL when the configuration does not name it. */
+const struct config_space *config_space(const struct config *config, str name);
+/* The first line that fits, NULL when none does. */
+const struct config_doc *config_doc(const struct config_space *space, str name);
+
+/* Every setting with value and source, as JSON or as lines for people. */
+void config_print(const struct config *config, bool json, struct buf *out);
+
+/* The table itself, for help, reference and completion. */
+struct setting_info {
+    const char *path, *env, *type, *def, *help;
+};
+extern const struct setting_info setting_table[SETTING_COUNT];
+
+/* Reads a schedule from its text form "after: 5, every: 5m" (kf_remote_options and status use the same words); writes it. */
+void config_schedule_format(const struct config_schedule *s, struct buf *out);
+
+#endif

@@ -1,0 +1,34 @@
+/* schema: the tables of a store, and the way from an older format to this one.
+ *
+ * The format number is PRAGMA user_version; application_id says that the file is a store at all. A store of a lower number is
+ * migrated step by step in one transaction; a higher one is refused untouched. docs/formats.md describes the tables.
+ *
+ *     new file --create--> FORMAT        FORMAT-k --k steps, one transaction--> FORMAT        FORMAT+1: KF_TOO_NEW */
+#ifndef KF_DB_SCHEMA_H
+#define KF_DB_SCHEMA_H
+
+#include "db/db.h"
+
+#define SCHEMA_APPLICATION_ID 0x4b706674 /* "Kpft" */
+
+struct schema_step {
+    int format;      /* the number this step leads to */
+    const char *sql; /* several statements */
+};
+struct schema {
+    int format;         /* the newest */
+    const char *create; /* makes an empty store of the newest format */
+    const struct schema_step *steps;
+    size_t step_count;
+};
+/* Keepfast's own. Tests give another to show an older and a newer format. */
+extern const struct schema schema_store;
+
+enum schema_found { SCHEMA_EMPTY, SCHEMA_CURRENT, SCHEMA_OLDER };
+/* Looks without changing a byte. KF_TOO_NEW; KF_DAMAGED for a database that is not a store of ours. */
+kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
+                  int *ret_format, struct kf_err *err);
+/* SCHEMA_EMPTY -> create; SCHEMA_OLDER -> steps. One transaction. */
+kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *err);
+
+#endif

@@ -1,0 +1,44 @@
+/* The tables of a store, format 1. docs/formats.md tells readers of the file what the columns mean.
+ *
+ *   kf_state    one row: the last journal number and the largest stamp, moved by every group
+ *   kf_meta     what the store knows of itself: site, old sites, clone marker, hydration
+ *   kf_doc      the head of each document          --seq-->  kf_doc_version   its body and its past
+ *   kf_journal  the latest change of each tracked row, in order
+ *   kf_remote   the remotes: watermark, position, and those that `remote add` made
+ *   kf_once     first results of idempotency keys
+ *
+ * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its b-tree, and the
+ * head finds its body by one integer. A deletion is a version whose body is NULL. The journal row of a document has the
+ * number of its head, so replacing it is a delete by integer key and an append. */
+#include "db/schema.h"
+
+static const char create_sql[] =
+    "CREATE TABLE kf_state(id INTEGER PRIMARY KEY CHECK(id = 1), seq INTEGER NOT NULL,"
+    " stamp INTEGER NOT NULL) STRICT;"
+    "INSERT INTO kf_state VALUES(1, 0, 0);"
+    "CREATE TABLE kf_meta(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_doc(name TEXT PRIMARY KEY NOT NULL, version INTEGER NOT NULL,"
+    " seq INTEGER NOT NULL, stamp INTEGER NOT NULL, site TEXT NOT NULL, at INTEGER NOT NULL,"
+    " size INTEGER NOT NULL, hash TEXT NOT NULL, deleted INTEGER NOT NULL CHECK(deleted IN (0, 1)))"
+    " STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_doc_version(seq INTEGER PRIMARY KEY, name TEXT NOT NULL,"
+    " version INTEGER NOT NULL, stamp INTEGER NOT NULL, site TEXT NOT NULL, at INTEGER NOT NULL,"
+    " kind TEXT NOT NULL, size INTEGER NOT NULL, hash TEXT NOT NULL, body TEXT) STRICT;"
+    "CREATE UNIQUE INDEX kf_doc_version_of ON kf_doc_version(name, version);"
+    "CREATE TABLE kf_journal(seq INTEGER PRIMARY KEY, tbl TEXT NOT NULL, key TEXT NOT NULL,"
+    " stamp INTEGER NOT NULL, site TEXT NOT NULL) STRICT;"
+    "CREATE TABLE kf_remote(name TEXT PRIMARY KEY NOT NULL, url TEXT NOT NULL, options TEXT,"
+    " watermark INTEGER NOT NULL DEFAULT 0, position TEXT, hydrated INTEGER NOT NULL DEFAULT 0,"
+    " confirmed_at INTEGER NOT NULL DEFAULT 0, last_run_at INTEGER NOT NULL DEFAULT 0,"
+    " failures INTEGER NOT NULL DEFAULT 0, last_code TEXT NOT NULL DEFAULT '',"
+    " last_error TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_once(key TEXT PRIMARY KEY NOT NULL, request TEXT NOT NULL,"
+    " result TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX kf_once_at ON kf_once(at);";
+
+const struct schema schema_store = {
+    .format = 1,
+    .create = create_sql,
+    .steps = NULL,
+    .step_count = 0,
+};
