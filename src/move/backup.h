@@ -1,0 +1,37 @@
+/* backup: a ZIP of everything or of what is pending; restore from one; verify; digest. The archive is the portable form
+ * (remote/portable.h), stored by libarchive, manifest first in no order: readers need the whole archive and get it verified whole.
+ *
+ * Consistent while writes go on: the backup reads the versions that were current at one number of the sequence, in short snapshots;
+ * versions are immutable and pinned meanwhile (docs_pin).
+ *
+ * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> swap under the store's lock -> new site, larger stamps, no watermarks. The old file stays.
+ *
+ * Threads: a backup belongs to one thread at a time; blocking: for workers and programs, not for the loop. */
+#ifndef KF_MOVE_BACKUP_H
+#define KF_MOVE_BACKUP_H
+
+#include "remote/remotes.h"
+
+struct backup;
+/* remote: "" = everything. */
+kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err);
+/* Appends at least one byte of the archive to `out` (at most about 256 KiB); KF_ABSENT at its end. For streaming with back-pressure. */
+kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
+void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
+void backup_free(struct backup *b);
+
+/* Restore in pieces: bytes are spooled to the side folder, then one call does the rest. */
+struct restore;
+kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, struct kf_err *err);
+kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err);
+struct restored {
+    uint64_t docs, versions, bytes;
+    char kept_as[1024]; /* where the old store file is, "" = there was none worth keeping */
+    char digest[65];
+};
+kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct restored *ret,
+                     struct kf_err *err);
+/* Removes the spool; nothing was changed unless restore_finish said KF_OK. */
+void restore_free(struct restore *r);
+
+#endif
