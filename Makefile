@@ -1,0 +1,50 @@
+# A thin front: every target first installs what is missing (tools/setup.sh), then lets Meson build.
+#
+#   make            build/keepfast, build/libkeepfast.so, build/libkeepfast.a
+#   make run        build, and serve sample data at 127.0.0.1:7070
+#   make demo       the story of a machine that is thrown away; it ends by itself
+#   make test       every test; the last line is "N passed, N failed, N skipped"  (TESTS=pattern chooses)
+#   make lint       layout, static analysis, the project's own rules
+#   make bench      the figures, each beside what it is measured against
+#   make install    PREFIX (/usr/local) and DESTDIR as usual
+#   make clean      removes what was built; SQLite's object stays in the cache
+
+PREFIX = /usr/local
+DESTDIR =
+TESTS =
+BUILD_NEEDS = packaging/debian-packages.txt
+TEST_NEEDS = $(BUILD_NEEDS) packaging/debian-packages-test.txt
+
+all: needs
+	@tools/flavour.sh release
+
+needs:
+	@tools/setup.sh $(BUILD_NEEDS)
+
+needs-test:
+	@tools/setup.sh $(TEST_NEEDS)
+
+run: all
+	@tools/run.sh
+
+demo: all
+	@tools/demo.sh
+
+test: needs-test
+	@tools/test.sh $(TESTS)
+
+lint: needs-test
+	@tools/lint.sh
+
+bench: needs-test
+	@tools/bench.sh
+
+install: all
+	@meson configure build --prefix "$(abspath $(PREFIX))"
+	@ninja -C build >/dev/null
+	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild --quiet
+
+clean:
+	rm -rf build build-*
+
+.PHONY: all needs needs-test run demo test lint bench install clean

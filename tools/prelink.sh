@@ -1,0 +1,12 @@
+#!/bin/sh
+# libkeepfast.a: all objects of a static library as one, in which only names that begin with kf_ are global.
+#
+#   tools/prelink.sh LD OBJCOPY AR INPUT.a OUTPUT.a
+set -eu
+ld=$1 objcopy=$2 ar=$3 input=$4 output=$5
+object=$output.keepfast.o
+trap 'rm -f "$object"' EXIT
+"$ld" -r --whole-archive "$input" -o "$object"
+"$objcopy" --localize-hidden --wildcard --keep-global-symbol='kf_*' "$object"
+rm -f "$output"
+"$ar" rcsD "$output" "$object"
