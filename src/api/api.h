@@ -1,0 +1,131 @@
+/* api: the router. A request (method, target, headers, body) in, a response out, with calls of keepfast.h. It knows no sockets.
+ *
+ * Three doors use it: the server's connections (server/http), the command line in its own process (api/direct) and tests.
+ *
+ * A call, from its head to its end; all on the loop's thread:
+ *
+ *     door                                   router
+ *     api_begin(head)          ->            route, rights, conditions
+ *     api_data(bytes)*         ->            body gathered (JSON) or taken piece by piece (restore)
+ *     api_eof                  ->            work: a group, a job on a worker, a wait for remotes
+ *                              <-  head      once
+ *                              <-  body*     false = the door is full; goes on after api_drained
+ *                              <-  end       once; the call is idle again (or gone, if the door had left)
+ *
+ * The router may answer before the body is complete (an error): `end` then comes with close = true and the door reads no more than 64 KiB on.
+ *
+ * A door that loses its client calls api_abandon: what was submitted stands, nothing more is sent, and the call frees itself when its work is done.
+ * A call is used again for the next request of its connection, memory kept, so that a small request costs no allocation.
+ *
+ * Answers. JSON, `application/problem+json` for problems; every answer has a request id; every write `Keepfast-Ack`. Long answers (backup) are pulled from
+ * their producer as the door drains.
+ *
+ * Threads: the loop's. Results that come back on another thread are posted to the loop first. */
+#ifndef KF_API_API_H
+#define KF_API_API_H
+
+#include "base/config.h"
+#include "base/log.h"
+#include "base/err.h"
+#include "base/loop.h"
+
+#include <keepfast.h>
+
+#define API_HEADERS_MAX 100
+#define API_TARGET_MAX  8192
+#define API_HEAD_MAX    16384
+
+enum api_method { API_GET = 1, API_HEAD, API_PUT, API_POST, API_PATCH, API_DELETE, API_OTHER };
+enum api_peer { API_PEER_SELF, API_PEER_UNIX, API_PEER_LOOPBACK };
+
+struct api_header {
+    str name, value;
+};
+/* Borrowed during api_begin only. */
+struct api_head {
+    enum api_method method;
+    str method_text;
+    str target; /* raw: path and query */
+    const struct api_header *headers;
+    size_t header_count;
+    int64_t content_length; /* -1: there is no body; -2: chunked, the length is not known */
+    enum api_peer peer;
+};
+
+struct api_answer {
+    int status;
+    const struct api_header *headers; /* without Content-Length, Connection, Date: the door's */
+    size_t header_count;
+    int64_t body_len; /* -1: not known, the door chunks */
+};
+
+/* What a door does; ctx is the door's. None of them may call back into the same call but where said. */
+struct api_door {
+    void (*head)(void *ctx, const struct api_answer *answer);
+    /* Takes the bytes at once. False: please no more until api_drained. */
+    bool (*body)(void *ctx, str bytes);
+    /* close: the request was not read to its end; ok: false when a body that had begun cannot be completed (the door must break the
+     * connection so that the client sees it). */
+    void (*end)(void *ctx, bool close, bool ok);
+    /* A body that was not taken (api_data answered false) may go on. */
+    void (*more)(void *ctx);
+};
+
+struct api;
+struct api_call;
+
+/* How the spaces of a server are opened: given by lib/, which is a floor above. */
+struct api_spaces_ops {
+    kf_rc (*open)(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
+                  struct kf_err *err);
+    void (*close)(void *ctx, struct kf_store **store);
+    void *ctx;
+};
+
+struct api_options {
+    const struct env *env;
+    struct loop *loop;
+    struct log *log;
+    const struct config *config;
+    /* One of the two: a data folder with a file per space, or one store that is open already, under one name. */
+    const char *data_dir;
+    struct kf_store *store;
+    const char *store_space;
+    struct api_spaces_ops spaces;
+    bool server; /* healthz and friends speak for a server */
+};
+kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
+/* Opens (and so begins to hydrate) the spaces that the configuration names. */
+kf_rc api_open_spaces(struct api *api, struct kf_err *err);
+/* New requests are refused with `stopping`; calls that run go on. */
+void api_stop(struct api *api);
+size_t api_calls(const struct api *api); /* that have begun and not ended */
+/* Closes the spaces it opened. No call may be under way. */
+void api_free(struct api *api);
+
+kf_rc api_call_new(struct api *api, const struct api_door *door, void *ctx,
+                   struct api_call **ret_call, struct kf_err *err);
+void api_begin(struct api_call *c, const struct api_head *head);
+/* False: not now; the door keeps the bytes and stops reading until `more`. */
+bool api_data(struct api_call *c, str bytes);
+void api_eof(struct api_call *c);
+void api_drained(struct api_call *c);
+/* The door is gone, whatever the call was doing; never used again by the door. Also how an idle call is freed. */
+void api_abandon(struct api_call *c);
+
+/* Answers a request that never became one (the door's own errors: bad head, time-out, too many connections). */
+void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
+                const char *detail);
+
+/* For /metrics: doors add their own numbers. A sample appended in the Prometheus text format. */
+struct api_metrics {
+    struct api_metrics *next;
+    void (*write)(struct api_metrics *m, struct buf *out);
+};
+void api_add_metrics(struct api *api, struct api_metrics *m);
+
+/* The OpenAPI 3.1 description and the reference pages, made from the tables. */
+kf_rc api_openapi(struct buf *out, struct kf_err *err);
+kf_rc api_reference(struct buf *out, struct kf_err *err);
+
+#endif

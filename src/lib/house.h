@@ -1,0 +1,55 @@
+/* house: the floors put together. One loop, one router, spaces or one store, doors.
+ *
+ *     keepfast serve       a folder of spaces, listening            house_new(data_dir) + house_listen + house_run
+ *     keepfast put …       one store, no door                       house_new(store path) and direct_call
+ *     kf_open              one store, a thread that turns the loop, perhaps a socket
+ *
+ * Threads: the one that made it, until house_run or house_background gives the loop to one of its own. */
+#ifndef KF_LIB_HOUSE_H
+#define KF_LIB_HOUSE_H
+
+#include "api/direct.h"
+#include "server/server.h"
+
+struct house;
+struct house_options {
+    const struct env *env;       /* NULL = the system's */
+    const struct config *config; /* must outlive it */
+    struct log *log;             /* may be NULL */
+    const char *data_dir;        /* a folder of spaces … */
+    const char *store_path;      /* … or one store … */
+    const char *space;           /* … and which space of the configuration it is */
+    const char *socket;          /* named in lock files: where others reach the owner */
+    bool brief, start_empty, must_exist, allow_network_fs;
+    bool inline_loop;            /* no worker threads: LOOP_INLINE */
+    uint32_t lock_wait_ms;
+};
+/* A folder: its permissions are checked, DIR/_keepfast.db.lock is taken. A store: it is opened. */
+kf_rc house_new(const struct house_options *options, struct house **ret_house, struct kf_err *err);
+struct api *house_api(struct house *h);
+struct loop *house_loop(struct house *h);
+struct kf_store *house_store(struct house *h); /* NULL for a folder */
+kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err);
+/* Turns until house_stop; then ends gracefully within 10 s: requests that run end, remotes with on_change are flushed. */
+kf_rc house_run(struct house *h, struct kf_err *err);
+/* Any thread, and from a signal handler. */
+void house_stop(struct house *h);
+/* KF_UNAVAILABLE when something is pending to a remote with on_change. */
+kf_rc house_free(struct house *h, struct kf_err *err);
+
+/* Opens one store with its documents and remotes on an existing loop; what kf_open and the spaces of a server do. */
+struct open_options {
+    const struct env *env;
+    struct log *log;
+    struct loop *loop;
+    const struct config *config; /* borrowed */
+    const char *space, *socket;
+    bool brief, start_empty, must_exist, allow_network_fs;
+    uint32_t lock_wait_ms;
+    uint64_t cache_bytes;
+};
+kf_rc open_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
+                 struct kf_err *err);
+void close_store(struct kf_store **store);
+
+#endif
