@@ -11,12 +11,14 @@
 #define KF_BASE_BANNED_H
 
 #include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <stddef.h>
 #include <sys/time.h>
+#include <sys/types.h>
 #include <time.h>
-#include <unistd.h>
+
+/* Before stdio.h, stdlib.h and string.h: where calls are fortified these define some of the functions, and an attribute
+ * must come before a definition. */
+struct _IO_FILE;
 
 #define KF_BANNED(instead) __attribute__((deprecated("banned: " instead)))
 
@@ -50,9 +52,9 @@ KF_BANNED("use str_to_u64") long long atoll(const char *);
 
 /* A shell, or a name that somebody else can take first. */
 KF_BANNED("spawn with an argument list") int system(const char *);
-KF_BANNED("spawn with an argument list") FILE *popen(const char *, const char *);
+KF_BANNED("spawn with an argument list") struct _IO_FILE *popen(const char *, const char *);
 char *mktemp(char *) KF_BANNED("use file_open");
-char *tmpnam(char[L_tmpnam]) KF_BANNED("use file_open");
+char *tmpnam(char[20]) KF_BANNED("use file_open");
 char *tempnam(const char *, const char *) KF_BANNED("use file_open");
 
 #ifndef KF_BANNED_NOT_HEAP
@@ -66,7 +68,7 @@ KF_BANNED("use mem_strdup") char *strdup(const char *);
 KF_BANNED("use mem_dup") char *strndup(const char *, size_t);
 KF_BANNED("use buf_printf") int asprintf(char **, const char *, ...);
 KF_BANNED("use buf_printf") int vasprintf(char **, const char *, va_list);
-KF_BANNED("use buf_add") ssize_t getline(char **, size_t *, FILE *);
+KF_BANNED("use buf_add") ssize_t getline(char **, size_t *, struct _IO_FILE *);
 
 /* The time comes through struct env, so that a test can turn the clock. */
 KF_BANNED("use env_wall_ms") time_t time(time_t *);

@@ -4,6 +4,10 @@
 
 #include <fcntl.h>
 #include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
 
 /* Situations reached so far. Only ever grows at its head, so that readers need no lock. */
 static _Atomic(struct hooks_situation *) reached;

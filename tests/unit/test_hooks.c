@@ -6,6 +6,8 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
 
 #ifdef KF_TEST_HOOKS
 static int setup(void **state)
