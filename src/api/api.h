@@ -113,7 +113,8 @@ void api_drained(struct api_call *c);
 /* The door is gone, whatever the call was doing; never used again by the door. Also how an idle call is freed. */
 void api_abandon(struct api_call *c);
 
-/* Answers a request that never became one (the door's own errors: bad head, time-out, too many connections). */
+/* Answers a request that never became one (the door's own errors: bad head, time-out, too many connections): `head`, `body` and
+ * `end` are called before it returns, `end` with close = true. Cannot fail: without memory it answers with a fixed text. */
 void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
                 const char *detail);
 
@@ -123,6 +124,7 @@ struct api_metrics {
     void (*write)(struct api_metrics *m, struct buf *out);
 };
 void api_add_metrics(struct api *api, struct api_metrics *m);
+void api_remove_metrics(struct api *api, struct api_metrics *m);
 
 /* The OpenAPI 3.1 description and the reference pages, made from the tables. */
 kf_rc api_openapi(struct buf *out, struct kf_err *err);
