@@ -23,7 +23,7 @@ str arena_str(struct arena *a, str s);
 char *arena_printf(struct arena *a, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 void arena_release(struct arena *a);
-/* Empty again; keeps the first block for the next round. */
+/* Empty again; keeps one block of ordinary size for the next round. */
 void arena_clear(struct arena *a);
 
 #endif

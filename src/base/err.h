@@ -43,8 +43,8 @@ kf_rc err_errno(struct kf_err *err, int errnum, const char *fmt, ...)
 /* PROBLEM_NO_MEMORY with its fixed sentence. */
 kf_rc err_nomem(struct kf_err *err);
 
-/* Puts "context: " before the sentence. Used at most once on the way up. Returns err->rc. */
-kf_rc err_prefix(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Puts "context: " before the sentence. Used at most once on the way up. */
+void err_prefix(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* *err as new. */
 void err_clear(struct kf_err *err);

@@ -4,10 +4,10 @@
  * or from then on, and prove that each failure comes back as KF_NOMEM. SQLite's allocator is
  * pointed at the same door when the first store opens.
  *
- * The hook is process-wide because SQLite's own allocator setting is; it may be replaced only
- * before the first other call of the library, and only tests do.
+ * The hook is process-wide because SQLite's own allocator setting is. Only tests set it, and only
+ * while no other thread is inside the library.
  *
- * Threads: all calls, any thread. */
+ * Threads: all calls but mem_set_hook, any thread. */
 #ifndef KF_BASE_MEM_H
 #define KF_BASE_MEM_H
 
@@ -25,7 +25,8 @@ void mem_free(void *p);
 char *mem_dup(const void *p, size_t len);
 char *mem_strdup(const char *s);
 
-/* Asked before every allocation and reallocation: false makes it fail. NULL: never asked. */
+/* Asked before every allocation and reallocation, on the thread that makes it: false makes it fail.
+ * It must not allocate through this door. NULL: never asked. */
 typedef bool mem_hook(void *ctx, size_t size);
 void mem_set_hook(mem_hook *hook, void *ctx);
 

@@ -65,7 +65,9 @@ bool str_to_u64(str s, uint64_t *ret);
 size_t str_utf8_valid(str s);
 
 /* Glob of configured names: `*` and `?` stay within a segment, `**` crosses `/`, everything else is
- * itself. `?` is one byte of ASCII or one UTF-8 character. Cost: O(len(pattern) * len(name)). */
+ * itself. `?` is one UTF-8 character, or one byte that belongs to none. A name over STR_GLOB_NAME_MAX
+ * bytes matches nothing. Cost: O(len(pattern) * len(name)). */
+#define STR_GLOB_NAME_MAX 1024
 bool str_glob(str pattern, str name);
 
 #endif
