@@ -12,6 +12,8 @@ import sys
 import tempfile
 from datetime import date, timedelta
 
+from tap import equal, main, test
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 EXAMPLE = os.path.join(ROOT, "examples", "finance")
 DATA = os.path.join(EXAMPLE, "data")
@@ -33,10 +35,6 @@ def read(name):
 DOCS = {name: read(name) for name in sorted(NAMES)}
 
 
-def equal(got, want, what):
-    assert got == want, "%s: %r, should be %r" % (what, got, want)
-
-
 def grouped(pairs):
     sums = {}
     for key, amount in pairs:
@@ -52,7 +50,8 @@ def units(text):
 
 # --- the tests
 
-def test_regeneration():
+@test
+def the_documents_are_what_the_generator_writes():
     equal(set(os.listdir(DATA)), NAMES, "files in data")
     with tempfile.TemporaryDirectory() as out:
         subprocess.run([sys.executable, "-B", os.path.join(EXAMPLE, "generate.py"), "--out", out],
@@ -63,7 +62,8 @@ def test_regeneration():
                 assert new.read() == old.read(), name + " differs from what generate.py writes"
 
 
-def test_sizes_and_counts():
+@test
+def it_is_as_large_as_real_life():
     sizes = {name: os.path.getsize(os.path.join(DATA, name)) for name in NAMES}
     assert max(sizes.values()) < 500_000 and 900_000 < sum(sizes.values()) < 1_500_000, sizes
     assert len(DOCS["wydatki.json"]["wydatki"]) >= 300
@@ -77,7 +77,8 @@ def test_sizes_and_counts():
     assert date.fromisoformat(days[-1]) - date.fromisoformat(days[0]) >= timedelta(days=720)
 
 
-def test_values_have_the_stated_forms():
+@test
+def values_have_the_stated_forms():
     def walk(value, name, path):
         if isinstance(value, dict):
             for key, inner in value.items():
@@ -97,7 +98,8 @@ def test_values_have_the_stated_forms():
         walk(document, name, [name])
 
 
-def test_ids_are_unique():
+@test
+def ids_are_unique():
     for name, member in (("wyplaty.json", "wyplaty"), ("wydatki.json", "wydatki"),
                          ("kredyty.json", "kredyty"), ("cele.json", "cele"),
                          ("krypto.json", "transakcje"), ("portfolio_history.json", "transakcje"),
@@ -107,7 +109,8 @@ def test_ids_are_unique():
         equal(len(set(ids)), len(ids), name + " ids")
 
 
-def test_payouts():
+@test
+def payouts_add_up():
     doc = DOCS["wyplaty.json"]
     found, sums = doc["wyplaty"], doc["podsumowanie"]
     equal(sums["liczba"], len(found), "count")
@@ -116,7 +119,8 @@ def test_payouts():
     equal(sums["wg_roku_gr"], grouped((p["data"][:4], p["kwota_gr"]) for p in found), "by year")
 
 
-def test_expenses():
+@test
+def expenses_add_up():
     doc = DOCS["wydatki.json"]
     found, sums = doc["wydatki"], doc["podsumowanie"]
     for e in found:
@@ -134,7 +138,8 @@ def test_expenses():
     equal(sums["wg_miesiaca_gr"], grouped((e["data"][:7], e["kwota_gr"]) for e in found), "by month")
 
 
-def test_loans():
+@test
+def loans_are_paid_down_to_what_is_left():
     doc = DOCS["kredyty.json"]
     for loan in doc["kredyty"]:
         line = "limit_gr" in loan
@@ -153,7 +158,8 @@ def test_loans():
         equal(sums[member], sum(one[member] for one in doc["kredyty"]), member)
 
 
-def test_goals():
+@test
+def goals_hold_their_deposits():
     doc = DOCS["cele.json"]
     for goal in doc["cele"]:
         equal(goal["zebrano_gr"], sum(d["kwota_gr"] for d in goal["wplaty"]), goal["id"])
@@ -167,7 +173,8 @@ def test_goals():
         equal(sums[member], sum(one[member] for one in doc["cele"]), member)
 
 
-def test_positions_follow_from_trades():
+@test
+def positions_follow_from_trades():
     for name in ("krypto.json", "portfolio_history.json"):
         doc = DOCS[name]
         held, cost = {}, {}
@@ -193,7 +200,8 @@ def test_positions_follow_from_trades():
             equal(sums[member], sum(p[member] for p in doc["pozycje"]), name + " " + member)
 
 
-def test_months_of_the_portfolio():
+@test
+def months_of_the_portfolio():
     doc = DOCS["portfolio_history.json"]
     trades = doc["transakcje"]
     for kind, member in (("kupno", "kupiono_gr"), ("sprzedaż", "sprzedano_gr"),
@@ -207,7 +215,8 @@ def test_months_of_the_portfolio():
             equal(month["wartosc_na_koniec_gr"], ends[month["miesiac"]], month["miesiac"])
 
 
-def test_snapshots_follow_from_the_ledger():
+@test
+def snapshots_follow_from_the_ledger():
     found = DOCS["daily_snapshots.json"]["snapshots"]
     expected = date.fromisoformat(found[0]["data"])
     previous = None
@@ -253,7 +262,8 @@ def check_portfolio(snapshot, when):
     equal(snapshot["debt_gr"], by_day[snapshot["date"]]["dlug_gr"], when)
 
 
-def test_partners_remember():
+@test
+def partners_remember():
     memory = DOCS["persona_memory.json"]
     assert len(memory) >= 5
     total, answers = 0, set()
@@ -273,7 +283,8 @@ def test_partners_remember():
     assert any(c in "ąćęłńóśźż" for c in "".join(answers))
 
 
-def test_councils():
+@test
+def councils_count_their_messages():
     for name, last in (("partner_conversations.json", lambda one: one["ended_at"]),
                        ("autonomous_conversations.json", lambda one: one["messages"][-1]["timestamp"])):
         doc = DOCS[name]
@@ -294,7 +305,8 @@ def test_councils():
             equal(speakers, set(one.get("uczestnicy") or one["glosowanie"]), one["id"] + " speakers")
 
 
-def test_api_usage():
+@test
+def api_usage_counts_the_answers():
     doc = DOCS["api_usage.json"]
     want = {}
 
@@ -352,7 +364,8 @@ def fits(value, schema, path=""):
             fits(inner, schema.get("items", {}), "%s/%d" % (path, i))
 
 
-def test_configuration():
+@test
+def the_configuration_names_every_document_and_its_schema_fits():
     with open(os.path.join(EXAMPLE, "schemas", "notify.json"), encoding="utf-8") as f:
         schema = json.load(f)
     fits(DOCS["notification_config.json"], schema)
@@ -362,20 +375,4 @@ def test_configuration():
     equal(sorted(named), sorted(NAMES), "documents in keepfast.yaml")
 
 
-def main():
-    tests = [(name[5:].replace("_", " "), run) for name, run in globals().items()
-             if name.startswith("test_")]
-    failed = 0
-    for n, (name, run) in enumerate(tests, 1):
-        try:
-            run()
-            print("ok %d - finance: %s" % (n, name))
-        except (AssertionError, KeyError, IndexError, subprocess.CalledProcessError) as e:
-            failed += 1
-            print("not ok %d - finance: %s\n# %s: %s" % (n, name, type(e).__name__, str(e)[:500]))
-    print("1..%d" % len(tests))
-    return 1 if failed else 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+main()
