@@ -1,0 +1,627 @@
+"""An independent reader of everything Keepfast writes: it trusts no line of Keepfast's own code.
+
+    python3 kfcheck.py [--same] [--json] KIND:PATH ...
+
+    store:FILE.db    a store file (a copy is read, through the stock sqlite3 module)
+    dir:FOLDER       a `dir` remote
+    zip:FILE         a backup
+    files:FOLDER     plain files, whose names below the folder are the names of documents
+
+Prints one line per place: its digest, what it holds and every finding. Ends with 0, or with 1 when
+there was a finding or, with --same, when the digests differ; 2 for a wrong call.
+
+Written from docs/formats.md with the standard library of Python 3.11 alone. As a module:
+`check_store`, `check_dir`, `check_zip` and `check_files` give a Report, `canonical` and `digest`
+are the definitions. In a Report `docs` are the current documents and `findings` is empty when all
+is well.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shutil
+import sqlite3
+import sys
+import tempfile
+import zipfile
+from contextlib import closing
+from dataclasses import dataclass, field
+
+# An exponent may have more digits than Python converts by default.
+sys.set_int_max_str_digits(0)
+
+APPLICATION_ID = 0x4B706674
+FORMAT = 1
+HASH = re.compile(r"[0-9a-f]{64}\Z")
+HEX16 = re.compile(r"[0-9a-f]{16}\Z")
+WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
+
+
+class Bad(Exception):
+    """What was read is not what it should be."""
+
+
+def blake(data):
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+# --- canonical JSON and the digest
+
+class Number(str):
+    """The text of a number, kept apart from strings."""
+
+
+NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]+))?\Z")
+
+
+def canonical_number(text):
+    """[-]DIGITS or [-]DIGITSe[-]EXP of the exact decimal value; no conversion to a float anywhere."""
+    sign, whole, fraction, exponent = NUMBER.match(text).groups()
+    fraction = fraction or ""
+    digits = (whole + fraction).lstrip("0")
+    short = digits.rstrip("0")
+    if not short:
+        return "0"
+    power = int(exponent or "0") - len(fraction) + len(digits) - len(short)
+    return sign + short + ("e%d" % power if power else "")
+
+
+def canonical_string(text):
+    out = ['"']
+    for c in text:
+        if c in '"\\':
+            out.append("\\" + c)
+        elif c < " ":
+            out.append("\\u%04x" % ord(c))
+        else:
+            out.append(c)
+    out.append('"')
+    return "".join(out)
+
+
+def _object(pairs):
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise Bad("a member name stands twice")
+    return members
+
+
+def _constant(text):
+    raise Bad(text + " is no JSON")
+
+
+def parse(data):
+    """Strict: UTF-8 without mark, no duplicate names, no lone surrogates, numbers as text."""
+    try:
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_int=Number,
+                          parse_float=Number, parse_constant=_constant)
+    except (ValueError, RecursionError) as e:
+        raise Bad("no JSON: %s" % e) from None
+
+
+def _write(value, out):
+    if value is None:
+        out.append("null")
+    elif value is True:
+        out.append("true")
+    elif value is False:
+        out.append("false")
+    elif isinstance(value, Number):
+        out.append(canonical_number(value))
+    elif isinstance(value, str):
+        out.append(canonical_string(value))
+    elif isinstance(value, list):
+        for i, inner in enumerate(value):
+            out.append("," if i else "[")
+            _write(inner, out)
+        out.append("]" if value else "[]")
+    else:
+        for i, name in enumerate(sorted(value)):    # Python compares strings by code point
+            out.append(("," if i else "{") + canonical_string(name) + ":")
+            _write(value[name], out)
+        out.append("}" if value else "{}")
+
+
+def canonical(data):
+    """The canonical form of a document, from its bytes to bytes."""
+    out = []
+    try:
+        _write(parse(data), out)
+        return "".join(out).encode("utf-8")
+    except UnicodeEncodeError:
+        raise Bad("no JSON: a lone surrogate") from None
+    except RecursionError:
+        raise Bad("no JSON that Keepfast takes: too deep") from None
+
+
+def digest(docs):
+    """Of {name as bytes: body as bytes}: 64 hex digits."""
+    h = hashlib.blake2b(digest_size=32)
+    for name in sorted(docs):
+        h.update(canonical_string(name.decode("utf-8")).encode("utf-8"))
+        h.update(b" " + blake(canonical(docs[name])).encode() + b"\n")
+    return h.hexdigest()
+
+
+# --- names
+
+def name_fault(name):
+    """Why these bytes are no name of a document, or None."""
+    try:
+        name.decode("utf-8")
+    except UnicodeDecodeError:
+        return "is no UTF-8"
+    if not 1 <= len(name) <= 1024:
+        return "has %d bytes" % len(name)
+    if b"\0" in name:
+        return "contains NUL"
+    if any(segment in (b"", b".", b"..") for segment in name.split(b"/")):
+        return "has an empty, . or .. segment"
+    return None
+
+
+PIECE = 200
+ALWAYS = frozenset(b'\\:*?"<>|%') | frozenset(range(0x20)) | {0x7F} | frozenset(range(0x41, 0x5B))
+DEVICE = re.compile(rb"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)", re.I)
+
+
+def map_segment(segment):
+    """One segment of a name as it stands in a path, in pieces of at most 200 bytes."""
+    tokens = []
+    for i, byte in enumerate(segment):
+        first, last = i == 0, i == len(segment) - 1
+        escape = byte in ALWAYS or (first and byte in b".- ~") or (last and byte in b". ")
+        escape = escape or (first and DEVICE.match(segment))
+        tokens.append(b"%%%02X" % byte if escape else bytes([byte]))
+    pieces, length = [b""], 0
+    for token in tokens:
+        if length + len(token) > PIECE:
+            pieces.append(b"")
+            length = 0
+        pieces[-1] += token
+        length += len(token)
+    return b"%~/".join(pieces)
+
+
+def path_of_name(name):
+    return b"/".join(map_segment(segment) for segment in name.split(b"/"))
+
+
+def name_of_path(path):
+    """The way back; Bad for a path that no name has."""
+    joined = path.replace(b"%~/", b"")
+    name = re.sub(rb"%([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), joined)
+    if name_fault(name) or path_of_name(name) != path:
+        raise Bad("no name has the path %r" % path)
+    return name
+
+
+def object_path(name, hash_):
+    return b"docs/" + path_of_name(name) + b"/" + hash_.encode() + b".json"
+
+
+# --- what a check gives
+
+@dataclass
+class Report:
+    place: str
+    docs: dict = field(default_factory=dict)        # name: body, both bytes; current documents
+    versions: dict = field(default_factory=dict)    # name: version number of the current document
+    deleted: set = field(default_factory=set)
+    counts: dict = field(default_factory=dict)
+    findings: list = field(default_factory=list)
+
+    def find(self, text, *args):
+        self.findings.append(text % args if args else text)
+
+    def body_fault(self, name, body, hash_, size):
+        """Checks a body against what was noted of it; True when it may be used."""
+        if blake(body) != hash_:
+            self.find("%r: its hash is %s, noted is %s", name, blake(body), hash_)
+            return False
+        if len(body) != size:
+            self.find("%r: it has %d bytes, noted are %s", name, len(body), size)
+        try:
+            canonical(body)
+        except Bad as e:
+            self.find("%r: %s", name, e)
+            return False
+        return True
+
+    @property
+    def digest(self):
+        return digest(self.docs)
+
+    def summary(self):
+        return {"place": self.place, "digest": self.digest, "docs": len(self.docs),
+                "bytes": sum(len(body) for body in self.docs.values()), "deleted": len(self.deleted),
+                **self.counts, "findings": self.findings}
+
+
+# --- a store file
+
+def copy_store(path, folder):
+    """The file and its write-ahead log, so that looking changes nothing in the original."""
+    copy = os.path.join(folder, "store.db")
+    shutil.copyfile(path, copy)
+    if os.path.exists(path + "-wal"):
+        shutil.copyfile(path + "-wal", copy + "-wal")
+    return copy
+
+
+def check_store(path):
+    """The store must not be written to meanwhile: stopped, killed, or itself a copy."""
+    report = Report("store:" + path)
+    with tempfile.TemporaryDirectory() as folder:
+        with closing(sqlite3.connect(copy_store(path, folder))) as db:
+            db.text_factory = bytes
+            try:
+                db.execute("PRAGMA query_only=1")
+                _check_engine(db, report)
+                _check_tables(db, report)
+            except sqlite3.Error as e:
+                report.find("SQLite: %s", e)
+    return report
+
+
+def _check_engine(db, report):
+    for pragma, want in (("application_id", APPLICATION_ID), ("user_version", FORMAT)):
+        got = db.execute("PRAGMA " + pragma).fetchone()[0]
+        if got != want:
+            report.find("%s is %#x, should be %#x", pragma, got, want)
+    for row in db.execute("PRAGMA integrity_check"):
+        if row[0] != b"ok":
+            report.find("integrity_check: %s", row[0].decode("utf-8", "replace"))
+    for row in db.execute("PRAGMA foreign_key_check"):
+        report.find("foreign_key_check: %r", row)
+
+
+def _check_tables(db, report):
+    state = db.execute("SELECT seq, stamp FROM kf_state").fetchall()
+    if len(state) != 1:
+        report.find("kf_state has %d rows", len(state))
+        return
+    seq_max, stamp_max = state[0]
+
+    usable, size_of = {}, {}
+    rows = "SELECT seq, name, version, stamp, site, at, kind, size, hash, body FROM kf_doc_version"
+    count = 0
+    for seq, name, version, stamp, site, at, kind, size, hash_, body in db.execute(rows):
+        count += 1
+        hash_ = hash_.decode()
+        if name_fault(name):
+            report.find("%r: the name %s", name, name_fault(name))
+        if not 0 < seq <= seq_max:
+            report.find("%r: number %d is not in 1 to %d", name, seq, seq_max)
+        if stamp > stamp_max:
+            report.find("%r: stamp %d is beyond the store's %d", name, stamp, stamp_max)
+        if not HEX16.match(site.decode()):
+            report.find("%r: site %r", name, site)
+        if version < 1 or at < 0:
+            report.find("%r: version %d, time %d", name, version, at)
+        good = True
+        if body is None:
+            if hash_ or size:
+                report.find("%r: a deletion with hash %r and size %d", name, hash_, size)
+        else:
+            good = report.body_fault(name, body, hash_, size)
+        usable[seq] = (name, version, stamp, site, at, size, hash_), body, good
+        size_of[seq] = size
+
+    heads = {}
+    rows = "SELECT name, version, stamp, site, at, size, hash, seq, deleted FROM kf_doc"
+    for *head, seq, deleted in db.execute(rows):
+        name = head[0]
+        heads[name] = (seq, head[2], head[3])
+        row, body, good = usable.get(seq, (None, None, False))
+        head[6] = head[6].decode()
+        if row is None:
+            report.find("%r: no version has its number %d", name, seq)
+        elif row != tuple(head):
+            report.find("%r: head %r and version %r differ", name, tuple(head), row)
+        elif deleted != (body is None):
+            report.find("%r: deleted is %d, its version says otherwise", name, deleted)
+        elif deleted:
+            report.deleted.add(name)
+        elif good and not name_fault(name):
+            report.docs[name] = body
+            report.versions[name] = head[1]
+
+    for (name, _, _, _, _, _, _), _, _ in usable.values():
+        if name not in heads:
+            report.find("%r: has versions and no head", name)
+
+    journal = {}
+    for seq, table, key, stamp, site in db.execute("SELECT seq, tbl, key, stamp, site FROM kf_journal"):
+        if not 0 < seq <= seq_max:
+            report.find("journal: number %d is not in 1 to %d", seq, seq_max)
+        if (table, key) in journal:
+            report.find("journal: %r stands twice", key)
+        journal[table, key] = (seq, stamp, site)
+    tables = {table for table, _ in journal}
+    noted = {key: row for (table, key), row in journal.items() if table in (b"doc", b"kf_doc")}
+    for name in sorted(set(heads) | set(noted)):
+        if heads.get(name) != noted.get(name):
+            report.find("%r: head %r, journal %r", name, heads.get(name), noted.get(name))
+    for name, watermark in db.execute("SELECT name, watermark FROM kf_remote"):
+        if not 0 <= watermark <= seq_max:
+            report.find("remote %r: watermark %d is beyond %d", name, watermark, seq_max)
+    report.counts = {"versions": count, "seq": seq_max, "journal": len(journal),
+                     "journal_tables": sorted(t.decode() for t in tables)}
+
+
+# --- the portable form: a `dir` remote and a backup
+
+class FolderFiles:
+    """{path: bytes} of a folder, read when asked for."""
+
+    def __init__(self, root):
+        self._root = os.fsencode(root)
+        self.duplicates = []
+
+    def paths(self):
+        for folder, _, names in os.walk(self._root):
+            for name in names:
+                yield os.path.relpath(os.path.join(folder, name), self._root)
+
+    def read(self, path):
+        try:
+            with open(os.path.join(self._root, path), "rb") as f:
+                return f.read()
+        except FileNotFoundError:
+            return None
+
+
+class ZipFiles:
+    def __init__(self, archive):
+        self._archive = archive
+        self._entries, self.duplicates = {}, []
+        for info in archive.infolist():
+            path = self._raw_name(info)
+            if path in self._entries:
+                self.duplicates.append(path)
+            if not info.is_dir():
+                self._entries[path] = info
+
+    @staticmethod
+    def _raw_name(info):
+        # Bit 11 says that the name is UTF-8; without it zipfile has taken it for code page 437.
+        return info.orig_filename.encode("utf-8" if info.flag_bits & 0x800 else "cp437")
+
+    def paths(self):
+        return list(self._entries)
+
+    def read(self, path):
+        if path not in self._entries:
+            return None
+        return self._archive.read(self._entries[path])    # checks the CRC
+
+
+MANIFEST = b"manifest.ndjson"
+HEAD = {"keepfast", "format", "holds", "site", "seq", "stamp", "at"}
+SEEN = {"seen", "seq"}
+DOC = {"doc", "version", "stamp", "site", "at", "size", "hash"}
+GONE = {"doc", "version", "stamp", "site", "at", "deleted"}
+PAST = (DOC - {"doc"}) | {"past", "kind"}
+PAST_GONE = (GONE - {"doc"}) | {"past", "kind"}
+RETIRED = {"retired", "at"}
+END = {"end", "hash"}
+
+
+def check_dir(path):
+    report = Report("dir:" + path)
+    _check_portable(FolderFiles(path), report)
+    return report
+
+
+def check_zip(path):
+    report = Report("zip:" + path)
+    try:
+        with zipfile.ZipFile(path) as archive:
+            files = ZipFiles(archive)
+            for name in files.duplicates:
+                report.find("entry %r stands twice", name)
+            _check_portable(files, report)
+    except (zipfile.BadZipFile, zipfile.LargeZipFile, EOFError, OSError) as e:
+        report.find("ZIP: %s", e)
+    return report
+
+
+def _check_portable(files, report):
+    text = files.read(MANIFEST)
+    if text is None:
+        report.find("there is no manifest")
+        return
+    try:
+        entries = read_manifest(text)
+    except Bad as e:
+        report.find("manifest: %s", e)
+        return
+    head = entries[0]
+    report.counts = {"holds": head["holds"], "seq": int(head["seq"]), "versions": 0, "loose": 0}
+    named = set()
+    for entry in entries:
+        if "doc" in entry or "past" in entry:
+            report.counts["versions"] += 1
+            _check_object(files, entry, report, named)
+    retired = {entry["retired"].encode() for entry in entries if "retired" in entry}
+    for path in retired & named:
+        report.find("%r is retired and named", path)
+    _check_rest(files, named, report)
+
+
+def _check_object(files, entry, report, named):
+    """What a line of the manifest names must be there, whole."""
+    name = entry.get("doc", entry.get("past")).encode()
+    current = "doc" in entry
+    if entry.get("deleted"):
+        if current:
+            report.deleted.add(name)
+        return
+    path = object_path(name, entry["hash"])
+    named.add(path)
+    body = files.read(path)
+    if body is None:
+        report.find("%r: %r is not there", name, path)
+    elif report.body_fault(name, body, entry["hash"], int(entry["size"])) and current:
+        report.docs[name] = body
+        report.versions[name] = int(entry["version"])
+
+
+def _check_rest(files, named, report):
+    """What the manifest does not name may lie there (a push that was cut, a version retired), but
+    whole: the next push finds it there and does not write it again."""
+    for path in files.paths():
+        if path in named or path == MANIFEST:
+            continue
+        if not path.startswith(b"docs/"):
+            report.counts.setdefault("others", []).append(os.fsdecode(path))
+            continue
+        match = re.fullmatch(rb"docs/(.+)/([0-9a-f]{64})\.json", path, re.S)
+        if not match:
+            report.counts.setdefault("others", []).append(os.fsdecode(path))
+            continue
+        report.counts["loose"] += 1
+        try:
+            name_of_path(match[1])
+        except Bad as e:
+            report.find("%s", e)
+        if blake(files.read(path)) != match[2].decode():
+            report.find("%r: its content is not what its name says", path)
+
+
+def read_manifest(text):
+    """Its lines as objects, the end checked and left out. Bad for the first fault."""
+    if not text.endswith(b"\n"):
+        raise Bad("its last line is cut")
+    lines = text[:-1].split(b"\n")
+    entries = []
+    for number, line in enumerate(lines, 1):
+        try:
+            entry = parse(line)
+            if not isinstance(entry, dict):
+                raise Bad("no object")
+            _check_line(entry, first=number == 1, last=number == len(lines))
+        except Bad as e:
+            raise Bad("line %d: %s" % (number, e)) from None
+        entries.append(entry)
+    end = entries.pop()
+    if int(end["end"]) != len(entries):
+        raise Bad("its end counts %s lines, there are %d" % (end["end"], len(entries)))
+    if end["hash"] != blake(text[:len(text) - 1 - len(lines[-1])]):
+        raise Bad("its hash is wrong")
+    _check_order(entries)
+    return entries
+
+
+def _check_line(entry, first, last):
+    members = set(entry)
+    if first != ("keepfast" in members) or last != ("end" in members):
+        raise Bad("head and end are not where they belong")
+    shapes = (HEAD, SEEN, DOC, GONE, PAST, PAST_GONE, RETIRED, END)
+    if members not in shapes:
+        raise Bad("members %s" % sorted(members))
+    if entry.get("keepfast", "manifest") != "manifest":
+        raise Bad("not a manifest of Keepfast")
+    for member, value in entry.items():
+        if not _member_good(member, value):
+            raise Bad("%s: %r" % (member, value))
+
+
+def _member_good(member, value):
+    if member == "format":
+        return value == Number(FORMAT) and isinstance(value, Number)
+    if member == "holds":
+        return value in ("state", "backup", "pending")
+    if member in ("seq", "version", "size", "end"):
+        return isinstance(value, Number) and value.isdigit()
+    if member == "deleted":
+        return value is True
+    if not isinstance(value, str) or isinstance(value, Number):
+        return False
+    if member == "hash":
+        return bool(HASH.match(value))
+    if member in ("site", "seen", "stamp"):
+        return bool(HEX16.match(value))
+    if member == "at":
+        return bool(WHEN.match(value))
+    if member in ("doc", "past"):
+        try:
+            return not name_fault(value.encode("utf-8"))
+        except UnicodeEncodeError:
+            return False
+    return True    # keepfast (compared above), kind, retired: words and paths
+
+
+def _check_order(entries):
+    """Documents by name as bytes, a name's past behind it with the newest version first."""
+    previous = None
+    for entry in entries:
+        if "doc" not in entry and "past" not in entry:
+            continue
+        name = entry.get("doc", entry.get("past")).encode()
+        key = (name, 0 if "doc" in entry else 1, 0 if "doc" in entry else -int(entry["version"]))
+        if previous is not None and key <= previous:
+            raise Bad("%r is out of order" % name)
+        if "past" in entry and (previous is None or previous[0] != name):
+            raise Bad("%r has a past and no present" % name)
+        previous = key
+    if entries[0]["holds"] != "backup" and any("past" in entry for entry in entries):
+        raise Bad("older versions in what is no backup")
+
+
+# --- plain files
+
+def check_files(place, docs=None):
+    """A folder, or a mapping {name: body} of bytes."""
+    if docs is None:
+        files = FolderFiles(place)
+        docs = {path: files.read(path) for path in files.paths()}
+    report = Report("files:" + place)
+    for name, body in docs.items():
+        if name_fault(name):
+            report.find("%r: the name %s", name, name_fault(name))
+        elif report.body_fault(name, body, blake(body), len(body)):
+            report.docs[name] = body
+    return report
+
+
+# --- command line
+
+CHECKS = {"store": check_store, "dir": check_dir, "zip": check_zip, "files": check_files}
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--same", action="store_true", help="all digests must be equal")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    parser.add_argument("places", nargs="+", metavar="KIND:PATH")
+    options = parser.parse_args(arguments)
+    for place in options.places:
+        kind, colon, path = place.partition(":")
+        if kind not in CHECKS or not colon:
+            parser.error("%s: the kinds are %s" % (place, ", ".join(CHECKS)))
+        if not os.path.exists(path):
+            parser.error("%s is not there" % path)
+    reports = []
+    for place in options.places:
+        kind, _, path = place.partition(":")
+        report = CHECKS[kind](path)
+        reports.append(report)
+        if options.json:
+            print(json.dumps(report.summary()))
+            continue
+        print("%s  %s  %d documents" % (report.digest, place, len(report.docs)))
+        for finding in report.findings:
+            print("    " + finding)
+    failed = any(report.findings for report in reports)
+    if options.same and len({report.digest for report in reports}) > 1:
+        print("the digests differ", file=sys.stderr)
+        failed = True
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

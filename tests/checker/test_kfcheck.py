@@ -1,0 +1,448 @@
+#!/usr/bin/env python3
+"""The checker itself: known answers, and every kind of damage that it must see.
+
+The stores here are made with the SQL of src/db/schema_store.c, the archives by hand."""
+
+import hashlib
+import io
+import json
+import os
+import re
+import sqlite3
+import sys
+import tempfile
+import zipfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import kfcheck
+from tap import check, equal, main, test
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SITE, STAMP, WHEN = "00000000000000a1", "0000019a00000001", "2025-11-09T14:23:45.000Z"
+
+
+def h(data):
+    return hashlib.blake2b(data, digest_size=32).hexdigest()
+
+
+def refused(call, *arguments):
+    try:
+        call(*arguments)
+    except kfcheck.Bad:
+        return True
+    return False
+
+
+# --- canonical form
+
+@test
+def numbers_have_one_form():
+    for text, want in (
+        ("0", "0"), ("-0", "0"), ("0.000", "0"), ("0e9", "0"), ("-0.0E-99", "0"),
+        ("1", "1"), ("1.0", "1"), ("10e-1", "1"), ("0.1e1", "1"), ("100E-2", "1"),
+        ("-1", "-1"), ("-1.50", "-15e-1"), ("10", "1e1"), ("1500", "15e2"), ("1.5E+3", "15e2"),
+        ("0.05", "5e-2"), ("5e-02", "5e-2"), ("123.456", "123456e-3"),
+        ("9007199254740993", "9007199254740993"), ("90071992547409930", "9007199254740993e1"),
+        ("0.1", "1e-1"), ("0.1000000000000000055511151231257827", "1000000000000000055511151231257827e-34"),
+    ):
+        equal(kfcheck.canonical_number(text), want, text)
+
+
+@test
+def exponents_have_no_bound():
+    huge = "9" * 30
+    equal(kfcheck.canonical_number("1e" + huge), "1e" + huge, "above")
+    equal(kfcheck.canonical_number("10e" + huge), "1e1" + "0" * 30, "one more")
+    equal(kfcheck.canonical_number("0.1e-" + huge), "1e-1" + "0" * 30, "one less")
+    equal(kfcheck.canonical_number("0e" + huge), "0", "nothing")
+    equal(kfcheck.canonical_number("1" + "0" * 20000 + "e-20000"), "1", "as many places as digits")
+    equal(kfcheck.canonical_number("1e" + "9" * 5000), "1e" + "9" * 5000, "more digits than Python's default")
+
+
+@test
+def strings_have_the_fewest_escapes():
+    for text, want in (
+        (r'"\u0041\/\""', r'"A/\""'),
+        (r'"\\ \b\f\n\r\t"', r'"\\ \u0008\u000c\u000a\u000d\u0009"'),
+        (r'"\u001F\u007f"', '"\\u001f\x7f"'),
+        (r'"za\u017c\u00f3\u0142\u0107"', '"zażółć"'),
+        (r'"\ud83d\ude80"', '"🚀"'),
+        (r'"\u2028"', '"\u2028"'),
+    ):
+        equal(kfcheck.canonical(text.encode()), want.encode(), text)
+
+
+@test
+def members_are_in_order_of_code_points():
+    text = r'{"b":1,"a":[ ],"\u0061a":{ },"ż":null,"Z":true,"😀":false,"\uffee":"","":0}'
+    want = '{"":0,"Z":true,"a":[],"aa":{},"b":1,"ż":null,"\uffee":"","😀":false}'
+    equal(kfcheck.canonical(text.encode()), want.encode(), "order")
+    equal(kfcheck.canonical(b' [ 1.0 ,\r\n\t[ "x" , { "k" : [ ] } ] ] '), b'[1,["x",{"k":[]}]]', "blanks")
+    equal(kfcheck.canonical(b"null"), b"null", "a document may be any value")
+
+
+@test
+def the_canonical_form_is_its_own():
+    for text in (b'{"a":15e2,"b":[5e-2,"\\u0000"]}', b"[]", b'"\\\\"', b"-3e-7"):
+        equal(kfcheck.canonical(text), text, "again")
+
+
+@test
+def what_is_no_json_is_refused():
+    for text in (b"", b"{", b"01", b"1.", b".5", b"+1", b"1e", b"NaN", b"Infinity", b"-Infinity", b"[1,]",
+                 b"{'a':1}", b'{"a":1,"a":2}', b'{"a":1,"\\u0061":2}', b'"\\ud800"', b'{"\\udc00":1}',
+                 b'"\x01"', b'"\xff"', b"\xef\xbb\xbf{}", b"{} x", b'"\\x41"', "\u0661".encode(),
+                 b"[" * 100_000):
+        check(refused(kfcheck.canonical, text), "%r is refused" % text[:40])
+
+
+@test
+def the_digest_is_the_one_described():
+    equal(kfcheck.digest({}), h(b""), "nothing")
+    lines = b'"a" ' + h(b'{"k":1}').encode() + b'\n"b\\"/\xc5\xbc" ' + h(b"15e2").encode() + b"\n"
+    docs = {'b"/ż'.encode(): b"1500", b"a": b'{ "k" : 1.0 }'}
+    equal(kfcheck.digest(docs), h(lines), "two documents")
+    equal(kfcheck.digest({**docs, b"a": b'{"k":10e-1}'}), h(lines), "values, not bytes")
+    check(kfcheck.digest({**docs, b"a": b'{"k":2}'}) != h(lines), "another value is another digest")
+    check(kfcheck.digest({b"a": docs[b"a"]}) != h(lines), "a missing document too")
+
+
+# --- names and paths
+
+@test
+def names_are_mapped_and_back():
+    for name, path in (
+        (b"kredyty.json", b"kredyty.json"),
+        (b"a/b/c", b"a/b/c"),
+        ("żółw.json".encode(), "żółw.json".encode()),
+        (b"README", b"%52%45%41%44%4D%45"),
+        (b"50%", b"50%25"),
+        (b".git/x", b"%2Egit/x"),
+        (b"a b", b"a b"),
+        (b" a ", b"%20a%20"),
+        (b"-rf", b"%2Drf"),
+        (b"end.", b"end%2E"),
+        (b"con", b"%63on"),
+        (b"nul.txt", b"%6Eul.txt"),
+        (b"a:b\\c*?", b"a%3Ab%5Cc%2A%3F"),
+        (b"tab\there\x7f", b"tab%09here%7F"),
+        (b"x" * 450, b"x" * 200 + b"%~/" + b"x" * 200 + b"%~/" + b"x" * 50),
+        (b"x" * 199 + b"A", b"x" * 199 + b"%~/%41"),
+    ):
+        equal(kfcheck.path_of_name(name), path, "path of %r" % name)
+        equal(kfcheck.name_of_path(path), name, "name of %r" % path)
+
+
+@test
+def paths_that_no_name_has_are_refused():
+    for path in (b"A", b"%61", b"%2e", b"a//b", b"..", b"a/../b", b"%2E%2E", b"/a", b"a/", b"a%~/b", b"%zz",
+                 b"50%", b"con", b".git", b"a%00", b"x" * 201, b"\xff", b""):
+        check(refused(kfcheck.name_of_path, path), "%r is refused" % path)
+
+
+# --- a store
+
+def schema():
+    with open(os.path.join(ROOT, "src", "db", "schema_store.c"), encoding="utf-8") as f:
+        text = re.search(r"create_sql\[\] =(.*?)\";\n", f.read(), re.S)[1]
+    return "".join(re.findall(r'"([^"]*)"', text + '"'))
+
+
+def journal_name():
+    """What src calls the table of documents in the journal; the checker takes both spellings."""
+    return "kf_doc"
+
+
+class Store:
+    """A small store file: two documents, one with a past, and one deleted."""
+
+    def __init__(self, folder):
+        self.path = os.path.join(folder, "s.db")
+        self.db = sqlite3.connect(self.path)
+        self.db.executescript(schema())
+        self.db.execute("PRAGMA application_id=%d" % kfcheck.APPLICATION_ID)
+        self.db.execute("PRAGMA user_version=1")
+        self.seq = 0
+        self.put("a.json", b'{"k":1}')
+        self.put("a.json", b'{"k": 2}')
+        self.put("ż/b", b"[1500]")
+        self.put("gone", b"0")
+        self.put("gone", None)
+        self.db.commit()
+
+    def put(self, name, body):
+        self.seq += 1
+        version = 1 + self.db.execute("SELECT count(*) FROM kf_doc_version WHERE name=?",
+                                      (name,)).fetchone()[0]
+        text, size, hash_ = (None, 0, "") if body is None else (body.decode(), len(body), h(body))
+        self.db.execute("INSERT INTO kf_doc_version(seq,name,version,stamp,site,at,kind,size,hash,body)"
+                        " VALUES(?,?,?,?,?,?,?,?,?,?)",
+                        (self.seq, name, version, self.seq, SITE, 1, "put", size, hash_, text))
+        self.db.execute("DELETE FROM kf_journal WHERE key=?", (name,))
+        self.db.execute("INSERT INTO kf_journal VALUES(?,?,?,?,?)",
+                        (self.seq, journal_name(), name, self.seq, SITE))
+        self.db.execute("INSERT OR REPLACE INTO kf_doc(name,version,seq,stamp,site,at,size,hash,deleted)"
+                        " VALUES(?,?,?,?,?,?,?,?,?)",
+                        (name, version, self.seq, self.seq, SITE, 1, size, hash_, body is None))
+        self.db.execute("UPDATE kf_state SET seq=?, stamp=?", (self.seq, self.seq))
+
+    def check(self, *statements):
+        for sql in statements:
+            self.db.execute(sql)
+        self.db.commit()
+        return kfcheck.check_store(self.path)
+
+
+HELD = {b"a.json": b'{"k": 2}', "ż/b".encode(): b"[1500]"}
+
+
+@test
+def a_whole_store_has_no_findings():
+    with tempfile.TemporaryDirectory() as folder:
+        report = Store(folder).check()
+        equal(report.findings, [], "findings")
+        equal(report.docs, HELD, "documents")
+        equal(report.deleted, {b"gone"}, "deleted")
+        equal(report.versions, {b"a.json": 2, "ż/b".encode(): 1}, "versions")
+        equal(report.digest, kfcheck.digest(HELD), "digest")
+
+
+@test
+def the_log_beside_a_store_is_read():
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.db.execute("PRAGMA journal_mode=WAL")
+        store.db.execute("PRAGMA wal_autocheckpoint=0")
+        store.put("late", b"1")
+        before = os.path.getsize(store.path)
+        report = store.check()
+        equal(report.docs.get(b"late"), b"1", "what is only in the log")
+        equal((report.findings, os.path.getsize(store.path)), ([], before), "nothing was written")
+
+
+@test
+def damage_in_a_store_is_found():
+    for what, sql, finding in (
+        ("another body", "UPDATE kf_doc_version SET body='{\"k\": 3}' WHERE seq=2", "its hash"),
+        ("an old body", "UPDATE kf_doc_version SET body='{\"k\":9}' WHERE seq=1", "its hash"),
+        ("a lost version", "DELETE FROM kf_doc_version WHERE seq=3", "no version has"),
+        ("a lost head", "DELETE FROM kf_doc WHERE name='a.json'", "no head"),
+        ("a head of before", "UPDATE kf_doc SET seq=1 WHERE name='a.json'", "differ"),
+        ("a head risen again", "UPDATE kf_doc SET deleted=0 WHERE name='gone'", "deleted is 0"),
+        ("a lost journal row", "DELETE FROM kf_journal WHERE key='a.json'", "journal None"),
+        ("a journal of before", "UPDATE kf_journal SET stamp=0 WHERE key='a.json'", "journal ("),
+        ("a journal of nothing", "INSERT INTO kf_journal VALUES(1,'kf_doc','x',1,'')", "head None"),
+        ("a number that is to come", "UPDATE kf_state SET seq=2", "is not in 1 to 2"),
+        ("a stamp that is to come", "UPDATE kf_state SET stamp=2", "is beyond"),
+        ("a wrong size", "UPDATE kf_doc_version SET size=1 WHERE seq=1", "it has 7 bytes"),
+        ("a body in a deletion", "UPDATE kf_doc_version SET body='0' WHERE seq=5", "its hash"),
+        ("a watermark that is to come",
+         "INSERT INTO kf_remote(name,url,watermark) VALUES('usb','dir:x',9)", "watermark"),
+        ("another kind of file", "PRAGMA application_id=1", "application_id"),
+        ("another format", "PRAGMA user_version=2", "user_version"),
+    ):
+        with tempfile.TemporaryDirectory() as folder:
+            findings = Store(folder).check(sql).findings
+            check(any(finding in one for one in findings), "%s: %r" % (what, findings))
+
+
+@test
+def a_body_that_is_no_json_is_found():
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.put("bad", b'{"a":1,"a":2}')
+        report = store.check()
+        check(any("stands twice" in one for one in report.findings), "%r" % report.findings)
+        equal(report.docs, HELD, "the others are held")
+
+
+@test
+def a_flipped_byte_in_a_store_is_found():
+    with tempfile.TemporaryDirectory() as folder:
+        store = Store(folder)
+        store.db.close()
+        with open(store.path, "rb") as f:
+            data = bytearray(f.read())
+        data[data.index(b'{"k": 2}') + 6] ^= 1
+        with open(store.path, "wb") as f:
+            f.write(data)
+        check(kfcheck.check_store(store.path).findings, "found")
+        with open(store.path, "wb") as f:
+            f.write(data[:len(data) // 2])
+        check(kfcheck.check_store(store.path).findings, "half a file")
+
+
+# --- the portable form
+
+def doc_line(name, body, version=1, **more):
+    line = {"doc": name, "version": version, "stamp": STAMP, "site": SITE, "at": WHEN}
+    line.update({"deleted": True} if body is None else {"size": len(body), "hash": h(body)})
+    line.update(more)
+    return line
+
+
+def past_line(name, body, version):
+    line = doc_line(name, body, version, kind="put")
+    return {"past": line.pop("doc"), **line}
+
+
+def manifest(*lines, holds="state"):
+    head = {"keepfast": "manifest", "format": 1, "holds": holds, "site": SITE, "seq": 7,
+            "stamp": STAMP, "at": WHEN}
+    text = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in (head, *lines))
+    return text + json.dumps({"end": 1 + len(lines), "hash": h(text)}).encode() + b"\n"
+
+
+def portable():
+    """{path: bytes} of a small remote: two documents, one deleted, one object no longer named."""
+    files = {b"manifest.ndjson": manifest(
+        {"seen": SITE, "seq": 7},
+        doc_line("a.json", HELD[b"a.json"], 2),
+        doc_line("gone", None, 2),
+        doc_line("ż/b", b"[1500]"),
+        {"retired": "docs/a.json/%s.json" % h(b'{"k":1}'), "at": WHEN})}
+    for name, body in (("a.json", HELD[b"a.json"]), ("ż/b", b"[1500]"), ("a.json", b'{"k":1}')):
+        files[kfcheck.object_path(name.encode(), h(body))] = body
+    return files
+
+
+def in_folder(files):
+    with tempfile.TemporaryDirectory() as folder:
+        for path, body in files.items():
+            full = os.path.join(folder.encode(), path)
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            with open(full, "wb") as f:
+                f.write(body)
+        return kfcheck.check_dir(folder)
+
+
+@test
+def a_whole_remote_has_no_findings():
+    report = in_folder(portable())
+    equal(report.findings, [], "findings")
+    equal(report.docs, HELD, "documents")
+    equal(report.deleted, {b"gone"}, "deleted")
+    equal(report.digest, kfcheck.digest(HELD), "digest")
+    equal(report.counts["loose"], 1, "objects that nobody names")
+
+
+@test
+def damage_in_a_remote_is_found():
+    object_a = kfcheck.object_path(b"a.json", h(HELD[b"a.json"]))
+    loose = kfcheck.object_path(b"a.json", h(b'{"k":1}'))
+    text = portable()[b"manifest.ndjson"]
+    good = doc_line("a.json", HELD[b"a.json"], 2)
+    twin = doc_line("b", b"1")
+    for what, change, finding in (
+        ("no manifest", {b"manifest.ndjson": None}, "no manifest"),
+        ("an object is gone", {object_a: None}, "is not there"),
+        ("an object is cut", {object_a: HELD[b"a.json"][:-1]}, "its hash"),
+        ("an object nobody names is cut", {loose: b"{"}, "its content"),
+        ("an object of a strange name", {b"docs/A/" + h(b"1").encode() + b".json": b"1"}, "no name has"),
+        ("a flipped byte", {b"manifest.ndjson": text.replace(b'"version": 2', b'"version": 3', 1)},
+         "its hash is wrong"),
+        ("a lost line", {b"manifest.ndjson": re.sub(rb'\{"seen".*\n', b"", text)}, "its end counts"),
+        ("a cut manifest", {b"manifest.ndjson": text[:-1]}, "is cut"),
+        ("a manifest without end", {b"manifest.ndjson": text[:text.index(b'{"end"')]}, "head and end"),
+        ("text after the end", {b"manifest.ndjson": text + b"{}\n"}, "head and end"),
+        ("a name twice", {b"manifest.ndjson": manifest(good, good)}, "out of order"),
+        ("names out of order", {b"manifest.ndjson": manifest(twin, good)}, "out of order"),
+        ("a name that climbs", {b"manifest.ndjson": manifest(doc_line("../x", b"1"))}, "doc:"),
+        ("a strange member", {b"manifest.ndjson": manifest({**good, "x": 1})}, "members"),
+        ("a hash in capitals",
+         {b"manifest.ndjson": manifest({**good, "hash": h(b"1").upper()})}, "hash:"),
+        ("a time with a zone", {b"manifest.ndjson": manifest({**good, "at": "2025-11-09T14:23:45+01:00"})},
+         "at:"),
+        ("a negative version", {b"manifest.ndjson": manifest({**good, "version": -1})}, "version:"),
+        ("a past outside a backup",
+         {b"manifest.ndjson": manifest(good, past_line("a.json", b'{"k":1}', 1))}, "no backup"),
+    ):
+        files = portable()
+        files.update(change)
+        report = in_folder({path: body for path, body in files.items() if body is not None})
+        check(any(finding in one for one in report.findings), "%s: %r" % (what, report.findings))
+
+
+def backup_files():
+    files = portable()
+    files[b"manifest.ndjson"] = manifest(
+        doc_line("a.json", HELD[b"a.json"], 2), past_line("a.json", b'{"k":1}', 1),
+        doc_line("gone", None, 2), past_line("gone", b"0", 1), doc_line("ż/b", b"[1500]"), holds="backup")
+    files[kfcheck.object_path(b"gone", h(b"0"))] = b"0"
+    return files
+
+
+def in_zip(files, spoil=None):
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w", zipfile.ZIP_STORED) as archive:
+        for path, body in files:
+            archive.writestr(path.decode(), body)
+    data = data.getvalue()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "b.zip")
+        with open(path, "wb") as f:
+            f.write(spoil(data) if spoil else data)
+        return kfcheck.check_zip(path)
+
+
+@test
+def a_whole_backup_has_no_findings():
+    report = in_zip(backup_files().items())
+    equal(report.findings, [], "findings")
+    equal((report.docs, report.deleted), (HELD, {b"gone"}), "documents")
+    equal(report.counts["versions"], 5, "versions")
+
+
+@test
+def damage_in_a_backup_is_found():
+    files = list(backup_files().items())
+
+    def flipped(data):
+        at = data.index(b"[1500]")
+        return data[:at + 1] + b"2" + data[at + 2:]
+
+    for what, entries, spoil, finding in (
+        ("a flipped byte", files, flipped, "ZIP"),
+        ("a cut archive", files, lambda data: data[:-30], "ZIP"),
+        ("no archive", files, lambda data: b"x" * 100, "ZIP"),
+        ("no manifest", files[1:], None, "no manifest"),
+        ("a lost object", files[:-1], None, "is not there"),
+    ):
+        findings = in_zip(entries, spoil).findings
+        check(any(finding in one for one in findings), "%s: %r" % (what, findings))
+
+
+@test
+def a_past_without_a_present_is_found():
+    files = backup_files()
+    files[b"manifest.ndjson"] = manifest(past_line("a.json", b'{"k":1}', 1), holds="backup")
+    findings = in_zip(files.items()).findings
+    check(any("no present" in one for one in findings), "%r" % findings)
+
+
+# --- plain files and the command line
+
+@test
+def the_command_line_compares():
+    finance = os.path.join(ROOT, "examples", "finance", "data")
+    report = kfcheck.check_files(finance)
+    equal((len(report.docs), report.findings), (12, []), "the finance example")
+    with tempfile.TemporaryDirectory() as folder:
+        for name, body in report.docs.items():
+            with open(os.path.join(folder, name.decode()), "wb") as f:
+                f.write(json.dumps(json.loads(body), sort_keys=True).encode())
+        places = ["files:" + finance, "files:" + folder]
+        out, sys.stdout, sys.stderr = sys.stdout, io.StringIO(), io.StringIO()
+        try:
+            same = kfcheck.main(["--same", *places])
+            with open(os.path.join(folder, "cele.json"), "ab") as f:
+                f.write(b" ")
+            blank = kfcheck.main(["--same", *places])
+            os.remove(os.path.join(folder, "cele.json"))
+            less = kfcheck.main(["--same", "--json", *places])
+        finally:
+            sys.stdout, sys.stderr = out, sys.__stderr__
+        equal((same, blank, less), (0, 0, 1), "equal values, a blank more, a document less")
+
+
+main()
