@@ -5,13 +5,14 @@
 #   make demo       the story of a machine that is thrown away; it ends by itself
 #   make test       every test; the last line is "N passed, N failed, N skipped"  (TESTS=pattern chooses)
 #   make lint       layout, static analysis, the project's own rules
-#   make bench      the figures, each beside what it is measured against
+#   make bench      the figures, each beside what it is measured against (BENCH=pattern)
 #   make install    PREFIX (/usr/local) and DESTDIR as usual
 #   make clean      removes what was built; SQLite's object stays in the cache
 
 PREFIX = /usr/local
 DESTDIR =
 TESTS =
+BENCH =
 BUILD_NEEDS = packaging/debian-packages.txt
 TEST_NEEDS = $(BUILD_NEEDS) packaging/debian-packages-test.txt
 
@@ -37,7 +38,7 @@ lint: needs-test
 	@tools/lint.sh
 
 bench: needs-test
-	@tools/bench.sh
+	@tools/bench.sh $(BENCH)
 
 install: all
 	@meson configure build --prefix "$(abspath $(PREFIX))"

@@ -18,8 +18,11 @@ key=$({
 } | sha256sum | cut -c1-16)
 kept=$cache/sqlite-object-$flavour-$key
 
+mkdir -p "$kept"
+# Two builds at once compile it once.
+exec 9>"$kept/lock"
+flock 9
 if [ ! -f "$kept/sqlite3.o" ]; then
-    mkdir -p "$kept"
     work=$(mktemp "$kept/.sqlite3-XXXXXX.o")
     trap 'rm -f "$work"' EXIT
     trap 'exit 130' INT
@@ -27,4 +30,5 @@ if [ ! -f "$kept/sqlite3.o" ]; then
     "$@" -w -ffile-prefix-map="$source"=sqlite -ffile-prefix-map="$PWD"=. -c "$source/sqlite3.c" -o "$work"
     mv "$work" "$kept/sqlite3.o"
 fi
+exec 9>&-
 cp "$kept/sqlite3.o" "$out"
