@@ -19,10 +19,10 @@ sources() {
     git ls-files -co --exclude-standard '*.c' '*.h'
 }
 layout() {
-    clang-format-14 --dry-run -Werror $(sources)
+    sources | xargs -d '\n' clang-format-14 --dry-run -Werror
 }
 scripts() {
-    shellcheck --severity=warning $(git ls-files -co --exclude-standard '*.sh' .ci/run)
+    git ls-files -co --exclude-standard '*.sh' .ci/run | xargs -d '\n' shellcheck --severity=warning
 }
 cppchecked() {
     cppcheck --quiet --error-exitcode=1 --std=c11 --enable=warning,performance,portability --inline-suppr -j "$(nproc)" \
