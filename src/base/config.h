@@ -10,9 +10,13 @@
 #ifndef KF_BASE_CONFIG_H
 #define KF_BASE_CONFIG_H
 
+#include "base/arena.h"
 #include "base/env.h"
 
-#define CONFIG_FILE_MAX (1024 * 1024)
+#define CONFIG_FILE_MAX       (1024 * 1024)
+#define CONFIG_NAME_MAX       60
+#define CONFIG_ON_CHANGE_MS   10000              /* of a remote without a schedule */
+#define CONFIG_WARN_PENDING   ((uint64_t)1 << 30) /* of a remote that does not say */
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 
@@ -104,6 +108,10 @@ const struct config_space *config_space(const struct config *config, str name);
 /* The first line that fits, NULL when none does. */
 const struct config_doc *config_doc(const struct config_space *space, str name);
 
+/* Names of remotes: [a-z0-9][a-z0-9_-]{0,59}; of spaces: the same without `tokens`. */
+bool config_name_ok(str name);
+bool config_space_name_ok(str name);
+
 /* Every setting with value and source, as JSON or as lines for people. */
 void config_print(const struct config *config, bool json, struct buf *out);
 
@@ -113,7 +121,7 @@ struct setting_info {
 };
 extern const struct setting_info setting_table[SETTING_COUNT];
 
-/* Reads a schedule from its text form "after: 5, every: 5m" (kf_remote_options and status use the same words); writes it. */
+/* A schedule as it would stand in the file: "every: 5m, after: 5"; with nothing set what holds then. Appended. */
 void config_schedule_format(const struct config_schedule *s, struct buf *out);
 
 #endif

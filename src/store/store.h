@@ -98,8 +98,8 @@ struct write {
     void (*publish)(struct write *w);
     /* Once, last, on the leader's thread; w->rc and w->err are set; owns w from then on. NULL for store_write. */
     void (*done)(struct write *w);
-    bool early;    /* ack level memory: done may be called after apply, before the commit. publish still follows, so w must
-                      live until `publish`; see shape/doc_write.c */
+    bool early;    /* ack level memory: done may be called with KF_OK after apply, before the commit. `publish` then still follows,
+                      once, also when the group failed (w->rc is no longer KF_OK by then): it ends the life of w; shape/doc_write.c */
     bool frees;    /* makes room: allowed below the low-water mark (deletes, retention) */
     kf_rc rc;
     struct kf_err err;
@@ -121,6 +121,8 @@ struct kf_store *group_store(struct group *g);
 struct db *group_db(struct group *g);
 int64_t group_now_ms(const struct group *g);
 int64_t group_stamp(struct group *g);   /* the next stamp of this store's clock */
+/* Takes in a stamp of somebody else, so that what is written from now on is later. False: not believed (clock.h, C4). */
+bool group_see(struct group *g, int64_t stamp);
 int64_t group_seq(struct group *g);     /* the next number of the store-wide sequence */
 const char *group_site(const struct group *g); /* 16 hex digits */
 /* Writes the journal row of a changed row under number `seq`; old_seq is the number it had before, 0 = none. */
