@@ -30,6 +30,7 @@ GROUPS = {
     "unit": ("test", ["unit"], None, 60),
     "checker": ("test", [], "tests/checker", 30),
     "conform": ("test", ["conform"], "tests/conform", 120),
+    "checker": ("test", [], "tests/checker", 30),
     "script": ("test", ["script"], "tests/script", 120),
     "crash": ("test", ["crash"], "tests/crash", 360),
     "unit-asan": ("asan", ["unit", "conform"], None, 120),
@@ -90,6 +91,14 @@ def fuzz_tests(group):
         program = os.path.join(build_dir("fuzz"), "tests/fuzz", target)
         argv = [sys.executable, os.path.join(TOP, "tools/fuzz.py"), program, seeds]
         yield Test(group, name, argv, 3600 if LONG else TIMEOUT_S)
+
+
+def orphans():
+    """Test scripts in a folder that belongs to no group: they would never run."""
+    folders = {folder for _, _, folder, _ in GROUPS.values()}
+    for path in sorted(glob.glob(os.path.join(TOP, "tests/**/test_*.py"), recursive=True)):
+        if os.path.relpath(os.path.dirname(path), TOP) not in folders:
+            yield os.path.relpath(path, TOP)
 
 
 def find(group):
@@ -340,6 +349,8 @@ def main():
                 times.append(run_group(group, tests, tally))
     if not patterns:
         prove(tally)
+    for path in orphans():
+        tally.fail(path, "is in no group (tools/test.py)")
 
     print("\n".join(times))
     if tally.faults:
@@ -352,4 +363,5 @@ def main():
     sys.exit(1 if tally.failed else 0)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,96 @@
+#!/usr/bin/env python3
+"""The runner (tools/test.py) counts what tests print, and nothing passes by printing nothing."""
+
+import contextlib
+import importlib.util
+import io
+import os
+import sys
+
+from elf import TOP
+from tap import check, equal, main, test
+
+spec = importlib.util.spec_from_file_location("runner", os.path.join(TOP, "tools/test.py"))
+runner = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(runner)
+
+
+def counted(text, status=0, ci=False):
+    """(passed, failed, skipped) and the print of a test that printed `text`."""
+    tally = runner.Tally()
+    runner.CI = ci
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        tally.add(runner.Test("group", "name", ["x"]), status, text.splitlines(), [], 0.0)
+    return (tally.passed, tally.failed, tally.skipped), printed.getvalue()
+
+
+CASES = [
+    # what the test printed, its exit status, (passed, failed, skipped)
+    ("1..2\nok 1 - a\nok 2 - b\n", 0, (2, 0, 0)),
+    ("1..2\nok 1 - a\nnot ok 2 - b\n", 1, (1, 1, 0)),
+    ("1..1\nnot ok 1 - a\n", 0, (0, 1, 0)),
+    ("ok 1 - a\nok 2 - b # SKIP no such device\n", 0, (1, 0, 1)),
+    ("1..1\nnot ok 1 # SKIP cmocka says it so\n", 0, (0, 0, 1)),
+    ("1..3\nok 1 - a\n", 0, (1, 1, 0)),
+    ("1..1\n1..1\nok 1 - a\nok 1 - b\n", 0, (2, 0, 0)),
+    ("ok 1 - a\n", 7, (1, 1, 0)),
+    ("ok 1 - a\n", -11, (1, 1, 0)),
+    ("ok 1 - a\n", None, (1, 1, 0)),
+    ("", 0, (0, 1, 0)),
+    ("all is well\n", 0, (0, 1, 0)),
+    ("1..1\nnot possible here: power cut: no loop devices\n", 0, (0, 0, 0)),
+    ("1..2\nok 1 - a\nnot possible here: power cut: no loop devices\n", 0, (1, 0, 0)),
+    ("okay\nnothing ok here\n", 0, (0, 1, 0)),
+]
+
+
+@test
+def results_are_counted():
+    for text, status, wanted in CASES:
+        got, _ = counted(text, status)
+        equal(got, wanted, repr((text, status)))
+
+
+@test
+def in_ci_a_skip_is_a_failure():
+    got, printed = counted("ok 1 - a # SKIP no such device\n", ci=True)
+    equal(got, (0, 1, 0), "passed, failed, skipped")
+    check("no such device" in printed, "with its reason")
+
+
+@test
+def counters_and_reasons_are_printed():
+    _, printed = counted("# acks=12 kills=3\nok 1 - a\nnot possible here: power cut: no loop devices\n")
+    check("acks=12 kills=3" in printed and "not possible here: power cut" in printed, printed)
+
+
+@test
+def a_failure_shows_what_the_test_said():
+    _, printed = counted("#   wanted 1, got 2\nnot ok 1 - a\n", 1)
+    check("wanted 1, got 2" in printed, printed)
+
+
+@test
+def a_found_saboteur_is_remembered_only_when_it_was_found():
+    tally = runner.Tally()
+    with contextlib.redirect_stdout(io.StringIO()):
+        lines = ["ok 1 - saboteur no-dirsync is found", "not ok 2 - saboteur retry-fsync is found"]
+        tally.add(runner.Test("group", "name", ["x"]), 1, lines, [], 0.0)
+    equal(tally.saboteurs, {"no-dirsync"}, "found")
+
+
+@test
+def a_test_that_overruns_is_ended_with_all_that_it_started():
+    tally = runner.Tally()
+    script = "import subprocess, sys; subprocess.run(['sleep', '987']); print('ok 1 - never')"
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner.run(runner.Test("build", "name", [sys.executable, "-c", script], timeout_s=1), "release", tally)
+    equal((tally.passed, tally.failed), (0, 1), "passed, failed")
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            with open(f"/proc/{pid}/cmdline", "rb") as file:
+                check(file.read() != b"sleep\x00987\x00", "the child is gone")
+
+
+main()
