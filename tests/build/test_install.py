@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""`make install` and pkg-config: a program is built against what was installed, in both ways."""
+"""Building without a network, `make install`, pkg-config: a program is built against what was installed, in both ways."""
 
+import json
 import os
+import re
 import subprocess
 
-from elf import TOP, output
+from elf import RELEASE, SHARED, TOP, output
 from tap import check, equal, main, test
 
 FOLDER = os.environ["TMPDIR"]
@@ -37,20 +39,49 @@ def build_and_run(name, *arguments, **more):
     return output(program, **more).strip()
 
 
+def without_network():
+    """What to put before a command so that it sees no network, where the machine permits that, and an environment
+    in which programs that fetch fail."""
+    folder = os.path.join(FOLDER, "fail")
+    os.makedirs(folder, exist_ok=True)
+    for name in ("npm", "curl", "wget", "git", "apt-get", "pip"):
+        with open(os.path.join(folder, name), "w", encoding="utf-8") as file:
+            file.write(f"#!/bin/sh\necho 'the build called {name}' >&2\nexit 1\n")
+        os.chmod(os.path.join(folder, name), 0o755)
+    environment = dict(os.environ, PATH=f"{folder}:{os.environ['PATH']}")
+    for prefix in (["unshare", "-n"], ["unshare", "-rn"]):
+        if subprocess.run(prefix + ["true"], capture_output=True).returncode == 0:
+            return prefix, environment
+    return [], environment
+
+
 @test
-def everything_is_installed_under_destdir():
+def it_builds_without_a_network_and_installs_under_destdir():
     # A build folder of its own, so that the prefix of the release stays what it is.
     build = os.path.join(FOLDER, "b")
-    output("meson", "setup", build, "--prefix", "/opt/kf", cwd=TOP)
-    output("ninja", "-C", build, "-j", "2")
+    prefix, environment = without_network()
+    output(*prefix, "meson", "setup", build, "--prefix", "/opt/kf", cwd=TOP, env=environment)
+    output(*prefix, "ninja", "-C", build, "-j", "2", env=environment)
     output("meson", "install", "-C", build, "--no-rebuild", "--quiet", env=dict(os.environ, DESTDIR=ROOT))
     found = {name for _, _, files in os.walk(ROOT) for name in files}
-    for name in ("keepfast.h", "keepfast.pc", "libkeepfast.a", "libkeepfast.so"):
-        check(name in found, f"{name} is installed")
+    wanted = ["keepfast.h", "keepfast.pc", "libkeepfast.a", "libkeepfast.so", "keepfast.cdx.json"]
     if os.path.exists(os.path.join(TOP, "src/cli/main.c")):
-        check("keepfast" in found, "keepfast is installed")
+        wanted.append("keepfast")
+    equal([name for name in wanted if name not in found], [], "not installed")
     for path, _, files in os.walk(ROOT):
         check(path.startswith(ROOT + "/opt/kf") or not files, f"{path} is under the prefix")
+
+
+@test
+def the_list_of_parts_is_complete():
+    with open(os.path.join(RELEASE, "keepfast.cdx.json"), encoding="utf-8") as file:
+        parts = {part["name"]: part for part in json.load(file)["components"]}
+    loaded = set(re.findall(r"\(NEEDED\).*\[(.+)\]", output("readelf", "-dW", SHARED)))
+    equal(loaded - set(parts), set(), "loaded and not listed")
+    for name in ("sqlite", "llhttp"):
+        check(parts[name]["version"], f"{name} has a version")
+    with open(os.path.join(TOP, "packaging/sqlite/sha256sums"), encoding="utf-8") as file:
+        check(parts["sqlite"]["hashes"][0]["content"] in file.read(), "the hash of SQLite is the pinned one")
 
 
 @test
