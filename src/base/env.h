@@ -54,6 +54,9 @@ struct env {
     uint64_t (*mono_ns)(void *ctx);
     /* Fills `len` unpredictable bytes. Cannot fail. */
     void (*random)(void *ctx, void *p, size_t len);
+    /* Lets `ms` milliseconds pass at once: the clocks of a test stand still but for this. NULL, as in
+     * production: time passes by itself, and a loop waits for it in epoll. */
+    void (*wait)(void *ctx, int64_t ms);
     io_tap *tap; /* NULL in production */
     void *ctx;   /* given to all of them */
 };
@@ -76,9 +79,11 @@ static inline int64_t env_mono_ms(const struct env *env)
 
 /* -------------------------------------------------------------------------------------- files
  *
- * Thin calls over POSIX with the tap before each. Each continues after EINTR and short reads or writes, and opens with
- * O_CLOEXEC | O_NOFOLLOW. Errors are filled with the path. Never used on a store's own database files (a
- * closed descriptor would drop SQLite's locks). */
+ * Thin calls over POSIX with the tap before each one that reads or changes something (sizes, stat and free bytes are
+ * only asked for, and not shown to it). Each continues exactly after EINTR and short reads or writes; a sync is never
+ * repeated, for after a failed one the next may succeed although the bytes are lost. Files are opened with
+ * O_CLOEXEC | O_NOFOLLOW and must be ordinary ones: PERMISSION for links, pipes, folders. Errors are filled with the
+ * path. Never used on a store's own database files (a closed descriptor would drop SQLite's locks). */
 
 struct file {
     int fd; /* -1 = closed */
@@ -90,14 +95,14 @@ struct file {
 enum file_mode {
     FILE_READ,     /* must exist */
     FILE_CREATE,   /* must not exist (O_EXCL), 0600 */
-    FILE_APPEND,   /* made when absent, 0600, writes go to the end */
+    FILE_APPEND,   /* made when absent, 0600, writes go to the end whatever their offset */
     FILE_READWRITE /* made when absent, 0600 */
 };
 
 /* KF_ABSENT when FILE_READ finds nothing; KF_CONFLICT not_empty when FILE_CREATE finds something. */
 kf_rc file_open(const struct env *env, const char *path, enum file_mode mode, struct file *ret_file,
                 struct kf_err *err);
-/* At most `cap` bytes from `offset`; *ret_len is less only at the end of the file. */
+/* Reads `cap` bytes from `offset`; *ret_len is less only at the end of the file. */
 kf_rc file_read(struct file *f, int64_t offset, void *p, size_t cap, size_t *ret_len,
                 struct kf_err *err);
 kf_rc file_write(struct file *f, int64_t offset, const void *p, size_t len, struct kf_err *err);
@@ -108,11 +113,12 @@ kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err);
 kf_rc file_lock(struct file *f, struct kf_err *err);
 void file_close(struct file *f);
 
-/* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond). KF_ABSENT when it is not there. */
+/* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond), appended to `out`. KF_ABSENT when it is not there. */
 kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf *out,
                 struct kf_err *err);
 /* The durable write: temporary file beside it, write, sync, rename, sync of the folder. After a crash at any point
- * the old or the new file is there, whole. The temporary's name begins with ".tmp-". */
+ * the old or the new file is there, whole; after a failure as well, and the temporary is gone. Its name
+ * begins with ".tmp-": a crash may leave one. */
 kf_rc file_store(const struct env *env, const char *path, str bytes, struct kf_err *err);
 
 kf_rc file_rename(const struct env *env, const char *from, const char *to, struct kf_err *err);
@@ -120,7 +126,8 @@ kf_rc file_rename(const struct env *env, const char *from, const char *to, struc
 kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err);
 /* Syncs a folder, so that names made or removed in it last. */
 kf_rc dir_sync(const struct env *env, const char *path, struct kf_err *err);
-/* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it is there. */
+/* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it is there, PERMISSION when
+ * something else has its name. */
 kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err);
 /* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`. KF_ABSENT. */
 kf_rc dir_list(const struct env *env, const char *path, struct buf *out, struct kf_err *err);
@@ -129,7 +136,7 @@ kf_rc path_stat(const struct env *env, const char *path, struct stat *ret, struc
 /* Bytes free for us on the file system of `path`. */
 kf_rc path_free_bytes(const struct env *env, const char *path, uint64_t *ret, struct kf_err *err);
 
-/* "DIR" of "DIR/NAME", "." when there is no slash. Appended to `out`. */
+/* "DIR" of "DIR/NAME", "." when there is no slash, "/" of "/NAME". Appended to `out`. */
 void path_parent(const char *path, struct buf *out);
 
 #endif
