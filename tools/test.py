@@ -28,7 +28,6 @@ TIMEOUT_S = 120
 GROUPS = {
     "build": ("release", [], "tests/build", 60),
     "unit": ("test", ["unit"], None, 60),
-    "checker": ("test", [], "tests/checker", 30),
     "conform": ("test", ["conform"], "tests/conform", 120),
     "checker": ("test", [], "tests/checker", 30),
     "script": ("test", ["script"], "tests/script", 120),

@@ -163,26 +163,40 @@ def name_fault(name):
 
 
 PIECE = 200
-ALWAYS = frozenset(b'\\:*?"<>|%') | frozenset(range(0x20)) | {0x7F} | frozenset(range(0x41, 0x5B))
-DEVICE = re.compile(rb"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\.|\Z)", re.I)
+PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-. !#$&'()+,;=@[]^`{}")
+DEVICE = re.compile(rb"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|\Z)")
+OBJECT_FILE = re.compile(rb"[0-9a-f]{64}\.json\Z")
+
+
+def cut_segment(segment):
+    """Its pieces: a segment over 200 bytes, escapes counted, is cut before the byte that passes them."""
+    pieces, length = [b""], 0
+    for byte in segment:
+        size = 1 if byte in PLAIN else 3
+        if length + size > PIECE:
+            pieces.append(b"")
+            length = 0
+        pieces[-1] += bytes([byte])
+        length += size
+    return pieces
+
+
+def map_piece(piece, last):
+    out = b""
+    for i, byte in enumerate(piece):
+        plain = byte in PLAIN
+        if i == 0 and (byte in b".- " or last and (DEVICE.match(piece) or OBJECT_FILE.match(piece))):
+            plain = False
+        if last and i == len(piece) - 1 and byte in b". ":
+            plain = False
+        out += bytes([byte]) if plain else b"%%%02X" % byte
+    return out
 
 
 def map_segment(segment):
-    """One segment of a name as it stands in a path, in pieces of at most 200 bytes."""
-    tokens = []
-    for i, byte in enumerate(segment):
-        first, last = i == 0, i == len(segment) - 1
-        escape = byte in ALWAYS or (first and byte in b".- ~") or (last and byte in b". ")
-        escape = escape or (first and DEVICE.match(segment))
-        tokens.append(b"%%%02X" % byte if escape else bytes([byte]))
-    pieces, length = [b""], 0
-    for token in tokens:
-        if length + len(token) > PIECE:
-            pieces.append(b"")
-            length = 0
-        pieces[-1] += token
-        length += len(token)
-    return b"%~/".join(pieces)
+    """One segment of a name as it stands in a path: plain ASCII without capitals."""
+    *before, last = cut_segment(segment)
+    return b"".join(map_piece(piece, False) + b"%~/" for piece in before) + map_piece(last, True)
 
 
 def path_of_name(name):
@@ -400,14 +414,18 @@ class ZipFiles:
 
 
 MANIFEST = b"manifest.ndjson"
-HEAD = {"keepfast", "format", "holds", "site", "seq", "stamp", "at"}
-SEEN = {"seen", "seq"}
-DOC = {"doc", "version", "stamp", "site", "at", "size", "hash"}
-GONE = {"doc", "version", "stamp", "site", "at", "deleted"}
-PAST = (DOC - {"doc"}) | {"past", "kind"}
-PAST_GONE = (GONE - {"doc"}) | {"past", "kind"}
-RETIRED = {"retired", "at"}
-END = {"end", "hash"}
+# The members of each kind of line, in their order.
+LINES = (
+    ("keepfast", "format", "holds", "site", "push", "seq", "stamp", "at"),
+    ("seen", "seq"),
+    ("doc", "version", "stamp", "site", "at", "size", "hash"),
+    ("doc", "version", "stamp", "site", "at", "deleted"),
+    ("past", "version", "stamp", "site", "at", "kind", "size", "hash"),
+    ("past", "version", "stamp", "site", "at", "kind", "deleted"),
+    ("retired", "at"),
+    ("end", "hash"),
+)
+PLACES = {"keepfast": 0, "seen": 1, "doc": 2, "past": 2, "retired": 3}
 
 
 def check_dir(path):
@@ -479,7 +497,7 @@ def _check_rest(files, named, report):
         if not path.startswith(b"docs/"):
             report.counts.setdefault("others", []).append(os.fsdecode(path))
             continue
-        match = re.fullmatch(rb"docs/(.+)/([0-9a-f]{64})\.json", path, re.S)
+        match = OBJECT.match(path)
         if not match:
             report.counts.setdefault("others", []).append(os.fsdecode(path))
             continue
@@ -503,7 +521,7 @@ def read_manifest(text):
             entry = parse(line)
             if not isinstance(entry, dict):
                 raise Bad("no object")
-            _check_line(entry, first=number == 1, last=number == len(lines))
+            _check_line(entry, line, first=number == 1, last=number == len(lines))
         except Bad as e:
             raise Bad("line %d: %s" % (number, e)) from None
         entries.append(entry)
@@ -516,18 +534,28 @@ def read_manifest(text):
     return entries
 
 
-def _check_line(entry, first, last):
-    members = set(entry)
-    if first != ("keepfast" in members) or last != ("end" in members):
+def _check_line(entry, text, first, last):
+    if first != ("keepfast" in entry) or last != ("end" in entry):
         raise Bad("head and end are not where they belong")
-    shapes = (HEAD, SEEN, DOC, GONE, PAST, PAST_GONE, RETIRED, END)
-    if members not in shapes:
-        raise Bad("members %s" % sorted(members))
+    if tuple(entry) not in LINES:
+        raise Bad("members %s" % list(entry))
     if entry.get("keepfast", "manifest") != "manifest":
         raise Bad("not a manifest of Keepfast")
     for member, value in entry.items():
         if not _member_good(member, value):
             raise Bad("%s: %r" % (member, value))
+    if _line_text(entry) != text:
+        raise Bad("it is not in its one form")
+
+
+def _line_text(entry):
+    def value_text(value):
+        if value is True:
+            return "true"
+        return str(value) if isinstance(value, Number) else canonical_string(value)
+
+    return ("{" + ",".join('"%s":%s' % (member, value_text(value)) for member, value in entry.items())
+            + "}").encode("utf-8")
 
 
 def _member_good(member, value):
@@ -535,8 +563,8 @@ def _member_good(member, value):
         return value == Number(FORMAT) and isinstance(value, Number)
     if member == "holds":
         return value in ("state", "backup", "pending")
-    if member in ("seq", "version", "size", "end"):
-        return isinstance(value, Number) and value.isdigit()
+    if member in ("push", "seq", "version", "size", "end"):
+        return isinstance(value, Number) and value.isdigit() and int(value) < 2**63
     if member == "deleted":
         return value is True
     if not isinstance(value, str) or isinstance(value, Number):
@@ -544,7 +572,9 @@ def _member_good(member, value):
     if member == "hash":
         return bool(HASH.match(value))
     if member in ("site", "seen", "stamp"):
-        return bool(HEX16.match(value))
+        return bool(HEX16.match(value)) and (member != "stamp" or value < "8")
+    if member == "kind":
+        return bool(re.match(r"[a-z]{1,16}\Z", value))
     if member == "at":
         return bool(WHEN.match(value))
     if member in ("doc", "past"):
@@ -552,21 +582,33 @@ def _member_good(member, value):
             return not name_fault(value.encode("utf-8"))
         except UnicodeEncodeError:
             return False
-    return True    # keepfast (compared above), kind, retired: words and paths
+    if member == "retired":
+        return _object_good(value)
+    return True    # keepfast: compared above
+
+
+OBJECT = re.compile(rb"docs/(.+)/([0-9a-f]{64})\.json\Z", re.S)
+
+
+def _object_good(path):
+    match = OBJECT.match(path.encode("utf-8", "surrogatepass"))
+    try:
+        return bool(match and name_of_path(match[1]))
+    except Bad:
+        return False
 
 
 def _check_order(entries):
-    """Documents by name as bytes, a name's past behind it with the newest version first."""
+    """Head; `seen` by site; documents by name as bytes, each with its past from the newest; retired."""
     previous = None
     for entry in entries:
-        if "doc" not in entry and "past" not in entry:
-            continue
-        name = entry.get("doc", entry.get("past")).encode()
-        key = (name, 0 if "doc" in entry else 1, 0 if "doc" in entry else -int(entry["version"]))
+        kind = next(iter(entry))
+        key = (PLACES[kind], b"" if kind == "keepfast" else entry[kind].encode())
+        key += (-int(entry["version"]) if kind == "past" else -2**63,)
         if previous is not None and key <= previous:
-            raise Bad("%r is out of order" % name)
-        if "past" in entry and (previous is None or previous[0] != name):
-            raise Bad("%r has a past and no present" % name)
+            raise Bad("%r is out of order" % entry[kind])
+        if kind == "past" and previous[:2] != key[:2]:
+            raise Bad("%r has a past and no present" % entry[kind])
         previous = key
     if entries[0]["holds"] != "backup" and any("past" in entry for entry in entries):
         raise Bad("older versions in what is no backup")

@@ -114,20 +114,25 @@ def names_are_mapped_and_back():
     for name, path in (
         (b"kredyty.json", b"kredyty.json"),
         (b"a/b/c", b"a/b/c"),
-        ("żółw.json".encode(), "żółw.json".encode()),
-        (b"README", b"%52%45%41%44%4D%45"),
-        (b"50%", b"50%25"),
+        ("Zażółć.json".encode(), b"%5Aa%C5%BC%C3%B3%C5%82%C4%87.json"),
+        (b"50%~", b"50%25%7E"),
         (b".git/x", b"%2Egit/x"),
         (b"a b", b"a b"),
         (b" a ", b"%20a%20"),
         (b"-rf", b"%2Drf"),
         (b"end.", b"end%2E"),
         (b"con", b"%63on"),
-        (b"nul.txt", b"%6Eul.txt"),
+        (b"nul .txt", b"%6Eul .txt"),
+        (b"com7", b"%63om7"),
+        (b"conin$.x.y", b"%63onin$.x.y"),
+        (b"console", b"console"),
         (b"a:b\\c*?", b"a%3Ab%5Cc%2A%3F"),
         (b"tab\there\x7f", b"tab%09here%7F"),
         (b"x" * 450, b"x" * 200 + b"%~/" + b"x" * 200 + b"%~/" + b"x" * 50),
         (b"x" * 199 + b"A", b"x" * 199 + b"%~/%41"),
+        (b"x" * 200 + b"con", b"x" * 200 + b"%~/%63on"),
+        (b"x" * 199 + b"." * 3, b"x" * 199 + b".%~/%2E%2E"),
+        (b"a/" + b"0" * 64 + b".json", b"a/%30" + b"0" * 63 + b".json"),
     ):
         equal(kfcheck.path_of_name(name), path, "path of %r" % name)
         equal(kfcheck.name_of_path(path), name, "name of %r" % path)
@@ -136,7 +141,8 @@ def names_are_mapped_and_back():
 @test
 def paths_that_no_name_has_are_refused():
     for path in (b"A", b"%61", b"%2e", b"a//b", b"..", b"a/../b", b"%2E%2E", b"/a", b"a/", b"a%~/b", b"%zz",
-                 b"50%", b"con", b".git", b"a%00", b"x" * 201, b"\xff", b""):
+                 b"50%", b"con", b".git", b"a%00", "ż".encode(), b"~a", b"f" * 64 + b".json", b"x" * 201,
+                 b"\xff", b""):
         check(refused(kfcheck.name_of_path, path), "%r is refused" % path)
 
 
@@ -282,15 +288,26 @@ def doc_line(name, body, version=1, **more):
 
 
 def past_line(name, body, version):
-    line = doc_line(name, body, version, kind="put")
-    return {"past": line.pop("doc"), **line}
+    line = doc_line(name, body, version)
+    past = {"past": line.pop("doc")}
+    for member, value in line.items():
+        past[member] = value
+        if member == "at":
+            past["kind"] = "put"
+    return past
+
+
+def line_of(entry):
+    if isinstance(entry, bytes):
+        return entry
+    return json.dumps(entry, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
 
 
 def manifest(*lines, holds="state"):
-    head = {"keepfast": "manifest", "format": 1, "holds": holds, "site": SITE, "seq": 7,
+    head = {"keepfast": "manifest", "format": 1, "holds": holds, "site": SITE, "push": 3, "seq": 7,
             "stamp": STAMP, "at": WHEN}
-    text = b"".join(json.dumps(line, ensure_ascii=False).encode() + b"\n" for line in (head, *lines))
-    return text + json.dumps({"end": 1 + len(lines), "hash": h(text)}).encode() + b"\n"
+    text = b"".join(line_of(line) for line in (head, *lines))
+    return text + line_of({"end": 1 + len(lines), "hash": h(text)})
 
 
 def portable():
@@ -339,7 +356,7 @@ def damage_in_a_remote_is_found():
         ("an object is cut", {object_a: HELD[b"a.json"][:-1]}, "its hash"),
         ("an object nobody names is cut", {loose: b"{"}, "its content"),
         ("an object of a strange name", {b"docs/A/" + h(b"1").encode() + b".json": b"1"}, "no name has"),
-        ("a flipped byte", {b"manifest.ndjson": text.replace(b'"version": 2', b'"version": 3', 1)},
+        ("a flipped byte", {b"manifest.ndjson": text.replace(b'"version":2', b'"version":3', 1)},
          "its hash is wrong"),
         ("a lost line", {b"manifest.ndjson": re.sub(rb'\{"seen".*\n', b"", text)}, "its end counts"),
         ("a cut manifest", {b"manifest.ndjson": text[:-1]}, "is cut"),
@@ -353,6 +370,15 @@ def damage_in_a_remote_is_found():
          {b"manifest.ndjson": manifest({**good, "hash": h(b"1").upper()})}, "hash:"),
         ("a time with a zone", {b"manifest.ndjson": manifest({**good, "at": "2025-11-09T14:23:45+01:00"})},
          "at:"),
+        ("a blank", {b"manifest.ndjson": manifest(line_of(good).replace(b":", b": ", 1))}, "its one form"),
+        ("an escape that need not be",
+         {b"manifest.ndjson": manifest(line_of(good).replace(b"a.json", b"\\u0061.json"))}, "its one form"),
+        ("members in another order",
+         {b"manifest.ndjson": manifest({"version": 2, **good})}, "members"),
+        ("a retired path that climbs",
+         {b"manifest.ndjson": manifest({"retired": "docs/../x/%s.json" % h(b"1"), "at": WHEN})}, "retired:"),
+        ("a site twice", {b"manifest.ndjson": manifest({"seen": SITE, "seq": 1}, {"seen": SITE, "seq": 2})},
+         "out of order"),
         ("a negative version", {b"manifest.ndjson": manifest({**good, "version": -1})}, "version:"),
         ("a past outside a backup",
          {b"manifest.ndjson": manifest(good, past_line("a.json", b'{"k":1}', 1))}, "no backup"),
