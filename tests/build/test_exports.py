@@ -18,6 +18,13 @@ def the_shared_library_exports_only_public_calls():
 
 
 @test
+def both_have_every_public_call():
+    for names in (defined("-D", SHARED), defined("-g", ARCHIVE)):
+        if "kf_open" in names:
+            equal(public_calls() - names, set(), "declared in keepfast.h and not there")
+
+
+@test
 def the_archive_has_only_public_calls_as_global_names():
     equal(defined("-g", ARCHIVE) - public_calls(), set(), "global and not in keepfast.h")
 

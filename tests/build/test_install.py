@@ -6,7 +6,7 @@ import os
 import re
 import subprocess
 
-from elf import RELEASE, SHARED, TOP, output
+from elf import RELEASE, SHARED, TOP, output, sources
 from tap import check, equal, main, test
 
 FOLDER = os.environ["TMPDIR"]
@@ -99,6 +99,12 @@ def a_program_links_the_archive():
     words = ["-l:libkeepfast.a" if word == "-lkeepfast" else word for word in words]
     check(build_and_run("static", *words), "it runs without a library path")
     check("libkeepfast" not in output("readelf", "-d", os.path.join(FOLDER, "static")), "the archive is in the program")
+
+
+@test
+def the_examples_build_against_it():
+    for source in sources("examples/**/*.c"):
+        output("cc", "-Wall", "-Wextra", "-Werror", "-std=c17", source, "-o", os.path.join(FOLDER, "example"), *pkg_config("--cflags", "--libs"))
 
 
 @test
