@@ -6,6 +6,7 @@ import importlib.util
 import io
 import os
 import sys
+import time
 
 from elf import TOP
 from tap import check, equal, main, test
@@ -80,17 +81,28 @@ def a_found_saboteur_is_remembered_only_when_it_was_found():
     equal(tally.saboteurs, {"no-dirsync"}, "found")
 
 
-@test
-def a_test_that_overruns_is_ended_with_all_that_it_started():
-    tally = runner.Tally()
-    script = "import subprocess, sys; subprocess.run(['sleep', '987']); print('ok 1 - never')"
-    with contextlib.redirect_stdout(io.StringIO()):
-        runner.run(runner.Test("build", "name", [sys.executable, "-c", script], timeout_s=1), "release", tally)
-    equal((tally.passed, tally.failed), (0, 1), "passed, failed")
+def running(argv):
     for pid in filter(str.isdigit, os.listdir("/proc")):
         with contextlib.suppress(OSError):
             with open(f"/proc/{pid}/cmdline", "rb") as file:
-                check(file.read() != b"sleep\x00987\x00", "the child is gone")
+                if file.read().split(b"\0")[:-1] == [word.encode() for word in argv]:
+                    return True
+    return False
+
+
+@test
+def a_test_that_overruns_is_ended_with_all_that_it_started():
+    tally = runner.Tally()
+    # A number that no other run at this moment has.
+    number = str(100000 + os.getpid())
+    script = f"import subprocess; subprocess.run(['sleep', '{number}']); print('ok 1 - never')"
+    with contextlib.redirect_stdout(io.StringIO()):
+        runner.run(runner.Test("build", "name", [sys.executable, "-c", script], timeout_s=1), "release", tally)
+    equal((tally.passed, tally.failed), (0, 1), "passed, failed")
+    deadline = time.monotonic() + 10
+    while running(["sleep", number]):
+        check(time.monotonic() < deadline, "the child is gone")
+        time.sleep(0.02)
 
 
 main()
