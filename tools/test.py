@@ -119,7 +119,7 @@ class Tally:
     def __init__(self):
         self.lock = threading.Lock()
         self.passed = self.failed = self.skipped = 0
-        self.saboteurs = set()
+        self.saboteurs = []  # passing results that speak of one
         self.faults = []
 
     def fail(self, title, why, output=()):
@@ -164,7 +164,8 @@ class Tally:
                     self._fail(title, "not ok", pending)
                 else:
                     self.passed += 1
-                    self.saboteurs.update(re.findall(r"saboteur ([a-z0-9-]+)", what))
+                    if "saboteur" in what:
+                        self.saboteurs.append(what.replace("_", "-").replace(" ", "-"))
                     print(f"ok    {title}")
                 pending = []
             elif line.startswith("not possible here:"):
@@ -307,12 +308,14 @@ def prove(tally):
     if os.path.exists(path):
         with open(path, encoding="utf-8") as file:
             reached = {line.split()[0] for line in file if line.strip()}
-    for wanted, found, kind in (
+    saboteurs = in_source("KF_SABOTAGE")
+    found = {name for name in saboteurs if any(f"saboteur-{name}-" in f"{what}-" for what in tally.saboteurs)}
+    for wanted, shown, kind in (
         (in_source("KF_SOMETIMES"), reached, "situation {} occurred"),
-        (in_source("KF_SABOTAGE"), tally.saboteurs, "saboteur {} was found"),
+        (saboteurs, found, "saboteur {} was found"),
     ):
         for name in sorted(wanted):
-            if name in found:
+            if name in shown:
                 tally.passed += 1
                 print("ok    proof/" + kind.format(name))
             else:
