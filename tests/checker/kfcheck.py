@@ -183,9 +183,10 @@ def cut_segment(segment):
 
 def map_piece(piece, last):
     out = b""
+    taken = DEVICE.match(piece if last else piece + b"%~") or last and OBJECT_FILE.match(piece)
     for i, byte in enumerate(piece):
         plain = byte in PLAIN
-        if i == 0 and (byte in b".- " or last and (DEVICE.match(piece) or OBJECT_FILE.match(piece))):
+        if i == 0 and (byte in b".- " or taken):
             plain = False
         if last and i == len(piece) - 1 and byte in b". ":
             plain = False
