@@ -5,6 +5,7 @@
 #   make demo       the story of a machine that is thrown away; it ends by itself
 #   make test       every test; the last line is "N passed, N failed, N skipped"  (TESTS=pattern chooses)
 #   make lint       layout, static analysis, the project's own rules
+#   make format     rewrites our C sources in the house layout
 #   make bench      the figures, each beside what it is measured against (BENCH=pattern)
 #   make install    PREFIX (/usr/local) and DESTDIR as usual
 #   make clean      removes what was built; SQLite's object stays in the cache
@@ -37,6 +38,9 @@ test: needs-test
 lint: needs-test
 	@tools/lint.sh
 
+format: needs-test
+	@git ls-files -z -co --exclude-standard '*.c' '*.h' | xargs -0 clang-format-14 -i
+
 bench: needs-test
 	@tools/bench.sh $(BENCH)
 
@@ -48,4 +52,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all needs needs-test run demo test lint bench install clean
+.PHONY: all needs needs-test run demo test lint format bench install clean

@@ -12,7 +12,8 @@
 /* Situations reached so far. Only ever grows at its head, so that readers need no lock. */
 static _Atomic(struct hooks_situation *) reached;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static const char *sabotage; /* the environment's, read once: it may change in a test's own process */
+static const char
+    *sabotage; /* the environment's, read once: it may change in a test's own process */
 
 static void start(void)
 {

@@ -33,17 +33,17 @@ bool hooks_sabotage(const char *name);
 /* Appends what was counted since the last flush. */
 void hooks_flush(void);
 
-#define KF_SOMETIMES(situation)                                                                    \
-    do {                                                                                           \
-        static struct hooks_situation hooks_here = {situation, 0, ATOMIC_FLAG_INIT, 0};            \
-        hooks_reached(&hooks_here);                                                                \
+#define KF_SOMETIMES(situation)                                                         \
+    do {                                                                                \
+        static struct hooks_situation hooks_here = {situation, 0, ATOMIC_FLAG_INIT, 0}; \
+        hooks_reached(&hooks_here);                                                     \
     } while (0)
 #define KF_SABOTAGE(saboteur) hooks_sabotage(saboteur)
 
 #else
 
 #define KF_SOMETIMES(situation) ((void)0)
-#define KF_SABOTAGE(saboteur) 0
+#define KF_SABOTAGE(saboteur)   0
 
 #endif
 #endif

@@ -3,5 +3,6 @@
 
 #include "db/sqlite_range.h"
 
-_Static_assert(!KF_SQLITE_REFUSED(SQLITE_VERSION_NUMBER),
-               "this SQLite can lose committed transactions (WAL-reset); 3.51.3 or later is needed");
+_Static_assert(
+    !KF_SQLITE_REFUSED(SQLITE_VERSION_NUMBER),
+    "this SQLite can lose committed transactions (WAL-reset); 3.51.3 or later is needed");

@@ -9,8 +9,8 @@
 #define KF_DB_SQLITE_RANGE_H
 
 /* v: as SQLITE_VERSION_NUMBER and sqlite3_libversion_number() give it, 3051003 for 3.51.3. */
-#define KF_SQLITE_WAL_RESET(v)                                                                     \
-    ((v) >= 3007000 && (v) < 3051003 && !((v) >= 3044006 && (v) < 3045000) &&                      \
+#define KF_SQLITE_WAL_RESET(v)                                                \
+    ((v) >= 3007000 && (v) < 3051003 && !((v) >= 3044006 && (v) < 3045000) && \
      !((v) >= 3050007 && (v) < 3051000))
 
 /* Older than WAL itself is no way around: STRICT tables, RETURNING and JSON are needed as well. */
