@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 TOP = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 BUILD = os.path.join(TOP, "build-test")
 KEPT = os.path.join(BUILD, "tidy")
+FACTS = os.path.join(TOP, "tools/analyzer.h")
 NOT_CLANGS = ["-Wno-unknown-warning-option", "-Wno-ignored-optimization-argument"]
 
 
@@ -25,7 +26,7 @@ def bytes_of(path):
 
 def common_key():
     """Changes with everything that may change the verdict on any file."""
-    key = hashlib.sha256(bytes_of(os.path.join(TOP, ".clang-tidy")))
+    key = hashlib.sha256(bytes_of(os.path.join(TOP, ".clang-tidy")) + bytes_of(FACTS))
     for folder in ("src", "include"):
         for path, folders, files in os.walk(os.path.join(TOP, folder)):
             folders.sort()
@@ -42,7 +43,10 @@ def check(entry, common):
     mark = os.path.join(KEPT, key.hexdigest())
     if os.path.exists(mark):
         return ""
-    arguments = ["clang-tidy-14", "--quiet", "-p", BUILD] + [f"--extra-arg={word}" for word in NOT_CLANGS] + [source]
+    more = list(NOT_CLANGS)
+    if os.path.basename(source) != "err.c":
+        more += ["-I" + os.path.join(TOP, "src"), "-I" + os.path.join(TOP, "include"), "-include", FACTS]
+    arguments = ["clang-tidy-14", "--quiet", "-p", BUILD] + [f"--extra-arg={word}" for word in more] + [source]
     done = subprocess.run(arguments, capture_output=True, text=True, errors="replace")
     if done.returncode == 0:
         with open(mark, "w", encoding="utf-8"):

@@ -612,7 +612,7 @@ static inline bool count_token(struct json_scan *s, const char *at)
 static inline __attribute__((always_inline)) size_t run(struct json_scan *s, bool with_events,
                                                         struct json_event *events, size_t max)
 {
-    const char *p = s->p, *const end = s->end, *from = p;
+    const char *p = s->p, *const end = s->end, *from;
     size_t count = 0;
     int what;
     bool rich;

@@ -3,6 +3,8 @@
 
 #include "base/err.h"
 
+#include <assert.h>
+
 /* Grows a tree from events. The path from the root to the open containers is `open`; a container's `last` child is
  * where the next one is linked. */
 struct grower {
@@ -31,8 +33,10 @@ static bool grow_value(struct grower *g, const struct json_event *e)
         struct json_node *parent = g->open[g->depth - 1].node;
         if (parent->count++ == 0)
             parent->child = node;
-        else
+        else {
+            assert(g->open[g->depth - 1].last);
             g->open[g->depth - 1].last->next = node;
+        }
         g->open[g->depth - 1].last = node;
     }
     if (node->type >= JSON_ARRAY)
@@ -47,6 +51,7 @@ static bool grow(struct grower *g, const struct json_event *e)
         return true;
     }
     if (e->what == JSON_EVENT_END) {
+        assert(g->depth > 0 && g->open[g->depth - 1].node);
         struct json_node *node = g->open[--g->depth].node;
         node->raw.len = (size_t)(e->raw.p + 1 - node->raw.p);
         return true;
