@@ -1,0 +1,138 @@
+/* What is in force and where each value came from: as lines for people, or as JSON. An address in the file holds no secret (see
+ * config_read.c), so it is shown as it is. */
+#include "base/config_internal.h"
+
+static const char *const source_names[] = {"default", "file", "environment", "flag"};
+
+static void schedule_part(struct buf *out, size_t start, const char *name, uint64_t v, bool time)
+{
+    if (v == 0)
+        return;
+    buf_printf(out, "%s%s: ", out->len > start ? ", " : "", name);
+    if (time)
+        duration_format(v, out);
+    else
+        buf_u64(out, v);
+}
+
+void config_schedule_format(const struct config_schedule *s, struct buf *out)
+{
+    size_t start = out->len;
+    if (s->manual) {
+        buf_c(out, "manual: true");
+        return;
+    }
+    schedule_part(out, start, "every", s->every_ms, true);
+    schedule_part(out, start, "after", s->after, false);
+    schedule_part(out, start, "on_change", s->on_change_ms, true);
+    if (out->len == start && !out->failed)
+        schedule_part(out, start, "on_change", CONFIG_ON_CHANGE_MS, true);
+}
+
+static void print_remote(const struct config_remote *r, bool json, struct buf *out)
+{
+    struct buf when = BUF_INIT;
+    config_schedule_format(&r->schedule, &when);
+    if (json) {
+        buf_c(out, "{\"name\": ");
+        buf_json_string(out, r->name);
+        buf_c(out, ", \"url\": ");
+        buf_json_string(out, r->url);
+        buf_c(out, ", \"kind\": ");
+        buf_json_string(out, r->kind);
+        buf_c(out, ", \"schedule\": ");
+        buf_json_string(out, buf_view(&when));
+        buf_c(out, "}");
+    } else {
+        buf_printf(out, "  remote %.*s  %.*s  (%.*s)\n", STR_ARGS(r->name), STR_ARGS(r->url),
+                   STR_ARGS(buf_view(&when)));
+    }
+    out->failed = out->failed || when.failed;
+    buf_release(&when);
+}
+
+static void print_doc(const struct config_doc *d, bool json, struct buf *out)
+{
+    if (!json) {
+        buf_printf(out, "  docs %.*s%s%.*s  keep %u versions", STR_ARGS(d->match),
+                   d->klass.len ? "  " : "", STR_ARGS(d->klass), d->keep.versions);
+        if (d->keep.age_ms) {
+            buf_c(out, ", ");
+            duration_format(d->keep.age_ms, out);
+        }
+        buf_c(out, d->def.p ? ", with a default\n" : "\n");
+        return;
+    }
+    buf_c(out, "{\"match\": ");
+    buf_json_string(out, d->match);
+    buf_c(out, ", \"class\": ");
+    buf_json_string(out, d->klass);
+    buf_printf(out, ", \"keep\": {\"versions\": %u, \"age\": \"", d->keep.versions);
+    duration_format(d->keep.age_ms, out);
+    buf_c(out, "\"}, \"default\": ");
+    buf_str(out, d->def.p ? d->def : STR("null"));
+    buf_c(out, ", \"schema\": ");
+    if (d->schema_path.p)
+        buf_json_string(out, d->schema_path);
+    else
+        buf_c(out, "null");
+    buf_c(out, "}");
+}
+
+static void print_space(const struct config_space *s, bool json, struct buf *out)
+{
+    if (json) {
+        buf_c(out, "{\"name\": ");
+        buf_json_string(out, s->name);
+        buf_c(out, ", \"docs\": [");
+    } else {
+        buf_printf(out, "space %.*s\n", STR_ARGS(s->name));
+    }
+    for (size_t i = 0; i < s->doc_count; i++) {
+        buf_c(out, json && i ? ", " : "");
+        print_doc(&s->docs[i], json, out);
+    }
+    buf_c(out, json ? "], \"remotes\": [" : "");
+    for (size_t i = 0; i < s->remote_count; i++) {
+        buf_c(out, json && i ? ", " : "");
+        print_remote(&s->remotes[i], json, out);
+    }
+    buf_c(out, json ? "]}" : "");
+}
+
+static void print_json(const struct config *c, struct buf *out)
+{
+    buf_c(out, "{\"file\": ");
+    if (c->file.len)
+        buf_json_string(out, c->file);
+    else
+        buf_c(out, "null");
+    buf_c(out, ", \"settings\": [");
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        buf_printf(out, "%s{\"path\": \"%s\", \"value\": ", id ? ", " : "", setting_table[id].path);
+        config_value_format(c, (enum setting)id, true, out);
+        buf_printf(out, ", \"source\": \"%s\"}", source_names[c->source[id]]);
+    }
+    buf_c(out, "], \"spaces\": [");
+    for (size_t i = 0; i < c->space_count; i++) {
+        buf_c(out, i ? ", " : "");
+        print_space(&c->spaces[i], true, out);
+    }
+    buf_c(out, "]}\n");
+}
+
+void config_print(const struct config *config, bool json, struct buf *out)
+{
+    if (json) {
+        print_json(config, out);
+        return;
+    }
+    buf_printf(out, "file %s\n", config->file.len ? config->file.p : "none");
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        buf_printf(out, "%-20s ", setting_table[id].path);
+        config_value_format(config, (enum setting)id, false, out);
+        buf_printf(out, "  (%s)\n", source_names[config->source[id]]);
+    }
+    for (size_t i = 0; i < config->space_count; i++)
+        print_space(&config->spaces[i], false, out);
+}

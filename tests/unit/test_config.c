@@ -1,0 +1,473 @@
+/* The configuration: what is accepted, what each wrong input is told, with its exact place; layers; printing. */
+#include "testing.h"
+
+#include "base/config.h"
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *path;
+
+static int setup(void **state)
+{
+    *state = NULL;
+    path = testing_path(testing_dir(), "keepfast.yaml");
+    return 0;
+}
+
+static const char *folder(void)
+{
+    static char dir[256];
+    snprintf(dir, sizeof dir, "%.*s", (int)(strrchr(path, '/') - path), path);
+    return dir;
+}
+
+/* A string of an environment. */
+#define VAR(text) ((char[]){text})
+
+static kf_rc load(const char *text, size_t len, struct config **ret, struct kf_err *err)
+{
+    testing_write(path, text, len);
+    return config_load(env_system(), path, NULL, NULL, 0, ret, err);
+}
+
+static struct config *load_good(const char *text)
+{
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    if (load(text, strlen(text), &c, &err) != KF_OK)
+        fail_msg("%s\n%s", err.detail, text);
+    return c;
+}
+
+/* ---------------------------------------------------------------------------------- accepted */
+
+static void nothing_gives_the_defaults(void **state)
+{
+    (void)state;
+    const char *const texts[] = {"",     "# nothing\n",  "---\n",    "~\n",
+                                 "{}\n", "\xef\xbb\xbf", "spaces:\n"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct config *c = load_good(texts[i]);
+        assert_true(str_is(c->data, "./data"));
+        assert_int_equal(c->listen_count, 1);
+        assert_true(str_is(c->listen[0], "127.0.0.1:7070"));
+        assert_int_equal(c->pool_min, 2);
+        assert_int_equal(c->pool_max, 10);
+        assert_int_equal(c->pool_idle_ms, 60000);
+        assert_int_equal(c->limit_doc, 8 << 20);
+        assert_int_equal(c->limit_memory, 256 << 20);
+        assert_int_equal(c->space_count, 0);
+        assert_int_equal(c->source[SETTING_DATA], CONFIG_DEFAULT);
+        config_free(c);
+    }
+}
+
+static const char full[] =
+    "data: /var/lib/keepfast\n"
+    "listen: [\"127.0.0.1:7071\", \"[::1]:7071\", unix:/run/keepfast.sock]\n"
+    "pool: { min: 3, max: 12, idle: 90s }\n"
+    "limits: { doc: 1MiB, body: 2MiB, memory: 64MiB, connections: 100, per_address: 10 }\n"
+    "log: { format: json, level: warn }\n"
+    "spaces:\n"
+    "  finance:\n"
+    "    docs:\n"
+    "      - { match: \"a/*.json\", class: critical, keep: { versions: 7, age: 365d } }\n"
+    "      - match: notify.json\n"
+    "        class: config\n"
+    "        default: { email: null, n: 1.50, on: true, list: [a, \"1\", 0x1F, 0o17, +7, 007, .5, "
+    "5., -0] }\n"
+    "        schema: shape.json\n"
+    "    remotes:\n"
+    "      usb:  { url: \"dir:/mnt/usb\", after: 20, on_change: 30s, docs: [\"*.json\", \"x/**\"] "
+    "}\n"
+    "      hand: { url: dir:x, manual: true, warn_pending: 5MiB }\n"
+    "      plain: { url: dir:y, kind: dir }\n"
+    "  empty:\n";
+
+static void everything_is_read(void **state)
+{
+    (void)state;
+    testing_write(testing_path(folder(), "shape.json"), "{\"type\":\"object\"}", 17);
+    struct config *c = load_good(full);
+    assert_true(str_is(c->data, "/var/lib/keepfast"));
+    assert_int_equal(c->listen_count, 3);
+    assert_true(str_is(c->listen[2], "unix:/run/keepfast.sock"));
+    assert_int_equal(c->pool_idle_ms, 90000);
+    assert_int_equal(c->source[SETTING_POOL_MIN], CONFIG_FILE);
+    const struct config_space *s = config_space(c, STR("finance"));
+    assert_non_null(s);
+    assert_int_equal(s->doc_count, 2);
+    const struct config_doc *d = config_doc(s, STR("a/b.json"));
+    assert_ptr_equal(d, &s->docs[0]);
+    assert_true(str_is(d->klass, "critical"));
+    assert_int_equal(d->keep.versions, 7);
+    assert_int_equal(d->keep.age_ms, 365ull * 86400000);
+    assert_null(d->def.p);
+    d = config_doc(s, STR("notify.json"));
+    assert_ptr_equal(d, &s->docs[1]);
+    assert_int_equal(d->keep.versions, 100);
+    assert_string_equal(d->def.p, "{\"email\":null,\"n\":1.50,\"on\":true,"
+                                  "\"list\":[\"a\",\"1\",31,15,7,7,0.5,5.0,-0]}");
+    assert_true(str_is(d->schema_text, "{\"type\":\"object\"}"));
+    assert_null(config_doc(s, STR("other.json")));
+    assert_int_equal(s->remote_count, 3);
+    assert_true(str_is(s->remotes[0].name, "usb"));
+    assert_true(str_is(s->remotes[0].kind, "dir"));
+    assert_int_equal(s->remotes[0].schedule.after, 20);
+    assert_int_equal(s->remotes[0].schedule.on_change_ms, 30000);
+    assert_int_equal(s->remotes[0].doc_count, 2);
+    assert_int_equal(s->remotes[0].warn_pending_bytes, 1 << 30);
+    assert_true(s->remotes[1].schedule.manual);
+    assert_int_equal(s->remotes[1].warn_pending_bytes, 5 << 20);
+    s = config_space(c, STR("empty"));
+    assert_non_null(s);
+    assert_int_equal(s->doc_count + s->remote_count, 0);
+    assert_null(config_space(c, STR("nobody")));
+    assert_null(config_doc(NULL, STR("x")));
+    config_free(c);
+}
+
+/* ----------------------------------------------------------------------------------- refused */
+
+static const struct wrong {
+    const char *text, *place, *says;
+} wrong[] = {
+    /* the text itself */
+    {"a: [1, 2\n", "2:1", "flow sequence without a closing bracket"},
+    {"data: \"x\n", "1:8", "without closing quote"},
+    {"pool:\n\tmin: 1\n", "2:1", "tab"},
+    {"data: @x\n", "1:7", "cannot start with '@'"},
+    {"data: a: b\n", "1:8", "invalid nested block mapping"},
+    {"pool:\n  min: 1\n max: 2\n", "3:2", "invalid indentation"},
+    {"data: a\x01\n", "1:8", "control character"},
+    {"# \xc3\xa9\ndata: \xc3\xa9\xff\n", "2:8", "UTF-8"},
+    {"data: *x\n", "1:7", "aliases"},
+    {"data: &x y\n", "1:10", "anchors"},
+    {"data: !!str y\n", "1:13", "tags"},
+    {"data: a\npool: {}\ndata: b\n", "3:1", "\"data\" stands here twice, first in line 1"},
+    {"? {a: b}\n: c\n", "1:3", "a key must be a single word"},
+    {"data: a\n---\ndata: b\n", "2:1", "second document"},
+    {"- a\n", "1:1", "a map of keys"},
+    {"word\n", "1:1", "a map of keys"},
+    {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n", "1:33", "32 levels"},
+    /* keys */
+    {"lisen: x\n", "1:1", "no key \"lisen\"; did you mean \"listen\"?"},
+    {"colour: x\n", "1:1", "it knows data, listen, pool, limits, log, spaces"},
+    {"pool.max: 3\n", "1:1", "no key \"pool.max\""},
+    {"backup: { to: x }\n", "1:1", "\"backup\" is not part of this version"},
+    {"allow_origins: []\n", "1:1", "not part of this version"},
+    {"limits: { doc: 1MiB, rate: 5 }\n", "1:22", "\"rate\" is not part of this version"},
+    {"limits:\n  dock: 1MiB\n", "2:3", "limits has no key \"dock\"; did you mean \"doc\"?"},
+    {"pool: 5\n", "1:7", "pool is a map"},
+    {"log: { level: loud }\n", "1:15", "log.level is debug, info, warn or error, not \"loud\""},
+    {"log: { format: xml }\n", "1:16", "log.format is text or json"},
+    /* values of settings */
+    {"data:\n", "1:1", "data takes one value"},
+    {"data: [a, b]\n", "1:7", "data takes one value"},
+    {"data: \"\"\n", "1:7", "data is empty"},
+    {"listen: []\n", "1:9", "listen is empty"},
+    {"listen: [a:1, b]\n", "1:15", "\"b\" is no address"},
+    {"listen: 127.0.0.1:70000\n", "1:9", "is no address"},
+    {"listen: ::1:7070\n", "1:9", "is no address"},
+    {"listen: \"unix:\"\n", "1:9", "is no address"},
+    {"pool: { min: 0 }\n", "1:14", "pool.min must be 1 to 1000"},
+    {"pool: { max: many }\n", "1:14", "pool.max must be a whole number, not \"many\""},
+    {"pool: { min: 5, max: 4 }\n", "1:14", "pool.min (5) is above pool.max (4)"},
+    {"pool: { idle: 5 }\n", "1:15", "a time such as"},
+    {"limits: { doc: 1MB }\n", "1:16", "a size such as"},
+    {"limits: { doc: 1GiB }\n", "1:16", "limits.doc must be 64 to 512MiB"},
+    /* spaces */
+    {"spaces: [a]\n", "1:9", "spaces is a map"},
+    {"spaces: { tokens: }\n", "1:11", "cannot name a space"},
+    {"spaces: { Big: }\n", "1:11", "cannot name a space"},
+    {"spaces: { _a: }\n", "1:11", "cannot name a space"},
+    {"spaces: { a: 5 }\n", "1:14", "a space is a map"},
+    {"spaces: { a: { streams: [] } }\n", "1:16", "not part of this version"},
+    {"spaces: { a: { doc: [] } }\n", "1:16", "did you mean \"docs\"?"},
+    /* documents */
+    {"spaces: { a: { docs: x } }\n", "1:22", "docs is a list"},
+    {"spaces: { a: { docs: [ { class: x } ] } }\n", "1:24", "no \"match\""},
+    {"spaces: { a: { docs: [ { match: } ] } }\n", "1:26", "match is a text"},
+    {"spaces: { a: { docs: [ { match: x, keep: 5 } ] } }\n", "1:42", "keep is a map"},
+    {"spaces: { a: { docs: [ { match: x, keep: { versions: -1 } } ] } }\n", "1:54",
+     "versions is a whole number"},
+    {"spaces: { a: { docs: [ { match: x, keep: { age: 5y } } ] } }\n", "1:49", "age is a time"},
+    {"spaces: { a: { docs: [ { match: x, keep: { last: 5 } } ] } }\n", "1:44", "not part of"},
+    {"spaces: { a: { docs: [ { match: x, default: .inf } ] } }\n", "1:45",
+     "JSON has no number .inf"},
+    {"spaces: { a: { docs: [ { match: x, default: { a: .nan } } ] } }\n", "1:50",
+     "JSON has no number"},
+    {"spaces: { a: { docs: [ { match: x, default: 0x1ffffffffffffffff } ] } }\n", "1:45",
+     "beyond 64 bits"},
+    {"spaces: { a: { docs: [ { match: x, schema: none.json } ] } }\n", "1:44", "there is no file"},
+    {"spaces: { a: { docs: [ { match: x, encrypt: { key_file: k } } ] } }\n", "1:36",
+     "not part of"},
+    /* remotes */
+    {"spaces: { a: { remotes: [] } }\n", "1:25", "remotes is a map"},
+    {"spaces: { a: { remotes: { all: { url: dir:x } } } }\n", "1:27", "cannot name a remote"},
+    {"spaces: { a: { remotes: { X: { url: dir:x } } } }\n", "1:27", "cannot name a remote"},
+    {"spaces: { a: { remotes: { x: {} } } }\n", "1:27", "the remote \"x\" has no \"url\""},
+    {"spaces: { a: { remotes: { x: { url: here } } } }\n", "1:37", "names no kind"},
+    {"spaces: { a: { remotes: { x: { url: \"dir:\" } } } }\n", "1:37", "needs the path"},
+    {"spaces: { a: { remotes: { x: { url: \"https://u:hunter2@h/x.git\" } } } }\n", "1:37",
+     "remotes of kind git are not part"},
+    {"spaces: { a: { remotes: { x: { url: \"s3://b/p\" } } } }\n", "1:37", "kind s3 are not part"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, kind: ftp } } } }\n", "1:50", "no kind \"ftp\""},
+    {"spaces: { a: { remotes: { x: { url: mem:x, kind: dir } } } }\n", "1:37", "begins with dir:"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, branch: d } } } }\n", "1:44", "not part of this"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, evry: 5m } } } }\n", "1:44",
+     "did you mean \"every\"?"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, every: 5 } } } }\n", "1:51", "every is a time"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, every: 5ms } } } }\n", "1:51", "at least 100ms"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, after: 0 } } } }\n", "1:51",
+     "after is a whole number"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, manual: perhaps } } } }\n", "1:52",
+     "true or false"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, every: 5m, manual: true } } } }\n", "1:55",
+     "manual: true contradicts \"every\" in line 1"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, docs: [] } } } }\n", "1:50", "docs is empty"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, warn_pending: big } } } }\n", "1:58", "is a size"},
+};
+
+static void wrong_inputs_are_told_where(void **state)
+{
+    (void)state;
+    int failed = 0;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        struct config *c = NULL;
+        struct kf_err err = KF_ERR_INIT;
+        char place[300];
+        snprintf(place, sizeof place, "%s:%s: ", path, wrong[i].place);
+        kf_rc rc = load(wrong[i].text, strlen(wrong[i].text), &c, &err);
+        bool good = rc == KF_CONFIG && !c && err.exit_code == 3 &&
+                    strncmp(err.detail, place, strlen(place)) == 0 &&
+                    strstr(err.detail, wrong[i].says) && !strchr(err.detail, '\n');
+        if (!good) {
+            print_error("%swant %s %s\n got %d %s\n", wrong[i].text, wrong[i].place, wrong[i].says,
+                        (int)rc, err.detail);
+            failed++;
+        }
+        config_free(c);
+    }
+    assert_int_equal(failed, 0);
+}
+
+static void a_secret_is_not_repeated(void **state)
+{
+    (void)state;
+    const char *const texts[] = {
+        "token: hunter2\n",
+        "spaces: { a: { remotes: { x: { url: \"https://u:hunter2@h/x.git\" } } } }\n",
+        "spaces: { a: { remotes: { x: { url: \"ftp://u:hunter2@h/x\" } } } }\n",
+        "spaces: { a: { remotes: { x: { url: dir:x, token: hunter2 } } } }\n",
+        "password: hunter2: x\n",
+        "token: \"hunter2\n",
+    };
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) {
+        struct config *c = NULL;
+        struct kf_err err = KF_ERR_INIT;
+        assert_int_equal(load(texts[i], strlen(texts[i]), &c, &err), KF_CONFIG);
+        if (strstr(err.detail, "hunter2"))
+            fail_msg("%s", err.detail);
+    }
+}
+
+static void a_nul_and_a_large_file(void **state)
+{
+    (void)state;
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(load("data: a\0b\n", 10, &c, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, ":1:8: a control character"));
+    char *large = malloc(CONFIG_FILE_MAX + 1);
+    assert_non_null(large);
+    memset(large, '#', CONFIG_FILE_MAX + 1);
+    assert_int_equal(load(large, CONFIG_FILE_MAX + 1, &c, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, "at most 1 MiB"));
+    /* The most values in the least text: refused by their number, soon. */
+    for (size_t i = 0; i < CONFIG_FILE_MAX; i += 2)
+        memcpy(large + i, i ? "1," : " [", 2);
+    assert_int_equal(load(large, CONFIG_FILE_MAX, &c, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, "more than 50000 values"));
+    free(large);
+}
+
+/* ------------------------------------------------------------------------------------ layers */
+
+static void later_layers_win(void **state)
+{
+    (void)state;
+    char *const environ_of[] = {VAR("KEEPFAST_POOL_MAX=20"),
+                                VAR("KEEPFAST_POOL_MIN=4"),
+                                VAR("KEEPFAST_LISTEN=127.0.0.1:1, unix:/x"),
+                                VAR("KEEPFAST_AT=elsewhere"),
+                                VAR("KEEPFAST_NOBODY=1"),
+                                NULL};
+    const struct config_flag flags[] = {
+        {"pool.max", "30"}, {"listen", "127.0.0.1:2"}, {"listen", "127.0.0.1:3"}};
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    testing_write(path, "pool: { min: 3, max: 9, idle: 5s }\nlisten: 127.0.0.1:9\n", 55);
+    assert_int_equal(config_load(env_system(), path, environ_of, NULL, 0, &c, &err), KF_OK);
+    assert_int_equal(c->pool_max, 20);
+    assert_int_equal(c->pool_min, 4);
+    assert_int_equal(c->pool_idle_ms, 5000);
+    assert_int_equal(c->listen_count, 2);
+    assert_true(str_is(c->listen[1], "unix:/x"));
+    assert_int_equal(c->source[SETTING_POOL_MAX], CONFIG_ENV);
+    assert_int_equal(c->source[SETTING_POOL_IDLE], CONFIG_FILE);
+    config_free(c);
+    assert_int_equal(config_load(env_system(), path, environ_of, flags, 3, &c, &err), KF_OK);
+    assert_int_equal(c->pool_max, 30);
+    assert_int_equal(c->listen_count, 2);
+    assert_true(str_is(c->listen[0], "127.0.0.1:2"));
+    assert_true(str_is(c->listen[1], "127.0.0.1:3"));
+    assert_int_equal(c->source[SETTING_LISTEN], CONFIG_FLAG);
+    config_free(c);
+}
+
+static void layers_name_themselves_in_errors(void **state)
+{
+    (void)state;
+    char *const few[] = {VAR("KEEPFAST_POOL_MAX=few"), NULL};
+    char *const one[] = {VAR("KEEPFAST_POOL_MAX=1"), NULL};
+    char *const five[] = {VAR("KEEPFAST_POOL_MIN=50"), NULL};
+    const struct config_flag bad = {"log.level", "loud"}, unknown = {"pool.maxx", "3"};
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(config_load(env_system(), NULL, few, NULL, 0, &c, &err), KF_CONFIG);
+    assert_string_equal(err.detail,
+                        "KEEPFAST_POOL_MAX: pool.max must be a whole number, not \"few\"");
+    assert_int_equal(config_load(env_system(), NULL, five, NULL, 0, &c, &err), KF_CONFIG);
+    assert_string_equal(err.detail, "KEEPFAST_POOL_MIN: pool.min (50) is above pool.max (10)");
+    assert_int_equal(config_load(env_system(), NULL, NULL, &bad, 1, &c, &err), KF_CONFIG);
+    assert_true(strncmp(err.detail, "--log.level: log.level is", 25) == 0);
+    assert_int_equal(config_load(env_system(), NULL, NULL, &unknown, 1, &c, &err), KF_INVALID);
+    assert_int_equal(err.exit_code, 2);
+    assert_string_equal(err.detail,
+                        "--pool.maxx: there is no such setting; did you mean --pool.max?");
+    /* A maximum below the default minimum needs no second setting. */
+    assert_int_equal(config_load(env_system(), NULL, one, NULL, 0, &c, &err), KF_OK);
+    assert_int_equal(c->pool_min, 1);
+    config_free(c);
+    assert_int_equal(config_load(env_system(), "/nowhere/k.yaml", NULL, NULL, 0, &c, &err),
+                     KF_CONFIG);
+    assert_string_equal(err.detail, "/nowhere/k.yaml: there is no such file");
+}
+
+static void the_table_is_consistent(void **state)
+{
+    (void)state;
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        char want[64] = "KEEPFAST_";
+        size_t at = strlen(want);
+        for (const char *p = setting_table[id].path; *p; p++)
+            want[at++] = (char)(*p == '.' ? '_' : *p >= 'a' && *p <= 'z' ? *p - 32 : *p);
+        assert_string_equal(setting_table[id].env, want);
+    }
+}
+
+static void the_file_is_found(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct buf found = BUF_INIT;
+    char setting[300];
+    char *const environ_of[] = {setting, NULL};
+    char *const gone[] = {VAR("KEEPFAST_CONFIG=/nowhere/k.yaml"), NULL};
+    testing_write(path, "", 0);
+    snprintf(setting, sizeof setting, "KEEPFAST_CONFIG=%s", path);
+    assert_int_equal(config_find(env_system(), path, NULL, NULL, &found, &err), KF_OK);
+    assert_string_equal(found.p, path);
+    assert_int_equal(config_find(env_system(), NULL, environ_of, NULL, &found, &err), KF_OK);
+    assert_string_equal(found.p, path);
+    assert_int_equal(config_find(env_system(), NULL, NULL, folder(), &found, &err), KF_OK);
+    assert_string_equal(found.p, path);
+    assert_int_equal(config_find(env_system(), NULL, NULL, "/nowhere", &found, &err), KF_OK);
+    assert_int_equal(found.len, 0);
+    assert_int_equal(config_find(env_system(), "/nowhere/k.yaml", NULL, folder(), &found, &err),
+                     KF_CONFIG);
+    assert_string_equal(err.detail, "--config: /nowhere/k.yaml: there is no such file");
+    assert_int_equal(config_find(env_system(), NULL, gone, folder(), &found, &err), KF_CONFIG);
+    assert_string_equal(err.detail, "KEEPFAST_CONFIG: /nowhere/k.yaml: there is no such file");
+    buf_release(&found);
+}
+
+/* ----------------------------------------------------------------------------------- printing */
+
+static void it_prints_what_is_in_force(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    struct config *c = load_good(full);
+    config_print(c, true, &out);
+    if (json_check(buf_view(&out), NULL, NULL, &err) != KF_OK)
+        fail_msg("%s\n%s", err.detail, out.p);
+    assert_non_null(
+        strstr(out.p, "{\"path\": \"limits.doc\", \"value\": \"1MiB\", \"source\": \"file\"}"));
+    assert_non_null(strstr(out.p, "\"schedule\": \"after: 20, on_change: 30s\""));
+    buf_clear(&out);
+    config_print(c, false, &out);
+    assert_non_null(strstr(out.p, "pool.idle            90s  (file)\n"));
+    assert_non_null(strstr(out.p, "  remote hand  dir:x  (manual: true)\n"));
+    assert_non_null(strstr(out.p, "  remote plain  dir:y  (on_change: 10s)\n"));
+    buf_release(&out);
+    config_free(c);
+}
+
+static void schedules_as_text(void **state)
+{
+    (void)state;
+    struct buf out = BUF_INIT;
+    buf_c(&out, "x ");
+    config_schedule_format(&(struct config_schedule){.every_ms = 300000, .after = 5}, &out);
+    assert_string_equal(out.p, "x every: 5m, after: 5");
+    buf_release(&out);
+}
+
+/* -------------------------------------------------------------------------------------- memory */
+
+static kf_rc load_full(void *ctx)
+{
+    (void)ctx;
+    const struct config_flag flag = {"pool.max", "30"};
+    char *const environ_of[] = {VAR("KEEPFAST_LISTEN=127.0.0.1:1,unix:/x"), NULL};
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = config_load(env_system(), path, environ_of, &flag, 1, &c, &err);
+    if (rc != KF_OK)
+        assert_null(c);
+    config_free(c);
+    return rc;
+}
+
+static void every_failed_allocation_is_nomem(void **state)
+{
+    (void)state;
+    testing_write(testing_path(folder(), "shape.json"), "{\"type\":\"object\"}", 17);
+    testing_write(path, full, sizeof full - 1);
+    assert_true(testing_oom_each(load_full, NULL) >= 8);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(nothing_gives_the_defaults),
+        cmocka_unit_test(everything_is_read),
+        cmocka_unit_test(wrong_inputs_are_told_where),
+        cmocka_unit_test(a_secret_is_not_repeated),
+        cmocka_unit_test(a_nul_and_a_large_file),
+        cmocka_unit_test(later_layers_win),
+        cmocka_unit_test(layers_name_themselves_in_errors),
+        cmocka_unit_test(the_table_is_consistent),
+        cmocka_unit_test(the_file_is_found),
+        cmocka_unit_test(it_prints_what_is_in_force),
+        cmocka_unit_test(schedules_as_text),
+        cmocka_unit_test(every_failed_allocation_is_nomem),
+    };
+    return cmocka_run_group_tests_name("config", tests, setup, NULL);
+}
