@@ -36,6 +36,7 @@ APPLICATION_ID = 0x4B706674
 FORMAT = 1
 HASH = re.compile(r"[0-9a-f]{64}\Z")
 HEX16 = re.compile(r"[0-9a-f]{16}\Z")
+KINDS = {"put", "patch", "delete", "revert", "merge", "loser"}
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
 
@@ -165,6 +166,7 @@ def name_fault(name):
 PIECE = 200
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-. !#$&'()+,;=@[]^`{}")
 DEVICE = re.compile(rb"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|\Z)")
+DEVICE_CUT = re.compile(DEVICE.pattern.replace(rb"|\Z", b""))    # what follows is behind the cut
 OBJECT_FILE = re.compile(rb"[0-9a-f]{64}\.json\Z")
 
 
@@ -314,8 +316,8 @@ def _check_tables(db, report):
             report.find("%r: stamp %d is beyond the store's %d", name, stamp, stamp_max)
         if not HEX16.match(site.decode()):
             report.find("%r: site %r", name, site)
-        if version < 1 or at < 0:
-            report.find("%r: version %d, time %d", name, version, at)
+        if version < 1 or at < 0 or kind.decode() not in KINDS:
+            report.find("%r: version %d, time %d, kind %r", name, version, at, kind)
         good = True
         if body is None:
             if hash_ or size:
@@ -459,7 +461,8 @@ def _check_portable(files, report):
         report.find("manifest: %s", e)
         return
     head = entries[0]
-    report.counts = {"holds": head["holds"], "seq": int(head["seq"]), "versions": 0, "loose": 0}
+    report.counts = {"holds": head["holds"], "seq": int(head["seq"]), "versions": 0, "loose": 0,
+                     "cut_writes": 0}
     named = set()
     for entry in entries:
         if "doc" in entry or "past" in entry:
@@ -493,14 +496,14 @@ def _check_rest(files, named, report):
     """What the manifest does not name may lie there (a push that was cut, a version retired), but
     whole: the next push finds it there and does not write it again."""
     for path in files.paths():
-        if path in named or path == MANIFEST:
+        if path in named or path in (MANIFEST, b"lock"):
             continue
-        if not path.startswith(b"docs/"):
-            report.counts.setdefault("others", []).append(os.fsdecode(path))
+        if path.split(b"/")[-1].startswith(b".tmp-"):
+            report.counts["cut_writes"] += 1
             continue
         match = OBJECT.match(path)
         if not match:
-            report.counts.setdefault("others", []).append(os.fsdecode(path))
+            report.find("%r is no file of Keepfast's", path)
             continue
         report.counts["loose"] += 1
         try:
@@ -575,7 +578,7 @@ def _member_good(member, value):
     if member in ("site", "seen", "stamp"):
         return bool(HEX16.match(value)) and (member != "stamp" or value < "8")
     if member == "kind":
-        return bool(re.match(r"[a-z]{1,16}\Z", value))
+        return value in KINDS
     if member == "at":
         return bool(WHEN.match(value))
     if member in ("doc", "past"):

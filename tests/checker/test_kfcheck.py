@@ -98,7 +98,7 @@ def what_is_no_json_is_refused():
 
 @test
 def the_digest_is_the_one_described():
-    equal(kfcheck.digest({}), h(b""), "nothing")
+    equal(kfcheck.digest({}), "0e5751c026e543b2e8ab2eb06099daa1d1e5df47778f7787faab45cdf12fe3a8", "nothing")
     lines = b'"a" ' + h(b'{"k":1}').encode() + b'\n"b\\"/\xc5\xbc" ' + h(b"15e2").encode() + b"\n"
     docs = {'b"/ż'.encode(): b"1500", b"a": b'{ "k" : 1.0 }'}
     equal(kfcheck.digest(docs), h(lines), "two documents")
@@ -131,6 +131,8 @@ def names_are_mapped_and_back():
         (b"tab\there\x7f", b"tab%09here%7F"),
         (b"x" * 450, b"x" * 200 + b"%~/" + b"x" * 200 + b"%~/" + b"x" * 50),
         (b"x" * 199 + b"A", b"x" * 199 + b"%~/%41"),
+        (b"con." + b"x" * 197, b"%63on." + b"x" * 196 + b"%~/x"),
+        (b"con" + b" " * 197 + b"x", b"con" + b" " * 197 + b"%~/x"),
         (b"x" * 200 + b"con", b"x" * 200 + b"%~/%63on"),
         (b"x" * 199 + b"." * 3, b"x" * 199 + b".%~/%2E%2E"),
         (b"a/" + b"0" * 64 + b".json", b"a/%30" + b"0" * 63 + b".json"),
@@ -336,8 +338,9 @@ def in_folder(files):
 
 @test
 def a_whole_remote_has_no_findings():
-    report = in_folder(portable())
+    report = in_folder({**portable(), b"lock": b"", b"docs/a.json/.tmp-1": b"{"})
     equal(report.findings, [], "findings")
+    equal(report.counts["cut_writes"], 1, "writes that were cut")
     equal(report.docs, HELD, "documents")
     equal(report.deleted, {b"gone"}, "deleted")
     equal(report.digest, kfcheck.digest(HELD), "digest")
@@ -356,6 +359,7 @@ def damage_in_a_remote_is_found():
         ("an object is gone", {object_a: None}, "is not there"),
         ("an object is cut", {object_a: HELD[b"a.json"][:-1]}, "its hash"),
         ("an object nobody names is cut", {loose: b"{"}, "its content"),
+        ("a stranger", {b"docs/readme.txt": b""}, "is no file of"),
         ("an object of a strange name", {b"docs/A/" + h(b"1").encode() + b".json": b"1"}, "no name has"),
         ("a flipped byte", {b"manifest.ndjson": text.replace(b'"version":2', b'"version":3', 1)},
          "its hash is wrong"),
