@@ -27,7 +27,7 @@ needs-test:
 	@tools/setup.sh $(TEST_NEEDS)
 
 run: all
-	@tools/run.sh
+	@tools/serve-example.sh
 
 demo: all
 	@tools/demo.sh
