@@ -83,17 +83,7 @@ static size_t enter_member(struct differ *d, str raw_name)
 {
     size_t before = d->path.len;
     buf_byte(&d->path, '/');
-    struct json_unescape u = json_unescape_begin(raw_name);
-    for (str run = json_unescape_next(&u); run.len; run = json_unescape_next(&u)) {
-        for (size_t i = 0; i < run.len; i++) {
-            if (run.p[i] == '~')
-                buf_c(&d->path, "~0");
-            else if (run.p[i] == '/')
-                buf_c(&d->path, "~1");
-            else
-                json_put_escaped(&d->path, run.p[i]);
-        }
-    }
+    json_put_pointer_token(&d->path, raw_name);
     return before;
 }
 

@@ -125,18 +125,6 @@ static const char *ends_in(enum json_fault fault)
     }
 }
 
-/* The duplicate name for the sentence: cut to a length, between characters. */
-static str shown_name(const struct json_scan *s)
-{
-    str raw = json_raw_at(s->fault_at);
-    if (raw.len <= 80)
-        return raw;
-    size_t len = 80;
-    while (len > 0 && ((unsigned char)raw.p[len] & 0xC0) == 0x80)
-        len--;
-    return str_make(raw.p, len);
-}
-
 #define AT    "byte %zu (line %zu, column %zu): "
 #define PLACE at.offset, at.line, at.column
 
@@ -168,10 +156,11 @@ kf_rc json_fault_report(const struct json_scan *s, struct kf_err *err)
                       ends_in(s->fault));
     }
     if (s->fault == JSON_FAULT_DUPLICATE) {
-        str name = shown_name(s);
+        char name[80];
+        json_shorten(json_raw_at(s->fault_at), name, sizeof name);
         return err_at(err, PROBLEM_BAD_JSON, offset,
-                      AT "the object has two members of the name %.*s; keep one of them", PLACE,
-                      STR_ARGS(name));
+                      AT "the object has two members of the name %s; keep one of them", PLACE,
+                      name);
     }
 
     struct found f = found_at(s);

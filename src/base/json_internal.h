@@ -116,6 +116,16 @@ void json_put_number(struct buf *out, str raw);
 void json_put_string(struct buf *out, str raw);
 void json_put_escaped(struct buf *out, char c);
 
+/* The name of a member as a token of a JSON Pointer (RFC 6901), escaped for a JSON string. */
+void json_put_pointer_token(struct buf *out, str raw_name);
+
+/* For a sentence: `s` with a NUL behind it, and when it is too long, cut between two characters, "..." in its place. */
+void json_shorten(str s, char *out, size_t size);
+
+/* Whether a number is whole (1.0 and 10e-1 are), and the order of two: <0, 0, >0. False when out of memory. */
+bool json_number_is_whole(str raw, bool *ret_whole);
+bool json_number_order(str a, str b, int *ret_order);
+
 /* How many nodes the tree has. */
 uint32_t json_node_total(const struct json_node *root);
 

@@ -134,3 +134,62 @@ str json_text(str raw, struct arena *arena)
     }
     return str_make(text, len);
 }
+
+void json_put_escaped(struct buf *out, char c)
+{
+    if (c == '"' || c == '\\') {
+        buf_byte(out, '\\');
+        buf_byte(out, c);
+    } else if ((unsigned char)c < 0x20) {
+        buf_c(out, "\\u00");
+        buf_hex(out, &c, 1);
+    } else {
+        buf_byte(out, c);
+    }
+}
+
+void json_put_string(struct buf *out, str raw)
+{
+    if (!memchr(raw.p, '\\', raw.len)) {
+        buf_str(out, raw);
+        return;
+    }
+    buf_byte(out, '"');
+    struct json_unescape u = json_unescape_begin(raw);
+    for (str run = json_unescape_next(&u); run.len; run = json_unescape_next(&u)) {
+        if (run.p == u.few && run.len == 1)
+            json_put_escaped(out, run.p[0]);
+        else
+            buf_str(out, run);
+    }
+    buf_byte(out, '"');
+}
+
+void json_put_pointer_token(struct buf *out, str raw_name)
+{
+    struct json_unescape u = json_unescape_begin(raw_name);
+    for (str run = json_unescape_next(&u); run.len; run = json_unescape_next(&u)) {
+        for (size_t i = 0; i < run.len; i++) {
+            if (run.p[i] == '~')
+                buf_c(out, "~0");
+            else if (run.p[i] == '/')
+                buf_c(out, "~1");
+            else
+                json_put_escaped(out, run.p[i]);
+        }
+    }
+}
+
+void json_shorten(str s, char *out, size_t size)
+{
+    size_t len = s.len;
+    if (len > size - 1) {
+        for (len = size - 4; len > 0 && ((unsigned char)s.p[len] & 0xC0) == 0x80;)
+            len--;
+    }
+    memcpy(out, s.p, len);
+    if (len == s.len)
+        out[len] = '\0';
+    else
+        memcpy(out + len, "...", 4);
+}
