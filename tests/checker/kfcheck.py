@@ -358,7 +358,7 @@ def _check_tables(db, report):
             report.find("journal: %r stands twice", key)
         journal[table, key] = (seq, stamp, site)
     tables = {table for table, _ in journal}
-    noted = {key: row for (table, key), row in journal.items() if table in (b"doc", b"kf_doc")}
+    noted = {key: row for (table, key), row in journal.items() if table == b"doc"}
     for name in sorted(set(heads) | set(noted)):
         if heads.get(name) != noted.get(name):
             report.find("%r: head %r, journal %r", name, heads.get(name), noted.get(name))

@@ -157,11 +157,6 @@ def schema():
     return "".join(re.findall(r'"([^"]*)"', text + '"'))
 
 
-def journal_name():
-    """What src calls the table of documents in the journal; the checker takes both spellings."""
-    return "kf_doc"
-
-
 class Store:
     """A small store file: two documents, one with a past, and one deleted."""
 
@@ -189,7 +184,7 @@ class Store:
                         (self.seq, name, version, self.seq, SITE, 1, "put", size, hash_, text))
         self.db.execute("DELETE FROM kf_journal WHERE key=?", (name,))
         self.db.execute("INSERT INTO kf_journal VALUES(?,?,?,?,?)",
-                        (self.seq, journal_name(), name, self.seq, SITE))
+                        (self.seq, "doc", name, self.seq, SITE))
         self.db.execute("INSERT OR REPLACE INTO kf_doc(name,version,seq,stamp,site,at,size,hash,deleted)"
                         " VALUES(?,?,?,?,?,?,?,?,?)",
                         (name, version, self.seq, self.seq, SITE, 1, size, hash_, body is None))
@@ -240,7 +235,7 @@ def damage_in_a_store_is_found():
         ("a head risen again", "UPDATE kf_doc SET deleted=0 WHERE name='gone'", "deleted is 0"),
         ("a lost journal row", "DELETE FROM kf_journal WHERE key='a.json'", "journal None"),
         ("a journal of before", "UPDATE kf_journal SET stamp=0 WHERE key='a.json'", "journal ("),
-        ("a journal of nothing", "INSERT INTO kf_journal VALUES(1,'kf_doc','x',1,'')", "head None"),
+        ("a journal of nothing", "INSERT INTO kf_journal VALUES(1,'doc','x',1,'')", "head None"),
         ("a number that is to come", "UPDATE kf_state SET seq=2", "is not in 1 to 2"),
         ("a stamp that is to come", "UPDATE kf_state SET stamp=2", "is beyond"),
         ("a wrong size", "UPDATE kf_doc_version SET size=1 WHERE seq=1", "it has 7 bytes"),
