@@ -109,4 +109,7 @@ kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, str
 /* Once per process, before the first db_open: threading mode, allocator (base/mem.h), the VFS that reports to env taps. Any thread. */
 kf_rc db_init(struct kf_err *err);
 
+/* Of the SQLite that is linked, "3.54.1". Static storage. */
+const char *db_engine_version(void);
+
 #endif

@@ -77,4 +77,8 @@ void remotes_status(struct remotes *r, struct kf_status *status);
 /* After store_swap: watermarks are gone, everything is pending. */
 void remotes_reset(struct remotes *r);
 
+/* Reads every object of every remote against its hash: a line per finding appended to `report`, counted in *damaged. A remote that does not answer
+ * is KF_UNAVAILABLE. Blocking. */
+kf_rc remotes_verify(struct remotes *r, struct buf *report, uint64_t *damaged, struct kf_err *err);
+
 #endif

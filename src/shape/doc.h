@@ -113,6 +113,12 @@ enum doc_merged {
  * Version: the larger of the other's and our next one. */
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
                 enum doc_merged *ret, struct kf_err *err);
+/* Writes a version into a store that is being built beside (restore): in a write transaction of `db`, whose schema was applied; row->seq is the caller's. current: it is
+ * the head, with a journal row. */
+kf_rc doc_load(struct db *db, const struct doc_row *row, bool current, struct kf_err *err);
+/* Largest document that may be written. */
+uint64_t docs_limit(const struct docs *docs);
+
 /* The merged document must be shown by the cache after the commit: forgets `name` there. Called from `publish`. */
 void docs_forget(struct docs *docs, str name);
 /* Forgets everything: after a swap of the store's file. */

@@ -175,9 +175,9 @@ kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err 
 
 /* Replaces the content by the closed, hardened store file `scratch` (on the same file system): waits for the running group and for readers, closes, renames the
  * old file to PATH.before-TIME and the scratch to PATH, syncs the folder, opens again. Then `publish` is called before
- * anybody reads. On failure the old store is open again. */
+ * anybody reads; `kept_as` is filled with the old file's new path. On failure the old store is open again. */
 kf_rc store_swap(struct kf_store *store, const char *scratch, void (*publish)(void *ctx), void *ctx,
-                 struct kf_err *err);
+                 char *kept_as, size_t kept_as_size, struct kf_err *err);
 
 /* What of the higher floors belongs to this store. Set once at open, by lib/. */
 struct docs *store_docs(const struct kf_store *store);
