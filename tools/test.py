@@ -219,7 +219,8 @@ def run(test, flavour, tally):
         PYTHONDONTWRITEBYTECODE="1",
         PYTHONUNBUFFERED="1",
         CMOCKA_MESSAGE_OUTPUT="TAP",
-        ASAN_OPTIONS="detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=1",
+        # Not detect_stack_use_after_return: gcc 12 then places locals that ask for 64 byte alignment at 32.
+        ASAN_OPTIONS="detect_leaks=1",
         UBSAN_OPTIONS="print_stacktrace=1",
         TSAN_OPTIONS="halt_on_error=0:second_deadlock_stack=1",
         LC_ALL="C.UTF-8",
