@@ -95,14 +95,13 @@ static void put_member(struct merger *m, struct writing *w, const struct dress *
 }
 
 /* Members of the patch that the target does not have, dressed like the last one it has. */
-static void put_additions(struct merger *m, struct writing *w, struct dress like,
+static void put_additions(struct merger *m, struct writing *w, const struct dress *like,
                           const struct json_node *patch)
 {
-    like.tail = STR("");
     for (const struct json_node *p = patch->child; p; p = p->next) {
         if (m->met[p->index] || p->type == JSON_NULL)
             continue;
-        begin_member(m, w, &like, p->name);
+        begin_member(m, w, like, p->name);
         put_new(m, p);
     }
 }
@@ -118,19 +117,23 @@ static void put_object(struct merger *m, const struct json_node *object,
     }
     struct writing w = {.any = false};
     struct dress d = {STR(""), STR(":"), STR("")};
+    str closing = STR("");
     const char *from = object->raw.p + 1;
     buf_byte(m->out, '{');
     for (const struct json_node *t = object->child; t; t = t->next) {
         d = dress_of(t, from);
         from = behind(d.tail) + 1;
+        if (!t->next) {
+            closing = d.tail;
+            d.tail = STR("");
+        }
         size_t at = json_sorted_find(wanted, patch->count, t->name);
         const struct json_node *by = at < patch->count ? wanted[at] : NULL;
         if (by)
             m->met[by->index] = true;
         put_member(m, &w, &d, t, by);
     }
-    str closing = d.tail;
-    put_additions(m, &w, d, patch);
+    put_additions(m, &w, &d, patch);
     if (w.any)
         buf_str(m->out, closing);
     buf_byte(m->out, '}');
