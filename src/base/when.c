@@ -251,7 +251,7 @@ void size_human(uint64_t bytes, struct buf *out)
     for (;; i++) {
         uint64_t unit = (uint64_t)1 << (10 * (i + 1));
         uint64_t rest = bytes % unit;
-        tenths = bytes / unit * 10 + (rest / (unit / 16) * 10 + 8) / 16;
+        tenths = bytes / unit * 10 + (rest * 10 + unit / 2) / unit; /* rest < 2^60 */
         if (tenths < 10240 || i == sizeof(prefix) - 2)
             break;
     }
