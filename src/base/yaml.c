@@ -6,6 +6,7 @@
 
 #include "base/err.h"
 
+#include <assert.h>
 #include <libfyaml.h>
 #include <stdlib.h>
 
@@ -270,6 +271,7 @@ static int by_key(const void *a, const void *b)
 /* Sorting, so that a map with many keys costs no square. Of several twins the one that stands first is named. */
 static kf_rc check_twins(struct builder *b, const struct yaml_node *map)
 {
+    assert(map); /* libfyaml ends only what it started */
     if (map->count < 2)
         return KF_OK;
     const struct yaml_node **sorted = arena_alloc(b->arena, map->count * sizeof *sorted);
