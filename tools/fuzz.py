@@ -45,6 +45,9 @@ def main():
     with tempfile.TemporaryDirectory() as grown, tempfile.TemporaryDirectory() as artifacts:
         common = [program, "-rss_limit_mb=1024", "-timeout=10", f"-artifact_prefix={artifacts}/"]
         limits = ["-max_total_time=1800"] if LONG else ["-runs=20000", "-max_total_time=5"]
+        words = os.path.join(os.path.dirname(os.path.dirname(seeds.rstrip("/"))), os.path.basename(seeds.rstrip("/")) + ".dict")
+        if os.path.exists(words):
+            common.append(f"-dict={words}")
         good = step(1, f"{count} seeds", common + ["-runs=0", seeds], artifacts)
         good = good and step(2, f"inputs grown from them, seed {seed}", common + limits + [f"-seed={seed}", grown, seeds], artifacts)
     sys.exit(0 if good else 1)

@@ -134,7 +134,9 @@ static void put_object(struct merger *m, const struct json_node *object,
         put_member(m, &w, &d, t, by);
     }
     put_additions(m, &w, &d, patch);
-    if (w.any)
+    if (object->count == 0 && !w.any)
+        closing = between(from, behind(object->raw) - 1);
+    if (object->count == 0 || w.any)
         buf_str(m->out, closing);
     buf_byte(m->out, '}');
 }

@@ -1,6 +1,6 @@
-/* patch: a small RFC 6902 applier (add, remove, replace), the oracle for json_diff. It shares the parser with
- * what it judges and nothing else: values are copied into a tree of their own. Test code: running out of memory
- * ends the program. */
+/* patch: small appliers of RFC 6902 (add, remove, replace) and RFC 7396, the oracles for json_diff and json_merge_patch.
+ * They share the parser with what they judge and nothing else: values are copied into a tree of their own. Test
+ * code: running out of memory ends the program. */
 #ifndef TESTS_JSON_PATCH_H
 #define TESTS_JSON_PATCH_H
 
@@ -176,6 +176,48 @@ static inline bool patch_apply(str from, str patch, struct buf *out)
         good = patch_op(&arena, &root, op);
     if (good)
         patch_write(root, out);
+    arena_release(&arena);
+    return good;
+}
+
+/* RFC 7396, section 2, as it is written there. */
+static inline struct patch_value *patch_merged(struct arena *arena, struct patch_value *target,
+                                               const struct json_node *patch)
+{
+    if (patch->type != JSON_OBJECT)
+        return patch_copy(arena, patch);
+    if (!target || target->scalar || !target->object) {
+        target = patch_need(arena_alloc(arena, sizeof *target));
+        target->object = true;
+    }
+    for (const struct json_node *p = patch->child; p; p = p->next) {
+        str name = json_text(p->name, arena);
+        size_t at = patch_find(target, name);
+        if (p->type == JSON_NULL) {
+            if (at != SIZE_MAX)
+                patch_remove(target, at);
+            continue;
+        }
+        struct patch_value *old = at != SIZE_MAX ? target->items[at] : NULL;
+        struct patch_value *merged = patch_merged(arena, old, p);
+        if (at != SIZE_MAX)
+            target->items[at] = merged;
+        else
+            patch_insert(arena, target, target->count, name, merged);
+    }
+    return target;
+}
+
+/* The merge patch applied to `target`, appended to `out`. */
+static inline bool patch_merge(str target, str patch, struct buf *out)
+{
+    static const struct json_limits limits = {0, UINT32_MAX};
+    struct arena arena = ARENA_INIT;
+    struct json_node *t, *p;
+    bool good = json_parse(target, &limits, &arena, &t, NULL) == KF_OK &&
+                json_parse(patch, &limits, &arena, &p, NULL) == KF_OK;
+    if (good)
+        patch_write(patch_merged(&arena, patch_copy(&arena, t), p), out);
     arena_release(&arena);
     return good;
 }

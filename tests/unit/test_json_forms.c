@@ -338,6 +338,33 @@ static void differences_lead_from_one_to_the_other(void **state)
     buf_release(&result);
 }
 
+/* Every random value is a merge patch, too: the result has the value that the oracle finds. */
+static void merge_patches_agree_with_the_oracle(void **state)
+{
+    (void)state;
+    uint64_t seed = 7396;
+    struct buf target = BUF_INIT, patch = BUF_INIT, result = BUF_INIT, wanted = BUF_INIT;
+    for (int round = 0; round < 4000; round++) {
+        buf_clear(&target);
+        buf_clear(&patch);
+        buf_clear(&result);
+        buf_clear(&wanted);
+        put_random(&target, &seed, 0);
+        put_random(&patch, &seed, 0);
+        assert_int_equal(json_merge_patch(buf_view(&target), buf_view(&patch), &result, NULL),
+                         KF_OK);
+        assert_true(patch_merge(buf_view(&target), buf_view(&patch), &wanted));
+        bool same = false;
+        assert_int_equal(json_same(buf_view(&result), buf_view(&wanted), &same, NULL), KF_OK);
+        if (!same)
+            fail_msg("%s with %s: %s instead of %s", target.p, patch.p, result.p, wanted.p);
+    }
+    buf_release(&target);
+    buf_release(&patch);
+    buf_release(&result);
+    buf_release(&wanted);
+}
+
 /* Arrays too large for the table, and a long name that would stand in many paths. */
 static void differences_stay_bounded(void **state)
 {
@@ -426,6 +453,7 @@ int main(void)
         cmocka_unit_test(merge_patch_of_many_members_is_not_quadratic),
         cmocka_unit_test(differences_are_small),
         cmocka_unit_test(differences_lead_from_one_to_the_other),
+        cmocka_unit_test(merge_patches_agree_with_the_oracle),
         cmocka_unit_test(differences_stay_bounded),
         cmocka_unit_test(every_failed_allocation_is_nomem),
     };
