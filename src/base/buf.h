@@ -36,7 +36,8 @@ void buf_u64(struct buf *b, uint64_t v);
 void buf_i64(struct buf *b, int64_t v);
 void buf_hex(struct buf *b, const void *p, size_t len);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-void buf_vprintf(struct buf *b, const char *fmt, va_list args) __attribute__((format(printf, 2, 0)));
+void buf_vprintf(struct buf *b, const char *fmt, va_list args)
+    __attribute__((format(printf, 2, 0)));
 /* `s` as a JSON string with its quotes: `"`, `\` and control bytes escaped, the rest as it is. Bytes
  * that are no UTF-8 become U+FFFD, so that what we write is always JSON. */
 void buf_json_string(struct buf *b, str s);

@@ -7,7 +7,7 @@
 #include <stdio.h>
 
 const struct problem_info problem_table[PROBLEM_COUNT] = {
-#define P(name, code, status, exit, rc, retryable, title)                                          \
+#define P(name, code, status, exit, rc, retryable, title) \
     [PROBLEM_##name] = {code, title, status, exit, rc, retryable},
 #include "base/problems.def"
 #undef P
@@ -44,8 +44,8 @@ static void make_one_line(char *text, bool was_cut)
     }
 }
 
-__attribute__((format(printf, 3, 0))) static void print_line(char *out, size_t cap,
-                                                             const char *fmt, va_list args)
+__attribute__((format(printf, 3, 0))) static void print_line(char *out, size_t cap, const char *fmt,
+                                                             va_list args)
 {
     int n = vsnprintf(out, cap, fmt, args);
     if (n < 0)

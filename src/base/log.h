@@ -32,7 +32,7 @@ struct log_field {
 #define LOG_S(key, value) ((struct log_field){key, LOG_STR, str_of(value), 0})
 #define LOG_V(key, value) ((struct log_field){key, LOG_STR, value, 0})
 #define LOG_I(key, value) ((struct log_field){key, LOG_INT, {0, 0}, (int64_t)(value)})
-#define LOG_END ((struct log_field){0, LOG_INT, {0, 0}, 0})
+#define LOG_END           ((struct log_field){0, LOG_INT, {0, 0}, 0})
 
 /* log_event(log, LOG_WARN, "remote.down", LOG_S("remote", name), LOG_END); at most 16 fields. */
 #define log_event(log, level, event, ...) \

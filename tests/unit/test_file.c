@@ -220,6 +220,7 @@ static void load(void **state)
     testing_env_fault(&t, IO_READ, 1, EIO, false);
     assert_int_equal(file_load(&t.env, path("f"), 1000000, &b, &err), KF_IO);
     assert_string_equal(b.p, "before ");
+    assert_int_equal(b.len, 7);
     /* A file without a size, as /proc has them, is read to its end. */
     assert_int_equal(file_load(&t.env, "/proc/self/status", 1000000, &b, &err), KF_OK);
     assert_memory_equal(b.p, "before Name:", 12);

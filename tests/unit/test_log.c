@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 struct fixture {
@@ -187,6 +188,34 @@ static void lost_lines_are_counted(void **state)
     end(&f);
 }
 
+/* A limit on the size of files stops a write in the middle, as a disk that becomes full does. */
+static void a_torn_line_is_ended_before_the_next(void **state)
+{
+    struct testing_env t;
+    struct log *log;
+    struct rlimit before, small;
+    (void)state;
+    testing_env_init(&t);
+    const char *path = testing_path(testing_dir(), "log");
+    int fd = open(path, O_WRONLY | O_CREAT | O_APPEND, 0600);
+    assert_int_equal(log_new(&t.env, fd, LOG_TEXT, LOG_INFO, &log, NULL), KF_OK);
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    small = (struct rlimit){32, before.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    log_event(log, LOG_INFO, "torn", LOG_END);
+    log_event(log, LOG_INFO, "refused", LOG_END);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    log_event(log, LOG_INFO, "whole", LOG_END);
+    assert_string_equal(testing_read(path, NULL),
+                        "2026-11-09T14:23:45.123Z info  t\n"
+                        "2026-11-09T14:23:45.123Z warn  log.lost lines=2\n"
+                        "2026-11-09T14:23:45.123Z info  whole\n");
+    close(fd);
+    log_free(log);
+    testing_env_release(&t);
+}
+
 static void nobody_listens(void **state)
 {
     static struct fixture f;
@@ -260,6 +289,7 @@ int main(void)
         cmocka_unit_test(hostile_values_stay_in_their_line),
         cmocka_unit_test(a_long_value_is_cut_between_characters),
         cmocka_unit_test(lost_lines_are_counted),
+        cmocka_unit_test(a_torn_line_is_ended_before_the_next),
         cmocka_unit_test(nobody_listens),
         cmocka_unit_test(lines_of_threads_do_not_mix),
         cmocka_unit_test(levels_and_memory),

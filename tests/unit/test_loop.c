@@ -236,6 +236,25 @@ static void a_timer_set_anew_does_not_hold_the_turn(void **state)
     testing_env_release(&t);
 }
 
+/* Clocks have fractions of a millisecond, and a timer set within one counts from its end. */
+static void a_fraction_does_not_make_a_timer_early(void **state)
+{
+    struct testing_env t;
+    struct tick tick = {0};
+    (void)state;
+    testing_env_init(&t);
+    struct loop *loop = new_loop(&t.env, LOOP_INLINE);
+    fired_count = 0;
+    atomic_fetch_add(&t.mono_ns, 900000);
+    assert_int_equal(loop_timer_set(loop, &tick.t, 5, on_fire), KF_OK);
+    atomic_fetch_add(&t.mono_ns, 4100001); /* 4.100001 ms later, in the fifth millisecond */
+    assert_int_equal(loop_turn(loop, 0), 0);
+    testing_env_advance(&t, 1);
+    assert_int_equal(loop_turn(loop, 0), 1);
+    loop_free(loop);
+    testing_env_release(&t);
+}
+
 static void a_real_timer_is_never_early(void **state)
 {
     struct loop *loop = new_loop(env_system(), LOOP_INLINE);
@@ -591,6 +610,7 @@ int main(void)
         cmocka_unit_test(timers_fire_in_order),
         cmocka_unit_test(timers_agree_with_a_model),
         cmocka_unit_test(a_timer_set_anew_does_not_hold_the_turn),
+        cmocka_unit_test(a_fraction_does_not_make_a_timer_early),
         cmocka_unit_test(a_real_timer_is_never_early),
         cmocka_unit_test(posts_of_threads_keep_their_order),
         cmocka_unit_test(a_message_posted_by_a_message_waits_a_turn),
