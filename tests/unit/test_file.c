@@ -224,6 +224,9 @@ static void load(void **state)
     /* A file without a size, as /proc has them, is read to its end. */
     assert_int_equal(file_load(&t.env, "/proc/self/status", 1000000, &b, &err), KF_OK);
     assert_memory_equal(b.p, "before Name:", 12);
+    b.len = 7;
+    assert_int_equal(file_load(&t.env, "/proc/self/status", 100, &b, &err), KF_LIMIT);
+    assert_int_equal(b.len, 7);
     buf_release(&b);
 }
 
