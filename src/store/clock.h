@@ -6,8 +6,12 @@
  * C2  While the wall clock is ahead of the last stamp, a stamp shows its milliseconds.
  * C3  A wall clock that steps back changes nothing but the warning: the counter goes on.
  * C4  A stamp of somebody else more than CLOCK_DRIFT_MS ahead of the wall clock is not believed: the clock does not move.
+ *     One that is not later than our own last needs no belief.
  *
- * Counter overflow goes into the milliseconds. Stamps beyond 2^63 are refused on sight. */
+ * Counter overflow goes into the milliseconds. Negative stamps (2^63 and beyond) are refused on sight; the milliseconds end at
+ * 2^47, in the year 6429.
+ *
+ * Threads: a clock belongs to whoever leads the store's writes. */
 #ifndef KF_STORE_CLOCK_H
 #define KF_STORE_CLOCK_H
 
@@ -17,7 +21,7 @@
 
 struct clock {
     int64_t last;      /* largest stamp given or seen */
-    int64_t last_wall; /* of the last call */
+    int64_t last_wall; /* wall clock of the last call that moved it, 0 = none yet */
 };
 
 void clock_init(struct clock *c, int64_t last_stamp);

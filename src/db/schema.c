@@ -1,0 +1,92 @@
+#include "db/schema.h"
+#include "base/err.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static kf_rc ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    bool row = false;
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        *ret = db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
+                  int *ret_format, struct kf_err *err)
+{
+    static const char app_sql[] = "PRAGMA application_id", format_sql[] = "PRAGMA user_version",
+                      tables_sql[] = "SELECT count(*) FROM sqlite_schema";
+    int64_t app = 0, format = 0, tables = 0;
+    kf_rc rc = ask(db, tables_sql, &tables, err);
+    if (rc == KF_OK)
+        rc = ask(db, app_sql, &app, err);
+    if (rc == KF_OK)
+        rc = ask(db, format_sql, &format, err);
+    if (rc != KF_OK)
+        return rc;
+    if (app != SCHEMA_APPLICATION_ID && (tables > 0 || app != 0))
+        return err_set(err, PROBLEM_DAMAGED,
+                       "this SQLite database is not a store of Keepfast; give another path");
+    if (format > schema->format)
+        return err_set(err, PROBLEM_FORMAT_TOO_NEW,
+                       "the store has format %lld and this program knows formats up to %d: use a "
+                       "newer Keepfast",
+                       (long long)format, schema->format);
+    if (tables > 0 && format < 1)
+        return err_set(err, PROBLEM_DAMAGED, "the store has tables and no format number");
+    *ret_format = (int)format;
+    *ret = tables == 0 ? SCHEMA_EMPTY : format == schema->format ? SCHEMA_CURRENT : SCHEMA_OLDER;
+    return KF_OK;
+}
+
+static kf_rc run_steps(struct db *db, const struct schema *schema, int format, struct kf_err *err)
+{
+    for (size_t i = 0; i < schema->step_count; i++) {
+        const struct schema_step *step = &schema->steps[i];
+        if (step->format <= format)
+            continue;
+        if (step->format != format + 1)
+            return err_set(err, PROBLEM_INTERNAL, "there is no way from format %d to %d", format,
+                           step->format);
+        kf_rc rc = db_exec(db, step->sql, err);
+        if (rc != KF_OK)
+            return rc;
+        format = step->format;
+    }
+    if (format != schema->format)
+        return err_set(err, PROBLEM_INTERNAL, "there is no way from format %d to %d", format,
+                       schema->format);
+    return KF_OK;
+}
+
+kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *err)
+{
+    kf_rc rc = db_begin(db, DB_WRITE, err);
+    if (rc != KF_OK)
+        return rc;
+    /* Looked at again inside: what was found outside a transaction may be old. */
+    enum schema_found found;
+    int format;
+    rc = schema_look(db, schema, &found, &format, err);
+    if (rc == KF_OK && found == SCHEMA_EMPTY)
+        rc = db_exec(db, schema->create, err);
+    else if (rc == KF_OK && found == SCHEMA_OLDER)
+        rc = run_steps(db, schema, format, err);
+    if (rc == KF_OK) {
+        char sql[64];
+        snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", schema->format);
+        rc = db_exec(db, sql, err);
+    }
+    if (rc != KF_OK) {
+        db_rollback(db);
+        return rc;
+    }
+    return db_commit(db, err);
+}

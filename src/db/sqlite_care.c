@@ -1,0 +1,143 @@
+/* Long-term care of a database file: its log, its free pages, its copies, its health. */
+#include "db/sqlite_internal.h"
+#include "base/hooks.h"
+
+#include <stdio.h>
+
+#define CHECK_FINDINGS_MAX 100
+
+kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_err *err)
+{
+    int in_log = 0, moved = 0;
+    int mode = empty ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    if (KF_SABOTAGE("checkpoint-unsynced"))
+        sqlite3_exec(db->handle, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    int rc = sqlite3_wal_checkpoint_v2(db->handle, "main", mode, &in_log, &moved);
+    if (KF_SABOTAGE("checkpoint-unsynced"))
+        sqlite3_exec(db->handle, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
+    /* A passive one that another checkpoint keeps out has simply done nothing. */
+    if ((rc & 0xff) == SQLITE_BUSY && !empty) {
+        *ret_frames = db->wal_frames;
+        return KF_OK;
+    }
+    if (rc != SQLITE_OK)
+        return sqlite_fail(db, rc, "checkpoint", err);
+    /* A log that is wholly in the file is begun anew by the next commit. */
+    db->wal_frames = in_log > moved ? (uint32_t)in_log : 0;
+    *ret_frames = in_log > moved ? (uint32_t)(in_log - moved) : 0;
+    if (*ret_frames)
+        KF_SOMETIMES("db-checkpoint-behind-reader");
+    return KF_OK;
+}
+
+uint32_t db_wal_frames(const struct db *db)
+{
+    return db->wal_frames;
+}
+
+uint64_t db_wal_bytes(const struct db *db)
+{
+    /* A header of 32 bytes, and of 24 for each frame. */
+    return db->wal_frames ? 32 + (uint64_t)db->wal_frames * (24 + db->page_bytes) : 0;
+}
+
+void db_distrust(struct db *db)
+{
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+}
+
+kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%u)", pages);
+    return db_exec(db, sql, err);
+}
+
+void db_forget_pages(struct db *db)
+{
+    sqlite3_db_release_memory(db->handle);
+}
+
+kf_rc sqlite_sync(struct db *db, struct kf_err *err)
+{
+    sqlite3_file *file = NULL;
+    int rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (rc == SQLITE_OK)
+        rc = file->pMethods->xSync(file, SQLITE_SYNC_NORMAL);
+    return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "sync", err);
+}
+
+kf_rc db_harden(struct db *db, struct kf_err *err)
+{
+    /* Switching the journal mode fails while statements are in use; kept ones are not, but hold the schema. */
+    sqlite_drop_statements(db);
+    kf_rc rc = db_exec(db, "PRAGMA synchronous = FULL", err);
+    if (rc == KF_OK)
+        rc = sqlite_set_wal(db, err);
+    if (rc == KF_OK)
+        rc = sqlite_sync(db, err);
+    if (rc == KF_OK)
+        rc = sqlite_dir_sync(db, err);
+    if (rc == KF_OK)
+        db->throw_away = false;
+    return rc;
+}
+
+/* The copy has no connection any more, so opening it plainly takes no lock away. */
+static kf_rc sync_copy(struct db *db, const char *to, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    kf_rc rc = file_open(db->env, to, FILE_READWRITE, &f, err);
+    if (rc == KF_OK)
+        rc = file_sync(&f, err);
+    file_close(&f);
+    return rc;
+}
+
+kf_rc db_copy(struct db *db, const char *to, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    int64_t size = 0;
+    kf_rc rc = file_open(db->env, to, FILE_READWRITE, &f, err);
+    if (rc == KF_OK)
+        rc = file_size(&f, &size, err);
+    file_close(&f);
+    if (rc != KF_OK)
+        return rc;
+    if (size > 0)
+        return err_set(err, PROBLEM_NOT_EMPTY, "%s is there already and not empty", to);
+
+    static const char sql[] = "VACUUM INTO $1";
+    struct db_stmt *s;
+    if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+        return rc;
+    db_bind_text(s, 1, str_of(to));
+    rc = db_run(s, err);
+    return rc == KF_OK ? sync_copy(db, to, err) : rc;
+}
+
+kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, struct kf_err *err)
+{
+    static const char quick[] = "PRAGMA quick_check(100)",
+                      integrity[] = "PRAGMA integrity_check(100)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, full ? integrity : quick, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    uint64_t bad = 0;
+    bool row = false;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row && bad < CHECK_FINDINGS_MAX) {
+        str line = db_text(s, 0);
+        if (str_is(line, "ok"))
+            continue;
+        bad++;
+        buf_str(out, line);
+        buf_byte(out, '\n');
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        rc = buf_ok(out, err);
+    if (rc == KF_OK)
+        *ret_bad = bad;
+    return rc;
+}

@@ -1,0 +1,345 @@
+/* Statements and transactions on one connection. */
+#include "db/sqlite_internal.h"
+#include "base/hooks.h"
+
+#include <assert.h>
+#include <errno.h>
+
+/* --------------------------------------------------------------------------------- failures */
+
+static enum db_trouble trouble_of(int rc, int errnum)
+{
+    switch (rc) {
+    case SQLITE_IOERR_NOMEM: return DB_TROUBLE_NOMEM;
+    case SQLITE_IOERR_FSYNC:
+    case SQLITE_IOERR_DIR_FSYNC: return DB_TROUBLE_SYNC;
+    case SQLITE_IOERR_WRITE:
+    case SQLITE_IOERR_TRUNCATE:
+        /* SQLite tells ENOSPC apart by itself, a quota not. */
+        if (errnum == EDQUOT || errnum == ENOSPC)
+            return DB_TROUBLE_FULL;
+        return DB_TROUBLE_IO;
+    default: break;
+    }
+    switch (rc & 0xff) {
+    case SQLITE_NOMEM: return DB_TROUBLE_NOMEM;
+    case SQLITE_FULL: return DB_TROUBLE_FULL;
+    case SQLITE_IOERR: return DB_TROUBLE_IO;
+    case SQLITE_CANTOPEN:
+        return errnum == ENOSPC || errnum == EDQUOT ? DB_TROUBLE_FULL : DB_TROUBLE_IO;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return DB_TROUBLE_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+    case SQLITE_INTERRUPT: return DB_TROUBLE_BUSY;
+    default: return DB_FINE;
+    }
+}
+
+static kf_rc io_failure(struct db *db, int rc, int errnum, const char *what, struct kf_err *err)
+{
+    if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
+        return err_errno(err, errnum, "%s in %s", what, db->path);
+    return err_set(err, PROBLEM_IO_ERROR, "cannot %s in %s: the disk failed (SQLite %d, errno %d)",
+                   what, db->path, rc, errnum);
+}
+
+kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
+{
+    int errnum = db->handle ? sqlite3_system_errno(db->handle) : 0;
+    db->trouble = trouble_of(rc, errnum);
+    switch (db->trouble) {
+    case DB_TROUBLE_NOMEM: return err_nomem(err);
+    case DB_TROUBLE_FULL:
+        return err_set(err, PROBLEM_DISK_FULL,
+                       "cannot %s in %s: no space left on its disk; make room, writes then go on "
+                       "by themselves",
+                       what, db->path);
+    case DB_TROUBLE_IO:
+    case DB_TROUBLE_SYNC: return io_failure(db, rc, errnum, what, err);
+    case DB_TROUBLE_CORRUPT:
+        return err_set(err, PROBLEM_DAMAGED,
+                       "%s is damaged or no SQLite database (cannot %s): run `keepfast verify`",
+                       db->path, what);
+    case DB_TROUBLE_BUSY:
+        if ((rc & 0xff) == SQLITE_INTERRUPT)
+            return err_set(err, PROBLEM_BUSY, "cannot %s: it took longer than it may", what);
+        return err_set(err, PROBLEM_BUSY, "cannot %s: another program holds %s; try again", what,
+                       db->path);
+    case DB_FINE: break;
+    }
+    if ((rc & 0xff) == SQLITE_READONLY)
+        return err_set(err, PROBLEM_STORE_READ_ONLY, "cannot %s: %s is open for reading only", what,
+                       db->path);
+    if ((rc & 0xff) == SQLITE_TOOBIG)
+        return err_set(err, PROBLEM_TOO_LARGE,
+                       "cannot %s: a value is larger than the database takes", what);
+    return err_set(err, PROBLEM_INTERNAL, "cannot %s in %s: %s", what, db->path,
+                   db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc));
+}
+
+enum db_trouble db_trouble(const struct db *db)
+{
+    return db->trouble;
+}
+
+void db_trouble_clear(struct db *db)
+{
+    db->trouble = DB_FINE;
+}
+
+/* ------------------------------------------------------------------------------- statements */
+
+kf_rc db_exec(struct db *db, const char *sql, struct kf_err *err)
+{
+    db->wrote++;
+    int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "run a statement", err);
+}
+
+kf_rc sqlite_ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *err)
+{
+    sqlite3_stmt *stmt = NULL;
+    int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
+    if (rc == SQLITE_OK)
+        rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW)
+        *ret = sqlite3_column_int64(stmt, 0);
+    kf_rc answer = rc == SQLITE_ROW || rc == SQLITE_DONE ? KF_OK : sqlite_fail(db, rc, "read", err);
+    sqlite3_finalize(stmt);
+    return answer;
+}
+
+/* A free slot, else the longest unused one. */
+static struct db_stmt *make_room(struct db *db)
+{
+    struct db_stmt *oldest = NULL;
+    for (size_t i = 0; i < DB_STATEMENTS_MAX; i++) {
+        struct db_stmt *s = &db->stmts[i];
+        if (!s->stmt)
+            return s;
+        if (!s->busy && (!oldest || s->turn < oldest->turn))
+            oldest = s;
+    }
+    if (oldest) {
+        KF_SOMETIMES("db-statement-evicted");
+        sqlite3_finalize(oldest->stmt);
+        oldest->stmt = NULL;
+        db->sql[oldest - db->stmts] = NULL;
+    }
+    return oldest;
+}
+
+/* NULL with *ret_rc and err filled when it fails. */
+static struct db_stmt *prepare(struct db *db, const char *sql, kf_rc *ret_rc, struct kf_err *err)
+{
+    struct db_stmt *s = make_room(db);
+    if (!s) {
+        *ret_rc = err_set(err, PROBLEM_INTERNAL, "more than %d statements in use at once",
+                          DB_STATEMENTS_MAX);
+        return NULL;
+    }
+    int rc = sqlite3_prepare_v3(db->handle, sql, -1, SQLITE_PREPARE_PERSISTENT, &s->stmt, NULL);
+    if (rc != SQLITE_OK) {
+        s->stmt = NULL;
+        *ret_rc = sqlite_fail(db, rc, "prepare a statement", err);
+        return NULL;
+    }
+    s->writes = !sqlite3_stmt_readonly(s->stmt);
+    db->sql[s - db->stmts] = sql;
+    return s;
+}
+
+static struct db_stmt *find(struct db *db, const char *sql)
+{
+    for (size_t i = 0; i < DB_STATEMENTS_MAX; i++)
+        if (db->sql[i] == sql)
+            return &db->stmts[i];
+    return NULL;
+}
+
+kf_rc db_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    struct db_stmt *s = find(db, sql);
+    if (!s)
+        s = prepare(db, sql, &rc, err);
+    if (!s)
+        return rc;
+    assert(!s->busy);
+    s->busy = true;
+    s->db = db;
+    s->bind_rc = SQLITE_OK;
+    s->turn = ++db->turn;
+    *ret_stmt = s;
+    return KF_OK;
+}
+
+static void bound(struct db_stmt *s, int rc)
+{
+    if (rc != SQLITE_OK && s->bind_rc == SQLITE_OK)
+        s->bind_rc = rc;
+}
+
+void db_bind_i64(struct db_stmt *s, int i, int64_t v)
+{
+    bound(s, sqlite3_bind_int64(s->stmt, i, v));
+}
+
+void db_bind_text(struct db_stmt *s, int i, str v)
+{
+    bound(s, sqlite3_bind_text64(s->stmt, i, v.p, v.len, SQLITE_STATIC, SQLITE_UTF8));
+}
+
+void db_bind_blob(struct db_stmt *s, int i, str v)
+{
+    bound(s, sqlite3_bind_blob64(s->stmt, i, v.p, v.len, SQLITE_STATIC));
+}
+
+void db_bind_null(struct db_stmt *s, int i)
+{
+    bound(s, sqlite3_bind_null(s->stmt, i));
+}
+
+kf_rc db_step(struct db_stmt *s, bool *ret_row, struct kf_err *err)
+{
+    if (s->bind_rc != SQLITE_OK)
+        return sqlite_fail(s->db, s->bind_rc, "bind a value", err);
+    if (s->writes)
+        s->db->wrote++;
+    int rc = sqlite3_step(s->stmt);
+    if (rc != SQLITE_ROW && rc != SQLITE_DONE)
+        return sqlite_fail(s->db, rc, s->writes ? "write" : "read", err);
+    *ret_row = rc == SQLITE_ROW;
+    return KF_OK;
+}
+
+int64_t db_i64(struct db_stmt *s, int col)
+{
+    return sqlite3_column_int64(s->stmt, col);
+}
+
+str db_text(struct db_stmt *s, int col)
+{
+    /* Not column_text: it would copy the value to put a NUL behind it. */
+    const char *p = sqlite3_column_blob(s->stmt, col);
+    return p ? str_make(p, (size_t)sqlite3_column_bytes(s->stmt, col)) : STR("");
+}
+
+bool db_null(struct db_stmt *s, int col)
+{
+    return sqlite3_column_type(s->stmt, col) == SQLITE_NULL;
+}
+
+void db_done(struct db_stmt *s)
+{
+    if (!s)
+        return;
+    sqlite3_reset(s->stmt);
+    sqlite3_clear_bindings(s->stmt);
+    s->busy = false;
+}
+
+kf_rc db_run(struct db_stmt *s, struct kf_err *err)
+{
+    bool row;
+    kf_rc rc = db_step(s, &row, err);
+    assert(rc != KF_OK || !row);
+    db_done(s);
+    return rc;
+}
+
+int64_t db_changed(const struct db *db)
+{
+    return sqlite3_changes64(db->handle);
+}
+
+uint64_t db_wrote(const struct db *db)
+{
+    return db->wrote;
+}
+
+void sqlite_drop_statements(struct db *db)
+{
+    for (size_t i = 0; i < DB_STATEMENTS_MAX; i++) {
+        sqlite3_finalize(db->stmts[i].stmt);
+        db->stmts[i].stmt = NULL;
+        db->sql[i] = NULL;
+    }
+}
+
+/* ----------------------------------------------------------------------------- transactions */
+
+/* One of the statements below. They do not count as having written. */
+static kf_rc control(struct db *db, const char *sql, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    int got = sqlite3_step(s->stmt);
+    if (got != SQLITE_DONE)
+        rc = sqlite_fail(db, got, sql[0] == 'B' ? "begin a transaction" : "end a transaction", err);
+    db_done(s);
+    return rc;
+}
+
+kf_rc db_begin(struct db *db, enum db_txn txn, struct kf_err *err)
+{
+    static const char read[] = "BEGIN", write[] = "BEGIN IMMEDIATE";
+    assert(!db_in_txn(db));
+    return control(db, txn == DB_WRITE ? write : read, err);
+}
+
+kf_rc db_commit(struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "COMMIT";
+    kf_rc rc = control(db, sql, err);
+    if (rc != KF_OK) {
+        enum db_trouble why = db->trouble;
+        db_rollback(db);
+        db->trouble = why;
+    }
+    return rc;
+}
+
+void db_rollback(struct db *db)
+{
+    /* Prepared when the connection was opened: it must work when there is no memory. */
+    if (db_in_txn(db)) {
+        sqlite3_step(db->rollback);
+        sqlite3_reset(db->rollback);
+    }
+}
+
+bool db_in_txn(const struct db *db)
+{
+    return !sqlite3_get_autocommit(db->handle);
+}
+
+kf_rc db_savepoint(struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "SAVEPOINT w";
+    return control(db, sql, err);
+}
+
+kf_rc db_release(struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "RELEASE w";
+    return control(db, sql, err);
+}
+
+kf_rc db_back(struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "ROLLBACK TO w";
+    kf_rc rc = db_in_txn(db) ? control(db, sql, err)
+                             : err_set(err, PROBLEM_IO_ERROR, "the transaction was lost");
+    if (rc == KF_OK)
+        rc = db_release(db, err);
+    if (rc != KF_OK) {
+        enum db_trouble why = db->trouble;
+        db_rollback(db);
+        db->trouble = why;
+    }
+    return rc;
+}

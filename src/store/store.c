@@ -1,0 +1,168 @@
+/* What a store tells about itself, and what it refuses to do in the child of a fork. */
+#include "store/store_internal.h"
+
+#include <stdlib.h>
+
+/* --------------------------------------------------------------------------------------- forks */
+
+/* How often this process came out of a fork. A store that was opened before one is not ours to touch: its
+ * locks are the parent's. */
+static _Atomic unsigned forks;
+static pthread_once_t watch = PTHREAD_ONCE_INIT;
+static int watch_failed;
+
+static void forked(void)
+{
+    atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+}
+
+static void watch_once(void)
+{
+    watch_failed = pthread_atfork(NULL, NULL, forked);
+}
+
+kf_rc store_watch_forks(struct kf_err *err)
+{
+    pthread_once(&watch, watch_once);
+    return watch_failed ? err_nomem(err) : KF_OK;
+}
+
+unsigned store_forks(void)
+{
+    return atomic_load_explicit(&forks, memory_order_relaxed);
+}
+
+kf_rc store_enter(const struct kf_store *s, struct kf_err *err)
+{
+    if (!s)
+        return err_set(err, PROBLEM_MISUSE, "the store is NULL");
+    if (s->forks == store_forks())
+        return KF_OK;
+    log_event(s->options.log, LOG_ERROR, "fork.use", LOG_S("path", s->path), LOG_END);
+    return err_set(
+        err, PROBLEM_MISUSE,
+        "a store does not survive fork: open it in the child, after the parent has closed it");
+}
+
+/* ------------------------------------------------------------------------------------- answers */
+
+int64_t store_seq(const struct kf_store *s)
+{
+    return atomic_load_explicit(&s->committed_seq, memory_order_acquire);
+}
+
+bool store_is_empty(const struct kf_store *s)
+{
+    return store_seq(s) == 0;
+}
+
+const struct env *store_env(const struct kf_store *s)
+{
+    return s->env;
+}
+
+struct log *store_log(const struct kf_store *s)
+{
+    return s->options.log;
+}
+
+struct loop *store_loop(const struct kf_store *s)
+{
+    return s->options.loop;
+}
+
+const char *store_path(const struct kf_store *s)
+{
+    return s->path;
+}
+
+const char *store_site(const struct kf_store *s)
+{
+    return s->site;
+}
+
+struct docs *store_docs(const struct kf_store *s)
+{
+    return s->docs;
+}
+
+struct remotes *store_remotes(const struct kf_store *s)
+{
+    return s->remotes;
+}
+
+void store_attach(struct kf_store *s, struct docs *docs, struct remotes *remotes)
+{
+    s->docs = docs;
+    s->remotes = remotes;
+}
+
+void *store_host(const struct kf_store *s)
+{
+    return s->host;
+}
+
+void store_set_host(struct kf_store *s, void *host)
+{
+    s->host = host;
+}
+
+void store_listen(struct kf_store *s, store_on_commit *fn, void *ctx)
+{
+    s->on_commit = fn;
+    s->on_commit_ctx = ctx;
+}
+
+kf_rc store_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    kf_rc rc = KF_OK;
+    pthread_mutex_lock(&s->meta_lock);
+    if (!s->side) {
+        buf_printf(&path, "%s.d", s->path);
+        rc = buf_ok(&path, err);
+        if (rc == KF_OK)
+            rc = dir_make(s->env, path.p, err);
+        if (rc == KF_OK)
+            s->side = buf_detach(&path, NULL);
+    }
+    if (rc == KF_OK)
+        *ret_path = s->side;
+    pthread_mutex_unlock(&s->meta_lock);
+    buf_release(&path);
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------- status */
+
+static uint64_t bytes_of(struct kf_store *s, const char *path)
+{
+    struct stat st;
+    return path_stat(s->env, path, &st, NULL) == KF_OK ? (uint64_t)st.st_blocks * 512 : 0;
+}
+
+static kf_state public_state(enum store_state state)
+{
+    switch (state) {
+    case STORE_OPENING:
+    case STORE_HYDRATING: return KF_STATE_HYDRATING;
+    case STORE_OPEN: return KF_STATE_OPEN;
+    case STORE_FULL: return KF_STATE_FULL;
+    case STORE_READ_ONLY: break;
+    }
+    return KF_STATE_READ_ONLY;
+}
+
+kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err)
+{
+    ret->state = public_state(store_state(s));
+    state_reason(s, ret->reason);
+    ret->site = strtoull(s->site, NULL, 16);
+    ret->seq = (uint64_t)store_seq(s);
+    ret->wal_bytes = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
+    ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path);
+    ret->commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
+    ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
+    ret->opened_ms = s->opened_ms;
+    return path_free_bytes(s->env, s->dir, &ret->disk_free, err);
+}

@@ -1,0 +1,141 @@
+/* What the leader looks after between groups: free space, the file's identity, the size of the log, the clock. */
+#include "store/store_internal.h"
+
+#include <sys/stat.h>
+
+/* Whether the file at our path still is the one that is open. */
+static bool is_moved(struct kf_store *s)
+{
+    struct stat st;
+    kf_rc rc = path_stat(s->env, s->path, &st, NULL);
+    return rc == KF_ABSENT || (rc == KF_OK && (st.st_dev != s->dev || st.st_ino != s->ino));
+}
+
+static kf_rc check_moved(struct kf_store *s, struct kf_err *err)
+{
+    if (!is_moved(s))
+        return KF_OK;
+    KF_SOMETIMES("store-moved");
+    state_read_only(s, PROBLEM_STORE_MOVED, "store.moved",
+                    "its file was replaced or removed; what is open is written to a file beside it "
+                    "when the store is closed");
+    return state_refusal(s, err);
+}
+
+static void look_at_space(struct kf_store *s)
+{
+    uint64_t free = 0;
+    if (path_free_bytes(s->env, s->dir, &free, NULL) != KF_OK)
+        return;
+    bool low = free < s->low_water;
+    if (low && !s->low) {
+        KF_SOMETIMES("store-low-on-space");
+        log_event(s->options.log, LOG_WARN, "store.low", LOG_S("path", s->path),
+                  LOG_I("free", free), LOG_I("mark", s->low_water), LOG_END);
+    }
+    s->low = low;
+}
+
+/* The log is too large for more: readers, ours or foreign, keep the checkpoint from ending. */
+static kf_rc check_stall(struct kf_store *s, int64_t now_ms, struct kf_err *err)
+{
+    if (!s->wal_stalled)
+        return KF_OK;
+    if (now_ms - s->stall_tried_ms >= STORE_LOOK_MS) {
+        s->stall_tried_ms = now_ms;
+        care_after(s);
+    }
+    if (!s->wal_stalled)
+        return KF_OK;
+    return err_set(err, PROBLEM_WAL_STALLED,
+                   "the log of the store is over 1 GiB because a reader holds on to it: end long "
+                   "reads, also of "
+                   "other programs");
+}
+
+kf_rc care_before(struct kf_store *s, struct kf_err *err)
+{
+    int64_t now_ms = env_mono_ms(s->env);
+    if (store_state(s) == STORE_READ_ONLY)
+        return state_refusal(s, err);
+    if (store_state(s) == STORE_FULL) {
+        if (now_ms - s->full_tried_ms < STORE_FULL_RETRY_MS)
+            return state_refusal(s, err);
+        s->full_tried_ms = now_ms;
+    }
+    kf_rc rc = check_stall(s, now_ms, err);
+    if (rc == KF_OK && now_ms - s->looked_ms >= STORE_LOOK_MS) {
+        s->looked_ms = now_ms;
+        look_at_space(s);
+        rc = check_moved(s, err);
+    }
+    if (rc != KF_OK)
+        return rc;
+    if (s->low)
+        return err_set(
+            err, PROBLEM_LOW_SPACE,
+            "less than %llu bytes are free on the disk of %s: make room; deleting is allowed",
+            (unsigned long long)s->low_water, s->path);
+    return KF_OK;
+}
+
+bool care_is_due(const struct kf_store *s)
+{
+    return s->db && db_wal_frames(s->db) >= STORE_CHECKPOINT_FRAMES &&
+           store_state(s) != STORE_READ_ONLY;
+}
+
+static void judge_log(struct kf_store *s)
+{
+    uint64_t bytes = db_wal_bytes(s->db);
+    atomic_store_explicit(&s->wal_bytes, bytes, memory_order_relaxed);
+    if (bytes >= STORE_WAL_BIG && !s->wal_big)
+        log_event(s->options.log, LOG_WARN, "wal.big", LOG_S("path", s->path),
+                  LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
+    if (bytes >= STORE_WAL_STALLED && !s->wal_stalled)
+        log_event(s->options.log, LOG_ERROR, "wal.stalled", LOG_S("path", s->path),
+                  LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
+    s->wal_big = bytes >= STORE_WAL_BIG;
+    s->wal_stalled = bytes >= STORE_WAL_STALLED;
+}
+
+void care_after(struct kf_store *s)
+{
+    uint32_t left;
+    struct kf_err err = KF_ERR_INIT;
+    if (check_moved(s, &err) != KF_OK)
+        return;
+    db_trouble_clear(s->db);
+    if (db_checkpoint(s->db, false, &left, &err) != KF_OK) {
+        enum db_trouble trouble = db_trouble(s->db);
+        KF_SOMETIMES("checkpoint-failed");
+        if (trouble == DB_TROUBLE_FULL) {
+            state_full(s, &err);
+        } else if (trouble == DB_TROUBLE_SYNC || trouble == DB_TROUBLE_IO) {
+            db_distrust(s->db);
+            state_read_only(s, PROBLEM_STORE_READ_ONLY,
+                            trouble == DB_TROUBLE_SYNC ? "store.sync_failed" : "store.io",
+                            err.detail);
+        } else if (trouble == DB_TROUBLE_CORRUPT) {
+            log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
+                      LOG_S("reason", err.detail), LOG_END);
+        }
+    }
+    judge_log(s);
+}
+
+void care_clock(struct kf_store *s, int64_t wall_ms)
+{
+    bool back = s->clock.last_wall && wall_ms < s->clock.last_wall - 1000;
+    if (back && !s->clock_back)
+        log_event(s->options.log, LOG_WARN, "clock.back",
+                  LOG_I("delta", s->clock.last_wall - wall_ms), LOG_END);
+    s->clock_back = back;
+    int64_t ahead_ms = clock_ahead_ms(&s->clock, wall_ms);
+    bool ahead = ahead_ms > CLOCK_DRIFT_MS;
+    if (ahead && !s->clock_ahead) {
+        KF_SOMETIMES("clock-ahead-of-wall");
+        log_event(s->options.log, LOG_WARN, "clock.ahead_self", LOG_I("delta", ahead_ms), LOG_END);
+    }
+    s->clock_ahead = ahead;
+}

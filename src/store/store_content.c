@@ -1,0 +1,356 @@
+/* The content of a store's file: looking at it, making or migrating it, and whose it is.
+ *
+ *      look without touching -> open -> create or migrate -> empty the log that a crash left -> who are we
+ *               |                          |                                                (site, clone marker)
+ *               +- too new, not ours       +- copy aside first                              -> number and clock go on from kf_state
+ *
+ * A swap goes through the same steps with another file at the path. */
+#include "store/store_internal.h"
+#include "base/when.h"
+
+#define OPEN_BUSY_MS 5000
+
+/* --------------------------------------------------------------------------- before it is open */
+
+/* Looks at a file that is there without making a log beside it. A journal that must be rolled back first says nothing. */
+static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
+{
+    struct stat st;
+    struct buf journal = BUF_INIT;
+    buf_printf(&journal, "%s-journal", s->path);
+    kf_rc rc = buf_ok(&journal, err);
+    if (rc != KF_OK)
+        return rc;
+    bool hot = path_stat(s->env, journal.p, &st, NULL) == KF_OK && st.st_size > 0;
+    buf_release(&journal);
+    if (hot || path_stat(s->env, s->path, &st, NULL) != KF_OK || st.st_size == 0)
+        return KF_OK;
+
+    struct db *db = NULL;
+    struct db_options o = {.env = s->env, .path = s->path, .mode = DB_LOOK};
+    enum schema_found found;
+    int format;
+    rc = db_open(&o, &db, err);
+    if (rc == KF_OK)
+        rc = schema_look(db, s->options.schema, &found, &format, err);
+    db_close(db);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------- migration */
+
+kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, struct kf_err *err)
+{
+    char now[WHEN_LEN + 1];
+    struct stat st;
+    when_format(env_wall_ms(s->env), now);
+    size_t start = out->len;
+    kf_rc rc = KF_OK;
+    for (int n = 0; rc == KF_OK; n++) {
+        if (out->cap)
+            out->len = start;
+        buf_printf(out, "%s.%s-%.19sZ", s->path, word, now);
+        if (n)
+            buf_printf(out, "-%d", n);
+        for (size_t i = start + strlen(s->path); !out->failed && i < out->len; i++)
+            if (out->p[i] == ':')
+                out->p[i] = '.';
+        if ((rc = buf_ok(out, err)) == KF_OK &&
+            path_stat(s->env, out->p + start, &st, NULL) == KF_ABSENT)
+            return KF_OK;
+    }
+    return rc;
+}
+
+/* A copy under a temporary name, synced, then its name. After a crash there is a whole copy or none. */
+static kf_rc copy_aside(struct kf_store *s, struct db *db, struct buf *ret_name, struct kf_err *err)
+{
+    struct buf tmp = BUF_INIT;
+    const char *side;
+    kf_rc rc = store_side_dir(s, &side, err);
+    if (rc == KF_OK)
+        rc = content_aside_name(s, "before", ret_name, err);
+    if (rc == KF_OK) {
+        buf_printf(&tmp, "%s/.tmp-before", side);
+        rc = buf_ok(&tmp, err);
+    }
+    if (rc == KF_OK) {
+        rc = file_unlink(s->env, tmp.p, err);
+        if (rc == KF_ABSENT)
+            rc = KF_OK;
+    }
+    if (rc == KF_OK)
+        rc = db_copy(db, tmp.p, err);
+    if (rc == KF_OK)
+        rc = file_rename(s->env, tmp.p, ret_name->p, err);
+    if (rc == KF_OK)
+        rc = dir_sync(s->env, s->dir, err);
+    buf_release(&tmp);
+    return rc;
+}
+
+static kf_rc migrate(struct kf_store *s, struct db *db, int from, struct kf_err *err)
+{
+    struct buf aside = BUF_INIT;
+    KF_SOMETIMES("store-migrated");
+    kf_rc rc = copy_aside(s, db, &aside, err);
+    if (rc == KF_OK)
+        rc = schema_apply(db, s->options.schema, err);
+    if (rc == KF_OK)
+        log_event(s->options.log, LOG_INFO, "migrate", LOG_S("path", s->path), LOG_I("from", from),
+                  LOG_I("to", s->options.schema->format), LOG_S("kept", aside.p), LOG_END);
+    buf_release(&aside);
+    return rc;
+}
+
+static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *err)
+{
+    enum schema_found found;
+    int format;
+    kf_rc rc = schema_look(db, s->options.schema, &found, &format, err);
+    if (rc != KF_OK)
+        return rc;
+    if (found == SCHEMA_EMPTY)
+        return schema_apply(db, s->options.schema, err);
+    return found == SCHEMA_OLDER ? migrate(s, db, format, err) : KF_OK;
+}
+
+/* A log that a crash left goes into the file whole before anything is added to it. After a failed sync its pages may look
+ * written without being on disk, and nothing would ever write them again: what comes after them in the same log would be
+ * lost with them. */
+static kf_rc empty_log(struct kf_store *s, struct db *db, struct kf_err *err)
+{
+    uint32_t frames = db_wal_frames(db), left;
+    if (!frames)
+        return KF_OK;
+    KF_SOMETIMES("log-recovered-at-open");
+    log_event(s->options.log, LOG_INFO, "store.recovered", LOG_S("path", s->path),
+              LOG_I("frames", frames), LOG_END);
+    kf_rc rc = db_checkpoint(db, true, &left, err);
+    if (rc ==
+        KF_BUSY) /* a foreign reader: it goes on being a log, and what can be moved has been */
+        rc = KF_OK;
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------------- identity */
+
+static kf_rc meta_get(struct db *db, const char *key, struct buf *out, struct kf_err *err)
+{
+    static const char sql[] = "SELECT value FROM kf_meta WHERE key = $1";
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(st, 1, str_of(key));
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && row) {
+        buf_str(out, db_text(st, 0));
+        rc = buf_ok(out, err);
+    } else if (rc == KF_OK) {
+        rc = err_set(err, PROBLEM_NOT_FOUND, "the store has no value named %s", key);
+    }
+    db_done(st);
+    return rc;
+}
+
+static kf_rc meta_set(struct db *db, const char *key, str value, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_meta(key, value) VALUES($1, $2)"
+                              " ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+    struct db_stmt *st;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(st, 1, str_of(key));
+    db_bind_text(st, 2, value);
+    return db_run(st, err);
+}
+
+/* As meta_get; absent is "". */
+static kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, struct kf_err *err)
+{
+    kf_rc rc = meta_get(db, key, out, err);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, struct kf_err *err)
+{
+    kf_rc rc = db_begin(db, DB_WRITE, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = meta_set(db, "site", site, err);
+    if (rc == KF_OK && old_sites.len)
+        rc = meta_set(db, "old_sites", old_sites, err);
+    if (rc == KF_OK)
+        rc = meta_set(db, "clone_marker", marker, err);
+    if (rc == KF_OK)
+        return db_commit(db, err);
+    db_rollback(db);
+    return rc;
+}
+
+/* A site of its own for a new store, and for one whose marker says that it is a copy (or was moved or restored, to which
+ * a new site does no harm). */
+static kf_rc new_site(struct kf_store *s, struct db *db, str old_site, str marker,
+                      struct kf_err *err)
+{
+    struct buf old = BUF_INIT, site = BUF_INIT;
+    unsigned char random[8];
+    kf_rc rc = meta_or_empty(db, "old_sites", &old, err);
+    if (old_site.len) {
+        if (old.len)
+            buf_byte(&old, ',');
+        buf_str(&old, old_site);
+    }
+    s->env->random(s->env->ctx, random, sizeof(random));
+    buf_hex(&site, random, sizeof(random));
+    if (rc == KF_OK)
+        rc = buf_ok(&old, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&site, err);
+    if (rc == KF_OK)
+        rc = write_identity(db, buf_view(&site), buf_view(&old), marker, err);
+    if (rc == KF_OK) {
+        memcpy(s->site, site.p, sizeof(s->site));
+        if (old_site.len) {
+            KF_SOMETIMES("store-was-cloned");
+            log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
+                      LOG_V("old_site", old_site), LOG_S("site", s->site), LOG_END);
+        }
+    }
+    buf_release(&old);
+    buf_release(&site);
+    return rc;
+}
+
+static kf_rc identify(struct kf_store *s, struct db *db, struct kf_err *err)
+{
+    struct buf site = BUF_INIT, known = BUF_INIT, marker = BUF_INIT;
+    place_marker(s->env, s->path, &marker);
+    kf_rc rc = buf_ok(&marker, err);
+    if (rc == KF_OK)
+        rc = meta_or_empty(db, "site", &site, err);
+    if (rc == KF_OK)
+        rc = meta_or_empty(db, "clone_marker", &known, err);
+    if (rc == KF_OK && site.len == sizeof(s->site) - 1 &&
+        str_eq(buf_view(&known), buf_view(&marker)))
+        memcpy(s->site, site.p, sizeof(s->site));
+    else if (rc == KF_OK)
+        rc = new_site(s, db, buf_view(&site), buf_view(&marker), err);
+    buf_release(&site);
+    buf_release(&known);
+    buf_release(&marker);
+    return rc;
+}
+
+static kf_rc read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1";
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && !row)
+        rc = err_set(err, PROBLEM_DAMAGED, "the store has lost its state row: restore a backup");
+    if (rc == KF_OK) {
+        *ret_seq = db_i64(st, 0);
+        *ret_stamp = db_i64(st, 1);
+    }
+    db_done(st);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------ content */
+
+/* What db_open and its followers do to an open connection; the store is not touched before all of it went well. */
+static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *err)
+{
+    int64_t seq, stamp;
+    struct stat st;
+    kf_rc rc = bring_up_to_date(s, db, err);
+    if (rc != KF_OK) {
+        db_distrust(db); /* leave the log as it is, too */
+        return rc;
+    }
+    if ((rc = empty_log(s, db, err)) == KF_OK && (rc = identify(s, db, err)) == KF_OK &&
+        (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
+        (rc = path_stat(s->env, s->path, &st, err)) == KF_OK) {
+        s->seq = seq;
+        clock_init(&s->clock, stamp > s->clock.last ? stamp : s->clock.last);
+        s->dev = st.st_dev;
+        s->ino = st.st_ino;
+        atomic_store_explicit(&s->committed_seq, seq, memory_order_release);
+    }
+    return rc;
+}
+
+kf_rc content_open(struct kf_store *s, struct kf_err *err)
+{
+    struct db *db = NULL;
+    struct db_options o = {
+        .env = s->env,
+        .path = s->path,
+        .mode = DB_OWNER,
+        .create = !s->options.must_exist,
+        .busy_ms = OPEN_BUSY_MS,
+    };
+    kf_rc rc = look_untouched(s, err);
+    if (rc == KF_OK)
+        rc = db_open(&o, &db, err);
+    if (rc == KF_OK)
+        rc = content_prepare(s, db, err);
+    if (rc != KF_OK) {
+        if (rc == KF_TOO_NEW)
+            log_event(s->options.log, LOG_ERROR, "start.format", LOG_S("path", s->path), LOG_END);
+        db_close(db);
+        return rc;
+    }
+    /* From now on a foreign writer is waited for by the leader, who knows whether it may sleep. */
+    db_set_busy(db, DB_BUSY_NONE);
+    s->db = db;
+    return KF_OK;
+}
+
+void content_close(struct kf_store *s)
+{
+    if (s->db && KF_SABOTAGE("ack-before-write") && db_in_txn(s->db))
+        db_commit(s->db, NULL);
+    db_close(s->db);
+    s->db = NULL;
+}
+
+void content_rescue(struct kf_store *s)
+{
+    struct buf name = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = content_aside_name(s, "rescue", &name, &err);
+    if (rc == KF_OK)
+        rc = db_copy(s->db, name.p, &err);
+    if (rc == KF_OK)
+        rc = dir_sync(s->env, s->dir, &err);
+    log_event(s->options.log, LOG_CRIT, "store.rescue", LOG_S("path", name.p),
+              LOG_S("result", rc == KF_OK ? "written" : err.detail), LOG_END);
+    buf_release(&name);
+}
+
+/* ---------------------------------------------------------------------------------------- meta */
+
+kf_rc store_meta_get(struct kf_store *s, const char *key, struct buf *out, struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = store_read(s, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = meta_get(db, key, out, err);
+    store_read_end(s, db);
+    return rc;
+}
+
+kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err *err)
+{
+    return meta_set(group_db(g), key, value, err);
+}

@@ -1,0 +1,701 @@
+/* The queue, its leader, and one group from BEGIN to the answers.
+ *
+ * Leadership is one flag under queue_lock. It goes round like this:
+ *
+ *      store_write:  queue ---- nobody leads? ---> lead ---+
+ *                      | somebody does                     |
+ *                      v                                   v
+ *                    sleep <--- woken to lead --------- group done: somebody sleeps in the queue? wake the first to lead,
+ *                      |                                            only submitted writes? wake the loop,
+ *                      v woken: done                                nothing? nobody leads
+ *
+ * Writes of a group are applied without savepoints first: most failures (a conflict, an absent name) have written nothing and
+ * need no undoing, which db_wrote tells. When one has, the transaction is rolled back and the group applied again with a savepoint
+ * each ("careful"). A group of one never needs any: rolling back the transaction is the same.
+ *
+ *      begin -> apply all -> nothing written? ----------------------------------------> roll back, answer
+ *        ^        |    |                 |
+ *        |        |    |                 +-> kf_state, COMMIT -> answer
+ *        |        |    +- full, I/O: roll back, fail all          |
+ *        |        |                                               +- full, I/O, sync: fail all
+ *        |        +- memory, damage: roll back, fail that one     +- memory: roll back
+ *        +--------+-- failed after writing: roll back, careful ----+ */
+#include "store/store_internal.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/futex.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* How often a group is applied before what is left of it fails. Each round but a careful one settles a write. */
+#define ROUNDS_MAX 4
+
+enum { WAITS, LEADS, IS_DONE };
+struct store_waiter {
+    _Atomic uint32_t state;
+};
+
+/* Flags of write.phase. */
+enum {
+    TOLD = 1,   /* `done` was called before the commit */
+    SETTLED = 2 /* failed for good, whatever becomes of the group */
+};
+
+/* ---------------------------------------------------------------------------------- waiting */
+
+static uint32_t waiter_sleep(struct store_waiter *me)
+{
+    uint32_t state;
+    while ((state = atomic_load_explicit(&me->state, memory_order_acquire)) == WAITS)
+        syscall(SYS_futex, &me->state, FUTEX_WAIT_PRIVATE, WAITS, NULL, NULL, 0);
+    if (state == LEADS)
+        atomic_store_explicit(&me->state, WAITS, memory_order_relaxed);
+    return state;
+}
+
+/* `them` may be gone as soon as the state is set; waking an address nobody waits at does nothing. */
+static void waiter_wake(struct store_waiter *them, uint32_t state)
+{
+    atomic_store_explicit(&them->state, state, memory_order_release);
+    syscall(SYS_futex, &them->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+}
+
+/* ------------------------------------------------------------------------------- the queue */
+
+static void push(struct kf_store *s, struct write *w)
+{
+    w->next = NULL;
+    if (s->tail)
+        s->tail->next = w;
+    else
+        s->head = w;
+    s->tail = w;
+    s->queued++;
+    s->queued_sync += w->waiter != NULL;
+}
+
+static struct write *pop(struct kf_store *s)
+{
+    struct write *w = s->head;
+    s->head = w->next;
+    if (!s->head)
+        s->tail = NULL;
+    s->queued--;
+    s->queued_sync -= w->waiter != NULL;
+    w->next = NULL;
+    return w;
+}
+
+struct write *queue_drain(struct kf_store *s)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    struct write *first = s->head;
+    s->head = s->tail = NULL;
+    s->queued = s->queued_sync = 0;
+    pthread_mutex_unlock(&s->queue_lock);
+    return first;
+}
+
+/* Whether a write may be queued; called with the lock. */
+static kf_rc admit(struct kf_store *s, struct kf_err *err)
+{
+    if (s->stopping)
+        return err_set(err, PROBLEM_STOPPING, "the store is being closed");
+    if (s->queued >= STORE_QUEUE_MAX)
+        return err_set(err, PROBLEM_BUSY, "%d writes are waiting already; try again",
+                       STORE_QUEUE_MAX);
+    return KF_OK;
+}
+
+static kf_rc enqueue(struct kf_store *s, struct write *w, bool *ret_lead, struct kf_err *err)
+{
+    w->phase = 0;
+    if (store_state(s) == STORE_READ_ONLY)
+        return state_refusal(s, err);
+    pthread_mutex_lock(&s->queue_lock);
+    kf_rc rc = admit(s, err);
+    if (rc == KF_OK) {
+        push(s, w);
+        if (ret_lead && !s->leading)
+            *ret_lead = s->leading = true;
+    }
+    pthread_mutex_unlock(&s->queue_lock);
+    return rc;
+}
+
+static void take(struct kf_store *s, struct group *g)
+{
+    struct write **end = &g->first;
+    pthread_mutex_lock(&s->queue_lock);
+    while (s->head && g->count < STORE_GROUP_MAX) {
+        *end = pop(s);
+        end = &(*end)->next;
+        g->count++;
+    }
+    pthread_mutex_unlock(&s->queue_lock);
+    if (g->count > 1)
+        KF_SOMETIMES("group-of-several");
+}
+
+/* Puts a group back where it was, in its order. */
+static void give_back(struct kf_store *s, struct group *g)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    struct write *last = NULL;
+    for (struct write *w = g->first; w; w = w->next) {
+        s->queued++;
+        s->queued_sync += w->waiter != NULL;
+        last = w;
+    }
+    if (last) {
+        last->next = s->head;
+        s->head = g->first;
+        if (!s->tail)
+            s->tail = last;
+    }
+    pthread_mutex_unlock(&s->queue_lock);
+    g->first = NULL;
+    g->count = 0;
+}
+
+/* ------------------------------------------------------------------------------ leadership */
+
+/* With the lock: the first thread that sleeps in the queue. */
+static struct store_waiter *next_leader(struct kf_store *s)
+{
+    if (!s->queued_sync)
+        return NULL;
+    struct write *w = s->head;
+    while (!w->waiter)
+        w = w->next;
+    return w->waiter;
+}
+
+void lead_end(struct kf_store *s)
+{
+    struct store_waiter *next = NULL;
+    pthread_mutex_lock(&s->queue_lock);
+    if (!s->exclusive)
+        next = next_leader(s);
+    s->leading = next != NULL;
+    bool wake_loop = !next && s->head && s->options.loop;
+    if (!next && s->exclusive)
+        pthread_cond_broadcast(&s->leader_gone);
+    pthread_mutex_unlock(&s->queue_lock);
+    if (next) {
+        KF_SOMETIMES("leader-handed-on");
+        waiter_wake(next, LEADS);
+    }
+    if (wake_loop)
+        loop_wake(s->options.loop);
+}
+
+void lead_alone(struct kf_store *s)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    s->exclusive++;
+    while (s->leading)
+        pthread_cond_wait(&s->leader_gone, &s->queue_lock);
+    s->exclusive--;
+    s->leading = true;
+    pthread_mutex_unlock(&s->queue_lock);
+}
+
+/* ------------------------------------------------------------------------- answers of a group */
+
+void write_refuse(struct write *w, const struct kf_err *why)
+{
+    struct store_waiter *waiter = w->waiter;
+    w->rc = why->rc;
+    w->err = *why;
+    if (waiter)
+        waiter_wake(waiter, IS_DONE);
+    else
+        w->done(w);
+}
+
+static void fail_unsettled(struct group *g, const struct kf_err *why)
+{
+    for (struct write *w = g->first; w; w = w->next) {
+        if (w->phase & SETTLED)
+            continue;
+        w->rc = why->rc;
+        w->err = *why;
+    }
+}
+
+/* Memory first, then callbacks in the order of the writes. What sleeps is left in the group. */
+static void answer_submitted(struct group *g)
+{
+    struct write **at = &g->first;
+    for (struct write *w = g->first; w; w = w->next)
+        if (w->rc == KF_OK && !(w->phase & TOLD) && w->publish)
+            w->publish(w);
+    while (*at) {
+        struct write *w = *at;
+        if (w->waiter) {
+            at = &w->next;
+            continue;
+        }
+        *at = w->next;
+        if (!(w->phase & TOLD))
+            w->done(w);
+        else if (w->publish)
+            w->publish(w);
+    }
+}
+
+static void wake_sleepers(struct group *g, const struct store_waiter *myself)
+{
+    struct write *next;
+    for (struct write *w = g->first; w; w = next) {
+        next = w->next;
+        if (w->waiter != myself)
+            waiter_wake(w->waiter, IS_DONE);
+        else
+            atomic_store_explicit(&w->waiter->state, IS_DONE, memory_order_relaxed);
+    }
+}
+
+/* ------------------------------------------------------------------------- one transaction */
+
+enum verdict {
+    APPLIED_ALL,
+    AGAIN, /* rolled back; what is not settled is to be applied again */
+    LOST   /* rolled back; *err is for all that is not settled */
+};
+
+static void tell_early(struct write *w)
+{
+    if (!w->early || w->waiter || (w->phase & TOLD))
+        return;
+    KF_SOMETIMES("write-told-early");
+    w->phase |= TOLD;
+    w->done(w);
+}
+
+/* What a failure of the connection itself means for the transaction. */
+static enum verdict lost(const struct db *db)
+{
+    return db_trouble(db) == DB_TROUBLE_NOMEM ? AGAIN : LOST;
+}
+
+/* A write failed in apply. APPLIED_ALL: nothing of it is left and the group goes on. */
+static enum verdict after_failure(struct group *g, struct write *w, bool has_written)
+{
+    struct db *db = g->store->db;
+    bool alone = g->count == 1;
+    switch (db_trouble(db)) {
+    case DB_FINE:
+    case DB_TROUBLE_BUSY:
+        if (KF_SABOTAGE("group-partial-fail-ignored"))
+            return APPLIED_ALL;
+        if (g->careful)
+            return db_back(db, NULL) == KF_OK ? APPLIED_ALL : AGAIN;
+        if (!has_written)
+            return APPLIED_ALL;
+        KF_SOMETIMES("group-applied-again-carefully");
+        g->careful = !alone;
+        if (alone)
+            w->phase |= SETTLED;
+        return AGAIN;
+    case DB_TROUBLE_NOMEM:
+    case DB_TROUBLE_CORRUPT:
+        KF_SOMETIMES("group-applied-again-without-one");
+        w->phase |= SETTLED;
+        g->careful = !alone;
+        return AGAIN;
+    default: return LOST;
+    }
+}
+
+static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct db *db = g->store->db;
+    int64_t seq = g->seq;
+    uint64_t wrote = db_wrote(db);
+    if (g->careful && db_savepoint(db, err) != KF_OK)
+        return lost(db);
+    db_trouble_clear(db);
+    err_clear(&w->err);
+    w->rc = w->apply(g, w, &w->err);
+    if (w->rc == KF_OK) {
+        if (g->careful && db_release(db, err) != KF_OK)
+            return lost(db);
+        tell_early(w);
+        return APPLIED_ALL;
+    }
+    *err = w->err;
+    g->seq = seq;
+    return after_failure(g, w, db_wrote(db) != wrote);
+}
+
+static enum verdict apply_all(struct group *g, struct kf_err *err)
+{
+    enum verdict v = APPLIED_ALL;
+    for (struct write *w = g->first; w && v == APPLIED_ALL; w = w->next)
+        if (!(w->phase & SETTLED))
+            v = apply_one(g, w, err);
+    return v;
+}
+
+static kf_rc write_state(struct group *g, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_state SET seq = $1, stamp = $2 WHERE id = 1";
+    struct db_stmt *st;
+    kf_rc rc = db_use(g->store->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, g->seq);
+    db_bind_i64(st, 2, g->store->clock.last);
+    return db_run(st, err);
+}
+
+/* The file opened and closed beside SQLite, which drops its locks. */
+static void raw_open_close(const struct kf_store *s)
+{
+    if (KF_SABOTAGE("raw-open-close")) {
+        int fd = open(s->path, O_RDONLY | O_CLOEXEC); /* seam: a saboteur */
+        if (fd >= 0)
+            close(fd);
+    }
+}
+
+/* The last number and stamp, then the commit. */
+static kf_rc commit(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    db_trouble_clear(s->db);
+    kf_rc rc = write_state(g, err);
+    if (rc == KF_OK && KF_SABOTAGE("ack-before-write"))
+        return rc; /* the next group's begin commits it */
+    if (rc == KF_OK)
+        rc = db_commit(s->db, err);
+    return rc;
+}
+
+/* One transaction over what is not settled. */
+static enum verdict transact(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    uint64_t wrote = db_wrote(s->db);
+    g->seq = s->seq;
+    enum verdict v = apply_all(g, err);
+    bool nothing = db_wrote(s->db) == wrote;
+    if (v == APPLIED_ALL && !nothing && commit(g, err) != KF_OK)
+        v = lost(s->db);
+    if (v != APPLIED_ALL || nothing) {
+        enum db_trouble trouble = db_trouble(s->db);
+        db_rollback(s->db);
+        assert(trouble == db_trouble(s->db));
+        return v;
+    }
+    s->seq = g->seq;
+    g->committed = true;
+    raw_open_close(s);
+    return v;
+}
+
+/* What the loss of a transaction means for the store. */
+static void judge(struct kf_store *s, struct kf_err *err)
+{
+    struct kf_err why = *err;
+    switch (db_trouble(s->db)) {
+    case DB_TROUBLE_FULL: state_full(s, &why); break;
+    case DB_TROUBLE_SYNC:
+        db_distrust(s->db);
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.sync_failed", why.detail);
+        state_refusal(s, err);
+        break;
+    case DB_TROUBLE_IO:
+        db_distrust(s->db);
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", why.detail);
+        state_refusal(s, err);
+        break;
+    case DB_TROUBLE_CORRUPT:
+        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
+                  LOG_S("reason", why.detail), LOG_END);
+        break;
+    case DB_TROUBLE_NOMEM:
+        log_event(s->options.log, LOG_ERROR, "mem.fail", LOG_S("path", s->path), LOG_END);
+        break;
+    case DB_TROUBLE_BUSY:
+    case DB_FINE: break;
+    }
+}
+
+/* On the loop's thread nobody may sleep: the group goes back to the queue, and a timer will lead again. */
+static bool hand_to_timer(struct group *g)
+{
+    struct kf_store *s = g->store;
+    if (!s->options.loop || !loop_is_own_thread(s->options.loop) || !loop_lead_again(s))
+        return false;
+    KF_SOMETIMES("group-given-back");
+    give_back(s, g);
+    return true;
+}
+
+/* BEGIN, waiting for a foreign writer. KF_ABSENT: the group was given back. */
+static kf_rc begin(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    int64_t waited_ms = 0; /* besides the clock, which a test may have stopped */
+    if (KF_SABOTAGE("ack-before-write") && db_in_txn(s->db))
+        db_commit(s->db, NULL);
+    for (int nap_ms = 1;; nap_ms = nap_ms < 50 ? nap_ms * 2 : 50) {
+        db_trouble_clear(s->db);
+        kf_rc rc = db_begin(s->db, DB_WRITE, err);
+        bool busy = rc != KF_OK && db_trouble(s->db) == DB_TROUBLE_BUSY;
+        int64_t now_ms = env_mono_ms(s->env);
+        if (busy && !s->busy_since_ms)
+            s->busy_since_ms = now_ms;
+        if (!busy || now_ms - s->busy_since_ms >= STORE_BUSY_MS || waited_ms >= STORE_BUSY_MS) {
+            s->busy_since_ms = 0;
+            return rc;
+        }
+        KF_SOMETIMES("begin-met-foreign-writer");
+        if (hand_to_timer(g))
+            return KF_ABSENT;
+        poll(NULL, 0, nap_ms);
+        waited_ms += nap_ms;
+    }
+}
+
+/* Applies and commits, as often as it takes. Afterwards each write of the group has its rc. */
+static void run(struct group *g)
+{
+    struct kf_store *s = g->store;
+    struct kf_err err = KF_ERR_INIT;
+    for (int round = 0;; round++) {
+        kf_rc rc = begin(g, &err);
+        if (rc == KF_ABSENT)
+            return;
+        enum verdict v = rc == KF_OK ? transact(g, &err) : LOST;
+        if (v == APPLIED_ALL)
+            return;
+        if (v == AGAIN && round + 1 < ROUNDS_MAX)
+            continue;
+        judge(s, &err);
+        if (db_trouble(s->db) != DB_TROUBLE_FULL || !KF_SABOTAGE("enospc-as-ok"))
+            fail_unsettled(g, &err);
+        return;
+    }
+}
+
+/* ---------------------------------------------------------------------------------- leading */
+
+/* Low space lets pass what makes room; everything else is for all. */
+static void refuse_some(struct group *g, const struct kf_err *why)
+{
+    bool low = why->rc == KF_FULL && strcmp(why->code, problem_table[PROBLEM_LOW_SPACE].code) == 0;
+    for (struct write *w = g->first; w; w = w->next) {
+        if (low && w->frees)
+            continue;
+        w->rc = why->rc;
+        w->err = *why;
+        w->phase |= SETTLED;
+    }
+}
+
+static bool all_settled(const struct group *g)
+{
+    const struct write *w = g->first;
+    while (w && (w->phase & SETTLED))
+        w = w->next;
+    return !w;
+}
+
+static void count_commit(struct group *g)
+{
+    struct kf_store *s = g->store;
+    uint64_t good = 0;
+    for (const struct write *w = g->first; w; w = w->next)
+        good += w->rc == KF_OK;
+    atomic_fetch_add_explicit(&s->commits, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&s->writes, good, memory_order_relaxed);
+    atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
+}
+
+/* Serves one group and hands leadership on. `myself`: the leader's own waiter, NULL for the loop. */
+static void lead(struct kf_store *s, const struct store_waiter *myself)
+{
+    struct group g = {.store = s, .now_ms = env_wall_ms(s->env)};
+    struct kf_err err = KF_ERR_INIT;
+    int64_t seq = s->seq;
+    take(s, &g);
+    if (g.first && care_before(s, &err) != KF_OK)
+        refuse_some(&g, &err);
+    if (!all_settled(&g)) {
+        care_clock(s, g.now_ms);
+        run(&g);
+    }
+    if (g.committed) {
+        state_healed(s);
+        count_commit(&g);
+    }
+    bool moved = s->seq != seq;
+    atomic_store_explicit(&s->committed_seq, s->seq, memory_order_release);
+    answer_submitted(&g);
+    if (moved && s->on_commit)
+        s->on_commit(s->on_commit_ctx, s->seq, g.now_ms);
+    /* While it checkpoints nobody else can lead, so those who were served need not wait for it. */
+    bool due = care_is_due(s);
+    if (due) {
+        wake_sleepers(&g, myself);
+        care_after(s);
+        lead_end(s);
+    } else {
+        lead_end(s);
+        wake_sleepers(&g, myself);
+    }
+}
+
+bool store_lead(struct kf_store *s)
+{
+    if (atomic_load_explicit(&s->busy_again, memory_order_relaxed))
+        return false;
+    pthread_mutex_lock(&s->queue_lock);
+    bool can = s->head && !s->leading && !s->exclusive;
+    if (can)
+        s->leading = true;
+    pthread_mutex_unlock(&s->queue_lock);
+    if (!can)
+        return false;
+    lead(s, NULL);
+    if (atomic_load_explicit(&s->busy_again, memory_order_relaxed))
+        return false;
+    pthread_mutex_lock(&s->queue_lock);
+    bool more = s->head && !s->leading && !s->exclusive;
+    pthread_mutex_unlock(&s->queue_lock);
+    return more;
+}
+
+void store_submit(struct kf_store *s, struct write *w)
+{
+    struct kf_err err = KF_ERR_INIT;
+    w->waiter = NULL;
+    if (enqueue(s, w, NULL, &err) != KF_OK)
+        write_refuse(w, &err);
+    else if (s->options.loop && !loop_is_own_thread(s->options.loop))
+        loop_wake(s->options.loop);
+}
+
+kf_rc store_write(struct kf_store *s, struct write *w, struct kf_err *err)
+{
+    struct store_waiter me = {WAITS};
+    bool leads = false;
+    w->waiter = &me;
+    kf_rc rc = enqueue(s, w, &leads, err);
+    if (rc != KF_OK)
+        return rc;
+    while (leads || waiter_sleep(&me) == LEADS) {
+        leads = false;
+        lead(s, &me);
+    }
+    if (w->rc != KF_OK && err)
+        *err = w->err;
+    return w->rc;
+}
+
+/* ----------------------------------------------------------------------------- inside apply */
+
+struct kf_store *group_store(struct group *g)
+{
+    return g->store;
+}
+
+struct db *group_db(struct group *g)
+{
+    return g->store->db;
+}
+
+int64_t group_now_ms(const struct group *g)
+{
+    return g->now_ms;
+}
+
+int64_t group_stamp(struct group *g)
+{
+    return clock_next(&g->store->clock, g->now_ms);
+}
+
+bool group_see(struct group *g, int64_t stamp)
+{
+    bool believed = clock_see(&g->store->clock, stamp, g->now_ms);
+    if (!believed)
+        log_event(g->store->options.log, LOG_WARN, "clock.ahead",
+                  LOG_I("delta", clock_stamp_ms(stamp) - g->now_ms), LOG_END);
+    return believed;
+}
+
+int64_t group_seq(struct group *g)
+{
+    return ++g->seq;
+}
+
+const char *group_site(const struct group *g)
+{
+    return g->store->site;
+}
+
+bool group_slice_over(const struct group *g)
+{
+    return env_mono_ns(g->store->env) >= g->slice_end_ns;
+}
+
+kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *tbl, str key,
+                    int64_t stamp, str site, struct kf_err *err)
+{
+    static const char forget[] = "DELETE FROM kf_journal WHERE seq = $1";
+    static const char add[] =
+        "INSERT INTO kf_journal(seq, tbl, key, stamp, site) VALUES($1, $2, $3, $4, $5)";
+    struct db_stmt *st;
+    kf_rc rc;
+    if (old_seq) {
+        if ((rc = db_use(g->store->db, forget, &st, err)) != KF_OK)
+            return rc;
+        db_bind_i64(st, 1, old_seq);
+        if ((rc = db_run(st, err)) != KF_OK)
+            return rc;
+    }
+    if ((rc = db_use(g->store->db, add, &st, err)) != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, seq);
+    db_bind_text(st, 2, str_of(tbl));
+    db_bind_text(st, 3, key);
+    db_bind_i64(st, 4, stamp);
+    db_bind_text(st, 5, site);
+    return db_run(st, err);
+}
+
+/* ----------------------------------------------------------------------------------- slices */
+
+struct slice_write {
+    struct write write; /* first */
+    store_slice *slice;
+    void *ctx;
+    bool more;
+};
+
+static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct slice_write *sw = (struct slice_write *)w;
+    g->slice_end_ns = env_mono_ns(g->store->env) + STORE_SLICE_MS * 1000000ull;
+    sw->more = false;
+    return sw->slice(g, sw->ctx, &sw->more, err);
+}
+
+kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)
+{
+    struct slice_write sw = {
+        .write = {.apply = slice_apply, .frees = true}, .slice = slice, .ctx = ctx};
+    kf_rc rc;
+    do {
+        rc = store_write(s, &sw.write, err);
+    } while (rc == KF_OK && sw.more);
+    return rc;
+}

@@ -1,0 +1,174 @@
+/* store_internal: what the files of the store share. */
+#ifndef KF_STORE_STORE_INTERNAL_H
+#define KF_STORE_STORE_INTERNAL_H
+
+#include "store/store.h"
+#include "store/lock.h"
+#include "base/err.h"
+#include "base/hooks.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define STORE_FULL_RETRY_MS  1000 /* between two real attempts while the disk is full */
+#define STORE_FULL_PROBE_MS  2000 /* between two attempts of the loop's own */
+#define STORE_LOOK_MS        1000 /* between two looks at free space and at the file's identity */
+#define STORE_BUSY_MS        5000 /* how long a foreign writer is waited for */
+#define STORE_READER_WAIT_MS 5000
+#define STORE_IDLE_MS        60000
+#define STORE_LOW_WATER_MAX  ((uint64_t)512 << 20)
+#define STORE_WAL_BIG        ((uint64_t)64 << 20)
+#define STORE_WAL_STALLED    ((uint64_t)1 << 30)
+
+struct reader {
+    struct db *db;
+    int64_t since_ms; /* idle, or out, since then */
+    bool out;
+};
+
+/* What led to FULL or READ_ONLY. */
+struct store_trouble {
+    enum problem problem;
+    char reason[300];
+};
+
+struct kf_store {
+    /* --- constant after open */
+    const struct env *env;
+    struct store_options options;
+    char *path, *wal_path, *dir;
+    struct store_lock *lock;
+    unsigned forks; /* of this process when it was opened */
+    int64_t opened_ms;
+    uint64_t low_water;
+    struct docs *docs;
+    struct remotes *remotes;
+    void *host;
+    store_on_commit *on_commit;
+    void *on_commit_ctx;
+
+    /* --- queue_lock */
+    pthread_mutex_t queue_lock;
+    pthread_cond_t leader_gone; /* for those who want to lead alone */
+    struct write *head, *tail;
+    size_t queued, queued_sync; /* sync: with a thread that waits */
+    unsigned exclusive;         /* how many want to lead alone */
+    bool leading, stopping;
+
+    /* --- the leader's: whoever set `leading` */
+    struct db *db; /* NULL after a swap that could not open anything again */
+    struct clock clock;
+    int64_t seq;
+    dev_t dev;
+    ino_t ino;
+    int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
+    bool low, wal_big, wal_stalled, clock_back, clock_ahead;
+
+    /* --- the loop's */
+    struct loop_hook hook;
+    struct loop_timer probe, again, idle;
+    _Atomic bool busy_again; /* a timer will lead again: not before */
+    bool probing;
+    struct write probe_write;
+
+    /* --- state_lock */
+    pthread_mutex_t state_lock;
+    struct store_trouble trouble;
+    bool hydrating;
+
+    /* --- readers_lock */
+    pthread_mutex_t readers_lock;
+    struct reader *readers; /* options.readers_max of them */
+    bool readers_shut;
+
+    /* --- meta_lock: what a swap changes */
+    pthread_mutex_t meta_lock;
+    char *side; /* NULL until asked for */
+
+    char site[17];
+    _Atomic int state;
+    _Atomic int64_t committed_seq;
+    _Atomic uint64_t commits, writes;
+    _Atomic uint64_t wal_bytes;
+};
+
+/* A group at work; lives on the leader's stack. */
+struct group {
+    struct kf_store *store;
+    struct write *first;
+    size_t count;
+    int64_t now_ms, seq;
+    uint64_t slice_end_ns;
+    bool careful; /* each write under its own savepoint */
+    bool committed;
+};
+
+/* --- store_state.c */
+/* The one way to change state; illegal moves are asserted. */
+void state_move(struct kf_store *s, enum store_state to);
+void state_full(struct kf_store *s, const struct kf_err *why);
+void state_healed(struct kf_store *s);
+/* No return from here but reopening. `event` is the log word. Any thread. */
+void state_read_only(struct kf_store *s, enum problem problem, const char *event,
+                     const char *reason);
+/* Fills err with the reason of READ_ONLY or FULL; KF_OK in the other states. */
+kf_rc state_refusal(struct kf_store *s, struct kf_err *err);
+
+/* Its reason, "" in the other states. */
+void state_reason(struct kf_store *s, char out[300]);
+bool state_is_moved(struct kf_store *s);
+
+/* --- store.c */
+kf_rc store_watch_forks(struct kf_err *err);
+unsigned store_forks(void);
+
+/* --- store_group.c */
+/* Waits until nobody leads and leads alone. */
+void lead_alone(struct kf_store *s);
+/* Hands leadership on. */
+void lead_end(struct kf_store *s);
+/* Takes all that wait out of the queue. */
+struct write *queue_drain(struct kf_store *s);
+/* Tells a write that it failed, by its callback or its waiter. */
+void write_refuse(struct write *w, const struct kf_err *why);
+
+/* --- store_loop.c: what the loop does for a store; all of it on the loop's thread */
+kf_rc loop_attach(struct kf_store *s, struct kf_err *err);
+void loop_detach(struct kf_store *s);
+/* Will lead again in a moment. False when no timer could be set. */
+bool loop_lead_again(struct kf_store *s);
+
+/* --- store_care.c: what the leader looks after between groups */
+/* Whether the group may be written at all; else err. Once in a while looks at free space and at the file. */
+kf_rc care_before(struct kf_store *s, struct kf_err *err);
+/* Checkpoint when it is time. */
+bool care_is_due(const struct kf_store *s);
+void care_after(struct kf_store *s);
+/* Clock warnings. */
+void care_clock(struct kf_store *s, int64_t wall_ms);
+
+/* --- store_read.c */
+/* Closes idle connections: all, or those beyond the minimum that have been idle long enough. */
+void readers_close(struct kf_store *s, bool all);
+/* Gives back the page caches of connections that have been idle that long. */
+void readers_forget_pages(struct kf_store *s);
+/* Stops new reads and waits for those that run: KF_BUSY when they do not end. */
+kf_rc readers_shut(struct kf_store *s, struct kf_err *err);
+void readers_reopen(struct kf_store *s);
+int64_t readers_oldest_ms(struct kf_store *s);
+
+/* --- store_content.c: the leader's */
+/* Opens the file, migrates, reads seq, clock, site. */
+kf_rc content_open(struct kf_store *s, struct kf_err *err);
+void content_close(struct kf_store *s);
+/* Writes what is in an open file that has lost its name to one beside it. */
+void content_rescue(struct kf_store *s);
+/* PATH.before-TIME (or another word), a name that is free. Appended to `out`. */
+kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, struct kf_err *err);
+
+/* --- store_swap.c */
+/* Ends a swap that a crash cut off. */
+kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err);
+
+#endif

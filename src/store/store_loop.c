@@ -1,0 +1,94 @@
+/* What the loop does for a store: leads after each turn, tries again while the disk is full or somebody else writes, closes idle readers. */
+#include "store/store_internal.h"
+
+#include <stddef.h>
+
+#define AGAIN_MS 10
+
+#define STORE_OF(p, member) \
+    ((struct kf_store *)(void *)((char *)(p)-offsetof(struct kf_store, member)))
+
+/* --------------------------------------------------------------------- while the disk is full */
+
+static kf_rc probe_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_state SET seq = seq WHERE id = 1";
+    struct db_stmt *st;
+    kf_rc rc = db_use(group_db(g), sql, &st, err);
+    return rc == KF_OK ? db_run(st, err) : rc;
+}
+
+static void probe_done(struct write *w)
+{
+    STORE_OF(w, probe_write)->probing = false;
+}
+
+static void probe_fire(struct loop_timer *t)
+{
+    struct kf_store *s = STORE_OF(t, probe);
+    if (store_state(s) != STORE_FULL || s->probing)
+        return;
+    KF_SOMETIMES("full-probed-by-loop");
+    s->probing = true;
+    s->probe_write = (struct write){.apply = probe_apply, .done = probe_done, .frees = true};
+    store_submit(s, &s->probe_write);
+}
+
+/* ------------------------------------------------------------------------------ a busy file */
+
+static void again_fire(struct loop_timer *t)
+{
+    struct kf_store *s = STORE_OF(t, again);
+    atomic_store(&s->busy_again, false);
+    loop_wake(s->options.loop);
+}
+
+bool loop_lead_again(struct kf_store *s)
+{
+    if (loop_timer_set(s->options.loop, &s->again, AGAIN_MS, again_fire) != KF_OK)
+        return false;
+    atomic_store(&s->busy_again, true);
+    return true;
+}
+
+/* --------------------------------------------------------------------------------- idleness */
+
+static void idle_fire(struct loop_timer *t)
+{
+    struct kf_store *s = STORE_OF(t, idle);
+    readers_close(s, false);
+    readers_forget_pages(s);
+    loop_timer_set(s->options.loop, &s->idle, s->options.reader_idle_ms, idle_fire);
+}
+
+/* --------------------------------------------------------------------------------- the hook */
+
+static bool after_turn(struct loop_hook *h)
+{
+    struct kf_store *s = STORE_OF(h, hook);
+    bool more = store_lead(s);
+    if (store_state(s) == STORE_FULL && !s->probe.loop && !s->probing)
+        loop_timer_set(s->options.loop, &s->probe, STORE_FULL_PROBE_MS, probe_fire);
+    return more;
+}
+
+kf_rc loop_attach(struct kf_store *s, struct kf_err *err)
+{
+    if (!s->options.loop)
+        return KF_OK;
+    if (loop_timer_set(s->options.loop, &s->idle, s->options.reader_idle_ms, idle_fire) != KF_OK)
+        return err_nomem(err);
+    s->hook.run = after_turn;
+    loop_after(s->options.loop, &s->hook);
+    return KF_OK;
+}
+
+void loop_detach(struct kf_store *s)
+{
+    if (!s->hook.run)
+        return;
+    loop_after_remove(s->options.loop, &s->hook);
+    loop_timer_cancel(&s->idle);
+    loop_timer_cancel(&s->probe);
+    loop_timer_cancel(&s->again);
+}
