@@ -122,8 +122,9 @@ kf_rc place_check_file(const struct env *env, struct log *log, const char *path,
 uint64_t place_total_bytes(const char *path)
 {
     struct statvfs fs;
-    return statvfs(path, &fs) == 0 ? (uint64_t)fs.f_blocks * fs.f_frsize
-                                   : 0; /* seam: asks the file system */
+    if (statvfs(path, &fs) != 0) /* seam: asks the file system */
+        return 0;
+    return (uint64_t)fs.f_blocks * fs.f_frsize;
 }
 
 void place_marker(const struct env *env, const char *path, struct buf *out)
@@ -134,8 +135,8 @@ void place_marker(const struct env *env, const char *path, struct buf *out)
     buf_release(&machine);
 
     struct statx st = {0};
-    statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, STATX_INO | STATX_BTIME,
-          &st); /* seam: asks the file system */
+    unsigned mask = STATX_INO | STATX_BTIME;
+    statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW, mask, &st); /* seam: tells the birth of a file */
     buf_printf(out, ":%x.%x:%llu:%lld.%u", st.stx_dev_major, st.stx_dev_minor,
                (unsigned long long)st.stx_ino, (long long)st.stx_btime.tv_sec,
                st.stx_btime.tv_nsec);
