@@ -1,21 +1,24 @@
 /* remote: a place that changes flow to. The seam between the wrapper (remotes.h) and its kinds.
  *
- * A kind knows how to look, to give what others changed and to take what we changed, once, now. Everything else - when, again after a failure, deadlines,
- * watermarks, which documents, what to do with what others changed - is the wrapper's, so that each kind stays small and one suite
- * (tests/conform) holds for all of them.
+ * A kind knows how to look, to give what others changed and to take what we changed, once, now. Everything else - when, again after a
+ * failure, watermarks, which documents, what to do with what others changed - is the wrapper's, so that each kind stays small and one
+ * suite (tests/conform) holds for all of them.
  *
  *     probe      write, read back and delete something small
- *     look       what position does it hold? (hydration takes the newest first)
- *     pull       every change behind a position we had; behind none: everything (that is what hydration is)
+ *     look       how new is what it holds? (hydration takes the newest first)
+ *     pull       what others changed behind a position we had; behind none: everything (that is what hydration is)
  *     push       a set of changes, on top of the position that was pulled last; all of it confirmed or an error
+ *     verify     read everything and compare it with its hash
  *
  * R1  push answers KF_OK only when the whole set would survive the loss of this machine, as far as the kind can tell.
  * R2  A push that was cut anywhere leaves the old state or the new one for readers, never a mixture.
  * R3  push answers KF_CONFLICT when somebody else pushed since our last pull; nothing was changed then. The wrapper pulls and tries again.
  * R4  What a pull hands out was verified against its hash. A single bad item is reported through `bad` and the rest goes on.
- * R5  A position that is not a successor of the one we had is KF_DAMAGED `rolled_back` or KF_CONFLICT `diverged`: nothing was handed out.
+ * R5  A state that does not follow the position we had is `rolled_back` or `diverged`: nothing is handed out and nothing pushed.
+ *     A place that held something of ours and is empty now is `remote_failed` (a disk that is not mounted looks like that).
+ * R6  Names and paths that come from the place are never used as they come.
  *
- * Threads: a connection is used by one worker at a time. Calls may block; they end by `deadline_ms` (monotonic, of the env). */
+ * Threads: a connection is used by one worker at a time. Calls may block. */
 #ifndef KF_REMOTE_REMOTE_H
 #define KF_REMOTE_REMOTE_H
 
@@ -23,46 +26,58 @@
 #include "base/log.h"
 #include "shape/doc.h"
 
+#include <stdatomic.h>
+
+#define REMOTE_POSITION_MAX 1024
+
 struct remote_driver;
 
-/* Base struct first in each kind's own. */
+/* Base struct first in each kind's own. A connection lives for one run: nothing is held open between runs (a disk can be
+ * unmounted). */
 struct remote {
     const struct remote_driver *driver;
     const struct env *env;
-    struct log *log;
-    int64_t deadline_ms; /* set by the wrapper before each call */
+    struct log *log;   /* may be NULL */
+    uint32_t call_ms;  /* how long one request to the place may take */
+    uint64_t body_max; /* larger documents are bad; 0 = the kind's own bound */
+    const atomic_bool
+        *stop; /* may be NULL; when it becomes true, calls end soon with KF_BUSY `stopping` */
 };
 
 /* One document as it travels. */
 struct remote_doc {
-    struct doc_import doc; /* body.p == NULL: a deletion */
-    str hash;              /* of the body, 64 hex digits */
+    struct doc_import doc; /* body.p == NULL: a deletion; in `want`: always NULL */
+    str hash;              /* of the body, 64 hex digits; "" for a deletion */
+    size_t size;
 };
 
-/* The set that is pushed: asked for one after the other, from the start again after KF_CONFLICT. */
+/* The set that is pushed, each name once: asked for one after the other. */
 struct remote_set {
     /* KF_OK: *ret is valid until the next call; KF_ABSENT: that was all. */
     kf_rc (*next)(struct remote_set *set, struct remote_doc *ret, struct kf_err *err);
-    void (*rewind)(struct remote_set *set);
-    str site;       /* of the store that pushes */
-    int64_t seq;    /* the last number in the set */
-    int64_t stamp;  /* the store's clock */
+    str site;      /* of the store that pushes */
+    int64_t seq;   /* the last number in the set */
+    int64_t stamp; /* the store's clock */
     int64_t now_ms;
 };
 struct remote_pushed {
-    uint64_t docs, bytes; /* really written */
+    uint64_t docs, bytes; /* really written: what the place held already does not count */
 };
 
 /* Takes what a pull gives. */
 struct remote_sink {
+    /* Whether the document is needed: asked before its body is fetched. NULL = all are. */
+    kf_rc (*want)(struct remote_sink *sink, const struct remote_doc *doc, bool *ret_want,
+                  struct kf_err *err);
     kf_rc (*take)(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err);
-    /* An item that cannot be used: counted and logged, the pull goes on. */
-    void (*bad)(struct remote_sink *sink, str what, const struct kf_err *why);
+    /* A document that cannot be used: the pull goes on. `doc` as for `want`. */
+    kf_rc (*bad)(struct remote_sink *sink, const struct remote_doc *doc, const struct kf_err *why,
+                 struct kf_err *err);
 };
 
 enum remote_cap {
     REMOTE_EXACT_BYTES = 1, /* bytes come back as they were put (git keeps values) */
-    REMOTE_TEST_ONLY = 2
+    REMOTE_TEST_ONLY = 2    /* refused but in test builds and under a test's env */
 };
 
 struct remote_driver {
@@ -75,9 +90,11 @@ struct remote_driver {
     kf_rc (*probe)(struct remote *r, struct kf_err *err);
     /* KF_ABSENT: there is nothing of ours. *ret_stamp: the newest stamp it holds. */
     kf_rc (*look)(struct remote *r, int64_t *ret_stamp, struct kf_err *err);
-    /* `since`: the position of an earlier pull or push, "" = none. Appends the new position (a token of the kind's own, at most 1 KiB). */
-    kf_rc (*pull)(struct remote *r, str since, struct remote_sink *sink, struct buf *position,
-                  struct kf_err *err);
+    /* `since`: the position of an earlier pull or push, "" = none; when the place still shows it, nothing is handed out, else
+     * every document is offered to sink->want. `all`: offer even then (some were bad last time). Appends the new position, a token of
+     * the kind's own of at most REMOTE_POSITION_MAX bytes; "" when there is nothing of ours. */
+    kf_rc (*pull)(struct remote *r, str since, bool all, struct remote_sink *sink,
+                  struct buf *position, struct kf_err *err);
     /* `on`: the position the set is based on. Appends the new position. */
     kf_rc (*push)(struct remote *r, str on, struct remote_set *set, struct buf *position,
                   struct remote_pushed *ret, struct kf_err *err);
@@ -87,11 +104,17 @@ struct remote_driver {
 
 /* All kinds of this build; ended by NULL. */
 extern const struct remote_driver *const remote_drivers[];
-/* By stated kind or by address. KF_CONFIG names the kinds there are. */
-kf_rc remote_driver_of(str kind, str url, const struct remote_driver **ret, struct kf_err *err);
+extern const struct remote_driver remote_dir, remote_mem, remote_fail;
+
+/* By stated kind ("" = by address). KF_CONFIG names the kinds there are; a kind for tests is not there under the system's env. */
+kf_rc remote_driver_of(const struct env *env, str kind, str url, const struct remote_driver **ret,
+                       struct kf_err *err);
 /* The address without user, password and query, for status and logs. */
 void remote_url_shown(str url, struct buf *out);
 
-extern const struct remote_driver remote_dir, remote_mem, remote_fail;
+/* For kinds. KF_BUSY `stopping` when `stop` was set. */
+kf_rc remote_go_on(const struct remote *r, struct kf_err *err);
+/* Waits; returns early when stopped. */
+void remote_pause(const struct remote *r, uint32_t ms);
 
 #endif

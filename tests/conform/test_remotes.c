@@ -1,0 +1,1354 @@
+/* One suite over every kind of remote. A kind is a row of the table `kinds`: how its address looks, and how somebody who
+ * tampers with the place gets at what it holds. */
+#include "testing.h"
+
+#include "base/err.h"
+#include "base/hooks.h"
+#include "remote/mem.h"
+#include "remote/portable.h"
+
+#include <inttypes.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define SITE_A "aaaaaaaaaaaaaaaa"
+#define SITE_B "bbbbbbbbbbbbbbbb"
+#define HOUR   (60 * 60 * 1000)
+
+static struct testing_env world;
+
+/* ----------------------------------------------------------------------------------- the places */
+
+struct place {
+    const struct kind *kind;
+    char url[640];   /* as a store would have it: perhaps with faults */
+    char clean[512]; /* the same place without */
+    char where[400]; /* name or folder */
+    char plan[64];   /* of the faults, "" = none */
+};
+
+struct kind {
+    const char *name;
+    bool folder, faults;
+};
+static const struct kind kinds[] = {
+    {"mem", false, false},
+    {"dir", true, false},
+    {"fail-mem", false, true},
+    {"fail-dir", true, true},
+};
+
+static void place_new(const struct kind *kind, struct place *ret)
+{
+    static int count;
+    struct place p = {.kind = kind};
+    count++;
+    if (kind->folder)
+        snprintf(p.where, sizeof(p.where), "%s/remote", testing_dir());
+    else
+        snprintf(p.where, sizeof(p.where), "place-%d", count);
+    snprintf(p.clean, sizeof(p.clean), "%s%s", kind->folder ? "dir:" : "mem:", p.where);
+    snprintf(p.url, sizeof(p.url), "%s", p.clean);
+    if (kind->faults) {
+        snprintf(p.plan, sizeof(p.plan), "plan-%d", count);
+        snprintf(p.url, sizeof(p.url), "fail:name=%s:%s", p.plan, p.clean);
+    }
+    *ret = p;
+}
+
+/* What is under `path`; "" with len 0 when there is nothing. */
+static void place_read(const struct place *p, const char *path, struct buf *out)
+{
+    buf_clear(out);
+    if (p->kind->folder) {
+        const char *full = testing_path(p->where, path);
+        size_t len = 0;
+        if (testing_exists(full)) {
+            const char *bytes = testing_read(full, &len);
+            buf_add(out, bytes, len);
+        }
+    } else {
+        mem_place_get(str_of(p->where), str_of(path), out);
+    }
+}
+
+static void place_write(const struct place *p, const char *path, str bytes)
+{
+    if (p->kind->folder)
+        testing_write(testing_path(p->where, path), bytes.p, bytes.len);
+    else
+        assert_int_equal(mem_place_set(str_of(p->where), str_of(path), bytes), KF_OK);
+}
+
+static void place_remove(const struct place *p, const char *path)
+{
+    if (p->kind->folder)
+        unlink(testing_path(p->where, path));
+    else
+        mem_place_set(str_of(p->where), str_of(path), (str){0, 0});
+}
+
+static bool place_has(const struct place *p, const char *path)
+{
+    struct buf b = BUF_INIT;
+    place_read(p, path, &b);
+    bool has = b.len > 0;
+    buf_release(&b);
+    return has;
+}
+
+/* ------------------------------------------------------------------------------------- documents */
+
+#define BODY_MAX 4096
+struct item {
+    char name[128];
+    char site[PORTABLE_SITE + 1];
+    char hash[HASH_HEX + 1];
+    char body[BODY_MAX];
+    size_t len;
+    bool deleted;
+    uint64_t version;
+    int64_t stamp;
+};
+struct items {
+    struct item *p;
+    size_t count;
+};
+
+static struct item *items_find(struct items *s, str name)
+{
+    for (size_t i = 0; i < s->count; i++)
+        if (str_is(name, s->p[i].name))
+            return &s->p[i];
+    return NULL;
+}
+
+static struct item *items_put(struct items *s, const char *name, const char *body, const char *site,
+                              int64_t stamp)
+{
+    struct item *it = items_find(s, str_of(name));
+    if (!it) {
+        s->p = realloc(s->p, (s->count + 1) * sizeof(*s->p));
+        it = &s->p[s->count++];
+        memset(it, 0, sizeof(*it));
+        snprintf(it->name, sizeof(it->name), "%s", name);
+    }
+    snprintf(it->site, sizeof(it->site), "%s", site);
+    it->deleted = body == NULL;
+    it->len = body ? strlen(body) : 0;
+    memcpy(it->body, body ? body : "", it->len);
+    it->version++;
+    it->stamp = stamp;
+    it->hash[0] = '\0';
+    if (body) {
+        struct hash h;
+        hash_of((str){it->body, it->len}, &h);
+        hash_hex(&h, it->hash);
+    }
+    return it;
+}
+
+static void items_copy(struct items *to, const struct items *from)
+{
+    to->p = realloc(to->p, (from->count + 1) * sizeof(*to->p));
+    if (from->count)
+        memcpy(to->p, from->p, from->count * sizeof(*to->p));
+    to->count = from->count;
+}
+
+static bool items_equal(struct items *a, struct items *b)
+{
+    if (a->count != b->count)
+        return false;
+    for (size_t i = 0; i < a->count; i++) {
+        struct item *x = &a->p[i], *y = items_find(b, str_of(x->name));
+        if (!y || x->deleted != y->deleted || x->len != y->len || x->stamp != y->stamp ||
+            strcmp(x->site, y->site) != 0 || memcmp(x->body, y->body, x->len) != 0)
+            return false;
+    }
+    return true;
+}
+
+static void items_free(struct items *s)
+{
+    free(s->p);
+    *s = (struct items){0};
+}
+
+/* A document of each unpleasant sort. */
+static void items_sample(struct items *s, const char *site, int64_t stamp, int filler)
+{
+    items_put(s, "kredyty.json", "{\"a\": 1.0, \"\xc5\xbc\":[1e2]}\n", site, stamp);
+    items_put(s, "Kredyty.json", "\"another\"", site, stamp + 1);
+    items_put(s, "a", "1", site, stamp + 2);
+    items_put(s, "a/b", "2", site, stamp + 3);
+    items_put(s, "a/b/.git", "3", site, stamp + 4);
+    items_put(s, "con.txt", "null", site, stamp + 5);
+    items_put(s, "gone", "true", site, stamp + 6);
+    items_put(s, "gone", NULL, site, stamp + 7);
+    for (int i = 0; i < filler; i++) {
+        char name[64], body[64];
+        snprintf(name, sizeof(name), "fill/%d", i);
+        snprintf(body, sizeof(body), "{\"n\":%d,\"at\":%lld}", i, (long long)stamp);
+        items_put(s, name, body, site, stamp + 10 + i);
+    }
+}
+
+/* ------------------------------------------------------------------------------- set and sink */
+
+struct test_set {
+    struct remote_set set;
+    const struct items *items;
+    size_t at;
+    int64_t above; /* stamps above this one */
+};
+
+static void to_doc(const struct item *it, struct remote_doc *ret)
+{
+    *ret = (struct remote_doc){
+        .doc = {.name = str_of(it->name),
+                .site = str_of(it->site),
+                .stamp = it->stamp,
+                .at_ms = it->stamp,
+                .version = it->version},
+        .hash = str_of(it->hash),
+        .size = it->len,
+    };
+    if (!it->deleted)
+        ret->doc.body = (str){it->body, it->len};
+}
+
+static kf_rc set_next(struct remote_set *set, struct remote_doc *ret, struct kf_err *err)
+{
+    struct test_set *t = (struct test_set *)set;
+    while (t->at < t->items->count) {
+        const struct item *it = &t->items->p[t->at++];
+        if (it->stamp <= t->above)
+            continue;
+        to_doc(it, ret);
+        return KF_OK;
+    }
+    return KF_ABSENT;
+}
+
+static void set_init(struct test_set *t, const struct items *items, const char *site, int64_t seq)
+{
+    *t = (struct test_set){
+        .set = {.next = set_next,
+                .site = str_of(site),
+                .seq = seq,
+                .stamp = seq,
+                .now_ms = atomic_load(&world.wall_ms)},
+        .items = items,
+    };
+}
+
+struct test_sink {
+    struct remote_sink sink;
+    struct items got;
+    struct items *have; /* not wanted when equal */
+    size_t offered, bad;
+    char bad_names[512];
+    char bad_code[32];
+};
+
+static kf_rc sink_want(struct remote_sink *sink, const struct remote_doc *doc, bool *ret_want,
+                       struct kf_err *err)
+{
+    struct test_sink *t = (struct test_sink *)sink;
+    t->offered++;
+    struct item *it = t->have ? items_find(t->have, doc->doc.name) : NULL;
+    *ret_want = !it || it->stamp != doc->doc.stamp || !str_is(doc->doc.site, it->site);
+    return KF_OK;
+}
+
+static kf_rc sink_take(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct test_sink *t = (struct test_sink *)sink;
+    char name[200], body[BODY_MAX], site[64];
+    snprintf(name, sizeof(name), "%.*s", STR_ARGS(doc->doc.name));
+    snprintf(site, sizeof(site), "%.*s", STR_ARGS(doc->doc.site));
+    snprintf(body, sizeof(body), "%.*s", STR_ARGS(doc->doc.body));
+    struct item *it = items_put(&t->got, name, doc->doc.body.p ? body : NULL, site, doc->doc.stamp);
+    assert_string_equal(it->hash, doc->doc.body.p ? it->hash : "");
+    assert_true(str_is(doc->hash, it->hash) || KF_SABOTAGE("skip-hash-check"));
+    it->version = doc->doc.version;
+    return KF_OK;
+}
+
+static kf_rc sink_bad(struct remote_sink *sink, const struct remote_doc *doc,
+                      const struct kf_err *why, struct kf_err *err)
+{
+    struct test_sink *t = (struct test_sink *)sink;
+    t->bad++;
+    size_t at = strlen(t->bad_names);
+    snprintf(t->bad_names + at, sizeof(t->bad_names) - at, "%.*s ", STR_ARGS(doc->doc.name));
+    snprintf(t->bad_code, sizeof(t->bad_code), "%s", why->code);
+    return KF_OK;
+}
+
+static void sink_init(struct test_sink *t)
+{
+    *t = (struct test_sink){.sink = {.want = sink_want, .take = sink_take, .bad = sink_bad}};
+}
+
+/* ------------------------------------------------------------------------------------ one call */
+
+static struct remote *connect_to(const char *url)
+{
+    const struct remote_driver *driver = NULL;
+    struct remote *r = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    if (remote_driver_of(&world.env, STR(""), str_of(url), &driver, &err) != KF_OK ||
+        driver->open(&world.env, str_of(url), &r, &err) != KF_OK)
+        fail_msg("%s: %s", url, err.detail);
+    r->call_ms = 1000;
+    return r;
+}
+
+static kf_rc pull(const char *url, const char *since, bool all, struct test_sink *t,
+                  struct buf *position, struct kf_err *err)
+{
+    struct remote *r = connect_to(url);
+    buf_clear(position);
+    kf_rc rc = r->driver->pull(r, str_of(since), all, &t->sink, position, err);
+    assert_true(position->len <= REMOTE_POSITION_MAX);
+    r->driver->close(r);
+    return rc;
+}
+
+static kf_rc push(const char *url, const char *on, const struct items *items, const char *site,
+                  int64_t seq, struct buf *position, struct remote_pushed *ret, struct kf_err *err)
+{
+    struct remote *r = connect_to(url);
+    struct test_set t;
+    struct buf base = BUF_INIT; /* `on` may be the text of *position */
+    buf_c(&base, on);
+    set_init(&t, items, site, seq);
+    buf_clear(position);
+    kf_rc rc = r->driver->push(r, buf_view(&base), &t.set, position, ret, err);
+    r->driver->close(r);
+    buf_release(&base);
+    return rc;
+}
+
+#define GOOD(call)                                                               \
+    do {                                                                         \
+        if ((call) != KF_OK)                                                     \
+            fail_msg("%s:%d: %s: %s", __FILE__, __LINE__, err.code, err.detail); \
+    } while (0)
+
+static const char *text(const struct buf *b)
+{
+    return b->len ? b->p : "";
+}
+
+/* Pulls all there is through the clean address. */
+static void pull_all(const struct place *p, struct items *ret)
+{
+    struct test_sink t;
+    struct buf position = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    sink_init(&t);
+    GOOD(pull(p->clean, "", false, &t, &position, &err));
+    assert_int_equal(t.bad, 0);
+    free(ret->p);
+    *ret = t.got;
+    buf_release(&position);
+}
+
+/* A whole run as the wrapper makes it: pull, then push on top. */
+static kf_rc run(const char *url, const struct items *items, const char *site, int64_t seq,
+                 struct buf *position, struct kf_err *err)
+{
+    struct test_sink t;
+    struct buf pulled = BUF_INIT;
+    struct remote_pushed pushed;
+    sink_init(&t);
+    t.have = (struct items *)(uintptr_t)items;
+    kf_rc rc = pull(url, "", false, &t, &pulled, err);
+    if (rc == KF_OK)
+        rc = push(url, text(&pulled), items, site, seq, position, &pushed, err);
+    items_free(&t.got);
+    buf_release(&pulled);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- the suite */
+
+static void empty_place(const struct kind *kind)
+{
+    struct place p;
+    struct test_sink t;
+    struct buf position = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    int64_t stamp = 77;
+    place_new(kind, &p);
+    struct remote *r = connect_to(p.url);
+    assert_int_equal(r->driver->look(r, &stamp, &err), KF_ABSENT);
+    assert_int_equal(stamp, 77);
+    r->driver->close(r);
+    sink_init(&t);
+    GOOD(pull(p.url, "", false, &t, &position, &err));
+    assert_int_equal(t.offered + t.got.count + t.bad, 0);
+    assert_string_equal(text(&position), "");
+    buf_release(&position);
+}
+
+static void what_is_pushed_comes_back(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0}, got = {0};
+    struct test_sink t;
+    struct buf pos = BUF_INIT, again = BUF_INIT;
+    struct remote_pushed pushed = {0};
+    struct kf_err err = KF_ERR_INIT;
+    int64_t stamp = 0;
+    place_new(kind, &p);
+    items_sample(&docs, SITE_A, 1000, 50);
+    GOOD(push(p.url, "", &docs, SITE_A, 60, &pos, &pushed, &err));
+    assert_int_equal(pushed.docs, docs.count);
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    struct remote *r = connect_to(p.url);
+    GOOD(r->driver->look(r, &stamp, &err));
+    assert_int_equal(stamp, 60);
+    r->driver->close(r);
+
+    /* At the position we have there is nothing to offer, unless everything is asked for. */
+    sink_init(&t);
+    GOOD(pull(p.url, text(&pos), false, &t, &again, &err));
+    assert_int_equal(t.offered, 0);
+    assert_string_equal(text(&again), text(&pos));
+    t.have = &docs;
+    GOOD(pull(p.url, text(&pos), true, &t, &again, &err));
+    assert_int_equal(t.offered, docs.count);
+    assert_int_equal(t.got.count, 0);
+
+    /* The same set again is no push. */
+    GOOD(push(p.url, text(&pos), &docs, SITE_A, 61, &again, &pushed, &err));
+    assert_int_equal(pushed.docs, 0);
+    assert_string_equal(text(&again), text(&pos));
+
+    /* A change, a deletion, a document that comes back with the bytes it had. */
+    items_put(&docs, "a", "{}", SITE_A, 2000);
+    items_put(&docs, "a/b", NULL, SITE_A, 2001);
+    items_put(&docs, "gone", "true", SITE_A, 2002);
+    GOOD(push(p.url, text(&pos), &docs, SITE_A, 63, &again, &pushed, &err));
+    assert_int_equal(pushed.docs, 3);
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    items_free(&docs);
+    items_free(&got);
+    buf_release(&pos);
+    buf_release(&again);
+}
+
+static void two_who_push(const struct kind *kind)
+{
+    struct place p;
+    struct items a = {0}, b = {0}, got = {0};
+    struct test_sink t;
+    struct buf pos_a = BUF_INIT, pos_b = BUF_INIT, pos = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&a, "both", "1", SITE_A, 10);
+    items_put(&a, "only-a", "1", SITE_A, 11);
+    items_put(&b, "both", "2", SITE_B, 12);
+    items_put(&b, "only-b", "2", SITE_B, 13);
+    GOOD(push(p.url, "", &a, SITE_A, 2, &pos_a, &pushed, &err));
+    /* R3: B believes that the place is empty. */
+    assert_int_equal(push(p.url, "", &b, SITE_B, 2, &pos_b, &pushed, &err), KF_CONFLICT);
+    pull_all(&p, &got);
+    assert_true(items_equal(&a, &got));
+    sink_init(&t);
+    GOOD(pull(p.url, "", false, &t, &pos, &err));
+    assert_int_equal(t.got.count, 2);
+    items_free(&t.got);
+    GOOD(push(p.url, text(&pos), &b, SITE_B, 2, &pos_b, &pushed, &err));
+    /* A pushes on top of what it last saw. */
+    items_put(&a, "only-a", "3", SITE_A, 20);
+    assert_int_equal(push(p.url, text(&pos_a), &a, SITE_A, 3, &pos, &pushed, &err), KF_CONFLICT);
+    sink_init(&t);
+    t.have = &a;
+    GOOD(pull(p.url, text(&pos_a), false, &t, &pos, &err));
+    assert_int_equal(t.offered, 3);
+    /* All that differs: B's two, and only-a, whose older state is there. */
+    assert_int_equal(t.got.count, 3);
+    items_put(&a, "both", "2", SITE_B, 12);
+    items_put(&a, "only-b", "2", SITE_B, 13);
+    GOOD(push(p.url, text(&pos), &a, SITE_A, 4, &pos_a, &pushed, &err));
+    assert_int_equal(pushed.docs, 1);
+    pull_all(&p, &got);
+    assert_true(items_equal(&a, &got));
+    items_free(&a);
+    items_free(&b);
+    items_free(&got);
+    items_free(&t.got);
+    buf_release(&pos);
+    buf_release(&pos_a);
+    buf_release(&pos_b);
+}
+
+static void expect_pull(const struct place *p, const struct buf *since, const char *code)
+{
+    struct test_sink t;
+    struct buf position = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    sink_init(&t);
+    kf_rc rc = pull(p->url, text(since), true, &t, &position, &err);
+    if (rc == KF_OK || strcmp(err.code, code) != 0)
+        fail_msg("%s: %s %s instead of %s", p->kind->name, err.code, err.detail, code);
+    assert_int_equal(t.got.count + t.bad + position.len, 0);
+    buf_release(&position);
+}
+
+/* R5 */
+static void older_states_are_seen(const struct kind *kind)
+{
+    struct place p, other;
+    struct items docs = {0};
+    struct buf first = BUF_INIT, first_text = BUF_INIT, second = BUF_INIT, second_text = BUF_INIT,
+               forked = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    GOOD(push(p.url, "", &docs, SITE_A, 1, &first, &pushed, &err));
+    place_read(&p, PORTABLE_MANIFEST, &first_text);
+    items_put(&docs, "a", "2", SITE_A, 2);
+    GOOD(push(p.url, text(&first), &docs, SITE_A, 2, &second, &pushed, &err));
+    place_read(&p, PORTABLE_MANIFEST, &second_text);
+
+    place_write(&p, PORTABLE_MANIFEST, buf_view(&first_text));
+    expect_pull(&p, &second, "rolled_back");
+    assert_int_equal(push(p.url, text(&second), &docs, SITE_A, 3, &forked, &pushed, &err),
+                     KF_CONFLICT);
+    /* Somebody goes on from the old state: the number of pushes is the same, then higher. What we pushed is still missing. */
+    struct items theirs = {0};
+    items_put(&theirs, "b", "3", SITE_B, 3);
+    GOOD(push(p.url, text(&first), &theirs, SITE_B, 1, &forked, &pushed, &err));
+    expect_pull(&p, &second, "rolled_back");
+    items_put(&theirs, "b", "4", SITE_B, 4);
+    GOOD(push(p.url, text(&forked), &theirs, SITE_B, 2, &forked, &pushed, &err));
+    expect_pull(&p, &second, "rolled_back");
+
+    place_remove(&p, PORTABLE_MANIFEST);
+    expect_pull(&p, &second, "remote_failed");
+    assert_int_equal(push(p.url, text(&second), &docs, SITE_A, 3, &forked, &pushed, &err),
+                     KF_CONFLICT);
+    place_write(&p, PORTABLE_MANIFEST, buf_view(&second_text));
+    struct test_sink t;
+    sink_init(&t);
+    GOOD(pull(p.url, text(&second), true, &t, &forked, &err));
+    assert_int_equal(t.got.count, 1);
+    place_new(kind, &other);
+    expect_pull(&other, &second, "remote_failed");
+    items_free(&docs);
+    items_free(&theirs);
+    items_free(&t.got);
+    buf_release(&first);
+    buf_release(&first_text);
+    buf_release(&second);
+    buf_release(&second_text);
+    buf_release(&forked);
+}
+
+static void object_path(const struct item *it, struct buf *out)
+{
+    buf_clear(out);
+    portable_object(str_of(it->name), str_of(it->hash), out);
+}
+
+static void expect_bad(const struct place *p, size_t good, const char *names)
+{
+    struct test_sink t;
+    struct buf position = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    sink_init(&t);
+    GOOD(pull(p->url, "", false, &t, &position, &err));
+    if (t.got.count != good || strcmp(t.bad_names, names) != 0)
+        fail_msg("%s: %zu good, bad \"%s\" instead of \"%s\"", p->kind->name, t.got.count,
+                 t.bad_names, names);
+    items_free(&t.got);
+    struct remote *r = connect_to(p->url);
+    sink_init(&t);
+    t.sink.want = NULL;
+    GOOD(r->driver->verify(r, &t.sink, &err));
+    assert_string_equal(t.bad_names, names);
+    r->driver->close(r);
+    items_free(&t.got);
+    buf_release(&position);
+}
+
+/* R4: each flipped bit, a cut at each length, what is missing, what is too long. */
+static void damaged_objects_are_found(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT, again = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    char body[] = "{\"a\":\"some text\"}";
+    const size_t len = sizeof(body) - 1;
+    place_new(kind, &p);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    items_put(&docs, "b", body, SITE_A, 2);
+    items_put(&docs, "c", "3", SITE_A, 3);
+    GOOD(push(p.url, "", &docs, SITE_A, 3, &pos, &pushed, &err));
+    object_path(&docs.p[1], &path);
+    for (size_t bit = 0; bit < len * 8; bit++) {
+        body[bit / 8] ^= (char)(1 << bit % 8);
+        place_write(&p, path.p, (str){body, len});
+        expect_bad(&p, 2, "b ");
+        body[bit / 8] ^= (char)(1 << bit % 8);
+    }
+    for (size_t cut = 0; cut < len; cut++) {
+        place_write(&p, path.p, (str){body, cut});
+        expect_bad(&p, 2, "b ");
+    }
+    place_write(&p, path.p, STR("{\"a\":\"some text\"} "));
+    expect_bad(&p, 2, "b ");
+    place_remove(&p, path.p);
+    expect_bad(&p, 2, "b ");
+    object_path(&docs.p[2], &path);
+    place_remove(&p, path.p);
+    expect_bad(&p, 1, "b c ");
+
+    /* A push mends what it has the bytes of, when it has to name it again. */
+    items_put(&docs, "b", "9", SITE_A, 4);
+    items_put(&docs, "c", "3 ", SITE_A, 5);
+    GOOD(push(p.url, text(&pos), &docs, SITE_A, 5, &again, &pushed, &err));
+    expect_bad(&p, 3, "");
+    items_free(&docs);
+    buf_release(&pos);
+    buf_release(&path);
+    buf_release(&again);
+}
+
+/* A damaged object that a push wants to use again is written anew. */
+static void damage_is_not_built_upon(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0}, got = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "[1]", SITE_A, 1);
+    GOOD(push(p.url, "", &docs, SITE_A, 1, &pos, &pushed, &err));
+    object_path(&docs.p[0], &path);
+    items_put(&docs, "a", "[2]", SITE_A, 2);
+    GOOD(push(p.url, text(&pos), &docs, SITE_A, 2, &pos, &pushed, &err));
+    place_write(&p, path.p, STR("[9]"));
+    items_put(&docs, "a", "[1]", SITE_A, 3);
+    GOOD(run(p.url, &docs, SITE_A, 3, &pos, &err));
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    items_free(&docs);
+    items_free(&got);
+    buf_release(&pos);
+    buf_release(&path);
+}
+
+static void damaged_manifests_are_refused(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT, good = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    GOOD(push(p.url, "", &docs, SITE_A, 1, &pos, &pushed, &err));
+    place_read(&p, PORTABLE_MANIFEST, &good);
+    struct buf none = BUF_INIT;
+    for (size_t i = 0; i < good.len; i += 7) {
+        good.p[i] ^= 4;
+        place_write(&p, PORTABLE_MANIFEST, buf_view(&good));
+        expect_pull(&p, &none, "bad_object");
+        kf_rc rc = push(p.url, text(&pos), &docs, SITE_A, 2, &none, &pushed, &err);
+        assert_true(rc != KF_OK);
+        buf_clear(&none);
+        good.p[i] ^= 4;
+        place_write(&p, PORTABLE_MANIFEST, (str){good.p, i});
+        expect_pull(&p, &none, "bad_object");
+    }
+    place_write(&p, PORTABLE_MANIFEST, STR("<html><body>Sign in</body></html>"));
+    expect_pull(&p, &none, "bad_object");
+    place_write(&p, PORTABLE_MANIFEST, STR("{\"keepfast\":\"manifest\",\"format\":2}\n"));
+    expect_pull(&p, &none, "format_too_new");
+    items_free(&docs);
+    buf_release(&pos);
+    buf_release(&good);
+    buf_release(&none);
+}
+
+/* R6, T18, T19: a manifest whose hash is right and whose content is not. `lines` stand behind a good head. */
+static void write_hostile(const struct place *p, const char *lines)
+{
+    struct buf out = BUF_INIT;
+    struct portable_writer w;
+    struct portable_entry head = {.line = PORTABLE_HEAD,
+                                  .holds = PORTABLE_STATE,
+                                  .site = STR(SITE_B),
+                                  .push = 9,
+                                  .seq = 9,
+                                  .stamp = 9};
+    portable_write_begin(&w, &out);
+    portable_write(&w, &head);
+    buf_c(&out, lines);
+    for (const char *c = lines; *c; c++)
+        w.lines += *c == '\n';
+    portable_write_end(&w);
+    place_write(p, PORTABLE_MANIFEST, buf_view(&out));
+    buf_release(&out);
+}
+
+#define H64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+#define TAIL \
+    ",\"stamp\":\"0000000000000001\",\"site\":\"" SITE_B "\",\"at\":\"2025-11-09T14:23:45.123Z\""
+#define LINE(name, size) \
+    "{\"doc\":\"" name "\",\"version\":1" TAIL ",\"size\":" size ",\"hash\":\"" H64 "\"}\n"
+#define RETIRED(path) "{\"retired\":\"" path "\",\"at\":\"2001-11-09T14:23:45.123Z\"}\n"
+
+static void hostile_manifests_reach_nothing(const struct kind *kind)
+{
+    static const char *const refused[] = {
+        LINE("../../canary", "1"),
+        LINE("/etc/passwd", "1"),
+        LINE("a//b", "1"),
+        LINE("a/..", "1"),
+        LINE("b", "1") LINE("a", "1"),
+        LINE("a", "1") LINE("a", "1"),
+        RETIRED("docs/../../canary"),
+        RETIRED("../canary"),
+        RETIRED("docs/../../canary/" H64 ".json"),
+        RETIRED("docs/a/../../../canary/" H64 ".json"),
+        RETIRED("docs/%2E%2E/" H64 ".json"),
+        RETIRED("manifest.ndjson"),
+        RETIRED("lock"),
+    };
+    struct place p;
+    struct items docs = {0};
+    struct buf none = BUF_INIT, pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "z", "1", SITE_A, 1);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    const char *canary = NULL;
+    if (kind->folder) {
+        canary = testing_path(testing_path(p.where, ".."), "canary");
+        testing_write(canary, "here", 4);
+    }
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++) {
+        write_hostile(&p, refused[i]);
+        expect_pull(&p, &none, "bad_object");
+        items_put(&docs, "z", i % 2 ? "1" : "2", SITE_A, (int64_t)i + 2);
+        assert_true(run(p.url, &docs, SITE_A, 2, &pos, &err) != KF_OK);
+    }
+    /* Ten gigabytes are not asked for, and what the size says is all that is read. */
+    write_hostile(&p, LINE("a", "10737418240") LINE("b", "9223372036854775807"));
+    expect_bad(&p, 0, "a b ");
+    if (canary)
+        assert_string_equal(testing_read(canary, NULL), "here");
+    items_free(&docs);
+    buf_release(&none);
+    buf_release(&pos);
+}
+
+/* What a push replaces stays for an hour and then goes; what is named again stays. */
+static void retired_objects_go_after_an_hour(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0}, got = {0};
+    struct buf pos = BUF_INIT, old_a = BUF_INIT, old_b = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "[1]", SITE_A, 1);
+    items_put(&docs, "b", "[1]", SITE_A, 2);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    object_path(&docs.p[0], &old_a);
+    object_path(&docs.p[1], &old_b);
+    items_put(&docs, "a", "[2]", SITE_A, 3);
+    items_put(&docs, "b", NULL, SITE_A, 4);
+    GOOD(run(p.url, &docs, SITE_A, 2, &pos, &err));
+    testing_env_advance(&world, HOUR - 1);
+    items_put(&docs, "c", "1", SITE_A, 5);
+    GOOD(run(p.url, &docs, SITE_A, 3, &pos, &err));
+    assert_true(place_has(&p, old_a.p) && place_has(&p, old_b.p));
+    testing_env_advance(&world, 1);
+    items_put(&docs, "b", "[1]", SITE_A, 6); /* back again, in the push that may remove it */
+    GOOD(run(p.url, &docs, SITE_A, 4, &pos, &err));
+    assert_false(place_has(&p, old_a.p));
+    assert_true(place_has(&p, old_b.p));
+    testing_env_advance(&world, 2 * HOUR);
+    items_put(&docs, "c", "2", SITE_A, 7);
+    GOOD(run(p.url, &docs, SITE_A, 5, &pos, &err));
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    items_free(&docs);
+    items_free(&got);
+    buf_release(&pos);
+    buf_release(&old_a);
+    buf_release(&old_b);
+}
+
+static void probes_leave_nothing(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0}, got = {0};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    struct remote *r = connect_to(p.url);
+    GOOD(r->driver->probe(r, &err));
+    r->driver->close(r);
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    if (kind->folder) {
+        struct buf names = BUF_INIT;
+        assert_int_equal(dir_list(&world.env, p.where, &names, NULL), KF_OK);
+        assert_int_equal(names.len, sizeof("docs\0lock\0manifest.ndjson"));
+        assert_memory_equal(names.p, "docs\0lock\0manifest.ndjson", names.len);
+        buf_release(&names);
+    }
+    items_free(&docs);
+    items_free(&got);
+    buf_release(&pos);
+}
+
+static void a_stop_ends_it(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT;
+    struct test_set set;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    atomic_bool stop = true;
+    place_new(kind, &p);
+    items_sample(&docs, SITE_A, 1, 10);
+    struct remote *r = connect_to(p.url);
+    r->stop = &stop;
+    set_init(&set, &docs, SITE_A, 1);
+    assert_int_equal(r->driver->push(r, STR(""), &set.set, &pos, &pushed, &err), KF_BUSY);
+    assert_string_equal(err.code, "stopping");
+    r->driver->close(r);
+    items_free(&docs);
+    buf_release(&pos);
+}
+
+/* ------------------------------------------------------------------------- a fault at every call */
+
+static size_t faults_fired;
+
+/* The state before a push, the push, and what must hold when any one call of it fails. */
+struct scene {
+    struct items before, after;
+    struct buf pos;
+};
+
+static void scene_make(const struct place *p, struct scene *s)
+{
+    struct kf_err err = KF_ERR_INIT;
+    items_sample(&s->before, SITE_A, 1000, 40);
+    GOOD(run(p->clean, &s->before, SITE_A, 50, &s->pos, &err));
+    items_put(&s->before, "a", "[\"retired soon\"]", SITE_A, 1990);
+    GOOD(run(p->clean, &s->before, SITE_A, 51, &s->pos, &err));
+    testing_env_advance(&world, 2 * HOUR);
+    items_copy(&s->after, &s->before);
+    items_sample(&s->after, SITE_A, 2000, 40);
+    items_put(&s->after, "a", "1", SITE_A, 2900); /* its object is retired and old */
+    items_put(&s->after, "kredyty.json", NULL, SITE_A, 2901);
+    items_put(&s->after, "new", "{}", SITE_A, 2902);
+}
+
+/* R2, and that the next run ends well and everything is there. */
+static void scene_check(const struct place *p, struct scene *s, kf_rc rc)
+{
+    struct items got = {0};
+    struct kf_err err = KF_ERR_INIT;
+    pull_all(p, &got);
+    bool old = items_equal(&got, &s->before), new = items_equal(&got, &s->after);
+    if (!old && !new)
+        fail_msg("%s: a mixture of the old state and the new one", p->kind->name);
+    if (rc == KF_OK && !new)
+        fail_msg("%s: confirmed, but not there", p->kind->name);
+    GOOD(run(p->clean, &s->after, SITE_A, 60, &s->pos, &err));
+    pull_all(p, &got);
+    assert_true(items_equal(&got, &s->after));
+    items_free(&got);
+}
+
+static void scene_free(struct scene *s)
+{
+    items_free(&s->before);
+    items_free(&s->after);
+    buf_release(&s->pos);
+}
+
+/* n = 0: no fault. Returns the number of calls. */
+static uint64_t fault_at(const struct kind *kind, uint64_t n, bool sticky, bool late)
+{
+    struct place p;
+    struct scene s = {.pos = BUF_INIT};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    scene_make(&p, &s);
+    fail_plan_set(str_of(p.plan), &(struct fail_plan){.at = n, .sticky = sticky, .late = late});
+    kf_rc rc = run(p.url, &s.after, SITE_A, 60, &pos, &err);
+    uint64_t fired = fail_fired(str_of(p.plan)), calls = fail_calls(str_of(p.plan));
+    /* A late failure of an answer that nobody needed any more is none. */
+    assert_true(rc == KF_OK || fired > 0);
+    assert_int_equal(fired > 0, n > 0);
+    scene_check(&p, &s, rc);
+    faults_fired += fired > 0;
+    scene_free(&s);
+    buf_release(&pos);
+    return calls;
+}
+
+/* Every call; of a folder, which is slower, every ninth of the many that put one of the objects. */
+static void a_fault_at_every_call(const struct kind *kind)
+{
+    if (!kind->faults)
+        return;
+    uint64_t calls = fault_at(kind, 0, false, false);
+    assert_true(calls > 50);
+    for (int mode = 0; mode < 4; mode++) {
+        for (uint64_t n = 1; n <= calls; n++) {
+            bool middle = n > 3 && n + 10 < calls;
+            if (!kind->folder || !middle || n % 9 == 0)
+                fault_at(kind, n, mode & 1, mode & 2);
+        }
+    }
+}
+
+/* The same one floor deeper: each file call of the folder. */
+static bool disk_fault_at(const struct kind *kind, enum io_op op, uint64_t n, int errnum,
+                          bool sticky)
+{
+    struct place p;
+    struct scene s = {.pos = BUF_INIT};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    scene_make(&p, &s);
+    testing_env_fault(&world, op, n, errnum, sticky);
+    kf_rc rc = run(p.url, &s.after, SITE_A, 60, &pos, &err);
+    uint64_t fired = world.fired;
+    testing_env_fault(&world, IO_OP_COUNT, 0, 0, false);
+    if (fired == 0)
+        assert_int_equal(rc, KF_OK);
+    scene_check(&p, &s, rc);
+    faults_fired += fired > 0;
+    scene_free(&s);
+    buf_release(&pos);
+    return fired > 0;
+}
+
+static void a_fault_at_every_file_call(const struct kind *kind)
+{
+    if (!kind->folder || kind->faults)
+        return;
+    static const enum io_op each[] = {IO_CREATE, IO_WRITE, IO_SYNC, IO_DIRSYNC,
+                                      IO_RENAME, IO_MKDIR, IO_LOCK, IO_UNLINK};
+    for (size_t i = 0; i < sizeof(each) / sizeof(each[0]); i++)
+        for (uint64_t n = 1; disk_fault_at(kind, each[i], n, n % 3 ? EIO : ENOSPC, n % 2);
+             n += n < 4 ? 1 : 11)
+            assert_true(n < 2000);
+    for (uint64_t n = 1; disk_fault_at(kind, IO_WRITE, n, IO_TAP_SHORT, false); n += 17)
+        ;
+    for (uint64_t n = 1; disk_fault_at(kind, IO_READ, n, EIO, false); n += 17)
+        ;
+}
+
+/* ------------------------------------------------------------------------------- lack of memory */
+
+struct oom {
+    struct place place;
+    struct items docs;
+};
+
+static kf_rc oom_run(void *ctx)
+{
+    struct oom *o = ctx;
+    struct remote *r = NULL;
+    const struct remote_driver *driver = NULL;
+    struct test_set set;
+    struct test_sink sink;
+    struct remote_pushed pushed;
+    struct buf pos = BUF_INIT, after = BUF_INIT;
+    kf_rc rc = remote_driver_of(&world.env, STR(""), str_of(o->place.url), &driver, NULL);
+    if (rc == KF_OK)
+        rc = driver->open(&world.env, str_of(o->place.url), &r, NULL);
+    if (rc != KF_OK)
+        return rc;
+    set_init(&set, &o->docs, SITE_A, 1);
+    sink_init(&sink);
+    rc = driver->pull(r, STR(""), false, &sink.sink, &pos, NULL);
+    if (rc == KF_OK)
+        rc = driver->push(r, buf_view(&pos), &set.set, &after, &pushed, NULL);
+    if (rc == KF_OK)
+        rc = driver->verify(r, &sink.sink, NULL);
+    if (rc == KF_OK)
+        rc = driver->probe(r, NULL);
+    driver->close(r);
+    items_free(&sink.got);
+    buf_release(&pos);
+    buf_release(&after);
+    return rc;
+}
+
+static void lack_of_memory_is_told(const struct kind *kind)
+{
+    struct oom o = {.docs = {0}};
+    struct items got = {0};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &o.place);
+    items_put(&o.docs, "old", "[0]", SITE_A, 1);
+    GOOD(run(o.place.clean, &o.docs, SITE_A, 1, &pos, &err));
+    items_put(&o.docs, "old", "[1]", SITE_A, 2);
+    items_sample(&o.docs, SITE_A, 1000, 2);
+    assert_true(testing_oom_each(oom_run, &o) > 20);
+    pull_all(&o.place, &got);
+    assert_true(items_equal(&got, &o.docs));
+    items_free(&got);
+    items_free(&o.docs);
+    buf_release(&pos);
+}
+
+/* ----------------------------------------------------------------------- several at the same time */
+
+#define PUSHERS 3
+#define PUSHES  12
+struct pusher {
+    const struct place *place;
+    char site[PORTABLE_SITE + 1];
+    int number;
+    int conflicts;
+    char failed[300];
+};
+
+static void *pusher_main(void *arg)
+{
+    struct pusher *w = arg;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT;
+    char name[32], body[32];
+    for (int i = 0; i < PUSHES && !w->failed[0]; i++) {
+        snprintf(name, sizeof(name), "of-%d/%d", w->number, i % 5);
+        snprintf(body, sizeof(body), "[%d]", i);
+        items_put(&docs, name, body, w->site, 10 + i);
+        struct kf_err err = KF_ERR_INIT;
+        kf_rc rc = KF_CONFLICT;
+        for (int tries = 0; rc != KF_OK && tries < 1000; tries++) {
+            rc = run(w->place->url, &docs, w->site, i + 1, &pos, &err);
+            w->conflicts += rc == KF_CONFLICT;
+            if (rc != KF_OK && rc != KF_CONFLICT && rc != KF_BUSY)
+                break;
+        }
+        if (rc != KF_OK)
+            snprintf(w->failed, sizeof(w->failed), "%s: %.200s", err.code, err.detail);
+    }
+    items_free(&docs);
+    buf_release(&pos);
+    return NULL;
+}
+
+static void many_push_at_the_same_time(const struct kind *kind)
+{
+    struct place p;
+    struct pusher w[PUSHERS];
+    pthread_t threads[PUSHERS];
+    struct items got = {0};
+    place_new(kind, &p);
+    /* Files have the time of the machine, and what looks a day old is swept up. */
+    atomic_store(&world.wall_ms, (int64_t)time(NULL) * 1000);
+    for (int i = 0; i < PUSHERS; i++) {
+        w[i] = (struct pusher){.place = &p, .number = i};
+        snprintf(w[i].site, sizeof(w[i].site), "%016x", i + 1);
+        assert_int_equal(pthread_create(&threads[i], NULL, pusher_main, &w[i]), 0);
+    }
+    int conflicts = 0;
+    for (int i = 0; i < PUSHERS; i++) {
+        pthread_join(threads[i], NULL);
+        conflicts += w[i].conflicts;
+    }
+    for (int i = 0; i < PUSHERS; i++)
+        if (w[i].failed[0])
+            fail_msg("%s: %s", kind->name, w[i].failed);
+    pull_all(&p, &got);
+    assert_int_equal(got.count, PUSHERS * 5);
+    for (int i = 0; i < PUSHERS; i++) {
+        for (int k = 0; k < 5; k++) {
+            char name[32], body[32];
+            snprintf(name, sizeof(name), "of-%d/%d", i, k);
+            snprintf(body, sizeof(body), "[%d]", k + (PUSHES - 1 - k) / 5 * 5);
+            struct item *it = items_find(&got, str_of(name));
+            assert_non_null(it);
+            assert_int_equal(it->len, strlen(body));
+            assert_memory_equal(it->body, body, it->len);
+        }
+    }
+    print_message("# %s: %d races lost and won again\n", kind->name, conflicts);
+    items_free(&got);
+}
+
+/* ------------------------------------------------------------------------------- folders alone */
+
+static void check_modes(const char *path)
+{
+    struct stat st;
+    assert_int_equal(lstat(path, &st), 0);
+    assert_int_equal(st.st_mode & 07777, S_ISDIR(st.st_mode) ? 0700 : 0600);
+}
+
+static void only_the_owner_reads(const struct kind *kind)
+{
+    if (!kind->folder)
+        return;
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    mode_t before = umask(0);
+    place_new(kind, &p);
+    items_put(&docs, "x/y", "1", SITE_A, 1);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    umask(before);
+    object_path(&docs.p[0], &path);
+    check_modes(p.where);
+    check_modes(testing_path(p.where, "docs"));
+    check_modes(testing_path(p.where, "docs/x"));
+    check_modes(testing_path(p.where, "docs/x/y"));
+    check_modes(testing_path(p.where, path.p));
+    check_modes(testing_path(p.where, "manifest.ndjson"));
+    check_modes(testing_path(p.where, "lock"));
+    items_free(&docs);
+    buf_release(&pos);
+    buf_release(&path);
+}
+
+/* T28: whatever is a link in the place, nothing behind it is read or changed. */
+static void no_link_is_followed(const struct kind *kind)
+{
+    if (!kind->folder)
+        return;
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT, none = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "[1]", SITE_A, 1);
+    items_put(&docs, "b", "[2]", SITE_A, 2);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    const char *outside = testing_dir();
+    object_path(&docs.p[0], &path);
+
+    /* An object: its bytes would be right, it is bad all the same. */
+    testing_write(testing_path(outside, "bytes"), "[1]", 3);
+    place_remove(&p, path.p);
+    assert_int_equal(symlink(testing_path(outside, "bytes"), testing_path(p.where, path.p)), 0);
+    expect_bad(&p, 1, "a ");
+
+    /* A folder on the way. */
+    place_remove(&p, path.p);
+    assert_int_equal(rmdir(testing_path(p.where, "docs/a")), 0);
+    assert_int_equal(symlink(outside, testing_path(p.where, "docs/a")), 0);
+    expect_bad(&p, 1, "a ");
+    items_put(&docs, "a", "[3]", SITE_A, 3);
+    assert_true(push(p.url, text(&pos), &docs, SITE_A, 2, &none, &(struct remote_pushed){0},
+                     &err) != KF_OK);
+    unlink(testing_path(p.where, "docs/a"));
+    GOOD(push(p.url, text(&pos), &docs, SITE_A, 2, &pos, &(struct remote_pushed){0}, &err));
+
+    /* The lock and the manifest. */
+    unlink(testing_path(p.where, "lock"));
+    assert_int_equal(symlink(testing_path(outside, "made"), testing_path(p.where, "lock")), 0);
+    items_put(&docs, "a", "[4]", SITE_A, 4);
+    buf_clear(&none);
+    assert_true(push(p.url, text(&pos), &docs, SITE_A, 3, &none, &(struct remote_pushed){0},
+                     &err) != KF_OK);
+    unlink(testing_path(p.where, "lock"));
+    assert_int_equal(
+        rename(testing_path(p.where, "manifest.ndjson"), testing_path(outside, "manifest")), 0);
+    assert_int_equal(
+        symlink(testing_path(outside, "manifest"), testing_path(p.where, "manifest.ndjson")), 0);
+    struct test_sink t;
+    sink_init(&t);
+    buf_clear(&none);
+    assert_true(pull(p.url, "", false, &t, &none, &err) != KF_OK);
+    assert_int_equal(t.got.count, 0);
+    assert_string_equal(testing_read(testing_path(outside, "bytes"), NULL), "[1]");
+    assert_false(testing_exists(testing_path(outside, "made")));
+    struct buf names = BUF_INIT;
+    assert_int_equal(dir_list(&world.env, outside, &names, NULL), KF_OK);
+    assert_int_equal(names.len, sizeof("bytes\0manifest"));
+    buf_release(&names);
+    items_free(&docs);
+    buf_release(&pos);
+    buf_release(&path);
+    buf_release(&none);
+}
+
+/* A path of which more than the last part is missing looks like a disk that is not mounted. */
+static void a_missing_disk_is_not_filled(const struct kind *kind)
+{
+    if (!kind->folder)
+        return;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    char url[400];
+    const char *dir = testing_dir();
+    snprintf(url, sizeof(url), "dir:%s/mnt/usb", dir);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    assert_int_equal(run(url, &docs, SITE_A, 1, &pos, &err), KF_UNAVAILABLE);
+    assert_string_equal(err.code, "remote_failed");
+    assert_false(testing_exists(testing_path(dir, "mnt")));
+    items_free(&docs);
+    buf_release(&pos);
+}
+
+static void leftovers_go(const struct kind *kind)
+{
+    if (!kind->folder)
+        return;
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "1", SITE_A, 1);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    testing_write(testing_path(p.where, ".tmp-0123456789abcdef"), "left", 4);
+    int64_t now = atomic_load(&world.wall_ms);
+    struct timespec times[2] = {{.tv_sec = now / 1000 - 60}, {.tv_sec = now / 1000 - 60}};
+    assert_int_equal(utimensat(AT_FDCWD, testing_path(p.where, ".tmp-0123456789abcdef"), times, 0),
+                     0);
+    items_put(&docs, "a", "2", SITE_A, 2);
+    GOOD(run(p.url, &docs, SITE_A, 2, &pos, &err));
+    assert_true(testing_exists(testing_path(p.where, ".tmp-0123456789abcdef")));
+    testing_env_advance(&world, 25 * (int64_t)HOUR);
+    items_put(&docs, "a", "3", SITE_A, 3);
+    GOOD(run(p.url, &docs, SITE_A, 3, &pos, &err));
+    assert_false(testing_exists(testing_path(p.where, ".tmp-0123456789abcdef")));
+    items_free(&docs);
+    buf_release(&pos);
+}
+
+/* --------------------------------------------------------------------------------- the addresses */
+
+static void addresses(void **state)
+{
+    (void)state;
+    const struct remote_driver *driver = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(remote_driver_of(&world.env, STR(""), STR("dir:/x"), &driver, &err), KF_OK);
+    assert_ptr_equal(driver, &remote_dir);
+    assert_int_equal(remote_driver_of(&world.env, STR("dir"), STR("dir:/x"), &driver, &err), KF_OK);
+    assert_int_equal(remote_driver_of(&world.env, STR("dir"), STR("mem:x"), &driver, &err),
+                     KF_CONFIG);
+    assert_int_equal(remote_driver_of(&world.env, STR("gopher"), STR("gopher:x"), &driver, &err),
+                     KF_CONFIG);
+    assert_int_equal(remote_driver_of(&world.env, STR(""), STR("/just/a/path"), &driver, &err),
+                     KF_CONFIG);
+    assert_non_null(strstr(err.detail, "dir"));
+    static const char *const bad[] = {"dir:", "fail:at=x:mem:a", "fail:whatever:mem:a", "fail:at=1",
+                                      "fail:code=nonsense:mem:a"};
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct remote *r = NULL;
+        assert_int_equal(remote_driver_of(&world.env, STR(""), str_of(bad[i]), &driver, &err),
+                         KF_OK);
+        assert_int_equal(driver->open(&world.env, str_of(bad[i]), &r, &err), KF_CONFIG);
+    }
+    static const char *const shown[][2] = {
+        {"dir:/mnt/a@b?c", "dir:/mnt/a@b?c"},
+        {"https://user:pass@host:8/p.git?token=x#y", "https://host:8/p.git"},
+        {"https://u:p@ss@host/p", "https://host/p"},
+        {"https://host/p@q", "https://host/p@q"},
+        {"postgres://u:p@/db", "postgres:///db"},
+    };
+    for (size_t i = 0; i < sizeof(shown) / sizeof(shown[0]); i++) {
+        struct buf out = BUF_INIT;
+        remote_url_shown(str_of(shown[i][0]), &out);
+        assert_string_equal(out.p, shown[i][1]);
+        buf_release(&out);
+    }
+}
+
+static void faults_were_fired(void **state)
+{
+    (void)state;
+    print_message("# faults fired: %zu\n", faults_fired);
+    assert_true(faults_fired > 500);
+}
+
+/* ------------------------------------------------------------------------------------------ main */
+
+#define TESTS(X)                        \
+    X(empty_place)                      \
+    X(what_is_pushed_comes_back)        \
+    X(two_who_push)                     \
+    X(older_states_are_seen)            \
+    X(damaged_objects_are_found)        \
+    X(damage_is_not_built_upon)         \
+    X(damaged_manifests_are_refused)    \
+    X(hostile_manifests_reach_nothing)  \
+    X(retired_objects_go_after_an_hour) \
+    X(probes_leave_nothing)             \
+    X(a_stop_ends_it)                   \
+    X(a_fault_at_every_call)            \
+    X(a_fault_at_every_file_call)       \
+    X(lack_of_memory_is_told)           \
+    X(many_push_at_the_same_time)       \
+    X(only_the_owner_reads)             \
+    X(no_link_is_followed)              \
+    X(a_missing_disk_is_not_filled)     \
+    X(leftovers_go)
+
+#define OVER_KINDS(test)                                              \
+    static void test##_everywhere(void **state)                       \
+    {                                                                 \
+        (void)state;                                                  \
+        for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) \
+            test(&kinds[i]);                                          \
+    }
+TESTS(OVER_KINDS)
+
+static int setup(void **state)
+{
+    *state = NULL;
+    testing_env_init(&world);
+    return hash_init();
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    mem_forget();
+    fail_forget();
+    testing_env_release(&world);
+    return 0;
+}
+
+int main(void)
+{
+#define ENTRY(test) cmocka_unit_test(test##_everywhere),
+    const struct CMUnitTest tests[] = {
+        TESTS(ENTRY) cmocka_unit_test(addresses),
+        cmocka_unit_test(faults_were_fired),
+    };
+    return cmocka_run_group_tests_name("remotes", tests, setup, teardown);
+}
