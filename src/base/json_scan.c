@@ -16,10 +16,10 @@
  * behind the end of the text, which need not have a NUL there.
  *
  * Duplicates. Each name leaves its 64 bit hash. A set of 64 classes per object shows cheaply that most
- * objects cannot have two equal names. The others are looked through when they end: up to NAMES_SMALL
- * names through a table of 256 places, more by sorting hashes (and names, where hashes are equal), so
- * the time is O(n log n) whatever the names are. As this looks at an object only when it ends, a fault
- * found earlier makes us look at all objects still open: the smaller offset counts. */
+ * objects cannot have two equal names. The others are looked through when they end: up to NAMES_SMALL names
+ * through a table of 256 places; more in buckets, where large ones are sorted by hash (and name, where
+ * hashes are equal), so the time is O(n log n) whatever the names are. As this looks at an object only
+ * when it ends, a fault found earlier makes us look at all objects still open: the smaller offset counts. */
 #include "base/json_internal.h"
 
 #include "base/err.h"
@@ -33,6 +33,7 @@
 enum { VALUE, FIRST_ELEMENT, FIRST_NAME, NAME, AFTER, DONE };
 
 #define NAMES_SMALL 128
+#define BUCKET_FEW  8
 
 #define likely(x)   __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
@@ -510,23 +511,49 @@ static int order_names(const void *va, const void *vb)
     return json_raw_cmp(json_raw_at(a->at), json_raw_at(b->at));
 }
 
-/* As above for many. The sort is stable: equal names are neighbours in the order of the text, so each one but the
- * first of its group is a duplicate, and the least of all of them counts. */
+/* Of `count` names in the order of the text: the first that was there before, or `best` if that is earlier. A few are
+ * compared each with each, more are sorted; the sort is stable, so equal names are neighbours in their order. */
+static const char *duplicate_of_bucket(const void **items, const void **scratch, size_t count,
+                                       const char *best)
+{
+    bool few = count <= BUCKET_FEW;
+    if (!few)
+        json_sort(items, scratch, count, order_names);
+    for (size_t j = 1; j < count; j++) {
+        const struct json_name *name = items[j];
+        for (size_t i = few ? 0 : j - 1; i < j; i++) {
+            if ((!best || name->at < best) && same_name(items[i], name))
+                best = name->at;
+        }
+    }
+    return best;
+}
+
+/* As duplicate_of_few for many: dealt to buckets by the upper bits of their hashes, mostly two or three to a bucket. Names
+ * made to fall into one bucket are sorted, no worse. */
 static bool duplicate_of_many(const struct json_name *names, size_t count, const char **ret_at)
 {
+    unsigned bits = 63u - (unsigned)__builtin_clzll(count), shift = 64 - bits;
+    size_t buckets = (size_t)1 << bits;
     const void **items = mem_alloc(2 * count * sizeof *items);
-    if (!items)
+    size_t *ends = mem_calloc(buckets + 1, sizeof *ends);
+    if (!items || !ends) {
+        mem_free(items);
+        mem_free(ends);
         return false;
-    for (size_t i = 0; i < count; i++)
-        items[i] = &names[i];
-    json_sort(items, items + count, count, order_names);
-    const char *first = NULL;
-    for (size_t i = 1; i < count; i++) {
-        const struct json_name *name = items[i];
-        if (same_name(items[i - 1], name) && (!first || name->at < first))
-            first = name->at;
     }
+    for (size_t i = 0; i < count; i++)
+        ends[(names[i].hash >> shift) + 1]++;
+    for (size_t k = 0; k < buckets; k++)
+        ends[k + 1] += ends[k];
+    /* ends[k] is the beginning of bucket k up to here, and moves to its end. */
+    for (size_t i = 0; i < count; i++)
+        items[ends[names[i].hash >> shift]++] = &names[i];
+    const char *first = NULL;
+    for (size_t k = 0, begin = 0; k < buckets; begin = ends[k++])
+        first = duplicate_of_bucket(items + begin, items + count, ends[k] - begin, first);
     mem_free(items);
+    mem_free(ends);
     *ret_at = first;
     return true;
 }

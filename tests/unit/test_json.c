@@ -341,6 +341,55 @@ static void first_of_several_duplicates_counts(void **state)
     buf_release(&b);
 }
 
+/* The scanner's hash of a name of 16 bytes, up to its second word. */
+static uint64_t first_step(uint64_t word)
+{
+    uint64_t h = (16 ^ word) * 0x9e3779b97f4a7c15u;
+    return h ^ h >> 32;
+}
+
+static bool can_stand_in_a_name(uint64_t word)
+{
+    for (int i = 0; i < 8; i++) {
+        unsigned char c = word >> 8 * i & 0xff;
+        if (c < 0x23 || c > 0x7e || c == '\\')
+            return false;
+    }
+    return true;
+}
+
+/* Names made to have one hash cost no more than a sort. */
+static void names_of_one_hash_do_not_stall(void **state)
+{
+    (void)state;
+    struct buf b = BUF_INIT;
+    struct kf_err err;
+    char name[17] = {0}, middle[17] = {0};
+    uint64_t seed = 1;
+    for (size_t count = 0; count < 3000;) {
+        uint64_t word = 0x4141414141414141u;
+        seed = seed * 6364136223846793005u + 1442695040888963407u;
+        for (int i = 0; i < 8; i++)
+            word += (seed >> (8 + 5 * i) & 31) << 8 * i;
+        uint64_t second = 0x6b6f6c697a6a6121u ^ first_step(word);
+        if (!can_stand_in_a_name(word) || !can_stand_in_a_name(second))
+            continue;
+        memcpy(name, &word, 8);
+        memcpy(name + 8, &second, 8);
+        buf_printf(&b, "%c\"%s\":0", count ? ',' : '{', name);
+        if (++count == 1500)
+            memcpy(middle, name, sizeof middle);
+    }
+    size_t len = b.len;
+    buf_byte(&b, '}');
+    assert_int_equal(check(buf_view(&b), &err), KF_OK);
+    b.len = len;
+    buf_printf(&b, ",\"%s\":0,\"%s\":1}", middle, middle);
+    assert_int_equal(check(buf_view(&b), &err), KF_INVALID);
+    assert_int_equal(err.offset, len + 1);
+    buf_release(&b);
+}
+
 static bool count_hook(void *ctx, size_t size)
 {
     (void)size;
@@ -546,6 +595,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(limits_can_be_narrower_and_wider),
         cmocka_unit_test(duplicates_are_found_among_many),
         cmocka_unit_test(first_of_several_duplicates_counts),
+        cmocka_unit_test(names_of_one_hash_do_not_stall),
         cmocka_unit_test(small_documents_need_no_heap),
         cmocka_unit_test(tree_has_the_shape_of_the_text),
         cmocka_unit_test(types_are_told),
