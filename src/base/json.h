@@ -51,7 +51,8 @@ enum json_type {
 
 /* Checks the whole text. KF_INVALID bad_json or KF_LIMIT json_limit with err->offset, KF_NOMEM.
  * ret_type (may be NULL): type of the top value. NULL limits are the defaults.
- * Cost: one pass, aims at 800 MB/s; allocates only for objects of more than a hundred members. */
+ * Cost: one pass, at more than 800 MB/s; allocates only when the objects open at one time have more than a
+ * hundred members together. */
 kf_rc json_check(str text, const struct json_limits *limits, enum json_type *ret_type,
                  struct kf_err *err);
 

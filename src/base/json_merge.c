@@ -5,9 +5,9 @@
  *     {  lead  "name"  colon  value  tail  ,  lead  "name"  colon  value  closing  }
  *        └──────────── a member ──────────┘  └──────────── a member ────┘
  *
- * `colon` is the colon with the blanks around it. A member that stays is written as `lead "name" colon value`; its tail only when
- * another follows. The closing blanks belong to the object, so that a pretty text stays pretty when its
- * last member goes. */
+ * `colon` is the colon with the blanks around it. A member that stays is written as `lead "name" colon
+ * value`, with its tail only when another follows. The closing blanks belong to the object, so that a
+ * pretty text stays pretty when its last member goes. */
 #include "base/json_internal.h"
 
 #include "base/err.h"

@@ -529,8 +529,8 @@ static const char *duplicate_of_bucket(const void **items, const void **scratch,
     return best;
 }
 
-/* As duplicate_of_few for many: dealt to buckets by the upper bits of their hashes, mostly two or three to a bucket. Names
- * made to fall into one bucket are sorted, no worse. */
+/* As duplicate_of_few for many: dealt to buckets by the upper bits of their hashes, mostly one or two to a
+ * bucket. Names made to fall into one bucket are sorted, no worse. */
 static bool duplicate_of_many(const struct json_name *names, size_t count, const char **ret_at)
 {
     unsigned bits = 63u - (unsigned)__builtin_clzll(count), shift = 64 - bits;

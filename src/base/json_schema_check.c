@@ -1,10 +1,10 @@
 /* json_schema_check: a document against a schema that was read.
  *
- * How long patterns may take. PCRE2 tries a pattern at one place of the text after the other. What it may do at one place is
- * limited by its own count of steps, STEPS_BASE + STEPS_EACH for each byte of the text. Over all places, texts and
- * patterns of one document, each try costs the bytes that are left of its text, and the sum is at most
- * WORK_MAX: a pattern that finds its answer early costs little, one that reads each text to the end from each place soon
- * uses it up. */
+ * How long patterns may take. PCRE2 tries a pattern at one place of the text after the other. What it may
+ * do at one place is limited by its own count of steps: STEPS_BASE, and STEPS_EACH for each byte of the
+ * text. Each try costs TRY_COST and the bytes that are left of its text; over all places, texts and patterns of
+ * one document the sum is at most WORK_MAX. A pattern that finds its answer early costs little; one that
+ * reads each text to the end from each place soon uses it up. */
 #include "base/json_schema_internal.h"
 
 #include "base/err.h"
@@ -40,7 +40,7 @@ struct shown {
 
 static struct shown show(str s)
 {
-    struct shown out;
+    struct shown out = {""};
     json_shorten(s, out.text, sizeof out.text);
     return out;
 }
