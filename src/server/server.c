@@ -1,0 +1,274 @@
+/* The server as a whole: made, stopped and freed; what is counted and logged; what waits for the end of a turn.
+ *
+ * The hook at the end of every turn does what must not be done inside callbacks: it steps the connections that were kicked, frees those
+ * that have gone, and sees to a stop that another thread asked for. A hook of the store may run behind it and answer requests: what
+ * that kicks is done in the next turn, which does not wait. */
+#include "server/server_internal.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <unistd.h>
+#include <utlist.h>
+
+#define QUIET_MS 10000
+
+static const struct refusal_info {
+    const char *metric, *event;
+    enum log_level level;
+    uint32_t rate;
+} refusal_table[REFUSAL_COUNT] = {
+#define R(name, metric, event, level, rate) {metric, event, level, rate},
+    SERVER_REFUSALS(R)
+#undef R
+};
+
+/* ------------------------------------------------------------------------------ small services */
+
+void server_refused(struct server *s, enum refusal why, const struct conn *c, const char *detail)
+{
+    const struct refusal_info *info = &refusal_table[why];
+    struct quiet *q = &s->quiet[why];
+    s->refused[why]++;
+    if (!info->event)
+        return;
+    int64_t now = loop_now_ms(s->loop);
+    if (now >= q->until_ms) {
+        q->until_ms = now + QUIET_MS;
+        q->written = 0;
+    }
+    if (q->written >= info->rate) {
+        q->lost++;
+        return;
+    }
+    q->written++;
+    log_event(s->log, info->level, info->event, LOG_S("detail", detail),
+              LOG_S("door", c && c->peer == API_PEER_UNIX ? "unix" : "tcp"),
+              LOG_I("unsaid", q->lost), LOG_END);
+    q->lost = 0;
+}
+
+str server_date(struct server *s)
+{
+    int64_t now = loop_now_ms(s->loop);
+    if (now >= s->date_until_ms) {
+        int64_t wall = env_wall_ms(s->env);
+        answer_date(wall, s->date);
+        s->date_until_ms = now + 1000 - (wall % 1000 + 1000) % 1000;
+    }
+    return (str){s->date, sizeof(s->date)};
+}
+
+void server_take_buf(struct server *s, struct buf *b)
+{
+    if (b->cap == 0 && !b->failed && s->spares > 0)
+        *b = s->spare[--s->spares];
+}
+
+void server_give_buf(struct server *s, struct buf *b)
+{
+    if (b->cap == 0 && !b->failed)
+        return;
+    if (s->spares < SERVER_SPARE_COUNT && b->cap <= SERVER_SPARE_BYTES && !b->failed) {
+        buf_clear(b);
+        s->spare[s->spares++] = *b;
+        *b = BUF_INIT;
+    } else {
+        buf_release(b);
+        *b = BUF_INIT;
+    }
+}
+
+static void put_metric(struct buf *out, const char *name, const char *type, const char *help,
+                       uint64_t value)
+{
+    buf_printf(out,
+               "# HELP keepfast_http_%s %s\n# TYPE keepfast_http_%s %s\nkeepfast_http_%s %llu\n",
+               name, help, name, type, name, (unsigned long long)value);
+}
+
+static void write_metrics(struct api_metrics *m, struct buf *out)
+{
+    const struct server *s = (const struct server *)((const char *)m -
+                                                     offsetof(struct server, metrics));
+    put_metric(out, "connections", "gauge", "Connections open now.", s->connections);
+    put_metric(out, "connections_total", "counter", "Connections taken.", s->accepted);
+    put_metric(out, "requests_total", "counter", "Requests given to the router.", s->requests);
+    put_metric(out, "read_bytes_total", "counter", "Bytes read from clients.", s->bytes_in);
+    put_metric(out, "written_bytes_total", "counter", "Bytes written to clients.", s->bytes_out);
+    put_metric(out, "gone_total", "counter", "Clients that left before their answer.", s->gone);
+    buf_c(out,
+          "# HELP keepfast_http_refused_total Requests and connections refused by the server.\n"
+          "# TYPE keepfast_http_refused_total counter\n");
+    for (size_t i = 0; i < REFUSAL_COUNT; i++)
+        buf_printf(out, "keepfast_http_refused_total{reason=\"%s\"} %llu\n",
+                   refusal_table[i].metric, (unsigned long long)s->refused[i]);
+}
+
+/* ---------------------------------------------------------------------------------------- stop */
+
+/* Told last: it may free the server. */
+static void tell_stopped(struct server *s)
+{
+    s->told = true;
+    loop_timer_cancel(&s->stop_timer);
+    s->stopped(s->stopped_ctx);
+}
+
+static void drop_all(struct server *s)
+{
+    struct conn *c, *next;
+    DL_FOREACH_SAFE (s->conns, c, next)
+        conn_drop(c);
+}
+
+static void stop_is_due(struct loop_timer *t)
+{
+    struct server *s = (struct server *)((char *)t - offsetof(struct server, stop_timer));
+    drop_all(s);
+    loop_wake(s->loop);
+}
+
+static void stop_begin(struct server *s)
+{
+    struct conn *c, *next;
+    s->stopping = true;
+    listen_close_all(s);
+    DL_FOREACH_SAFE (s->conns, c, next)
+        conn_stop(c);
+    if (loop_timer_set(s->loop, &s->stop_timer, SERVER_STOP_MS, stop_is_due) != KF_OK)
+        drop_all(s);
+}
+
+void server_stop(struct server *s, void (*stopped)(void *ctx), void *ctx)
+{
+    static atomic_flag guard = ATOMIC_FLAG_INIT;
+    while (atomic_flag_test_and_set(&guard))
+        ;
+    if (!s->stopped) {
+        s->stopped = stopped;
+        s->stopped_ctx = ctx;
+        atomic_store(&s->stop_asked, true);
+    }
+    atomic_flag_clear(&guard);
+    loop_wake(s->loop);
+}
+
+/* ------------------------------------------------------------------------- the end of a turn */
+
+static void step_kicked(struct server *s)
+{
+    struct conn *c = s->kicked;
+    s->kicked = NULL;
+    s->kicked_end = &s->kicked;
+    while (c) {
+        struct conn *next = c->next_kicked;
+        c->kicked = false;
+        conn_step(c);
+        c = next;
+    }
+}
+
+static void free_dead(struct server *s)
+{
+    struct conn *c, *next;
+    DL_FOREACH_SAFE (s->dead, c, next) {
+        if (c->kicked)
+            continue;
+        DL_DELETE(s->dead, c);
+        conn_free(c);
+    }
+}
+
+/* What a burst needed is not kept when it has passed. */
+static void trim_works(struct server *s)
+{
+    uint32_t keep = s->connections < SERVER_WORKS_IDLE ? s->connections : SERVER_WORKS_IDLE;
+    while (s->works_idle > keep && s->works_idle > 1) {
+        struct work *w = s->works;
+        s->works = w->next;
+        s->works_idle--;
+        work_free(w);
+    }
+}
+
+static bool end_of_turn(struct loop_hook *h)
+{
+    struct server *s = (struct server *)((char *)h - offsetof(struct server, hook));
+    step_kicked(s);
+    if (!s->stopping && atomic_load_explicit(&s->stop_asked, memory_order_acquire))
+        stop_begin(s);
+    free_dead(s);
+    trim_works(s);
+    bool more = s->kicked != NULL;
+    if (s->stopping && !s->told && !s->conns)
+        tell_stopped(s);
+    return more;
+}
+
+/* ---------------------------------------------------------------------------------- new, free */
+
+static kf_rc copy_origins(struct server *s, const struct server_options *options)
+{
+    for (size_t i = 0; i < options->allow_origin_count; i++) {
+        buf_str(&s->origins, options->allow_origins[i]);
+        buf_byte(&s->origins, '\0');
+    }
+    return buf_ok(&s->origins, NULL);
+}
+
+kf_rc server_new(const struct server_options *options, struct server **ret_server,
+                 struct kf_err *err)
+{
+    struct server *s = mem_calloc(1, sizeof(*s));
+    if (!s)
+        return err_nomem(err);
+    s->env = options->env;
+    s->loop = options->loop;
+    s->log = options->log;
+    s->api = options->api;
+    s->connections_max = options->connections_max;
+    s->per_address_max = options->per_address_max;
+    s->kicked_end = &s->kicked;
+    s->date_until_ms = INT64_MIN;
+    s->reserve_fd = listen_reserve();
+    if (copy_origins(s, options) != KF_OK) {
+        if (s->reserve_fd >= 0)
+            close(s->reserve_fd);
+        buf_release(&s->origins);
+        mem_free(s);
+        return err_nomem(err);
+    }
+    s->metrics.write = write_metrics;
+    api_add_metrics(s->api, &s->metrics);
+    s->hook.run = end_of_turn;
+    loop_after(s->loop, &s->hook);
+    *ret_server = s;
+    return KF_OK;
+}
+
+void server_free(struct server *s)
+{
+    if (!s)
+        return;
+    listen_close_all(s);
+    drop_all(s);
+    for (struct conn *c = s->kicked; c; c = c->next_kicked)
+        c->kicked = false;
+    free_dead(s);
+    while (s->works) {
+        struct work *w = s->works;
+        s->works = w->next;
+        work_free(w);
+    }
+    loop_timer_cancel(&s->stop_timer);
+    loop_after_remove(s->loop, &s->hook);
+    api_remove_metrics(s->api, &s->metrics);
+    for (size_t i = 0; i < s->spares; i++)
+        buf_release(&s->spare[i]);
+    buf_release(&s->origins);
+    if (s->reserve_fd >= 0)
+        close(s->reserve_fd);
+    mem_free(s);
+}

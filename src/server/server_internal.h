@@ -1,0 +1,225 @@
+/* server_internal: what the files of this folder share.
+ *
+ *     server.c  made, stopped and freed; what is counted and logged; what must wait for the end of a turn
+ *     listen.c  addresses, listeners, accepting, caps
+ *     conn.c    a connection: its states, what it reads, what it writes, its deadlines
+ *     request.c a request on a connection: from its head to its answer's end
+ *
+ * Memory. A connection that waits for its next request holds a struct conn and nothing else: bytes are read into the
+ * server's one read buffer and copied (conn.in) only when they must wait; answers are written into a buffer taken from the spare
+ * ones and given back when sent; the router's call and the parser belong to a struct work that a request takes and gives back. */
+#ifndef KF_SERVER_SERVER_INTERNAL_H
+#define KF_SERVER_SERVER_INTERNAL_H
+
+#include "base/loop.h"
+#include "server/answer.h"
+#include "server/http_scan.h"
+#include "server/server.h"
+
+#include <llhttp.h>
+#include <stdatomic.h>
+#include <sys/socket.h>
+
+#define SERVER_READ_BYTES  (64 * 1024)
+#define SERVER_QUEUE_FULL  (256 * 1024) /* the router is told to wait */
+#define SERVER_QUEUE_LOW   (64 * 1024)  /* and to go on */
+#define SERVER_DIRECT      (32 * 1024)  /* a piece as large as this is sent past the queue */
+#define SERVER_SPARE_COUNT 8
+#define SERVER_SPARE_BYTES (16 * 1024)
+#define SERVER_WORKS_IDLE  64
+
+/* Why something was refused: R(NAME, name in metrics, log event or NULL, level, lines per 10 s). */
+#define SERVER_REFUSALS(R)                               \
+    R(BAD, "bad", NULL, LOG_DEBUG, 0)                    \
+    R(LIMIT, "limit", "http.limit", LOG_INFO, 10)        \
+    R(SMUGGLE, "smuggle", "http.smuggle", LOG_WARN, 10)  \
+    R(SLOW, "slow", "http.slow", LOG_INFO, 10)           \
+    R(CAP, "cap", "http.cap", LOG_WARN, 1)               \
+    R(HOST, "host", "http.host", LOG_WARN, 10)           \
+    R(ORIGIN, "origin", "http.origin", LOG_WARN, 10)     \
+    R(STOPPING, "stopping", NULL, LOG_DEBUG, 0)          \
+    R(DESCRIPTORS, "descriptors", "fd.low", LOG_WARN, 1) \
+    R(MEMORY, "memory", "mem.fail", LOG_ERROR, 1)
+
+enum refusal {
+#define R(name, metric, event, level, rate) REFUSAL_##name,
+    SERVER_REFUSALS(R)
+#undef R
+        REFUSAL_COUNT
+};
+
+/* One kind of log line is written at most `rate` times in 10 s; the next one says how many were not. */
+struct quiet {
+    int64_t until_ms;
+    uint32_t written, lost;
+};
+
+struct address; /* a peer's, with its connections counted: listen.c */
+struct listener;
+
+enum conn_state {
+    CONN_IDLE,
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_WORK,
+    CONN_ANSWER,
+    CONN_CLOSING,
+    CONN_GONE
+};
+
+struct conn {
+    struct loop_fd fd; /* first: the loop gives it back */
+    struct loop_timer timer;
+    struct server *server;
+    struct conn *prev, *next; /* of server->conns, or of server->dead */
+    struct conn *next_kicked;
+    struct address *address; /* NULL: a Unix socket's, or not counted */
+    struct work *work;       /* from BODY to the end of its answer */
+    struct buf in;           /* read and not yet taken */
+    size_t looked;           /* of in: scanned in vain, ends within a line */
+    struct answer answer;
+    int64_t deadline_ms; /* of the state; INT64_MAX = none */
+    int64_t stall_ms;    /* the answer must make progress before; 0 = nothing waits to be sent */
+    uint32_t taken;      /* bytes since the body's deadline was set, or since CLOSING began */
+    uint8_t state;       /* enum conn_state */
+    uint8_t peer;        /* enum api_peer */
+    bool counted;        /* against connections_max */
+    bool kicked;
+    bool calling; /* inside a call into the router: its answers are dealt with when it returns */
+    bool deaf;    /* not reading until it has a place for what comes */
+    bool stuck;   /* the socket is full */
+    bool full;    /* the router was told to wait */
+    bool hold;    /* the router takes no body until it says so */
+    bool lost;    /* the client cannot be reached any more: dropped at the next chance */
+    bool shut;    /* CLOSING: our end is closed */
+    bool clean;   /* CLOSING: nothing unread is known of, no need to linger */
+    bool broken;  /* the answer could not be completed: reset, so that the client sees it */
+};
+
+/* What a request needs while it is under way. */
+struct work {
+    struct api_call *call;
+    struct conn *conn; /* NULL = idle */
+    struct work *next; /* of the idle ones */
+    llhttp_t parser;
+    struct http_chunks chunks;
+    int64_t body_left; /* of a body with a length */
+    bool chunked;
+    bool keep; /* the client would go on with this connection */
+    bool http10;
+    bool whole;      /* the body has been read to its end */
+    bool told;       /* and the router knows */
+    bool ended;      /* the router has ended its answer */
+    bool close;      /* and wants the connection closed */
+    struct buf held; /* body that the router did not take yet */
+};
+
+/* What llhttp finds in a head: slices of the bytes it was given. */
+struct head {
+    struct api_header headers[API_HEADERS_MAX];
+    size_t count;
+    str method, target;
+    bool complete, odd; /* odd: more than the scan allows, so one of the two is wrong */
+};
+
+struct server {
+    const struct env *env;
+    struct loop *loop;
+    struct log *log;
+    struct api *api;
+    uint32_t connections_max, per_address_max;
+    struct buf origins; /* allow_origins, each with a NUL behind it */
+
+    struct listener *listeners;
+    struct address *addresses;
+    int reserve_fd; /* closed to accept one more when descriptors have run out */
+    uint32_t connections;
+    uint32_t lingering; /* refused ones that linger, beyond the cap */
+
+    struct conn *conns, *dead;
+    struct conn *kicked, **kicked_end;
+    struct loop_hook hook;
+
+    struct work *works; /* idle */
+    uint32_t works_idle;
+    struct buf spare[SERVER_SPARE_COUNT];
+    size_t spares;
+    struct head head;
+    char date[ANSWER_DATE_LEN];
+    int64_t date_until_ms;
+
+    struct api_metrics metrics;
+    uint64_t accepted, requests, bytes_in, bytes_out, gone;
+    uint64_t refused[REFUSAL_COUNT];
+    struct quiet quiet[REFUSAL_COUNT];
+
+    atomic_bool stop_asked;
+    void (*stopped)(void *ctx);
+    void *stopped_ctx;
+    bool stopping, told;
+    struct loop_timer stop_timer;
+
+    char read[SERVER_READ_BYTES];
+};
+
+/* ------------------------------------------------------------------------------------- server.c */
+
+/* Counts a refusal and logs it; c may be NULL. */
+void server_refused(struct server *s, enum refusal why, const struct conn *c, const char *detail);
+str server_date(struct server *s);
+/* A buffer to write into / no longer needed: empty, perhaps with memory. */
+void server_take_buf(struct server *s, struct buf *b);
+void server_give_buf(struct server *s, struct buf *b);
+
+/* ------------------------------------------------------------------------------------- listen.c */
+
+void listen_close_all(struct server *s);
+void listen_uncount(struct server *s, struct address *a);
+/* A descriptor to give up when there are no more; -1 when there are none now. */
+int listen_reserve(void);
+/* Answers on a socket that gets no connection of its own, and closes it. */
+void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal why,
+                   const char *detail);
+
+/* --------------------------------------------------------------------------------------- conn.c */
+
+/* Takes over fd, also on failure (KF_NOMEM, KF_IO). */
+kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *address,
+               struct conn **ret_conn);
+void conn_move(struct conn *c, enum conn_state state);
+/* The end of a turn looks at it again. */
+void conn_kick(struct conn *c);
+void conn_step(struct conn *c);
+void conn_ready(struct loop_fd *w, uint32_t events);
+void conn_timer(struct loop_timer *t);
+/* After anything happened to it: sends what waits, sets timer and events, closes what is at its end. Not inside a call into the router. */
+void conn_settle(struct conn *c);
+/* Sends as much as the socket takes; the router hears nothing of it. */
+void conn_send(struct conn *c);
+/* A large piece of an answer's body: past the queue as far as the socket takes it. */
+void conn_send_direct(struct conn *c, str bytes);
+/* The server stops: ends what is idle. */
+void conn_stop(struct conn *c);
+/* Closes at once. Not inside a call into the router. The memory lives until the end of the turn. */
+void conn_drop(struct conn *c);
+void conn_free(struct conn *c);
+/* Answers with a problem and closes: HEAD and BODY. */
+void conn_refuse(struct conn *c, enum problem problem, enum refusal why, const char *detail);
+
+/* ------------------------------------------------------------------------------------ request.c */
+
+/* A head that has been scanned. */
+void request_begin(struct conn *c, str head);
+/* Takes what belongs to the body; returns how much that was. */
+size_t request_body(struct conn *c, str bytes);
+/* The router takes the body again. */
+void request_resume(struct conn *c);
+/* What waited to be sent has gone. */
+void request_drained(struct conn *c);
+/* Nobody waits for this answer any more. */
+void request_abandon(struct conn *c);
+/* Asks the router for the answer of a request that never became one. */
+void request_refuse(struct conn *c, enum problem problem, const char *detail);
+void work_free(struct work *w);
+
+#endif
