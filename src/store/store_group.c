@@ -228,13 +228,27 @@ static void fail_unsettled(struct group *g, const struct kf_err *why)
     }
 }
 
+/* What memory shows, in the order of the writes: of two to one name the later must be the last. A write that was told early ends here. */
+static void publish_all(struct group *g)
+{
+    struct write **at = &g->first;
+    while (*at) {
+        struct write *w = *at;
+        bool told = w->phase & TOLD;
+        if (told)
+            *at = w->next;
+        else
+            at = &w->next;
+        if (w->publish && (told || w->rc == KF_OK))
+            w->publish(w);
+    }
+}
+
 /* Memory first, then callbacks in the order of the writes. What sleeps is left in the group. */
 static void answer_submitted(struct group *g)
 {
     struct write **at = &g->first;
-    for (struct write *w = g->first; w; w = w->next)
-        if (w->rc == KF_OK && !(w->phase & TOLD) && w->publish)
-            w->publish(w);
+    publish_all(g);
     while (*at) {
         struct write *w = *at;
         if (w->waiter) {
@@ -242,10 +256,7 @@ static void answer_submitted(struct group *g)
             continue;
         }
         *at = w->next;
-        if (!(w->phase & TOLD))
-            w->done(w);
-        else if (w->publish)
-            w->publish(w);
+        w->done(w);
     }
 }
 

@@ -122,7 +122,8 @@ void store_read_end(struct kf_store *s, struct db *db)
     db_rollback(db);
     db_deadline(db, 0);
     judge_read(s, trouble);
-    if (trouble != DB_FINE && trouble != DB_TROUBLE_BUSY) {
+    /* Without memory even the rollback may fail. */
+    if (db_in_txn(db) || (trouble != DB_FINE && trouble != DB_TROUBLE_BUSY)) {
         db_close(db);
         db = NULL;
     }
