@@ -12,6 +12,7 @@
 #include "base/config_internal.h"
 
 #include "base/json.h"
+#include "base/json_schema.h"
 #include "version.h"
 
 #define TEXT_MAX   1024
@@ -236,6 +237,34 @@ static kf_rc read_schema(struct reader *r, const struct yaml_node *n, void *targ
     return rc;
 }
 
+static const struct yaml_node *value_of(const struct yaml_node *map, const char *key)
+{
+    const struct yaml_node *n = map->child;
+    while (n && !str_is(n->key->text, key))
+        n = n->next;
+    return n;
+}
+
+/* The schema must be one, and the default must fit it: found out here rather than at the first write. */
+static kf_rc check_schema(struct reader *r, const struct yaml_node *n, const struct config_doc *d)
+{
+    struct json_schema *schema = NULL;
+    struct kf_err why = KF_ERR_INIT;
+    const char *about = "schema", *words = "";
+    if (!d->schema_text.p)
+        return KF_OK;
+    kf_rc rc = json_schema_new(d->schema_text, &schema, &why);
+    if (rc == KF_OK && d->def.p) {
+        about = "default";
+        words = "default: ";
+        rc = json_schema_check(schema, d->def, &why);
+    }
+    json_schema_free(schema);
+    if (rc == KF_NOMEM)
+        return err_nomem(r->err);
+    return rc == KF_OK ? KF_OK : REFUSE(r, value_of(n, about), "%s%s", words, why.detail);
+}
+
 static kf_rc read_doc(struct reader *r, const struct yaml_node *n, struct config_doc *d)
 {
     static const struct key keys[] = {{"match", read_match},
@@ -249,7 +278,7 @@ static kf_rc read_doc(struct reader *r, const struct yaml_node *n, struct config
     kf_rc rc = read_map(r, n, "an entry of docs", keys, d);
     if (rc == KF_OK && !d->match.p)
         rc = REFUSE(r, n, "this entry of docs has no \"match\"");
-    return rc;
+    return rc == KF_OK ? check_schema(r, n, d) : rc;
 }
 
 static kf_rc read_docs(struct reader *r, const struct yaml_node *n, void *target)

@@ -255,6 +255,22 @@ static void wrong_inputs_are_told_where(void **state)
     assert_int_equal(failed, 0);
 }
 
+static void a_schema_is_checked_with_the_default(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "spaces: { a: { docs: [ { match: x, schema: shape.json, default: 5 } ] } }\n";
+    const char *shape = testing_path(folder(), "shape.json");
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    testing_write(shape, "{\"type\":\"object\"}", 17);
+    assert_int_equal(load(text, strlen(text), &c, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, ":1:65: default: "));
+    testing_write(shape, "{\"typ\":\"object\"}", 16);
+    assert_int_equal(load(text, strlen(text), &c, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, ":1:44: schema, at \"/typ\""));
+}
+
 static void a_secret_is_not_repeated(void **state)
 {
     (void)state;
@@ -403,6 +419,7 @@ static void it_prints_what_is_in_force(void **state)
     (void)state;
     struct buf out = BUF_INIT;
     struct kf_err err = KF_ERR_INIT;
+    testing_write(testing_path(folder(), "shape.json"), "{}", 2);
     struct config *c = load_good(full);
     config_print(c, true, &out);
     if (json_check(buf_view(&out), NULL, NULL, &err) != KF_OK)
@@ -459,6 +476,7 @@ int main(void)
         cmocka_unit_test(nothing_gives_the_defaults),
         cmocka_unit_test(everything_is_read),
         cmocka_unit_test(wrong_inputs_are_told_where),
+        cmocka_unit_test(a_schema_is_checked_with_the_default),
         cmocka_unit_test(a_secret_is_not_repeated),
         cmocka_unit_test(a_nul_and_a_large_file),
         cmocka_unit_test(later_layers_win),
