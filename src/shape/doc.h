@@ -1,16 +1,20 @@
 /* doc: named JSON documents with versions.
  *
- * The public calls (kf_doc_…, kf_submit, kf_wait) are implemented here; the rest of this header is for the floors above: router,
- * remotes and backup need more than the public calls give.
+ * The public calls that read, list and compare, kf_submit and kf_wait are implemented here (doc_public.c); those that write and may wait for
+ * remotes are lib/public_doc.c. The rest of this header is for the floors above: router, remotes and backup need more than the public
+ * calls give.
  *
- * D1  A name's version numbers grow by at least one with every change, deletions included, and are never used twice.
+ * D1  A name's version numbers grow by at least one with every change, deletions included, and are never used twice. The current
+ *     document has the highest.
  * D2  Bytes come out as they went in. Writing the same bytes changes nothing: no version, no journal row.
  * D3  The head (kf_doc), its version row and its journal row carry the same number and appear in one transaction.
  * D4  What memory shows is what is committed: the cache is written by `publish`, before anybody is told.
+ * D5  Bytes are compared with their hash when they leave the database. What does not match is KF_DAMAGED and never served; writing over it
+ *     needs If-Match or force.
  *
  * The cache keeps bodies of current documents by name, counted, within limits.memory; the least recently used goes first. A read that misses
- * fills it only when no group was committed since its snapshot began (store_seq), so that it never holds an older version than the
- * database. Absent names are not cached.
+ * fills it only when nothing was published under its name since before its snapshot began, so that it never holds an older version
+ * than the database. Absent names are not cached.
  *
  * Threads: any, unless marked. */
 #ifndef KF_SHAPE_DOC_H
@@ -23,9 +27,11 @@
 #define DOC_NAME_MAX 1024
 #define DOC_ETAG_LEN 34 /* a quote, 32 hex digits, a quote */
 
-/* `config` and `space` must outlive it; space may be NULL. cache_bytes: how much of the bodies stays in memory. */
+/* `config` (NULL = the defaults) and `space` (may be NULL) must outlive it. cache_bytes: how much of the bodies stays in memory. KF_CONFIG when a
+ * schema of the configuration is not usable. */
 kf_rc docs_new(struct kf_store *store, const struct config *config, const struct config_space *space,
                uint64_t cache_bytes, struct docs **ret_docs, struct kf_err *err);
+/* After store_close, which ends every write. Frees tickets that nobody waited for. NULL is fine. */
 void docs_free(struct docs *docs);
 
 /* 1 to 1,024 bytes of UTF-8, no NUL, no segment empty, `.` or `..`: else bad_key with the offset. Serves streams and blobs too. */
@@ -35,38 +41,46 @@ void doc_etag(int64_t stamp, str site, char out[DOC_ETAG_LEN + 1]);
 
 /* --- writing without waiting: what the router and kf_submit use */
 
-/* A write with its own memory. `done` is called once, on the thread that committed; it owns `w` from then on and ends with doc_write_free. */
+/* A write with its own memory. `done` is called once, on the thread that led the group (or on the caller's, before doc_write_submit returns, when the
+ * write is refused); it reads write.rc, write.err and written there, owns `w` from then on and ends with doc_write_free. */
 struct doc_write {
     struct write write; /* first */
     struct docs *docs;
     kf_verb verb;
-    str name, body; /* in `arena` */
+    str name, body; /* copies; body: PUT, PATCH */
     uint64_t version;
     str if_match, idempotency_key;
     bool if_none_match, force;
     kf_level level;
     struct kf_written written;
-    void (*done)(struct doc_write *w); /* w->write.rc, w->write.err, w->written */
+    void (*done)(struct doc_write *w);
     void *ctx;
     /* the module's */
-    struct arena arena;
-    struct hash hash, request;
-    struct hot *publish;
-    str dropped;
-    int refs;
-    bool replay;
+    struct hash request;  /* of everything that the request asks for; with an idempotency key */
+    char hash_hex[HASH_HEX + 1]; /* PUT: of the body */
+    struct hot *next;     /* what memory shows after the commit; NULL = nothing of this name */
+    struct buf made;      /* PATCH, REVERT: the new body */
+    _Atomic int refs;     /* `done`'s owner, and `publish` of an early write */
+    bool changed, published;
 };
-/* Copies name, body and options; checks name, size and JSON before anything is queued, so bad input costs no transaction. */
+/* Options of a caller that may have been built with another version of keepfast.h, or NULL: what it does not know has its default. KF_MISUSE
+ * without a size. */
+kf_rc doc_write_options(const struct kf_write_options *given, struct kf_write_options *ret,
+                        struct kf_err *err);
+/* Copies name, body and options; checks name, size, JSON and schema before anything is queued, so bad input costs no transaction. */
 kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct doc_write **ret_write,
                     struct kf_err *err);
 void doc_write_submit(struct doc_write *w, void (*done)(struct doc_write *w), void *ctx);
+/* Waits for the commit (so a level of memory is exceeded). w->written is the result; w stays the caller's. Where store_write may be called. */
+kf_rc doc_write_run(struct doc_write *w, struct kf_err *err);
 void doc_write_free(struct doc_write *w);
 
 /* --- reading from memory only: the loop's fast path. KF_OK and *ret_doc (release it), or KF_ABSENT when it is not in memory (which says nothing about
  * the store). No system call, no wait. */
 kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc);
 
-/* --- what remotes, backup and digest read */
+/* --- what remotes, backup and digest read; all but doc_since and doc_totals visit in the caller's snapshot and stop at the first code that is not
+ * KF_OK, which they return. A body is compared with its hash before it is visited. */
 
 /* A version as it stands in the store. Borrowed until the callback returns. */
 struct doc_row {
@@ -76,6 +90,7 @@ struct doc_row {
     int64_t seq, stamp, at_ms;
     size_t size;
     bool deleted;
+    bool damaged; /* the body is missing or does not match its hash: name it, never pass it on */
 };
 typedef kf_rc doc_visit(void *ctx, const struct doc_row *row, struct kf_err *err);
 
@@ -109,8 +124,8 @@ enum doc_merged {
     DOC_REPLACED  /* it is current now; the local one it beat stays as a version */
 };
 /* Inside a group: the later stamp wins, then site, then content hash; the loser stays as a version. A stamp that the clock does
- * not believe is replaced by one of our own (the value is taken, its clock is not).
- * Version: the larger of the other's and our next one. */
+ * not believe is replaced by one of our own (the value is taken, its clock is not). How versions are numbered: doc_merge.c.
+ * KF_INVALID bad_key, bad_json or bad_archive (site) for what cannot be taken: nothing was changed. */
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
                 enum doc_merged *ret, struct kf_err *err);
 /* Writes a version into a store that is being built beside (restore): in a write transaction of `db`, whose schema was applied; row->seq is the caller's. current: it is
@@ -119,7 +134,8 @@ kf_rc doc_load(struct db *db, const struct doc_row *row, bool current, struct kf
 /* Largest document that may be written. */
 uint64_t docs_limit(const struct docs *docs);
 
-/* The merged document must be shown by the cache after the commit: forgets `name` there. Called from `publish`. */
+/* The merged document must be shown by the cache after the commit: forgets `name` there. Called from `publish` for every name that was
+ * merged, whatever came out. */
 void docs_forget(struct docs *docs, str name);
 /* Forgets everything: after a swap of the store's file. */
 void docs_forget_all(struct docs *docs);
@@ -131,7 +147,8 @@ void docs_set_hydrating(struct docs *docs, bool hydrating);
 void docs_pin(struct docs *docs);
 void docs_unpin(struct docs *docs);
 
-/* Removes versions beyond their age, in slices. Called now and then by the owner of the store. */
+/* Removes versions beyond their count or age and idempotency keys beyond theirs, in slices. Called now and then by the owner of the store; not on the
+ * loop's thread. */
 kf_rc docs_retain(struct docs *docs, struct kf_err *err);
 
 /* Bytes of bodies in memory. */

@@ -1,0 +1,134 @@
+/* doc_internal: what the files of the documents share.
+ *
+ *     doc_etag.c    ETags                       doc_write.c   put, patch, delete, revert in a group
+ *     doc_cache.c   bodies in memory            doc_merge.c   what others wrote
+ *     doc_row.c     rows in, rows out           doc_keep.c    what is kept, and until when
+ *     doc_read.c    get, list, versions, diff   doc_submit.c  tickets
+ *     doc.c         the object, its configuration */
+#ifndef KF_SHAPE_DOC_INTERNAL_H
+#define KF_SHAPE_DOC_INTERNAL_H
+
+#include "shape/doc.h"
+
+#include "base/err.h"
+#include "base/hooks.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <stdatomic.h>
+
+#define DOC_SITE_LEN  16
+#define DOC_TABLE     "doc" /* kf_journal.tbl */
+#define DOC_LIMIT_MAX 1000
+/* Versions from elsewhere beyond this are not believed: nobody has written so often. */
+#define DOC_VERSION_MAX ((uint64_t)1 << 53)
+
+struct docs {
+    struct kf_store *store;
+    const struct config *config;
+    const struct config_space *space;
+    uint64_t limit_doc;
+    struct doc_cache *cache;
+    struct json_schema **schemas; /* one for each line of space->docs, NULL = none; never changed */
+    size_t schema_count;
+    atomic_bool hydrating;
+    atomic_int pins;
+    pthread_mutex_t tickets_lock;
+    struct kf_ticket *tickets; /* not yet waited for */
+};
+
+/* ------------------------------------------------------------------------- ETags (doc_etag.c) */
+
+bool doc_site_ok(str site);
+bool doc_etag_fits(str wanted, const char *etag);
+
+/* ------------------------------------------------------------------------ cache (doc_cache.c) */
+
+/* A current document in memory, counted; never changed while others can see it. */
+struct hot {
+    atomic_int refs;
+    struct hot *chain, *newer, *older; /* of its shard, under its lock */
+    uint64_t key;                      /* of the name */
+    size_t cost;                       /* bytes of memory */
+    str name, body;                    /* behind this struct; a NUL behind each */
+    uint64_t version;                  /* 0 = a default, in no cache */
+    int64_t seq, at_ms;
+    char etag[DOC_ETAG_LEN + 2];
+};
+/* With room for the body; whoever made it fills it in. */
+kf_rc hot_new(str name, size_t body_len, struct hot **ret_hot, struct kf_err *err);
+char *hot_room(struct hot *hot); /* where the body goes */
+struct hot *hot_keep(struct hot *hot);
+void hot_drop(struct hot *hot); /* NULL is fine */
+
+struct doc_cache;
+kf_rc doc_cache_new(const struct env *env, uint64_t limit_bytes, struct doc_cache **ret_cache,
+                    struct kf_err *err);
+void doc_cache_free(struct doc_cache *cache);
+/* The document, kept for the caller (hot_drop), or NULL. *ret_mark (may be NULL) is for doc_cache_fill. */
+struct hot *doc_cache_get(struct doc_cache *cache, str name, uint64_t *ret_mark);
+/* Whether memory has the document under this number; leaves its place in the order alone. */
+bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq);
+/* What was committed: replaces what is there. Keeps a count of its own. On the leader's thread, in the order of groups. */
+void doc_cache_publish(struct doc_cache *cache, struct hot *hot);
+void doc_cache_forget(struct doc_cache *cache, str name);
+void doc_cache_forget_all(struct doc_cache *cache);
+/* What was read: only when nothing was published or forgotten under this name since the mark. */
+void doc_cache_fill(struct doc_cache *cache, struct hot *hot, uint64_t mark);
+uint64_t doc_cache_bytes(const struct doc_cache *cache);
+
+/* --------------------------------------------------------------------------- rows (doc_row.c) */
+
+/* The head of a name. */
+struct doc_head {
+    bool there; /* it was written once; the members below count */
+    bool deleted;
+    uint64_t version;
+    int64_t seq, stamp, at_ms;
+    char site[DOC_SITE_LEN + 1];
+    char hash[HASH_HEX + 1]; /* "" for a deletion */
+};
+kf_rc doc_head_load(struct db *db, str name, struct doc_head *ret, struct kf_err *err);
+
+/* The body of version row `seq` appended to `out`, compared with its hash: KF_DAMAGED. */
+kf_rc doc_body_load(struct db *db, str name, int64_t seq, struct buf *out, struct kf_err *err);
+kf_rc doc_damaged(str name, struct kf_err *err);
+/* Whether `body` has this hash (64 hex digits). */
+bool doc_hash_fits(str body, str hex);
+
+/* A version to be written. */
+struct doc_record {
+    str name, site, kind;
+    str body, hash; /* .p == NULL, "": a deletion */
+    uint64_t version;
+    int64_t stamp, at_ms;
+};
+/* Writes it as the current version: version row, head, journal. `head`: what there is now. *ret_seq: its number. */
+kf_rc doc_record(struct group *g, const struct doc_record *record, const struct doc_head *head,
+                 int64_t *ret_seq, struct kf_err *err);
+/* Writes it as a version only. */
+kf_rc doc_record_past(struct group *g, const struct doc_record *record, struct kf_err *err);
+
+/* -------------------------------------------------------------------- configuration (doc.c) */
+
+/* The shape check of the first line that fits, KF_OK when there is none. */
+kf_rc docs_check_schema(const struct docs *docs, str name, str body, struct kf_err *err);
+struct config_keep docs_keep(const struct docs *docs, str name);
+/* The default of an absent document, .p == NULL when there is none. */
+str docs_default(const struct docs *docs, str name);
+bool docs_hydrating(const struct docs *docs);
+kf_rc docs_not_hydrated(str name, struct kf_err *err);
+
+/* --------------------------------------------------------------------------- kept (doc_keep.c) */
+
+/* Removes versions of `name` beyond its count; `version` is the newest. Nothing while pinned. */
+kf_rc doc_trim(struct group *g, const struct docs *docs, str name, uint64_t version,
+               struct kf_err *err);
+
+/* ----------------------------------------------------------------------- public (doc_submit.c) */
+
+void docs_free_tickets(struct docs *docs);
+
+#endif

@@ -1,0 +1,254 @@
+/* What others wrote.
+ *
+ * Two versions of a document are ordered by (stamp, site, content hash); a deletion has the hash "". All sites order alike, so all
+ * end with the same document, the same ETag and the same bytes, whatever came first or twice.
+ *
+ *     there is nothing of this name           it becomes the document                                    TAKEN
+ *     same stamp, site and bytes              nothing to do                                              SAME
+ *     same bytes, other stamp                 the document takes the later stamp (and site and time):
+ *                                             no version, but a new number, so that remotes hear of it   SAME
+ *     it is later                             it becomes the document, ours stays as the version it was  REPLACED
+ *     ours is later, and we have it already   nothing to do                                              SAME
+ *     ours is later                           it stays as a version of kind `loser`                      LOST
+ *
+ * Numbers. Ours is at version L, the other was at I on its site.
+ *
+ *     TAKEN      max(I, 1), after a deletion or a stranger's life max(I, L + 1)
+ *     REPLACED   max(I, L + 1)
+ *     LOST       the loser is L + 1, and ours is written once more as L + 2 (kind `merge`, stamp and so ETag unchanged): the
+ *                current document has the highest number (D1), and L stays what readers know it to be
+ *
+ * A stamp that our clock does not believe (more than 5 minutes ahead) is replaced by one of ours, so the value counts as written here and
+ * now. It keeps coming as long as its site lives in the future; a value of which we keep a version already is therefore not taken again.
+ *
+ * A version of our own that comes back is ours or an ancestor of ours, also when it is no longer kept: never a loser. */
+#include "shape/doc_internal.h"
+
+#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
+
+struct incoming {
+    const struct doc_import *import;
+    char hash[HASH_HEX + 1]; /* "" for a deletion */
+    int64_t stamp, at_ms;
+    str site;
+    bool believed;
+};
+
+static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
+{
+    kf_rc rc = name_check(import->name, err);
+    if (rc == KF_OK && import->body.p)
+        rc = json_check(import->body, NULL, NULL, err);
+    if (rc == KF_OK && !doc_site_ok(import->site))
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE,
+                     "\"%.*s\" comes from a site that is no site: 16 hex digits",
+                     SHOWN(import->name));
+    return rc;
+}
+
+static void read_import(struct group *g, const struct doc_import *import, struct incoming *ret)
+{
+    struct hash hash;
+    *ret = (struct incoming){
+        .import = import, .stamp = import->stamp, .at_ms = import->at_ms, .site = import->site};
+    if (import->body.p) {
+        hash_of(import->body, &hash);
+        hash_hex(&hash, ret->hash);
+    }
+    ret->believed = group_see(g, import->stamp);
+    if (!ret->believed) {
+        KF_SOMETIMES("doc-merge-future-stamp");
+        ret->stamp = group_stamp(g);
+        ret->site = str_of(group_site(g));
+    }
+}
+
+/* Positive when the other one is later. */
+static int compare(const struct incoming *in, const struct doc_head *head)
+{
+    if (in->stamp != head->stamp)
+        return in->stamp > head->stamp ? 1 : -1;
+    int by_site = str_cmp(in->site, str_of(head->site));
+    return by_site ? by_site : str_cmp(str_of(in->hash), str_of(head->hash));
+}
+
+/* Whether a kept version is the same write; of a stamp that is not believed: the same bytes. */
+static kf_rc is_kept(struct group *g, const struct incoming *in, bool *ret, struct kf_err *err)
+{
+    static const char same[] = "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 "
+                               "AND stamp = $3 AND site = $4 LIMIT 1";
+    static const char bytes[] =
+        "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 LIMIT 1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), in->believed ? same : bytes, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, in->import->name);
+    db_bind_text(s, 2, str_of(in->hash));
+    if (in->believed) {
+        db_bind_i64(s, 3, in->stamp);
+        db_bind_text(s, 4, in->site);
+    }
+    rc = db_step(s, ret, err);
+    db_done(s);
+    return rc;
+}
+
+static void as_record(const struct incoming *in, const char *kind, uint64_t version,
+                      struct doc_record *ret)
+{
+    *ret = (struct doc_record){
+        .name = in->import->name,
+        .site = in->site,
+        .kind = str_of(kind),
+        .body = in->import->body,
+        .hash = str_of(in->hash),
+        .version = version,
+        .stamp = in->stamp,
+        .at_ms = in->at_ms,
+    };
+}
+
+/* It becomes the document. */
+static kf_rc take_over(struct group *g, struct docs *docs, const struct incoming *in,
+                       const struct doc_head *head, struct kf_err *err)
+{
+    struct doc_record record;
+    int64_t seq;
+    uint64_t next = head->there ? head->version + 1 : 1;
+    uint64_t theirs = in->import->version <= DOC_VERSION_MAX ? in->import->version : 0;
+    as_record(in, "merge", theirs > next ? theirs : next, &record);
+    kf_rc rc = doc_record(g, &record, head, &seq, err);
+    return rc == KF_OK ? doc_trim(g, docs, record.name, record.version, err) : rc;
+}
+
+/* Same bytes: the head and its version row get the later stamp and a new number. */
+static kf_rc adopt_stamp(struct group *g, const struct incoming *in, const struct doc_head *head,
+                         struct kf_err *err)
+{
+    static const char version_sql[] =
+        "UPDATE kf_doc_version SET seq = $1, stamp = $2, site = $3, at = $4 "
+        "WHERE seq = $5";
+    static const char head_sql[] = "UPDATE kf_doc SET seq = $1, stamp = $2, site = $3, at = $4 "
+                                   "WHERE name = $5";
+    int64_t seq = group_seq(g);
+    struct db_stmt *s;
+    kf_rc rc = KF_OK;
+    for (int table = 0; table < 2 && rc == KF_OK; table++) {
+        rc = db_use(group_db(g), table ? head_sql : version_sql, &s, err);
+        if (rc != KF_OK)
+            break;
+        db_bind_i64(s, 1, seq);
+        db_bind_i64(s, 2, in->stamp);
+        db_bind_text(s, 3, in->site);
+        db_bind_i64(s, 4, in->at_ms);
+        if (table)
+            db_bind_text(s, 5, in->import->name);
+        else
+            db_bind_i64(s, 5, head->seq);
+        rc = db_run(s, err);
+    }
+    if (rc == KF_OK)
+        rc = group_journal(g, seq, head->seq, DOC_TABLE, in->import->name, in->stamp, in->site,
+                           err);
+    return rc;
+}
+
+/* Writes the current version once more, under the number behind the loser's. */
+static kf_rc renew_current(struct group *g, str name, const struct doc_head *head, uint64_t version,
+                           struct kf_err *err)
+{
+    static const char version_sql[] =
+        "INSERT INTO kf_doc_version(seq, name, version, stamp, site, at, kind, size, hash, body) "
+        "SELECT $1, name, $2, stamp, site, at, 'merge', size, hash, body FROM kf_doc_version "
+        "WHERE seq = $3";
+    static const char head_sql[] = "UPDATE kf_doc SET seq = $1, version = $2 WHERE name = $3";
+    int64_t seq = group_seq(g);
+    struct db_stmt *s;
+    kf_rc rc = KF_OK;
+    for (int table = 0; table < 2 && rc == KF_OK; table++) {
+        rc = db_use(group_db(g), table ? head_sql : version_sql, &s, err);
+        if (rc != KF_OK)
+            break;
+        db_bind_i64(s, 1, seq);
+        db_bind_i64(s, 2, (int64_t)version);
+        if (table)
+            db_bind_text(s, 3, name);
+        else
+            db_bind_i64(s, 3, head->seq);
+        rc = db_run(s, err);
+    }
+    if (rc == KF_OK)
+        rc = group_journal(g, seq, head->seq, DOC_TABLE, name, head->stamp, str_of(head->site),
+                           err);
+    return rc;
+}
+
+static kf_rc keep_loser(struct group *g, struct docs *docs, const struct incoming *in,
+                        const struct doc_head *head, struct kf_err *err)
+{
+    struct doc_record record;
+    as_record(in, "loser", head->version + 1, &record);
+    KF_SOMETIMES("doc-merge-loser");
+    kf_rc rc = KF_SABOTAGE("drop-loser") ? KF_OK : doc_record_past(g, &record, err);
+    if (rc == KF_OK)
+        rc = renew_current(g, record.name, head, head->version + 2, err);
+    if (rc == KF_OK)
+        rc = doc_trim(g, docs, record.name, head->version + 2, err);
+    return rc;
+}
+
+enum action { LEAVE, ADOPT_STAMP, TAKE_OVER, KEEP_LOSER };
+
+static kf_rc decide(struct group *g, const struct incoming *in, const struct doc_head *head,
+                    enum action *ret, struct kf_err *err)
+{
+    bool kept = false;
+    if (!head->there) {
+        *ret = TAKE_OVER;
+        return KF_OK;
+    }
+    if (strcmp(in->hash, head->hash) == 0) {
+        *ret = in->believed && compare(in, head) > 0 ? ADOPT_STAMP : LEAVE;
+        return KF_OK;
+    }
+    kf_rc rc = is_kept(g, in, &kept, err);
+    if (rc != KF_OK)
+        return rc;
+    if (kept)
+        *ret = LEAVE;
+    else if (compare(in, head) > 0)
+        *ret = TAKE_OVER;
+    else
+        *ret = str_is(in->site, group_site(g)) ? LEAVE : KEEP_LOSER;
+    return KF_OK;
+}
+
+kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
+                enum doc_merged *ret, struct kf_err *err)
+{
+    struct doc_head head;
+    struct incoming in;
+    enum action action = LEAVE;
+    kf_rc rc = check_import(import, err);
+    if (rc == KF_OK)
+        rc = doc_head_load(group_db(g), import->name, &head, err);
+    if (rc != KF_OK)
+        return rc;
+    read_import(g, import, &in);
+    rc = decide(g, &in, &head, &action, err);
+    if (rc != KF_OK)
+        return rc;
+    switch (action) {
+    case LEAVE: break;
+    case ADOPT_STAMP: rc = adopt_stamp(g, &in, &head, err); break;
+    case TAKE_OVER: rc = take_over(g, docs, &in, &head, err); break;
+    case KEEP_LOSER: rc = keep_loser(g, docs, &in, &head, err); break;
+    }
+    if (rc == KF_OK)
+        *ret = action == KEEP_LOSER  ? DOC_LOST
+               : action != TAKE_OVER ? DOC_SAME
+               : head.there          ? DOC_REPLACED
+                                     : DOC_TAKEN;
+    return rc;
+}

@@ -1,0 +1,514 @@
+/* Reading: current documents (memory first), versions, lists, difference. */
+#include "shape/doc_internal.h"
+
+#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
+
+static void give(struct hot *hot, struct kf_doc *ret)
+{
+    *ret = (struct kf_doc){
+        .body = hot->body.p,
+        .len = hot->body.len,
+        .version = hot->version,
+        .at_ms = hot->at_ms,
+        .is_default = hot->version == 0,
+        .owned = hot,
+    };
+    memcpy(ret->etag, hot->etag, sizeof ret->etag);
+}
+
+void kf_doc_release(struct kf_doc *doc)
+{
+    if (!doc)
+        return;
+    hot_drop(doc->owned);
+    *doc = (struct kf_doc){0};
+}
+
+kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc)
+{
+    struct hot *hot = doc_cache_get(docs->cache, name, NULL);
+    if (!hot)
+        return KF_ABSENT;
+    give(hot, ret_doc);
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------------------- current */
+
+static kf_rc not_found(str name, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(name));
+}
+
+/* A body that cannot be read is an event that somebody must see. */
+static kf_rc damaged(const struct docs *docs, str name, struct kf_err *err)
+{
+    log_event(store_log(docs->store), LOG_CRIT, "store.damage", LOG_V("doc", name), LOG_END);
+    return doc_damaged(name, err);
+}
+
+/* What the reading statements give: version, seq, stamp, at, site, hash, body. */
+static kf_rc hot_of_row(const struct docs *docs, struct db_stmt *s, str name, struct hot **ret,
+                        struct kf_err *err)
+{
+    str site = db_text(s, 4), hash = db_text(s, 5), body = db_text(s, 6);
+    struct hot *hot;
+    if (db_null(s, 6) || !doc_site_ok(site) || !doc_hash_fits(body, hash))
+        return damaged(docs, name, err);
+    kf_rc rc = hot_new(name, body.len, &hot, err);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(hot_room(hot), body.p, body.len);
+    hot->version = (uint64_t)db_i64(s, 0);
+    hot->seq = db_i64(s, 1);
+    hot->at_ms = db_i64(s, 3);
+    doc_etag(db_i64(s, 2), site, hot->etag);
+    *ret = hot;
+    return KF_OK;
+}
+
+/* KF_ABSENT without a sentence: there is no head, or it is a deletion (*ret_there). */
+static kf_rc read_current(const struct docs *docs, struct db *db, str name, struct hot **ret,
+                          bool *ret_there, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT d.version, d.seq, d.stamp, d.at, d.site, d.hash, v.body, d.deleted "
+        "FROM kf_doc d LEFT JOIN kf_doc_version v ON v.seq = d.seq "
+        "WHERE d.name = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK) {
+        *ret_there = row;
+        rc = !row || db_i64(s, 7) ? KF_ABSENT : hot_of_row(docs, s, name, ret, err);
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc give_default(const struct docs *docs, str name, struct kf_doc *ret_doc,
+                          struct kf_err *err)
+{
+    str def = docs_default(docs, name);
+    struct hot *hot;
+    if (!def.p)
+        return not_found(name, err);
+    kf_rc rc = hot_new(name, def.len, &hot, err);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(hot_room(hot), def.p, def.len);
+    give(hot, ret_doc);
+    return KF_OK;
+}
+
+/* Asked before the snapshot: a store that became whole meanwhile is then at worst reported as not yet whole. */
+static kf_rc get_absent(const struct docs *docs, str name, bool hydrating, bool there,
+                        struct kf_doc *ret_doc, struct kf_err *err)
+{
+    if (hydrating && !there)
+        return docs_not_hydrated(name, err);
+    if (hydrating)
+        return not_found(name, err);
+    return give_default(docs, name, ret_doc, err);
+}
+
+static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct kf_doc *ret_doc,
+                            struct kf_err *err)
+{
+    struct hot *hot = NULL;
+    struct db *db;
+    bool there = false, hydrating = docs_hydrating(docs);
+    kf_rc rc = store_read(docs->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = read_current(docs, db, name, &hot, &there, err);
+    store_read_end(docs->store, db);
+    if (rc == KF_ABSENT)
+        return get_absent(docs, name, hydrating, there, ret_doc, err);
+    if (rc != KF_OK)
+        return rc;
+    doc_cache_fill(docs->cache, hot, mark);
+    give(hot, ret_doc);
+    return KF_OK;
+}
+
+/* Begins a public call: the store, its documents, and the name. */
+static kf_rc enter(kf_store *store, const char *name, struct docs **ret_docs, str *ret_name,
+                   struct kf_err *err)
+{
+    kf_rc rc = store_enter(store, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!name)
+        return err_set(err, PROBLEM_MISUSE, "the name is NULL");
+    *ret_docs = store_docs(store);
+    *ret_name = str_of(name);
+    return name_check(*ret_name, err);
+}
+
+kf_rc kf_doc_get(kf_store *store, const char *name, struct kf_doc *ret_doc, struct kf_err *err)
+{
+    struct docs *docs;
+    str n;
+    uint64_t mark;
+    kf_rc rc = enter(store, name, &docs, &n, err);
+    if (rc != KF_OK)
+        return rc;
+    struct hot *hot = doc_cache_get(docs->cache, n, &mark);
+    if (!hot)
+        return get_from_store(docs, n, mark, ret_doc, err);
+    give(hot, ret_doc);
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------------------- versions */
+
+/* KF_ABSENT with a sentence when it is not kept or a deletion. */
+static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint64_t version,
+                          struct hot **ret, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT version, seq, stamp, at, site, hash, body FROM kf_doc_version "
+        "WHERE name = $1 AND version = $2";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_i64(s, 2, (int64_t)version);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && (!row || db_text(s, 5).len == 0))
+        rc = err_set(err, PROBLEM_NOT_FOUND, "version %llu of \"%.*s\" is %s",
+                     (unsigned long long)version, SHOWN(name), row ? "a deletion" : "not kept");
+    else if (rc == KF_OK)
+        rc = hot_of_row(docs, s, name, ret, err);
+    db_done(s);
+    return rc;
+}
+
+/* Whether anything is known of the name; while the store is being filled that decides between absent and not yet known. */
+static kf_rc check_known(const struct docs *docs, struct db *db, str name,
+                         struct doc_head *ret_head, bool hydrating, struct kf_err *err)
+{
+    kf_rc rc = doc_head_load(db, name, ret_head, err);
+    if (rc != KF_OK || ret_head->there)
+        return rc;
+    (void)docs;
+    return hydrating ? docs_not_hydrated(name, err) : not_found(name, err);
+}
+
+kf_rc kf_doc_get_version(kf_store *store, const char *name, uint64_t version,
+                         struct kf_doc *ret_doc, struct kf_err *err)
+{
+    struct docs *docs;
+    str n;
+    struct db *db;
+    struct hot *hot = NULL;
+    struct doc_head head;
+    kf_rc rc = enter(store, name, &docs, &n, err);
+    if (rc == KF_OK && (version == 0 || version > INT64_MAX))
+        rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
+    if (rc != KF_OK)
+        return rc;
+    bool hydrating = docs_hydrating(docs);
+    rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = check_known(docs, db, n, &head, hydrating, err);
+    if (rc == KF_OK)
+        rc = read_version(docs, db, n, version, &hot, err);
+    store_read_end(store, db);
+    if (rc == KF_OK)
+        give(hot, ret_doc);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- lists */
+
+/* A list while it is made; `owned` of the public struct. */
+struct list {
+    struct arena arena;
+    struct kf_doc_info *items;
+    size_t count, limit;
+    bool more;
+};
+
+static void list_free(struct list *list)
+{
+    if (!list)
+        return;
+    arena_release(&list->arena);
+    mem_free(list);
+}
+
+void kf_doc_list_free(struct kf_doc_list *list)
+{
+    if (!list)
+        return;
+    list_free(list->owned);
+    *list = (struct kf_doc_list){0};
+}
+
+static kf_rc list_new(size_t limit, struct list **ret, struct kf_err *err)
+{
+    if (limit == 0 || limit > DOC_LIMIT_MAX)
+        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", DOC_LIMIT_MAX);
+    struct list *list = mem_calloc(1, sizeof *list);
+    if (!list)
+        return err_nomem(err);
+    list->limit = limit;
+    list->items = arena_alloc(&list->arena, limit * sizeof *list->items);
+    if (!list->items) {
+        list_free(list);
+        return err_nomem(err);
+    }
+    *ret = list;
+    return KF_OK;
+}
+
+/* The next item, or KF_ABSENT when the list is full and there is more. */
+static kf_rc list_add(struct list *list, str name, const struct kf_doc_info *info, const char *kind,
+                      struct kf_err *err)
+{
+    if (list->count == list->limit) {
+        list->more = true;
+        return KF_ABSENT;
+    }
+    struct kf_doc_info *item = &list->items[list->count];
+    *item = *info;
+    item->kind = kind;
+    item->name = list->count && str_is(name, item[-1].name) ? item[-1].name
+                                                            : arena_dup(&list->arena, name);
+    if (!item->name)
+        return err_nomem(err);
+    list->count++;
+    return KF_OK;
+}
+
+static void list_give(struct list *list, struct kf_doc_list *ret)
+{
+    *ret = (struct kf_doc_list){
+        .items = list->items, .count = list->count, .more = list->more, .owned = list};
+}
+
+/* Columns: name, version, stamp, site, size, at. */
+static kf_rc add_current(struct list *list, struct db_stmt *s, str prefix, struct kf_err *err)
+{
+    str name = db_text(s, 0), site = db_text(s, 3);
+    if (!str_starts(name, prefix))
+        return KF_ABSENT; /* names come in order: those with the prefix are over */
+    if (!doc_site_ok(site))
+        return doc_damaged(name, err);
+    struct kf_doc_info info = {.version = (uint64_t)db_i64(s, 1),
+                               .size = (size_t)db_i64(s, 4),
+                               .at_ms = db_i64(s, 5),
+                               .current = true};
+    doc_etag(db_i64(s, 2), site, info.etag);
+    return list_add(list, name, &info, "", err);
+}
+
+static kf_rc list_current(struct list *list, struct db *db, str prefix, const char *after,
+                          struct kf_err *err)
+{
+    static const char from_sql[] = "SELECT name, version, stamp, site, size, at FROM kf_doc "
+                                   "WHERE name >= $1 AND deleted = 0 ORDER BY name LIMIT $2";
+    static const char after_sql[] = "SELECT name, version, stamp, site, size, at FROM kf_doc "
+                                    "WHERE name > $1 AND deleted = 0 ORDER BY name LIMIT $2";
+    bool behind = after && str_cmp(str_of(after), prefix) >= 0;
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, behind ? after_sql : from_sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, behind ? str_of(after) : prefix);
+    db_bind_i64(s, 2, (int64_t)list->limit + 1);
+    do {
+        rc = db_step(s, &row, err);
+        if (rc == KF_OK && row)
+            rc = add_current(list, s, prefix, err);
+    } while (rc == KF_OK && row);
+    db_done(s);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+kf_rc kf_doc_list(kf_store *store, const char *prefix, const char *after, size_t limit,
+                  struct kf_doc_list *ret_list, struct kf_err *err)
+{
+    struct list *list = NULL;
+    struct db *db;
+    kf_rc rc = store_enter(store, err);
+    if (rc != KF_OK)
+        return rc;
+    /* A list with holes would say of names that have not come in yet that they are absent. */
+    if (docs_hydrating(store_docs(store)))
+        return err_set(
+            err, PROBLEM_NOT_HYDRATED,
+            "the store is still being filled from its remotes: a list would have holes. See "
+            "`keepfast status` for the remote that is waited for");
+    rc = list_new(limit, &list, err);
+    if (rc == KF_OK)
+        rc = store_read(store, &db, err);
+    if (rc == KF_OK) {
+        rc = list_current(list, db, str_of(prefix), after, err);
+        store_read_end(store, db);
+    }
+    if (rc == KF_OK)
+        list_give(list, ret_list);
+    else
+        list_free(list);
+    return rc;
+}
+
+/* The kinds that a version can have, as static text. */
+static const char *kind_name(str kind)
+{
+    static const char *const kinds[] = {"put", "patch", "delete", "revert", "merge", "loser"};
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+        if (str_is(kind, kinds[i]))
+            return kinds[i];
+    }
+    return "";
+}
+
+/* Columns: version, stamp, site, size, at, kind, whether it is a deletion. */
+static kf_rc add_version(struct list *list, struct db_stmt *s, str name, uint64_t current,
+                         struct kf_err *err)
+{
+    if (!doc_site_ok(db_text(s, 2)))
+        return doc_damaged(name, err);
+    struct kf_doc_info info = {.version = (uint64_t)db_i64(s, 0),
+                               .size = (size_t)db_i64(s, 3),
+                               .at_ms = db_i64(s, 4),
+                               .deleted = db_i64(s, 6) != 0};
+    info.current = info.version == current;
+    doc_etag(db_i64(s, 1), db_text(s, 2), info.etag);
+    return list_add(list, name, &info, kind_name(db_text(s, 5)), err);
+}
+
+static kf_rc list_versions(struct list *list, struct db *db, str name, uint64_t before,
+                           uint64_t current, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT version, stamp, site, size, at, kind, hash = '' FROM kf_doc_version "
+        "WHERE name = $1 AND version < $2 ORDER BY version DESC LIMIT $3";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_i64(s, 2, before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before);
+    db_bind_i64(s, 3, (int64_t)list->limit + 1);
+    do {
+        rc = db_step(s, &row, err);
+        if (rc == KF_OK && row)
+            rc = add_version(list, s, name, current, err);
+    } while (rc == KF_OK && row);
+    db_done(s);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+kf_rc kf_doc_versions(kf_store *store, const char *name, uint64_t before, size_t limit,
+                      struct kf_doc_list *ret_list, struct kf_err *err)
+{
+    struct docs *docs;
+    str n;
+    struct db *db;
+    struct list *list = NULL;
+    struct doc_head head;
+    kf_rc rc = enter(store, name, &docs, &n, err);
+    if (rc == KF_OK)
+        rc = list_new(limit, &list, err);
+    if (rc != KF_OK)
+        return rc;
+    bool hydrating = docs_hydrating(docs);
+    rc = store_read(store, &db, err);
+    if (rc == KF_OK) {
+        rc = check_known(docs, db, n, &head, hydrating, err);
+        if (rc == KF_OK)
+            rc = list_versions(list, db, n, before, head.version, err);
+        store_read_end(store, db);
+    }
+    if (rc == KF_OK)
+        list_give(list, ret_list);
+    else
+        list_free(list);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------- difference */
+
+/* The newest kept version below `before`. */
+static kf_rc version_before(struct db *db, str name, uint64_t before, uint64_t *ret,
+                            struct kf_err *err)
+{
+    static const char sql[] = "SELECT version FROM kf_doc_version WHERE name = $1 AND version < $2 "
+                              "ORDER BY version DESC LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_i64(s, 2, before > INT64_MAX ? INT64_MAX : (int64_t)before);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && !row)
+        rc = err_set(err, PROBLEM_NOT_FOUND, "no version of \"%.*s\" below %llu is kept",
+                     SHOWN(name), (unsigned long long)before);
+    else if (rc == KF_OK)
+        *ret = (uint64_t)db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+static kf_rc read_both(const struct docs *docs, struct db *db, str name, uint64_t from, uint64_t to,
+                       bool hydrating, struct hot *ret[2], struct kf_err *err)
+{
+    struct doc_head head;
+    kf_rc rc = check_known(docs, db, name, &head, hydrating, err);
+    if (rc == KF_OK && to == 0)
+        to = head.version;
+    if (rc == KF_OK && from == 0)
+        rc = version_before(db, name, to, &from, err);
+    if (rc == KF_OK)
+        rc = read_version(docs, db, name, from, &ret[0], err);
+    if (rc == KF_OK)
+        rc = read_version(docs, db, name, to, &ret[1], err);
+    return rc;
+}
+
+kf_rc kf_doc_diff(kf_store *store, const char *name, uint64_t from, uint64_t to,
+                  struct kf_bytes *ret_patch, struct kf_err *err)
+{
+    struct docs *docs;
+    str n;
+    struct db *db;
+    struct hot *both[2] = {NULL, NULL};
+    struct buf patch = BUF_INIT;
+    kf_rc rc = enter(store, name, &docs, &n, err);
+    if (rc == KF_OK && (from > INT64_MAX || to > INT64_MAX))
+        rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
+    if (rc != KF_OK)
+        return rc;
+    bool hydrating = docs_hydrating(docs);
+    rc = store_read(store, &db, err);
+    if (rc == KF_OK) {
+        rc = read_both(docs, db, n, from, to, hydrating, both, err);
+        store_read_end(store, db);
+    }
+    if (rc == KF_OK)
+        rc = json_diff(both[0]->body, both[1]->body, &patch, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&patch, err);
+    if (rc == KF_OK)
+        ret_patch->p = buf_detach(&patch, &ret_patch->len);
+    hot_drop(both[0]);
+    hot_drop(both[1]);
+    buf_release(&patch);
+    return rc;
+}

@@ -1,0 +1,628 @@
+/* Put, patch, delete, revert.
+ *
+ *     doc_write_new           on the caller's thread: copies, checks name, size, JSON and schema, hashes the body
+ *        | doc_write_submit, doc_write_run
+ *     apply                   on the leader's thread, in the group:
+ *        |   idempotency key   known: its first result, or id_reused
+ *        |   head              what there is now
+ *        |   conditions        hydration, If-Match, If-None-Match, can what is there be read?
+ *        |   the verb          same bytes: unchanged; else version, head, journal, trim
+ *        |   idempotency key   its result
+ *     publish                 the cache shows it (D4)
+ *     done
+ *
+ * apply may run again for the same write (G3), so it begins by forgetting what it did before.
+ *
+ * Who owns a write of level memory: `done` comes before the commit and `publish` after it, on possibly different threads, so
+ * such a write has two owners and the second to leave frees it. When it fails in its own apply, no publish follows and `done` leaves for
+ * both. */
+#include "shape/doc_internal.h"
+
+#define KEY_MAX 255
+
+#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
+
+/* --------------------------------------------------------------------------------------- checks */
+
+kf_rc doc_write_options(const struct kf_write_options *given, struct kf_write_options *ret,
+                        struct kf_err *err)
+{
+    struct kf_write_options all = KF_WRITE_OPTIONS_INIT;
+    if (given && given->size < sizeof given->size)
+        return err_set(err, PROBLEM_MISUSE,
+                       "the options of this write have no size: begin with KF_WRITE_OPTIONS_INIT");
+    if (given)
+        memcpy(&all, given, given->size < sizeof all ? given->size : sizeof all);
+    all.size = sizeof all;
+    *ret = all;
+    return KF_OK;
+}
+
+static kf_rc check_options(const struct kf_write_options *o, struct kf_err *err)
+{
+    str key = str_of(o->idempotency_key);
+    if (o->idempotency_key && (key.len == 0 || key.len > KEY_MAX || str_utf8_valid(key) != key.len))
+        return err_set(err, PROBLEM_BAD_REQUEST, "an idempotency key has 1 to %d bytes of UTF-8",
+                       KEY_MAX);
+    if (o->if_none_match && strcmp(o->if_none_match, "*") != 0)
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "If-None-Match takes * alone: write only when there is nothing");
+    if (o->if_match && !*o->if_match)
+        return err_set(err, PROBLEM_BAD_REQUEST, "If-Match is empty: give an ETag or *");
+    if (o->if_match && o->if_none_match)
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "If-Match and If-None-Match contradict each other");
+    if (o->level < KF_LEVEL_DEFAULT || o->level > KF_LEVEL_DISK)
+        return err_set(
+            err, PROBLEM_BAD_REQUEST,
+            "this store answers at level memory or disk; for remotes, name them to wait for");
+    return KF_OK;
+}
+
+static kf_rc check_size(const struct docs *docs, str body, struct kf_err *err)
+{
+    if (body.len <= docs->limit_doc)
+        return KF_OK;
+    return err_set(err, PROBLEM_TOO_LARGE, "the document has %zu bytes, limits.doc allows %llu",
+                   body.len, (unsigned long long)docs->limit_doc);
+}
+
+static kf_rc check_body(const struct docs *docs, str name, str body, struct kf_err *err)
+{
+    kf_rc rc = check_size(docs, body, err);
+    if (rc == KF_OK)
+        rc = json_check(body, NULL, NULL, err);
+    return rc == KF_OK ? docs_check_schema(docs, name, body, err) : rc;
+}
+
+static kf_rc check_request(const struct docs *docs, const struct kf_write *r, struct kf_err *err)
+{
+    if ((r->verb == KF_PUT || r->verb == KF_PATCH) && !r->body && r->len)
+        return err_set(err, PROBLEM_MISUSE, "the body is NULL, its length is not 0");
+    str name = str_of(r->name), body = str_make(r->len ? r->body : "", r->len);
+    kf_rc rc = name_check(name, err);
+    if (rc != KF_OK)
+        return rc;
+    switch (r->verb) {
+    case KF_PUT: return check_body(docs, name, body, err);
+    case KF_PATCH:
+        rc = check_size(docs, body, err);
+        return rc == KF_OK ? json_check(body, NULL, NULL, err) : rc;
+    case KF_DELETE: return KF_OK;
+    case KF_REVERT:
+        if (r->version == 0 || r->version > INT64_MAX)
+            return err_set(err, PROBLEM_BAD_REQUEST, "versions count from 1");
+        return KF_OK;
+    }
+    return err_set(err, PROBLEM_MISUSE, "there is no verb %d", (int)r->verb);
+}
+
+/* ------------------------------------------------------------------------------------ the object */
+
+static void add_part(struct hash_state *h, str part)
+{
+    uint64_t len = part.len;
+    hash_add(h, str_make(&len, sizeof len));
+    hash_add(h, part);
+}
+
+/* What makes two requests the same one: all that could make a difference to the result. */
+static void hash_request(struct doc_write *w)
+{
+    struct hash_state h;
+    unsigned char flags[3] = {(unsigned char)w->verb, w->if_none_match, w->force};
+    hash_begin(&h);
+    add_part(&h, str_make(flags, sizeof flags));
+    add_part(&h, w->name);
+    add_part(&h, w->body);
+    add_part(&h, w->if_match);
+    add_part(&h, str_make(&w->version, sizeof w->version));
+    hash_end(&h, &w->request);
+}
+
+/* Copies `s` to *at, which moves on. */
+static str take_copy(char **at, str s)
+{
+    str copy = {*at, s.len};
+    if (s.len)
+        memcpy(*at, s.p, s.len);
+    (*at)[s.len] = 0;
+    *at += s.len + 1;
+    return copy;
+}
+
+static kf_rc apply(struct group *g, struct write *write, struct kf_err *err);
+static void publish(struct write *write);
+
+/* One block: the struct and its texts behind it. The body of a PUT lies where it will stay, in what the cache gets. */
+static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r,
+                                     const struct kf_write_options *o)
+{
+    str name = str_of(r->name), if_match = str_of(o->if_match), key = str_of(o->idempotency_key);
+    str body = r->verb == KF_PUT || r->verb == KF_PATCH ? str_make(r->body, r->len) : (str){0};
+    bool in_hot = r->verb == KF_PUT;
+    size_t room = name.len + if_match.len + key.len + 4 + (in_hot ? 0 : body.len);
+    struct doc_write *w = mem_alloc(sizeof *w + room);
+    if (!w)
+        return NULL;
+    char *at = (char *)(w + 1);
+    *w = (struct doc_write){.docs = docs, .verb = r->verb, .version = r->version};
+    atomic_init(&w->refs, 1);
+    w->name = take_copy(&at, name);
+    w->if_match = take_copy(&at, if_match);
+    w->idempotency_key = take_copy(&at, key);
+    if (!in_hot) {
+        w->body = take_copy(&at, body);
+    } else if (hot_new(name, body.len, &w->next, NULL) == KF_OK) {
+        memcpy(hot_room(w->next), body.p, body.len);
+        w->body = w->next->body;
+    } else {
+        mem_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct doc_write **ret_write,
+                    struct kf_err *err)
+{
+    struct kf_write_options o;
+    if (!request || request->size < sizeof *request || !request->name)
+        return err_set(err, PROBLEM_MISUSE,
+                       "this write has no size or name: begin with KF_WRITE_INIT");
+    kf_rc rc = doc_write_options(&request->options, &o, err);
+    if (rc == KF_OK)
+        rc = check_options(&o, err);
+    if (rc == KF_OK)
+        rc = check_request(docs, request, err);
+    if (rc != KF_OK)
+        return rc;
+    struct doc_write *w = write_alloc(docs, request, &o);
+    if (!w)
+        return err_nomem(err);
+    w->if_none_match = o.if_none_match;
+    w->force = o.force;
+    w->level = o.level;
+    w->write.apply = apply;
+    w->write.publish = publish;
+    w->write.frees = w->verb == KF_DELETE;
+    if (w->idempotency_key.len)
+        hash_request(w);
+    if (w->verb == KF_PUT) {
+        struct hash hash;
+        hash_of(w->body, &hash);
+        hash_hex(&hash, w->hash_hex);
+    }
+    *ret_write = w;
+    return KF_OK;
+}
+
+static void leave(struct doc_write *w)
+{
+    if (atomic_fetch_sub_explicit(&w->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    hot_drop(w->next);
+    buf_release(&w->made);
+    mem_free(w);
+}
+
+void doc_write_free(struct doc_write *w)
+{
+    if (w)
+        leave(w);
+}
+
+static void on_done(struct write *write)
+{
+    struct doc_write *w = (struct doc_write *)write;
+    bool before_commit = write->early && !w->published;
+    w->written.level = before_commit ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+    if (before_commit && write->rc != KF_OK)
+        leave(w); /* for publish, which will not come */
+    w->done(w);
+}
+
+void doc_write_submit(struct doc_write *w, void (*done)(struct doc_write *w), void *ctx)
+{
+    w->done = done;
+    w->ctx = ctx;
+    w->write.done = on_done;
+    w->write.early = w->level == KF_LEVEL_MEMORY;
+    if (w->write.early)
+        atomic_fetch_add_explicit(&w->refs, 1, memory_order_relaxed);
+    store_submit(w->docs->store, &w->write);
+}
+
+kf_rc doc_write_run(struct doc_write *w, struct kf_err *err)
+{
+    w->write.early = false;
+    kf_rc rc = store_write(w->docs->store, &w->write, err);
+    w->written.level = KF_LEVEL_DISK;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------ idempotency keys
+ *
+ * kf_once.result is "VERSION FLAGS ETAG": FLAGS `c` (created) or `-`, then `u` (unchanged) or `-`; ETAG without quotes, `-` for a
+ * deletion. */
+
+static bool once_parse(str result, struct kf_written *ret)
+{
+    size_t space = str_index(result, ' ');
+    uint64_t version;
+    if (!str_to_u64((str){result.p, space}, &version) || result.len < space + 5)
+        return false;
+    str flags = {result.p + space + 1, 2}, etag = str_from(result, space + 4);
+    if (etag.len != DOC_ETAG_LEN - 2 && !str_is(etag, "-"))
+        return false;
+    *ret = (struct kf_written){.version = version,
+                               .created = flags.p[0] == 'c',
+                               .unchanged = flags.p[1] == 'u',
+                               .replayed = true};
+    if (etag.len > 1) {
+        ret->etag[0] = ret->etag[DOC_ETAG_LEN - 1] = '"';
+        memcpy(ret->etag + 1, etag.p, etag.len);
+    }
+    return true;
+}
+
+/* KF_ABSENT: the key is new. KF_OK: w->written is the first result. */
+static kf_rc once_look(struct group *g, struct doc_write *w, struct kf_err *err)
+{
+    static const char sql[] = "SELECT request, result FROM kf_once WHERE key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    char request[HASH_HEX + 1];
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    hash_hex(&w->request, request);
+    db_bind_text(s, 1, w->idempotency_key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && !row)
+        rc = KF_ABSENT;
+    else if (rc == KF_OK && !str_is(db_text(s, 0), request))
+        rc = err_set(err, PROBLEM_ID_REUSED,
+                     "the idempotency key \"%.*s\" came with another request before: use a new key",
+                     SHOWN(w->idempotency_key));
+    else if (rc == KF_OK && !once_parse(db_text(s, 1), &w->written))
+        rc = err_set(err, PROBLEM_DAMAGED,
+                     "the stored result of the idempotency key \"%.*s\" is damaged",
+                     SHOWN(w->idempotency_key));
+    db_done(s);
+    return rc;
+}
+
+static kf_rc once_keep(struct group *g, const struct doc_write *w, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_once(key, request, result, at) VALUES($1, $2, $3, $4)";
+    struct db_stmt *s;
+    struct buf result = BUF_INIT;
+    char request[HASH_HEX + 1];
+    hash_hex(&w->request, request);
+    buf_u64(&result, w->written.version);
+    buf_byte(&result, ' ');
+    buf_byte(&result, w->written.created ? 'c' : '-');
+    buf_byte(&result, w->written.unchanged ? 'u' : '-');
+    buf_byte(&result, ' ');
+    if (w->written.etag[0])
+        buf_add(&result, w->written.etag + 1, DOC_ETAG_LEN - 2);
+    else
+        buf_byte(&result, '-');
+    kf_rc rc = buf_ok(&result, err);
+    if (rc == KF_OK)
+        rc = db_use(group_db(g), sql, &s, err);
+    if (rc == KF_OK) {
+        db_bind_text(s, 1, w->idempotency_key);
+        db_bind_text(s, 2, str_of(request));
+        db_bind_text(s, 3, buf_view(&result));
+        db_bind_i64(s, 4, group_now_ms(g));
+        rc = db_run(s, err);
+    }
+    buf_release(&result);
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------------- conditions */
+
+static bool exists(const struct doc_head *head)
+{
+    return head->there && !head->deleted;
+}
+
+static kf_rc mismatch(const struct doc_write *w, const struct doc_head *head, struct kf_err *err)
+{
+    if (exists(head))
+        err_set(err, PROBLEM_VERSION_MISMATCH,
+                "\"%.*s\" is at version %llu by now: read it again, then decide", SHOWN(w->name),
+                (unsigned long long)head->version);
+    else
+        err_set(err, PROBLEM_VERSION_MISMATCH, "there is no document \"%.*s\" (any more)",
+                SHOWN(w->name));
+    if (err && exists(head)) {
+        err->version = head->version;
+        doc_etag(head->stamp, str_of(head->site), err->etag);
+    }
+    return KF_CONFLICT;
+}
+
+/* The caller says that it knows what it overwrites. */
+static bool overrides(const struct doc_write *w)
+{
+    return w->force || str_is(w->if_match, "*");
+}
+
+static kf_rc check_hydrated(const struct doc_write *w, const struct doc_head *head,
+                            struct kf_err *err)
+{
+    if (head->there || !docs_hydrating(w->docs))
+        return KF_OK;
+    if (w->verb == KF_PATCH || w->verb == KF_REVERT)
+        return docs_not_hydrated(w->name, err);
+    if (overrides(w))
+        return KF_OK;
+    return err_set(
+        err, PROBLEM_LOAD_FAILED,
+        "the store is still being filled from its remotes, and \"%.*s\" has not come in yet: "
+        "writing it now could beat what is there. Wait, or insist with If-Match: * or --force",
+        SHOWN(w->name));
+}
+
+static kf_rc check_match(const struct doc_write *w, const struct doc_head *head, struct kf_err *err)
+{
+    if (w->if_none_match)
+        return exists(head) ? mismatch(w, head, err) : KF_OK;
+    if (w->if_match.len == 0)
+        return KF_OK;
+    if (!exists(
+            head)) /* while the store is being filled, * also speaks of what has not come in yet */
+        return str_is(w->if_match, "*") && !head->there && docs_hydrating(w->docs)
+                   ? KF_OK
+                   : mismatch(w, head, err);
+    if (str_is(w->if_match, "*"))
+        return KF_OK;
+    char etag[DOC_ETAG_LEN + 1];
+    doc_etag(head->stamp, str_of(head->site), etag);
+    return doc_etag_fits(w->if_match, etag) ? KF_OK : mismatch(w, head, err);
+}
+
+/* Whether the current body can be read. Free when memory has it: those bytes were compared when they came in. */
+static kf_rc is_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
+                         bool *ret, struct kf_err *err)
+{
+    struct buf body = BUF_INIT;
+    kf_rc rc = KF_OK;
+    if (!doc_cache_has(w->docs->cache, w->name, head->seq))
+        rc = doc_body_load(group_db(g), w->name, head->seq, &body, err);
+    buf_release(&body);
+    if (rc != KF_OK && rc != KF_DAMAGED && rc != KF_IO)
+        return rc;
+    *ret = rc == KF_OK;
+    err_clear(err);
+    return KF_OK;
+}
+
+/* What could not be read must not be overwritten by somebody who has not read it. */
+static kf_rc check_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
+                            struct kf_err *err)
+{
+    bool readable = true;
+    if (!exists(head) || w->force || w->if_match.len || w->verb == KF_PATCH)
+        return KF_OK;
+    kf_rc rc = is_readable(g, w, head, &readable, err);
+    if (rc != KF_OK || readable)
+        return rc;
+    return err_set(err, PROBLEM_LOAD_FAILED,
+                   "what is stored as \"%.*s\" cannot be read, so it is not overwritten blindly: "
+                   "bring it back "
+                   "from a backup or an older version, or insist with If-Match: * or --force",
+                   SHOWN(w->name));
+}
+
+/* ------------------------------------------------------------------------------------- the verbs */
+
+static kf_rc not_found(const struct doc_write *w, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(w->name));
+}
+
+/* Writes the next version. Deletion: body.p == NULL. */
+static kf_rc put_version(struct group *g, struct doc_write *w, const struct doc_head *head,
+                         const char *kind, str body, str hash, struct kf_err *err)
+{
+    struct doc_record record = {
+        .name = w->name,
+        .site = str_of(group_site(g)),
+        .kind = str_of(kind),
+        .body = body,
+        .hash = hash,
+        .version = head->there ? head->version + 1 : 1,
+        .stamp = group_stamp(g),
+        .at_ms = group_now_ms(g),
+    };
+    int64_t seq = 0;
+    kf_rc rc = doc_record(g, &record, head, &seq, err);
+    if (rc == KF_OK)
+        rc = doc_trim(g, w->docs, w->name, record.version, err);
+    if (rc != KF_OK)
+        return rc;
+    w->changed = true;
+    w->written.version = record.version;
+    w->written.created = !exists(head) && body.p;
+    if (!body.p)
+        return KF_OK;
+    doc_etag(record.stamp, record.site, w->written.etag);
+    w->next->version = record.version;
+    w->next->seq = seq;
+    w->next->at_ms = record.at_ms;
+    memcpy(w->next->etag, w->written.etag, sizeof w->written.etag);
+    return KF_OK;
+}
+
+/* w->next->body becomes the document, unless it is already. */
+static kf_rc put_body(struct group *g, struct doc_write *w, const struct doc_head *head,
+                      const char *kind, const char *hash, struct kf_err *err)
+{
+    bool same = exists(head) && strcmp(head->hash, hash) == 0, readable = false;
+    if (same) {
+        kf_rc rc = is_readable(g, w, head, &readable, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    if (!readable)
+        return put_version(g, w, head, kind, w->next->body, str_of(hash), err);
+    w->written.version = head->version;
+    w->written.unchanged = true;
+    doc_etag(head->stamp, str_of(head->site), w->written.etag);
+    return KF_OK;
+}
+
+/* As put_body, for a body that came about in this group. An offset in it would mean nothing to the caller. */
+static kf_rc put_made(struct group *g, struct doc_write *w, const struct doc_head *head,
+                      const char *kind, str body, struct kf_err *err)
+{
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    kf_rc rc = check_body(w->docs, w->name, body, err);
+    if (rc != KF_OK && rc != KF_NOMEM) {
+        err_prefix(err, "the document would be refused after this %s", kind);
+        if (err)
+            err->offset = -1;
+    }
+    if (rc == KF_OK)
+        rc = hot_new(w->name, body.len, &w->next, err);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(hot_room(w->next), body.p, body.len);
+    hash_of(body, &hash);
+    hash_hex(&hash, hex);
+    return put_body(g, w, head, kind, hex, err);
+}
+
+static kf_rc apply_patch(struct group *g, struct doc_write *w, const struct doc_head *head,
+                         struct kf_err *err)
+{
+    struct buf now = BUF_INIT;
+    struct hot *hot = NULL;
+    str target;
+    kf_rc rc = KF_OK;
+    if (!exists(head))
+        return not_found(w, err);
+    hot = doc_cache_get(w->docs->cache, w->name, NULL);
+    if (hot && hot->seq == head->seq) {
+        target = hot->body;
+    } else {
+        rc = doc_body_load(group_db(g), w->name, head->seq, &now, err);
+        target = buf_view(&now);
+    }
+    if (rc == KF_OK)
+        rc = json_merge_patch(target, w->body, &w->made, err);
+    if (rc == KF_OK)
+        rc = put_made(g, w, head, "patch", buf_view(&w->made), err);
+    hot_drop(hot);
+    buf_release(&now);
+    return rc;
+}
+
+static kf_rc version_seq(struct group *g, const struct doc_write *w, int64_t *ret_seq,
+                         struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq, body IS NULL AND hash = '' FROM kf_doc_version "
+                              "WHERE name = $1 AND version = $2";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, w->name);
+    db_bind_i64(s, 2, (int64_t)w->version);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && (!row || db_i64(s, 1)))
+        rc = err_set(err, PROBLEM_NOT_FOUND, "version %llu of \"%.*s\" is %s",
+                     (unsigned long long)w->version, SHOWN(w->name),
+                     row ? "a deletion" : "not kept (any more)");
+    if (rc == KF_OK)
+        *ret_seq = db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+static kf_rc apply_revert(struct group *g, struct doc_write *w, const struct doc_head *head,
+                          struct kf_err *err)
+{
+    int64_t seq = 0;
+    if (!head->there)
+        return not_found(w, err);
+    kf_rc rc = version_seq(g, w, &seq, err);
+    if (rc == KF_OK)
+        rc = doc_body_load(group_db(g), w->name, seq, &w->made, err);
+    return rc == KF_OK ? put_made(g, w, head, "revert", buf_view(&w->made), err) : rc;
+}
+
+static kf_rc apply_delete(struct group *g, struct doc_write *w, const struct doc_head *head,
+                          struct kf_err *err)
+{
+    /* While the store is being filled, a deletion that insists is kept and merged with what comes. */
+    if (!exists(head) && (head->there || !docs_hydrating(w->docs)))
+        return not_found(w, err);
+    return put_version(g, w, head, "delete", (str){0}, STR(""), err);
+}
+
+static kf_rc apply_verb(struct group *g, struct doc_write *w, const struct doc_head *head,
+                        struct kf_err *err)
+{
+    switch (w->verb) {
+    case KF_PUT: return put_body(g, w, head, "put", w->hash_hex, err);
+    case KF_PATCH: return apply_patch(g, w, head, err);
+    case KF_DELETE: return apply_delete(g, w, head, err);
+    case KF_REVERT: return apply_revert(g, w, head, err);
+    }
+    assert(!"a verb that doc_write_new let through");
+    return err_set(err, PROBLEM_INTERNAL, "no such verb");
+}
+
+static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct doc_write *w = (struct doc_write *)write;
+    struct doc_head head;
+    kf_rc rc;
+    w->written = (struct kf_written){0};
+    w->changed = false;
+    if (w->verb != KF_PUT) {
+        hot_drop(w->next);
+        w->next = NULL;
+        buf_clear(&w->made);
+    }
+    if (w->idempotency_key.len) {
+        rc = once_look(g, w, err);
+        if (rc != KF_ABSENT)
+            return rc;
+    }
+    rc = doc_head_load(group_db(g), w->name, &head, err);
+    if (rc == KF_OK)
+        rc = check_hydrated(w, &head, err);
+    if (rc == KF_OK)
+        rc = check_match(w, &head, err);
+    if (rc == KF_OK)
+        rc = check_readable(g, w, &head, err);
+    if (rc == KF_OK)
+        rc = apply_verb(g, w, &head, err);
+    if (rc == KF_OK && w->idempotency_key.len)
+        rc = once_keep(g, w, err);
+    return rc;
+}
+
+static void publish(struct write *write)
+{
+    struct doc_write *w = (struct doc_write *)write;
+    if (w->changed && write->rc == KF_OK) {
+        if (w->next)
+            doc_cache_publish(w->docs->cache, w->next);
+        else
+            doc_cache_forget(w->docs->cache, w->name);
+    }
+    w->published = true;
+    if (write->early)
+        leave(w);
+}

@@ -1,0 +1,41 @@
+/* testing_docs: a store with its documents in a folder that goes away, and writes in one line. */
+#ifndef KF_TESTS_TESTING_DOCS_H
+#define KF_TESTS_TESTING_DOCS_H
+
+#include "testing.h"
+
+#include "shape/doc.h"
+
+struct testing_docs {
+    struct testing_env env;
+    const char *path; /* of the store */
+    struct config *config;
+    struct kf_store *store;
+    struct docs *docs;
+    uint64_t cache_bytes;
+    /* of the last call */
+    struct kf_written written;
+    struct kf_err err;
+};
+
+/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes as it is in *t. */
+void testing_docs_open(struct testing_docs *t, const char *yaml);
+void testing_docs_reopen(struct testing_docs *t);
+void testing_docs_close(struct testing_docs *t);
+
+/* A write with options (NULL: none), waited for; t->written and t->err. */
+kf_rc testing_write_doc(struct testing_docs *t, kf_verb verb, const char *name, const char *body,
+                        uint64_t version, const struct kf_write_options *options);
+kf_rc testing_put(struct testing_docs *t, const char *name, const char *body);
+/* Fails the test unless the document has this body and version (0 = any). */
+void testing_is(struct testing_docs *t, const char *name, const char *body, uint64_t version);
+/* The code of a read: KF_OK, or what it says in t->err. */
+kf_rc testing_get(struct testing_docs *t, const char *name);
+/* A merge in a group of its own, with the cache told of it. */
+kf_rc testing_merge(struct testing_docs *t, const struct doc_import *import, enum doc_merged *ret);
+/* SQL that changes the store behind its back, in a group. */
+void testing_sql(struct testing_docs *t, const char *sql);
+/* The one number that a query gives. */
+int64_t testing_number(struct testing_docs *t, const char *sql);
+
+#endif
