@@ -60,10 +60,9 @@ kf_rc json_check(str text, const struct json_limits *limits, enum json_type *ret
 
 struct json_node {
     enum json_type type;
-    uint32_t
-        index; /* of the node in the order of the text: 0 is the root; for tables beside the tree */
-    str raw;   /* the value's exact bytes: with quotes, brackets */
-    str name;  /* raw member name with quotes, when the parent is an object */
+    uint32_t index; /* in the order of the text, 0 is the root: for tables beside the tree */
+    str raw;        /* the value's exact bytes: with quotes, brackets */
+    str name;       /* raw member name with quotes, when the parent is an object */
     struct json_node *next;  /* following sibling */
     struct json_node *child; /* first member or element */
     uint32_t count;          /* of members or elements */

@@ -14,9 +14,7 @@ static struct found found_at(const struct json_scan *s)
 {
     struct found f;
     const char *p = s->fault_at;
-    if (p == s->end)
-        (void)snprintf(f.text, sizeof f.text, "the end of the text");
-    else if (*p > 0x20 && *p < 0x7f)
+    if (*p > 0x20 && *p < 0x7f)
         (void)snprintf(f.text, sizeof f.text, "'%c'", *p);
     else
         (void)snprintf(f.text, sizeof f.text, "byte 0x%02X", (unsigned)(unsigned char)*p);
@@ -76,7 +74,6 @@ static const char *advice_value(const struct json_scan *s)
     case '#': return "JSON has no comments: remove it";
     case '+': return "numbers have no plus sign: remove it";
     case '.': return "numbers begin with a digit: write 0 before the point";
-    case '-': return "check the number";
     case ']':
     case '}':
         if (before(s) == ',')
@@ -109,26 +106,51 @@ static const char *advice_name(const struct json_scan *s)
     return "names of members stand in double quotes";
 }
 
-/* What should have come where the text ends. */
-static const char *ends_in(enum json_fault fault)
+static const char *advice_digit(const struct json_scan *s)
 {
-    switch (fault) {
-    case JSON_FAULT_VALUE: return "where a value must follow";
-    case JSON_FAULT_NAME:
-    case JSON_FAULT_NAME_OR_END:
-    case JSON_FAULT_MEMBER_NEXT:
-    case JSON_FAULT_COLON: return "inside an object";
-    case JSON_FAULT_ELEMENT_NEXT: return "inside an array";
-    case JSON_FAULT_DIGIT: return "inside a number";
-    case JSON_FAULT_LITERAL: return "inside true, false or null";
-    default: return "inside a string";
-    }
+    if (*s->fault_at == 'I' || *s->fault_at == 'N')
+        return "JSON has no NaN and no Infinity: use null or a string";
+    return "digits stand behind a minus, a point and an exponent";
 }
 
+/* What was expected at a fault inside the text, what to do (either of the two), and what the text ends in when it ends
+ * there. */
+static const struct {
+    const char *expected, *advice;
+    const char *(*advise)(const struct json_scan *s);
+    const char *ends;
+} faults[] = {
+    [JSON_FAULT_VALUE] = {"a value", NULL, advice_value, "where a value must follow"},
+    [JSON_FAULT_NAME] = {"the name of a member", NULL, advice_name, "inside an object"},
+    [JSON_FAULT_NAME_OR_END] = {"the name of a member or '}'", NULL, advice_name,
+                                "inside an object"},
+    [JSON_FAULT_COLON] = {"':'", "a member is a name, a colon and a value", NULL,
+                          "inside an object"},
+    [JSON_FAULT_MEMBER_NEXT] = {"',' or '}'", NULL, advice_next, "inside an object"},
+    [JSON_FAULT_ELEMENT_NEXT] = {"',' or ']'", NULL, advice_next, "inside an array"},
+    [JSON_FAULT_TRAILING] = {"nothing more",
+                             "one text holds one JSON value: remove what follows it", NULL, NULL},
+    [JSON_FAULT_DIGIT] = {"a digit", NULL, advice_digit, "inside a number"},
+    [JSON_FAULT_LITERAL] = {"true, false or null", "put text into double quotes", NULL,
+                            "inside true, false or null"},
+    [JSON_FAULT_CONTROL] = {"no control byte in a string",
+                            "write it as an escape such as \\n, \\t or \\u0000", NULL, NULL},
+    [JSON_FAULT_ESCAPE] = {"one of \" \\ / b f n r t u behind the backslash",
+                           "write \\\\ for a backslash", NULL, NULL},
+    [JSON_FAULT_HEX] = {"four hexadecimal digits behind \\u", "write \\\\ for a backslash", NULL,
+                        NULL},
+    [JSON_FAULT_SURROGATE] = {"a pair of surrogate escapes",
+                              "one alone stands for no character: remove it or complete the pair",
+                              NULL, NULL},
+    [JSON_FAULT_UTF8] = {"UTF-8", "the bytes are no UTF-8: save the text as UTF-8", NULL, NULL},
+    [JSON_FAULT_STRING_END] = {NULL, NULL, NULL, "inside a string"},
+};
+
+/* "byte 7 (line 1, column 8): " begins every sentence. */
 #define AT    "byte %zu (line %zu, column %zu): "
 #define PLACE at.offset, at.line, at.column
 
-static kf_rc report_limit(const struct json_scan *s, const struct place at, struct kf_err *err)
+static kf_rc report_limit(const struct json_scan *s, struct place at, struct kf_err *err)
 {
     if (s->fault == JSON_FAULT_DEPTH)
         return err_at(err, PROBLEM_JSON_LIMIT, (int64_t)at.offset,
@@ -140,89 +162,37 @@ static kf_rc report_limit(const struct json_scan *s, const struct place at, stru
                   PLACE, (unsigned)s->tokens_max);
 }
 
+static kf_rc report_end(const struct json_scan *s, struct place at, struct kf_err *err)
+{
+    if (at.offset == 0)
+        return err_at(err, PROBLEM_BAD_JSON, 0, "byte 0: the text is empty; send a JSON value");
+    return err_at(err, PROBLEM_BAD_JSON, (int64_t)at.offset,
+                  AT "the text ends %s; was it cut off? Send the whole document", PLACE,
+                  faults[s->fault].ends);
+}
+
+static kf_rc report_duplicate(const struct json_scan *s, struct place at, struct kf_err *err)
+{
+    char name[80];
+    json_shorten(json_raw_at(s->fault_at), name, sizeof name);
+    return err_at(err, PROBLEM_BAD_JSON, (int64_t)at.offset,
+                  AT "the object has two members of the name %s; keep one of them", PLACE, name);
+}
+
 kf_rc json_fault_report(const struct json_scan *s, struct kf_err *err)
 {
     if (s->fault == JSON_FAULT_MEMORY)
         return err_nomem(err);
     struct place at = place_of(s);
-    int64_t offset = (int64_t)at.offset;
     if (s->fault == JSON_FAULT_DEPTH || s->fault == JSON_FAULT_TOKENS)
         return report_limit(s, at, err);
-    if (s->fault_at == s->end) {
-        if (at.offset == 0)
-            return err_at(err, PROBLEM_BAD_JSON, 0, "byte 0: the text is empty; send a JSON value");
-        return err_at(err, PROBLEM_BAD_JSON, offset,
-                      AT "the text ends %s; was it cut off? Send the whole document", PLACE,
-                      ends_in(s->fault));
-    }
-    if (s->fault == JSON_FAULT_DUPLICATE) {
-        char name[80];
-        json_shorten(json_raw_at(s->fault_at), name, sizeof name);
-        return err_at(err, PROBLEM_BAD_JSON, offset,
-                      AT "the object has two members of the name %s; keep one of them", PLACE,
-                      name);
-    }
-
-    struct found f = found_at(s);
-    const char *expected = "", *advice = "";
-    switch (s->fault) {
-    case JSON_FAULT_VALUE:
-        expected = "a value";
-        advice = advice_value(s);
-        break;
-    case JSON_FAULT_NAME:
-        expected = "the name of a member";
-        advice = advice_name(s);
-        break;
-    case JSON_FAULT_NAME_OR_END:
-        expected = "the name of a member or '}'";
-        advice = advice_name(s);
-        break;
-    case JSON_FAULT_COLON:
-        expected = "':'";
-        advice = "a member is a name, a colon and a value";
-        break;
-    case JSON_FAULT_MEMBER_NEXT:
-        expected = "',' or '}'";
-        advice = advice_next(s);
-        break;
-    case JSON_FAULT_ELEMENT_NEXT:
-        expected = "',' or ']'";
-        advice = advice_next(s);
-        break;
-    case JSON_FAULT_TRAILING:
-        expected = "nothing more";
-        advice = "one text holds one JSON value: remove what follows it";
-        break;
-    case JSON_FAULT_DIGIT:
-        expected = "a digit";
-        advice = "check the number";
-        break;
-    case JSON_FAULT_LITERAL:
-        expected = "true, false or null";
-        advice = "put text into double quotes";
-        break;
-    case JSON_FAULT_CONTROL:
-        expected = "no control byte in a string";
-        advice = "write it as an escape such as \\n, \\t or \\u0000";
-        break;
-    case JSON_FAULT_ESCAPE:
-        expected = "one of \" \\ / b f n r t u behind the backslash";
-        advice = "write \\\\ for a backslash";
-        break;
-    case JSON_FAULT_HEX:
-        expected = "four hexadecimal digits behind \\u";
-        advice = "write \\\\ for a backslash";
-        break;
-    case JSON_FAULT_SURROGATE:
-        expected = "a pair of surrogate escapes";
-        advice = "one alone stands for no character: remove it or complete the pair";
-        break;
-    default:
-        expected = "UTF-8";
-        advice = "the bytes are no UTF-8: save the text as UTF-8";
-        break;
-    }
-    return err_at(err, PROBLEM_BAD_JSON, offset, AT "expected %s, found %s; %s", PLACE, expected,
-                  f.text, advice);
+    if (s->fault == JSON_FAULT_DUPLICATE)
+        return report_duplicate(s, at, err);
+    if (s->fault_at == s->end)
+        return report_end(s, at, err);
+    struct found found = found_at(s);
+    const char *advice = faults[s->fault].advise ? faults[s->fault].advise(s)
+                                                 : faults[s->fault].advice;
+    return err_at(err, PROBLEM_BAD_JSON, (int64_t)at.offset, AT "expected %s, found %s; %s", PLACE,
+                  faults[s->fault].expected, found.text, advice);
 }
