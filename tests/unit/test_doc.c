@@ -63,7 +63,9 @@ static void names(void **state)
     } table[] = {
         {STR("a"), -1},
         {STR("a/b.json"), -1},
-        {STR("z\xc4\x99" "by/.x/..y/..."), -1},
+        {STR("z\xc4\x99"
+             "by/.x/..y/..."),
+         -1},
         {STR(" "), -1},
         {{longest, DOC_NAME_MAX}, -1},
         {{longest, DOC_NAME_MAX + 1}, DOC_NAME_MAX},
@@ -1147,17 +1149,13 @@ static void memory_follows_the_order_of_a_group(void **state)
     assert_string_equal(doc.body, "23");
     kf_doc_release(&doc);
     testing_is(&t, "a", "23", 24);
-    w.options.level = KF_LEVEL_DISK;
-    assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
-    w.options.level = KF_LEVEL_MEMORY;
-    w.body = "early";
-    w.len = 5;
     w.verb = KF_PUT;
     w.body = "1";
     w.len = 1;
+    w.options.level = KF_LEVEL_MEMORY;
     assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
-    w.options.level = KF_LEVEL_DISK;
     w.verb = KF_DELETE;
+    w.options.level = KF_LEVEL_DISK;
     assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
     while (store_lead(t.store))
         ;
