@@ -387,13 +387,15 @@ static kf_rc check_match(const struct doc_write *w, const struct doc_head *head,
     return doc_etag_fits(w->if_match, etag) ? KF_OK : mismatch(w, head, err);
 }
 
-/* Whether the current body can be read. Free when memory has it: those bytes were compared when they came in. */
+/* Whether the current body can be read. Free when memory has it, for those bytes were compared when they came in, and when it was
+ * written in this very group. */
 static kf_rc is_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
                          bool *ret, struct kf_err *err)
 {
     struct buf body = BUF_INIT;
     kf_rc rc = KF_OK;
-    if (!doc_cache_has(w->docs->cache, w->name, head->seq))
+    bool ours = head->seq > store_seq(w->docs->store);
+    if (!ours && !doc_cache_has(w->docs->cache, w->name, head->seq))
         rc = doc_body_load(group_db(g), w->name, head->seq, &body, err);
     buf_release(&body);
     if (rc != KF_OK && rc != KF_DAMAGED && rc != KF_IO)

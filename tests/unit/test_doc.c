@@ -1029,7 +1029,7 @@ static void no_failed_allocation_does_half_of_it(void **state)
     assert_int_equal(testing_put(&t, "a", "{\"x\":1}"), KF_OK);
     assert_int_equal(testing_put(&t, "a", "{\"x\":2}"), KF_OK);
     for (size_t i = 0; i < 3; i++)
-        assert_true(testing_oom_each_tolerant(run_oom, &cases[i]) >= 50);
+        assert_true(testing_oom_each_tolerant(run_oom, &cases[i]) >= 20);
     assert_int_equal(
         testing_number(&t, "SELECT count(*) FROM kf_doc d JOIN kf_doc_version v ON v.seq = d.seq "
                            "JOIN kf_journal j ON j.seq = d.seq"),
