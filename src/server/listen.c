@@ -338,6 +338,8 @@ static kf_rc bind_tcp(str address, int *ret_fd, struct kf_err *err)
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
     /* Accepted sockets inherit it: an answer is written whole and must not wait for an acknowledgement. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+    int bytes = SERVER_SOCKET;
+    setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
     if (to.ss_family == AF_INET6)
         setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
     if (bind(fd, (struct sockaddr *)&to, len) == 0) {

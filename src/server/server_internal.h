@@ -20,10 +20,12 @@
 #include <stdatomic.h>
 #include <sys/socket.h>
 
-#define SERVER_READ_BYTES  (64 * 1024)
-#define SERVER_QUEUE_FULL  (256 * 1024) /* the router is told to wait */
-#define SERVER_QUEUE_LOW   (64 * 1024)  /* and to go on */
-#define SERVER_DIRECT      (32 * 1024)  /* a piece as large as this is sent past the queue */
+#define SERVER_READ_BYTES (64 * 1024)
+#define SERVER_QUEUE_FULL (16 * 1024) /* the router is told to wait */
+#define SERVER_QUEUE_LOW  (4 * 1024)  /* and to go on */
+#define SERVER_DIRECT     (16 * 1024) /* a piece as large as this is sent past the queue */
+#define SERVER_SOCKET \
+    (256 * 1024) /* what the kernel may hold for a client that does not read, doubled by it */
 #define SERVER_SPARE_COUNT 8
 #define SERVER_SPARE_BYTES (16 * 1024)
 #define SERVER_WORKS_IDLE  64
