@@ -240,7 +240,7 @@ struct kf_doc_list {
 KF_API void kf_doc_list_free(struct kf_doc_list *list);
 
 /* Documents whose name begins with `prefix` ("" = all), sorted by bytes, behind the name `after` (NULL = from the
- * start), at most `limit` (1 to 1,000). */
+ * start), at most `limit` (1 to 1,000). KF_NOT_HYDRATED while the store is being filled: the list would have holes. */
 KF_API kf_rc kf_doc_list(kf_store *store, const char *prefix, const char *after, size_t limit,
                          struct kf_doc_list *ret_list, struct kf_err *err);
 
