@@ -83,6 +83,11 @@ bool loop_is_own_thread(const struct loop *loop)
     return pthread_equal(atomic_load(&loop->owner), pthread_self());
 }
 
+bool loop_in_turn(const struct loop *loop)
+{
+    return loop_is_own_thread(loop) && loop->turning;
+}
+
 /* ------------------------------------------------------------------------------------ messages
  *
  * A poster writes to the eventfd only when the loop sleeps or is about to (`sleeping`, set under the same lock under which

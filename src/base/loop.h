@@ -39,6 +39,8 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* Whether the caller is on the thread that turned the loop last (or made it). */
 bool loop_is_own_thread(const struct loop *loop);
+/* The caller is inside a turn, so the after-hooks will still run before the loop waits. */
+bool loop_in_turn(const struct loop *loop);
 const struct env *loop_env(const struct loop *loop);
 /* Monotonic milliseconds when this turn stopped waiting. */
 int64_t loop_now_ms(const struct loop *loop);

@@ -591,7 +591,7 @@ void store_submit(struct kf_store *s, struct write *w)
     w->waiter = NULL;
     if (enqueue(s, w, NULL, &err) != KF_OK)
         write_refuse(w, &err);
-    else if (s->options.loop && !loop_is_own_thread(s->options.loop))
+    else if (s->options.loop && !loop_in_turn(s->options.loop))
         loop_wake(s->options.loop);
 }
 

@@ -131,9 +131,27 @@ static void what_is_written_is_there_after_reopening(void **state)
     store_close(s);
 }
 
+/* As the command line and kf_pump do it: nothing else would wake the loop before its next timer. */
+static void what_is_submitted_between_turns_is_led_in_the_next(void **state)
+{
+    (void)state;
+    struct loop *loop = NULL;
+    assert_int_equal(loop_new(&t.env, LOOP_INLINE, &loop, NULL), KF_OK);
+    struct kf_store *s = open_with("b.db", (struct store_options){.loop = loop});
+    struct put p = put_of("k", "v");
+    int64_t before_ms = env_mono_ms(&t.env);
+    store_submit(s, &p.write);
+    loop_turn(loop, -1);
+    assert_int_equal(p.done, 1);
+    assert_int_equal(env_mono_ms(&t.env), before_ms);
+    store_close(s);
+    loop_free(loop);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(what_is_submitted_between_turns_is_led_in_the_next, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_written_is_there_after_reopening, setup, teardown),
     };
     return cmocka_run_group_tests_name("store", tests, NULL, NULL);
