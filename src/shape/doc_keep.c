@@ -146,6 +146,10 @@ static kf_rc once_boundary(struct kf_store *store, int64_t *ret_ms, struct kf_er
     struct db_stmt *s;
     bool row = false;
     int64_t before = env_wall_ms(store_env(store)) - ONCE_AGE_MS;
+    if (KF_SABOTAGE("id-expires-at-once")) {
+        *ret_ms = INT64_MAX;
+        return KF_OK;
+    }
     kf_rc rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;

@@ -68,8 +68,12 @@ static int compare(const struct incoming *in, const struct doc_head *head)
 {
     if (in->stamp != head->stamp)
         return in->stamp > head->stamp ? 1 : -1;
+    if (KF_SABOTAGE("tie-by-arrival"))
+        return 1;
     int by_site = str_cmp(in->site, str_of(head->site));
-    return by_site ? by_site : str_cmp(str_of(in->hash), str_of(head->hash));
+    if (by_site || KF_SABOTAGE("tie-without-content-hash"))
+        return by_site;
+    return str_cmp(str_of(in->hash), str_of(head->hash));
 }
 
 /* Whether a kept version is the same write; of a stamp that is not believed: the same bytes. */

@@ -138,7 +138,8 @@ static void publish(struct write *write);
 static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r,
                                      const struct kf_write_options *o)
 {
-    str name = str_of(r->name), if_match = str_of(o->if_match), key = str_of(o->idempotency_key);
+    str name = str_of(r->name), if_match = str_of(o->if_match);
+    str key = str_of(KF_SABOTAGE("drop-idempotency-index") ? NULL : o->idempotency_key);
     str body = r->verb == KF_PUT || r->verb == KF_PATCH ? str_make(r->body, r->len) : (str){0};
     bool in_hot = r->verb == KF_PUT;
     size_t room = name.len + if_match.len + key.len + 4 + (in_hot ? 0 : body.len);

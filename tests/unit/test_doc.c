@@ -1163,10 +1163,29 @@ static void memory_follows_the_order_of_a_group(void **state)
     assert_int_equal(testing_get(&t, "a"), KF_ABSENT);
 }
 
+/* ------------------------------------------------------------------------------------ saboteurs */
+
+#ifdef KF_TEST_HOOKS
+#define FOUND(saboteur, name, test)               \
+    static void saboteur_##saboteur(void **state) \
+    {                                             \
+        (void)state;                              \
+        testing_saboteur(name, #test);            \
+    }
+FOUND(skip_hash_check, "skip-hash-check", damage_is_found_and_not_overwritten_blindly)
+FOUND(drop_loser, "drop-loser", what_others_wrote)
+FOUND(drop_idempotency_index, "drop-idempotency-index", once)
+FOUND(id_expires_at_once, "id-expires-at-once", once)
+FOUND(tie_by_arrival, "tie-by-arrival", ties_and_equal_bytes)
+FOUND(tie_without_content_hash, "tie-without-content-hash", ties_and_equal_bytes)
+#endif
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         TEST(names),
         TEST(etags),
@@ -1199,6 +1218,14 @@ int main(void)
         TEST(submit_and_wait),
         TEST(a_full_queue_is_told_at_once),
         TEST(memory_follows_the_order_of_a_group),
+#ifdef KF_TEST_HOOKS
+        cmocka_unit_test(saboteur_skip_hash_check),
+        cmocka_unit_test(saboteur_drop_loser),
+        cmocka_unit_test(saboteur_drop_idempotency_index),
+        cmocka_unit_test(saboteur_id_expires_at_once),
+        cmocka_unit_test(saboteur_tie_by_arrival),
+        cmocka_unit_test(saboteur_tie_without_content_hash),
+#endif
     };
     return cmocka_run_group_tests_name("doc", tests, NULL, NULL);
 }

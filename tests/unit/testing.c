@@ -6,9 +6,11 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 /* ----------------------------------------------------------------------------------------- env */
@@ -268,4 +270,28 @@ size_t testing_oom_each(testing_run *run, void *ctx)
 size_t testing_oom_each_tolerant(testing_run *run, void *ctx)
 {
     return oom_pass(run, ctx, false, true) + oom_pass(run, ctx, true, true);
+}
+
+/* ----------------------------------------------------------------------------------- saboteurs */
+
+void testing_saboteur(const char *name, const char *test)
+{
+    char program[] = "/proc/self/exe", sabotage[80], only[80], tmpdir[PATH_MAX];
+    const char *folder = getenv("TMPDIR");
+    snprintf(sabotage, sizeof sabotage, "KF_SABOTAGE=%s", name);
+    snprintf(tmpdir, sizeof tmpdir, "TMPDIR=%s", folder ? folder : "/tmp");
+    snprintf(only, sizeof only, "%s", test);
+    char *const argv[] = {program, only, NULL};
+    char *const environment[] = {sabotage, tmpdir, NULL};
+    posix_spawn_file_actions_t quiet;
+    posix_spawn_file_actions_init(&quiet);
+    posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);
+    posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0);
+    pid_t pid;
+    int status;
+    assert_int_equal(posix_spawn(&pid, program, &quiet, NULL, argv, environment), 0);
+    posix_spawn_file_actions_destroy(&quiet);
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
 }

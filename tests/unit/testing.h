@@ -76,6 +76,12 @@ size_t testing_oom_each(testing_run *run, void *ctx);
 /* The same for what may do without the memory: a run with a failure may return KF_OK as well. */
 size_t testing_oom_each_tolerant(testing_run *run, void *ctx);
 
+/* ----------------------------------------------------------------------------------- saboteurs */
+
+/* Runs this program once more with KF_SABOTAGE=name and the one argument `test`, which its main makes the only test that runs, and
+ * expects that test to fail. */
+void testing_saboteur(const char *name, const char *test);
+
 /* --------------------------------------------------------------------------------- randomness */
 
 /* Repeatable numbers for generated tests: the same state gives the same numbers everywhere. */
