@@ -112,11 +112,8 @@ void conn_drop(struct conn *c)
 {
     struct server *s = c->server;
     assert(!c->calling && !is_gone(c));
-    if (c->work) {
-        s->gone++;
-        log_event(s->log, LOG_DEBUG, "http.gone", LOG_END);
+    if (c->work)
         request_abandon(c);
-    }
     /* An answer that was cut short must not look like one that ended. */
     if (c->broken)
         setsockopt(c->fd.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
@@ -134,6 +131,16 @@ void conn_drop(struct conn *c)
     conn_move(c, CONN_GONE);
     DL_DELETE(s->conns, c);
     DL_APPEND(s->dead, c);
+}
+
+/* The client has left. What it asked for goes on, and nobody is told. */
+static void left(struct conn *c)
+{
+    if (c->work) {
+        c->server->gone++;
+        log_event(c->server->log, LOG_DEBUG, "http.gone", LOG_END);
+    }
+    conn_drop(c);
 }
 
 void conn_free(struct conn *c)
@@ -174,12 +181,14 @@ void conn_refuse(struct conn *c, enum problem problem, enum refusal why, const c
 
 /* ----------------------------------------------------------------------------------- writing */
 
-/* Bytes have gone, `left` still wait. */
-static void note_sent(struct conn *c, size_t sent, size_t left)
+/* Bytes have gone, others still wait. */
+static void note_sent(struct conn *c, size_t sent, size_t waits)
 {
+    if (waits > 0)
+        KF_SOMETIMES("server-socket-full");
     c->server->bytes_out += sent;
-    c->stuck = left > 0;
-    c->stall_ms = left > 0 ? now_ms(c) + SERVER_STALL_MS : 0;
+    c->stuck = waits > 0;
+    c->stall_ms = waits > 0 ? now_ms(c) + SERVER_STALL_MS : 0;
 }
 
 /* Whether nothing was sent: the socket is full, or the client gone. */
@@ -245,6 +254,7 @@ static void conn_shut(struct conn *c)
         conn_drop(c);
         return;
     }
+    KF_SOMETIMES("server-lingered");
     c->shut = true;
     c->deadline_ms = now_ms(c) + SERVER_LINGER_MS;
 }
@@ -261,7 +271,7 @@ static void conn_flush(struct conn *c)
     if (c->answer.out.failed)
         c->lost = true;
     if (c->lost)
-        conn_drop(c);
+        left(c);
     else if (c->full && !c->stuck)
         conn_kick(c);
     else if (c->state == CONN_CLOSING && pending(c) == 0)
@@ -381,7 +391,7 @@ static void swallow(struct conn *c, size_t len)
 static void read_end(struct conn *c)
 {
     if (pending(c) == 0 || c->state == CONN_BODY) {
-        conn_drop(c);
+        left(c);
         return;
     }
     /* The client has closed its end and may still read what is on its way. */
@@ -483,6 +493,7 @@ void conn_ready(struct loop_fd *w, uint32_t events)
     } else if (events & (EPOLLERR | EPOLLHUP)) {
         c->lost = true;
     } else if (events & EPOLLIN) {
+        KF_SOMETIMES("server-pipelined-at-work");
         c->deaf = true;
     }
     conn_settle(c);

@@ -9,6 +9,7 @@
 #include "server/server_internal.h"
 
 #include "base/env.h"
+#include "base/hooks.h"
 #include "base/mem.h"
 #include "server/loopback.h"
 
@@ -160,8 +161,8 @@ void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal 
     server_refused(s, why, NULL, detail);
     send_refusal(s, fd, problem, detail);
     /* What the client has sent so far is taken, so that closing does not reset the answer away. */
-    while (recv(fd, s->read, sizeof(s->read), MSG_DONTWAIT) == (ssize_t)sizeof(s->read))
-        ;
+    if (recv(fd, s->read, sizeof(s->read), MSG_DONTWAIT) > 0)
+        KF_SOMETIMES("server-refused-had-sent");
     close(fd);
 }
 

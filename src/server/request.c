@@ -8,6 +8,7 @@
  * then refuses, or ends elsewhere, is refused as smuggling. */
 #include "server/server_internal.h"
 
+#include "base/hooks.h"
 #include "base/mem.h"
 #include "server/loopback.h"
 
@@ -124,6 +125,7 @@ static int on_body(llhttp_t *p, const char *at, size_t len)
         c->calling = false;
         if (!c->hold || w->ended)
             return 0;
+        KF_SOMETIMES("server-body-held");
         server_take_buf(c->server, &w->held);
     }
     buf_str(&w->held, bytes);

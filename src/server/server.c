@@ -143,15 +143,11 @@ static void stop_begin(struct server *s)
 
 void server_stop(struct server *s, void (*stopped)(void *ctx), void *ctx)
 {
-    static atomic_flag guard = ATOMIC_FLAG_INIT;
-    while (atomic_flag_test_and_set(&guard))
-        ;
-    if (!s->stopped) {
-        s->stopped = stopped;
-        s->stopped_ctx = ctx;
-        atomic_store(&s->stop_asked, true);
-    }
-    atomic_flag_clear(&guard);
+    if (atomic_flag_test_and_set(&s->stop_claimed))
+        return;
+    s->stopped = stopped;
+    s->stopped_ctx = ctx;
+    atomic_store_explicit(&s->stop_asked, true, memory_order_release);
     loop_wake(s->loop);
 }
 

@@ -155,7 +155,8 @@ struct server {
     uint64_t refused[REFUSAL_COUNT];
     struct quiet quiet[REFUSAL_COUNT];
 
-    atomic_bool stop_asked;
+    atomic_flag stop_claimed; /* by the first who calls server_stop */
+    atomic_bool stop_asked;   /* and what it says may be read */
     void (*stopped)(void *ctx);
     void *stopped_ctx;
     bool stopping, told;
