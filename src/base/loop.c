@@ -88,6 +88,11 @@ bool loop_in_turn(const struct loop *loop)
     return loop_is_own_thread(loop) && loop->turning;
 }
 
+bool loop_is_inline(const struct loop *loop)
+{
+    return loop->pool.max == LOOP_INLINE;
+}
+
 /* ------------------------------------------------------------------------------------ messages
  *
  * A poster writes to the eventfd only when the loop sleeps or is about to (`sleeping`, set under the same lock under which

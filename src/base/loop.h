@@ -41,6 +41,8 @@ void loop_stop(struct loop *loop);
 bool loop_is_own_thread(const struct loop *loop);
 /* The caller is inside a turn, so the after-hooks will still run before the loop waits. */
 bool loop_in_turn(const struct loop *loop);
+/* Whether it was made with LOOP_INLINE. Any thread. */
+bool loop_is_inline(const struct loop *loop);
 const struct env *loop_env(const struct loop *loop);
 /* Monotonic milliseconds when this turn stopped waiting. */
 int64_t loop_now_ms(const struct loop *loop);

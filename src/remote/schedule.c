@@ -81,11 +81,7 @@ struct schedule_plan schedule_plan(const struct config_schedule *s, const struct
         int64_t late = due[i].since_ms + SCHEDULE_LATE_MS + due[i].interval_ms / 10;
         if (late < v->now_ms)
             plan.overdue_ms = sooner(plan.overdue_ms, due[i].since_ms);
-        else
-            plan.late_ms = sooner(plan.late_ms, late + 1);
     }
-    if (plan.overdue_ms)
-        plan.late_ms = 0;
     if (at == 0 || v->running)
         return plan;
     int64_t earliest = not_before(v);

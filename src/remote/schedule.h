@@ -41,8 +41,6 @@ struct schedule_plan {
     bool run_now;
     int64_t next_ms;    /* when to look again; 0 = only after a change or the end of the run */
     int64_t overdue_ms; /* since when it is late; 0 = it is not */
-    int64_t
-        late_ms; /* when it will be late, unless a run ends well before; 0 = it will not, or is */
 };
 struct schedule_plan schedule_plan(const struct config_schedule *s, const struct schedule_view *v);
 

@@ -109,8 +109,10 @@ void store_set_host(struct kf_store *s, void *host)
 
 void store_listen(struct kf_store *s, store_on_commit *fn, void *ctx)
 {
+    lead_alone(s); /* so that no leader is in the old one */
     s->on_commit = fn;
     s->on_commit_ctx = ctx;
+    lead_end(s);
 }
 
 kf_rc store_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)

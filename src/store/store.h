@@ -144,7 +144,8 @@ typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
 bool group_slice_over(const struct group *g);
 
-/* Called after every group that moved the sequence, on the leader's thread: last number and wall clock. One listener; set before writes begin. */
+/* Called after every group that moved the sequence, on the leader's thread: last number and wall clock. One listener, NULL = none; setting it
+ * waits for the group that runs, and the old one is not called any more. */
 typedef void store_on_commit(void *ctx, int64_t seq, int64_t at_ms);
 void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
 

@@ -1,0 +1,273 @@
+/* remotes_internal: what the files of the wrapper share.
+ *
+ *     remotes.c       the list of remotes, planning, what commits and ends of runs do to it
+ *     remotes_row.c   the rows of kf_remote
+ *     remotes_run.c   one run: pull, snapshot, push, confirm                                     (its own thread)
+ *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups      (the run's thread)
+ *     remotes_task.c  threads, or jobs of an inline loop
+ *     hydrate.c       who is looked at, pulled, waived, and when the store is open               (the loop's thread)
+ *     remotes_wait.c  waiting, blocking or not
+ *     remotes_pending.c what is not confirmed yet
+ *
+ * Times named _ms without _wall are of the monotonic clock, moved so that 0 can mean never (remotes_now). */
+#ifndef KF_REMOTE_REMOTES_INTERNAL_H
+#define KF_REMOTE_REMOTES_INTERNAL_H
+
+#include "remote/remotes.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hooks.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+
+struct task;
+struct run;
+
+/* A piece of work that may block. Embedded first; freed by `done`. */
+struct task {
+    struct loop_msg msg;
+    struct loop_job job;
+    struct task *next;       /* of those that are out */
+    struct remotes *remotes; /* NULL: nobody is interested any more, `done` only frees */
+    pthread_t thread;
+    bool threaded, joined;
+    void (*work)(struct task *t);
+    void (*done)(struct task *t); /* on the loop's thread */
+    /* NULL = nothing to do. Work has ended (or never began), the remotes go, `done` will come later with remotes == NULL. */
+    void (*forget)(struct task *t);
+};
+
+/* Asks the loop to plan. Its own memory: it may still be on its way when the remotes are gone. */
+struct plan_msg {
+    struct loop_msg msg;     /* first */
+    struct remotes *remotes; /* under its lock; the loop's once the remotes have stopped */
+    bool posted;
+};
+
+enum taking { TAKE_LOOK, TAKE_LOOKING, TAKE_FOUND, TAKE_PULLING }; /* hydration of one remote */
+
+struct remote_entry {
+    /* --- constant */
+    struct remotes *remotes;
+    struct arena arena;
+    char *name, *url, *shown;
+    char *options; /* JSON: source, schedule, docs; as in the row */
+    const struct remote_driver *driver;
+    struct config_schedule schedule; /* effective */
+    str *docs;
+    size_t doc_count;
+    uint64_t warn_bytes;
+    bool from_config;
+    uint32_t bit;
+
+    /* --- under remotes->lock */
+    uint32_t refs;
+    bool removed;
+    bool row_stale; /* the row is not there or another remote's: written by the next run */
+    int64_t watermark;
+    struct buf position;
+    bool hydrated, waived;
+    int64_t confirmed_wall_ms, last_run_wall_ms;
+    uint32_t failures;
+    char last_code[32];
+    char last_error[600];
+    bool running, asked;
+    int64_t snapshot_seq;              /* of the run that is on; -1 = not taken yet */
+    int64_t first_ms, first_wall_ms;   /* first change not yet confirmed */
+    int64_t behind_ms, behind_wall_ms; /* first change behind the snapshot of the run that is on */
+    int64_t full_ms;                   /* since when `after` items are pending */
+    uint64_t counted;                  /* items pending at counted_seq, up to `after` */
+    int64_t counted_seq;
+    int64_t started_ms, last_end_ms, last_good_ms;
+    uint32_t jitter;
+    struct kf_pending cache; /* at cache_seq above cache_watermark */
+    int64_t cache_seq, cache_watermark;
+
+    struct remote_entry *departed; /* next of the list of those that were removed */
+
+    /* --- the loop's */
+    struct loop_timer timer;
+    int64_t told_down_ms; /* last remote.down */
+    bool told_big;
+    enum taking taking;
+    int64_t look_stamp;
+};
+
+struct remotes {
+    /* --- constant */
+    struct kf_store *store;
+    struct docs *docs;
+    const struct env *env;
+    struct log *log;
+    struct loop *loop;
+    bool start_empty;
+    atomic_bool stop;
+
+    pthread_mutex_t lock;
+    struct remote_entry *entries[REMOTES_MAX]; /* NULL = free */
+    bool hydrating;
+    struct remote_entry *departed;
+    struct plan_msg *plan;
+    int64_t last_seq, last_wall_ms;
+
+    /* --- the loop's */
+    struct remotes_wait *waits;
+    struct task *tasks;
+    struct loop_timer hydrate_timer;
+    int64_t hydrate_since_ms;
+    bool started, stopped, finishing, counting;
+};
+
+#define CLOCK_BASE ((int64_t)1 << 40)
+static inline int64_t remotes_now(const struct remotes *r)
+{
+    return env_mono_ms(r->env) + CLOCK_BASE;
+}
+
+/* When a point of the wall clock was; one in the future, as clocks may say, is now. 0 = never. */
+int64_t remotes_mono_of(const struct remotes *r, int64_t wall_ms);
+
+/* --- remotes.c */
+/* Makes an entry; reads nothing. Strings are copied. */
+struct entry_options {
+    str name, url, kind;
+    struct config_schedule schedule;
+    const str *docs;
+    size_t doc_count;
+    uint64_t warn_bytes;
+    bool from_config;
+};
+kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_entry **ret,
+                struct kf_err *err);
+/* Entries are counted: the list has one, who works with one outside of the lock has one. entry_at and entry_find give one or
+ * NULL; dropping the last frees. NULL is fine. */
+struct remote_entry *entry_at(struct remotes *r, int slot);
+struct remote_entry *entry_find(struct remotes *r, str name);
+void entry_drop(struct remote_entry *e);
+bool entry_wants(const struct remote_entry *e, str name); /* its patterns */
+/* Puts it in a free slot: KF_LIMIT, and KF_CONFLICT when its name is taken. Takes over the caller's count. */
+kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err);
+/* Takes it out of the list; a run of it that is on confirms nothing any more. Its timer and its waiters are ended by the loop, soon. */
+void entry_detach(struct remote_entry *e);
+/* Looks at all remotes again, soon. Any thread. */
+void remotes_plan_soon(struct remotes *r);
+/* At once. The loop's. */
+void remotes_plan(struct remotes *r);
+/* With the lock held. */
+struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms);
+enum kf_remote_state entry_state(const struct remote_entry *e);
+/* Notes the end of a run that failed; row and log are the caller's. With the lock held. */
+void entry_failed(struct remote_entry *e, const struct kf_err *why, int64_t now_ms);
+bool problem_is(const struct kf_err *err, enum problem problem);
+
+/* --- remotes_row.c */
+struct row {
+    int64_t watermark, confirmed_wall_ms, last_run_wall_ms;
+    struct buf url, options, position, last_code, last_error;
+    bool hydrated;
+    uint32_t failures;
+};
+void row_release(struct row *row);
+kf_rc row_load(struct db *db, str name, struct row *ret, struct kf_err *err); /* KF_ABSENT */
+/* Calls `each` for the name of every row that `remote add` made. */
+kf_rc row_each(struct db *db,
+               kf_rc (*each)(void *ctx, str name, const struct row *row, struct kf_err *err),
+               void *ctx, struct kf_err *err);
+/* Writes the whole row from the entry, unless it was removed. Blocking. */
+kf_rc row_put(struct remote_entry *e, struct kf_err *err);
+/* A run was good: in one group. Refused (KF_CONFLICT) when the store's content was replaced since `site`. */
+struct row_confirm {
+    int64_t watermark;
+    str position, site;
+    const char *code, *error; /* "" = nothing wrong */
+    uint32_t failures;
+    bool hydrated;
+};
+kf_rc row_confirm(struct remote_entry *e, const struct row_confirm *c, struct kf_err *err);
+/* It was not. */
+kf_rc row_failed(struct remote_entry *e, const struct kf_err *why, uint32_t failures,
+                 struct kf_err *err);
+kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
+/* kf_meta "hydration" */
+kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err);
+kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
+
+/* --- remotes_task.c */
+/* On the loop's thread. Otherwise than KF_OK `done` is not called. */
+kf_rc task_start(struct remotes *r, struct task *t, struct kf_err *err);
+/* Waits for all that are out and forgets them. */
+void tasks_stop(struct remotes *r);
+
+/* --- remotes_run.c */
+enum run_kind { RUN_SYNC, RUN_LOOK, RUN_HYDRATE };
+struct run {
+    struct task task; /* first */
+    struct remote_entry *entry;
+    enum run_kind kind;
+    bool asked; /* go to the place even when nothing is pending */
+
+    /* taken from the entry at the start */
+    char site[17];
+    int64_t watermark;
+    struct buf since; /* its position */
+    bool again;       /* something was bad last time */
+    uint32_t failures;
+
+    /* found; the worker's until `done` */
+    kf_rc rc;
+    struct kf_err err;
+    bool local; /* it was the store that failed, not the remote */
+    int64_t seq;
+    struct buf position;
+    bool confirmed, hydrated;
+    int64_t stamp; /* RUN_LOOK; 0 = nothing there */
+    struct remote_pushed pushed;
+    uint64_t taken, lost;
+    size_t bad;                /* documents of which nothing could be read */
+    struct kf_err bad_err;     /* the first of them, and how many */
+    struct kf_pending pending; /* after a failure */
+};
+/* Passes rc on and notes a failure as the store's. */
+kf_rc run_local(struct run *run, kf_rc rc);
+/* Starts a run. On the loop's thread; the entry is neither running nor removed. A failure is noted like one of the run. */
+void run_start(struct remote_entry *e, enum run_kind kind);
+/* What remotes.c and hydrate.c do with a run that ended. */
+void remotes_run_ended(struct run *run);
+void hydrate_run_ended(struct run *run);
+/* Opens a connection. Blocking from here on. */
+kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *err);
+
+/* --- remotes_take.c */
+struct take;
+/* For one pull of a run. */
+kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err);
+struct remote_sink *take_sink(struct take *t);
+/* Merges the rest and judges what was bad. With run->since "" *ret_watermark is the number below which nothing is pending, for the
+ * remote has it; otherwise the run's own. */
+kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err);
+void take_free(struct take *t);
+
+/* --- remotes_pending.c */
+kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *ret,
+                 struct kf_err *err);
+/* Items above the watermark, at most `limit`. */
+kf_rc pending_count(struct remote_entry *e, int64_t watermark, uint64_t limit, uint64_t *ret,
+                    int64_t *ret_seq, struct kf_err *err);
+/* From the cache when nothing has changed. */
+kf_rc pending_now(struct remote_entry *e, struct kf_pending *ret, struct kf_err *err);
+/* Starts a count for those whose `after` may be reached. The loop's. */
+void pending_count_soon(struct remotes *r);
+
+/* --- hydrate.c */
+void hydrate_plan(struct remotes *r);
+
+/* --- remotes_wait.c */
+/* A run has ended; tell those who waited for it. The loop's. */
+void waits_run_ended(struct remotes *r, const struct run *run);
+/* An entry goes, or all do. */
+void waits_drop(struct remotes *r, uint32_t bit, const struct kf_err *why);
+void waits_stop(struct remotes *r);
+
+#endif

@@ -1,0 +1,449 @@
+/* The calls of keepfast.h about remotes. */
+#include "remote/remotes_internal.h"
+
+#include <stdlib.h>
+
+static kf_rc remotes_of(kf_store *store, struct remotes **ret, struct kf_err *err)
+{
+    kf_rc rc = store_enter(store, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!store_remotes(store))
+        return err_set(err, PROBLEM_MISUSE, "this store was opened without remotes");
+    *ret = store_remotes(store);
+    return KF_OK;
+}
+
+static kf_rc find_entry(kf_store *store, const char *name, struct remote_entry **ret,
+                        struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = remotes_of(store, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!name)
+        return err_set(err, PROBLEM_MISUSE, "the name of a remote is missing");
+    struct remote_entry *e = entry_find(r, str_of(name));
+    if (!e)
+        return err_set(
+            err, PROBLEM_UNKNOWN_REMOTE,
+            "there is no remote \"%.60s\" here: `keepfast remote ls` names those there are", name);
+    *ret = e;
+    return KF_OK;
+}
+
+/* ---------------------------------------------------------------------------------------- listing */
+
+struct listing {
+    struct arena arena;
+};
+
+static char *schedule_text(struct arena *a, const struct config_schedule *s)
+{
+    struct buf b = BUF_INIT;
+    config_schedule_format(s, &b);
+    char *text = b.failed ? NULL : arena_dup(a, buf_view(&b));
+    buf_release(&b);
+    return text;
+}
+
+/* A point of our own clock on the wall. */
+static int64_t wall_of(const struct remotes *r, int64_t mono_ms, int64_t now_ms)
+{
+    return mono_ms ? env_wall_ms(r->env) + (mono_ms - now_ms) : 0;
+}
+
+static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_info *ret,
+                      struct kf_err *err)
+{
+    struct remotes *r = e->remotes;
+    struct kf_pending pending = {0};
+    int64_t now = remotes_now(r);
+    kf_rc rc = pending_now(e, &pending, err);
+    if (rc != KF_OK)
+        return rc;
+    pthread_mutex_lock(&r->lock);
+    struct schedule_view view = entry_view(e, now);
+    struct schedule_plan plan = schedule_plan(&e->schedule, &view);
+    *ret = (struct kf_remote_info){
+        .name = arena_dup(a, str_of(e->name)),
+        .url = arena_dup(a, str_of(e->shown)),
+        .kind = e->driver->kind,
+        .source = e->from_config ? "config" : "store",
+        .state = entry_state(e),
+        .hydrated = e->hydrated,
+        .pending = pending,
+        .confirmed_seq = (uint64_t)e->watermark,
+        .confirmed_ms = e->confirmed_wall_ms,
+        .last_run_ms = e->last_run_wall_ms,
+        .next_run_ms = wall_of(r, plan.next_ms, now),
+        .overdue_ms = wall_of(r, plan.overdue_ms, now),
+        .failures = e->failures,
+        .last_code = arena_dup(a, str_of(e->last_code)),
+        .last_error = arena_dup(a, str_of(e->last_error)),
+    };
+    pthread_mutex_unlock(&r->lock);
+    ret->schedule = schedule_text(a, &e->schedule);
+    bool good = ret->name && ret->url && ret->last_code && ret->last_error && ret->schedule;
+    return good ? KF_OK : err_nomem(err);
+}
+
+static int compare_infos(const void *a, const void *b)
+{
+    return strcmp(((const struct kf_remote_info *)a)->name,
+                  ((const struct kf_remote_info *)b)->name);
+}
+
+kf_rc kf_remotes(kf_store *store, struct kf_remote_list *ret_list, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    struct kf_remote_list list = {0};
+    kf_rc rc = remotes_of(store, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!ret_list)
+        return err_set(err, PROBLEM_MISUSE, "kf_remotes needs a place for the list");
+    struct listing *l = mem_calloc(1, sizeof(*l));
+    if (!l || !(list.items = arena_alloc(&l->arena, REMOTES_MAX * sizeof(*list.items)))) {
+        mem_free(l);
+        return err_nomem(err);
+    }
+    list.owned = l;
+    for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++) {
+        struct remote_entry *e = entry_at(r, i);
+        if (e)
+            rc = describe(e, &l->arena, &list.items[list.count++], err);
+        entry_drop(e);
+    }
+    if (rc != KF_OK) {
+        kf_remote_list_free(&list);
+        return rc;
+    }
+    qsort(list.items, list.count, sizeof(*list.items), compare_infos);
+    *ret_list = list;
+    return KF_OK;
+}
+
+void kf_remote_list_free(struct kf_remote_list *list)
+{
+    if (!list)
+        return;
+    struct listing *l = list->owned;
+    if (l)
+        arena_release(&l->arena);
+    mem_free(l);
+    *list = (struct kf_remote_list){0};
+}
+
+/* ------------------------------------------------------------------------- adding and removing */
+
+static kf_rc check_options(const struct kf_remote_options *o, struct kf_err *err)
+{
+    if (!o->name || !o->url)
+        return err_set(err, PROBLEM_MISUSE, "a remote needs a name and an address");
+    if (!config_name_ok(str_of(o->name)))
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "\"%.60s\" is no name of a remote: small letters, digits, _ and -, at most "
+                       "%d, beginning with a letter or digit",
+                       o->name, CONFIG_NAME_MAX);
+    if (str_is(str_of(o->name), "all"))
+        return err_set(err, PROBLEM_BAD_REQUEST, "\"all\" means every remote and names none");
+    if (str_utf8_valid(str_of(o->url)) != strlen(o->url))
+        return err_set(err, PROBLEM_BAD_REQUEST, "the address is not UTF-8");
+    if (o->manual && (o->every_ms || o->after || o->on_change_ms))
+        return err_set(err, PROBLEM_BAD_REQUEST, "a manual remote has no schedule");
+    return KF_OK;
+}
+
+/* "a,b" as a list in the arena. */
+static kf_rc split_globs(const char *docs, struct arena *a, struct entry_options *ret,
+                         struct kf_err *err)
+{
+    str rest = str_of(docs);
+    size_t count = 1;
+    for (size_t i = 0; i < rest.len; i++)
+        count += rest.p[i] == ',';
+    str *globs = arena_alloc(a, count * sizeof(*globs));
+    if (!globs)
+        return err_nomem(err);
+    ret->docs = globs;
+    ret->doc_count = 0;
+    while (rest.len) {
+        str one = {rest.p, str_index(rest, ',')};
+        if (str_trim(one).len)
+            globs[ret->doc_count++] = str_trim(one);
+        rest = str_from(rest, one.len + 1);
+    }
+    return KF_OK;
+}
+
+kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options, struct kf_err *err)
+{
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct remotes *r = NULL;
+    struct remote_entry *e = NULL;
+    struct arena arena = ARENA_INIT;
+    kf_rc rc = remotes_of(store, &r, err);
+    if (rc == KF_OK && !options)
+        rc = err_set(err, PROBLEM_MISUSE, "kf_remote_add needs options");
+    if (rc == KF_OK) {
+        memcpy(&o, options, options->size && options->size < sizeof(o) ? options->size : sizeof(o));
+        rc = check_options(&o, err);
+    }
+    if (rc != KF_OK)
+        return rc;
+    struct entry_options eo = {
+        .name = str_of(o.name),
+        .url = str_of(o.url),
+        .kind = STR(""),
+        .schedule = {.every_ms = o.every_ms,
+                     .on_change_ms = o.on_change_ms,
+                     .after = o.after,
+                     .manual = o.manual},
+        .warn_bytes = CONFIG_WARN_PENDING,
+    };
+    rc = split_globs(o.docs ? o.docs : "", &arena, &eo, err);
+    if (rc == KF_OK)
+        rc = entry_new(r, &eo, &e, err);
+    arena_release(&arena);
+    if (rc != KF_OK)
+        return rc;
+    e->first_ms = remotes_now(r); /* everything is pending to it */
+    e->first_wall_ms = env_wall_ms(r->env);
+    e->refs++; /* ours */
+    rc = entry_attach(r, e, err);
+    if (rc != KF_OK) {
+        entry_drop(e);
+        entry_drop(e);
+        return rc;
+    }
+    rc = row_put(e, err);
+    if (rc != KF_OK)
+        entry_detach(e);
+    entry_drop(e);
+    remotes_plan_soon(r);
+    return rc;
+}
+
+kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err)
+{
+    struct remote_entry *e = NULL;
+    kf_rc rc = find_entry(store, name, &e, err);
+    if (rc != KF_OK)
+        return rc;
+    struct remotes *r = e->remotes;
+    if (e->from_config) {
+        rc = err_set(err, PROBLEM_NOT_EMPTY,
+                     "the remote \"%s\" stands in the configuration: take it out there", e->name);
+    } else {
+        entry_detach(e);
+        rc = row_delete(r, str_of(e->name), err);
+    }
+    entry_drop(e);
+    return rc;
+}
+
+kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *err)
+{
+    struct remote_entry *e = NULL;
+    struct remote *remote = NULL;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = find_entry(store, name, &e, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = entry_connect(e, &remote, &why);
+    if (rc == KF_OK)
+        rc = remote->driver->probe(remote, &why);
+    if (remote)
+        remote->driver->close(remote);
+    if (rc == KF_NOMEM)
+        rc = err_nomem(err);
+    else if (rc != KF_OK)
+        rc = err_set(err, PROBLEM_REMOTE_FAILED, "%s: %s", e->name, why.detail);
+    entry_drop(e);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------- pending */
+
+struct pending_found {
+    const struct remote_entry *entry;
+    str after;
+    struct arena arena;
+    struct kf_pending_item *items;
+    size_t count, cap;
+};
+
+static kf_rc add_pending(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct pending_found *f = ctx;
+    if (!entry_wants(f->entry, row->name) || (f->after.len && str_cmp(row->name, f->after) <= 0))
+        return KF_OK;
+    if (f->count == f->cap) {
+        size_t cap = f->cap ? f->cap * 2 : 64;
+        struct kf_pending_item *p = mem_realloc(f->items, cap * sizeof(*p));
+        if (!p)
+            return err_nomem(err);
+        f->items = p;
+        f->cap = cap;
+    }
+    struct kf_pending_item item = {.name = arena_dup(&f->arena, row->name),
+                                   .size = row->size,
+                                   .since_ms = row->at_ms,
+                                   .deleted = row->deleted,
+                                   .version = row->version};
+    if (!item.name)
+        return err_nomem(err);
+    f->items[f->count++] = item;
+    return KF_OK;
+}
+
+static int compare_items(const void *a, const void *b)
+{
+    return strcmp(((const struct kf_pending_item *)a)->name,
+                  ((const struct kf_pending_item *)b)->name);
+}
+
+static kf_rc read_pending(struct remote_entry *e, struct pending_found *f, size_t limit,
+                          struct kf_err *err)
+{
+    struct remotes *r = e->remotes;
+    struct db *db;
+    size_t count;
+    pthread_mutex_lock(&r->lock);
+    int64_t watermark = e->watermark;
+    pthread_mutex_unlock(&r->lock);
+    kf_rc rc = store_read(r->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_pending, f, &count, err);
+    if (rc == KF_OK && f->count)
+        qsort(f->items, f->count, sizeof(*f->items), compare_items);
+    for (size_t i = 0; rc == KF_OK && i < f->count && i < limit; i++) {
+        int64_t since = 0;
+        rc = doc_since(db, str_of(f->items[i].name), watermark, &since, err);
+        if (since)
+            f->items[i].since_ms = since;
+    }
+    store_read_end(r->store, db);
+    return rc;
+}
+
+struct pending_owned {
+    struct arena arena;
+    struct kf_pending_item *items;
+};
+
+kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t limit,
+                 struct kf_pending_list *ret_list, struct kf_err *err)
+{
+    struct remote_entry *e = NULL;
+    kf_rc rc = find_entry(store, remote, &e, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!ret_list || limit < 1 || limit > 1000) {
+        entry_drop(e);
+        return err_set(err, PROBLEM_BAD_FILTER, "a list has a limit of 1 to 1,000");
+    }
+    struct pending_found f = {.entry = e, .after = str_of(after)};
+    struct pending_owned *owned = mem_calloc(1, sizeof(*owned));
+    rc = owned ? read_pending(e, &f, limit, err) : err_nomem(err);
+    entry_drop(e);
+    if (rc != KF_OK) {
+        arena_release(&f.arena);
+        mem_free(f.items);
+        mem_free(owned);
+        return rc;
+    }
+    *owned = (struct pending_owned){f.arena, f.items};
+    *ret_list = (struct kf_pending_list){.items = f.items,
+                                         .count = f.count < limit ? f.count : limit,
+                                         .more = f.count > limit,
+                                         .owned = owned};
+    return KF_OK;
+}
+
+void kf_pending_list_free(struct kf_pending_list *list)
+{
+    if (!list)
+        return;
+    struct pending_owned *owned = list->owned;
+    if (owned) {
+        arena_release(&owned->arena);
+        mem_free(owned->items);
+    }
+    mem_free(owned);
+    *list = (struct kf_pending_list){0};
+}
+
+/* ------------------------------------------------------------------------------- sync and verify */
+
+kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = remotes_of(store, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    return remotes_sync(r, str_of(remotes ? remotes : "all"), timeout_ms, err);
+}
+
+struct verify_sink {
+    struct remote_sink sink; /* first */
+    const char *remote;
+    struct buf *report;
+    uint64_t *damaged;
+};
+
+static kf_rc verify_take(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
+{
+    return KF_OK;
+}
+
+static kf_rc verify_bad(struct remote_sink *sink, const struct remote_doc *doc,
+                        const struct kf_err *why, struct kf_err *err)
+{
+    struct verify_sink *v = (struct verify_sink *)sink;
+    ++*v->damaged;
+    buf_printf(v->report, "remote %s: \"%.*s\": %s\n", v->remote,
+               (int)(doc->doc.name.len < 300 ? doc->doc.name.len : 300), doc->doc.name.p,
+               why->detail);
+    return buf_ok(v->report, err);
+}
+
+static kf_rc verify_one(struct remote_entry *e, struct buf *report, uint64_t *damaged,
+                        struct kf_err *err)
+{
+    struct remote *remote = NULL;
+    struct kf_err why = KF_ERR_INIT;
+    struct verify_sink v = {.sink = {.take = verify_take, .bad = verify_bad},
+                            .remote = e->name,
+                            .report = report,
+                            .damaged = damaged};
+    kf_rc rc = entry_connect(e, &remote, &why);
+    if (rc == KF_OK)
+        rc = remote->driver->verify(remote, &v.sink, &why);
+    if (remote)
+        remote->driver->close(remote);
+    if (rc == KF_OK)
+        return KF_OK;
+    if (rc == KF_NOMEM)
+        return err_nomem(err);
+    if (problem_is(&why, PROBLEM_BAD_OBJECT)) { /* its manifest */
+        ++*damaged;
+        buf_printf(report, "remote %s: %s\n", e->name, why.detail);
+        return buf_ok(report, err);
+    }
+    return err_set(err, PROBLEM_REMOTE_FAILED, "%s cannot be verified: %s", e->name, why.detail);
+}
+
+kf_rc remotes_verify(struct remotes *r, struct buf *report, uint64_t *damaged, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++) {
+        struct remote_entry *e = entry_at(r, i);
+        if (e)
+            rc = verify_one(e, report, damaged, err);
+        entry_drop(e);
+    }
+    return rc;
+}

@@ -1,0 +1,268 @@
+/* The rows of kf_remote. `options` is JSON: {"source":"store","docs":["*.json"],"every":60000,"after":5,"on_change":…,"manual":true}, times in
+ * milliseconds; of a remote of the configuration only source and docs. Writing goes through the store's writer and blocks. */
+#include "remote/remotes_internal.h"
+
+#define META_HYDRATION "hydration"
+
+void row_release(struct row *row)
+{
+    buf_release(&row->url);
+    buf_release(&row->options);
+    buf_release(&row->position);
+    buf_release(&row->last_code);
+    buf_release(&row->last_error);
+}
+
+/* ------------------------------------------------------------------------------------- reading */
+
+#define COLUMNS                                                                                    \
+    "url, options, watermark, position, hydrated, confirmed_at, last_run_at, failures, last_code," \
+    " last_error"
+
+/* Columns from `col` on. */
+static kf_rc read_row(struct db_stmt *s, int col, struct row *row, struct kf_err *err)
+{
+    *row = (struct row){
+        .watermark = db_i64(s, col + 2),
+        .hydrated = db_i64(s, col + 4) != 0,
+        .confirmed_wall_ms = db_i64(s, col + 5),
+        .last_run_wall_ms = db_i64(s, col + 6),
+    };
+    int64_t failures = db_i64(s, col + 7);
+    row->failures = failures < 0 ? 0 : failures > UINT32_MAX ? UINT32_MAX : (uint32_t)failures;
+    struct buf *const texts[] = {&row->url, &row->options, NULL, &row->position,  NULL,
+                                 NULL,      NULL,          NULL, &row->last_code, &row->last_error};
+    kf_rc rc = KF_OK;
+    for (int i = 0; rc == KF_OK && i < 10; i++) {
+        if (!texts[i])
+            continue;
+        buf_str(texts[i], db_text(s, col + i));
+        rc = buf_ok(texts[i], err);
+    }
+    if (rc != KF_OK)
+        row_release(row);
+    return rc;
+}
+
+kf_rc row_load(struct db *db, str name, struct row *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT " COLUMNS " FROM kf_remote WHERE name = $1";
+    struct db_stmt *s;
+    bool there = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    rc = db_step(s, &there, err);
+    if (rc == KF_OK)
+        rc = there ? read_row(s, 0, ret, err) : KF_ABSENT;
+    db_done(s);
+    return rc;
+}
+
+kf_rc row_each(struct db *db,
+               kf_rc (*each)(void *ctx, str name, const struct row *row, struct kf_err *err),
+               void *ctx, struct kf_err *err)
+{
+    static const char sql[] = "SELECT name, " COLUMNS " FROM kf_remote ORDER BY name";
+    struct db_stmt *s;
+    bool there = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    while ((rc = db_step(s, &there, err)) == KF_OK && there) {
+        struct row row;
+        if ((rc = read_row(s, 1, &row, err)) != KF_OK)
+            break;
+        if (str_starts(buf_view(&row.options), STR("{\"source\":\"store\"")))
+            rc = each(ctx, db_text(s, 0), &row, err);
+        row_release(&row);
+        if (rc != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc;
+}
+
+kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err)
+{
+    struct buf value = BUF_INIT;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = store_meta_get(r->store, META_HYDRATION, &value, &why);
+    if (rc == KF_OK || rc == KF_ABSENT) {
+        *ret = rc == KF_OK && str_is(buf_view(&value), "on");
+        rc = KF_OK;
+    } else if (err) {
+        *err = why;
+    }
+    buf_release(&value);
+    return rc;
+}
+
+kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err)
+{
+    return group_meta_set(g, META_HYDRATION, on ? STR("on") : STR("done"), err);
+}
+
+/* ------------------------------------------------------------------------------------- writing */
+
+struct row_write {
+    struct write write; /* first */
+    struct remote_entry *entry;
+    struct remotes *remotes;
+    const struct row_confirm *confirm;
+    const struct kf_err *why;
+    str name;
+    uint32_t failures;
+    struct row row; /* row_put */
+};
+
+static kf_rc write_row(struct remotes *r, struct row_write *w,
+                       kf_rc (*apply)(struct group *g, struct write *w, struct kf_err *err),
+                       struct kf_err *err)
+{
+    w->write.apply = apply;
+    w->remotes = r;
+    return store_write(r->store, &w->write, err);
+}
+
+static kf_rc apply_put(struct group *g, struct write *write, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_remote(name, " COLUMNS
+                              ") VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)"
+                              " ON CONFLICT(name) DO UPDATE SET url = excluded.url, options = "
+                              "excluded.options, watermark = excluded.watermark,"
+                              " position = excluded.position, hydrated = excluded.hydrated, "
+                              "confirmed_at = excluded.confirmed_at,"
+                              " last_run_at = excluded.last_run_at, failures = excluded.failures, "
+                              "last_code = excluded.last_code,"
+                              " last_error = excluded.last_error";
+    struct row_write *w = (struct row_write *)write;
+    struct remote_entry *e = w->entry;
+    struct db_stmt *s;
+    pthread_mutex_lock(&w->remotes->lock);
+    bool removed = e->removed;
+    pthread_mutex_unlock(&w->remotes->lock);
+    if (removed)
+        return KF_OK;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    const struct row *row = &w->row;
+    db_bind_text(s, 1, str_of(e->name));
+    db_bind_text(s, 2, str_of(e->url));
+    db_bind_text(s, 3, str_of(e->options));
+    db_bind_i64(s, 4, row->watermark);
+    db_bind_text(s, 5, buf_view(&row->position));
+    db_bind_i64(s, 6, row->hydrated);
+    db_bind_i64(s, 7, row->confirmed_wall_ms);
+    db_bind_i64(s, 8, row->last_run_wall_ms);
+    db_bind_i64(s, 9, row->failures);
+    db_bind_text(s, 10, buf_view(&row->last_code));
+    db_bind_text(s, 11, buf_view(&row->last_error));
+    return db_run(s, err);
+}
+
+kf_rc row_put(struct remote_entry *e, struct kf_err *err)
+{
+    struct remotes *r = e->remotes;
+    struct row_write w = {.entry = e};
+    pthread_mutex_lock(&r->lock);
+    w.row = (struct row){
+        .watermark = e->watermark,
+        .hydrated = e->hydrated,
+        .confirmed_wall_ms = e->confirmed_wall_ms,
+        .last_run_wall_ms = e->last_run_wall_ms,
+        .failures = e->failures,
+    };
+    buf_str(&w.row.position, buf_view(&e->position));
+    buf_c(&w.row.last_code, e->last_code);
+    buf_c(&w.row.last_error, e->last_error);
+    pthread_mutex_unlock(&r->lock);
+    kf_rc rc = buf_ok(&w.row.position, err);
+    if (rc == KF_OK && (rc = buf_ok(&w.row.last_code, err)) == KF_OK)
+        rc = buf_ok(&w.row.last_error, err);
+    if (rc == KF_OK)
+        rc = write_row(r, &w, apply_put, err);
+    row_release(&w.row);
+    if (rc == KF_OK) {
+        pthread_mutex_lock(&r->lock);
+        e->row_stale = false;
+        pthread_mutex_unlock(&r->lock);
+    }
+    return rc;
+}
+
+/* An UPDATE: the row of a remote that was removed meanwhile does not come back. */
+static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *err)
+{
+    static const char sql[] =
+        "UPDATE kf_remote SET watermark = $1, position = $2, hydrated = $3, confirmed_at = $4,"
+        " last_run_at = $4, failures = $5, last_code = $6, last_error = $7 WHERE name = $8";
+    struct row_write *w = (struct row_write *)write;
+    const struct row_confirm *c = w->confirm;
+    struct db_stmt *s;
+    if (!str_is(c->site, group_site(g)))
+        return err_set(err, PROBLEM_VERSION_MISMATCH, "the store was replaced meanwhile");
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, c->watermark);
+    db_bind_text(s, 2, c->position);
+    db_bind_i64(s, 3, c->hydrated);
+    db_bind_i64(s, 4, group_now_ms(g));
+    db_bind_i64(s, 5, c->failures);
+    db_bind_text(s, 6, str_of(c->code));
+    db_bind_text(s, 7, str_of(c->error));
+    db_bind_text(s, 8, str_of(w->entry->name));
+    return db_run(s, err);
+}
+
+kf_rc row_confirm(struct remote_entry *e, const struct row_confirm *c, struct kf_err *err)
+{
+    struct row_write w = {.entry = e, .confirm = c};
+    return write_row(e->remotes, &w, apply_confirm, err);
+}
+
+static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *err)
+{
+    static const char sql[] =
+        "UPDATE kf_remote SET last_run_at = $1, failures = $2, last_code = $3, last_error = $4"
+        " WHERE name = $5";
+    struct row_write *w = (struct row_write *)write;
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, group_now_ms(g));
+    db_bind_i64(s, 2, w->failures);
+    db_bind_text(s, 3, str_of(w->why->code));
+    db_bind_text(s, 4, str_of(w->why->detail));
+    db_bind_text(s, 5, str_of(w->entry->name));
+    return db_run(s, err);
+}
+
+kf_rc row_failed(struct remote_entry *e, const struct kf_err *why, uint32_t failures,
+                 struct kf_err *err)
+{
+    struct row_write w = {.entry = e, .why = why, .failures = failures};
+    return write_row(e->remotes, &w, apply_failed, err);
+}
+
+static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_remote WHERE name = $1";
+    struct row_write *w = (struct row_write *)write;
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, w->name);
+    return db_run(s, err);
+}
+
+kf_rc row_delete(struct remotes *r, str name, struct kf_err *err)
+{
+    struct row_write w = {.name = name};
+    return write_row(r, &w, apply_delete, err);
+}

@@ -1,0 +1,518 @@
+/* One run, on its own thread:
+ *
+ *     connect -> pull, merge -> pin, snapshot at number S -> push -> confirm S -> unpin
+ *                  ^                                          |
+ *                  +------------- KF_CONFLICT, 8 times -------+
+ *
+ * The snapshot is a list of heads, read in one short transaction. Their bodies are read in groups while the push goes on: versions are
+ * immutable and pinned, so what is pushed is exactly the state at S whatever is written meanwhile. */
+#include "remote/remotes_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define BODY_GROUP       64
+#define BODY_GROUP_BYTES (4u * 1024 * 1024)
+#define BODY_MAX         ((uint64_t)64 * 1024 * 1024)
+
+bool problem_is(const struct kf_err *err, enum problem problem)
+{
+    return strcmp(err->code, problem_table[problem].code) == 0;
+}
+
+kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *err)
+{
+    struct remotes *r = e->remotes;
+    struct remote *remote = NULL;
+    kf_rc rc = e->driver->open(r->env, str_of(e->url), &remote, err);
+    if (rc != KF_OK)
+        return rc;
+    uint64_t limit = docs_limit(r->docs);
+    remote->log = r->log;
+    remote->call_ms = REMOTES_CALL_MS;
+    remote->body_max = limit > BODY_MAX ? limit : BODY_MAX;
+    remote->stop = &r->stop;
+    *ret = remote;
+    return KF_OK;
+}
+
+kf_rc run_local(struct run *run, kf_rc rc)
+{
+    if (rc != KF_OK)
+        run->local = true;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------ the set */
+
+struct head {
+    str name, site, hash;
+    uint64_t version;
+    int64_t seq, stamp, at_ms;
+    size_t size;
+    bool deleted;
+};
+
+struct snapshot {
+    struct remote_set set; /* first */
+    struct run *run;
+    struct remotes *remotes;
+    struct remote_entry *entry;
+    struct arena arena; /* of the heads */
+    struct head *heads;
+    size_t count, cap, at;
+    uint64_t bytes;
+    char site[17];
+
+    struct arena bodies; /* of heads from `from` to `to` */
+    str body[BODY_GROUP];
+    size_t from, to;
+};
+
+static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct snapshot *s = ctx;
+    if (!entry_wants(s->entry, row->name))
+        return KF_OK;
+    if (s->count == s->cap) {
+        size_t cap = s->cap ? s->cap * 2 : 64;
+        struct head *p = mem_realloc(s->heads, cap * sizeof(*p));
+        if (!p)
+            return err_nomem(err);
+        s->heads = p;
+        s->cap = cap;
+    }
+    struct head h = {
+        .name = arena_str(&s->arena, row->name),
+        .site = arena_str(&s->arena, row->site),
+        .hash = arena_str(&s->arena, row->hash),
+        .version = row->version,
+        .seq = row->seq,
+        .stamp = row->stamp,
+        .at_ms = row->at_ms,
+        .size = row->size,
+        .deleted = row->deleted,
+    };
+    if (!h.name.p || !h.site.p || !h.hash.p)
+        return err_nomem(err);
+    s->heads[s->count++] = h;
+    s->bytes += h.size;
+    return KF_OK;
+}
+
+static kf_rc read_state(struct db *db, struct remote_set *set, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK) {
+        set->seq = db_i64(s, 0);
+        set->stamp = db_i64(s, 1);
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc copy_body(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct snapshot *s = ctx;
+    str body = arena_str(&s->bodies, row->body);
+    if (!body.p)
+        return err_nomem(err);
+    s->body[s->to - s->from] = body;
+    return KF_OK;
+}
+
+/* Reads the bodies of as many heads as make a group, from s->at on. */
+static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
+{
+    struct db *db;
+    arena_clear(&s->bodies);
+    s->from = s->to = s->at;
+    kf_rc rc = run_local(s->run, store_read(s->remotes->store, &db, err));
+    if (rc != KF_OK)
+        return rc;
+    while (rc == KF_OK && s->to < s->count && s->to - s->from < BODY_GROUP &&
+           (s->to == s->from || s->bodies.used_bytes + s->heads[s->to].size < BODY_GROUP_BYTES)) {
+        const struct head *h = &s->heads[s->to];
+        size_t count = 1;
+        s->body[s->to - s->from] = (str){0, 0};
+        if (!h->deleted)
+            rc = run_local(s->run,
+                           doc_all_versions(db, h->seq - 1, h->seq, 1, copy_body, s, &count, err));
+        /* A merge may have given the version a new number: then it is above S and pending, and nothing at S can be pushed for it. */
+        if (rc == KF_OK && count == 0)
+            rc = err_set(err, PROBLEM_VERSION_MISMATCH,
+                         "a document changed its number while it was pushed");
+        if (rc == KF_OK)
+            s->to++;
+    }
+    store_read_end(s->remotes->store, db);
+    return rc;
+}
+
+static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_err *err)
+{
+    struct snapshot *s = (struct snapshot *)set;
+    if (s->at == s->count)
+        return KF_ABSENT;
+    if (s->at >= s->to) {
+        kf_rc rc = read_bodies(s, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    const struct head *h = &s->heads[s->at];
+    *ret = (struct remote_doc){
+        .doc = {.name = h->name,
+                .body = s->body[s->at - s->from],
+                .site = h->site,
+                .stamp = h->stamp,
+                .at_ms = h->at_ms,
+                .version = h->version},
+        .hash = h->hash,
+        .size = h->size,
+    };
+    s->at++;
+    return KF_OK;
+}
+
+static void snapshot_release(struct snapshot *s)
+{
+    arena_release(&s->arena);
+    arena_release(&s->bodies);
+    mem_free(s->heads);
+}
+
+/* Everything above the watermark, at one number. */
+static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *s,
+                           struct kf_err *err)
+{
+    struct remotes *r = run->entry->remotes;
+    struct db *db;
+    size_t count;
+    *s = (struct snapshot){.set = {.next = next_of}, .run = run, .remotes = r, .entry = run->entry};
+    memcpy(s->site, run->site, sizeof(s->site));
+    s->set.site = str_of(s->site);
+    kf_rc rc = store_read(r->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = read_state(db, &s->set, err);
+    if (rc == KF_OK)
+        rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_head, s, &count, err);
+    store_read_end(r->store, db);
+    s->set.now_ms = env_wall_ms(r->env);
+    if (rc != KF_OK)
+        snapshot_release(s);
+    return rc;
+}
+
+/* From here on a change is behind the snapshot, and the next run's. */
+static void note_snapshot(struct run *run, int64_t seq)
+{
+    struct remote_entry *e = run->entry;
+    struct remotes *r = e->remotes;
+    pthread_mutex_lock(&r->lock);
+    e->snapshot_seq = seq;
+    if (r->last_seq > seq && !e->behind_ms) { /* it came between the snapshot and here */
+        e->behind_ms = remotes_now(r);
+        e->behind_wall_ms = r->last_wall_ms;
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
+/* --------------------------------------------------------------------------------- pull and push */
+
+static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark,
+                  struct kf_err *err)
+{
+    struct take *t = NULL;
+    struct buf position = BUF_INIT;
+    kf_rc rc = take_new(run, &t, err);
+    run->bad = 0;
+    run->bad_err = (struct kf_err)KF_ERR_INIT;
+    if (rc == KF_OK)
+        rc = remote->driver->pull(remote, buf_view(&run->since), run->again, take_sink(t),
+                                  &position, err);
+    if (rc == KF_OK)
+        rc = take_finish(t, ret_watermark, err);
+    if (rc == KF_OK) {
+        buf_release(&run->position);
+        run->position = position;
+        position = BUF_INIT;
+    }
+    take_free(t);
+    buf_release(&position);
+    return rc;
+}
+
+/* Pushes what is above the watermark, on top of what was pulled. */
+static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, struct kf_err *err)
+{
+    struct snapshot s;
+    struct buf after = BUF_INIT;
+    struct remotes *r = run->entry->remotes;
+    docs_pin(r->docs);
+    kf_rc rc = run_local(run, snapshot_take(run, watermark, &s, err));
+    if (rc != KF_OK) {
+        docs_unpin(r->docs);
+        return rc;
+    }
+    note_snapshot(run, s.set.seq);
+    run->pushed = (struct remote_pushed){0};
+    if (s.count)
+        rc = remote->driver->push(remote, buf_view(&run->position), &s.set, &after, &run->pushed,
+                                  err);
+    docs_unpin(r->docs);
+    if (rc == KF_OK) {
+        run->seq = s.set.seq;
+        if (s.count) {
+            buf_release(&run->position);
+            run->position = after;
+            after = BUF_INIT;
+        }
+    }
+    snapshot_release(&s);
+    buf_release(&after);
+    return rc;
+}
+
+static kf_rc pull_and_push(struct run *run, struct remote *remote, struct kf_err *err)
+{
+    int64_t watermark = run->watermark;
+    kf_rc rc = KF_CONFLICT;
+    for (int tries = 0; rc == KF_CONFLICT && tries < REMOTES_RACE_TRIES; tries++) {
+        struct kf_err why = KF_ERR_INIT;
+        if (tries) {
+            KF_SOMETIMES("remote-race-tried-again");
+            log_event(run->entry->remotes->log, LOG_INFO, "remote.race",
+                      LOG_S("remote", run->entry->name), LOG_I("tries", tries), LOG_END);
+        }
+        rc = pull(run, remote, &watermark, &why);
+        if (rc == KF_OK)
+            rc = push(run, remote, watermark, &why);
+        if (rc != KF_OK && err)
+            *err = why;
+        if (rc == KF_CONFLICT && !problem_is(&why, PROBLEM_VERSION_MISMATCH))
+            break; /* diverged: no race */
+        run->watermark = watermark > run->watermark ? watermark : run->watermark;
+    }
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- the work */
+
+static kf_rc confirm(struct run *run, struct kf_err *err)
+{
+    bool bad = run->bad > 0;
+    struct row_confirm c = {
+        .watermark = run->seq,
+        .position = buf_view(&run->position),
+        .site = str_of(run->site),
+        .code = bad ? run->bad_err.code : "",
+        .error = bad ? run->bad_err.detail : "",
+        .failures = bad ? run->failures + 1 : 0,
+        .hydrated = run->hydrated,
+    };
+    kf_rc rc = run_local(run, row_confirm(run->entry, &c, err));
+    run->confirmed = rc == KF_OK;
+    return rc;
+}
+
+static bool is_stale(struct remote_entry *e)
+{
+    pthread_mutex_lock(&e->remotes->lock);
+    bool stale = e->row_stale;
+    pthread_mutex_unlock(&e->remotes->lock);
+    return stale;
+}
+
+/* Whether the schedule woke us for changes of documents that this remote does not take. */
+static kf_rc nothing_to_do(struct run *run, bool *ret, struct kf_err *err)
+{
+    uint64_t count = 0;
+    int64_t seq = 0;
+    *ret = false;
+    if (run->asked || run->since.len == 0 || run->again)
+        return KF_OK;
+    kf_rc rc = run_local(run, pending_count(run->entry, run->watermark, 1, &count, &seq, err));
+    if (rc == KF_OK && count == 0) {
+        *ret = true;
+        note_snapshot(run, seq);
+        run->seq = seq;
+        buf_str(&run->position, buf_view(&run->since));
+        rc = buf_ok(&run->position, err);
+    }
+    return rc;
+}
+
+static kf_rc sync_remote(struct run *run, struct remote *remote, struct kf_err *err)
+{
+    bool idle = false;
+    kf_rc rc = nothing_to_do(run, &idle, err);
+    if (rc == KF_OK && !idle)
+        rc = pull_and_push(run, remote, err);
+    if (rc != KF_OK)
+        return rc;
+    run->hydrated |= run->bad == 0;
+    return confirm(run, err);
+}
+
+static kf_rc look(struct run *run, struct remote *remote, struct kf_err *err)
+{
+    kf_rc rc = remote->driver->look(remote, &run->stamp, err);
+    if (rc != KF_ABSENT)
+        return rc;
+    err_clear(err);
+    run->stamp = 0;
+    return KF_OK;
+}
+
+/* W5: with a document missing the remote is not taken in. What it gave stays. */
+static kf_rc hydrate(struct run *run, struct remote *remote, struct kf_err *err)
+{
+    int64_t watermark = 0;
+    kf_rc rc = pull(run, remote, &watermark, err);
+    if (rc != KF_OK)
+        return rc;
+    if (run->bad) {
+        if (err)
+            *err = run->bad_err;
+        return run->bad_err.rc;
+    }
+    run->seq = watermark;
+    run->hydrated = true;
+    return confirm(run, err);
+}
+
+/* What the remote or its disk said becomes a problem of the remote, so that nobody takes it for one of the store. */
+static void blame_remote(struct kf_err *err)
+{
+    static const enum problem as_they_are[] = {
+        PROBLEM_REMOTE_FAILED, PROBLEM_REMOTE_FULL, PROBLEM_BAD_OBJECT, PROBLEM_DIVERGED,
+        PROBLEM_ROLLED_BACK,   PROBLEM_NO_MEMORY,   PROBLEM_STOPPING,   PROBLEM_FORMAT_TOO_NEW,
+    };
+    for (size_t i = 0; i < sizeof(as_they_are) / sizeof(as_they_are[0]); i++)
+        if (problem_is(err, as_they_are[i]))
+            return;
+    struct kf_err cause = *err;
+    err_set(err, cause.rc == KF_FULL ? PROBLEM_REMOTE_FULL : PROBLEM_REMOTE_FAILED, "%s",
+            cause.detail);
+}
+
+static void note_failure(struct run *run)
+{
+    if (!run->local)
+        blame_remote(&run->err);
+    if (problem_is(&run->err, PROBLEM_STOPPING))
+        return;
+    row_failed(run->entry, &run->err, run->failures + 1, NULL);
+    pending_of(run->entry, run->watermark, &run->pending, NULL);
+}
+
+static void run_work(struct task *t)
+{
+    struct run *run = (struct run *)t;
+    struct remote *remote = NULL;
+    kf_rc rc = KF_OK;
+    if (is_stale(run->entry))
+        rc = run_local(run, row_put(run->entry, &run->err));
+    if (rc == KF_OK)
+        rc = entry_connect(run->entry, &remote, &run->err);
+    if (rc == KF_OK) {
+        switch (run->kind) {
+        case RUN_SYNC: rc = sync_remote(run, remote, &run->err); break;
+        case RUN_LOOK: rc = look(run, remote, &run->err); break;
+        case RUN_HYDRATE: rc = hydrate(run, remote, &run->err); break;
+        }
+    }
+    if (remote)
+        remote->driver->close(remote);
+    run->rc = rc;
+    if (rc != KF_OK)
+        note_failure(run);
+}
+
+static void run_free(struct run *run)
+{
+    buf_release(&run->since);
+    buf_release(&run->position);
+    mem_free(run);
+}
+
+static void run_done(struct task *t)
+{
+    struct run *run = (struct run *)t;
+    if (t->remotes) {
+        if (run->kind == RUN_SYNC)
+            remotes_run_ended(run);
+        else
+            hydrate_run_ended(run);
+    }
+    entry_drop(run->entry);
+    run_free(run);
+}
+
+static void run_forget(struct task *t)
+{
+    struct run *run = (struct run *)t;
+    entry_drop(run->entry);
+    run->entry = NULL;
+}
+
+static struct run *run_new(struct remote_entry *e, enum run_kind kind)
+{
+    struct remotes *r = e->remotes;
+    struct run *run = mem_calloc(1, sizeof(*run));
+    if (!run)
+        return NULL;
+    run->task.work = run_work;
+    run->task.done = run_done;
+    run->task.forget = run_forget;
+    run->entry = e;
+    run->kind = kind;
+    run->err = run->bad_err = (struct kf_err)KF_ERR_INIT;
+    snprintf(run->site, sizeof(run->site), "%s", store_site(r->store));
+    return run;
+}
+
+void run_start(struct remote_entry *e, enum run_kind kind)
+{
+    struct remotes *r = e->remotes;
+    struct kf_err err = KF_ERR_INIT;
+    struct run *run = run_new(e, kind);
+    uint32_t random = 0;
+    r->env->random(r->env->ctx, &random, sizeof(random));
+    pthread_mutex_lock(&r->lock);
+    e->jitter = random & 0xffff;
+    if (run) {
+        run->asked = e->asked || e->schedule.every_ms;
+        run->watermark = e->watermark;
+        run->hydrated = e->hydrated;
+        run->failures = e->failures;
+        run->again = strcmp(e->last_code, problem_table[PROBLEM_BAD_OBJECT].code) == 0;
+        buf_str(&run->since, buf_view(&e->position));
+        e->refs++;
+        e->running = true;
+        e->asked = false;
+        e->snapshot_seq = -1;
+    }
+    pthread_mutex_unlock(&r->lock);
+    kf_rc rc = run ? buf_ok(&run->since, &err) : err_nomem(&err);
+    if (rc == KF_OK && task_start(r, &run->task, &err) == KF_OK)
+        return;
+    pthread_mutex_lock(&r->lock);
+    e->running = e->asked = false;
+    entry_failed(e, &err, remotes_now(r));
+    pthread_mutex_unlock(&r->lock);
+    e->taking = TAKE_LOOK;
+    waits_run_ended(r, &(struct run){.entry = e, .kind = kind, .rc = err.rc, .err = err});
+    remotes_plan_soon(r);
+    if (run) {
+        entry_drop(e);
+        run_free(run);
+    }
+}

@@ -1,0 +1,394 @@
+/* What a pull gives. Documents are gathered and merged in groups of REMOTES_GROUP through the store's writer, each group at most one
+ * slice of its time long; local writes go in between.
+ *
+ * Before a body is fetched, the head of the manifest is compared with what is here:
+ *
+ *     not here, or here with other bytes and not known        needed
+ *     the same bytes with a later stamp                       needed (the stamp is taken in)
+ *     the same document, or the same bytes with an older stamp not needed
+ *     written by this store before what is here now           not needed: our own past
+ *     a version of it is kept here already                    not needed
+ *
+ * A first pull also notes what the remote holds. Whatever is here and not there, or there as something else, is pending to it; the watermark begins right below
+ * the first of these numbers. So a store that came from one remote has nothing pending to it. */
+#include "remote/remotes_internal.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+struct held {
+    str name, site, hash;
+    int64_t stamp;
+};
+
+struct missing {
+    str name;
+    int64_t stamp;
+};
+
+struct take {
+    struct remote_sink sink; /* first */
+    struct run *run;
+    struct remotes *remotes;
+    bool first; /* of a remote of which nothing is known here */
+    bool empty; /* nothing is here: everything is needed */
+
+    struct arena batch_arena;
+    struct doc_import batch[REMOTES_GROUP];
+    size_t batch_count;
+
+    struct arena arena; /* of all below */
+    struct held *held;
+    size_t held_count, held_cap;
+    struct missing *missing;
+    size_t missing_count, missing_cap;
+};
+
+static void *grown(void *p, size_t count, size_t *cap, size_t size)
+{
+    if (count < *cap)
+        return p;
+    size_t larger = *cap ? *cap * 2 : 64;
+    void *q = mem_realloc(p, larger * size);
+    if (q)
+        *cap = larger;
+    return q;
+}
+
+/* --------------------------------------------------------------------------------- what is needed */
+
+static kf_rc is_kept(struct db *db, const struct remote_doc *doc, bool *ret, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 AND stamp = $3"
+        " AND site = $4 LIMIT 1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, doc->doc.name);
+    db_bind_text(s, 2, doc->hash);
+    db_bind_i64(s, 3, doc->doc.stamp);
+    db_bind_text(s, 4, doc->doc.site);
+    rc = db_step(s, ret, err);
+    db_done(s);
+    return rc;
+}
+
+/* By the head alone, where it says enough. */
+static kf_rc compare_head(const struct take *t, struct db *db, const struct remote_doc *doc,
+                          bool *ret_want, bool *ret_look, struct kf_err *err)
+{
+    static const char sql[] = "SELECT stamp, site, hash FROM kf_doc WHERE name = $1";
+    struct db_stmt *s;
+    bool there = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, doc->doc.name);
+    rc = db_step(s, &there, err);
+    if (rc == KF_OK && there) {
+        int64_t stamp = db_i64(s, 0);
+        bool same = str_eq(db_text(s, 2), doc->hash);
+        bool own_past = str_is(doc->doc.site, t->run->site) && doc->doc.stamp <= stamp;
+        *ret_want = same ? doc->doc.stamp > stamp : !own_past;
+        *ret_look = !same && !own_past;
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc note_held(struct take *t, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct held *p = grown(t->held, t->held_count, &t->held_cap, sizeof(*p));
+    if (!p)
+        return err_nomem(err);
+    t->held = p;
+    struct held h = {arena_str(&t->arena, doc->doc.name), arena_str(&t->arena, doc->doc.site),
+                     arena_str(&t->arena, doc->hash), doc->doc.stamp};
+    if (!h.name.p || !h.site.p || !h.hash.p)
+        return err_nomem(err);
+    t->held[t->held_count++] = h;
+    return KF_OK;
+}
+
+static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *ret_want,
+                  struct kf_err *err)
+{
+    struct take *t = (struct take *)sink;
+    struct db *db;
+    bool wanted = true, look = false, kept = false;
+    kf_rc rc = KF_OK;
+    if (!entry_wants(t->run->entry, doc->doc.name)) {
+        *ret_want = false;
+        return KF_OK;
+    }
+    if (t->first)
+        rc = note_held(t, doc, err);
+    if (rc == KF_OK && !t->empty) {
+        /* Short: what follows may be a fetch, and no snapshot is held while the place is waited for. */
+        rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+        if (rc != KF_OK)
+            return rc;
+        rc = compare_head(t, db, doc, &wanted, &look, err);
+        if (rc == KF_OK && look)
+            rc = is_kept(db, doc, &kept, err);
+        store_read_end(t->remotes->store, db);
+        run_local(t->run, rc);
+    }
+    if (rc == KF_OK)
+        *ret_want = wanted && !kept;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------ merging */
+
+static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct kf_err *why,
+                          struct kf_err *err)
+{
+    struct run *run = t->run;
+    log_event(t->remotes->log, LOG_ERROR, "remote.bad_object", LOG_S("remote", run->entry->name),
+              LOG_V("doc", name), LOG_S("why", why->detail), LOG_END);
+    struct missing *p = grown(t->missing, t->missing_count, &t->missing_cap, sizeof(*p));
+    if (!p)
+        return err_nomem(err);
+    t->missing = p;
+    struct missing m = {arena_str(&t->arena, name), stamp};
+    if (!m.name.p)
+        return err_nomem(err);
+    t->missing[t->missing_count++] = m;
+    if (run->bad_err.rc == KF_OK)
+        run->bad_err = *why;
+    return KF_OK;
+}
+
+static kf_rc bad(struct remote_sink *sink, const struct remote_doc *doc, const struct kf_err *why,
+                 struct kf_err *err)
+{
+    return note_missing((struct take *)sink, doc->doc.name, doc->doc.stamp, why, err);
+}
+
+struct merge_write {
+    struct write write; /* first */
+    struct take *take;
+    size_t from, to; /* of the batch; `to` is found by apply */
+    uint64_t taken, lost;
+    size_t refused; /* of those, how many were no documents */
+    size_t refused_at[REMOTES_GROUP];
+    struct kf_err why; /* the last refusal */
+};
+
+static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct merge_write *m = (struct merge_write *)write;
+    struct take *t = m->take;
+    kf_rc rc = KF_OK;
+    m->taken = m->lost = m->refused = 0;
+    if (t->run->kind == RUN_HYDRATE && m->from == 0)
+        rc = hydration_mark(g, true, err);
+    for (m->to = m->from; rc == KF_OK && m->to < t->batch_count;) {
+        enum doc_merged merged = DOC_SAME;
+        struct kf_err why = KF_ERR_INIT;
+        rc = doc_merge(g, t->remotes->docs, &t->batch[m->to], &merged, &why);
+        m->taken += rc == KF_OK && (merged == DOC_TAKEN || merged == DOC_REPLACED);
+        m->lost += rc == KF_OK && (merged == DOC_LOST || merged == DOC_REPLACED);
+        if (rc == KF_INVALID || rc == KF_LIMIT) { /* it was refused before anything was written */
+            m->refused_at[m->refused++] = m->to;
+            m->why = why;
+            rc = KF_OK;
+        } else if (rc != KF_OK && err) {
+            *err = why;
+        }
+        m->to++;
+        if (group_slice_over(g))
+            break;
+    }
+    return rc;
+}
+
+static void publish_merge(struct write *write)
+{
+    struct merge_write *m = (struct merge_write *)write;
+    for (size_t i = m->from; i < m->to; i++)
+        docs_forget(m->take->remotes->docs, m->take->batch[i].name);
+}
+
+static kf_rc merge_batch(struct take *t, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t from = 0; rc == KF_OK && from < t->batch_count;) {
+        struct merge_write m = {
+            .write = {.apply = apply_merge, .publish = publish_merge}, .take = t, .from = from};
+        rc = run_local(t->run, store_write(t->remotes->store, &m.write, err));
+        if (rc != KF_OK)
+            break;
+        t->run->taken += m.taken;
+        t->run->lost += m.lost;
+        for (size_t i = 0; rc == KF_OK && i < m.refused; i++) {
+            const struct doc_import *d = &t->batch[m.refused_at[i]];
+            rc = note_missing(t, d->name, d->stamp, &m.why, err);
+        }
+        from = m.to;
+    }
+    t->batch_count = 0;
+    arena_clear(&t->batch_arena);
+    return rc;
+}
+
+static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct take *t = (struct take *)sink;
+    const struct doc_import *d = &doc->doc;
+    kf_rc rc = KF_OK;
+    if (t->batch_count == REMOTES_GROUP ||
+        (t->batch_count && t->batch_arena.used_bytes + d->body.len > REMOTES_GROUP_BYTES))
+        rc = merge_batch(t, err);
+    if (rc != KF_OK)
+        return rc;
+    struct doc_import copy = *d;
+    copy.name = arena_str(&t->batch_arena, d->name);
+    copy.site = arena_str(&t->batch_arena, d->site);
+    if (d->body.p)
+        copy.body = arena_str(&t->batch_arena, d->body);
+    if (!copy.name.p || !copy.site.p || (d->body.p && !copy.body.p))
+        return err_nomem(err);
+    t->batch[t->batch_count++] = copy;
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------------------ at the end */
+
+/* W5: what could not be read is missing, unless what is here now is as new. */
+static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "SELECT stamp FROM kf_doc WHERE name = $1";
+    kf_rc rc = KF_OK;
+    struct run *run = t->run;
+    char first[200] = "";
+    for (size_t i = 0; rc == KF_OK && i < t->missing_count; i++) {
+        const struct missing *m = &t->missing[i];
+        struct db_stmt *s;
+        bool there = false;
+        if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+            break;
+        db_bind_text(s, 1, m->name);
+        rc = db_step(s, &there, err);
+        bool replaced = rc == KF_OK && there && db_i64(s, 0) >= m->stamp;
+        db_done(s);
+        if (rc != KF_OK || replaced)
+            continue;
+        if (run->bad++ == 0)
+            snprintf(first, sizeof(first), "%.*s", (int)(m->name.len < 150 ? m->name.len : 150),
+                     m->name.p);
+    }
+    if (rc == KF_OK && run->bad) {
+        struct kf_err cause = run->bad_err;
+        err_set(&run->bad_err, PROBLEM_BAD_OBJECT,
+                "%zu of its documents cannot be read, the first is \"%s\" (%.200s): bring the "
+                "object back there, or write the document"
+                " anew with If-Match: *",
+                run->bad, first, cause.detail);
+    }
+    return rc;
+}
+
+static int compare_held(const void *a, const void *b)
+{
+    return str_cmp(((const struct held *)a)->name, ((const struct held *)b)->name);
+}
+
+struct first_other {
+    const struct take *take;
+    int64_t seq; /* of the first head that the remote does not hold; 0 = none */
+};
+
+static kf_rc find_other(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct first_other *f = ctx;
+    const struct take *t = f->take;
+    struct held key = {.name = row->name};
+    if (!entry_wants(t->run->entry, row->name))
+        return KF_OK;
+    const struct held *h = t->held_count
+                               ? bsearch(&key, t->held, t->held_count, sizeof(key), compare_held)
+                               : NULL;
+    if (h && h->stamp == row->stamp && str_eq(h->site, row->site) && str_eq(h->hash, row->hash))
+        return KF_OK;
+    f->seq = row->seq;
+    return KF_ABSENT; /* ends the walk */
+}
+
+static kf_rc below_first_other(struct take *t, struct db *db, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq FROM kf_state WHERE id = 1";
+    struct first_other f = {.take = t};
+    struct db_stmt *s;
+    bool there = false;
+    size_t count;
+    if (t->held_count)
+        qsort(t->held, t->held_count, sizeof(*t->held), compare_held);
+    kf_rc rc = doc_changes(db, 0, (size_t)INT64_MAX, false, find_other, &f, &count, err);
+    if (rc != KF_OK && rc != KF_ABSENT)
+        return rc;
+    if (f.seq) {
+        *ret = f.seq - 1;
+        return KF_OK;
+    }
+    if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+        return rc;
+    rc = db_step(s, &there, err);
+    if (rc == KF_OK)
+        *ret = db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err)
+{
+    struct db *db;
+    int64_t watermark = t->run->watermark;
+    kf_rc rc = merge_batch(t, err);
+    if (rc == KF_OK && (t->first || t->missing_count)) {
+        rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+        if (rc != KF_OK)
+            return rc;
+        rc = judge_missing(t, db, err);
+        if (rc == KF_OK && t->first)
+            rc = below_first_other(t, db, &watermark, err);
+        store_read_end(t->remotes->store, db);
+        run_local(t->run, rc);
+    }
+    if (rc == KF_OK)
+        *ret_watermark = watermark > t->run->watermark ? watermark : t->run->watermark;
+    return rc;
+}
+
+kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err)
+{
+    struct take *t = mem_calloc(1, sizeof(*t));
+    if (!t)
+        return err_nomem(err);
+    t->sink = (struct remote_sink){.want = want, .take = take_one, .bad = bad};
+    t->run = run;
+    t->remotes = run->entry->remotes;
+    t->first = run->since.len == 0;
+    t->empty = store_is_empty(t->remotes->store);
+    *ret = t;
+    return KF_OK;
+}
+
+struct remote_sink *take_sink(struct take *t)
+{
+    return &t->sink;
+}
+
+void take_free(struct take *t)
+{
+    if (!t)
+        return;
+    arena_release(&t->batch_arena);
+    arena_release(&t->arena);
+    mem_free(t->held);
+    mem_free(t->missing);
+    mem_free(t);
+}
