@@ -252,7 +252,7 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
 {
     struct listener *l = (struct listener *)w;
     for (int i = 0; i < ACCEPT_BATCH; i++) {
-        struct sockaddr_storage from;
+        struct sockaddr_storage from = {0};
         socklen_t len = sizeof(from);
         int fd = accept4(w->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd >= 0) {
@@ -311,18 +311,21 @@ static kf_rc listener_start(struct listener *l, int fd, struct kf_err *err)
 
 static void show_tcp(int fd, struct buf *shown)
 {
-    struct sockaddr_storage bound;
+    union {
+        struct sockaddr any;
+        struct sockaddr_in in;
+        struct sockaddr_in6 in6;
+    } bound = {.in6 = {0}};
     socklen_t len = sizeof(bound);
-    if (getsockname(fd, (struct sockaddr *)&bound, &len) != 0)
+    if (getsockname(fd, &bound.any, &len) != 0)
         return;
-    if (bound.ss_family == AF_INET6) {
-        buf_printf(shown, "[::1]:%u", (unsigned)ntohs(((struct sockaddr_in6 *)&bound)->sin6_port));
+    if (bound.any.sa_family == AF_INET6) {
+        buf_printf(shown, "[::1]:%u", (unsigned)ntohs(bound.in6.sin6_port));
         return;
     }
-    const struct sockaddr_in *in = (const struct sockaddr_in *)&bound;
-    uint32_t ip = ntohl(in->sin_addr.s_addr);
+    uint32_t ip = ntohl(bound.in.sin_addr.s_addr);
     buf_printf(shown, "%u.%u.%u.%u:%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-               (unsigned)ntohs(in->sin_port));
+               (unsigned)ntohs(bound.in.sin_port));
 }
 
 static kf_rc bind_tcp(str address, int *ret_fd, struct kf_err *err)

@@ -118,9 +118,8 @@ static void tell_stopped(struct server *s)
 
 static void drop_all(struct server *s)
 {
-    struct conn *c, *next;
-    DL_FOREACH_SAFE (s->conns, c, next)
-        conn_drop(c);
+    while (s->conns)
+        conn_drop(s->conns);
 }
 
 static void stop_is_due(struct loop_timer *t)
@@ -132,11 +131,12 @@ static void stop_is_due(struct loop_timer *t)
 
 static void stop_begin(struct server *s)
 {
-    struct conn *c, *next;
     s->stopping = true;
     listen_close_all(s);
-    DL_FOREACH_SAFE (s->conns, c, next)
+    for (struct conn *c = s->conns, *next; c; c = next) {
+        next = c->next;
         conn_stop(c);
+    }
     if (loop_timer_set(s->loop, &s->stop_timer, SERVER_STOP_MS, stop_is_due) != KF_OK)
         drop_all(s);
 }
@@ -168,8 +168,8 @@ static void step_kicked(struct server *s)
 
 static void free_dead(struct server *s)
 {
-    struct conn *c, *next;
-    DL_FOREACH_SAFE (s->dead, c, next) {
+    for (struct conn *c = s->dead, *next; c; c = next) {
+        next = c->next;
         if (c->kicked)
             continue;
         DL_DELETE(s->dead, c);
