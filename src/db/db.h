@@ -1,15 +1,17 @@
 /* db: everything SQL goes through here.
  *
- * One small interface, a driver per engine (sqlite_*.c; PostgreSQL comes with its store). The shapes are written once
- * against it, in the SQL that both engines understand:
+ * One small interface, a driver per engine (sqlite_*.c; PostgreSQL comes with its store). The
+ * shapes are written once against it, in the SQL that both engines understand:
  *
- *   - parameters are `$1`, `$2` … in the order of their first appearance,
- *   - integers for time (milliseconds) and truth, TEXT for bodies, no JSON operators,
- *   - statements are string literals: they are prepared once per connection and found again by their address.
+ * - parameters are `$1`, `$2` … in the order of their first appearance,
+ * - integers for time (milliseconds) and truth, TEXT for bodies, no JSON operators,
+ * - statements are string literals: they are prepared once per connection and found again by
+ * their address.
  *
  * What must differ between engines stays in the driver's files.
  *
- * Threads: a connection and its statements belong to one thread at a time; a pool hands them over. */
+ * Threads: a connection and its statements belong to one thread at a time; a pool hands them
+ * over. */
 #ifndef KF_DB_DB_H
 #define KF_DB_DB_H
 
@@ -22,8 +24,9 @@ enum db_mode {
     DB_OWNER,   /* reads and writes; the only connection that checkpoints */
     DB_READER,  /* read-only */
     DB_FOREIGN, /* read-only, of a file that is not a store of ours: migration sources */
-    DB_LOOK /* as DB_FOREIGN, of a file that nobody writes to meanwhile: leaves no -wal and no -shm beside it and takes no
-                   lock. What stands in a -wal beside it is not seen */
+    /* As DB_FOREIGN, of a file that nobody writes to meanwhile: leaves no -wal and no -shm beside
+     * it and takes no lock. What stands in a -wal beside it is not seen. */
+    DB_LOOK
 };
 
 #define DB_STATEMENTS_MAX 64         /* prepared ones kept per connection */
@@ -39,53 +42,66 @@ struct db_options {
     uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
 };
 
-/* Opens and prepares a connection: WAL, synchronous FULL, foreign keys on, trusted_schema off, mmap off, autocheckpoint
- * off, defensive. A new file gets application_id and auto_vacuum before its first table, and its names are synced into
- * the folder. Does not judge the file: schema_look does.
- * KF_ABSENT without `create`; KF_DAMAGED for a file that is no database; KF_BUSY; KF_IO; KF_FULL; KF_CONFIG.
- * Never for a file that this process has opened by other means (a closed descriptor drops SQLite's locks). */
+/* Opens and prepares a connection: WAL, synchronous FULL, foreign keys on, trusted_schema off,
+ * mmap off, autocheckpoint off, defensive. A new file gets application_id and auto_vacuum before
+ * its first table, and its names are synced into the folder. Does not judge the file:
+ * schema_look does. KF_ABSENT without `create`; KF_DAMAGED for a file that is no database;
+ * KF_BUSY; KF_IO; KF_FULL; KF_CONFIG. Never for a file that this process has opened by other
+ * means (a closed descriptor drops SQLite's locks). */
 kf_rc db_open(const struct db_options *options, struct db **ret_db, struct kf_err *err);
-/* NULL is fine. An open transaction is rolled back. The owner's close checkpoints (but after db_distrust), others never do. */
+/* NULL is fine. An open transaction is rolled back. The owner's close checkpoints (but after
+ * db_distrust), others never do. */
 void db_close(struct db *db);
 
-/* Statements without parameters or rows, several with `;`. For schemas and pragmas, not for hot paths. */
+/* Statements without parameters or rows, several with `;`. For schemas and pragmas, not for hot
+ * paths. */
 kf_rc db_exec(struct db *db, const char *sql, struct kf_err *err);
 
-/* The prepared statement of a literal (static storage!), reset and unbound. It stays prepared; at most DB_STATEMENTS_MAX per
- * connection are kept, the longest unused goes. Valid until db_done, before which the same literal must not be used again. */
+/* The prepared statement of a literal (static storage!), reset and unbound. It stays prepared;
+ * at most DB_STATEMENTS_MAX per connection are kept, the longest unused goes. Valid until
+ * db_done, before which the same literal must not be used again. */
 kf_rc db_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err);
-/* `i` counts from 1. Text and blobs are borrowed until db_done. A failure to bind is kept and reported by db_step. */
+/* `i` counts from 1. Text and blobs are borrowed until db_done. A failure to bind is kept and
+ * reported by db_step. */
 void db_bind_i64(struct db_stmt *s, int i, int64_t v);
 void db_bind_text(struct db_stmt *s, int i, str v); /* .p == NULL binds NULL */
 void db_bind_blob(struct db_stmt *s, int i, str v);
 void db_bind_null(struct db_stmt *s, int i);
-/* *ret_row: whether there is a row to read; columns count from 0 and are valid until the next step or db_done. */
+/* *ret_row: whether there is a row to read; columns count from 0 and are valid until the next
+ * step or db_done. */
 kf_rc db_step(struct db_stmt *s, bool *ret_row, struct kf_err *err);
 int64_t db_i64(struct db_stmt *s, int col);
 str db_text(struct db_stmt *s, int col); /* "" for NULL; no NUL behind it */
 bool db_null(struct db_stmt *s, int col);
-/* Ends a use: frees the rows' memory, unbinds. Always called after a db_use that was KF_OK, also after a failure; NULL is fine. */
+/* Ends a use: frees the rows' memory, unbinds. Always called after a db_use that was KF_OK, also
+ * after a failure; NULL is fine. */
 void db_done(struct db_stmt *s);
 /* db_step and db_done of a statement that gives no row. */
 kf_rc db_run(struct db_stmt *s, struct kf_err *err);
 /* Rows changed by the last db_run. */
 int64_t db_changed(const struct db *db);
-/* Counts statements stepped that may have written, of any kind. Equal before and after a piece of work: it has nothing to undo. */
+/* Counts statements stepped that may have written, of any kind. Equal before and after a piece
+ * of work: it has nothing to undo. */
 uint64_t db_wrote(const struct db *db);
 
-/* Transactions. DB_WRITE is BEGIN IMMEDIATE: KF_BUSY when a foreign writer holds the file longer than busy_ms. */
+/* Transactions. DB_WRITE is BEGIN IMMEDIATE: KF_BUSY when a foreign writer holds the file longer
+ * than busy_ms. */
 enum db_txn { DB_READ, DB_WRITE };
 kf_rc db_begin(struct db *db, enum db_txn txn, struct kf_err *err);
-/* KF_OK: durable (SQLite: synced). Otherwise nothing of the transaction stays, but after DB_TROUBLE_SYNC nobody knows: it may
- * be there after the file is opened again. */
+/* KF_OK: durable (SQLite: synced). Otherwise nothing of the transaction stays, but after
+ * DB_TROUBLE_SYNC nobody knows: it may be there after the file is opened again. */
 kf_rc db_commit(struct db *db, struct kf_err *err);
+/* Without memory it may have to wait: db_in_txn is then still true, and the next db_begin does
+ * it first. Nothing is ever committed by accident. */
 void db_rollback(struct db *db);
 /* One level of savepoint inside a write transaction. */
 kf_rc db_savepoint(struct db *db, struct kf_err *err);
 kf_rc db_release(struct db *db, struct kf_err *err);
-/* KF_OK: back at the savepoint, which is released; the transaction lives. Otherwise the transaction as a whole is gone. */
+/* KF_OK: back at the savepoint, which is released; the transaction lives. Otherwise the
+ * transaction as a whole is gone. */
 kf_rc db_back(struct db *db, struct kf_err *err);
-/* Whether a transaction is open: after FULL, IOERR, NOMEM or CORRUPT the engine may have ended it by itself. */
+/* Whether a transaction is open: after FULL, IOERR, NOMEM or CORRUPT the engine may have ended
+ * it by itself. */
 bool db_in_txn(const struct db *db);
 
 /* What a failure of the engine means for the store, told apart beside the kf_rc. */
@@ -108,8 +124,9 @@ void db_set_busy(struct db *db, uint32_t busy_ms);
 void db_deadline(struct db *db, uint32_t deadline_ms);
 
 /* --- SQLite only; other drivers answer KF_OK and zeros */
-/* A passive checkpoint: moves what no reader needs from the log into the file and syncs it. With `empty` it also waits (busy_ms) for readers and
- * leaves an empty log: KF_BUSY when a reader or foreign writer is in the way. *ret_frames: frames not yet in the file. */
+/* A passive checkpoint: moves what no reader needs from the log into the file and syncs it. With
+ * `empty` it also waits (busy_ms) for readers and leaves an empty log: KF_BUSY when a reader or
+ * foreign writer is in the way. *ret_frames: frames not yet in the file. */
 kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_err *err);
 /* Frames in the log after the last commit, and their bytes. */
 uint32_t db_wal_frames(const struct db *db);
@@ -120,14 +137,18 @@ void db_distrust(struct db *db);
 kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 /* Gives the page cache back to the heap. */
 void db_forget_pages(struct db *db);
-/* Everything of a throw_away database synced, and syncing from now on, as db_open of a lasting one leaves it. */
+/* Everything of a throw_away database synced, and syncing from now on, as db_open of a lasting
+ * one leaves it. */
 kf_rc db_harden(struct db *db, struct kf_err *err);
-/* Writes a compact copy to `to` (a new or empty file, mode 0600), synced; its name is not. KF_CONFLICT when `to` holds something. */
+/* Writes a compact copy to `to` (a new or empty file, mode 0600), synced; its name is not.
+ * KF_CONFLICT when `to` holds something. */
 kf_rc db_copy(struct db *db, const char *to, struct kf_err *err);
-/* PRAGMA quick_check or integrity_check: a line per finding appended to `out`; *ret_bad counts them, at most 100. */
+/* PRAGMA quick_check or integrity_check: a line per finding appended to `out`; *ret_bad counts
+ * them, at most 100. */
 kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, struct kf_err *err);
 
-/* Once per process, before the first db_open (which calls it): threading mode, allocator (base/mem.h). Any thread. */
+/* Once per process, before the first db_open (which calls it): threading mode, allocator
+ * (base/mem.h). Any thread. */
 kf_rc db_init(struct kf_err *err);
 
 /* Of the SQLite that is linked, "3.54.1". Static storage. */

@@ -1,9 +1,12 @@
 /* schema: the tables of a store, and the way from an older format to this one.
  *
- * The format number is PRAGMA user_version; application_id says that the file is a store at all. A store of a lower number is
- * migrated step by step in one transaction; a higher one is refused untouched. docs/formats.md describes the tables.
+ * The format number is PRAGMA user_version; application_id says that the file is a store at all.
+ * A store of a lower number is migrated step by step in one transaction; a higher one is refused
+ * untouched. docs/formats.md describes the tables.
  *
- *     new file --create--> FORMAT        FORMAT-k --k steps, one transaction--> FORMAT        FORMAT+1: KF_TOO_NEW */
+ *     new file --create--> FORMAT
+ *     FORMAT-k --k steps, one transaction--> FORMAT
+ *     FORMAT+1: KF_TOO_NEW */
 #ifndef KF_DB_SCHEMA_H
 #define KF_DB_SCHEMA_H
 
@@ -25,7 +28,8 @@ struct schema {
 extern const struct schema schema_store;
 
 enum schema_found { SCHEMA_EMPTY, SCHEMA_CURRENT, SCHEMA_OLDER };
-/* Looks without changing a byte. KF_TOO_NEW; KF_DAMAGED for a database that is not a store of ours. */
+/* Looks without changing a byte. KF_TOO_NEW; KF_DAMAGED for a database that is not a store of
+ * ours. */
 kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
                   int *ret_format, struct kf_err *err);
 /* SCHEMA_EMPTY -> create; SCHEMA_OLDER -> steps. One transaction. */

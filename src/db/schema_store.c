@@ -1,4 +1,5 @@
-/* The tables of a store, format 1. docs/formats.md tells readers of the file what the columns mean.
+/* The tables of a store, format 1. docs/formats.md tells readers of the file what the columns
+ * mean.
  *
  *   kf_state    one row: the last journal number and the largest stamp, moved by every group
  *   kf_meta     what the store knows of itself: site, old sites, clone marker, hydration
@@ -7,9 +8,10 @@
  *   kf_remote   the remotes: watermark, position, and those that `remote add` made
  *   kf_once     first results of idempotency keys
  *
- * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its b-tree, and the
- * head finds its body by one integer. A deletion is a version whose body is NULL. The journal row of a document has the
- * number of its head, so replacing it is a delete by integer key and an append. */
+ * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its
+ * b-tree, and the head finds its body by one integer. A deletion is a version whose body is
+ * NULL. The journal row of a document has the number of its head, so replacing it is a delete by
+ * integer key and an append. */
 #include "db/schema.h"
 
 static const char create_sql[] =

@@ -69,7 +69,8 @@ kf_rc sqlite_sync(struct db *db, struct kf_err *err)
 
 kf_rc db_harden(struct db *db, struct kf_err *err)
 {
-    /* Switching the journal mode fails while statements are in use; kept ones are not, but hold the schema. */
+    /* Switching the journal mode fails while statements are in use; kept ones are not, but hold
+     * the schema. */
     sqlite_drop_statements(db);
     kf_rc rc = db_exec(db, "PRAGMA synchronous = FULL", err);
     if (rc == KF_OK)

@@ -1,4 +1,5 @@
-/* Stops the build against an SQLite that loses committed transactions, however the build was set up. */
+/* Stops the build against an SQLite that loses committed transactions, however the build was set
+ * up. */
 #include <sqlite3.h>
 
 #include "db/sqlite_range.h"

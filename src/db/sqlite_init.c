@@ -1,7 +1,7 @@
 /* What SQLite is told once per process.
  *
- * SQLite wants to know the size of each block it holds and our door to the heap does not tell it, so each
- * block begins with its size:
+ * SQLite wants to know the size of each block it holds and our door to the heap does not tell
+ * it, so each block begins with its size:
  *
  *      | size (8 bytes) | what SQLite sees, 8-byte aligned ... | */
 #include "db/sqlite_internal.h"
@@ -9,8 +9,8 @@
 
 #include <pthread.h>
 
-/* A connection keeps this many small blocks for itself: 24 KiB, half of SQLite's default, for stores have
- * several connections that do nothing most of the time. */
+/* A connection keeps this many small blocks for itself: 24 KiB, half of SQLite's default, for
+ * stores have several connections that do nothing most of the time. */
 #define LOOKASIDE_SIZE  512
 #define LOOKASIDE_COUNT 48
 
@@ -84,7 +84,8 @@ static int configure(void)
         rc = sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
     if (rc == SQLITE_OK)
         rc = sqlite3_config(SQLITE_CONFIG_LOOKASIDE, LOOKASIDE_SIZE, LOOKASIDE_COUNT);
-    /* Savepoints never spill into a temporary file, whose disk may be full when the store's is not. */
+    /* Savepoints never spill into a temporary file, whose disk may be full when the store's is
+     * not. */
     if (rc == SQLITE_OK)
         rc = sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
     return rc;

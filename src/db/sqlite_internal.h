@@ -24,7 +24,7 @@ struct db {
     struct tap_vfs *tap; /* NULL: SQLite's own unix VFS */
     char *path;
     enum db_mode mode;
-    bool throw_away;
+    bool throw_away, rollback_due;
     enum db_trouble trouble;
     int64_t deadline_ms; /* monotonic; 0 = none */
     uint64_t wrote, turn;
@@ -34,7 +34,8 @@ struct db {
     struct db_stmt stmts[DB_STATEMENTS_MAX];
 };
 
-/* Notes the trouble of a result code, fills *err with "`what` failed" and the cause; returns the kf_rc. */
+/* Notes the trouble of a result code, fills *err with "`what` failed" and the cause; returns the
+ * kf_rc. */
 kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err);
 /* The integer that a pragma or a query of one row gives. */
 kf_rc sqlite_ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *err);

@@ -11,7 +11,8 @@
 #define CACHE_BYTES   (2u << 20)
 #define BUSY_MS       100
 #define WAL_SWITCH_MS 5000
-/* The log is cut to this when it starts anew; it holds STORE_CHECKPOINT_FRAMES with room to spare. */
+/* The log is cut to this when it starts anew; it holds STORE_CHECKPOINT_FRAMES with room to
+ * spare. */
 #define WAL_KEEP_BYTES "8388608"
 /* Steps of SQLite's machine between two looks at the clock: well under a millisecond. */
 #define PROGRESS_STEPS 1000
@@ -42,7 +43,8 @@ static void immutable_uri(const char *path, struct buf *out)
     buf_c(out, "?mode=ro&immutable=1");
 }
 
-/* The file must exist with mode 0600 before SQLite makes it with the umask's; -wal and -shm take its mode over. */
+/* The file must exist with mode 0600 before SQLite makes it with the umask's; -wal and -shm take
+ * its mode over. */
 static kf_rc ensure_file(const struct db_options *o, struct kf_err *err)
 {
     struct stat st;
@@ -175,13 +177,16 @@ kf_rc sqlite_dir_sync(struct db *db, struct kf_err *err)
 
 static kf_rc prepare_owner(struct db *db, struct kf_err *err)
 {
-    kf_rc rc = begin_file(db, err);
-    if (rc != KF_OK)
-        return rc;
+    kf_rc rc = KF_OK;
     if (db->throw_away)
-        return db_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", err);
+        rc = db_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", err);
+    if (rc == KF_OK)
+        rc = begin_file(db, err);
+    if (rc != KF_OK || db->throw_away)
+        return rc;
     rc = sqlite_set_wal(db, err);
-    /* The first read makes the log; SQLite would sync its name with the first commit, and drop a failure. */
+    /* The first read makes the log; SQLite would sync its name with the first commit, and drop a
+     * failure. */
     int64_t ignored;
     if (rc == KF_OK)
         rc = sqlite_ask(db, "SELECT count(*) FROM sqlite_schema", &ignored, err);

@@ -1,8 +1,9 @@
 /* sqlite_range: which SQLite versions lose committed transactions.
  *
- * In WAL mode a checkpoint that races a commit which restarts the WAL can drop committed transactions ("WAL-reset").
- * The defect is in 3.7.0 to 3.51.2, fixed in 3.51.3 and in the maintenance releases 3.44.6 and 3.50.7. Keepfast is
- * not built with such a version, and warns of other programs that write to a store with one.
+ * In WAL mode a checkpoint that races a commit which restarts the WAL can drop committed
+ * transactions ("WAL-reset"). The defect is in 3.7.0 to 3.51.2, fixed in 3.51.3 and in the
+ * maintenance releases 3.44.6 and 3.50.7. Keepfast is not built with such a version, and warns
+ * of other programs that write to a store with one.
  *
  * Preprocessor only, so that the build can ask before anything is compiled. */
 #ifndef KF_DB_SQLITE_RANGE_H

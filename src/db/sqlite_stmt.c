@@ -287,7 +287,11 @@ static kf_rc control(struct db *db, const char *sql, struct kf_err *err)
 kf_rc db_begin(struct db *db, enum db_txn txn, struct kf_err *err)
 {
     static const char read[] = "BEGIN", write[] = "BEGIN IMMEDIATE";
-    assert(!db_in_txn(db));
+    assert(!db_in_txn(db) || db->rollback_due);
+    if (db->rollback_due)
+        db_rollback(db);
+    if (db->rollback_due)
+        return sqlite_fail(db, SQLITE_NOMEM, "roll back", err);
     return control(db, txn == DB_WRITE ? write : read, err);
 }
 
@@ -305,11 +309,13 @@ kf_rc db_commit(struct db *db, struct kf_err *err)
 
 void db_rollback(struct db *db)
 {
-    /* Prepared when the connection was opened: it must work when there is no memory. */
+    /* Prepared when the connection was opened, so that it needs no memory, unless the schema has
+     * changed since. */
     if (db_in_txn(db)) {
         sqlite3_step(db->rollback);
         sqlite3_reset(db->rollback);
     }
+    db->rollback_due = db_in_txn(db);
 }
 
 bool db_in_txn(const struct db *db)

@@ -2,8 +2,9 @@
  *
  *      SQLite --> tap (env->tap is asked) --> unix VFS
  *
- * Each env with a tap has a VFS of its own, because SQLite opens the log and the journal by itself and only the VFS says
- * for whom. Locks and shared memory pass through unseen: the -shm file is built anew after a crash. */
+ * Each env with a tap has a VFS of its own, because SQLite opens the log and the journal by
+ * itself and only the VFS says for whom. Locks and shared memory pass through unseen: the -shm
+ * file is built anew after a crash. */
 #include "db/sqlite_internal.h"
 #include "base/mem.h"
 #include "base/hooks.h"

@@ -5,11 +5,11 @@
  * C1  A stamp is larger than every stamp given or seen before, also before a restart.
  * C2  While the wall clock is ahead of the last stamp, a stamp shows its milliseconds.
  * C3  A wall clock that steps back changes nothing but the warning: the counter goes on.
- * C4  A stamp of somebody else more than CLOCK_DRIFT_MS ahead of the wall clock is not believed: the clock does not move.
- *     One that is not later than our own last needs no belief.
+ * C4  A stamp of somebody else more than CLOCK_DRIFT_MS ahead of the wall clock is not believed:
+ *     the clock does not move. One that is not later than our own last needs no belief.
  *
- * Counter overflow goes into the milliseconds. Negative stamps (2^63 and beyond) are refused on sight; the milliseconds end at
- * 2^47, in the year 6429.
+ * Counter overflow goes into the milliseconds. Negative stamps (2^63 and beyond) are refused on
+ * sight; the milliseconds end at 2^47, in the year 6429.
  *
  * Threads: a clock belongs to whoever leads the store's writes. */
 #ifndef KF_STORE_CLOCK_H
@@ -27,7 +27,8 @@ struct clock {
 void clock_init(struct clock *c, int64_t last_stamp);
 /* The next stamp. */
 int64_t clock_next(struct clock *c, int64_t wall_ms);
-/* Takes in a stamp of somebody else. False when it is not believed (C4, or negative): the clock stays as it was. */
+/* Takes in a stamp of somebody else. False when it is not believed (C4, or negative): the clock
+ * stays as it was. */
 bool clock_see(struct clock *c, int64_t stamp, int64_t wall_ms);
 /* How far the last stamp is ahead of the wall clock, 0 when it is not. */
 int64_t clock_ahead_ms(const struct clock *c, int64_t wall_ms);

@@ -1,8 +1,10 @@
 /* The lock file's life:
  *
- *      open (made when absent) -> lock -> is it still the file of this name? -> write who we are ... -> empty it -> close
- *                                             | no: somebody removed it between open and lock
- *                                             +--> again */
+ *      open (made when absent) -> lock -> still the file of this name? -> write who we are
+ *        ^                                     | no: somebody removed it       |
+ *        +-------------------------------------+ between open and lock         |  ... held ...
+ *                                                                              v
+ *                                                                      empty it -> close */
 #include "store/lock.h"
 #include "base/arena.h"
 #include "base/err.h"
@@ -85,8 +87,8 @@ static kf_rc owner_write(struct file *f, bool brief, const char *socket, struct 
     return rc;
 }
 
-/* A name in the file of somebody who no longer lives: it was killed, and whoever has the lock now has not
- * written its own yet. */
+/* A name in the file of somebody who no longer lives: it was killed, and whoever has the lock
+ * now has not written its own yet. */
 static bool is_stale(const struct store_owner *owner)
 {
     return owner->pid <= 0 || (kill((pid_t)owner->pid, 0) != 0 && errno == ESRCH);
@@ -116,8 +118,8 @@ static bool is_held_here(const struct stat *st)
     return l != NULL;
 }
 
-/* One attempt. KF_BUSY with *ret_owner when another process has it, with *ret_here when this one has. KF_ABSENT: the file was removed
- * meanwhile. */
+/* One attempt. KF_BUSY with *ret_owner when another process has it, with *ret_here when this one
+ * has. KF_ABSENT: the file was removed meanwhile. */
 static kf_rc attempt(const struct env *env, const char *file, const char *path,
                      struct store_lock *lock, struct store_owner *ret_owner, bool *ret_here,
                      struct kf_err *err)
@@ -150,8 +152,8 @@ static kf_rc attempt(const struct env *env, const char *file, const char *path,
     return KF_OK;
 }
 
-/* Attempts until it is ours, its owner turns out to be lasting, or wait_ms have passed. Time is counted in naps,
- * so that a test that stops the clock does not wait for ever. */
+/* Attempts until it is ours, its owner turns out to be lasting, or wait_ms have passed. Time is
+ * counted in naps, so that a test that stops the clock does not wait for ever. */
 static kf_rc attempts(const struct env *env, struct log *log, const char *file, const char *path,
                       uint32_t wait_ms, struct store_lock *lock, struct kf_err *err)
 {

@@ -1,13 +1,16 @@
 /* lock: who owns a store, or the folder of a server.
  *
- * NAME.lock beside it is held by an OFD lock while the owner lives; its content, a line of JSON, names the owner:
+ * NAME.lock beside it is held by an OFD lock while the owner lives; its content, a line of JSON,
+ * names the owner:
  *
  *      {"pid":4711,"brief":false,"socket":"/run/keepfast.sock","started":1763698123456}
  *
- * The file stays when the lock is dropped, empty; after a crash it still names the dead. Only the lock says whether there is an owner.
+ * The file stays when the lock is dropped, empty; after a crash it still names the dead. Only
+ * the lock says whether there is an owner.
  *
- * A lasting owner keeps what it has until it ends: KF_BUSY at once, naming pid and socket. A brief one is a single command: it is waited for
- * with back-off up to wait_ms. A second taking in the same process is refused by (device, inode) of the lock file.
+ * A lasting owner keeps what it has until it ends: KF_BUSY at once, naming pid and socket. A
+ * brief one is a single command: it is waited for with back-off up to wait_ms. A second taking
+ * in the same process is refused by (device, inode) of the lock file.
  *
  * Threads: any. */
 #ifndef KF_STORE_LOCK_H
@@ -18,7 +21,8 @@
 #include "store/place.h"
 
 struct store_lock;
-/* `path` without ".lock". socket may be NULL. wait_ms 0 = 5,000. Says lock.wait in `log` when it has to wait. Blocks. */
+/* `path` without ".lock". socket may be NULL. wait_ms 0 = 5,000. Says lock.wait in `log` when it
+ * has to wait. Blocks. */
 kf_rc store_lock_take(const struct env *env, struct log *log, const char *path, bool brief,
                       const char *socket, uint32_t wait_ms, struct store_lock **ret_lock,
                       struct kf_err *err);

@@ -5,8 +5,8 @@
 
 /* --------------------------------------------------------------------------------------- forks */
 
-/* How often this process came out of a fork. A store that was opened before one is not ours to touch: its
- * locks are the parent's. */
+/* How often this process came out of a fork. A store that was opened before one is not ours to
+ * touch: its locks are the parent's. */
 static _Atomic unsigned forks;
 static pthread_once_t watch = PTHREAD_ONCE_INIT;
 static int watch_failed;

@@ -1,25 +1,32 @@
 /* store: one opened Keepfast database. Who owns it, how it is written, what it numbers.
  *
- * Ownership. PATH.lock beside the file is held by an OFD lock while the store is open (store/lock.h). The database file itself
- * is never opened by anything but SQLite.
+ * Ownership. PATH.lock beside the file is held by an OFD lock while the store is open
+ * (store/lock.h). The database file itself is never opened by anything but SQLite.
  *
- * Writing. A write is a `struct write` that waits in one queue. Whoever finds writes waiting and nobody leading becomes the
- * leader: it takes all that wait (at most STORE_GROUP_MAX) and runs them as one group:
+ * Writing. A write is a `struct write` that waits in one queue. Whoever finds writes waiting and
+ * nobody leading becomes the leader: it takes all that wait (at most STORE_GROUP_MAX) and runs
+ * them as one group:
  *
  *      queue --take--> BEGIN -> apply* -> UPDATE kf_state -> COMMIT (synced)
  *                                                               |
- *                       publish each (memory shows it) -> done each (callers are told) -> checkpoint when it is time
+ *         publish each (memory shows it) -> done each (callers are told) -> checkpoint when due
  *
- *   - a thread that calls store_write leads itself when it can: a lone writer hands nothing over and waits for nobody;
- *     others ride in the next group and are woken when it is durable. A leader serves one group and hands on;
- *   - store_submit only queues; the loop's after-hook leads, so everything that one turn of the loop read is one group.
+ * - a thread that calls store_write leads itself when it can: a lone writer hands nothing over
+ * and
+ *     waits for nobody; others ride in the next group and are woken when it is durable. A leader
+ *     serves one group and hands on;
+ * - store_submit only queues; the loop's after-hook leads, so everything that one turn of the
+ *     loop read is one group.
  *
- * G1  Nobody is told OK before the COMMIT of its group has returned (ack level memory: before COMMIT, after apply).
+ * G1  Nobody is told OK before the COMMIT of its group has returned (ack level memory: before
+ *     COMMIT, after apply).
  * G2  A write that fails in apply leaves no trace, and the rest of its group is not touched.
- * G3  When the transaction as a whole is lost (full, I/O, memory), each write of the group is either applied again in a new transaction or
- *     told the failure; none is told OK.
- * G4  After a failed sync or write nobody is told OK again until the store is reopened (STORE_READ_ONLY).
- * G5  Journal numbers of a group are given in the order of its writes and appear together; seq only grows.
+ * G3  When the transaction as a whole is lost (full, I/O, memory), each write of the group is
+ *     either applied again in a new transaction or told the failure; none is told OK.
+ * G4  After a failed sync or write nobody is told OK again until the store is reopened
+ *     (STORE_READ_ONLY).
+ * G5  Journal numbers of a group are given in the order of its writes and appear together; seq
+ *     only grows.
  *
  * States (store_state.c has the table of legal moves):
  *
@@ -27,9 +34,11 @@
  *                     |          |        |
  *                     +----------+--------+--> READ_ONLY --(reopen only)
  *
- * HYDRATING and OPEN differ only for readers of names; FULL heals by itself when a write succeeds again.
+ * HYDRATING and OPEN differ only for readers of names; FULL heals by itself when a write
+ * succeeds again.
  *
- * Threads: calls are any-thread unless marked. Lock order: every lock is a leaf and held for moments; no callback is made under one. */
+ * Threads: calls are any-thread unless marked. Lock order: every lock is a leaf and held for
+ * moments; no callback is made under one. */
 #ifndef KF_STORE_STORE_H
 #define KF_STORE_STORE_H
 
@@ -46,7 +55,8 @@
 #define STORE_READERS_MIN 2
 #define STORE_READERS_MAX 10
 #define STORE_READ_MS     30000
-/* Frames in the log after which the leader checkpoints; well below the 1,000 of SQLite's own default. */
+/* Frames in the log after which the leader checkpoints; well below the 1,000 of SQLite's own
+ * default. */
 #define STORE_CHECKPOINT_FRAMES 800
 
 struct kf_store; /* store_internal.h */
@@ -60,26 +70,31 @@ struct store_options {
     const struct env *env;       /* NULL = env_system() */
     const struct schema *schema; /* NULL = schema_store */
     struct log *log;             /* may be NULL; not owned */
-    struct loop *
-        loop; /* whose after-hook leads submitted writes: store_open and store_close are then called on its thread;
-                                    NULL = only store_write and store_lead */
+    /* Its after-hook leads submitted writes; store_open and store_close are then called on its
+     * thread. NULL = only store_write and store_lead. */
+    struct loop *loop;
     const char *socket; /* to be named in the lock file; NULL = none */
     bool brief, must_exist, allow_network_fs;
-    bool
-        data_dir; /* the folder is a data folder of Keepfast's own, with the rules of store_check_dir(ours) */
-    uint32_t lock_wait_ms;                             /* for a brief owner; 0 = 5,000 */
+    bool data_dir;         /* the folder is Keepfast's own: store_check_dir(ours) */
+    uint32_t lock_wait_ms; /* for a brief owner; 0 = 5,000 */
     uint32_t readers_min, readers_max, reader_idle_ms; /* 0 = the defaults */
-    uint64_t
-        low_water_bytes; /* writes but deletes are refused below this; 0 = the smaller of 5 % and 512 MiB */
+    /* Size of the log that is warned of, and that stops writes; 0 = 64 MiB, 1 GiB. */
+    uint64_t wal_big_bytes, wal_stalled_bytes;
+    /* With less space free, writes but those that make room are refused; 0 = the smaller of 5 % of
+     * the file system and 512 MiB. */
+    uint64_t low_water_bytes;
 };
 
-/* Opens, creates or migrates the store at `path`. Problems: busy (names the pid), permission, config, not_found (must_exist, or no folder),
- * format_too_new, damaged, io_error, disk_full. A failed open leaves a file that was there as it was, or recovered; a format that is too new
- * leaves it byte for byte. Cost: a few milliseconds; an older format is copied aside first (PATH.before-TIME). */
+/* Opens, creates or migrates the store at `path`. Problems: busy (names the pid), permission,
+ * config, not_found (must_exist, or no folder), format_too_new, damaged, io_error, disk_full. A
+ * failed open leaves a file that was there as it was, or recovered; a format that is too new
+ * leaves it byte for byte. Cost: a few milliseconds; an older format is copied aside first
+ * (PATH.before-TIME). */
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
-/* Ends writes that wait with `stopping`, waits for the group that runs and for readers, closes connections, releases the lock,
- * frees. In the child of a fork it does nothing and leaks. NULL is fine. */
+/* Ends writes that wait with `stopping`, waits for the group that runs and for readers, closes
+ * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
+ * is fine. */
 void store_close(struct kf_store *store);
 
 /* Who owns a store that is not ours to open. */
@@ -96,17 +111,20 @@ kf_rc store_owner(const struct env *env, const char *path, struct store_owner *r
 
 struct write {
     struct write *next; /* the store's */
-    /* In the group's transaction, on the leader's thread. May be called again after a failure of the
-     * group (G3), so it must not change anything outside the transaction but its own result. When it fails, what it wrote is undone. */
+    /* In the group's transaction, on the leader's thread. May be called again after a failure of
+     * the group (G3), so it must not change anything outside the transaction but its own result.
+     * When it fails, what it wrote is undone. */
     kf_rc (*apply)(struct group *g, struct write *w, struct kf_err *err);
-    /* After the commit and before any `done` of the group: makes the result visible in memory. NULL = nothing to do.
-     * Not called for a write that failed. */
+    /* After the commit and before any `done` of the group: makes the result visible in memory.
+     * NULL = nothing to do. Not called for a write that failed. */
     void (*publish)(struct write *w);
-    /* Once, last, on the leader's thread; w->rc and w->err are set; owns w from then on. NULL for store_write. */
+    /* Once, last, on the leader's thread; w->rc and w->err are set; owns w from then on. NULL
+     * for store_write. */
     void (*done)(struct write *w);
-    bool
-        early; /* ack level memory: done may be called with KF_OK after apply, before the commit. `publish` then still follows,
-                      once, also when the group failed (w->rc is no longer KF_OK by then): it ends the life of w; shape/doc_write.c */
+    /* Ack level memory: done may be called with KF_OK after apply, before the commit. `publish`
+     * then still follows, once, also when the group failed (w->rc is no longer KF_OK by then): it
+     * ends the life of w; shape/doc_write.c. */
+    bool early;
     bool frees; /* makes room: allowed below the low-water mark (deletes, retention) */
     kf_rc rc;
     struct kf_err err;
@@ -114,14 +132,15 @@ struct write {
     struct store_waiter *waiter; /* the store's */
 };
 
-/* Queues a write; never blocks. When it cannot be taken (queue full, stopping, read-only) `done` is called at once with
- * the failure, on the caller's thread. */
+/* Queues a write; never blocks. When it cannot be taken (queue full, stopping, read-only) `done`
+ * is called at once with the failure, on the caller's thread. */
 void store_submit(struct kf_store *store, struct write *w);
-/* Queues, leads or waits until the write is durable or failed. Not on the loop's thread of a store that has one (assert), but
- * for a LOOP_INLINE one. */
+/* Queues, leads or waits until the write is durable or failed. Not on the loop's thread of a
+ * store that has one (assert), but for a LOOP_INLINE one. */
 kf_rc store_write(struct kf_store *store, struct write *w, struct kf_err *err);
-/* Leads one group when writes wait and nobody leads. True when more wait and could be led at once. Never blocks for a foreign writer when
- * the store has a loop: the group goes back to the queue and a timer tries again. */
+/* Leads one group when writes wait and nobody leads. True when more wait and could be led at
+ * once. Never blocks for a foreign writer when the store has a loop: the group goes back to the
+ * queue and a timer tries again. */
 bool store_lead(struct kf_store *store);
 
 /* Inside apply. */
@@ -129,34 +148,40 @@ struct kf_store *group_store(struct group *g);
 struct db *group_db(struct group *g);
 int64_t group_now_ms(const struct group *g);
 int64_t group_stamp(struct group *g); /* the next stamp of this store's clock */
-/* Takes in a stamp of somebody else, so that what is written from now on is later. False: not believed (clock.h, C4). */
+/* Takes in a stamp of somebody else, so that what is written from now on is later. False: not
+ * believed (clock.h, C4). */
 bool group_see(struct group *g, int64_t stamp);
 int64_t group_seq(struct group *g);            /* the next number of the store-wide sequence */
 const char *group_site(const struct group *g); /* 16 hex digits */
-/* Writes the journal row of a changed row under number `seq`; old_seq is the number it had before, 0 = none. */
+/* Writes the journal row of a changed row under number `seq`; old_seq is the number it had
+ * before, 0 = none. */
 kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *tbl, str key,
                     int64_t stamp, str site, struct kf_err *err);
 
-/* Long work in slices: `slice` is applied as a write of its own again and again, each at most STORE_SLICE_MS (it asks group_slice_over), until
- * it sets *ret_more false. It may be called again for the same slice (G3). Between slices other writes go. Counts as making room
+/* Long work in slices: `slice` is applied as a write of its own again and again, each at most
+ * STORE_SLICE_MS (it asks group_slice_over), until it sets *ret_more false. It may be called
+ * again for the same slice (G3). Between slices other writes go. Counts as making room
  * (`frees`). Not on the loop's thread. */
 typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err);
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
 bool group_slice_over(const struct group *g);
 
-/* Called after every group that moved the sequence, on the leader's thread: last number and wall clock. One listener, NULL = none; setting it
- * waits for the group that runs, and the old one is not called any more. */
+/* Called after every group that moved the sequence, on the leader's thread: last number and wall
+ * clock. One listener, NULL = none; setting it waits for the group that runs, and the old one is
+ * not called any more. */
 typedef void store_on_commit(void *ctx, int64_t seq, int64_t at_ms);
 void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
 
 /* ------------------------------------------------------------------------------------- reading */
 
-/* A read-only connection inside a snapshot (BEGIN … first read), to be given back within STORE_READ_MS: later its calls fail with
- * KF_BUSY. Waits for one when all are out: KF_BUSY after 5 s. */
+/* A read-only connection inside a snapshot (BEGIN … first read), to be given back within
+ * STORE_READ_MS: later its calls fail with KF_BUSY. Waits for one when all are out: KF_BUSY
+ * after 5 s. */
 kf_rc store_read(struct kf_store *store, struct db **ret_db, struct kf_err *err);
 void store_read_end(struct kf_store *store, struct db *db);
 
-/* The number of the last committed group; with it a cache can tell whether what it read is still the newest. */
+/* The number of the last committed group; with it a cache can tell whether what it read is still
+ * the newest. */
 int64_t store_seq(const struct kf_store *store);
 
 /* ------------------------------------------------------------------------------------ the rest */
@@ -183,11 +208,13 @@ const char *store_site(const struct kf_store *store);
 kf_rc store_meta_get(struct kf_store *store, const char *key, struct buf *out, struct kf_err *err);
 kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err *err);
 
-/* Replaces the content by the closed, hardened store file `scratch` (on the same file system): waits for the running group and for readers, closes, renames the
- * old file to PATH.before-TIME and the scratch to PATH, opens again. Stamps go on from the later of both. Then `publish` (may be NULL) is called before
- * anybody reads or writes; `kept_as` (may be NULL) is filled with the old file's new path. After a crash at any point the old or the new store is at
- * PATH. KF_BUSY when a reader does not end or another program has the file open. On failure the old store is open again. Not on the
- * loop's thread. */
+/* Replaces the content by the closed, hardened store file `scratch` (on the same file system):
+ * waits for the running group and for readers, closes, renames the old file to PATH.before-TIME
+ * and the scratch to PATH, opens again. Stamps go on from the later of both. Then `publish` (may
+ * be NULL) is called before anybody reads or writes; `kept_as` (may be NULL) is filled with the
+ * old file's new path. After a crash at any point the old or the new store is at PATH. KF_BUSY
+ * when a reader does not end or another program has the file open. On failure the old store is
+ * open again. Not on the loop's thread. */
 kf_rc store_swap(struct kf_store *store, const char *scratch, void (*publish)(void *ctx), void *ctx,
                  char *kept_as, size_t kept_as_size, struct kf_err *err);
 

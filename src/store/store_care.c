@@ -1,4 +1,5 @@
-/* What the leader looks after between groups: free space, the file's identity, the size of the log, the clock. */
+/* What the leader looks after between groups: free space, the file's identity, the size of the
+ * log, the clock. */
 #include "store/store_internal.h"
 
 #include <sys/stat.h>
@@ -47,10 +48,10 @@ static kf_rc check_stall(struct kf_store *s, int64_t now_ms, struct kf_err *err)
     }
     if (!s->wal_stalled)
         return KF_OK;
-    return err_set(err, PROBLEM_WAL_STALLED,
-                   "the log of the store is over 1 GiB because a reader holds on to it: end long "
-                   "reads, also of "
-                   "other programs");
+    return err_set(
+        err, PROBLEM_WAL_STALLED,
+        "the log of the store is over its limit because a reader holds on to it: end long "
+        "reads, also of other programs");
 }
 
 kf_rc care_before(struct kf_store *s, struct kf_err *err)
@@ -79,24 +80,30 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
     return KF_OK;
 }
 
-bool care_is_due(const struct kf_store *s)
+bool care_is_due(struct kf_store *s)
 {
-    return s->db && db_wal_frames(s->db) >= STORE_CHECKPOINT_FRAMES &&
-           store_state(s) != STORE_READ_ONLY;
+    if (!s->db || store_state(s) == STORE_READ_ONLY)
+        return false;
+    uint32_t frames = db_wal_frames(s->db);
+    /* Fewer than at the last checkpoint: the log began anew. More: a reader kept it from that,
+     * and looking at all of it again after each commit would cost more than it brings. */
+    if (frames < s->checkpointed)
+        s->checkpointed = 0;
+    return frames - s->checkpointed >= STORE_CHECKPOINT_FRAMES;
 }
 
 static void judge_log(struct kf_store *s)
 {
     uint64_t bytes = db_wal_bytes(s->db);
     atomic_store_explicit(&s->wal_bytes, bytes, memory_order_relaxed);
-    if (bytes >= STORE_WAL_BIG && !s->wal_big)
+    if (bytes >= s->options.wal_big_bytes && !s->wal_big)
         log_event(s->options.log, LOG_WARN, "wal.big", LOG_S("path", s->path),
                   LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
-    if (bytes >= STORE_WAL_STALLED && !s->wal_stalled)
+    if (bytes >= s->options.wal_stalled_bytes && !s->wal_stalled)
         log_event(s->options.log, LOG_ERROR, "wal.stalled", LOG_S("path", s->path),
                   LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
-    s->wal_big = bytes >= STORE_WAL_BIG;
-    s->wal_stalled = bytes >= STORE_WAL_STALLED;
+    s->wal_big = bytes >= s->options.wal_big_bytes;
+    s->wal_stalled = bytes >= s->options.wal_stalled_bytes;
 }
 
 void care_after(struct kf_store *s)
@@ -105,6 +112,7 @@ void care_after(struct kf_store *s)
     struct kf_err err = KF_ERR_INIT;
     if (check_moved(s, &err) != KF_OK)
         return;
+    s->checkpointed = db_wal_frames(s->db);
     db_trouble_clear(s->db);
     if (db_checkpoint(s->db, false, &left, &err) != KF_OK) {
         enum db_trouble trouble = db_trouble(s->db);

@@ -1,8 +1,12 @@
 /* The content of a store's file: looking at it, making or migrating it, and whose it is.
  *
- *      look without touching -> open -> create or migrate -> empty the log that a crash left -> who are we
- *               |                          |                                                (site, clone marker)
- *               +- too new, not ours       +- copy aside first                              -> number and clock go on from kf_state
+ *      look without touching -> open -> create or migrate -> empty the log that a crash left
+ *               |                            |                               |
+ *               +- too new, not ours         +- copied aside first           v
+ *                                                      who are we: site, clone marker
+ *                                                                            |
+ *                                                                            v
+ *                                                      number and clock go on from kf_state
  *
  * A swap goes through the same steps with another file at the path. */
 #include "store/store_internal.h"
@@ -12,7 +16,8 @@
 
 /* --------------------------------------------------------------------------- before it is open */
 
-/* Looks at a file that is there without making a log beside it. A journal that must be rolled back first says nothing. */
+/* Looks at a file that is there without making a log beside it. A journal that must be rolled
+ * back first says nothing. */
 static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
 {
     struct stat st;
@@ -62,7 +67,8 @@ kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, 
     return rc;
 }
 
-/* A copy under a temporary name, synced, then its name. After a crash there is a whole copy or none. */
+/* A copy under a temporary name, synced, then its name. After a crash there is a whole copy or
+ * none. */
 static kf_rc copy_aside(struct kf_store *s, struct db *db, struct buf *ret_name, struct kf_err *err)
 {
     struct buf tmp = BUF_INIT;
@@ -115,9 +121,9 @@ static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *
     return found == SCHEMA_OLDER ? migrate(s, db, format, err) : KF_OK;
 }
 
-/* A log that a crash left goes into the file whole before anything is added to it. After a failed sync its pages may look
- * written without being on disk, and nothing would ever write them again: what comes after them in the same log would be
- * lost with them. */
+/* A log that a crash left goes into the file whole before anything is added to it. After a
+ * failed sync its pages may look written without being on disk, and nothing would ever write
+ * them again: what comes after them in the same log would be lost with them. */
 static kf_rc empty_log(struct kf_store *s, struct db *db, struct kf_err *err)
 {
     uint32_t frames = db_wal_frames(db), left;
@@ -191,8 +197,8 @@ static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, 
     return rc;
 }
 
-/* A site of its own for a new store, and for one whose marker says that it is a copy (or was moved or restored, to which
- * a new site does no harm). */
+/* A site of its own for a new store, and for one whose marker says that it is a copy (or was
+ * moved or restored, to which a new site does no harm). */
 static kf_rc new_site(struct kf_store *s, struct db *db, str old_site, str marker,
                       struct kf_err *err)
 {
@@ -266,7 +272,8 @@ static kf_rc read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, str
 
 /* ------------------------------------------------------------------------------------ content */
 
-/* What db_open and its followers do to an open connection; the store is not touched before all of it went well. */
+/* What db_open and its followers do to an open connection; the store is not touched before all
+ * of it went well. */
 static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *err)
 {
     int64_t seq, stamp;

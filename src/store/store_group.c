@@ -2,24 +2,26 @@
  *
  * Leadership is one flag under queue_lock. It goes round like this:
  *
- *      store_write:  queue ---- nobody leads? ---> lead ---+
- *                      | somebody does                     |
- *                      v                                   v
- *                    sleep <--- woken to lead --------- group done: somebody sleeps in the queue? wake the first to lead,
- *                      |                                            only submitted writes? wake the loop,
- *                      v woken: done                                nothing? nobody leads
+ *      store_write: queue -- nobody leads? --> lead a group -> somebody sleeps in the queue?
+ *                     |                          ^               |   wake the first to lead
+ *                     | somebody does            | woken to lead |   only submitted writes?
+ *                     v                          |               |   wake the loop
+ *                   sleep -----------------------+               |   nothing? nobody leads
+ *                     |                                          v
+ *                     +--- woken: done <------------- wake those of the group
  *
- * Writes of a group are applied without savepoints first: most failures (a conflict, an absent name) have written nothing and
- * need no undoing, which db_wrote tells. When one has, the transaction is rolled back and the group applied again with a savepoint
- * each ("careful"). A group of one never needs any: rolling back the transaction is the same.
+ * Writes of a group are applied without savepoints first: most failures (a conflict, an absent
+ * name) have written nothing and need no undoing, which db_wrote tells. When one has, the
+ * transaction is rolled back and the group applied again with a savepoint each ("careful"). A group
+ * of one never needs any: rolling back the transaction is the same.
  *
- *      begin -> apply all -> nothing written? ----------------------------------------> roll back, answer
+ *      begin -> apply all -> nothing written? -----------------------> roll back, answer
  *        ^        |    |                 |
  *        |        |    |                 +-> kf_state, COMMIT -> answer
- *        |        |    +- full, I/O: roll back, fail all          |
- *        |        |                                               +- full, I/O, sync: fail all
- *        |        +- memory, damage: roll back, fail that one     +- memory: roll back
- *        +--------+-- failed after writing: roll back, careful ----+ */
+ *        |        |    +- full, I/O: roll back, fail all   |
+ *        |        |                                        +- full, I/O, sync: fail all
+ *        |        +- memory, damage: roll back, fail that  +- memory: roll back
+ *        +--------+-- failed after writing: roll back -----+ */
 #include "store/store_internal.h"
 
 #include <assert.h>
@@ -31,7 +33,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* How often a group is applied before what is left of it fails. Each round but a careful one settles a write. */
+/* How often a group is applied before what is left of it fails. Each round but a careful one
+ * settles a write. */
 #define ROUNDS_MAX 4
 
 enum { WAITS, LEADS, IS_DONE };
@@ -57,7 +60,8 @@ static uint32_t waiter_sleep(struct store_waiter *me)
     return state;
 }
 
-/* `them` may be gone as soon as the state is set; waking an address nobody waits at does nothing. */
+/* `them` may be gone as soon as the state is set; waking an address nobody waits at does
+ * nothing. */
 static void waiter_wake(struct store_waiter *them, uint32_t state)
 {
     atomic_store_explicit(&them->state, state, memory_order_release);
@@ -228,7 +232,8 @@ static void fail_unsettled(struct group *g, const struct kf_err *why)
     }
 }
 
-/* What memory shows, in the order of the writes: of two to one name the later must be the last. A write that was told early ends here. */
+/* What memory shows, in the order of the writes: of two to one name the later must be the last.
+ * A write that was told early ends here. */
 static void publish_all(struct group *g)
 {
     struct write **at = &g->first;
@@ -439,7 +444,8 @@ static void judge(struct kf_store *s, struct kf_err *err)
     }
 }
 
-/* On the loop's thread nobody may sleep: the group goes back to the queue, and a timer will lead again. */
+/* On the loop's thread nobody may sleep: the group goes back to the queue, and a timer will lead
+ * again. */
 static bool hand_to_timer(struct group *g)
 {
     struct kf_store *s = g->store;
@@ -531,7 +537,8 @@ static void count_commit(struct group *g)
     atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
 }
 
-/* Serves one group and hands leadership on. `myself`: the leader's own waiter, NULL for the loop. */
+/* Serves one group and hands leadership on. `myself`: the leader's own waiter, NULL for the
+ * loop. */
 static void lead(struct kf_store *s, const struct store_waiter *myself)
 {
     struct group g = {.store = s, .now_ms = env_wall_ms(s->env)};

@@ -62,6 +62,7 @@ struct kf_store {
     int64_t seq;
     dev_t dev;
     ino_t ino;
+    uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
     bool low, wal_big, wal_stalled, clock_back, clock_ahead;
 
@@ -140,10 +141,11 @@ void loop_detach(struct kf_store *s);
 bool loop_lead_again(struct kf_store *s);
 
 /* --- store_care.c: what the leader looks after between groups */
-/* Whether the group may be written at all; else err. Once in a while looks at free space and at the file. */
+/* Whether the group may be written at all; else err. Once in a while looks at free space and at
+ * the file. */
 kf_rc care_before(struct kf_store *s, struct kf_err *err);
 /* Checkpoint when it is time. */
-bool care_is_due(const struct kf_store *s);
+bool care_is_due(struct kf_store *s);
 void care_after(struct kf_store *s);
 /* Clock warnings. */
 void care_clock(struct kf_store *s, int64_t wall_ms);

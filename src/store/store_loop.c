@@ -1,4 +1,5 @@
-/* What the loop does for a store: leads after each turn, tries again while the disk is full or somebody else writes, closes idle readers. */
+/* What the loop does for a store: leads after each turn, tries again while the disk is full or
+ * somebody else writes, closes idle readers. */
 #include "store/store_internal.h"
 
 #include <stddef.h>

@@ -1,6 +1,7 @@
 /* Opening and closing a store.
  *
- *      folder and file system fit? -> file fit? -> lock -> end a swap that a crash cut off -> file fit? -> its content */
+ *      folder and file system fit? -> file fit? -> lock -> end a swap that a crash cut off
+ *                                                       -> file fit? -> its content */
 #include "store/store_internal.h"
 
 #include <unistd.h>
@@ -18,7 +19,7 @@ static kf_rc path_absolute(const char *path, struct buf *out, struct kf_err *err
     return buf_ok(out, err);
 }
 
-/* ------------------------------------------------------------------------------ stray temporaries */
+/* -------------------------------------------------------------------------- stray temporaries */
 
 static void remove_stray(struct kf_store *s)
 {
@@ -49,7 +50,7 @@ static void remove_stray(struct kf_store *s)
     buf_release(&path);
 }
 
-/* -------------------------------------------------------------------------------- open and close */
+/* ----------------------------------------------------------------------------- open and close */
 
 static void set_defaults(struct store_options *o)
 {
@@ -61,6 +62,10 @@ static void set_defaults(struct store_options *o)
         o->readers_min = STORE_READERS_MIN;
     if (o->readers_min > o->readers_max)
         o->readers_min = o->readers_max;
+    if (!o->wal_big_bytes)
+        o->wal_big_bytes = STORE_WAL_BIG;
+    if (!o->wal_stalled_bytes)
+        o->wal_stalled_bytes = STORE_WAL_STALLED;
     if (!o->reader_idle_ms)
         o->reader_idle_ms = STORE_IDLE_MS;
 }
@@ -148,7 +153,8 @@ static kf_rc take_place(struct kf_store *s, struct kf_err *err)
     kf_rc rc = store_check_dir(s->env, log, s->dir, s->options.data_dir, err);
     if (rc == KF_OK && !s->options.allow_network_fs)
         rc = place_check_fs(log, s->dir, err);
-    /* Once before the lock, so that a path that is no store gets no lock file, and once when nobody else changes it. */
+    /* Once before the lock, so that a path that is no store gets no lock file, and once when
+     * nobody else changes it. */
     if (rc == KF_OK)
         rc = check_file(s, err);
     if (rc == KF_OK)

@@ -18,7 +18,8 @@ static kf_rc reader_open(struct kf_store *s, struct db **ret_db, struct kf_err *
     return db_open(&o, ret_db, err);
 }
 
-/* Claims a slot: one with a connection if there is, the one used last, so that the others become idle. NULL when all are out, or shut. */
+/* Claims a slot: one with a connection if there is, the one used last, so that the others become
+ * idle. NULL when all are out, or shut. */
 static struct reader *claim(struct kf_store *s)
 {
     struct reader *best = NULL;
@@ -68,7 +69,8 @@ static kf_rc snapshot(struct db *db, struct kf_err *err)
     return rc;
 }
 
-/* A failing disk ends writing too: what it fails to read today was acknowledged, and must not be buried under new log. */
+/* A failing disk ends writing too: what it fails to read today was acknowledged, and must not be
+ * buried under new log. */
 static void judge_read(struct kf_store *s, enum db_trouble trouble)
 {
     if (trouble == DB_TROUBLE_IO)

@@ -1,13 +1,15 @@
 /* Replacing a store's file by another.
  *
- *      lead alone, no readers -> log emptied -> closed -> marker -> PATH to PATH.before-TIME -> scratch to PATH -> open -> no marker
- *                                                           |               |                        |
- *      after a crash at PATH:          old            old   |    old, or nothing: the marker says    |  new
- *                                                           |    what belongs there                  |
+ *      lead alone, no readers -> log emptied -> closed -> marker        after a crash PATH is
+ *          -> PATH to PATH.before-TIME                                  old
+ *          -> scratch to PATH                                           old, or absent: the marker
+ *                                                                       says what belongs there
+ *          -> open -> marker removed                                    new
  *
- * The marker, PATH.d/swap, holds the name of the file that is to be PATH when there is none. Renames are synced one by one,
- * so that no crash can keep the second and lose the first. A log that remains after closing belongs to another program that has the
- * file open: SQLite would replay it into whatever is at PATH, so there is no swap then. */
+ * The marker, PATH.d/swap, holds the name of the file that is to be PATH when there is none.
+ * Renames are synced one by one, so that no crash can keep the second and lose the first. A log
+ * that remains after closing belongs to another program that has the file open: SQLite would
+ * replay it into whatever is at PATH, so there is no swap then. */
 #include "store/store_internal.h"
 
 #include <stdio.h>
@@ -124,7 +126,8 @@ static kf_rc replace(struct kf_store *s, const char *scratch, char *kept_as, siz
     if (rc == KF_OK)
         rc = exchange(s, marker.p, scratch, aside.p, err);
     if (rc == KF_OK && (rc = content_open(s, err)) != KF_OK) {
-        /* The new file is no good after all. Should this fail too, the marker says what belongs here. */
+        /* The new file is no good after all. Should this fail too, the marker says what belongs
+         * here. */
         KF_SOMETIMES("swap-undone");
         exchange(s, marker.p, aside.p, scratch, NULL);
     }
