@@ -94,16 +94,21 @@ static bool is_stale(const struct store_owner *owner)
     return owner->pid <= 0 || (kill((pid_t)owner->pid, 0) != 0 && errno == ESRCH);
 }
 
+/* A lasting owner keeps what it has: trying again is of no use, and err says so. */
 static kf_rc busy(const char *path, const struct store_owner *owner, struct kf_err *err)
 {
     if (owner->pid <= 0)
         return err_set(err, PROBLEM_BUSY, "%s is in use by another process; try again", path);
     if (owner->socket[0])
-        return err_set(err, PROBLEM_BUSY,
-                       "%s is in use by process %lld: reach it through its socket %s, or end it",
-                       path, (long long)owner->pid, owner->socket);
-    return err_set(err, PROBLEM_BUSY, "%s is in use by process %lld: wait until it ends, or end it",
-                   path, (long long)owner->pid);
+        err_set(err, PROBLEM_BUSY,
+                "%s is in use by process %lld: reach it through its socket %s, or end it", path,
+                (long long)owner->pid, owner->socket);
+    else
+        err_set(err, PROBLEM_BUSY, "%s is in use by process %lld: wait until it ends, or end it",
+                path, (long long)owner->pid);
+    if (err)
+        err->retryable = owner->brief;
+    return KF_BUSY;
 }
 
 /* ----------------------------------------------------------------------------------- taking */

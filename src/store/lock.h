@@ -8,9 +8,9 @@
  * The file stays when the lock is dropped, empty; after a crash it still names the dead. Only
  * the lock says whether there is an owner.
  *
- * A lasting owner keeps what it has until it ends: KF_BUSY at once, naming pid and socket. A
- * brief one is a single command: it is waited for with back-off up to wait_ms. A second taking
- * in the same process is refused by (device, inode) of the lock file.
+ * A lasting owner keeps what it has until it ends: KF_BUSY at once, not retryable, naming pid
+ * and socket. A brief one is a single command: it is waited for with back-off up to wait_ms. A
+ * second taking in the same process is refused by (device, inode) of the lock file.
  *
  * Threads: any. */
 #ifndef KF_STORE_LOCK_H
