@@ -1,24 +1,34 @@
-/* backup: a ZIP of everything or of what is pending; restore from one; verify; digest. The archive is the portable form
- * (remote/portable.h), stored by libarchive, manifest first in no order: readers need the whole archive and get it verified whole.
+/* backup: a ZIP of everything or of what is pending; restore from one; verify; digest. The archive
+ * is the portable form (remote/portable.h), stored by libarchive, manifest first in no order:
+ * readers need the whole archive and get it verified whole.
  *
- * Consistent while writes go on: the backup reads the versions that were current at one number of the sequence, in short snapshots;
- * versions are immutable and pinned meanwhile (docs_pin).
+ * Consistent while writes go on: the backup reads the versions that were current at one number of
+ * the sequence, in short snapshots; versions are immutable and pinned meanwhile (docs_pin).
  *
- * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> swap under the store's lock -> new site, larger stamps, no watermarks. The old file stays.
+ * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> swap
+ * under the store's lock -> new site, larger stamps, no watermarks. The old file stays.
  *
- * Threads: a backup belongs to one thread at a time; blocking: for workers and programs, not for the loop. */
+ * Threads: a backup belongs to one thread at a time; blocking: for workers and programs, not for
+ * the loop. */
 #ifndef KF_MOVE_BACKUP_H
 #define KF_MOVE_BACKUP_H
 
+#include "remote/objects.h"
+#include "remote/portable.h"
 #include "remote/remotes.h"
 
 struct backup;
 /* remote: "" = everything. */
 kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err);
-/* Appends at least one byte of the archive to `out` (at most about 256 KiB); KF_ABSENT at its end. For streaming with back-pressure. */
+/* Appends at least one byte of the archive to `out` (at most about 256 KiB); KF_ABSENT at its end.
+ * For streaming with back-pressure. */
 kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
 void backup_free(struct backup *b);
+
+/* The digest of the current documents as they stand in the caller's snapshot. KF_DAMAGED when a
+ * body does not match its hash. */
+kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
 /* Restore in pieces: bytes are spooled to the side folder, then one call does the rest. */
 struct restore;

@@ -1,0 +1,292 @@
+/* A backup in pieces:
+ *
+ *     ROWS      versions up to number `until`, in the order of their numbers, a page a snapshot:
+ *               objects into the archive
+ *     MANIFEST  what was written, sorted
+ *     CLOSE     the archive's end
+ *     END
+ *
+ * `until` is taken once, at the beginning; what is written later has a larger number and is not
+ * seen. Versions are immutable and pinned, so pages read in different snapshots are of one moment.
+ * A current document at `until` is the highest version with a number up to it: which is what
+ * sorting finds.
+ *
+ * A backup of what is pending holds only the current version of each pending name. */
+#include "move/backup.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "move/rows.h"
+#include "move/zip.h"
+
+enum { PAGE = 64, PIECE = 64 * 1024 };
+
+enum backup_phase { BACKUP_ROWS, BACKUP_MANIFEST, BACKUP_CLOSE, BACKUP_END };
+
+struct backup {
+    struct kf_store *store;
+    char *pending_to; /* NULL = everything */
+    enum backup_phase phase;
+    int64_t until, after; /* numbers */
+    uint64_t done, total;
+    bool pinned;
+    struct zip_writer *zip;
+    struct rows rows;
+    struct rows wanted; /* names that are pending, in its set of objects */
+    struct buf path;
+    kf_rc failed;
+};
+
+/* ------------------------------------------------------------------------------- what is pending
+ */
+
+/* Names pending to the remote, page by page. */
+static kf_rc gather_wanted(struct backup *b, struct kf_err *err)
+{
+    struct kf_pending_list list;
+    char *after = NULL;
+    bool more = true, is_new;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && more) {
+        list = (struct kf_pending_list){0};
+        rc = kf_pending(b->store, b->pending_to, after, 1000, &list, err);
+        for (size_t i = 0; i < list.count && rc == KF_OK; i++)
+            rc = rows_object(&b->wanted, str_of(list.items[i].name), &is_new, err);
+        more = rc == KF_OK && list.more && list.count;
+        if (more) {
+            mem_free(after);
+            after = mem_strdup(list.items[list.count - 1].name);
+            rc = after ? KF_OK : err_nomem(err);
+        }
+        kf_pending_list_free(&list);
+    }
+    mem_free(after);
+    b->total = rows_objects(&b->wanted);
+    return rc;
+}
+
+kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err)
+{
+    struct backup *b = mem_calloc(1, sizeof *b);
+    if (!b)
+        return err_nomem(err);
+    b->store = store;
+    docs_pin(store_docs(store));
+    b->pinned = true;
+    b->until = store_seq(store);
+    kf_rc rc = zip_writer_new(&b->zip, err);
+    if (rc == KF_OK && pending_to.len) {
+        b->pending_to = mem_dup(pending_to.p, pending_to.len);
+        rc = b->pending_to ? gather_wanted(b, err) : err_nomem(err);
+    } else if (rc == KF_OK) {
+        b->total = (uint64_t)b->until;
+    }
+    if (rc != KF_OK) {
+        backup_free(b);
+        return rc;
+    }
+    *ret = b;
+    return KF_OK;
+}
+
+void backup_free(struct backup *b)
+{
+    if (!b)
+        return;
+    if (b->pinned)
+        docs_unpin(store_docs(b->store));
+    zip_writer_free(b->zip);
+    rows_release(&b->rows);
+    rows_release(&b->wanted);
+    buf_release(&b->path);
+    mem_free(b->pending_to);
+    mem_free(b);
+}
+
+void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total)
+{
+    *ret_done = b->done;
+    *ret_total = b->total;
+}
+
+/* ------------------------------------------------------------------------------------------ rows
+ */
+
+static kf_rc add_object(struct backup *b, const struct doc_row *row, struct kf_err *err)
+{
+    bool is_new = true;
+    buf_clear(&b->path);
+    portable_object(row->name, row->hash, &b->path);
+    kf_rc rc = buf_ok(&b->path, err);
+    if (rc == KF_OK)
+        rc = rows_object(&b->rows, buf_view(&b->path), &is_new, err);
+    if (rc == KF_OK && is_new)
+        rc = zip_writer_add(b->zip, b->path.p, row->body, row->at_ms, err);
+    return rc;
+}
+
+static kf_rc visit_row(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct backup *b = ctx;
+    b->after = row->seq;
+    b->done = b->pending_to ? b->rows.count : (uint64_t)row->seq;
+    if (b->pending_to && !rows_has_object(&b->wanted, row->name))
+        return KF_OK;
+    if (row->damaged)
+        return err_set(err, PROBLEM_DAMAGED,
+                       "version %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
+                       "verify` lists "
+                       "what is",
+                       (unsigned long long)row->version,
+                       (int)(row->name.len < 200 ? row->name.len : 200), row->name.p);
+    kf_rc rc = row->deleted ? KF_OK : add_object(b, row, err);
+    return rc == KF_OK ? rows_add(&b->rows, row, err) : rc;
+}
+
+static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
+{
+    struct db *db;
+    size_t count = 0;
+    kf_rc rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    if (b->pending_to)
+        rc = doc_changes(db, b->after, PAGE, true, visit_row, b, &count, err);
+    else
+        rc = doc_all_versions(db, b->after, b->until, PAGE, visit_row, b, &count, err);
+    store_read_end(b->store, db);
+    if (rc == KF_OK && count < PAGE)
+        b->phase = BACKUP_MANIFEST;
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------- manifest
+ */
+
+static void write_row(struct portable_writer *w, const struct row *r, bool current)
+{
+    char hex[HASH_HEX + 1] = "";
+    if (!r->deleted)
+        hash_hex(&r->hash, hex);
+    struct portable_entry e = {.line = current ? PORTABLE_DOC : PORTABLE_PAST,
+                               .name = str_of(r->name),
+                               .site = str_of(r->site),
+                               .hash = str_of(hex),
+                               .kind = str_of(r->kind),
+                               .version = r->version,
+                               .size = r->size,
+                               .stamp = r->stamp,
+                               .at_ms = r->at_ms,
+                               .deleted = r->deleted};
+    portable_write(w, &e);
+}
+
+static int64_t newest_stamp(const struct rows *rows)
+{
+    int64_t newest = 0;
+    for (size_t i = 0; i < rows->count; i++)
+        if (rows->items[i].stamp > newest)
+            newest = rows->items[i].stamp;
+    return newest;
+}
+
+static kf_rc write_manifest(struct backup *b, struct kf_err *err)
+{
+    struct buf text = BUF_INIT;
+    struct portable_writer w;
+    int64_t now = env_wall_ms(store_env(b->store));
+    rows_sort(&b->rows);
+    portable_write_begin(&w, &text);
+    struct portable_entry head = {.line = PORTABLE_HEAD,
+                                  .site = str_of(store_site(b->store)),
+                                  .seq = (uint64_t)b->until,
+                                  .stamp = newest_stamp(&b->rows),
+                                  .at_ms = now,
+                                  .holds = b->pending_to ? PORTABLE_PENDING : PORTABLE_BACKUP};
+    portable_write(&w, &head);
+    for (size_t i = 0; i < b->rows.count; i++) {
+        const struct row *r = &b->rows.items[i];
+        write_row(&w, r, i == 0 || strcmp(r[-1].name, r->name) != 0);
+    }
+    portable_write_end(&w);
+    kf_rc rc = buf_ok(&text, err);
+    if (rc == KF_OK)
+        rc = zip_writer_add(b->zip, PORTABLE_MANIFEST, buf_view(&text), now, err);
+    buf_release(&text);
+    b->phase = BACKUP_CLOSE;
+    return rc;
+}
+
+static kf_rc step(struct backup *b, struct kf_err *err)
+{
+    switch (b->phase) {
+    case BACKUP_ROWS: return page_of_rows(b, err);
+    case BACKUP_MANIFEST: return write_manifest(b, err);
+    case BACKUP_CLOSE: b->phase = BACKUP_END; return zip_writer_end(b->zip, err);
+    case BACKUP_END: break;
+    }
+    return KF_ABSENT;
+}
+
+kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err)
+{
+    kf_rc rc = b->failed;
+    size_t before = out->len;
+    zip_writer_to(b->zip, out);
+    while (rc == KF_OK && out->len - before < PIECE)
+        rc = step(b, err);
+    if (rc == KF_ABSENT && out->len > before)
+        rc = KF_OK; /* the last piece; the end is said by the next call */
+    else if (rc != KF_OK && rc != KF_ABSENT)
+        b->failed = rc;
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------- kf_backup */
+
+static kf_rc copy_out(struct backup *b, struct file *f, kf_progress *progress, void *ctx,
+                      struct kf_err *err)
+{
+    struct buf piece = BUF_INIT;
+    int64_t at = 0;
+    kf_rc rc;
+    while ((rc = backup_read(b, &piece, err)) == KF_OK) {
+        rc = file_write(f, at, piece.p, piece.len, err);
+        at += (int64_t)piece.len;
+        buf_clear(&piece);
+        if (rc == KF_OK && progress && !progress(ctx, b->done, b->total))
+            rc = err_set(err, PROBLEM_BUSY, "the backup was ended by its caller");
+        if (rc != KF_OK)
+            break;
+    }
+    buf_release(&piece);
+    return rc == KF_ABSENT ? file_sync(f, err) : rc;
+}
+
+kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to, kf_progress *progress,
+                void *ctx, struct kf_err *err)
+{
+    struct backup *b = NULL;
+    struct file f = FILE_CLOSED;
+    struct buf dir = BUF_INIT;
+    kf_rc rc = store_enter(store, err);
+    if (rc == KF_OK && !path)
+        rc = err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
+    if (rc == KF_OK)
+        rc = backup_new(store, str_of(pending_to), &b, err);
+    if (rc == KF_OK)
+        rc = file_open(store_env(store), path, FILE_CREATE, &f, err);
+    if (rc != KF_OK)
+        goto out;
+    rc = copy_out(b, &f, progress, ctx, err);
+    file_close(&f);
+    path_parent(path, &dir);
+    if (rc == KF_OK && (rc = buf_ok(&dir, err)) == KF_OK)
+        rc = dir_sync(store_env(store), dir.p, err);
+    if (rc != KF_OK)
+        file_unlink(store_env(store), path, NULL);
+out:
+    backup_free(b);
+    buf_release(&dir);
+    return rc;
+}

@@ -1,0 +1,540 @@
+/* Restore, step by step, and what a crash at each leaves:
+ *
+ *     1  the archive is spooled to the side folder        a temporary file, removed at the next
+ *                                                         start
+ *     2  every file in it is read and checked: hash       "
+ *        against name, JSON, manifest against files
+ *     3  a scratch store is built from it                 "
+ *     4  it is read back, each body against its hash,     "
+ *        for the digest that the answer shows
+ *     5  scratch synced, the files change places          the old store or the new one, whole
+ *                                                         (store_swap)
+ *     6  watermarks are gone, the cache is empty          "
+ *
+ * An archive of what is pending (manifest: holds pending) is merged instead, in groups: the later
+ * stamp wins. */
+#include "move/backup.h"
+
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "db/schema.h"
+#include "move/rows.h"
+#include "move/zip.h"
+
+#include <stdio.h>
+
+#define HASH_NONFATAL_OOM      1
+#define uthash_malloc(size)    mem_alloc(size)
+#define uthash_free(p, size)   mem_free(p)
+#define uthash_nonfatal_oom(e) ((e)->lost = true)
+#include <uthash.h>
+
+enum { GROUP = 256 };
+
+/* A version that the manifest names. */
+struct line {
+    struct line *next; /* of the same object */
+    struct doc_row row;
+    bool current;
+};
+/* The lines of one object. */
+struct place {
+    struct hash path;
+    struct line *first;
+    bool lost;
+    UT_hash_handle hh;
+};
+
+struct restore {
+    struct kf_store *store;
+    bool replace;
+    struct file spool;
+    char *path, *scratch; /* in the side folder */
+    int64_t at;
+    struct zip_limits limits;
+
+    struct buf manifest;
+    enum portable_holds holds;
+    int64_t newest_stamp;
+    struct rows files;    /* objects found in the archive */
+    struct place *places; /* objects named by the manifest */
+    struct line *deleted; /* lines without an object */
+    struct arena arena;   /* of lines and places */
+    uint64_t lines, docs, versions, bytes;
+
+    struct db *db; /* of the scratch store */
+    uint64_t loaded;
+    kf_progress *progress;
+    void *ctx;
+};
+
+/* ------------------------------------------------------------------------------------- the spool
+ */
+
+static char *side_path(const struct env *env, const char *dir, const char *tail)
+{
+    uint64_t id;
+    char name[64];
+    env->random(env->ctx, &id, sizeof id);
+    snprintf(name, sizeof name, "/.tmp-restore-%016llx%s", (unsigned long long)id, tail);
+    size_t len = strlen(dir);
+    char *path = mem_alloc(len + strlen(name) + 1);
+    if (path) {
+        memcpy(path, dir, len);
+        memcpy(path + len, name, strlen(name) + 1);
+    }
+    return path;
+}
+
+kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, struct kf_err *err)
+{
+    const char *dir;
+    kf_rc rc = store_side_dir(store, &dir, err);
+    if (rc != KF_OK)
+        return rc;
+    struct restore *r = mem_calloc(1, sizeof *r);
+    if (!r)
+        return err_nomem(err);
+    r->store = store;
+    r->replace = replace;
+    r->spool = FILE_CLOSED;
+    r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
+                                    PORTABLE_MANIFEST};
+    r->path = side_path(store_env(store), dir, ".zip");
+    r->scratch = side_path(store_env(store), dir, ".db");
+    rc = r->path && r->scratch ? file_open(store_env(store), r->path, FILE_CREATE, &r->spool, err)
+                               : err_nomem(err);
+    if (rc != KF_OK) {
+        restore_free(r);
+        return rc;
+    }
+    *ret = r;
+    return KF_OK;
+}
+
+kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err)
+{
+    kf_rc rc = file_write(&r->spool, r->at, bytes.p, bytes.len, err);
+    r->at += (int64_t)bytes.len;
+    return rc;
+}
+
+static void remove_scratch(struct restore *r)
+{
+    static const char *const tails[] = {"", "-wal", "-shm", "-journal"};
+    char path[4200];
+    db_close(r->db);
+    r->db = NULL;
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        snprintf(path, sizeof path, "%s%s", r->scratch, tails[i]);
+        file_unlink(store_env(r->store), path, NULL);
+    }
+}
+
+void restore_free(struct restore *r)
+{
+    if (!r)
+        return;
+    file_close(&r->spool);
+    if (r->path)
+        file_unlink(store_env(r->store), r->path, NULL);
+    if (r->scratch)
+        remove_scratch(r);
+    HASH_CLEAR(hh, r->places); /* its elements are the arena's */
+    rows_release(&r->files);
+    arena_release(&r->arena);
+    buf_release(&r->manifest);
+    mem_free(r->path);
+    mem_free(r->scratch);
+    mem_free(r);
+}
+
+static kf_rc tell(struct restore *r, struct kf_err *err)
+{
+    if (r->progress && !r->progress(r->ctx, r->loaded, r->lines))
+        return err_set(err, PROBLEM_BUSY,
+                       "the restore was ended by its caller; nothing was changed");
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------ step 2: is it whole? */
+
+static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err *err)
+{
+    struct buf doc = BUF_INIT;
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    str wanted;
+    bool is_new = true;
+    kf_rc rc = portable_object_parse(name, &doc, &wanted, err);
+    if (rc == KF_OK)
+        rc = rows_object(&r->files, name, &is_new, err);
+    if (rc == KF_OK && !is_new)
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE,
+                     "\"%.*s\" stands twice in the archive; nothing was changed",
+                     (int)(name.len < 200 ? name.len : 200), name.p);
+    hash_of(bytes, &hash);
+    hash_hex(&hash, hex);
+    if (rc == KF_OK && !str_is(wanted, hex))
+        rc = err_set(err, PROBLEM_INCOMPLETE,
+                     "the bytes of \"%.*s\" do not match their hash: the archive is damaged; "
+                     "nothing was changed",
+                     (int)(name.len < 200 ? name.len : 200), name.p);
+    if (rc == KF_OK)
+        rc = json_check(bytes, NULL, NULL, err);
+    r->bytes += bytes.len;
+    buf_release(&doc);
+    return rc;
+}
+
+static kf_rc first_look(void *ctx, str name, str bytes, struct kf_err *err)
+{
+    struct restore *r = ctx;
+    if (!str_is(name, PORTABLE_MANIFEST))
+        return check_object(r, name, bytes, err);
+    if (r->manifest.len)
+        return err_set(err, PROBLEM_BAD_ARCHIVE,
+                       "the archive has two manifests; nothing was changed");
+    buf_str(&r->manifest, bytes);
+    return buf_ok(&r->manifest, err);
+}
+
+/* ----------------------------------------------------------------- the manifest against the files
+ */
+
+static kf_rc copy_line(struct restore *r, const struct portable_entry *e, struct line **ret,
+                       struct kf_err *err)
+{
+    struct line *l = arena_alloc(&r->arena, sizeof *l);
+    if (!l)
+        return err_nomem(err);
+    l->current = e->line == PORTABLE_DOC;
+    l->row = (struct doc_row){.name = arena_str(&r->arena, e->name),
+                              .site = arena_str(&r->arena, e->site),
+                              .kind = e->kind.len  ? arena_str(&r->arena, e->kind)
+                                      : e->deleted ? STR("delete")
+                                                   : STR("put"),
+                              .hash = arena_str(&r->arena, e->hash),
+                              .version = e->version,
+                              .stamp = e->stamp,
+                              .at_ms = e->at_ms,
+                              .size = e->size,
+                              .deleted = e->deleted};
+    if (!l->row.name.p || !l->row.site.p || !l->row.kind.p || !l->row.hash.p)
+        return err_nomem(err);
+    *ret = l;
+    return KF_OK;
+}
+
+static kf_rc file_line(struct restore *r, struct line *l, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    struct place *p;
+    struct hash key;
+    if (l->row.deleted) {
+        l->next = r->deleted;
+        r->deleted = l;
+        return KF_OK;
+    }
+    portable_object(l->row.name, l->row.hash, &path);
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK && !rows_has_object(&r->files, buf_view(&path)))
+        rc = err_set(err, PROBLEM_INCOMPLETE,
+                     "the manifest names version %llu of \"%.*s\" and the archive does not hold "
+                     "it; nothing was "
+                     "changed",
+                     (unsigned long long)l->row.version,
+                     (int)(l->row.name.len < 200 ? l->row.name.len : 200), l->row.name.p);
+    hash_of(buf_view(&path), &key);
+    buf_release(&path);
+    if (rc != KF_OK)
+        return rc;
+    HASH_FIND(hh, r->places, &key, sizeof key, p);
+    if (!p) {
+        if (!(p = arena_alloc(&r->arena, sizeof *p)))
+            return err_nomem(err);
+        p->path = key;
+        HASH_ADD(hh, r->places, path, sizeof p->path, p);
+        if (p->lost)
+            return err_nomem(err);
+    }
+    l->next = p->first;
+    p->first = l;
+    return KF_OK;
+}
+
+static kf_rc take_entry(struct restore *r, const struct portable_entry *e, struct kf_err *err)
+{
+    struct line *l = NULL;
+    if (e->line == PORTABLE_HEAD) {
+        r->holds = e->holds;
+        return KF_OK;
+    }
+    if (e->line != PORTABLE_DOC && e->line != PORTABLE_PAST)
+        return KF_OK;
+    kf_rc rc = copy_line(r, e, &l, err);
+    if (rc != KF_OK)
+        return rc;
+    if (e->stamp > r->newest_stamp)
+        r->newest_stamp = e->stamp;
+    r->lines++;
+    r->versions++;
+    r->docs += l->current && !l->row.deleted;
+    return file_line(r, l, err);
+}
+
+/* Numbers of the new store. The manifest lists a name's versions from the newest, so a name's lines
+ * get descending numbers. */
+static kf_rc read_manifest(struct restore *r, struct kf_err *err)
+{
+    struct portable_reader reader;
+    struct portable_entry e;
+    if (!r->manifest.len)
+        return err_set(err, PROBLEM_INCOMPLETE,
+                       "the archive has no manifest: it is no backup, or cut; nothing "
+                       "was changed");
+    kf_rc rc = portable_read_check(buf_view(&r->manifest), err);
+    if (rc != KF_OK)
+        return rc;
+    portable_read_begin(&reader, buf_view(&r->manifest));
+    while (rc == KF_OK && (rc = portable_read(&reader, &e, err)) == KF_OK)
+        rc = take_entry(r, &e, err);
+    portable_read_end(&reader);
+    if (rc == KF_ABSENT)
+        rc = KF_OK;
+    if (rc == KF_OK && HASH_COUNT(r->places) != rows_objects(&r->files))
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE,
+                     "the archive holds documents that its manifest does not name; "
+                     "nothing was changed");
+    if (rc == KF_OK && r->holds == PORTABLE_STATE)
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE,
+                     "this is the state of a remote, not a backup; add the remote and "
+                     "start an empty store");
+    return rc;
+}
+
+/* ------------------------------------------------------------------------ step 3: a scratch store
+ */
+
+static kf_rc load_line(struct restore *r, struct line *l, str body, struct kf_err *err)
+{
+    struct doc_row row = l->row;
+    row.body = body;
+    row.size = body.len;
+    row.seq = (int64_t)++r->loaded;
+    kf_rc rc = doc_load(r->db, &row, l->current, err);
+    if (rc == KF_OK && r->loaded % GROUP == 0)
+        rc = tell(r, err);
+    return rc;
+}
+
+static kf_rc load_object(void *ctx, str name, str bytes, struct kf_err *err)
+{
+    struct restore *r = ctx;
+    struct hash key;
+    struct place *p;
+    kf_rc rc = KF_OK;
+    if (str_is(name, PORTABLE_MANIFEST))
+        return KF_OK;
+    hash_of(name, &key);
+    HASH_FIND(hh, r->places, &key, sizeof key, p);
+    for (struct line *l = p ? p->first : NULL; l && rc == KF_OK; l = l->next)
+        rc = load_line(r, l, bytes, err);
+    return rc;
+}
+
+static kf_rc set_state(struct restore *r, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_state SET seq = $1, stamp = $2";
+    struct db_stmt *s;
+    kf_rc rc = db_use(r->db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, (int64_t)r->loaded);
+    db_bind_i64(s, 2, r->newest_stamp);
+    return db_run(s, err);
+}
+
+static kf_rc load_all(struct restore *r, struct kf_err *err)
+{
+    kf_rc rc = db_begin(r->db, DB_WRITE, err);
+    if (rc != KF_OK)
+        return rc;
+    for (struct line *l = r->deleted; l && rc == KF_OK; l = l->next)
+        rc = load_line(r, l, (str){NULL, 0}, err);
+    if (rc == KF_OK)
+        rc = zip_each(&r->spool, &r->limits, load_object, r, err);
+    if (rc == KF_OK && r->loaded != r->lines)
+        rc = err_set(err, PROBLEM_INCOMPLETE,
+                     "the archive changed while it was read; nothing was changed");
+    if (rc == KF_OK)
+        rc = set_state(r, err);
+    if (rc == KF_OK)
+        return db_commit(r->db, err);
+    db_rollback(r->db);
+    return rc;
+}
+
+static kf_rc build_scratch(struct restore *r, struct kf_err *err)
+{
+    struct db_options o = {.env = store_env(r->store),
+                           .path = r->scratch,
+                           .mode = DB_OWNER,
+                           .create = true,
+                           .throw_away = true};
+    kf_rc rc = db_open(&o, &r->db, err);
+    if (rc == KF_OK)
+        rc = schema_apply(r->db, &schema_store, err);
+    if (rc == KF_OK)
+        rc = load_all(r, err);
+    return rc;
+}
+
+/* ----------------------------------------------------------------- step 5: the files change places
+ */
+
+static void swapped(void *ctx)
+{
+    struct restore *r = ctx;
+    docs_forget_all(store_docs(r->store));
+}
+
+static kf_rc swap(struct restore *r, struct restored *ret, struct kf_err *err)
+{
+    kf_rc rc = db_harden(r->db, err);
+    db_close(r->db);
+    r->db = NULL;
+    if (rc == KF_OK)
+        rc = store_swap(r->store, r->scratch, swapped, r, ret->kept_as, sizeof ret->kept_as, err);
+    if (rc == KF_OK)
+        remotes_reset(store_remotes(r->store));
+    return rc;
+}
+
+/* ------------------------------------------------------------------- an archive of what was
+ * pending */
+
+struct merge_write {
+    struct write write; /* first */
+    struct docs *docs;
+    struct doc_import import;
+};
+
+static kf_rc apply_merge(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct merge_write *m = (struct merge_write *)w;
+    enum doc_merged merged;
+    return doc_merge(g, m->docs, &m->import, &merged, err);
+}
+
+static void publish_merge(struct write *w)
+{
+    struct merge_write *m = (struct merge_write *)w;
+    docs_forget(m->docs, m->import.name);
+}
+
+static kf_rc merge_line(struct restore *r, const struct line *l, str body, struct kf_err *err)
+{
+    struct merge_write m = {.write = {.apply = apply_merge, .publish = publish_merge},
+                            .docs = store_docs(r->store),
+                            .import = {.name = l->row.name,
+                                       .body = body,
+                                       .site = l->row.site,
+                                       .stamp = l->row.stamp,
+                                       .at_ms = l->row.at_ms,
+                                       .version = l->row.version}};
+    r->loaded++;
+    kf_rc rc = store_write(r->store, &m.write, err);
+    return rc == KF_OK ? tell(r, err) : rc;
+}
+
+static kf_rc merge_object(void *ctx, str name, str bytes, struct kf_err *err)
+{
+    struct restore *r = ctx;
+    struct hash key;
+    struct place *p;
+    kf_rc rc = KF_OK;
+    hash_of(name, &key);
+    HASH_FIND(hh, r->places, &key, sizeof key, p);
+    for (struct line *l = p ? p->first : NULL; l && rc == KF_OK; l = l->next)
+        if (l->current)
+            rc = merge_line(r, l, bytes, err);
+    return rc;
+}
+
+static kf_rc merge_all(struct restore *r, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (struct line *l = r->deleted; l && rc == KF_OK; l = l->next)
+        if (l->current)
+            rc = merge_line(r, l, (str){NULL, 0}, err);
+    return rc == KF_OK ? zip_each(&r->spool, &r->limits, merge_object, r, err) : rc;
+}
+
+/* ---------------------------------------------------------------------------------------- finish
+ */
+
+static kf_rc replace_all(struct restore *r, struct restored *ret, struct kf_err *err)
+{
+    if (!r->replace && !store_is_empty(r->store))
+        return err_set(
+            err, PROBLEM_NOT_EMPTY,
+            "the space holds documents; say --replace (?replace=true) and they are kept aside");
+    kf_rc rc = build_scratch(r, err);
+    if (rc == KF_OK)
+        rc = digest_of(r->db, ret->digest, err);
+    return rc == KF_OK ? swap(r, ret, err) : rc;
+}
+
+kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct restored *ret,
+                     struct kf_err *err)
+{
+    struct restored done = {0};
+    r->progress = progress;
+    r->ctx = ctx;
+    kf_rc rc = zip_each(&r->spool, &r->limits, first_look, r, err);
+    if (rc == KF_OK)
+        rc = read_manifest(r, err);
+    if (rc == KF_OK && r->holds == PORTABLE_PENDING) {
+        rc = merge_all(r, err);
+        if (rc == KF_OK)
+            rc = kf_digest(r->store, done.digest, err);
+    } else if (rc == KF_OK) {
+        rc = replace_all(r, &done, err);
+    }
+    if (rc != KF_OK)
+        return rc;
+    done.docs = r->docs;
+    done.versions = r->versions;
+    done.bytes = r->bytes;
+    *ret = done;
+    return KF_OK;
+}
+
+kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress, void *ctx,
+                 struct kf_err *err)
+{
+    struct restore *r = NULL;
+    struct restored restored;
+    struct file f = FILE_CLOSED;
+    char piece[65536];
+    size_t got = 1;
+    kf_rc rc = store_enter(store, err);
+    if (rc == KF_OK && !path)
+        rc = err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
+    if (rc == KF_OK)
+        rc = file_open(store_env(store), path, FILE_READ, &f, err);
+    if (rc == KF_OK)
+        rc = restore_new(store, replace, &r, err);
+    for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {
+        rc = file_read(&f, at, piece, sizeof piece, &got, err);
+        if (rc == KF_OK && got)
+            rc = restore_write(r, (str){piece, got}, err);
+    }
+    if (rc == KF_OK)
+        rc = restore_finish(r, progress, ctx, &restored, err);
+    restore_free(r);
+    file_close(&f);
+    return rc;
+}

@@ -1,0 +1,155 @@
+/* Digest and verify: everything that is stored is read and held against its hash. */
+#include "move/backup.h"
+
+#include "base/err.h"
+
+enum { PAGE = 256 };
+
+/* ---------------------------------------------------------------------------------------- digest
+ */
+
+struct digesting {
+    struct portable_digest digest;
+    struct buf after; /* the name last seen */
+};
+
+static kf_rc add_to_digest(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct digesting *d = ctx;
+    buf_clear(&d->after);
+    buf_str(&d->after, row->name);
+    if (row->deleted)
+        return buf_ok(&d->after, err);
+    if (row->damaged)
+        return err_set(err, PROBLEM_DAMAGED,
+                       "the stored bytes of \"%.*s\" are damaged, so there is no digest; `keepfast "
+                       "verify` lists "
+                       "what is",
+                       (int)(row->name.len < 200 ? row->name.len : 200), row->name.p);
+    return portable_digest_add(&d->digest, row->name, row->body, err);
+}
+
+kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
+{
+    struct digesting d = {.after = BUF_INIT};
+    char hex[HASH_HEX + 1];
+    size_t count = PAGE;
+    kf_rc rc = KF_OK;
+    portable_digest_begin(&d.digest);
+    while (rc == KF_OK && count == PAGE)
+        rc = doc_heads(db, buf_view(&d.after), PAGE, true, add_to_digest, &d, &count, err);
+    portable_digest_end(&d.digest, hex);
+    buf_release(&d.after);
+    if (rc == KF_OK)
+        memcpy(ret_hex, hex, sizeof hex);
+    return rc;
+}
+
+kf_rc kf_digest(kf_store *store, char ret_hex[65], struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = store_enter(store, err);
+    if (rc == KF_OK)
+        rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = digest_of(db, ret_hex, err);
+    store_read_end(store, db);
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------------- verify
+ */
+
+struct verifying {
+    struct kf_verified v;
+    struct buf report;
+    int64_t after, until;
+    uint64_t seen;
+    kf_progress *progress;
+    void *ctx;
+};
+
+static void report_name(struct buf *b, str name)
+{
+    buf_json_string(b, (str){name.p, name.len < 200 ? name.len : 200});
+}
+
+static kf_rc verify_row(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct verifying *v = ctx;
+    v->after = row->seq;
+    v->seen++;
+    if (row->damaged) {
+        v->v.damaged++;
+        buf_c(&v->report, "document ");
+        report_name(&v->report, row->name);
+        buf_printf(&v->report, " version %llu: its bytes do not match their hash\n",
+                   (unsigned long long)row->version);
+    } else {
+        v->v.versions++;
+        v->v.bytes += row->size;
+    }
+    if (v->progress && v->seen % PAGE == 0 && !v->progress(v->ctx, v->seen, 0))
+        return err_set(err, PROBLEM_BUSY, "the verification was ended by its caller");
+    return KF_OK;
+}
+
+/* Every version, a page a snapshot. */
+static kf_rc verify_versions(struct kf_store *store, struct verifying *v, struct kf_err *err)
+{
+    size_t count = PAGE;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && count == PAGE) {
+        struct db *db;
+        rc = store_read(store, &db, err);
+        if (rc != KF_OK)
+            return rc;
+        rc = doc_all_versions(db, v->after, v->until, PAGE, verify_row, v, &count, err);
+        store_read_end(store, db);
+    }
+    return rc;
+}
+
+static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full,
+                          struct kf_err *err)
+{
+    struct db *db;
+    uint64_t bad = 0;
+    kf_rc rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_check(db, full, &v->report, &bad, err);
+    if (rc == KF_OK)
+        rc = doc_totals(db, &v->v.docs, &(uint64_t){0}, err);
+    store_read_end(store, db);
+    v->v.damaged += bad;
+    return rc;
+}
+
+kf_rc kf_verify(kf_store *store, bool deep, kf_progress *progress, void *ctx,
+                struct kf_verified *ret, struct kf_err *err)
+{
+    struct verifying v = {.progress = progress, .ctx = ctx};
+    kf_rc rc = store_enter(store, err);
+    if (rc != KF_OK)
+        return rc;
+    v.until = store_seq(store);
+    rc = verify_pages(store, &v, deep, err);
+    if (rc == KF_OK)
+        rc = verify_versions(store, &v, err);
+    if (rc == KF_OK && deep)
+        rc = remotes_verify(store_remotes(store), &v.report, &v.v.damaged, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&v.report, err);
+    if (rc == KF_OK && ret) {
+        *ret = v.v;
+        ret->report.p = buf_detach(&v.report, &ret->report.len);
+    }
+    buf_release(&v.report);
+    if (rc == KF_OK && v.v.damaged)
+        rc = err_set(err, PROBLEM_DAMAGED,
+                     "%llu damaged: see the report; restore them from a backup or a remote",
+                     (unsigned long long)v.v.damaged);
+    return rc;
+}
