@@ -1,6 +1,8 @@
-/* api: the router. A request (method, target, headers, body) in, a response out, with calls of keepfast.h. It knows no sockets.
+/* api: the router. A request (method, target, headers, body) in, a response out, with calls of
+ * keepfast.h. It knows no sockets.
  *
- * Three doors use it: the server's connections (server/http), the command line in its own process (api/direct) and tests.
+ * Three doors use it: the server's connections (server/http), the command line in its own process
+ * (api/direct) and tests.
  *
  * A call, from its head to its end; all on the loop's thread:
  *
@@ -10,15 +12,17 @@
  *     api_eof                  ->            work: a group, a job on a worker, a wait for remotes
  *                              <-  head      once
  *                              <-  body*     false = the door is full; goes on after api_drained
- *                              <-  end       once; the call is idle again (or gone, if the door had left)
+ *                              <-  end       once; the call is idle again, or gone
  *
- * The router may answer before the body is complete (an error): `end` then comes with close = true and the door reads no more than 64 KiB on.
+ * The router may answer before the body is complete (an error): `end` then comes with close = true
+ * and the door reads no more than 64 KiB on.
  *
- * A door that loses its client calls api_abandon: what was submitted stands, nothing more is sent, and the call frees itself when its work is done.
- * A call is used again for the next request of its connection, memory kept, so that a small request costs no allocation.
+ * A door that loses its client calls api_abandon: what was submitted stands, nothing more is sent,
+ * and the call frees itself when its work is done. A call is used again for the next request of its
+ * connection, memory kept, so that a small request costs no allocation.
  *
- * Answers. JSON, `application/problem+json` for problems; every answer has a request id; every write `Keepfast-Ack`. Long answers (backup) are pulled from
- * their producer as the door drains.
+ * Answers. JSON, `application/problem+json` for problems; every answer has a request id; every
+ * write `Keepfast-Ack`. Long answers (backup) are pulled from their producer as the door drains.
  *
  * Threads: the loop's. Results that come back on another thread are posted to the loop first. */
 #ifndef KF_API_API_H
@@ -59,13 +63,14 @@ struct api_answer {
     int64_t body_len; /* -1: not known, the door chunks */
 };
 
-/* What a door does; ctx is the door's. None of them may call back into the same call but where said. */
+/* What a door does; ctx is the door's. None of them may call back into the same call but where
+ * said. */
 struct api_door {
     void (*head)(void *ctx, const struct api_answer *answer);
     /* Takes the bytes at once. False: please no more until api_drained. */
     bool (*body)(void *ctx, str bytes);
-    /* close: the request was not read to its end; ok: false when a body that had begun cannot be completed (the door must break the
-     * connection so that the client sees it). */
+    /* close: the request was not read to its end; ok: false when a body that had begun cannot be
+     * completed (the door must break the connection so that the client sees it). */
     void (*end)(void *ctx, bool close, bool ok);
     /* A body that was not taken (api_data answered false) may go on. */
     void (*more)(void *ctx);
@@ -87,7 +92,8 @@ struct api_options {
     struct loop *loop;
     struct log *log;
     const struct config *config;
-    /* One of the two: a data folder with a file per space, or one store that is open already, under one name. */
+    /* One of the two: a data folder with a file per space, or one store that is open already, under
+     * one name. */
     const char *data_dir;
     struct kf_store *store;
     const char *store_space;
@@ -97,6 +103,9 @@ struct api_options {
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
 /* Opens (and so begins to hydrate) the spaces that the configuration names. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
+/* Runs, at the end, every remote with on_change that has something pending. KF_UNAVAILABLE names
+ * what is left. */
+kf_rc api_flush_spaces(struct api *api, struct kf_err *err);
 /* New requests are refused with `stopping`; calls that run go on. */
 void api_stop(struct api *api);
 size_t api_calls(const struct api *api); /* that have begun and not ended */
@@ -110,11 +119,13 @@ void api_begin(struct api_call *c, const struct api_head *head);
 bool api_data(struct api_call *c, str bytes);
 void api_eof(struct api_call *c);
 void api_drained(struct api_call *c);
-/* The door is gone, whatever the call was doing; never used again by the door. Also how an idle call is freed. */
+/* The door is gone, whatever the call was doing; never used again by the door. Also how an idle
+ * call is freed. */
 void api_abandon(struct api_call *c);
 
-/* Answers a request that never became one (the door's own errors: bad head, time-out, too many connections): `head`, `body` and
- * `end` are called before it returns, `end` with close = true. Cannot fail: without memory it answers with a fixed text. */
+/* Answers a request that never became one (the door's own errors: bad head, time-out, too many
+ * connections): `head`, `body` and `end` are called before it returns, `end` with close = true.
+ * Cannot fail: without memory it answers with a fixed text. */
 void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
                 const char *detail);
 

@@ -1,0 +1,241 @@
+/* Answers: how a result, a problem or a list leaves the router. */
+#include "api/api_internal.h"
+
+#include <sodium.h>
+
+void answer_header(struct api_call *c, const char *name, str value)
+{
+    if (c->header_count < API_ANSWER_HEADERS_MAX)
+        c->headers[c->header_count++] = (struct api_header){str_of(name), value};
+}
+
+/* The head, the body when it is wanted, the end. `c` is idle for the door's next request once `end`
+ * has been called. */
+static void answer_whole(struct api_call *c, int status, str body)
+{
+    struct api_answer a = {status, c->headers, c->header_count, (int64_t)body.len};
+    const struct api_door *door = c->door;
+    void *ctx = c->ctx;
+    bool close = c->close;
+    c->state = CALL_IDLE;
+    c->api->calls--;
+    door->head(ctx, &a);
+    if (body.len && !c->head_only)
+        door->body(ctx, body);
+    door->end(ctx, close, true);
+}
+
+void answer_bytes(struct api_call *c, int status, const char *type, str body)
+{
+    answer_header(c, "Content-Type", str_of(type));
+    answer_whole(c, status, body);
+}
+
+void answer_json(struct api_call *c, int status, str body)
+{
+    answer_bytes(c, status, "application/json", body);
+}
+
+void answer_empty(struct api_call *c, int status)
+{
+    answer_whole(c, status, (str){"", 0});
+}
+
+void problem_json(const struct kf_err *err, uint64_t request_id, str extra, struct buf *out)
+{
+    const struct problem_info *info = problem_find(err->code);
+    char id[20];
+    snprintf(id, sizeof id, "%016llx", (unsigned long long)request_id);
+    bool first = true;
+    buf_c(out, "{");
+    buf_c(out, "\"type\":\"about:blank#");
+    buf_c(out, err->code);
+    buf_c(out, "\"");
+    first = false;
+    json_put_str(out, &first, "title", str_of(info ? info->title : ""));
+    json_put_u64(out, &first, "status", (uint64_t)err->http_status);
+    json_put_str(out, &first, "detail", str_of(err->detail));
+    json_put_str(out, &first, "code", str_of(err->code));
+    json_put_bool(out, &first, "retryable", err->retryable);
+    json_put_str(out, &first, "request_id", str_of(id));
+    if (err->offset >= 0)
+        json_put_u64(out, &first, "offset", (uint64_t)err->offset);
+    if (err->etag[0]) {
+        json_put_u64(out, &first, "version", err->version);
+        json_put_str(out, &first, "etag", str_of(err->etag));
+    }
+    buf_str(out, extra);
+    buf_c(out, "}");
+}
+
+static void retry_after_of(struct api_call *c, const struct kf_err *err)
+{
+    const struct problem_info *p = problem_find(err->code);
+    if (p == &problem_table[PROBLEM_DISK_FULL])
+        answer_header(c, "Retry-After", STR("5"));
+    else if (p && p->retryable)
+        answer_header(c, "Retry-After", STR("1"));
+}
+
+void answer_problem(struct api_call *c, const struct kf_err *given)
+{
+    struct kf_err err = *given;
+    const struct problem_info *info = problem_find(err.code);
+    if (!info || err.http_status == 0) { /* what must not happen over HTTP is an error of ours */
+        err_set(&err, PROBLEM_INTERNAL, "%s", given->detail);
+        info = problem_find(err.code);
+    }
+    c->api->problems[info - problem_table]++;
+    if (err.http_status >= 500 && !err.retryable)
+        log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
+                  LOG_S("detail", err.detail), LOG_I("req", c->id), LOG_END);
+    buf_clear(&c->out);
+    str extra = {"", 0};
+    if (strcmp(err.code, "level_unavailable") == 0)
+        extra = STR(",\"level\":\"disk\"");
+    problem_json(&err, c->id, extra, &c->out);
+    if (err.etag[0])
+        answer_header(c, "ETag", arena_str(&c->arena, str_of(err.etag)));
+    retry_after_of(c, &err);
+    if (c->out.failed) { /* no memory to say so at length */
+        answer_empty(c, err.http_status);
+        return;
+    }
+    answer_bytes(c, err.http_status, "application/problem+json", buf_view(&c->out));
+}
+
+void call_answer_out(struct api_call *c)
+{
+    if (c->rc == KF_OK)
+        c->rc = buf_ok(&c->out, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        answer_json(c, c->status ? c->status : 200, buf_view(&c->out));
+}
+
+/* --- members of JSON objects */
+
+void json_key(struct buf *b, bool *first, const char *key)
+{
+    if (!*first)
+        buf_byte(b, ',');
+    *first = false;
+    buf_json_string(b, str_of(key));
+    buf_byte(b, ':');
+}
+
+void json_put_str(struct buf *b, bool *first, const char *key, str v)
+{
+    json_key(b, first, key);
+    buf_json_string(b, v);
+}
+
+void json_put_u64(struct buf *b, bool *first, const char *key, uint64_t v)
+{
+    json_key(b, first, key);
+    buf_u64(b, v);
+}
+
+void json_put_bool(struct buf *b, bool *first, const char *key, bool v)
+{
+    json_key(b, first, key);
+    buf_c(b, v ? "true" : "false");
+}
+
+void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms)
+{
+    char text[WHEN_LEN + 1];
+    json_key(b, first, key);
+    if (ms == 0) {
+        buf_c(b, "null");
+        return;
+    }
+    when_format(ms, text);
+    buf_json_string(b, str_of(text));
+}
+
+/* --- parameters */
+
+str query_get(const struct api_call *c, const char *key)
+{
+    for (size_t i = 0; i < c->match.query_count; i++)
+        if (str_is(c->match.query[i].key, key))
+            return c->match.query[i].value;
+    return (str){"", 0};
+}
+
+/* A cursor is the last key of the page before, base64url: opaque, so that it may become something
+ * else. */
+static kf_rc cursor_read(struct api_call *c, str cursor, str *ret, struct kf_err *err)
+{
+    size_t len = 0;
+    char *bin = arena_alloc(&c->arena, cursor.len + 1);
+    if (!bin)
+        return err_nomem(err);
+    if (sodium_base642bin((unsigned char *)bin, cursor.len, cursor.p, cursor.len, NULL, &len, NULL,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
+        len == 0)
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "the cursor is not one of ours; use the member `next` of the page before");
+    *ret = (str){bin, len};
+    return KF_OK;
+}
+
+kf_rc query_page(struct api_call *c, size_t *ret_limit, str *ret_after, struct kf_err *err)
+{
+    uint64_t limit = API_LIST_DEFAULT;
+    str text = query_get(c, "limit"), cursor = query_get(c, "cursor"), after = {NULL, 0};
+    if (text.len && (!str_to_u64(text, &limit) || limit < 1 || limit > API_LIST_MAX))
+        return err_set(err, PROBLEM_BAD_FILTER, "limit must be a number from 1 to %d",
+                       API_LIST_MAX);
+    if (cursor.len) {
+        kf_rc rc = cursor_read(c, cursor, &after, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    *ret_limit = (size_t)limit;
+    *ret_after = after;
+    return KF_OK;
+}
+
+void answer_next(struct buf *out, bool more, str last_key)
+{
+    buf_c(out, "],\"next\":");
+    if (!more) {
+        buf_c(out, "null}");
+        return;
+    }
+    size_t cap = sodium_base64_encoded_len(last_key.len, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    buf_byte(out, '"');
+    char *room = buf_room(out, cap);
+    if (room) {
+        sodium_bin2base64(room, cap, (const unsigned char *)last_key.p, last_key.len,
+                          sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+        buf_grew(out, strlen(room));
+    }
+    buf_c(out, "\"}");
+}
+
+kf_rc query_timeout(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
+{
+    uint64_t ms = 10000;
+    str text = query_get(c, "timeout");
+    if (text.len && (!duration_parse(text, &ms) || ms == 0 || ms > 3600000))
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "timeout must be a duration from 1ms to 1h, such as 10s");
+    *ret_ms = (uint32_t)ms;
+    return KF_OK;
+}
+
+kf_rc query_flag(const struct api_call *c, const char *key, bool *ret, struct kf_err *err)
+{
+    str text = query_get(c, key);
+    if (text.len == 0 || str_is(text, "false"))
+        *ret = false;
+    else if (str_is(text, "true"))
+        *ret = true;
+    else
+        return err_set(err, PROBLEM_BAD_FILTER, "%s must be true or false", key);
+    return KF_OK;
+}

@@ -1,0 +1,352 @@
+/* The router's life and that of a call. The contract is api.h; this file keeps these facts true:
+ *
+ * A1  `door->end` is called exactly once for each api_begin, unless the door left before.
+ * A2  While `pending`, somebody else holds the call; it is freed or used again only when that has
+ * come back. A3  After `end` the call may already be in its next request: nothing touches it behind
+ * an answer. */
+#include "api/api_internal.h"
+
+static const size_t spool_max = 1024 * 1024;
+
+kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err)
+{
+    struct api *api = mem_calloc(1, sizeof *api);
+    if (!api)
+        return err_nomem(err);
+    api->o = *options;
+    api->started_ms = env_wall_ms(options->env);
+    options->env->random(options->env->ctx, &api->next_id, sizeof api->next_id);
+    if (options->store) {
+        struct space *s = mem_calloc(1, sizeof *s);
+        if (s)
+            s->name = mem_strdup(options->store_space);
+        if (!s || !s->name) {
+            mem_free(s);
+            mem_free(api);
+            return err_nomem(err);
+        }
+        s->store = options->store;
+        s->config = config_space(options->config, str_of(options->store_space));
+        api->spaces = s;
+    }
+    *ret_api = api;
+    return KF_OK;
+}
+
+void api_stop(struct api *api)
+{
+    api->stopping = true;
+}
+
+size_t api_calls(const struct api *api)
+{
+    return api->calls;
+}
+
+void api_add_metrics(struct api *api, struct api_metrics *m)
+{
+    m->next = api->metrics;
+    api->metrics = m;
+}
+
+/* ------------------------------------------------------------------------------ life of a call */
+
+void api_remove_metrics(struct api *api, struct api_metrics *m)
+{
+    struct api_metrics **at = &api->metrics;
+    while (*at && *at != m)
+        at = &(*at)->next;
+    if (*at)
+        *at = m->next;
+}
+
+kf_rc api_call_new(struct api *api, const struct api_door *door, void *ctx,
+                   struct api_call **ret_call, struct kf_err *err)
+{
+    struct api_call *c = mem_calloc(1, sizeof *c);
+    if (!c)
+        return err_nomem(err);
+    c->api = api;
+    c->door = door;
+    c->ctx = ctx;
+    *ret_call = c;
+    return KF_OK;
+}
+
+static void call_free(struct api_call *c)
+{
+    backup_free(c->backup);
+    restore_free(c->restore);
+    kf_doc_release(&c->doc);
+    buf_release(&c->body);
+    buf_release(&c->out);
+    buf_release(&c->spool);
+    arena_release(&c->arena);
+    mem_free(c);
+}
+
+/* Ready for a new request, memory kept, but not that of a large one. */
+static void call_reset(struct api_call *c)
+{
+    backup_free(c->backup);
+    c->backup = NULL;
+    restore_free(c->restore);
+    c->restore = NULL;
+    arena_clear(&c->arena);
+    if (c->body.cap > 64 * 1024)
+        buf_release(&c->body);
+    if (c->out.cap > 64 * 1024)
+        buf_release(&c->out);
+    buf_release(&c->spool);
+    buf_clear(&c->body);
+    buf_clear(&c->out);
+    c->header_count = 0;
+    c->status = 0;
+    c->rc = KF_OK;
+    c->close = c->eof = c->draining = c->paused = false;
+    c->space = NULL;
+    c->store = NULL;
+    c->write = NULL;
+    c->if_match = c->if_none_match = c->idempotency_key = (str){NULL, 0};
+}
+
+void call_begin_work(struct api_call *c)
+{
+    assert(!c->pending);
+    c->pending = true;
+}
+
+bool call_end_work(struct api_call *c)
+{
+    assert(c->pending);
+    c->pending = false;
+    if (!c->abandoned)
+        return true;
+    call_free(c);
+    return false;
+}
+
+static void job_work(struct loop_job *j)
+{
+    struct api_call *c = (struct api_call *)((char *)j - offsetof(struct api_call, job));
+    c->work(c);
+}
+
+static void job_done(struct loop_job *j, bool cancelled)
+{
+    struct api_call *c = (struct api_call *)((char *)j - offsetof(struct api_call, job));
+    if (cancelled)
+        c->rc = err_set(&c->err, PROBLEM_STOPPING,
+                        "the server is stopping; try again when it is back");
+    if (call_end_work(c))
+        c->then(c);
+}
+
+void call_work(struct api_call *c, void (*work)(struct api_call *c),
+               void (*then)(struct api_call *c))
+{
+    c->work = work;
+    c->then = then;
+    c->rc = KF_OK;
+    c->job = (struct loop_job){.work = job_work, .done = job_done};
+    call_begin_work(c);
+    loop_job(c->api->o.loop, &c->job);
+}
+
+void api_abandon(struct api_call *c)
+{
+    if (c->state != CALL_IDLE) {
+        c->api->calls--;
+        c->state = CALL_IDLE;
+    }
+    c->abandoned = true;
+    c->ctx = NULL;
+    c->door = NULL;
+    if (c->pending &&
+        c->wait.remotes) { /* only a wait can be taken back; writes and jobs run to their end */
+        remotes_wait_cancel(&c->wait);
+        c->pending = false;
+    }
+    if (!c->pending)
+        call_free(c);
+}
+
+/* ---------------------------------------------------------------------------------- the request */
+
+/* Answers before the body is complete: the door reads no more of it than its linger. */
+static void refuse_early(struct api_call *c, const struct kf_err *err)
+{
+    c->close = !c->eof;
+    answer_problem(c, err);
+}
+
+static str header_value(const struct api_head *head, const char *name)
+{
+    for (size_t i = 0; i < head->header_count; i++)
+        if (str_eq_nocase(head->headers[i].name, str_of(name)))
+            return head->headers[i].value;
+    return (str){NULL, 0};
+}
+
+static bool type_is_json(str type)
+{
+    str t = str_trim((str){type.p, str_index(type, ';')});
+    return str_eq_nocase(t, STR("application/json")) ||
+           (t.len > 5 && str_eq_nocase(str_from(t, t.len - 5), STR("+json")));
+}
+
+static kf_rc check_types(struct api_call *c, const struct api_head *head, struct kf_err *err)
+{
+    str type = header_value(head, "Content-Type"), coding = header_value(head, "Content-Encoding");
+    if (coding.p && !str_eq_nocase(coding, STR("identity")))
+        return err_set(err, PROBLEM_MEDIA_TYPE,
+                       "bodies are taken as they are; send this one without Content-Encoding");
+    if (!type.p || c->route->body == BODY_NONE || type_is_json(type))
+        return KF_OK;
+    str plain = str_trim((str){type.p, str_index(type, ';')});
+    if (c->route->body == BODY_DOC &&
+        str_eq_nocase(plain, STR("application/x-www-form-urlencoded")))
+        return KF_OK; /* what curl says of every -d and --data-binary; a document is read, not a
+                         form */
+    if (c->route->body == BODY_STREAM && (str_eq_nocase(plain, STR("application/zip")) ||
+                                          str_eq_nocase(plain, STR("application/octet-stream"))))
+        return KF_OK;
+    return err_set(err, PROBLEM_MEDIA_TYPE, "send the body as %s",
+                   c->route->body == BODY_STREAM ? "application/zip" : "application/json");
+}
+
+/* One header that may stand once, copied into the call. */
+static kf_rc take_header(struct api_call *c, const struct api_head *head, const char *name,
+                         str *ret, struct kf_err *err)
+{
+    str v = header_value(head, name);
+    if (!v.p)
+        return KF_OK;
+    *ret = arena_str(&c->arena, v);
+    return ret->p ? KF_OK : err_nomem(err);
+}
+
+static kf_rc take_head(struct api_call *c, const struct api_head *head, struct kf_err *err)
+{
+    str target = arena_str(&c->arena, head->target);
+    if (!target.p)
+        return err_nomem(err);
+    kf_rc rc = route_match(head->method, target, &c->arena, &c->match, err);
+    if (rc != KF_OK)
+        return rc;
+    c->route = &route_table[c->match.route];
+    c->head_only = head->method == API_HEAD;
+    c->method = c->route->method;
+    if (c->api->stopping)
+        return err_set(err, PROBLEM_STOPPING, "the server is stopping; try again when it is back");
+    if ((rc = check_types(c, head, err)) != KF_OK ||
+        (rc = take_header(c, head, "If-Match", &c->if_match, err)) != KF_OK ||
+        (rc = take_header(c, head, "If-None-Match", &c->if_none_match, err)) != KF_OK ||
+        (rc = take_header(c, head, "Idempotency-Key", &c->idempotency_key, err)) != KF_OK)
+        return rc;
+    bool wants_body = c->route->body != BODY_NONE;
+    if (wants_body && head->content_length == -1)
+        return err_set(err, PROBLEM_LENGTH_REQUIRED,
+                       "send the body with a Content-Length or chunked");
+    const struct config *config = c->api->o.config;
+    c->body_max = c->route->body == BODY_DOC ? config->limit_doc : config->limit_body;
+    if (wants_body && c->route->body != BODY_STREAM && head->content_length > 0 &&
+        (uint64_t)head->content_length > c->body_max)
+        return err_set(err, PROBLEM_TOO_LARGE, "the body has %lld bytes, at most %zu are taken",
+                       (long long)head->content_length, c->body_max);
+    if (!wants_body && head->content_length != -1 && head->content_length != 0)
+        return err_set(err, PROBLEM_BAD_REQUEST, "this request takes no body");
+    return KF_OK;
+}
+
+static void add_allow(struct api_call *c)
+{
+    struct buf b = BUF_INIT;
+    for (int m = API_GET; m < API_OTHER; m++) {
+        unsigned get_too = m == API_HEAD ? 1u << API_GET : 0;
+        if (!(c->match.allowed & (1u << m | get_too)))
+            continue;
+        if (b.len)
+            buf_c(&b, ", ");
+        buf_c(&b, route_method_name((enum api_method)m));
+    }
+    str v = arena_str(&c->arena, buf_view(&b));
+    if (v.p)
+        answer_header(c, "Allow", v);
+    buf_release(&b);
+}
+
+void api_begin(struct api_call *c, const struct api_head *head)
+{
+    assert(c->state == CALL_IDLE && !c->abandoned);
+    call_reset(c);
+    c->state = CALL_BODY;
+    c->id = c->api->next_id++;
+    c->peer = head->peer;
+    c->eof = head->content_length == -1;
+    c->api->calls++;
+    c->api->requests++;
+    c->match.allowed = 0;
+    struct kf_err err = KF_ERR_INIT;
+    if (take_head(c, head, &err) == KF_OK)
+        return;
+    if (c->match.allowed && strcmp(err.code, "method_not_allowed") == 0)
+        add_allow(c);
+    refuse_early(c, &err);
+}
+
+bool api_data(struct api_call *c, str bytes)
+{
+    if (c->state != CALL_BODY)
+        return true; /* answered already: what still comes is dropped */
+    if (c->route->body == BODY_STREAM) {
+        if (c->spool.len > spool_max) {
+            c->paused = true;
+            return false;
+        }
+        return restore_data(c, bytes);
+    }
+    struct kf_err err = KF_ERR_INIT;
+    if (c->body.len + bytes.len > c->body_max) {
+        err_set(&err, PROBLEM_TOO_LARGE, "the body has more than %zu bytes", c->body_max);
+        refuse_early(c, &err);
+        return true;
+    }
+    buf_add(&c->body, bytes.p, bytes.len);
+    if (buf_ok(&c->body, &err) != KF_OK)
+        refuse_early(c, &err);
+    return true;
+}
+
+void api_eof(struct api_call *c)
+{
+    if (c->state != CALL_BODY)
+        return;
+    c->eof = true;
+    if (c->route->body == BODY_STREAM) {
+        restore_eof(c);
+        return;
+    }
+    c->state = CALL_WORK;
+    c->route->handle(c);
+}
+
+void api_drained(struct api_call *c)
+{
+    if (c->state == CALL_ANSWER && c->draining) {
+        c->draining = false;
+        backup_drained(c);
+    }
+}
+
+void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
+                const char *detail)
+{
+    struct api_call c = {.api = api, .door = door, .ctx = ctx, .id = api->next_id++, .close = true};
+    struct kf_err err = KF_ERR_INIT;
+    err_set(&err, problem, "%s", detail);
+    api->calls++;
+    answer_problem(&c, &err);
+    buf_release(&c.out);
+    arena_release(&c.arena);
+}

@@ -1,0 +1,207 @@
+/* What the files of src/api share: the call in progress, the spaces, the answers.
+ *
+ *   api.c       the router's life and that of a call      route.c    target -> route, parameters
+ *   answer.c    answers and problems                       spaces.c   names -> open stores
+ *   res_*.c     one file per resource                      openapi.c  the tables as text
+ *   direct.c    the door without a socket */
+#ifndef KF_API_INTERNAL_H
+#define KF_API_INTERNAL_H
+
+#include "api/api.h"
+#include "move/backup.h"
+#include "remote/remotes.h"
+#include "shape/doc.h"
+#include "base/err.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/when.h"
+#include "store/store.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define API_LIST_DEFAULT       100
+#define API_LIST_MAX           1000
+#define API_QUERY_MAX          16
+#define API_ANSWER_HEADERS_MAX 12
+
+/* ------------------------------------------------------------------------------------- routes */
+
+enum route {
+#define R(id, method, pattern, body, handler, query, right, summary) ROUTE_##id,
+#include "api/routes.def"
+#undef R
+    ROUTE_COUNT,
+    ROUTE_NONE = ROUTE_COUNT
+};
+enum route_body { BODY_NONE, BODY_JSON, BODY_DOC, BODY_STREAM };
+
+typedef void api_handler(struct api_call *c);
+struct route_info {
+    const char *id;
+    enum api_method method;
+    const char *pattern;
+    enum route_body body;
+    api_handler *handle;
+    const char *query, *right, *summary;
+};
+extern const struct route_info route_table[ROUTE_COUNT];
+const char *route_method_name(enum api_method m);
+
+struct api_query {
+    str key, value; /* decoded */
+};
+/* What a target says. Slices lie in the arena or in the target. */
+struct route_match {
+    enum route route;
+    str space, name, remote;
+    struct api_query query[API_QUERY_MAX];
+    size_t query_count;
+    unsigned allowed; /* bit per api_method, when the path is known and the method is not */
+};
+/* Pure. KF_OK; KF_ABSENT not_found; method_not_allowed (ret->allowed is filled); bad_request,
+ * bad_key, bad_filter, uri_too_long. */
+kf_rc route_match(enum api_method method, str target, struct arena *arena, struct route_match *ret,
+                  struct kf_err *err);
+
+/* ------------------------------------------------------------------------------------- spaces */
+
+struct space {
+    struct space *next;
+    char *name;
+    struct kf_store *store;
+    const struct config_space *config;
+    bool busy_removing;
+};
+/* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
+ * otherwise. */
+kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
+bool space_name_ok(str name);
+/* Finds the call's space (c->space, c->store); false when there is none and the problem was
+ * answered. */
+bool call_enter_space(struct api_call *c, bool create);
+
+/* --------------------------------------------------------------------------------------- calls */
+
+enum call_state {
+    CALL_IDLE,
+    CALL_BODY,   /* the request's body is coming */
+    CALL_WORK,   /* all of it is here */
+    CALL_ANSWER, /* the head of the answer is out, more follows */
+};
+
+struct api_call {
+    struct api *api;
+    const struct api_door *door;
+    void *ctx; /* the door's; NULL once abandoned */
+    enum call_state state;
+    bool abandoned;
+    bool pending; /* something will come back: a group, a job, a wait */
+    bool close;   /* the request was not read to its end */
+    bool eof;
+
+    /* the request */
+    struct arena arena;
+    const struct route_info *route;
+    struct route_match match;
+    enum api_method method; /* HEAD is GET here, with head_only */
+    bool head_only;
+    enum api_peer peer;
+    str if_match, if_none_match, idempotency_key;
+    struct buf body;
+    size_t body_max;
+    uint64_t id;
+
+    struct space *space;
+    struct kf_store *store;
+
+    /* the answer being made */
+    struct kf_err err;
+    kf_rc rc;
+    int status;
+    struct buf out;
+    struct api_header headers[API_ANSWER_HEADERS_MAX];
+    size_t header_count;
+
+    /* work under way; one at a time */
+    struct loop_job job;
+    void (*work)(struct api_call *c);
+    void (*then)(struct api_call *c);
+    struct loop_msg msg;
+    struct doc_write *write;
+    struct kf_doc doc; /* read by a worker, not yet answered */
+    struct remotes_wait wait;
+    uint32_t timeout_ms;
+
+    /* bodies that stream */
+    struct backup *backup;
+    struct restore *restore;
+    struct restored restored;
+    struct buf spool; /* of the request: taken, not yet written */
+    bool draining;    /* the door is full */
+    bool paused;      /* we are full */
+};
+
+struct api {
+    struct api_options o;
+    struct space *spaces;
+    bool stopping;
+    size_t calls;
+    uint64_t next_id, requests, problems[PROBLEM_COUNT];
+    int64_t started_ms;
+    struct api_metrics *metrics;
+};
+
+/* Runs `work` on a worker, then `then` on the loop; c->arena, c->out, c->rc and c->err are the
+ * worker's meanwhile. Not called when the client has gone. */
+void call_work(struct api_call *c, void (*work)(struct api_call *c),
+               void (*then)(struct api_call *c));
+/* The usual `then`: a problem when c->rc says so, else c->out as JSON with c->status. */
+void call_answer_out(struct api_call *c);
+/* Marks that something comes back, and takes it back: false when the door has left and the call is
+ * gone. */
+void call_begin_work(struct api_call *c);
+bool call_end_work(struct api_call *c);
+
+/* -------------------------------------------------------------------------------------- answers */
+
+void answer_header(struct api_call *c, const char *name,
+                   str value); /* value must outlive the answer */
+void answer_bytes(struct api_call *c, int status, const char *type, str body);
+void answer_json(struct api_call *c, int status, str body);
+void answer_empty(struct api_call *c, int status);
+void answer_problem(struct api_call *c, const struct kf_err *err);
+/* The body of a problem, appended. `extra`: further members as JSON text beginning with a comma, ""
+ * = none. */
+void problem_json(const struct kf_err *err, uint64_t request_id, str extra, struct buf *out);
+
+/* Members of an object, with a comma before all but the first. `first` is kept by the caller. */
+void json_key(struct buf *b, bool *first, const char *key);
+void json_put_str(struct buf *b, bool *first, const char *key, str v);
+void json_put_u64(struct buf *b, bool *first, const char *key, uint64_t v);
+void json_put_bool(struct buf *b, bool *first, const char *key, bool v);
+/* RFC 3339, or null for 0. */
+void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms);
+
+/* Query: "" when it is not there. */
+str query_get(const struct api_call *c, const char *key);
+/* limit and cursor of a list; bad_filter. The cursor is opaque: the last key, base64url. */
+kf_rc query_page(struct api_call *c, size_t *ret_limit, str *ret_after, struct kf_err *err);
+void answer_next(struct buf *out, bool more, str last_key);
+kf_rc query_timeout(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err);
+kf_rc query_flag(const struct api_call *c, const char *key, bool *ret, struct kf_err *err);
+
+/* One remote as JSON, appended; for status, lists and single answers. */
+void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
+
+#define R(id, method, pattern, body, handler, query, right, summary) api_handler handler;
+#include "api/routes.def"
+#undef R
+/* Pieces of a STREAM body, and its end. */
+bool restore_data(struct api_call *c, str bytes);
+void restore_eof(struct api_call *c);
+void restore_gone(struct api_call *c);
+void backup_drained(struct api_call *c);
+
+#endif

@@ -1,0 +1,378 @@
+/* The tables as text: the OpenAPI 3.1 description and docs/reference.md. What stands here beside
+ * the tables are the forms of bodies and the problems that a route can answer by its kind. */
+#include "api/api_internal.h"
+
+#include "base/config.h"
+
+static const struct {
+    int number;
+    const char *name, *sentence;
+} exit_table[] = {
+#define E(number, name, sentence) {number, #name, sentence},
+#include "base/exits.def"
+#undef E
+};
+
+/* What a parameter of a query means. */
+static const struct {
+    const char *name, *type, *help;
+} parameters[] = {
+    {"limit", "integer", "items a page, 1 to 1,000, default 100"},
+    {"cursor", "string", "the member next of the page before"},
+    {"prefix", "string", "only names that begin with this"},
+    {"version", "integer", "a kept version instead of the current one"},
+    {"from", "integer", "older version, default the last but one"},
+    {"to", "integer", "newer version, default the last"},
+    {"ack", "string", "memory: answer before the commit; disk: the default"},
+    {"wait", "string", "remotes to wait for, with commas between, or all"},
+    {"timeout", "string", "how long to wait, default 10s"},
+    {"ride", "boolean", "wait for the next scheduled run instead of running now"},
+    {"confirm", "string", "the name of the space once more"},
+    {"pending", "string", "only what is pending to this remote"},
+    {"replace", "boolean", "replace a space that is not empty"},
+    {"deep", "boolean", "read every object of every remote too"},
+};
+
+/* The route's own answer. */
+static const struct {
+    enum route route;
+    const char *status, *type, *schema;
+} results[] = {
+    {ROUTE_SPACES, "200", "application/json", "Spaces"},
+    {ROUTE_SPACE_PUT, "200", "application/json", "Space"},
+    {ROUTE_SPACE_PUT, "201", "application/json", "Space"},
+    {ROUTE_SPACE_DELETE, "204", NULL, NULL},
+    {ROUTE_DOC_LIST, "200", "application/json", "Documents"},
+    {ROUTE_DOC_GET, "200", "application/json", NULL},
+    {ROUTE_DOC_GET, "304", NULL, NULL},
+    {ROUTE_DOC_PUT, "200", "application/json", "Written"},
+    {ROUTE_DOC_PUT, "201", "application/json", "Written"},
+    {ROUTE_DOC_PATCH, "200", "application/json", "Written"},
+    {ROUTE_DOC_DELETE, "204", NULL, NULL},
+    {ROUTE_DOC_VERSIONS, "200", "application/json", "Versions"},
+    {ROUTE_DOC_REVERT, "200", "application/json", "Written"},
+    {ROUTE_DOC_DIFF, "200", "application/json-patch+json", "JsonPatch"},
+    {ROUTE_STATUS, "200", "application/json", "Status"},
+    {ROUTE_REMOTES, "200", "application/json", "Remotes"},
+    {ROUTE_REMOTE_ADD, "201", "application/json", "Remote"},
+    {ROUTE_REMOTE_GET, "200", "application/json", "Remote"},
+    {ROUTE_REMOTE_DELETE, "204", NULL, NULL},
+    {ROUTE_REMOTE_RUN, "200", "application/json", "Remote"},
+    {ROUTE_REMOTE_PROBE, "200", "application/json", "Ok"},
+    {ROUTE_REMOTE_PENDING, "200", "application/json", "Pending"},
+    {ROUTE_BACKUP, "200", "application/zip", NULL},
+    {ROUTE_RESTORE, "200", "application/json", "Restored"},
+    {ROUTE_DIGEST, "200", "application/json", "Digest"},
+    {ROUTE_VERIFY, "200", "application/json", "Verified"},
+    {ROUTE_HEALTHZ, "200", "application/json", "Health"},
+    {ROUTE_READYZ, "200", "application/json", "Health"},
+    {ROUTE_DURABLEZ, "200", "application/json", "Durable"},
+    {ROUTE_DURABLEZ, "503", "application/json", "Durable"},
+    {ROUTE_METRICS, "200", "text/plain", NULL},
+    {ROUTE_OPENAPI, "200", "application/json", NULL},
+};
+
+/* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, time, a schema's name, or
+ * either with [] for a list of it;
+ * `?` behind it: or null. */
+static const struct {
+    const char *name, *members;
+} schemas[] = {
+    {"Space", "name:string"},
+    {"SpaceItem", "name:string open:boolean"},
+    {"Spaces", "items:SpaceItem[] next:string?"},
+    {"Document", "name:string version:integer etag:string size:integer at:time"},
+    {"Documents", "items:Document[] next:string?"},
+    {"Version", "version:integer etag:string size:integer at:time kind:string deleted:boolean "
+                "current:boolean"},
+    {"Versions", "items:Version[] next:string?"},
+    {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean"},
+    {"RevertRequest", "version:integer"},
+    {"RemoteRequest", "name:string url:string docs:string[] every:string after:integer "
+                      "on_change:string manual:boolean"},
+    {"PendingSum", "count:integer bytes:integer oldest:time? age_ms:integer"},
+    {"LastError", "code:string detail:string"},
+    {"Remote",
+     "name:string url:string kind:string source:string schedule:string state:string "
+     "hydrated:boolean "
+     "pending:PendingSum confirmed_seq:integer confirmed:time? last_run:time? next_run:time? "
+     "overdue_since:time? failures:integer last_error:LastError?"},
+    {"Remotes", "items:Remote[] next:string?"},
+    {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
+    {"Pending", "items:PendingItem[] next:string?"},
+    {"Store", "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
+              "disk_bytes:integer "
+              "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "
+              "writes:integer opened:time?"},
+    {"Status", "space:string at:time pending:PendingSum store:Store remotes:Remote[]"},
+    {"Restored", "docs:integer versions:integer bytes:integer digest:string kept_as:string"},
+    {"Digest", "digest:string docs:integer"},
+    {"Verified",
+     "good:boolean docs:integer versions:integer bytes:integer damaged:integer report:string[]"},
+    {"Health", "status:string"},
+    {"DurableItem", "space:string durable:boolean state:string reason:string"},
+    {"Durable", "status:string items:DurableItem[]"},
+    {"Ok", "ok:boolean"},
+};
+
+static const char *const problem_members =
+    "type:string title:string status:integer detail:string code:string retryable:boolean "
+    "request_id:string "
+    "offset:integer version:integer etag:string level:string";
+
+/* The next word of a list with blanks between; empty at its end. */
+static str next_word(str *rest)
+{
+    while (rest->len && rest->p[0] == ' ')
+        *rest = str_from(*rest, 1);
+    str w = {rest->p, str_index(*rest, ' ')};
+    *rest = str_from(*rest, w.len);
+    return w;
+}
+
+static void type_json(str type, struct buf *out)
+{
+    bool null = type.len && type.p[type.len - 1] == '?';
+    if (null)
+        type.len--;
+    if (str_ends(type, STR("[]"))) {
+        type.len -= 2;
+        buf_c(out, "{\"type\":\"array\",\"items\":");
+        type_json(type, out);
+        buf_c(out, "}");
+    } else if (type.p[0] >= 'A' && type.p[0] <= 'Z') {
+        buf_printf(
+            out,
+            null ? "{\"anyOf\":[{\"$ref\":\"#/components/schemas/%.*s\"},{\"type\":\"null\"}]}"
+                 : "{\"$ref\":\"#/components/schemas/%.*s\"}",
+            STR_ARGS(type));
+    } else if (str_is(type, "time")) {
+        buf_c(out, null ? "{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"
+                        : "{\"type\":\"string\",\"format\":\"date-time\"}");
+    } else {
+        buf_printf(out, null ? "{\"type\":[\"%.*s\",\"null\"]}" : "{\"type\":\"%.*s\"}",
+                   STR_ARGS(type));
+    }
+}
+
+static void schema_json(const char *name, const char *members, bool first, struct buf *out)
+{
+    bool one = true;
+    buf_printf(out, "%s\"%s\":{\"type\":\"object\",\"properties\":{", first ? "" : ",", name);
+    str rest = str_of(members);
+    for (str w = next_word(&rest); w.len; w = next_word(&rest)) {
+        size_t colon = str_index(w, ':');
+        if (!one)
+            buf_byte(out, ',');
+        one = false;
+        buf_json_string(out, (str){w.p, colon});
+        buf_byte(out, ':');
+        type_json(str_from(w, colon + 1), out);
+    }
+    buf_c(out, "}}");
+}
+
+static void parameter_json(const char *name, const char *in, bool required, const char *type,
+                           const char *help, bool *first, struct buf *out)
+{
+    buf_printf(out,
+               "%s{\"name\":\"%s\",\"in\":\"%s\",\"required\":%s,\"schema\":{\"type\":\"%s\"},"
+               "\"description\":",
+               *first ? "" : ",", name, in, required ? "true" : "false", type);
+    buf_json_string(out, str_of(help));
+    buf_byte(out, '}');
+    *first = false;
+}
+
+static void parameters_json(const struct route_info *r, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "\"parameters\":[");
+    if (strstr(r->pattern, "{space}"))
+        parameter_json("space", "path", true, "string", "the space", &first, out);
+    if (strstr(r->pattern, "{name}"))
+        parameter_json("name", "path", true, "string", "the name of the document; / stays as it is",
+                       &first, out);
+    if (strstr(r->pattern, "{remote}"))
+        parameter_json("remote", "path", true, "string", "the remote", &first, out);
+    str rest = str_of(r->query);
+    for (str w = next_word(&rest); w.len; w = next_word(&rest))
+        for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+            if (str_is(w, parameters[i].name))
+                parameter_json(parameters[i].name, "query", false, parameters[i].type,
+                               parameters[i].help, &first, out);
+    if (strcmp(r->right, "write") == 0) {
+        parameter_json(
+            "If-Match", "header", false, "string",
+            "only when the document has this ETag; * = any, also one that cannot be read", &first,
+            out);
+        parameter_json("If-None-Match", "header", false, "string", "*: only when there is none",
+                       &first, out);
+        parameter_json("Idempotency-Key", "header", false, "string", "the write happens once",
+                       &first, out);
+    }
+    buf_c(out, "]");
+}
+
+static void request_json(const struct route_info *r, enum route id, struct buf *out)
+{
+    if (r->body == BODY_NONE)
+        return;
+    const char *type = r->body == BODY_STREAM   ? "application/zip"
+                       : r->method == API_PATCH ? "application/merge-patch+json"
+                                                : "application/json";
+    buf_printf(out, ",\"requestBody\":{\"required\":true,\"content\":{\"%s\":{", type);
+    if (id == ROUTE_DOC_REVERT)
+        buf_c(out, "\"schema\":{\"$ref\":\"#/components/schemas/RevertRequest\"}");
+    else if (id == ROUTE_REMOTE_ADD)
+        buf_c(out, "\"schema\":{\"$ref\":\"#/components/schemas/RemoteRequest\"}");
+    buf_c(out, "}}}");
+}
+
+static void responses_json(enum route id, struct buf *out)
+{
+    buf_c(out, ",\"responses\":{");
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++) {
+        if (results[i].route != id)
+            continue;
+        buf_printf(out, "\"%s\":{\"description\":\"%s\"", results[i].status,
+                   results[i].status[0] == '2' ? "done" : "see the description");
+        if (results[i].type) {
+            buf_printf(out, ",\"content\":{\"%s\":{", results[i].type);
+            if (results[i].schema)
+                buf_printf(out, "\"schema\":{\"$ref\":\"#/components/schemas/%s\"}",
+                           results[i].schema);
+            buf_c(out, "}}");
+        }
+        buf_c(out, "},");
+    }
+    buf_c(out, "\"default\":{\"$ref\":\"#/components/responses/Problem\"}}");
+}
+
+static void lower(const char *s, struct buf *out)
+{
+    for (; *s; s++)
+        buf_byte(out, *s >= 'A' && *s <= 'Z' ? (char)(*s + 32) : *s);
+}
+
+static void operation_json(enum route id, bool first, struct buf *out)
+{
+    const struct route_info *r = &route_table[id];
+    buf_c(out, first ? "\"" : ",\"");
+    lower(route_method_name(r->method), out);
+    buf_c(out, "\":{\"operationId\":\"");
+    lower(r->id, out);
+    buf_c(out, "\",\"summary\":");
+    buf_json_string(out, str_of(r->summary));
+    buf_byte(out, ',');
+    parameters_json(r, out);
+    request_json(r, id, out);
+    responses_json(id, out);
+    buf_byte(out, '}');
+}
+
+/* The routes of one pattern, once, at the first of them. */
+static void path_json(int at, struct buf *out)
+{
+    bool first = true;
+    for (int i = 0; i < at; i++)
+        if (strcmp(route_table[i].pattern, route_table[at].pattern) == 0)
+            return;
+    buf_c(out, at ? "," : "");
+    buf_json_string(out, str_of(route_table[at].pattern));
+    buf_c(out, ":{");
+    for (int i = at; i < ROUTE_COUNT; i++)
+        if (strcmp(route_table[i].pattern, route_table[at].pattern) == 0) {
+            operation_json((enum route)i, first, out);
+            first = false;
+        }
+    buf_byte(out, '}');
+}
+
+kf_rc api_openapi(struct buf *out, struct kf_err *err)
+{
+    buf_printf(
+        out,
+        "{\"openapi\":\"3.1.0\",\"info\":{\"title\":\"Keepfast\",\"version\":\"%s\",\"license\":"
+        "{\"name\":\"MIT\",\"identifier\":\"MIT\"},\"description\":\"Keeps an application's state "
+        "through restarts, redeploys and lost networks.\"},\"paths\":{",
+        kf_version());
+    for (int i = 0; i < ROUTE_COUNT; i++)
+        path_json(i, out);
+    buf_c(out,
+          "},\"components\":{\"responses\":{\"Problem\":{\"description\":\"A problem (RFC 9457)\","
+          "\"content\":{\"application/problem+json\":{\"schema\":{\"$ref\":"
+          "\"#/components/schemas/Problem\"}}}}},\"schemas\":{");
+    schema_json("Problem", problem_members, true, out);
+    for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
+        schema_json(schemas[i].name, schemas[i].members, false, out);
+    buf_c(out, ",\"JsonPatch\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}");
+    buf_c(out, "}},\"x-problems\":[");
+    for (int i = 0, n = 0; i < PROBLEM_COUNT; i++)
+        if (problem_table[i].http_status)
+            buf_printf(out, "%s{\"code\":\"%s\",\"status\":%d,\"exit\":%d,\"retryable\":%s}",
+                       n++ ? "," : "", problem_table[i].code, problem_table[i].http_status,
+                       problem_table[i].exit_code, problem_table[i].retryable ? "true" : "false");
+    buf_c(out, "]}");
+    return buf_ok(out, err);
+}
+
+/* ------------------------------------------------------------------------------------ reference.md
+ */
+
+static void reference_routes(struct buf *out)
+{
+    buf_c(out, "## Routes\n\n| method and path | parameters | right | |\n|---|---|---|---|\n");
+    for (int i = 0; i < ROUTE_COUNT; i++) {
+        const struct route_info *r = &route_table[i];
+        buf_printf(out, "| `%s %s` | %s | %s | %s |\n", route_method_name(r->method), r->pattern,
+                   r->query, r->right, r->summary);
+    }
+    buf_c(out, "\n`HEAD` goes wherever `GET` does.\n\n### Parameters\n\n| name | type | "
+               "|\n|---|---|---|\n");
+    for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
+        buf_printf(out, "| `%s` | %s | %s |\n", parameters[i].name, parameters[i].type,
+                   parameters[i].help);
+}
+
+static void reference_problems(struct buf *out)
+{
+    buf_c(out, "\n## Problems\n\nEvery error over HTTP is `application/problem+json` (RFC 9457) "
+               "with one of these codes; "
+               "the command line exits with the number.\n\n| code | HTTP | exit | retryable | "
+               "|\n|---|---|---|---|---|\n");
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        const struct problem_info *p = &problem_table[i];
+        buf_printf(out, "| `%s` | ", p->code);
+        if (p->http_status)
+            buf_printf(out, "%d", p->http_status);
+        buf_printf(out, " | %d | %s | %s |\n", p->exit_code, p->retryable ? "yes" : "", p->title);
+    }
+    buf_c(out, "\n## Exit statuses\n\n| status | meaning |\n|---|---|\n");
+    for (size_t i = 0; i < sizeof exit_table / sizeof *exit_table; i++)
+        buf_printf(out, "| %d | %s |\n", exit_table[i].number, exit_table[i].sentence);
+    buf_c(out, "| 128 + n | ended by signal n |\n");
+}
+
+static void reference_settings(struct buf *out)
+{
+    buf_c(out, "\n## Settings\n\nOutside `spaces`. A flag (`--data DIR`, `--pool.max 5`) beats the "
+               "environment, which beats "
+               "`keepfast.yaml`.\n\n| setting | environment | type | default | "
+               "|\n|---|---|---|---|---|\n");
+    for (int i = 0; i < SETTING_COUNT; i++) {
+        const struct setting_info *s = &setting_table[i];
+        buf_printf(out, "| `%s` | `%s` | %s | `%s` | %s |\n", s->path, s->env, s->type, s->def,
+                   s->help);
+    }
+}
+
+kf_rc api_reference(struct buf *out, struct kf_err *err)
+{
+    buf_c(out, "# Reference\n\nMade from the tables of the program by `keepfast reference`; a test "
+               "holds it against them.\n\n");
+    reference_routes(out);
+    reference_problems(out);
+    reference_settings(out);
+    return buf_ok(out, err);
+}

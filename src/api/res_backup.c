@@ -1,0 +1,246 @@
+/* Backup, restore, digest, verify: long bodies in both directions, made and taken on a worker.
+ *
+ * A backup: worker makes a piece -> loop gives it to the door -> (door full: wait for api_drained)
+ * -> worker makes the next. A restore: pieces gather in c->spool -> worker writes them -> ... ->
+ * end of body: worker verifies and swaps. */
+#include "api/api_internal.h"
+
+/* --------------------------------------------------------------------------------------- backup */
+
+static void backup_step(struct api_call *c)
+{
+    buf_clear(&c->out);
+    if (!c->backup)
+        c->rc = backup_new(c->store, query_get(c, "pending"), &c->backup, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = backup_read(c->backup, &c->out, &c->err);
+}
+
+static void backup_piece(struct api_call *c);
+
+static void backup_next(struct api_call *c)
+{
+    call_work(c, backup_step, backup_piece);
+}
+
+static void backup_end(struct api_call *c, bool ok)
+{
+    const struct api_door *door = c->door;
+    void *ctx = c->ctx;
+    backup_free(c->backup);
+    c->backup = NULL;
+    c->state = CALL_IDLE;
+    c->api->calls--;
+    door->end(ctx, c->close, ok);
+}
+
+static void backup_head(struct api_call *c)
+{
+    char stamp[WHEN_LEN + 1];
+    when_format(env_wall_ms(c->api->o.env), stamp);
+    char *name = arena_printf(&c->arena, "attachment; filename=\"%.*s-%.10s.zip\"",
+                              STR_ARGS(c->match.space), stamp);
+    answer_header(c, "Content-Type", STR("application/zip"));
+    if (name)
+        answer_header(c, "Content-Disposition", str_of(name));
+    struct api_answer a = {200, c->headers, c->header_count, -1};
+    c->state = CALL_ANSWER;
+    c->door->head(c->ctx, &a);
+}
+
+/* On the loop with a piece, the end, or a failure; before the head a failure is a problem, behind
+ * it the body is broken off. */
+static void backup_piece(struct api_call *c)
+{
+    if (c->state != CALL_ANSWER) {
+        if (c->rc != KF_OK) {
+            answer_problem(c, &c->err);
+            return;
+        }
+        backup_head(c);
+    }
+    if (c->rc == KF_ABSENT || c->rc != KF_OK) {
+        backup_end(c, c->rc == KF_ABSENT);
+        return;
+    }
+    if (c->head_only)
+        backup_end(c, true);
+    else if (c->door->body(c->ctx, buf_view(&c->out)))
+        backup_next(c);
+    else
+        c->draining = true;
+}
+
+void backup_drained(struct api_call *c)
+{
+    backup_next(c);
+}
+
+void backup_get(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        backup_next(c);
+}
+
+/* -------------------------------------------------------------------------------------- restore */
+
+static void spool_done(struct api_call *c);
+
+static void spool_step(struct api_call *c)
+{
+    bool replace = false;
+    if (!c->restore) {
+        c->rc = query_flag(c, "replace", &replace, &c->err);
+        if (c->rc == KF_OK)
+            c->rc = restore_new(c->store, replace, &c->restore, &c->err);
+    }
+    if (c->rc == KF_OK)
+        c->rc = restore_write(c->restore, buf_view(&c->out), &c->err);
+}
+
+static void finish_step(struct api_call *c)
+{
+    bool first = true;
+    buf_clear(&c->out);
+    c->rc = restore_finish(c->restore, NULL, NULL, &c->restored, &c->err);
+    buf_c(&c->out, "{");
+    json_put_u64(&c->out, &first, "docs", c->restored.docs);
+    json_put_u64(&c->out, &first, "versions", c->restored.versions);
+    json_put_u64(&c->out, &first, "bytes", c->restored.bytes);
+    json_put_str(&c->out, &first, "digest", str_of(c->restored.digest));
+    json_put_str(&c->out, &first, "kept_as", str_of(c->restored.kept_as));
+    buf_c(&c->out, "}");
+}
+
+/* What has gathered goes to a worker; c->out holds it there, c->spool takes what comes meanwhile.
+ */
+static void spool_flush(struct api_call *c)
+{
+    struct buf full = c->spool;
+    c->spool = c->out;
+    c->out = full;
+    buf_clear(&c->spool);
+    call_work(c, spool_step, spool_done);
+}
+
+static void spool_done(struct api_call *c)
+{
+    if (c->rc != KF_OK) {
+        c->close = !c->eof;
+        answer_problem(c, &c->err);
+        return;
+    }
+    if (c->spool.len || (c->eof && !c->restore)) {
+        spool_flush(c);
+    } else if (c->eof) {
+        c->state = CALL_WORK;
+        call_work(c, finish_step, call_answer_out);
+    }
+    if (c->paused) {
+        c->paused = false;
+        c->door->more(c->ctx);
+    }
+}
+
+void restore_post(struct api_call *c)
+{
+    (void)c; /* a STREAM route begins with restore_data or restore_eof */
+    assert(false);
+}
+
+bool restore_data(struct api_call *c, str bytes)
+{
+    if (!c->space && !call_enter_space(c, true)) {
+        return true;
+    }
+    buf_add(&c->spool, bytes.p, bytes.len);
+    if (buf_ok(&c->spool, &c->err) != KF_OK && !c->pending) {
+        c->close = true;
+        answer_problem(c, &c->err);
+        return true;
+    }
+    if (!c->pending)
+        spool_flush(c);
+    return true;
+}
+
+void restore_eof(struct api_call *c)
+{
+    if (!c->space && !call_enter_space(c, true))
+        return;
+    if (!c->pending)
+        spool_flush(c);
+}
+
+/* ------------------------------------------------------------------------------ digest and verify
+ */
+
+static void work_digest(struct api_call *c)
+{
+    char hex[65];
+    struct kf_status s;
+    bool first = true;
+    c->rc = kf_digest(c->store, hex, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_status(c->store, &s, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    buf_c(&c->out, "{");
+    json_put_str(&c->out, &first, "digest", str_of(hex));
+    json_put_u64(&c->out, &first, "docs", s.docs);
+    buf_c(&c->out, "}");
+}
+
+void digest_get(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_digest, call_answer_out);
+}
+
+/* The report's lines as an array. */
+static void report_json(str report, struct buf *out)
+{
+    bool any = false;
+    buf_c(out, "[");
+    while (report.len) {
+        str line = {report.p, str_index(report, '\n')};
+        report = str_from(report, line.len + 1);
+        if (!line.len)
+            continue;
+        if (any)
+            buf_byte(out, ',');
+        any = true;
+        buf_json_string(out, line);
+    }
+    buf_c(out, "]");
+}
+
+static void work_verify(struct api_call *c)
+{
+    struct kf_verified v = {0};
+    bool deep = false, first = true;
+    c->rc = query_flag(c, "deep", &deep, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    c->rc = kf_verify(c->store, deep, NULL, NULL, &v, &c->err);
+    if (c->rc == KF_DAMAGED) /* found damage is this route's answer, not its failure */
+        c->rc = KF_OK;
+    if (c->rc == KF_OK) {
+        buf_c(&c->out, "{");
+        json_put_bool(&c->out, &first, "good", v.damaged == 0);
+        json_put_u64(&c->out, &first, "docs", v.docs);
+        json_put_u64(&c->out, &first, "versions", v.versions);
+        json_put_u64(&c->out, &first, "bytes", v.bytes);
+        json_put_u64(&c->out, &first, "damaged", v.damaged);
+        json_key(&c->out, &first, "report");
+        report_json(str_make(v.report.p, v.report.len), &c->out);
+        buf_c(&c->out, "}");
+    }
+    kf_bytes_free(&v.report);
+}
+
+void verify_post(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_verify, call_answer_out);
+}

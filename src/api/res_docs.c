@@ -1,0 +1,370 @@
+/* Documents. Reads that are in memory are answered at once on the loop; others go to a worker.
+ * Writes are checked here, ride in the store's next group, and come back to the loop, where they
+ * may wait for remotes before they are answered. */
+#include "api/api_internal.h"
+
+/* ------------------------------------------------------------------------------------- reading */
+
+static void answer_doc(struct api_call *c, struct kf_doc *doc)
+{
+    if (doc->is_default) {
+        answer_header(c, "Keepfast-Default", STR("true"));
+    } else {
+        str etag = arena_str(&c->arena, str_of(doc->etag));
+        if (etag.p)
+            answer_header(c, "ETag", etag);
+        char *version = arena_printf(&c->arena, "%llu", (unsigned long long)doc->version);
+        if (version)
+            answer_header(c, "Keepfast-Version", str_of(version));
+    }
+    str inm = c->if_none_match;
+    if (inm.p && !doc->is_default && (str_is(inm, "*") || str_is(inm, doc->etag)))
+        answer_empty(c, 304);
+    else
+        answer_json(c, 200, str_make(doc->body, doc->len));
+}
+
+static void read_doc(struct api_call *c)
+{
+    char *name = arena_dup(&c->arena, c->match.name);
+    uint64_t version = 0;
+    if (!name) {
+        c->rc = err_nomem(&c->err);
+        return;
+    }
+    if (query_get(c, "version").len && !str_to_u64(query_get(c, "version"), &version)) {
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "version must be a number");
+        return;
+    }
+    c->rc = version ? kf_doc_get_version(c->store, name, version, &c->doc, &c->err)
+                    : kf_doc_get(c->store, name, &c->doc, &c->err);
+}
+
+static void doc_was_read(struct api_call *c)
+{
+    if (c->rc != KF_OK) {
+        answer_problem(c, &c->err);
+        return;
+    }
+    struct kf_doc doc = c->doc; /* the call is the next request's once it is answered */
+    c->doc = (struct kf_doc){0};
+    answer_doc(c, &doc);
+    kf_doc_release(&doc);
+}
+
+void doc_get(struct api_call *c)
+{
+    if (!call_enter_space(c, false))
+        return;
+    struct kf_doc doc;
+    if (c->match.query_count == 0 && doc_peek(store_docs(c->store), c->match.name, &doc) == KF_OK) {
+        answer_doc(c, &doc);
+        kf_doc_release(&doc);
+        return;
+    }
+    call_work(c, read_doc, doc_was_read);
+}
+
+static void info_json(const struct kf_doc_info *d, bool versions, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    if (!versions)
+        json_put_str(out, &first, "name", str_of(d->name));
+    json_put_u64(out, &first, "version", d->version);
+    json_put_str(out, &first, "etag", str_of(d->etag));
+    json_put_u64(out, &first, "size", d->size);
+    json_put_time(out, &first, "at", d->at_ms);
+    if (versions) {
+        json_put_str(out, &first, "kind", str_of(d->kind));
+        json_put_bool(out, &first, "deleted", d->deleted);
+        json_put_bool(out, &first, "current", d->current);
+    }
+    buf_c(out, "}");
+}
+
+static void list_json(const struct kf_doc_list *list, bool versions, struct buf *out)
+{
+    char number[24] = "";
+    str last = {"", 0};
+    buf_c(out, "{\"items\":[");
+    for (size_t i = 0; i < list->count; i++) {
+        if (i)
+            buf_byte(out, ',');
+        info_json(&list->items[i], versions, out);
+    }
+    if (list->count) {
+        const struct kf_doc_info *d = &list->items[list->count - 1];
+        snprintf(number, sizeof number, "%llu", (unsigned long long)d->version);
+        last = versions ? str_of(number) : str_of(d->name);
+    }
+    answer_next(out, list->more, last);
+}
+
+static void list_docs(struct api_call *c)
+{
+    size_t limit;
+    str after;
+    struct kf_doc_list list = {0};
+    c->rc = query_page(c, &limit, &after, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    char *prefix = arena_dup(&c->arena, query_get(c, "prefix"));
+    char *from = after.p ? arena_dup(&c->arena, after) : NULL;
+    if (!prefix || (after.p && !from)) {
+        c->rc = err_nomem(&c->err);
+        return;
+    }
+    c->rc = kf_doc_list(c->store, prefix, from, limit, &list, &c->err);
+    if (c->rc == KF_OK)
+        list_json(&list, false, &c->out);
+    kf_doc_list_free(&list);
+}
+
+void doc_list(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, list_docs, call_answer_out);
+}
+
+static void list_versions(struct api_call *c)
+{
+    size_t limit;
+    str after;
+    uint64_t before = 0;
+    struct kf_doc_list list = {0};
+    c->rc = query_page(c, &limit, &after, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    if (after.p && !str_to_u64(after, &before)) {
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "the cursor is not one of this list");
+        return;
+    }
+    char *name = arena_dup(&c->arena, c->match.name);
+    c->rc = name ? kf_doc_versions(c->store, name, before, limit, &list, &c->err)
+                 : err_nomem(&c->err);
+    if (c->rc == KF_OK)
+        list_json(&list, true, &c->out);
+    kf_doc_list_free(&list);
+}
+
+void doc_versions(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, list_versions, call_answer_out);
+}
+
+static void diff_doc(struct api_call *c)
+{
+    uint64_t from = 0, to = 0;
+    struct kf_bytes patch = {0};
+    str f = query_get(c, "from"), t = query_get(c, "to");
+    char *name = arena_dup(&c->arena, c->match.name);
+    if ((f.len && !str_to_u64(f, &from)) || (t.len && !str_to_u64(t, &to))) {
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "from and to must be version numbers");
+        return;
+    }
+    c->rc = name ? kf_doc_diff(c->store, name, from, to, &patch, &c->err) : err_nomem(&c->err);
+    if (c->rc == KF_OK)
+        buf_add(&c->out, patch.p, patch.len);
+    kf_bytes_free(&patch);
+}
+
+static void diff_done(struct api_call *c)
+{
+    if (c->rc == KF_OK)
+        c->rc = buf_ok(&c->out, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        answer_bytes(c, 200, "application/json-patch+json", buf_view(&c->out));
+}
+
+void doc_diff(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, diff_doc, diff_done);
+}
+
+/* ------------------------------------------------------------------------------------- writing */
+
+static void answer_written(struct api_call *c)
+{
+    struct kf_written w = c->write->written;
+    enum kf_verb verb = c->write->verb;
+    doc_write_free(c->write);
+    c->write = NULL;
+    str etag = arena_str(&c->arena, str_of(w.etag));
+    if (!etag.p) {
+        err_nomem(&c->err);
+        answer_problem(c, &c->err);
+        return;
+    }
+    answer_header(c, "ETag", etag);
+    answer_header(c, "Keepfast-Ack", str_of(kf_level_name(w.level)));
+    if (w.replayed)
+        answer_header(c, "Idempotent-Replay", STR("true"));
+    if (verb == KF_DELETE) {
+        answer_empty(c, 204);
+        return;
+    }
+    bool first = true;
+    buf_c(&c->out, "{");
+    if (c->match.name.len)
+        json_put_str(&c->out, &first, "name", c->match.name);
+    json_put_u64(&c->out, &first, "version", w.version);
+    json_put_str(&c->out, &first, "etag", etag);
+    json_put_bool(&c->out, &first, "created", w.created);
+    json_put_bool(&c->out, &first, "unchanged", w.unchanged);
+    buf_c(&c->out, "}");
+    c->status = verb == KF_PUT && w.created && !w.replayed ? 201 : 200;
+    call_answer_out(c);
+}
+
+static void waited(struct remotes_wait *w)
+{
+    struct api_call *c = w->ctx;
+    w->remotes = NULL;
+    if (!call_end_work(c))
+        return;
+    if (w->rc != KF_OK) {
+        doc_write_free(c->write);
+        c->write = NULL;
+        answer_header(c, "Keepfast-Ack", str_of(kf_level_name(KF_LEVEL_DISK)));
+        answer_problem(c, &w->err);
+        return;
+    }
+    c->write->written.level = KF_LEVEL_REMOTE;
+    answer_written(c);
+}
+
+static void wait_for_remotes(struct api_call *c, str names)
+{
+    bool ride = false;
+    c->rc = query_flag(c, "ride", &ride, &c->err);
+    c->wait = (struct remotes_wait){
+        .done = waited, .ctx = c, .seq = store_seq(c->store), .ride = ride};
+    call_begin_work(c);
+    remotes_wait(store_remotes(c->store), &c->wait, names, c->timeout_ms);
+}
+
+/* On the loop, the group committed or failed. */
+static void write_back(struct api_call *c)
+{
+    struct doc_write *w = c->write;
+    if (c->abandoned) {
+        doc_write_free(w);
+        c->write = NULL;
+    }
+    if (!call_end_work(c))
+        return;
+    if (w->write.rc != KF_OK) {
+        c->err = w->write.err;
+        doc_write_free(w);
+        c->write = NULL;
+        answer_problem(c, &c->err);
+        return;
+    }
+    str names = query_get(c, "wait");
+    if (names.len)
+        wait_for_remotes(c, names);
+    else
+        answer_written(c);
+}
+
+static void write_back_msg(struct loop_msg *m)
+{
+    write_back((struct api_call *)((char *)m - offsetof(struct api_call, msg)));
+}
+
+static void write_done(struct doc_write *w)
+{
+    struct api_call *c = w->ctx;
+    if (loop_is_own_thread(c->api->o.loop)) {
+        write_back(c);
+    } else {
+        c->msg = (struct loop_msg){.run = write_back_msg};
+        loop_post(c->api->o.loop, &c->msg);
+    }
+}
+
+/* Options of a write from headers and parameters. Strings are NUL-terminated copies in the arena.
+ */
+static kf_rc write_options(struct api_call *c, struct kf_write_options *o, struct kf_err *err)
+{
+    str ack = query_get(c, "ack");
+    bool ride;
+    if (ack.len && !str_is(ack, "memory") && !str_is(ack, "disk"))
+        return err_set(err, PROBLEM_BAD_FILTER, "ack must be memory or disk");
+    if (str_is(ack, "memory"))
+        o->level = KF_LEVEL_MEMORY;
+    if (query_get(c, "wait").len && o->level == KF_LEVEL_MEMORY)
+        return err_set(err, PROBLEM_BAD_FILTER, "wait and ack=memory contradict each other");
+    kf_rc rc = query_timeout(c, &c->timeout_ms, err);
+    if (rc == KF_OK)
+        rc = query_flag(c, "ride", &ride, err);
+    if (rc != KF_OK)
+        return rc;
+    if (c->if_none_match.p && !str_is(c->if_none_match, "*"))
+        return err_set(err, PROBLEM_BAD_REQUEST, "If-None-Match of a write can only be *");
+    if (c->if_match.p && !(o->if_match = arena_dup(&c->arena, c->if_match)))
+        return err_nomem(err);
+    if (c->if_none_match.p)
+        o->if_none_match = "*";
+    if (c->idempotency_key.p && !(o->idempotency_key = arena_dup(&c->arena, c->idempotency_key)))
+        return err_nomem(err);
+    return KF_OK;
+}
+
+static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
+{
+    struct kf_write w = KF_WRITE_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    char *name = arena_dup(&c->arena, c->match.name);
+    kf_rc rc = name ? write_options(c, &w.options, &err) : err_nomem(&err);
+    if (rc == KF_OK) {
+        w.verb = verb;
+        w.name = name;
+        w.body = body.p;
+        w.len = body.len;
+        w.version = version;
+        rc = doc_write_new(store_docs(c->store), &w, &c->write, &err);
+    }
+    if (rc != KF_OK) {
+        answer_problem(c, &err);
+        return;
+    }
+    call_begin_work(c);
+    doc_write_submit(c->write, write_done, c);
+}
+
+void doc_write(struct api_call *c)
+{
+    /* A new space is made by a first document, not by a patch or a deletion of one that cannot be
+     * there. */
+    if (!call_enter_space(c, c->method == API_PUT))
+        return;
+    kf_verb verb = c->method == API_PUT ? KF_PUT : c->method == API_PATCH ? KF_PATCH : KF_DELETE;
+    submit(c, verb, buf_view(&c->body), 0);
+}
+
+void doc_revert(struct api_call *c)
+{
+    if (!call_enter_space(c, false))
+        return;
+    struct json_node *root;
+    uint64_t version = 0;
+    struct kf_err err = KF_ERR_INIT;
+    if (json_parse(buf_view(&c->body), NULL, &c->arena, &root, &err) != KF_OK) {
+        answer_problem(c, &err);
+        return;
+    }
+    const struct json_node *n = json_member(root, "version");
+    if (!n || root->count != 1 || !json_u64(n, &version) || version == 0) {
+        err_set(&err, PROBLEM_BAD_REQUEST,
+                "send {\"version\": N} with the number of a kept version");
+        answer_problem(c, &err);
+        return;
+    }
+    submit(c, KF_REVERT, (str){NULL, 0}, version);
+}

@@ -1,0 +1,267 @@
+/* Remotes: list, add, forget, run now, probe, what is pending. */
+#include "api/api_internal.h"
+
+static void work_list(struct api_call *c)
+{
+    struct kf_remote_list list = {0};
+    size_t limit, shown = 0, i = 0;
+    str after;
+    int64_t now = env_wall_ms(c->api->o.env);
+    c->rc = query_page(c, &limit, &after, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_remotes(c->store, &list, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    while (i < list.count && after.p && str_cmp(str_of(list.items[i].name), after) <= 0)
+        i++;
+    buf_c(&c->out, "{\"items\":[");
+    for (; i < list.count && shown < limit; i++, shown++) {
+        if (shown)
+            buf_byte(&c->out, ',');
+        remote_json(&list.items[i], now, &c->out);
+    }
+    answer_next(&c->out, i < list.count, i ? str_of(list.items[i - 1].name) : (str){"", 0});
+    kf_remote_list_free(&list);
+}
+
+void remote_list(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_list, call_answer_out);
+}
+
+static void work_get(struct api_call *c)
+{
+    struct kf_remote_list list = {0};
+    c->rc = kf_remotes(c->store, &list, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    c->rc = err_set(&c->err, PROBLEM_UNKNOWN_REMOTE, "there is no remote \"%.*s\" in this space",
+                    STR_ARGS(c->match.remote));
+    for (size_t i = 0; i < list.count; i++)
+        if (str_is(c->match.remote, list.items[i].name)) {
+            remote_json(&list.items[i], env_wall_ms(c->api->o.env), &c->out);
+            c->rc = KF_OK;
+        }
+    kf_remote_list_free(&list);
+}
+
+void remote_get(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_get, call_answer_out);
+}
+
+/* ------------------------------------------------------------------------------------------ add */
+
+static kf_rc member_text(struct api_call *c, const struct json_node *n, const char *key,
+                         const char **ret, struct kf_err *err)
+{
+    if (n->type != JSON_STRING)
+        return err_set(err, PROBLEM_BAD_REQUEST, "%s must be a string", key);
+    str text = json_text(n->raw, &c->arena);
+    char *copy = text.p ? arena_dup(&c->arena, text) : NULL;
+    if (!copy)
+        return err_nomem(err);
+    *ret = copy;
+    return KF_OK;
+}
+
+static kf_rc member_duration(struct api_call *c, const struct json_node *n, const char *key,
+                             uint64_t *ret, struct kf_err *err)
+{
+    const char *text = "";
+    kf_rc rc = member_text(c, n, key, &text, err);
+    if (rc == KF_OK && !duration_parse(str_of(text), ret))
+        rc = err_set(err, PROBLEM_BAD_REQUEST, "%s must be a duration such as 30s or 1h", key);
+    return rc;
+}
+
+/* The globs of `docs`, joined with commas as kf_remote_options wants them. */
+static kf_rc member_docs(struct api_call *c, const struct json_node *n, const char **ret,
+                         struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    kf_rc rc = KF_OK;
+    if (n->type != JSON_ARRAY)
+        return err_set(err, PROBLEM_BAD_REQUEST, "docs must be an array of patterns");
+    for (const struct json_node *e = n->child; e && rc == KF_OK; e = e->next) {
+        const char *one = "";
+        rc = member_text(c, e, "docs", &one, err);
+        if (rc == KF_OK && strchr(one, ','))
+            rc = err_set(err, PROBLEM_BAD_REQUEST, "a pattern of docs cannot hold a comma");
+        if (b.len)
+            buf_byte(&b, ',');
+        buf_c(&b, one);
+    }
+    if (rc == KF_OK && !(*ret = arena_dup(&c->arena, buf_view(&b))))
+        rc = err_nomem(err);
+    buf_release(&b);
+    return rc;
+}
+
+static kf_rc take_member(struct api_call *c, const struct json_node *n, struct kf_remote_options *o,
+                         struct kf_err *err)
+{
+    str key = json_text(n->name, &c->arena);
+    uint64_t count;
+    if (!key.p)
+        return err_nomem(err);
+    if (str_is(key, "name"))
+        return member_text(c, n, "name", &o->name, err);
+    if (str_is(key, "url"))
+        return member_text(c, n, "url", &o->url, err);
+    if (str_is(key, "docs"))
+        return member_docs(c, n, &o->docs, err);
+    if (str_is(key, "every"))
+        return member_duration(c, n, "every", &o->every_ms, err);
+    if (str_is(key, "on_change"))
+        return member_duration(c, n, "on_change", &o->on_change_ms, err);
+    if (str_is(key, "manual")) {
+        o->manual = n->type == JSON_TRUE;
+        if (n->type != JSON_TRUE && n->type != JSON_FALSE)
+            return err_set(err, PROBLEM_BAD_REQUEST, "manual must be true or false");
+        return KF_OK;
+    }
+    if (str_is(key, "after")) {
+        if (!json_u64(n, &count) || count < 1 || count > UINT32_MAX)
+            return err_set(err, PROBLEM_BAD_REQUEST, "after must be a number of items");
+        o->after = (uint32_t)count;
+        return KF_OK;
+    }
+    return err_set(err, PROBLEM_BAD_REQUEST,
+                   "a remote has no member \"%.*s\"; it takes name, url, docs, every, after, "
+                   "on_change, manual",
+                   (int)(key.len < 40 ? key.len : 40), key.p);
+}
+
+static void work_add(struct api_call *c)
+{
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct json_node *root;
+    c->rc = json_parse(buf_view(&c->body), NULL, &c->arena, &root, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    if (root->type != JSON_OBJECT) {
+        c->rc = err_set(&c->err, PROBLEM_BAD_REQUEST, "send an object with name and url");
+        return;
+    }
+    for (const struct json_node *n = root->child; n && c->rc == KF_OK; n = n->next)
+        c->rc = take_member(c, n, &o, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_remote_add(c->store, &o, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    c->status = 201;
+    c->match.remote = str_of(o.name);
+    work_get(c);
+}
+
+void remote_add(struct api_call *c)
+{
+    if (call_enter_space(c, true))
+        call_work(c, work_add, call_answer_out);
+}
+
+static void work_delete(struct api_call *c)
+{
+    char *name = arena_dup(&c->arena, c->match.remote);
+    c->rc = name ? kf_remote_remove(c->store, name, &c->err) : err_nomem(&c->err);
+}
+
+static void answer_done(struct api_call *c)
+{
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        answer_empty(c, 204);
+}
+
+void remote_delete(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_delete, answer_done);
+}
+
+static void work_probe(struct api_call *c)
+{
+    char *name = arena_dup(&c->arena, c->match.remote);
+    c->rc = name ? kf_remote_probe(c->store, name, &c->err) : err_nomem(&c->err);
+    buf_c(&c->out, "{\"ok\":true}");
+}
+
+void remote_probe(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_probe, call_answer_out);
+}
+
+/* ------------------------------------------------------------------------------------------ run */
+
+static void run_ended(struct remotes_wait *w)
+{
+    struct api_call *c = w->ctx;
+    w->remotes = NULL;
+    if (!call_end_work(c))
+        return;
+    if (w->rc != KF_OK)
+        answer_problem(c, &w->err);
+    else
+        call_work(c, work_get, call_answer_out);
+}
+
+void remote_run(struct api_call *c)
+{
+    if (!call_enter_space(c, false))
+        return;
+    if (query_timeout(c, &c->timeout_ms, &c->err) != KF_OK) {
+        answer_problem(c, &c->err);
+        return;
+    }
+    c->wait = (struct remotes_wait){
+        .done = run_ended, .ctx = c, .seq = store_seq(c->store), .on_end = true};
+    call_begin_work(c);
+    remotes_wait(store_remotes(c->store), &c->wait, c->match.remote, c->timeout_ms);
+}
+
+/* -------------------------------------------------------------------------------------- pending */
+
+static void work_pending(struct api_call *c)
+{
+    struct kf_pending_list list = {0};
+    size_t limit;
+    str after;
+    c->rc = query_page(c, &limit, &after, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    char *name = arena_dup(&c->arena, c->match.remote);
+    char *from = after.p ? arena_dup(&c->arena, after) : NULL;
+    if (!name || (after.p && !from)) {
+        c->rc = err_nomem(&c->err);
+        return;
+    }
+    c->rc = kf_pending(c->store, name, from, limit, &list, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    buf_c(&c->out, "{\"items\":[");
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kf_pending_item *p = &list.items[i];
+        bool first = true;
+        buf_c(&c->out, i ? ",{" : "{");
+        json_put_str(&c->out, &first, "name", str_of(p->name));
+        json_put_u64(&c->out, &first, "version", p->version);
+        json_put_u64(&c->out, &first, "size", p->size);
+        json_put_time(&c->out, &first, "since", p->since_ms);
+        json_put_bool(&c->out, &first, "deleted", p->deleted);
+        buf_c(&c->out, "}");
+    }
+    answer_next(&c->out, list.more,
+                list.count ? str_of(list.items[list.count - 1].name) : (str){"", 0});
+    kf_pending_list_free(&list);
+}
+
+void remote_pending(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_pending, call_answer_out);
+}

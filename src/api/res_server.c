@@ -1,0 +1,221 @@
+/* What a server says of itself: alive, ready, durable, numbers, the description of its routes. */
+#include "api/api_internal.h"
+
+void healthz(struct api_call *c)
+{
+    answer_json(c, 200, STR("{\"status\":\"alive\"}"));
+}
+
+void readyz(struct api_call *c)
+{
+    answer_json(c, 200, STR("{\"status\":\"ready\"}"));
+}
+
+/* One space: whether a write confirmed now would last. */
+static bool durable_space(const struct space *s, bool first_item, struct buf *out)
+{
+    struct kf_status status;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_status(s->store, &status, &err);
+    bool good = rc == KF_OK &&
+                (status.state == KF_STATE_OPEN || status.state == KF_STATE_HYDRATING);
+    bool first = true;
+    buf_c(out, first_item ? "{" : ",{");
+    json_put_str(out, &first, "space", str_of(s->name));
+    json_put_bool(out, &first, "durable", good);
+    json_put_str(out, &first, "state",
+                 str_of(rc == KF_OK ? kf_state_name(status.state) : err.code));
+    json_put_str(out, &first, "reason", str_of(rc == KF_OK ? status.reason : err.detail));
+    buf_c(out, "}");
+    return good;
+}
+
+static void work_durable(struct api_call *c)
+{
+    bool good = true, first = true;
+    struct buf items = BUF_INIT;
+    for (struct space *s = c->api->spaces; s; s = s->next) {
+        good = durable_space(s, first, &items) && good;
+        first = false;
+    }
+    c->status = good ? 200 : 503;
+    buf_c(&c->out,
+          good ? "{\"status\":\"durable\",\"items\":[" : "{\"status\":\"not durable\",\"items\":[");
+    buf_str(&c->out, buf_view(&items));
+    buf_c(&c->out, "]}");
+    if (items.failed)
+        c->rc = err_nomem(&c->err);
+    buf_release(&items);
+}
+
+void durablez(struct api_call *c)
+{
+    call_work(c, work_durable, call_answer_out);
+}
+
+/* -------------------------------------------------------------------------------------- metrics */
+
+/* A number of each space. */
+struct gauge {
+    const char *name, *type, *help;
+    uint64_t (*read)(const struct kf_status *s);
+};
+
+#define GAUGE(fn, expr)                           \
+    static uint64_t fn(const struct kf_status *s) \
+    {                                             \
+        return (uint64_t)(expr);                  \
+    }
+GAUGE(read_docs, s->docs)
+GAUGE(read_doc_bytes, s->doc_bytes)
+GAUGE(read_disk_bytes, s->disk_bytes)
+GAUGE(read_disk_free, s->disk_free)
+GAUGE(read_wal_bytes, s->wal_bytes)
+GAUGE(read_cache_bytes, s->cache_bytes)
+GAUGE(read_commits, s->commits)
+GAUGE(read_writes, s->writes)
+GAUGE(read_pending, s->pending.count)
+GAUGE(read_pending_bytes, s->pending.bytes)
+GAUGE(read_durable, s->state == KF_STATE_OPEN || s->state == KF_STATE_HYDRATING)
+GAUGE(read_hydrating, s->state == KF_STATE_HYDRATING)
+
+static const struct gauge gauges[] = {
+    {"keepfast_docs", "gauge", "Current documents", read_docs},
+    {"keepfast_doc_bytes", "gauge", "Bytes of current documents", read_doc_bytes},
+    {"keepfast_disk_bytes", "gauge", "Bytes of the store's files", read_disk_bytes},
+    {"keepfast_disk_free_bytes", "gauge", "Bytes free on the file system", read_disk_free},
+    {"keepfast_wal_bytes", "gauge", "Bytes of the write-ahead log", read_wal_bytes},
+    {"keepfast_cache_bytes", "gauge", "Bytes of documents in memory", read_cache_bytes},
+    {"keepfast_commits_total", "counter", "Groups committed", read_commits},
+    {"keepfast_writes_total", "counter", "Writes committed", read_writes},
+    {"keepfast_pending", "gauge", "Items pending at the remote that lags most", read_pending},
+    {"keepfast_pending_bytes", "gauge", "Bytes pending at the remote that lags most",
+     read_pending_bytes},
+    {"keepfast_durable", "gauge", "1 when writes are taken", read_durable},
+    {"keepfast_hydrating", "gauge", "1 while the store is being filled", read_hydrating},
+};
+
+struct sampled {
+    const char *space;
+    struct kf_status status;
+    struct kf_remote_list remotes;
+};
+
+static void remote_lines(const struct sampled *s, size_t n, const char *metric, const char *help,
+                         int64_t (*read)(const struct kf_remote_info *r), struct buf *out)
+{
+    buf_printf(out, "# HELP %s %s\n# TYPE %s gauge\n", metric, help, metric);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < s[i].remotes.count; k++) {
+            const struct kf_remote_info *r = &s[i].remotes.items[k];
+            buf_printf(out, "%s{space=\"%s\",remote=\"%s\"} %lld\n", metric, s[i].space, r->name,
+                       (long long)read(r));
+        }
+}
+
+static int64_t remote_pending_count(const struct kf_remote_info *r)
+{
+    return (int64_t)r->pending.count;
+}
+static int64_t remote_pending_bytes(const struct kf_remote_info *r)
+{
+    return (int64_t)r->pending.bytes;
+}
+/* Points of time in seconds since 1970, 0 = none: what alert rules compare with time(). */
+static int64_t remote_oldest(const struct kf_remote_info *r)
+{
+    return r->pending.oldest_ms / 1000;
+}
+static int64_t remote_confirmed(const struct kf_remote_info *r)
+{
+    return r->confirmed_ms / 1000;
+}
+static int64_t remote_overdue(const struct kf_remote_info *r)
+{
+    return r->overdue_ms / 1000;
+}
+static int64_t remote_failures(const struct kf_remote_info *r)
+{
+    return r->failures;
+}
+
+static void own_lines(const struct api *api, struct buf *out)
+{
+    buf_printf(out,
+               "# HELP keepfast_requests_total Requests begun\n"
+               "# TYPE keepfast_requests_total counter\nkeepfast_requests_total %llu\n",
+               (unsigned long long)api->requests);
+    buf_c(out, "# HELP keepfast_problems_total Answers that were problems, by code\n"
+               "# TYPE keepfast_problems_total counter\n");
+    for (int i = 0; i < PROBLEM_COUNT; i++)
+        if (api->problems[i])
+            buf_printf(out, "keepfast_problems_total{code=\"%s\"} %llu\n", problem_table[i].code,
+                       (unsigned long long)api->problems[i]);
+}
+
+static void space_lines(const struct sampled *s, size_t n, struct buf *out)
+{
+    for (size_t g = 0; g < sizeof gauges / sizeof *gauges; g++) {
+        buf_printf(out, "# HELP %s %s\n# TYPE %s %s\n", gauges[g].name, gauges[g].help,
+                   gauges[g].name, gauges[g].type);
+        for (size_t i = 0; i < n; i++)
+            buf_printf(out, "%s{space=\"%s\"} %llu\n", gauges[g].name, s[i].space,
+                       (unsigned long long)gauges[g].read(&s[i].status));
+    }
+    remote_lines(s, n, "keepfast_remote_pending", "Items not yet confirmed", remote_pending_count,
+                 out);
+    remote_lines(s, n, "keepfast_remote_pending_bytes", "Bytes not yet confirmed",
+                 remote_pending_bytes, out);
+    remote_lines(s, n, "keepfast_remote_oldest_pending_seconds",
+                 "When the oldest unconfirmed change was made, 0 = none", remote_oldest, out);
+    remote_lines(s, n, "keepfast_remote_confirmed_seconds", "Last confirmation, 0 = never",
+                 remote_confirmed, out);
+    remote_lines(s, n, "keepfast_remote_overdue_since_seconds",
+                 "Since when a run is late, 0 = it is not", remote_overdue, out);
+    remote_lines(s, n, "keepfast_remote_failures", "Failed runs in a row", remote_failures, out);
+}
+
+static void work_metrics(struct api_call *c)
+{
+    size_t n = 0, cap = 0;
+    for (struct space *s = c->api->spaces; s; s = s->next)
+        cap++;
+    struct sampled *samples = arena_alloc(&c->arena, (cap + 1) * sizeof *samples);
+    if (!samples) {
+        c->rc = err_nomem(&c->err);
+        return;
+    }
+    for (struct space *s = c->api->spaces; s && n < cap; s = s->next, n++) {
+        samples[n].space = s->name;
+        if (kf_status(s->store, &samples[n].status, NULL) == KF_OK)
+            kf_remotes(s->store, &samples[n].remotes, NULL);
+    }
+    space_lines(samples, n, &c->out);
+    for (size_t i = 0; i < n; i++)
+        kf_remote_list_free(&samples[i].remotes);
+}
+
+/* Back on the loop, where the numbers of the router and its doors live. */
+static void metrics_done(struct api_call *c)
+{
+    own_lines(c->api, &c->out);
+    for (struct api_metrics *m = c->api->metrics; m; m = m->next)
+        m->write(m, &c->out);
+    if (c->rc == KF_OK)
+        c->rc = buf_ok(&c->out, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        answer_bytes(c, 200, "text/plain; version=0.0.4; charset=utf-8", buf_view(&c->out));
+}
+
+void metrics(struct api_call *c)
+{
+    call_work(c, work_metrics, metrics_done);
+}
+
+void openapi(struct api_call *c)
+{
+    c->rc = api_openapi(&c->out, &c->err);
+    call_answer_out(c);
+}

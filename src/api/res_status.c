@@ -1,0 +1,115 @@
+/* Status: what would be lost if this machine died now, per remote; and the state of the store. */
+#include "api/api_internal.h"
+
+static void pending_json(const struct kf_pending *p, int64_t now_ms, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_u64(out, &first, "count", p->count);
+    json_put_u64(out, &first, "bytes", p->bytes);
+    json_put_time(out, &first, "oldest", p->oldest_ms);
+    json_put_u64(out, &first, "age_ms",
+                 p->oldest_ms && now_ms > p->oldest_ms ? (uint64_t)(now_ms - p->oldest_ms) : 0);
+    buf_c(out, "}");
+}
+
+static const char *remote_state_name(kf_remote_state s)
+{
+    static const char *const names[] = {
+        [KF_REMOTE_IDLE] = "idle",
+        [KF_REMOTE_RUNNING] = "running",
+        [KF_REMOTE_RETRYING] = "retrying",
+        [KF_REMOTE_DIVERGED] = "diverged",
+        [KF_REMOTE_ROLLED_BACK] = "rolled_back",
+    };
+    return names[s];
+}
+
+void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_str(out, &first, "name", str_of(r->name));
+    json_put_str(out, &first, "url", str_of(r->url));
+    json_put_str(out, &first, "kind", str_of(r->kind));
+    json_put_str(out, &first, "source", str_of(r->source));
+    json_put_str(out, &first, "schedule", str_of(r->schedule));
+    json_put_str(out, &first, "state", str_of(remote_state_name(r->state)));
+    json_put_bool(out, &first, "hydrated", r->hydrated);
+    json_key(out, &first, "pending");
+    pending_json(&r->pending, now_ms, out);
+    json_put_u64(out, &first, "confirmed_seq", r->confirmed_seq);
+    json_put_time(out, &first, "confirmed", r->confirmed_ms);
+    json_put_time(out, &first, "last_run", r->last_run_ms);
+    json_put_time(out, &first, "next_run", r->next_run_ms);
+    json_put_time(out, &first, "overdue_since", r->overdue_ms);
+    json_put_u64(out, &first, "failures", r->failures);
+    json_key(out, &first, "last_error");
+    if (r->last_code[0]) {
+        bool f = true;
+        buf_c(out, "{");
+        json_put_str(out, &f, "code", str_of(r->last_code));
+        json_put_str(out, &f, "detail", str_of(r->last_error));
+        buf_c(out, "}");
+    } else {
+        buf_c(out, "null");
+    }
+    buf_c(out, "}");
+}
+
+static void store_json(const struct kf_status *s, struct buf *out)
+{
+    char site[20];
+    bool first = true;
+    snprintf(site, sizeof site, "%016llx", (unsigned long long)s->site);
+    buf_c(out, "{");
+    json_put_str(out, &first, "state", str_of(kf_state_name(s->state)));
+    json_put_str(out, &first, "reason", str_of(s->reason));
+    json_put_str(out, &first, "site", str_of(site));
+    json_put_u64(out, &first, "seq", s->seq);
+    json_put_u64(out, &first, "docs", s->docs);
+    json_put_u64(out, &first, "doc_bytes", s->doc_bytes);
+    json_put_u64(out, &first, "disk_bytes", s->disk_bytes);
+    json_put_u64(out, &first, "disk_free", s->disk_free);
+    json_put_u64(out, &first, "wal_bytes", s->wal_bytes);
+    json_put_u64(out, &first, "cache_bytes", s->cache_bytes);
+    json_put_u64(out, &first, "commits", s->commits);
+    json_put_u64(out, &first, "writes", s->writes);
+    json_put_time(out, &first, "opened", s->opened_ms);
+    buf_c(out, "}");
+}
+
+static void work_status(struct api_call *c)
+{
+    struct kf_status s;
+    struct kf_remote_list remotes = {0};
+    int64_t now = env_wall_ms(c->api->o.env);
+    bool first = true;
+    c->rc = kf_status(c->store, &s, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_remotes(c->store, &remotes, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    buf_c(&c->out, "{");
+    json_put_str(&c->out, &first, "space", c->match.space);
+    json_put_time(&c->out, &first, "at", now);
+    json_key(&c->out, &first, "pending");
+    pending_json(&s.pending, now, &c->out);
+    json_key(&c->out, &first, "store");
+    store_json(&s, &c->out);
+    json_key(&c->out, &first, "remotes");
+    buf_c(&c->out, "[");
+    for (size_t i = 0; i < remotes.count; i++) {
+        if (i)
+            buf_byte(&c->out, ',');
+        remote_json(&remotes.items[i], now, &c->out);
+    }
+    buf_c(&c->out, "]}");
+    kf_remote_list_free(&remotes);
+}
+
+void space_status(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_status, call_answer_out);
+}

@@ -1,0 +1,217 @@
+/* Targets to routes. The path is looked at raw and each piece decoded once, so that what a proxy
+ * saw is what we see:
+ *
+ *     /v1/finance/docs/a%2Fb/c/versions?limit=5
+ *     v1  space   docs name........ word       query
+ *
+ * A name may hold `/` as such or as %2F; a last segment that is a route word belongs to the route
+ * when a name segment stands before it. */
+#include "api/api_internal.h"
+
+#define R(id_, method_, pattern_, body_, handler_, query_, right_, summary_) \
+    [ROUTE_##                                                                \
+        id_] = {#id_, API_##method_, pattern_, BODY_##body_, handler_, query_, right_, summary_},
+const struct route_info route_table[ROUTE_COUNT] = {
+#include "api/routes.def"
+};
+#undef R
+
+static const char *const method_names[] = {
+    [API_GET] = "GET",     [API_HEAD] = "HEAD",     [API_PUT] = "PUT",     [API_POST] = "POST",
+    [API_PATCH] = "PATCH", [API_DELETE] = "DELETE", [API_OTHER] = "OTHER",
+};
+
+const char *route_method_name(enum api_method m)
+{
+    return method_names[m];
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    if (c >= 'A' && c <= 'F')
+        return c - 'A' + 10;
+    return -1;
+}
+
+/* The byte of "%XX" at the start of `s`, -1 when it is none. */
+static int percent_byte(str s)
+{
+    if (s.len < 3)
+        return -1;
+    int hi = hex_value(s.p[1]), lo = hex_value(s.p[2]);
+    return hi < 0 || lo < 0 ? -1 : hi * 16 + lo;
+}
+
+/* Percent-decoding, once. `plus`: a plus is a blank, as forms write queries. */
+static kf_rc decode(str raw, bool plus, struct arena *arena, str *ret, struct kf_err *err)
+{
+    if (str_index(raw, '%') == raw.len && (!plus || str_index(raw, '+') == raw.len)) {
+        *ret = raw;
+        return KF_OK;
+    }
+    char *out = arena_alloc(arena, raw.len + 1);
+    if (!out)
+        return err_nomem(err);
+    size_t n = 0;
+    for (size_t i = 0; i < raw.len; i++) {
+        int c = (unsigned char)raw.p[i];
+        if (c == '+' && plus) {
+            c = ' ';
+        } else if (c == '%') {
+            c = percent_byte(str_from(raw, i));
+            if (c < 0)
+                return err_set(err, PROBLEM_BAD_REQUEST,
+                               "the address has a %% that two hex digits do not follow; write a "
+                               "percent sign as %%25");
+            i += 2;
+        }
+        out[n++] = (char)c;
+    }
+    *ret = (str){out, n};
+    return KF_OK;
+}
+
+/* The first segment of *rest, which begins with a slash; *rest goes on behind it. */
+static str take_segment(str *rest)
+{
+    str s = str_from(*rest, 1);
+    s.len = str_index(s, '/');
+    *rest = str_from(*rest, 1 + s.len);
+    return s;
+}
+
+struct raw_match {
+    str space, name, remote;
+};
+
+/* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
+ * the closest pattern is chosen. */
+static bool pattern_fits(const char *pattern_text, str path, struct raw_match *raw, int *words)
+{
+    str pattern = str_of(pattern_text);
+    *words = 0;
+    while (pattern.len) {
+        if (path.len == 0 || path.p[0] != '/')
+            return false;
+        str want = take_segment(&pattern);
+        if (str_is(want, "{name}")) {
+            /* `pattern` is what must end the path; at least one byte of a name stands before it. */
+            if (!str_ends(path, pattern) || path.len - pattern.len < 2)
+                return false;
+            raw->name = (str){path.p + 1, path.len - pattern.len - 1};
+            *words += pattern.len > 0;
+            return true;
+        }
+        str have = take_segment(&path);
+        if (str_is(want, "{space}")) {
+            raw->space = have;
+        } else if (str_is(want, "{remote}")) {
+            raw->remote = have;
+        } else {
+            if (!str_eq(want, have))
+                return false;
+            ++*words;
+            continue;
+        }
+        if (have.len == 0)
+            return false;
+    }
+    return path.len == 0;
+}
+
+/* The closest pattern that fits; NULL when none does. */
+static const char *closest_pattern(str path, struct raw_match *ret)
+{
+    const char *best = NULL;
+    int best_words = -1;
+    for (int i = 0; i < ROUTE_COUNT; i++) {
+        struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}};
+        int words;
+        if (best && strcmp(best, route_table[i].pattern) == 0)
+            continue;
+        if (pattern_fits(route_table[i].pattern, path, &raw, &words) && words > best_words) {
+            best = route_table[i].pattern;
+            best_words = words;
+            *ret = raw;
+        }
+    }
+    return best;
+}
+
+static bool word_in(const char *words, str word)
+{
+    for (str rest = str_of(words); rest.len;) {
+        str one = {rest.p, str_index(rest, ' ')};
+        if (str_eq(one, word))
+            return true;
+        rest = str_from(rest, one.len + 1);
+    }
+    return false;
+}
+
+static kf_rc parse_query(str query, const struct route_info *route, struct arena *arena,
+                         struct route_match *m, struct kf_err *err)
+{
+    while (query.len) {
+        str pair = {query.p, str_index(query, '&')};
+        query = str_from(query, pair.len + 1);
+        if (pair.len == 0)
+            continue;
+        if (m->query_count == API_QUERY_MAX)
+            return err_set(err, PROBLEM_BAD_FILTER, "the address has more than %d parameters",
+                           API_QUERY_MAX);
+        struct api_query *q = &m->query[m->query_count];
+        size_t eq = str_index(pair, '=');
+        kf_rc rc = decode((str){pair.p, eq}, true, arena, &q->key, err);
+        if (rc == KF_OK)
+            rc = decode(str_from(pair, eq + 1), true, arena, &q->value, err);
+        if (rc != KF_OK)
+            return rc;
+        if (!word_in(route->query, q->key))
+            return err_set(err, PROBLEM_BAD_FILTER, "this route has no parameter \"%.*s\"%s%s",
+                           (int)(q->key.len < 60 ? q->key.len : 60), q->key.p,
+                           *route->query ? "; it takes: " : "", route->query);
+        m->query_count++;
+    }
+    return KF_OK;
+}
+
+kf_rc route_match(enum api_method method, str target, struct arena *arena, struct route_match *ret,
+                  struct kf_err *err)
+{
+    if (target.len > API_TARGET_MAX)
+        return err_set(err, PROBLEM_URI_TOO_LONG, "the address has %zu bytes, at most %d are read",
+                       target.len, API_TARGET_MAX);
+    str path = {target.p, str_index(target, '?')};
+    struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}};
+    const char *pattern = closest_pattern(path, &raw);
+    if (!pattern)
+        return err_set(err, PROBLEM_NOT_FOUND,
+                       "there is no such route; GET /openapi.json lists those there are");
+    *ret = (struct route_match){.route = ROUTE_NONE};
+    if (method == API_HEAD)
+        method = API_GET;
+    for (int i = 0; i < ROUTE_COUNT; i++)
+        if (strcmp(route_table[i].pattern, pattern) == 0) {
+            ret->allowed |= 1u << route_table[i].method;
+            if (route_table[i].method == method)
+                ret->route = (enum route)i;
+        }
+    if (ret->route == ROUTE_NONE)
+        return err_set(err, PROBLEM_METHOD_NOT_ALLOWED,
+                       "the route is there, not with this method; see the header Allow");
+    kf_rc rc = decode(raw.space, false, arena, &ret->space, err);
+    if (rc == KF_OK)
+        rc = decode(raw.name, false, arena, &ret->name, err);
+    if (rc == KF_OK)
+        rc = decode(raw.remote, false, arena, &ret->remote, err);
+    if (rc == KF_OK && raw.name.p)
+        rc = name_check(ret->name, err);
+    if (rc == KF_OK)
+        rc = parse_query(str_from(target, path.len + 1), &route_table[ret->route], arena, ret, err);
+    return rc;
+}
