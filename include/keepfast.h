@@ -48,17 +48,17 @@ extern "C" {
 /* What a caller may branch on. The exact cause is kf_err.code. */
 typedef enum kf_rc {
     KF_OK = 0,
-    KF_ABSENT,       /* there is nothing of this name: an answer, not a failure */
-    KF_CONFLICT,     /* a condition did not hold: the document has changed, the store is not empty */
-    KF_INVALID,      /* malformed input: JSON, name, archive, address */
-    KF_LIMIT,        /* well-formed, over a limit */
-    KF_DENIED,       /* not allowed */
-    KF_BUSY,         /* somebody else owns it, or time ran out: try again */
-    KF_FULL,         /* disk full or quota */
-    KF_READ_ONLY,    /* the store takes no writes until it is reopened */
-    KF_IO,           /* the disk failed */
-    KF_DAMAGED,      /* bytes do not match their checksum, or the file is corrupt */
-    KF_UNAVAILABLE,  /* a remote did not confirm; the write stands locally */
+    KF_ABSENT,      /* there is nothing of this name: an answer, not a failure */
+    KF_CONFLICT,    /* a condition did not hold: the document has changed, the store is not empty */
+    KF_INVALID,     /* malformed input: JSON, name, archive, address */
+    KF_LIMIT,       /* well-formed, over a limit */
+    KF_DENIED,      /* not allowed */
+    KF_BUSY,        /* somebody else owns it, or time ran out: try again */
+    KF_FULL,        /* disk full or quota */
+    KF_READ_ONLY,   /* the store takes no writes until it is reopened */
+    KF_IO,          /* the disk failed */
+    KF_DAMAGED,     /* bytes do not match their checksum, or the file is corrupt */
+    KF_UNAVAILABLE, /* a remote did not confirm; the write stands locally */
     KF_NOT_HYDRATED, /* the store is still being filled from its remotes */
     KF_TOO_NEW,      /* the format is newer than this library */
     KF_CONFIG,       /* configuration or permissions */
@@ -69,16 +69,19 @@ typedef enum kf_rc {
 
 struct kf_err {
     kf_rc rc;
-    const char *code;  /* stable, for programs: "bad_json"; static storage */
-    int http_status;   /* what the server answers, 0 = never over HTTP */
-    int exit_code;     /* what the command line exits with */
-    bool retryable;    /* the same call may succeed later */
-    int64_t offset;    /* byte offset in the body that was refused, -1 = none */
-    uint64_t version;  /* KF_CONFLICT of a document: its current version, 0 = absent */
-    char etag[36];     /* KF_CONFLICT of a document: its current ETag, "" = absent */
-    char detail[600];  /* for people: cause and next step, one line, no newline */
+    const char *code; /* stable, for programs: "bad_json"; static storage */
+    int http_status;  /* what the server answers, 0 = never over HTTP */
+    int exit_code;    /* what the command line exits with */
+    bool retryable;   /* the same call may succeed later */
+    int64_t offset;   /* byte offset in the body that was refused, -1 = none */
+    uint64_t version; /* KF_CONFLICT of a document: its current version, 0 = absent */
+    char etag[36];    /* KF_CONFLICT of a document: its current ETag, "" = absent */
+    char detail[600]; /* for people: cause and next step, one line, no newline */
 };
-#define KF_ERR_INIT {KF_OK, "", 0, 0, false, -1, 0, "", ""}
+#define KF_ERR_INIT                           \
+    {                                         \
+        KF_OK, "", 0, 0, false, -1, 0, "", "" \
+    }
 
 /* The short name of a code, "KF_BUSY" and so on. Static storage. */
 KF_API const char *kf_rc_name(kf_rc rc);
@@ -93,40 +96,42 @@ typedef struct kf_store kf_store;
 /* How a store is opened. Start from KF_OPTIONS_INIT; a zeroed member means its default. */
 struct kf_options {
     size_t size;
-    const char *space;         /* the space in the configuration that this store is; "default" */
-    const char *config;        /* path of a keepfast.yaml; NULL = KEEPFAST_CONFIG, else the file beside
-                                  the store, else in the working directory, else none */
-    const char *socket;        /* NULL = none; else the Unix socket through which other processes
-                                  reach this store while it is open (HTTP) */
-    bool brief;                /* this process is a single command and ends soon: others wait for it */
-    bool no_background;        /* no thread of the library's own: nothing runs by itself, and
-                                  kf_pump drives submitted writes, timers and remotes */
-    bool start_empty;          /* go on without the remotes that do not answer while the store is
-                                  being filled */
-    bool must_exist;           /* KF_ABSENT instead of creating a store */
-    bool allow_network_fs;     /* open a store on NFS, SMB or FUSE; locks may not hold there */
-    uint32_t lock_wait_ms;     /* how long to wait for a brief owner; default 5,000 */
-    const void *env;           /* NULL; tests give their own clock, disk and randomness */
+    const char *space;     /* the space in the configuration that this store is; "default" */
+    const char *config;    /* path of a keepfast.yaml; NULL = KEEPFAST_CONFIG, else the file beside
+                              the store, else in the working directory, else none */
+    const char *socket;    /* NULL = none; else the Unix socket through which other processes
+                              reach this store while it is open (HTTP) */
+    bool brief;            /* this process is a single command and ends soon: others wait for it */
+    bool no_background;    /* no thread of the library's own: nothing runs by itself, and
+                              kf_pump drives submitted writes, timers and remotes */
+    bool start_empty;      /* go on without the remotes that do not answer while the store is
+                              being filled */
+    bool must_exist;       /* KF_ABSENT instead of creating a store */
+    bool allow_network_fs; /* open a store on NFS, SMB or FUSE; locks may not hold there */
+    uint32_t lock_wait_ms; /* how long to wait for a brief owner; default 5,000 */
+    const void *env;       /* NULL; tests give their own clock, disk and randomness */
 };
-#define KF_OPTIONS_INIT {sizeof(struct kf_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+#define KF_OPTIONS_INIT                                         \
+    {                                                           \
+        sizeof(struct kf_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
 
-/* Opens the store at `path` (PATH.db) and creates it when it is not there. One process owns a store at a
- * time; a second open, also in the same process, is KF_BUSY. An older format is migrated after a
- * backup (path.before-TIME); a newer one is KF_TOO_NEW and untouched.
- * A store that is empty and has remotes is filled from them in the background; until then names not
- * yet taken in answer KF_NOT_HYDRATED.
- * Frees: kf_close. Cost: a few milliseconds. */
+/* Opens the store at `path` (PATH.db) and creates it when it is not there. One process owns a store
+ * at a time; a second open, also in the same process, is KF_BUSY. An older format is migrated after
+ * a backup (path.before-TIME); a newer one is KF_TOO_NEW and untouched. A store that is empty and
+ * has remotes is filled from them in the background; until then names not yet taken in answer
+ * KF_NOT_HYDRATED. Frees: kf_close. Cost: a few milliseconds. */
 KF_API kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret_store,
                      struct kf_err *err);
 
 /* Ends everything and frees the store; *store becomes NULL whatever the result. Remotes with
  * `on_change` that have something pending are run first, for at most 10 s together. KF_UNAVAILABLE
- * when something is still pending to one of them: everything is safe on disk, and err names what is left.
- * Waits for calls of other threads; a ticket not yet waited for is ended and freed. */
+ * when something is still pending to one of them: everything is safe on disk, and err names what is
+ * left. Waits for calls of other threads; a ticket not yet waited for is ended and freed. */
 KF_API kf_rc kf_close(kf_store **store, struct kf_err *err);
 
-/* For a store opened with no_background: runs everything that is due (writes that were submitted, timers,
- * remotes), waiting at most wait_ms for something to become due. Threads: one at a time. */
+/* For a store opened with no_background: runs everything that is due (writes that were submitted,
+ * timers, remotes), waiting at most wait_ms for something to become due. Threads: one at a time. */
 KF_API kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err);
 
 /* Bytes given out by the library. Zeroed = empty. */
@@ -152,17 +157,17 @@ KF_API const char *kf_level_name(kf_level level);
 struct kf_doc {
     const void *body; /* exactly the bytes that were put; a NUL stands behind len */
     size_t len;
-    uint64_t version;  /* 1, 2, 3 ...; 0 = a default, never stored */
-    char etag[36];     /* "\"…32 hex digits…\""; "" for a default */
-    int64_t at_ms;     /* when it was written */
-    bool is_default;   /* absent, and the configuration has a default: this is it */
-    void *owned;       /* the library's */
+    uint64_t version; /* 1, 2, 3 ...; 0 = a default, never stored */
+    char etag[36];    /* "\"…32 hex digits…\""; "" for a default */
+    int64_t at_ms;    /* when it was written */
+    bool is_default;  /* absent, and the configuration has a default: this is it */
+    void *owned;      /* the library's */
 };
 KF_API void kf_doc_release(struct kf_doc *doc);
 
-/* The current document. KF_ABSENT: there is none (and no default). KF_NOT_HYDRATED: it may be on a remote that
- * has not been taken in yet. KF_DAMAGED, KF_IO: it is there and cannot be read.
- * Cost: no system call while the document is in memory. */
+/* The current document. KF_ABSENT: there is none (and no default). KF_NOT_HYDRATED: it may be on a
+ * remote that has not been taken in yet. KF_DAMAGED, KF_IO: it is there and cannot be read. Cost:
+ * no system call while the document is in memory. */
 KF_API kf_rc kf_doc_get(kf_store *store, const char *name, struct kf_doc *ret_doc,
                         struct kf_err *err);
 
@@ -173,49 +178,55 @@ KF_API kf_rc kf_doc_get_version(kf_store *store, const char *name, uint64_t vers
 /* Conditions and wishes of a write. NULL means all defaults. */
 struct kf_write_options {
     size_t size;
-    const char *if_match;      /* ETag that the current document must have; "*" = any, and also what a
-                                  failed load or an open hydration would refuse */
-    const char *if_none_match; /* "*": only create */
-    bool force;                /* write even though what is there could not be read */
-    kf_level level;            /* KF_LEVEL_MEMORY: answer before the commit */
+    const char *if_match; /* ETag that the current document must have; "*" = any, and also what a
+                             failed load or an open hydration would refuse */
+    const char *if_none_match;   /* "*": only create */
+    bool force;                  /* write even though what is there could not be read */
+    kf_level level;              /* KF_LEVEL_MEMORY: answer before the commit */
     const char *idempotency_key; /* a write with this key happens once: the same key and the same
-                                    request gets the first result again, another request KF_CONFLICT.
-                                    Kept 30 days. 1 to 255 bytes */
-    const char *wait;          /* remotes to wait for: "host", "host,usb" or "all" */
-    bool ride;                 /* with wait: do not run them now, wait for their next run */
-    uint32_t timeout_ms;       /* of wait; default 10,000 */
+                                    request gets the first result again, another request
+                                    KF_CONFLICT. Kept 30 days. 1 to 255 bytes */
+    const char *wait;            /* remotes to wait for: "host", "host,usb" or "all" */
+    bool ride;                   /* with wait: do not run them now, wait for their next run */
+    uint32_t timeout_ms;         /* of wait; default 10,000 */
 };
-#define KF_WRITE_OPTIONS_INIT {sizeof(struct kf_write_options), 0, 0, 0, 0, 0, 0, 0, 0}
+#define KF_WRITE_OPTIONS_INIT                                   \
+    {                                                           \
+        sizeof(struct kf_write_options), 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
 
 /* What a write did. */
 struct kf_written {
     uint64_t version;
     char etag[36];
-    bool created;      /* there was no document of this name before */
-    bool unchanged;    /* the bytes were the same: nothing was written */
-    bool replayed;     /* the first result of this idempotency key */
-    kf_level level;    /* what has been reached */
+    bool created;   /* there was no document of this name before */
+    bool unchanged; /* the bytes were the same: nothing was written */
+    bool replayed;  /* the first result of this idempotency key */
+    kf_level level; /* what has been reached */
 };
 
 /* Writes a document: one JSON value, UTF-8, kept byte for byte. Identical bytes change nothing.
  * KF_INVALID bad_json, with err->offset; KF_LIMIT over 64 levels, 100,000 tokens or the size limit;
- * KF_INVALID schema; KF_CONFLICT version_mismatch with the current ETag, or load_failed. ret may be NULL. */
+ * KF_INVALID schema; KF_CONFLICT version_mismatch with the current ETag, or load_failed. ret may be
+ * NULL. */
 KF_API kf_rc kf_doc_put(kf_store *store, const char *name, const void *body, size_t len,
                         const struct kf_write_options *options, struct kf_written *ret,
                         struct kf_err *err);
 
-/* Applies a JSON Merge Patch (RFC 7396); members it does not touch keep their bytes. KF_ABSENT when there is
- * no document. */
+/* Applies a JSON Merge Patch (RFC 7396); members it does not touch keep their bytes. KF_ABSENT when
+ * there is no document. */
 KF_API kf_rc kf_doc_patch(kf_store *store, const char *name, const void *patch, size_t len,
                           const struct kf_write_options *options, struct kf_written *ret,
                           struct kf_err *err);
 
 /* Deletes a document; the deletion takes a version of its own and older versions stay readable.
  * KF_ABSENT when there is none. */
-KF_API kf_rc kf_doc_delete(kf_store *store, const char *name, const struct kf_write_options *options,
-                           struct kf_written *ret, struct kf_err *err);
+KF_API kf_rc kf_doc_delete(kf_store *store, const char *name,
+                           const struct kf_write_options *options, struct kf_written *ret,
+                           struct kf_err *err);
 
-/* Writes the bytes of a kept version again, as a new version. Also brings back a deleted document. */
+/* Writes the bytes of a kept version again, as a new version. Also brings back a deleted document.
+ */
 KF_API kf_rc kf_doc_revert(kf_store *store, const char *name, uint64_t version,
                            const struct kf_write_options *options, struct kf_written *ret,
                            struct kf_err *err);
@@ -225,7 +236,7 @@ struct kf_doc_info {
     const char *name;
     uint64_t version;
     char etag[36];
-    size_t size;      /* of the body; 0 for a deletion */
+    size_t size; /* of the body; 0 for a deletion */
     int64_t at_ms;
     bool deleted;     /* versions only: this version is a deletion */
     bool current;     /* versions only */
@@ -239,18 +250,19 @@ struct kf_doc_list {
 };
 KF_API void kf_doc_list_free(struct kf_doc_list *list);
 
-/* Documents whose name begins with `prefix` ("" = all), sorted by bytes, behind the name `after` (NULL = from the
- * start), at most `limit` (1 to 1,000). KF_NOT_HYDRATED while the store is being filled: the list would have holes. */
+/* Documents whose name begins with `prefix` ("" = all), sorted by bytes, behind the name `after`
+ * (NULL = from the start), at most `limit` (1 to 1,000). KF_NOT_HYDRATED while the store is being
+ * filled: the list would have holes. */
 KF_API kf_rc kf_doc_list(kf_store *store, const char *prefix, const char *after, size_t limit,
                          struct kf_doc_list *ret_list, struct kf_err *err);
 
-/* Kept versions of a document, newest first, below version `before` (0 = from the newest). KF_ABSENT when the name was
- * never written. */
+/* Kept versions of a document, newest first, below version `before` (0 = from the newest).
+ * KF_ABSENT when the name was never written. */
 KF_API kf_rc kf_doc_versions(kf_store *store, const char *name, uint64_t before, size_t limit,
                              struct kf_doc_list *ret_list, struct kf_err *err);
 
-/* The JSON Patch (RFC 6902) that makes version `to` of version `from`; 0 and 0: the last two. KF_ABSENT when either is
- * not kept or a deletion. */
+/* The JSON Patch (RFC 6902) that makes version `to` of version `from`; 0 and 0: the last two.
+ * KF_ABSENT when either is not kept or a deletion. */
 KF_API kf_rc kf_doc_diff(kf_store *store, const char *name, uint64_t from, uint64_t to,
                          struct kf_bytes *ret_patch, struct kf_err *err);
 
@@ -268,23 +280,27 @@ struct kf_write {
     uint64_t version; /* REVERT */
     struct kf_write_options options;
 };
-#define KF_WRITE_INIT {sizeof(struct kf_write), 0, 0, 0, 0, 0, KF_WRITE_OPTIONS_INIT}
+#define KF_WRITE_INIT                                                 \
+    {                                                                 \
+        sizeof(struct kf_write), 0, 0, 0, 0, 0, KF_WRITE_OPTIONS_INIT \
+    }
 
 typedef struct kf_ticket kf_ticket;
 
-/* Called once when the write has been committed or has failed, on the thread that committed it. It may
- * submit further writes; it must not wait, nor call kf_close. */
+/* Called once when the write has been committed or has failed, on the thread that committed it. It
+ * may submit further writes; it must not wait, nor call kf_close. */
 typedef void kf_done(void *ctx, kf_rc rc, const struct kf_written *written,
                      const struct kf_err *err);
 
-/* Hands a write to the store and returns at once. Writes of one thread are applied in their order. With `done`
- * it is called and ret_ticket must be NULL; without it kf_wait must be called once for the ticket.
- * `options.wait` is not taken here: KF_MISUSE. KF_BUSY when 65,536 writes are waiting already. */
+/* Hands a write to the store and returns at once. Writes of one thread are applied in their order.
+ * With `done` it is called and ret_ticket must be NULL; without it kf_wait must be called once for
+ * the ticket. `options.wait` is not taken here: KF_MISUSE. KF_BUSY when 65,536 writes are waiting
+ * already. */
 KF_API kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *done, void *ctx,
                        kf_ticket **ret_ticket, struct kf_err *err);
 
-/* Waits for a ticket and frees it (*ticket becomes NULL). KF_BUSY after timeout_ms without a result: the
- * ticket lives on and the write may still happen. */
+/* Waits for a ticket and frees it (*ticket becomes NULL). KF_BUSY after timeout_ms without a
+ * result: the ticket lives on and the write may still happen. */
 KF_API kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret,
                      struct kf_err *err);
 
@@ -298,10 +314,10 @@ struct kf_pending {
 };
 
 typedef enum kf_remote_state {
-    KF_REMOTE_IDLE = 1,  /* nothing to do, or waiting for its schedule */
+    KF_REMOTE_IDLE = 1, /* nothing to do, or waiting for its schedule */
     KF_REMOTE_RUNNING,
-    KF_REMOTE_RETRYING,  /* the last run failed; it will be tried again by itself */
-    KF_REMOTE_DIVERGED,  /* needs a decision: nothing is pushed or dropped */
+    KF_REMOTE_RETRYING,   /* the last run failed; it will be tried again by itself */
+    KF_REMOTE_DIVERGED,   /* needs a decision: nothing is pushed or dropped */
     KF_REMOTE_ROLLED_BACK /* the remote shows an older state than it had */
 } kf_remote_state;
 
@@ -312,7 +328,7 @@ struct kf_remote_info {
     const char *source;   /* "config" or "store" (kf_remote_add) */
     const char *schedule; /* as in the configuration: "on_change: 10s" */
     kf_remote_state state;
-    bool hydrated;        /* it has been taken in (or the store never needed it) */
+    bool hydrated; /* it has been taken in (or the store never needed it) */
     struct kf_pending pending;
     uint64_t confirmed_seq; /* its watermark */
     int64_t confirmed_ms;   /* when it last confirmed something; 0 = never */
@@ -331,7 +347,8 @@ struct kf_remote_list {
 KF_API void kf_remote_list_free(struct kf_remote_list *list);
 KF_API kf_rc kf_remotes(kf_store *store, struct kf_remote_list *ret_list, struct kf_err *err);
 
-/* A remote to be kept in the store itself. Times of 0 mean: not set; all of them 0 and not manual: on_change 10 s. */
+/* A remote to be kept in the store itself. Times of 0 mean: not set; all of them 0 and not manual:
+ * on_change 10 s. */
 struct kf_remote_options {
     size_t size;
     const char *name; /* [a-z0-9][a-z0-9_-]{0,59} */
@@ -341,23 +358,28 @@ struct kf_remote_options {
     uint32_t after;
     bool manual;
 };
-#define KF_REMOTE_OPTIONS_INIT {sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0}
+#define KF_REMOTE_OPTIONS_INIT                                \
+    {                                                         \
+        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0 \
+    }
 KF_API kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options,
                            struct kf_err *err);
-/* Forgets a remote and its watermark; what it holds stays there. KF_CONFLICT for one of the configuration. */
+/* Forgets a remote and its watermark; what it holds stays there. KF_CONFLICT for one of the
+ * configuration. */
 KF_API kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err);
 /* Writes, reads back and deletes a small object at the remote. */
 KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *err);
 
-/* Runs remotes now ("host", "host,usb", "all") and waits until each has confirmed everything that was written before the call, at most
- * timeout_ms. Callers that wait for the same remote share one run. KF_UNAVAILABLE names those that did not. */
+/* Runs remotes now ("host", "host,usb", "all") and waits until each has confirmed everything that
+ * was written before the call, at most timeout_ms. Callers that wait for the same remote share one
+ * run. KF_UNAVAILABLE names those that did not. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
 
 /* Names that are pending to a remote, sorted by bytes, behind `after`. */
 struct kf_pending_item {
     const char *name;
-    uint64_t size;     /* bytes of the current body */
-    int64_t since_ms;  /* first change not yet confirmed */
+    uint64_t size;    /* bytes of the current body */
+    int64_t since_ms; /* first change not yet confirmed */
     bool deleted;
     uint64_t version;
 };
@@ -374,20 +396,20 @@ KF_API kf_rc kf_pending(kf_store *store, const char *remote, const char *after, 
 /* ------------------------------------------------------------------------------------- status */
 
 typedef enum kf_state {
-    KF_STATE_OPEN = 1,   /* reads and writes */
-    KF_STATE_HYDRATING,  /* being filled from its remotes */
-    KF_STATE_FULL,       /* the disk is full: reads only, heals by itself */
-    KF_STATE_READ_ONLY   /* a sync or write failed: reads only until reopened */
+    KF_STATE_OPEN = 1,  /* reads and writes */
+    KF_STATE_HYDRATING, /* being filled from its remotes */
+    KF_STATE_FULL,      /* the disk is full: reads only, heals by itself */
+    KF_STATE_READ_ONLY  /* a sync or write failed: reads only until reopened */
 } kf_state;
 KF_API const char *kf_state_name(kf_state state);
 
 struct kf_status {
     kf_state state;
-    char reason[300];   /* of a state other than open; "" else */
+    char reason[300]; /* of a state other than open; "" else */
     uint64_t site;
-    uint64_t seq;       /* last journal number */
-    uint64_t docs;      /* current documents */
-    uint64_t doc_bytes; /* of their bodies */
+    uint64_t seq;        /* last journal number */
+    uint64_t docs;       /* current documents */
+    uint64_t doc_bytes;  /* of their bodies */
     uint64_t disk_bytes; /* of the store's files */
     uint64_t disk_free;  /* bytes free on its file system */
     uint64_t wal_bytes;
@@ -399,21 +421,24 @@ struct kf_status {
 };
 KF_API kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err);
 
-/* ---------------------------------------------------------------- backup, restore, verify, digest */
+/* ---------------------------------------------------------------- backup, restore, verify, digest
+ */
 
-/* Called now and then on long work: `done` of `total` units (0 = not known). Returning false ends the work
- * with KF_BUSY and nothing changed. */
+/* Called now and then on long work: `done` of `total` units (0 = not known). Returning false ends
+ * the work with KF_BUSY and nothing changed. */
 typedef bool kf_progress(void *ctx, uint64_t done, uint64_t total);
 
-/* Writes a ZIP of everything (or, with pending_to, of what is pending to that remote) to `path`, which must not be there. The state is that
- * of one moment, writes go on meanwhile. A failed backup leaves no file. */
+/* Writes a ZIP of everything (or, with pending_to, of what is pending to that remote) to `path`,
+ * which must not be there. The state is that of one moment, writes go on meanwhile. A failed backup
+ * leaves no file. */
 KF_API kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to,
                        kf_progress *progress, void *ctx, struct kf_err *err);
 
-/* Replaces the store's content by a backup. The archive is verified whole and built beside before anything is
- * replaced; the old store file stays as PATH.db.before-TIME. The restored store has a new site and everything
- * is pending to every remote. KF_CONFLICT not_empty when the store holds anything and `replace` is false. A ZIP of pending
- * documents is merged into the store instead: the later stamp wins. */
+/* Replaces the store's content by a backup. The archive is verified whole and built beside before
+ * anything is replaced; the old store file stays as PATH.db.before-TIME. The restored store has a
+ * new site and everything is pending to every remote. KF_CONFLICT not_empty when the store holds
+ * anything and `replace` is false. A ZIP of pending documents is merged into the store instead: the
+ * later stamp wins. */
 KF_API kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress,
                         void *ctx, struct kf_err *err);
 
@@ -423,12 +448,14 @@ struct kf_verified {
     uint64_t damaged;               /* things that are not; `report` names them, a line each */
     struct kf_bytes report;
 };
-/* Reads everything: pages of the file, each version against its hash, and, with `deep`, every object of every
- * remote. KF_DAMAGED when something is wrong; ret is filled then too. Frees: kf_bytes_free(&ret->report). */
+/* Reads everything: pages of the file, each version against its hash, and, with `deep`, every
+ * object of every remote. KF_DAMAGED when something is wrong; ret is filled then too. Frees:
+ * kf_bytes_free(&ret->report). */
 KF_API kf_rc kf_verify(kf_store *store, bool deep, kf_progress *progress, void *ctx,
                        struct kf_verified *ret, struct kf_err *err);
 
-/* The digest of the current documents: 64 hex digits and a NUL; docs/formats.md says how it is made. */
+/* The digest of the current documents: 64 hex digits and a NUL; docs/formats.md says how it is
+ * made. */
 KF_API kf_rc kf_digest(kf_store *store, char ret_hex[65], struct kf_err *err);
 
 #ifdef __cplusplus

@@ -1,10 +1,11 @@
 /* house: the floors put together. One loop, one router, spaces or one store, doors.
  *
- *     keepfast serve       a folder of spaces, listening            house_new(data_dir) + house_listen + house_run
- *     keepfast put …       one store, no door                       house_new(store path) and direct_call
- *     kf_open              one store, a thread that turns the loop, perhaps a socket
+ *     keepfast serve    a folder of spaces      house_new(data_dir), house_listen, house_run
+ *     keepfast put …    one store, no door      house_new(store_path), direct_call
+ *     kf_open           one store, a thread that turns the loop, perhaps a socket (lib/open.c)
  *
- * Threads: the one that made it, until house_run or house_background gives the loop to one of its own. */
+ * Threads: the one that made it, until house_run or house_background gives the loop to one of its
+ * own. */
 #ifndef KF_LIB_HOUSE_H
 #define KF_LIB_HOUSE_H
 
@@ -21,7 +22,7 @@ struct house_options {
     const char *space;           /* … and which space of the configuration it is */
     const char *socket;          /* named in lock files: where others reach the owner */
     bool brief, start_empty, must_exist, allow_network_fs;
-    bool inline_loop;            /* no worker threads: LOOP_INLINE */
+    bool inline_loop; /* no worker threads: LOOP_INLINE */
     uint32_t lock_wait_ms;
 };
 /* A folder: its permissions are checked, DIR/_keepfast.db.lock is taken. A store: it is opened. */
@@ -30,20 +31,24 @@ struct api *house_api(struct house *h);
 struct loop *house_loop(struct house *h);
 struct kf_store *house_store(struct house *h); /* NULL for a folder */
 kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err);
-/* Turns until house_stop; then ends gracefully within 10 s: requests that run end, remotes with on_change are flushed. */
-kf_rc house_run(struct house *h, struct kf_err *err);
+/* Turns until house_stop; then new requests are refused and those that run are ended, within
+ * SERVER_STOP_MS. */
+void house_run(struct house *h);
 /* Any thread, and from a signal handler. */
 void house_stop(struct house *h);
-/* KF_UNAVAILABLE when something is pending to a remote with on_change. */
+/* Flushes remotes with on_change (at most 10 s in all), closes everything. KF_UNAVAILABLE names
+ * what is still pending to one of them. NULL is fine. */
 kf_rc house_free(struct house *h, struct kf_err *err);
 
-/* Opens one store with its documents and remotes on an existing loop; what kf_open and the spaces of a server do. */
+/* Opens one store with its documents and remotes on an existing loop; what kf_open and the spaces
+ * of a server do. */
 struct open_options {
     const struct env *env;
     struct log *log;
     struct loop *loop;
     const struct config *config; /* borrowed */
     const char *space, *socket;
+    bool data_dir; /* the folder is a data folder of Keepfast's own */
     bool brief, start_empty, must_exist, allow_network_fs;
     uint32_t lock_wait_ms;
     uint64_t cache_bytes;

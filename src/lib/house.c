@@ -1,0 +1,177 @@
+/* The floors put together: a folder of spaces or one store, the router, the doors. */
+#include "lib/house.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "remote/remotes.h"
+#include "store/lock.h"
+#include "store/store.h"
+
+#include <stdio.h>
+
+static const uint32_t workers = 4;
+static const char server_lock[] = "_keepfast.db";
+
+struct house {
+    struct house_options o;
+    const struct env *env;
+    struct loop *loop;
+    struct api *api;
+    struct server *server;
+    struct kf_store *store;  /* of a store_path */
+    struct store_lock *lock; /* of a data_dir */
+};
+
+struct api *house_api(struct house *h)
+{
+    return h->api;
+}
+
+struct loop *house_loop(struct house *h)
+{
+    return h->loop;
+}
+
+struct kf_store *house_store(struct house *h)
+{
+    return h->store;
+}
+
+static kf_rc house_open(struct house *h, const char *path, str space, bool must_exist,
+                        struct kf_store **ret, struct kf_err *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", STR_ARGS(space));
+    struct open_options o = {.env = h->env,
+                             .log = h->o.log,
+                             .loop = h->loop,
+                             .config = h->o.config,
+                             .space = name,
+                             .socket = h->o.socket,
+                             .brief = h->o.brief,
+                             .data_dir = h->o.data_dir != NULL,
+                             .start_empty = h->o.start_empty,
+                             .must_exist = must_exist,
+                             .allow_network_fs = h->o.allow_network_fs,
+                             .lock_wait_ms = h->o.lock_wait_ms,
+                             .cache_bytes = h->o.config->limit_memory};
+    return open_store(path, &o, ret, err);
+}
+
+static kf_rc space_opens(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
+                         struct kf_err *err)
+{
+    return house_open(ctx, path, space, !create, ret, err);
+}
+
+static void space_closes(void *ctx, struct kf_store **store)
+{
+    (void)ctx;
+    close_store(store);
+}
+
+/* The folder is made when it is not there; the lock in it says that a server has it. */
+static kf_rc take_folder(struct house *h, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    kf_rc rc = dir_make(h->env, h->o.data_dir, err);
+    if (rc == KF_OK)
+        rc = store_check_dir(h->env, h->o.log, h->o.data_dir, true, err);
+    buf_printf(&path, "%s/%s", h->o.data_dir, server_lock);
+    if (rc == KF_OK)
+        rc = buf_ok(&path, err);
+    if (rc == KF_OK)
+        rc = store_lock_take(h->env, h->o.log, path.p, h->o.brief, h->o.socket, h->o.lock_wait_ms, &h->lock,
+                             err);
+    buf_release(&path);
+    return rc;
+}
+
+kf_rc house_new(const struct house_options *options, struct house **ret_house, struct kf_err *err)
+{
+    struct house *h = mem_calloc(1, sizeof *h);
+    if (!h)
+        return err_nomem(err);
+    h->o = *options;
+    h->env = options->env ? options->env : env_system();
+    kf_rc rc = loop_new(h->env, options->inline_loop ? LOOP_INLINE : workers, &h->loop, err);
+    if (rc == KF_OK && options->data_dir)
+        rc = take_folder(h, err);
+    else if (rc == KF_OK)
+        rc = house_open(h, options->store_path, str_of(options->space), options->must_exist,
+                        &h->store, err);
+    if (rc == KF_OK) {
+        struct api_options ao = {.env = h->env,
+                                 .loop = h->loop,
+                                 .log = options->log,
+                                 .config = options->config,
+                                 .data_dir = options->data_dir,
+                                 .store = h->store,
+                                 .store_space = options->space,
+                                 .spaces = {space_opens, space_closes, h}};
+        rc = api_new(&ao, &h->api, err);
+    }
+    if (rc == KF_OK && options->data_dir)
+        rc = api_open_spaces(h->api, err);
+    if (rc != KF_OK) {
+        house_free(h, NULL);
+        return rc;
+    }
+    *ret_house = h;
+    return KF_OK;
+}
+
+kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err)
+{
+    if (!h->server) {
+        struct server_options so = {.env = h->env,
+                                    .loop = h->loop,
+                                    .log = h->o.log,
+                                    .api = h->api,
+                                    .connections_max = (uint32_t)h->o.config->limit_connections,
+                                    .per_address_max = (uint32_t)h->o.config->limit_per_address};
+        kf_rc rc = server_new(&so, &h->server, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    return server_listen(h->server, address, shown, err);
+}
+
+static void stopped(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+void house_run(struct house *h)
+{
+    bool done = h->server == NULL;
+    loop_run(h->loop);
+    api_stop(h->api);
+    if (h->server)
+        server_stop(h->server, stopped, &done);
+    while (!done)
+        loop_turn(h->loop, 100);
+}
+
+void house_stop(struct house *h)
+{
+    loop_stop(h->loop);
+}
+
+kf_rc house_free(struct house *h, struct kf_err *err)
+{
+    if (!h)
+        return KF_OK;
+    kf_rc rc = KF_OK;
+    server_free(h->server);
+    if (h->store)
+        rc = remotes_flush_on_close(store_remotes(h->store), err);
+    else if (h->api)
+        rc = api_flush_spaces(h->api, err);
+    api_free(h->api);
+    close_store(&h->store);
+    loop_free(h->loop);
+    store_lock_drop(h->lock);
+    mem_free(h);
+    return rc;
+}

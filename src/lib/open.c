@@ -1,0 +1,292 @@
+/* One store with its documents and remotes, and the public calls that begin and end it.
+ *
+ *     kf_open    config -> loop -> open_store -> (socket: router + server)
+ *                -> a thread that turns the loop
+ *     kf_close   the thread ends -> remotes with on_change are flushed, the caller turning the loop
+ *                -> everything in reverse
+ *
+ * The thread is what makes submitted writes, schedules and the socket go on by themselves. With
+ * no_background there is none, and kf_pump turns the loop. */
+#include "lib/house.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+#include "remote/remotes.h"
+#include "shape/doc.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* ------------------------------------------------------------------------------ open_store */
+
+kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
+                 struct kf_err *err)
+{
+    struct kf_store *store = NULL;
+    struct docs *docs = NULL;
+    struct remotes *remotes = NULL;
+    const struct config_space *space = config_space(o->config, str_of(o->space));
+    struct store_options so = {
+        .env = o->env,
+        .log = o->log,
+        .loop = o->loop,
+        .socket = o->socket,
+        .brief = o->brief,
+        .must_exist = o->must_exist,
+        .allow_network_fs = o->allow_network_fs,
+        .data_dir = o->data_dir,
+        .lock_wait_ms = o->lock_wait_ms,
+        .readers_min = (uint32_t)o->config->pool_min,
+        .readers_max = (uint32_t)o->config->pool_max,
+        .reader_idle_ms = (uint32_t)o->config->pool_idle_ms,
+    };
+    kf_rc rc = store_open(path, &so, &store, err);
+    if (rc == KF_OK)
+        rc = docs_new(store, o->config, space, o->cache_bytes, &docs, err);
+    if (rc == KF_OK) {
+        struct remotes_options ro = {.space = space, .start_empty = o->start_empty};
+        store_attach(store, docs, NULL);
+        rc = remotes_new(store, docs, &ro, &remotes, err);
+    }
+    if (rc != KF_OK) {
+        docs_free(docs);
+        store_close(store);
+        return rc;
+    }
+    store_attach(store, docs, remotes);
+    remotes_start(remotes);
+    *ret_store = store;
+    return KF_OK;
+}
+
+void close_store(struct kf_store **store)
+{
+    if (!*store)
+        return;
+    struct docs *docs = store_docs(*store);
+    struct remotes *remotes = store_remotes(*store);
+    remotes_stop(remotes);
+    remotes_free(remotes);
+    docs_free(docs);
+    store_close(*store);
+    *store = NULL;
+}
+
+/* --------------------------------------------------------------------------------- kf_open */
+
+/* What kf_open made beside the store; hangs on it as its host. */
+struct embedded {
+    struct config *config;
+    struct loop *loop;
+    struct api *api;
+    struct server *server;
+    pthread_t thread;
+    bool threaded;
+};
+
+static void *turn(void *arg)
+{
+    struct embedded *e = arg;
+    loop_run(e->loop);
+    return NULL;
+}
+
+/* Signals belong to the program that links us. */
+static kf_rc start_thread(struct embedded *e, struct kf_err *err)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&e->thread, NULL, turn, e);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed)
+        return err_errno(err, failed, "cannot start the store's thread");
+    e->threaded = true;
+    return KF_OK;
+}
+
+static void stop_thread(struct embedded *e)
+{
+    if (!e->threaded)
+        return;
+    loop_stop(e->loop);
+    pthread_join(e->thread, NULL);
+    e->threaded = false;
+}
+
+static void embedded_free(struct embedded *e)
+{
+    if (!e)
+        return;
+    server_free(e->server);
+    api_free(e->api);
+    loop_free(e->loop);
+    config_free(e->config);
+    mem_free(e);
+}
+
+static kf_rc load_config(const struct env *env, const char *path, const char *given,
+                         struct config **ret, struct kf_err *err)
+{
+    struct buf dir = BUF_INIT, file = BUF_INIT;
+    path_parent(path, &dir);
+    kf_rc rc = buf_ok(&dir, err);
+    if (rc == KF_OK)
+        rc = config_find(env, given, environ, dir.p, &file, err);
+    if (rc == KF_OK)
+        rc = config_load(env, file.len ? file.p : NULL, environ, NULL, 0, ret, err);
+    buf_release(&dir);
+    buf_release(&file);
+    return rc;
+}
+
+static kf_rc open_socket(struct embedded *e, struct kf_store *store, const struct env *env,
+                         const char *space, const char *path, struct kf_err *err)
+{
+    struct api_options ao = {.env = env,
+                             .loop = e->loop,
+                             .config = e->config,
+                             .store = store,
+                             .store_space = space,
+                             .server = true};
+    struct buf address = BUF_INIT, shown = BUF_INIT;
+    buf_c(&address, "unix:");
+    buf_c(&address, path);
+    kf_rc rc = buf_ok(&address, err);
+    if (rc == KF_OK)
+        rc = api_new(&ao, &e->api, err);
+    if (rc == KF_OK) {
+        struct server_options so = {.env = env,
+                                    .loop = e->loop,
+                                    .api = e->api,
+                                    .connections_max = (uint32_t)e->config->limit_connections,
+                                    .per_address_max = (uint32_t)e->config->limit_per_address};
+        rc = server_new(&so, &e->server, err);
+    }
+    if (rc == KF_OK)
+        rc = server_listen(e->server, buf_view(&address), &shown, err);
+    buf_release(&address);
+    buf_release(&shown);
+    return rc;
+}
+
+kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret_store,
+              struct kf_err *err)
+{
+    static const struct kf_options defaults = KF_OPTIONS_INIT;
+    struct kf_options o = defaults;
+    struct kf_store *store = NULL;
+    if (!path || !*path || !ret_store)
+        return err_set(err, PROBLEM_MISUSE, "kf_open needs a path and a place for the store");
+    if (options && options->size)
+        memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    const struct env *env = o.env ? o.env : env_system();
+    const char *space = o.space ? o.space : "default";
+    struct embedded *e = mem_calloc(1, sizeof *e);
+    if (!e)
+        return err_nomem(err);
+    kf_rc rc = load_config(env, path, o.config, &e->config, err);
+    if (rc == KF_OK)
+        rc = loop_new(env, o.no_background ? LOOP_INLINE : 2, &e->loop, err);
+    if (rc == KF_OK) {
+        struct open_options oo = {.env = env,
+                                  .loop = e->loop,
+                                  .config = e->config,
+                                  .space = space,
+                                  .socket = o.socket,
+                                  .brief = o.brief,
+                                  .start_empty = o.start_empty,
+                                  .must_exist = o.must_exist,
+                                  .allow_network_fs = o.allow_network_fs,
+                                  .lock_wait_ms = o.lock_wait_ms,
+                                  .cache_bytes = e->config->limit_memory};
+        rc = open_store(path, &oo, &store, err);
+    }
+    if (rc == KF_OK && o.socket)
+        rc = open_socket(e, store, env, space, o.socket, err);
+    if (rc == KF_OK && !o.no_background)
+        rc = start_thread(e, err);
+    if (rc != KF_OK) {
+        server_free(e->server);
+        e->server = NULL;
+        close_store(&store);
+        embedded_free(e);
+        return rc;
+    }
+    store_set_host(store, e);
+    *ret_store = store;
+    return KF_OK;
+}
+
+static void stopped(void *ctx)
+{
+    *(bool *)ctx = true;
+}
+
+/* The socket's requests that run are answered; new ones are refused. */
+static void stop_server(struct embedded *e)
+{
+    bool done = false;
+    if (!e->server)
+        return;
+    api_stop(e->api);
+    server_stop(e->server, stopped, &done);
+    while (!done)
+        loop_turn(e->loop, 100);
+    server_free(e->server);
+    e->server = NULL;
+}
+
+kf_rc kf_close(kf_store **store, struct kf_err *err)
+{
+    if (!store || !*store)
+        return KF_OK;
+    struct embedded *e = store_host(*store);
+    if (store_enter(*store, err) != KF_OK) { /* a child of fork: nothing here is ours to end */
+        *store = NULL;
+        return KF_MISUSE;
+    }
+    stop_thread(e);
+    stop_server(e);
+    kf_rc rc = remotes_flush_on_close(store_remotes(*store), err);
+    close_store(store);
+    embedded_free(e);
+    return rc;
+}
+
+kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err)
+{
+    kf_rc rc = store_enter(store, err);
+    if (rc != KF_OK)
+        return rc;
+    struct embedded *e = store_host(store);
+    if (!e || e->threaded)
+        return err_set(err, PROBLEM_MISUSE, "kf_pump is for stores opened with no_background");
+    loop_turn(e->loop, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+    return KF_OK;
+}
+
+kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)
+{
+    struct kf_status s = {0};
+    struct db *db;
+    kf_rc rc = store_enter(store, err);
+    if (rc == KF_OK)
+        rc = store_status(store, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    s.cache_bytes = docs_cache_bytes(store_docs(store));
+    remotes_status(store_remotes(store), &s);
+    rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = doc_totals(db, &s.docs, &s.doc_bytes, err);
+    store_read_end(store, db);
+    if (rc == KF_OK)
+        *ret = s;
+    return rc;
+}
