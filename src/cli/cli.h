@@ -1,0 +1,123 @@
+/* cli: the command line. A command makes the same request that a client of the server would send,
+ * and prints the answer.
+ *
+ *     words -> command, options -> place (--at) -> request -> answer
+ *                                          -> stdout (data), stderr (talk), exit status
+ *
+ * Where the request goes: to the owner's socket when a process owns the store, to a server for
+ * http://, else to a router in this process.
+ *
+ *   main.c      words to commands, help            place.c    --at to a place, and a request to its
+ * answer print.c     tables, people's forms, progress   wire.c     requests over a socket (libcurl)
+ *   cmd_*.c     the commands */
+#ifndef KF_CLI_CLI_H
+#define KF_CLI_CLI_H
+
+#include "api/direct.h"
+#include "base/err.h"
+#include "base/json.h"
+
+enum option {
+#define O(id, name, value, help) OPT_##id,
+#include "cli/options.def"
+#undef O
+    OPT_COUNT
+};
+
+#define CLI_REPEAT_MAX 16
+#define CLI_ARGS_MAX   64
+
+struct cli {
+    struct arena arena;
+    const struct env *env;
+    const char *args[CLI_ARGS_MAX]; /* behind the command's words */
+    size_t arg_count;
+    const char *opt[OPT_COUNT]; /* NULL = not given; "" = a flag */
+    const char *repeat[OPT_COUNT][CLI_REPEAT_MAX];
+    size_t repeat_count[OPT_COUNT];
+    struct config_flag flags[SETTING_COUNT]; /* --pool.max and the like */
+    size_t flag_count;
+    bool json, tty; /* tty: stderr is a terminal */
+};
+typedef kf_rc cli_command(struct cli *cli, struct kf_err *err);
+
+#define C(words, function, args, options, summary) cli_command function;
+#include "cli/commands.def"
+#undef C
+
+/* --- requests */
+
+struct place;
+/* The place of --at, KEEPFAST_AT or the default. *ret is to be freed by place_close. Opens nothing
+ * yet. */
+kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
+/* What is left pending to remotes with on_change is said on stderr; KF_UNAVAILABLE then. */
+kf_rc place_close(struct place *place, struct kf_err *err);
+const char *place_space(const struct place *place);
+
+struct cli_request {
+    enum api_method method;
+    const char *target; /* behind /v1/SPACE: "/docs/a.json?…"; or absolute when it begins with "//":
+                           "//v1" */
+    struct api_header headers[8];
+    size_t header_count;
+    str body;              /* .p == NULL: none */
+    const char *body_file; /* streamed instead of `body` */
+    const char *sink_file; /* the answer's body of a success goes into this new file, synced */
+    uint32_t timeout_ms;   /* longer than the server's own; 0 = 60 s */
+    const char *progress;  /* word shown before a growing count of bytes; NULL = silent */
+};
+struct cli_answer {
+    int status;
+    str body, etag, ack; /* in the arena */
+    bool is_default;
+};
+/* KF_OK for a status below 400; else the problem of the answer, as the router said it. */
+kf_rc place_request(struct place *place, const struct cli_request *request, struct cli_answer *ret,
+                    struct kf_err *err);
+
+/* The same request as direct_call, over a socket. `base`: "http://host:port" or "unix:PATH".
+ * `size`: of what `send` gives, -1 = not known. The answer's body goes to request->take; ret->body
+ * stays empty. */
+kf_rc wire_request(struct cli *cli, const char *base, const struct direct_request *request,
+                   int64_t size, uint32_t timeout_ms, struct cli_answer *ret, struct kf_err *err);
+/* Fills err from the JSON of a problem. */
+kf_rc wire_problem(struct cli *cli, int status, str body, struct kf_err *err);
+
+/* --- words */
+
+/* A name as part of a target: everything but unreserved bytes and `/` escaped; a last segment that
+ * is a route word gets its slash escaped. */
+char *cli_escape_name(struct cli *cli, const char *name);
+char *cli_escape(struct cli *cli, const char *text);
+/* The configuration in force for a folder or a file beside it. */
+kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
+/* bad usage: fills PROBLEM_USAGE. */
+kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+/* --- output */
+
+void print_out(str bytes); /* stdout, whole */
+void print_line(str line);
+void print_talk(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total);
+void print_progress_end(struct cli *cli);
+/* False when stdout went away. */
+bool print_flush(void);
+
+/* A table for people: rows of cells, widths by content; numbers to the right. */
+struct table;
+struct table *table_new(struct cli *cli, const char *const *heads, size_t columns);
+void table_cell(struct table *t, str text);
+void table_print(struct table *t);
+
+/* Values of a parsed answer. */
+kf_rc answer_parse(struct cli *cli, const struct cli_answer *a, struct json_node **ret,
+                   struct kf_err *err);
+str node_text(struct cli *cli, const struct json_node *object, const char *member);
+uint64_t node_u64(const struct json_node *object, const char *member);
+bool node_true(const struct json_node *object, const char *member);
+/* "3 min ago", "never", "in 20 s" of a time member. */
+str node_age(struct cli *cli, const struct json_node *object, const char *member);
+
+#endif

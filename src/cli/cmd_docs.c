@@ -1,0 +1,357 @@
+/* Documents on the command line. */
+#include "cli/cli.h"
+
+#include "base/when.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static const size_t body_max = 64 * 1024 * 1024;
+
+/* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
+static kf_rc read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    kf_rc rc = KF_OK;
+    if (from && strcmp(from, "-") != 0) {
+        rc = file_load(cli->env, from, body_max, &b, err);
+        if (rc == KF_ABSENT)
+            rc = cli_usage(err, "there is no file %s", from);
+    } else if (!from && isatty(STDIN_FILENO)) {
+        return cli_usage(err, "name a FILE, or - and type the document");
+    } else {
+        char piece[65536];
+        size_t got;
+        while ((got = fread(piece, 1, sizeof piece, stdin)) > 0 && b.len <= body_max)
+            buf_add(&b, piece, got);
+        rc = buf_ok(&b, err);
+    }
+    if (rc == KF_OK) {
+        *ret = arena_str(&cli->arena, buf_view(&b));
+        rc = ret->p ? KF_OK : err_nomem(err);
+    }
+    buf_release(&b);
+    return rc;
+}
+
+static void add_header(struct cli_request *r, const char *name, const char *value)
+{
+    if (value)
+        r->headers[r->header_count++] = (struct api_header){str_of(name), str_of(value)};
+}
+
+/* ?a=b&c=d of the options that a write takes. */
+static kf_rc write_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
+                         struct kf_err *err)
+{
+    static const struct {
+        enum option o;
+        const char *name;
+    } from[] = {{OPT_ACK, "ack"}, {OPT_WAIT, "wait"}, {OPT_TIMEOUT, "timeout"}};
+    uint64_t ms = 10000;
+    bool first = true;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        if (!cli->opt[from[i].o])
+            continue;
+        char *value = cli_escape(cli, cli->opt[from[i].o]);
+        if (!value)
+            return err_nomem(err);
+        buf_printf(out, "%c%s=%s", first ? '?' : '&', from[i].name, value);
+        first = false;
+    }
+    if (cli->opt[OPT_RIDE])
+        buf_printf(out, "%cride=true", first ? '?' : '&');
+    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
+        return cli_usage(err, "--timeout wants a time such as 10s");
+    *ret_timeout_ms = (uint32_t)ms + 15000;
+    return buf_ok(out, err);
+}
+
+static void say_written(struct cli *cli, const char *name, const struct cli_answer *a)
+{
+    struct json_node *root;
+    if (cli->json) {
+        if (a->body.len)
+            print_line(a->body);
+        return;
+    }
+    if (a->body.len && answer_parse(cli, a, &root, NULL) == KF_OK)
+        print_talk("%s: version %llu%s (%.*s)", name, (unsigned long long)node_u64(root, "version"),
+                   node_true(root, "unchanged") ? ", the bytes were the same" : "",
+                   STR_ARGS(a->ack));
+    else
+        print_talk("%s: deleted (%.*s)", name, STR_ARGS(a->ack));
+}
+
+/* `tail`: what follows the name in the target. */
+static kf_rc write_doc(struct cli *cli, enum api_method method, const char *tail, str body,
+                       const char *type, struct kf_err *err)
+{
+    struct place *place = NULL;
+    struct cli_answer a;
+    struct buf target = BUF_INIT;
+    struct cli_request r = {.method = method, .body = body};
+    char *name = cli_escape_name(cli, cli->args[0]);
+    kf_rc rc = name ? KF_OK : err_nomem(err);
+    buf_printf(&target, "/docs/%s%s", name ? name : "", tail);
+    if (rc == KF_OK)
+        rc = write_query(cli, &target, &r.timeout_ms, err);
+    if (rc == KF_OK)
+        rc = place_open(cli, &place, err);
+    if (rc == KF_OK) {
+        r.target = target.p;
+        if (body.p)
+            add_header(&r, "Content-Type", type);
+        add_header(&r, "If-Match", cli->opt[OPT_FORCE] ? "*" : cli->opt[OPT_IF_MATCH]);
+        add_header(&r, "If-None-Match", cli->opt[OPT_IF_NONE_MATCH]);
+        add_header(&r, "Idempotency-Key", cli->opt[OPT_KEY]);
+        rc = place_request(place, &r, &a, err);
+    }
+    if (rc == KF_OK)
+        say_written(cli, cli->args[0], &a);
+    buf_release(&target);
+    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? closed : rc;
+}
+
+kf_rc cmd_put(struct cli *cli, struct kf_err *err)
+{
+    str body;
+    kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
+    return rc == KF_OK ? write_doc(cli, API_PUT, "", body, "application/json", err) : rc;
+}
+
+kf_rc cmd_patch(struct cli *cli, struct kf_err *err)
+{
+    str body;
+    kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
+    return rc == KF_OK ? write_doc(cli, API_PATCH, "", body, "application/merge-patch+json", err)
+                       : rc;
+}
+
+kf_rc cmd_rm(struct cli *cli, struct kf_err *err)
+{
+    return write_doc(cli, API_DELETE, "", (str){NULL, 0}, NULL, err);
+}
+
+kf_rc cmd_revert(struct cli *cli, struct kf_err *err)
+{
+    uint64_t version;
+    if (!str_to_u64(str_of(cli->args[1]), &version))
+        return cli_usage(err, "VERSION is a number; keepfast log %s lists those that are kept",
+                         cli->args[0]);
+    char *body = arena_printf(&cli->arena, "{\"version\":%llu}", (unsigned long long)version);
+    if (!body)
+        return err_nomem(err);
+    return write_doc(cli, API_POST, "/revert", str_of(body), "application/json", err);
+}
+
+/* ---------------------------------------------------------------------------------------- reading
+ */
+
+/* GET of "/docs/NAME" + tail, the answer in the arena. */
+static kf_rc fetch(struct cli *cli, const char *name, const char *tail, struct cli_answer *ret,
+                   struct kf_err *err)
+{
+    struct place *place = NULL;
+    char *escaped = cli_escape_name(cli, name);
+    char *target = escaped ? arena_printf(&cli->arena, "/docs/%s%s", escaped, tail) : NULL;
+    kf_rc rc = target ? place_open(cli, &place, err) : err_nomem(err);
+    if (rc == KF_OK) {
+        struct cli_request r = {.method = API_GET, .target = target};
+        rc = place_request(place, &r, ret, err);
+    }
+    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? closed : rc;
+}
+
+kf_rc cmd_get(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    const char *version = cli->opt[OPT_VERSION];
+    char *escaped = version ? cli_escape(cli, version) : NULL;
+    const char *tail = "";
+    if (version)
+        tail = escaped ? arena_printf(&cli->arena, "?version=%s", escaped) : NULL;
+    if (!tail)
+        return err_nomem(err);
+    kf_rc rc = fetch(cli, cli->args[0], tail, &a, err);
+    if (rc != KF_OK)
+        return rc;
+    if (a.is_default && !cli->json)
+        print_talk("%s: not there; this is its default", cli->args[0]);
+    print_out(a.body);
+    if (isatty(STDOUT_FILENO) && a.body.len && a.body.p[a.body.len - 1] != '\n')
+        print_out(STR("\n"));
+    return KF_OK;
+}
+
+kf_rc cmd_diff(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct buf tail = BUF_INIT;
+    uint64_t n;
+    for (size_t i = 1; i < cli->arg_count; i++) {
+        if (!str_to_u64(str_of(cli->args[i]), &n)) {
+            buf_release(&tail);
+            return cli_usage(err, "A and B are version numbers; keepfast log %s lists them",
+                             cli->args[0]);
+        }
+        buf_printf(&tail, "%c%s=%llu", i == 1 ? '?' : '&', i == 1 ? "from" : "to",
+                   (unsigned long long)n);
+    }
+    char *text = arena_dup(&cli->arena, buf_view(&tail));
+    buf_release(&tail);
+    char *whole = text ? arena_printf(&cli->arena, "/diff%s", text) : NULL;
+    kf_rc rc = whole ? fetch(cli, cli->args[0], whole, &a, err) : err_nomem(err);
+    if (rc != KF_OK)
+        return rc;
+    struct buf pretty = BUF_INIT;
+    rc = cli->json ? KF_OK : json_pretty(a.body, &pretty, err);
+    if (rc == KF_OK && cli->json)
+        print_line(a.body);
+    else if (rc == KF_OK)
+        print_out(buf_view(&pretty));
+    buf_release(&pretty);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------ lists
+ */
+
+/* Every page of a list: each is given to `page`; with --json each page is a line. */
+static kf_rc each_page(struct cli *cli, const char *target,
+                       void (*page)(struct cli *cli, struct table *t, const struct json_node *item),
+                       struct table *t, struct kf_err *err)
+{
+    struct place *place = NULL;
+    str cursor = {"", 0};
+    kf_rc rc = place_open(cli, &place, err);
+    while (rc == KF_OK) {
+        struct cli_answer a;
+        struct json_node *root;
+        char *whole = arena_printf(&cli->arena, "%s%climit=1000%s%.*s", target,
+                                   strchr(target, '?') ? '&' : '?', cursor.len ? "&cursor=" : "",
+                                   STR_ARGS(cursor));
+        struct cli_request r = {.method = API_GET, .target = whole};
+        rc = whole ? place_request(place, &r, &a, err) : err_nomem(err);
+        if (rc == KF_OK)
+            rc = answer_parse(cli, &a, &root, err);
+        if (rc != KF_OK)
+            break;
+        if (cli->json)
+            print_line(a.body);
+        const struct json_node *items = json_member(root, "items");
+        for (const struct json_node *n = items ? items->child : NULL; n && !cli->json; n = n->next)
+            page(cli, t, n);
+        cursor = node_text(cli, root, "next");
+        if (!cursor.len)
+            break;
+    }
+    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? closed : rc;
+}
+
+static void cell_u64(struct cli *cli, struct table *t, uint64_t v)
+{
+    char *text = arena_printf(&cli->arena, "%llu", (unsigned long long)v);
+    table_cell(t, str_of(text ? text : ""));
+}
+
+static void cell_size(struct cli *cli, struct table *t, uint64_t v)
+{
+    struct buf b = BUF_INIT;
+    size_human(v, &b);
+    str s = arena_str(&cli->arena, buf_view(&b));
+    buf_release(&b);
+    table_cell(t, s.p ? s : STR(""));
+}
+
+static void doc_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    table_cell(t, node_text(cli, n, "name"));
+    cell_u64(cli, t, node_u64(n, "version"));
+    cell_size(cli, t, node_u64(n, "size"));
+    table_cell(t, node_age(cli, n, "at"));
+}
+
+kf_rc cmd_ls(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"NAME", "VERSION", "SIZE", "WRITTEN"};
+    char *prefix = cli->arg_count ? cli_escape(cli, cli->args[0]) : NULL;
+    const char *target = prefix ? arena_printf(&cli->arena, "/docs?prefix=%s", prefix) : "/docs";
+    struct table *t = table_new(cli, heads, 4);
+    if (!target || !t)
+        return err_nomem(err);
+    kf_rc rc = each_page(cli, target, doc_row, t, err);
+    if (rc == KF_OK && !cli->json)
+        table_print(t);
+    return rc;
+}
+
+static void version_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    cell_u64(cli, t, node_u64(n, "version"));
+    table_cell(t, node_text(cli, n, "at"));
+    cell_size(cli, t, node_u64(n, "size"));
+    table_cell(t, node_text(cli, n, "kind"));
+    table_cell(t, node_true(n, "current") ? STR("current") : STR(""));
+}
+
+kf_rc cmd_log(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"VERSION", "WRITTEN", "SIZE", "BY", ""};
+    char *name = cli_escape_name(cli, cli->args[0]);
+    char *target = name ? arena_printf(&cli->arena, "/docs/%s/versions", name) : NULL;
+    struct table *t = table_new(cli, heads, 5);
+    if (!target || !t)
+        return err_nomem(err);
+    kf_rc rc = each_page(cli, target, version_row, t, err);
+    if (rc == KF_OK && !cli->json)
+        table_print(t);
+    return rc;
+}
+
+static void pending_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    table_cell(t, node_text(cli, n, "name"));
+    cell_u64(cli, t, node_u64(n, "version"));
+    cell_size(cli, t, node_u64(n, "size"));
+    table_cell(t, node_age(cli, n, "since"));
+    table_cell(t, node_true(n, "deleted") ? STR("deleted") : STR(""));
+}
+
+/* Without a name: the sums of every remote, as status has them. */
+kf_rc cmd_pending(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"NAME", "VERSION", "SIZE", "SINCE", ""};
+    if (!cli->arg_count)
+        return cmd_remote_ls(cli, err);
+    char *name = cli_escape(cli, cli->args[0]);
+    char *target = name ? arena_printf(&cli->arena, "/remotes/%s/pending", name) : NULL;
+    struct table *t = table_new(cli, heads, 5);
+    if (!target || !t)
+        return err_nomem(err);
+    kf_rc rc = each_page(cli, target, pending_row, t, err);
+    if (rc == KF_OK && !cli->json)
+        table_print(t);
+    return rc;
+}
+
+static void space_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    table_cell(t, node_text(cli, n, "name"));
+    table_cell(t, node_true(n, "open") ? STR("open") : STR(""));
+}
+
+kf_rc cmd_space_ls(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"SPACE", ""};
+    struct table *t = table_new(cli, heads, 2);
+    if (!t)
+        return err_nomem(err);
+    kf_rc rc = each_page(cli, "//v1", space_row, t, err);
+    if (rc == KF_OK && !cli->json)
+        table_print(t);
+    return rc;
+}

@@ -1,0 +1,203 @@
+/* keepfast serve, config, reference, version. */
+#include "cli/cli.h"
+#include "lib/house.h"
+
+#include "store/store.h"
+
+#include <archive.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+static struct house *serving; /* for the signal handler */
+
+static void on_signal(int number)
+{
+    (void)number;
+    if (serving)
+        house_stop(serving);
+}
+
+/* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
+ * promise of every answer. */
+static void catch_signals(void)
+{
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGTERM, &a, NULL);
+    sigaction(SIGINT, &a, NULL);
+}
+
+/* As many descriptors as we may have: a connection is one. */
+static void raise_descriptors(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_NOFILE, &r) == 0 && r.rlim_cur < r.rlim_max) {
+        r.rlim_cur = r.rlim_max;
+        setrlimit(RLIMIT_NOFILE, &r);
+    }
+}
+
+static kf_rc add_flag(struct cli *cli, const char *path, const char *value, struct kf_err *err)
+{
+    if (cli->flag_count == SETTING_COUNT)
+        return cli_usage(err, "too many settings");
+    cli->flags[cli->flag_count++] = (struct config_flag){path, value};
+    return KF_OK;
+}
+
+/* --listen may stand more than once; the setting is a list with commas. */
+static kf_rc listen_flag(struct cli *cli, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; i < cli->repeat_count[OPT_LISTEN]; i++) {
+        if (i)
+            buf_byte(&b, ',');
+        buf_c(&b, cli->repeat[OPT_LISTEN][i]);
+    }
+    if (b.len) {
+        char *value = arena_dup(&cli->arena, buf_view(&b));
+        rc = value ? add_flag(cli, "listen", value, err) : err_nomem(err);
+    }
+    buf_release(&b);
+    return rc;
+}
+
+static kf_rc serve_config(struct cli *cli, struct config **ret, struct kf_err *err)
+{
+    kf_rc rc = listen_flag(cli, err);
+    if (rc == KF_OK && cli->opt[OPT_DATA])
+        rc = add_flag(cli, "data", cli->opt[OPT_DATA], err);
+    if (rc != KF_OK)
+        return rc;
+    return cli_config(cli, cli->opt[OPT_DATA] ? cli->opt[OPT_DATA] : "./data", ret, err);
+}
+
+static kf_rc serve_log(struct cli *cli, const struct config *config, struct log **ret,
+                       struct kf_err *err)
+{
+    enum log_level level = LOG_INFO;
+    log_level_parse(config->log_level, &level);
+    return log_new(cli->env, STDERR_FILENO,
+                   str_is(config->log_format, "json") ? LOG_JSON : LOG_TEXT, level, ret, err);
+}
+
+/* Opens every address; the first TCP one is what the ready line names. */
+static kf_rc listen_all(struct house *h, const struct config *config, const char *socket,
+                        struct buf *shown, struct kf_err *err)
+{
+    struct buf unix_address = BUF_INIT, one = BUF_INIT;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; i < config->listen_count && rc == KF_OK; i++) {
+        buf_clear(&one);
+        rc = house_listen(h, config->listen[i], &one, err);
+        if (shown->len)
+            buf_c(shown, " ");
+        if (rc == KF_OK && !str_starts(buf_view(&one), STR("unix:")))
+            buf_c(shown, "http://");
+        buf_str(shown, buf_view(&one));
+    }
+    buf_c(&unix_address, "unix:");
+    buf_c(&unix_address, socket);
+    buf_clear(&one);
+    if (rc == KF_OK)
+        rc = house_listen(h, buf_view(&unix_address), &one, err);
+    buf_release(&unix_address);
+    buf_release(&one);
+    return rc;
+}
+
+kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
+{
+    struct config *config = NULL;
+    struct log *log = NULL;
+    struct house *house = NULL;
+    struct buf shown = BUF_INIT;
+    raise_descriptors();
+    kf_rc rc = serve_config(cli, &config, err);
+    if (rc == KF_OK)
+        rc = serve_log(cli, config, &log, err);
+    if (rc != KF_OK)
+        goto out;
+    char *dir = arena_dup(&cli->arena, config->data);
+    const char *socket = cli->opt[OPT_SOCKET];
+    if (dir && !socket)
+        socket = arena_printf(&cli->arena, "%s/_keepfast.sock", dir);
+    if (!dir || !socket) {
+        rc = err_nomem(err);
+        goto out;
+    }
+    struct house_options o = {.env = cli->env,
+                              .config = config,
+                              .log = log,
+                              .data_dir = dir,
+                              .socket = socket,
+                              .start_empty = cli->opt[OPT_START_EMPTY] != NULL,
+                              .allow_network_fs = cli->opt[OPT_ALLOW_NETWORK_FS] != NULL};
+    rc = house_new(&o, &house, err);
+    if (rc == KF_BUSY && err && !err->retryable) /* a lasting owner: this start was a mistake */
+        err->exit_code = 3;
+    if (rc == KF_OK)
+        rc = listen_all(house, config, socket, &shown, err);
+    if (rc == KF_OK) {
+        serving = house;
+        catch_signals();
+        printf("keepfast ready at %s\n", shown.p);
+        fflush(stdout);
+        house_run(house);
+        serving = NULL;
+        rc = house_free(house, err);
+        house = NULL;
+        if (rc == KF_UNAVAILABLE) { /* said, and safe on disk: the stop itself was clean */
+            print_talk("keepfast: %s", err->detail);
+            rc = KF_OK;
+        }
+    }
+out:
+    house_free(house, NULL);
+    log_free(log);
+    config_free(config);
+    buf_release(&shown);
+    return rc;
+}
+
+kf_rc cmd_config(struct cli *cli, struct kf_err *err)
+{
+    struct config *config = NULL;
+    struct buf b = BUF_INIT;
+    kf_rc rc = cli_config(cli, "./data", &config, err);
+    if (rc == KF_OK) {
+        config_print(config, cli->json, &b);
+        rc = buf_ok(&b, err);
+    }
+    if (rc == KF_OK)
+        print_out(buf_view(&b));
+    buf_release(&b);
+    config_free(config);
+    return rc;
+}
+
+kf_rc cmd_reference(struct cli *cli, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    kf_rc rc = cli->json ? api_openapi(&b, err) : api_reference(&b, err);
+    if (rc == KF_OK)
+        print_out(buf_view(&b));
+    buf_release(&b);
+    return rc;
+}
+
+kf_rc cmd_version(struct cli *cli, struct kf_err *err)
+{
+    (void)err;
+    if (cli->json)
+        printf(
+            "{\"keepfast\":\"%s\",\"sqlite\":\"%s\",\"libsodium\":\"%s\",\"libarchive\":\"%s\"}\n",
+            kf_version(), db_engine_version(), sodium_version_string(), archive_version_details());
+    else
+        printf("keepfast %s (SQLite %s)\n", kf_version(), db_engine_version());
+    return KF_OK;
+}

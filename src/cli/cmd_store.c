@@ -1,0 +1,400 @@
+/* The store as a whole on the command line: status, remotes, sync, backup, restore, verify, digest,
+ * spaces. */
+#include "cli/cli.h"
+
+#include "base/when.h"
+
+#include <stdio.h>
+
+/* One request; with --json its body is printed. */
+static kf_rc ask(struct cli *cli, struct cli_request *r, struct cli_answer *ret,
+                 struct json_node **ret_root, struct kf_err *err)
+{
+    struct place *place = NULL;
+    kf_rc rc = r->target ? place_open(cli, &place, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = place_request(place, r, ret, err);
+    if (rc == KF_OK && ret->body.len && ret_root)
+        rc = answer_parse(cli, ret, ret_root, err);
+    if (rc == KF_OK && cli->json && ret->body.len)
+        print_line(ret->body);
+    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? closed : rc;
+}
+
+static str human_size(struct cli *cli, uint64_t v)
+{
+    struct buf b = BUF_INIT;
+    size_human(v, &b);
+    str s = arena_str(&cli->arena, buf_view(&b));
+    buf_release(&b);
+    return s.p ? s : STR("");
+}
+
+/* --------------------------------------------------------------------------------------- status */
+
+static void remote_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    const struct json_node *pending = json_member(n, "pending"),
+                           *failed = json_member(n, "last_error");
+    char *count = arena_printf(&cli->arena, "%llu", (unsigned long long)node_u64(pending, "count"));
+    table_cell(t, node_text(cli, n, "name"));
+    table_cell(t, node_text(cli, n, "state"));
+    table_cell(t, str_of(count ? count : ""));
+    table_cell(t, human_size(cli, node_u64(pending, "bytes")));
+    table_cell(t, node_u64(pending, "count") ? node_age(cli, pending, "oldest") : STR("-"));
+    table_cell(t, node_age(cli, n, "confirmed"));
+    table_cell(t, node_text(cli, n, "next_run").len ? node_age(cli, n, "next_run") : STR("-"));
+    table_cell(t, failed && failed->type == JSON_OBJECT ? node_text(cli, failed, "code") : STR(""));
+}
+
+static void remote_table(struct cli *cli, const struct json_node *remotes)
+{
+    static const char *const heads[] = {"REMOTE", "STATE",     "PENDING",  "SIZE",
+                                        "OLDEST", "CONFIRMED", "NEXT RUN", "LAST ERROR"};
+    struct table *t = table_new(cli, heads, 8);
+    for (const struct json_node *n = remotes ? remotes->child : NULL; n && t; n = n->next)
+        remote_row(cli, t, n);
+    table_print(t);
+    for (const struct json_node *n = remotes ? remotes->child : NULL; n; n = n->next) {
+        const struct json_node *failed = json_member(n, "last_error");
+        if (failed && failed->type == JSON_OBJECT)
+            printf("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
+                   STR_ARGS(node_text(cli, failed, "detail")));
+    }
+}
+
+static void say_loss(struct cli *cli, const struct json_node *root)
+{
+    const struct json_node *p = json_member(root, "pending"),
+                           *remotes = json_member(root, "remotes");
+    uint64_t count = node_u64(p, "count");
+    if (!remotes || !remotes->count)
+        print_line(
+            STR("No remote: everything is on this disk alone. keepfast remote add makes one."));
+    else if (!count)
+        print_line(STR("If this machine died now, nothing would be lost."));
+    else
+        printf("If this machine died now: %llu document%s, %.*s, the oldest change %.*s.\n",
+               (unsigned long long)count, count == 1 ? "" : "s",
+               STR_ARGS(human_size(cli, node_u64(p, "bytes"))),
+               STR_ARGS(node_age(cli, p, "oldest")));
+}
+
+kf_rc cmd_status(struct cli *cli, struct kf_err *err)
+{
+    struct cli_request r = {.method = API_GET, .target = "/status"};
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    kf_rc rc = ask(cli, &r, &a, &root, err);
+    if (rc != KF_OK || cli->json)
+        return rc;
+    const struct json_node *s = json_member(root, "store");
+    str reason = node_text(cli, s, "reason");
+    say_loss(cli, root);
+    printf("\n%.*s: %.*s%s%.*s, %llu documents, %.*s on disk, %.*s free\n",
+           STR_ARGS(node_text(cli, root, "space")), STR_ARGS(node_text(cli, s, "state")),
+           reason.len ? " - " : "", STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
+           STR_ARGS(human_size(cli, node_u64(s, "disk_bytes"))),
+           STR_ARGS(human_size(cli, node_u64(s, "disk_free"))));
+    const struct json_node *remotes = json_member(root, "remotes");
+    if (remotes && remotes->count) {
+        print_line(STR(""));
+        remote_table(cli, remotes);
+    }
+    return KF_OK;
+}
+
+/* -------------------------------------------------------------------------------------- remotes */
+
+kf_rc cmd_remote_ls(struct cli *cli, struct kf_err *err)
+{
+    struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1000"};
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    kf_rc rc = ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
+        remote_table(cli, json_member(root, "items"));
+    return rc;
+}
+
+static kf_rc on_remote(struct cli *cli, enum api_method method, const char *name, const char *tail,
+                       uint32_t timeout_ms, struct json_node **ret_root, struct kf_err *err)
+{
+    struct cli_answer a;
+    char *escaped = cli_escape(cli, name);
+    struct cli_request r = {.method = method, .timeout_ms = timeout_ms};
+    r.target = escaped ? arena_printf(&cli->arena, "/remotes/%s%s", escaped, tail) : NULL;
+    return ask(cli, &r, &a, ret_root, err);
+}
+
+kf_rc cmd_remote_show(struct cli *cli, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    kf_rc rc = on_remote(cli, API_GET, cli->args[0], "", 0, &root, err);
+    struct buf b = BUF_INIT;
+    if (rc == KF_OK && !cli->json)
+        rc = json_pretty(root->raw, &b, err);
+    if (rc == KF_OK)
+        print_out(buf_view(&b));
+    buf_release(&b);
+    return rc;
+}
+
+kf_rc cmd_remote_probe(struct cli *cli, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    kf_rc rc = on_remote(cli, API_POST, cli->args[0], "/probe", 90000, &root, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: written, read back and removed", cli->args[0]);
+    return rc;
+}
+
+kf_rc cmd_remote_rm(struct cli *cli, struct kf_err *err)
+{
+    kf_rc rc = on_remote(cli, API_DELETE, cli->args[0], "", 0, NULL, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: forgotten; what it holds stays there", cli->args[0]);
+    return rc;
+}
+
+static void put_text(struct buf *b, const char *key, const char *value)
+{
+    if (!value)
+        return;
+    buf_printf(b, ",\"%s\":", key);
+    buf_json_string(b, str_of(value));
+}
+
+kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    struct cli_answer a;
+    uint64_t after;
+    if (cli->opt[OPT_AFTER] && !str_to_u64(str_of(cli->opt[OPT_AFTER]), &after))
+        return cli_usage(err, "--after wants a number of documents");
+    buf_c(&b, "{\"name\":");
+    buf_json_string(&b, str_of(cli->args[0]));
+    put_text(&b, "url", cli->args[1]);
+    put_text(&b, "every", cli->opt[OPT_EVERY]);
+    put_text(&b, "on_change", cli->opt[OPT_ON_CHANGE]);
+    if (cli->opt[OPT_AFTER])
+        buf_printf(&b, ",\"after\":%s", cli->opt[OPT_AFTER]);
+    if (cli->opt[OPT_MANUAL])
+        buf_c(&b, ",\"manual\":true");
+    for (size_t i = 0; i < cli->repeat_count[OPT_DOCS]; i++) {
+        buf_c(&b, i ? "," : ",\"docs\":[");
+        buf_json_string(&b, str_of(cli->repeat[OPT_DOCS][i]));
+    }
+    buf_c(&b, cli->repeat_count[OPT_DOCS] ? "]}" : "}");
+    struct cli_request r = {.method = API_POST, .target = "/remotes", .body = buf_view(&b)};
+    r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/json")};
+    kf_rc rc = buf_ok(&b, err);
+    if (rc == KF_OK)
+        rc = ask(cli, &r, &a, NULL, err);
+    buf_release(&b);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: added; keepfast remote probe %s tries it", cli->args[0], cli->args[0]);
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------------------- sync */
+
+/* Names of the remotes to run: the arguments, or all there are. */
+static kf_rc sync_names(struct cli *cli, struct place *place, struct json_node **ret,
+                        struct kf_err *err)
+{
+    struct cli_answer a;
+    struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1000"};
+    kf_rc rc = place_request(place, &r, &a, err);
+    return rc == KF_OK ? answer_parse(cli, &a, ret, err) : rc;
+}
+
+static kf_rc sync_one(struct cli *cli, struct place *place, str name, uint64_t timeout_ms,
+                      struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root;
+    char *text = arena_dup(&cli->arena, name), *escaped = text ? cli_escape(cli, text) : NULL;
+    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)timeout_ms + 15000};
+    r.target = escaped ? arena_printf(&cli->arena, "/remotes/%s/run?timeout=%llums", escaped,
+                                      (unsigned long long)timeout_ms)
+                       : NULL;
+    kf_rc rc = r.target ? place_request(place, &r, &a, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = answer_parse(cli, &a, &root, err);
+    if (rc != KF_OK)
+        return rc;
+    if (cli->json)
+        print_line(a.body);
+    else
+        print_talk("%.*s: confirmed, %llu pending", STR_ARGS(name),
+                   (unsigned long long)node_u64(json_member(root, "pending"), "count"));
+    return KF_OK;
+}
+
+static bool wanted(const struct cli *cli, str name)
+{
+    for (size_t i = 0; i < cli->arg_count; i++)
+        if (str_is(name, cli->args[i]) || strcmp(cli->args[i], "all") == 0)
+            return true;
+    return cli->arg_count == 0;
+}
+
+static kf_rc sync_all(struct cli *cli, struct place *place, uint64_t timeout_ms, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    struct kf_err one;
+    kf_rc rc = sync_names(cli, place, &root, err), worst = KF_OK;
+    if (rc != KF_OK)
+        return rc;
+    const struct json_node *items = json_member(root, "items");
+    for (size_t i = 0; i < cli->arg_count; i++) {
+        bool there = strcmp(cli->args[i], "all") == 0;
+        for (const struct json_node *n = items ? items->child : NULL; n; n = n->next)
+            there = there || str_is(node_text(cli, n, "name"), cli->args[i]);
+        if (!there)
+            return err_set(err, PROBLEM_UNKNOWN_REMOTE, "there is no remote \"%s\" in this space",
+                           cli->args[i]);
+    }
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next) {
+        str name = node_text(cli, n, "name");
+        if (!wanted(cli, name))
+            continue;
+        err_clear(&one);
+        rc = sync_one(cli, place, name, timeout_ms, &one);
+        if (rc != KF_OK && worst == KF_OK) {
+            worst = rc;
+            if (err)
+                *err = one;
+        } else if (rc != KF_OK) {
+            print_talk("keepfast: %s", one.detail);
+        }
+    }
+    if (!items || !items->count)
+        print_talk("there is no remote; keepfast remote add makes one");
+    return worst;
+}
+
+/* --wait is the way it works everywhere but beside a server, which runs remotes by itself: there it
+ * is the difference between asking and waiting. */
+kf_rc cmd_sync(struct cli *cli, struct kf_err *err)
+{
+    struct place *place = NULL;
+    uint64_t timeout_ms = 10000;
+    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &timeout_ms))
+        return cli_usage(err, "--timeout wants a time such as 10s");
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = sync_all(cli, place, timeout_ms, err);
+    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? closed : rc;
+}
+
+/* ---------------------------------------------------------------- backup, restore, verify, digest
+ */
+
+kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    const char *remote = cli->opt[OPT_PENDING];
+    char *escaped = remote ? cli_escape(cli, remote) : NULL;
+    struct cli_request r = {
+        .method = API_GET,
+        .target = remote ? arena_printf(&cli->arena, "/backup?pending=%s", escaped ? escaped : "")
+                         : "/backup",
+        .sink_file = cli->args[0],
+        .timeout_ms = 24 * 3600 * 1000,
+        .progress = "backup"};
+    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: written and synced", cli->args[0]);
+    return rc;
+}
+
+kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_POST,
+                            .target = cli->opt[OPT_REPLACE] ? "/restore?replace=true" : "/restore",
+                            .body_file = cli->args[0],
+                            .timeout_ms = 24 * 3600 * 1000,
+                            .progress = "restore"};
+    r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/zip")};
+    kf_rc rc = ask(cli, &r, &a, &root, err);
+    if (rc != KF_OK || cli->json)
+        return rc;
+    str kept = node_text(cli, root, "kept_as");
+    print_talk("%llu documents restored, digest %.*s%s%.*s",
+               (unsigned long long)node_u64(root, "docs"), STR_ARGS(node_text(cli, root, "digest")),
+               kept.len ? "; the old store is kept as " : "", STR_ARGS(kept));
+    return KF_OK;
+}
+
+kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_POST,
+                            .target = cli->opt[OPT_DEEP] ? "/verify?deep=true" : "/verify",
+                            .timeout_ms = 24 * 3600 * 1000};
+    kf_rc rc = ask(cli, &r, &a, &root, err);
+    if (rc != KF_OK)
+        return rc;
+    uint64_t damaged = node_u64(root, "damaged");
+    const struct json_node *report = json_member(root, "report");
+    for (const struct json_node *n = report ? report->child : NULL; n && !cli->json; n = n->next)
+        print_line(json_text(n->raw, &cli->arena));
+    if (!cli->json)
+        print_talk("%llu documents, %llu versions, %.*s read: %s",
+                   (unsigned long long)node_u64(root, "docs"),
+                   (unsigned long long)node_u64(root, "versions"),
+                   STR_ARGS(human_size(cli, node_u64(root, "bytes"))),
+                   damaged ? "DAMAGED" : "good");
+    if (damaged)
+        return err_set(err, PROBLEM_DAMAGED, "%llu damaged; restore them from a backup or a remote",
+                       (unsigned long long)damaged);
+    return KF_OK;
+}
+
+kf_rc cmd_digest(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_GET, .target = "/digest", .timeout_ms = 3600 * 1000};
+    kf_rc rc = ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
+        print_line(node_text(cli, root, "digest"));
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- spaces */
+
+kf_rc cmd_space_create(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    char *name = cli_escape(cli, cli->args[0]);
+    struct cli_request r = {.method = API_PUT,
+                            .target = name ? arena_printf(&cli->arena, "//v1/%s", name) : NULL};
+    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: %s", cli->args[0], a.status == 201 ? "made" : "was there");
+    return rc;
+}
+
+kf_rc cmd_space_rm(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    char *name = cli_escape(cli, cli->args[0]);
+    if (!cli->opt[OPT_YES])
+        return cli_usage(err, "this removes every document of \"%s\" from this machine; say --yes",
+                         cli->args[0]);
+    struct cli_request r = {
+        .method = API_DELETE,
+        .target = name ? arena_printf(&cli->arena, "//v1/%s?confirm=%s", name, name) : NULL};
+    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: removed", cli->args[0]);
+    return rc;
+}

@@ -1,0 +1,324 @@
+/* Words to commands. */
+#include "cli/cli.h"
+
+#include "base/hash.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static const struct {
+    const char *name, *value, *help;
+} option_table[OPT_COUNT] = {
+#define O(id, name_, value_, help_) [OPT_##id] = {name_, value_, help_},
+#include "cli/options.def"
+#undef O
+};
+
+/* What options.def calls them, for commands.def. */
+static const char *const option_keys[OPT_COUNT] = {
+#define O(id, name_, value_, help_) [OPT_##id] = #id,
+#include "cli/options.def"
+#undef O
+};
+
+static const struct command {
+    const char *words;
+    cli_command *run;
+    const char *args, *options, *summary;
+} command_table[] = {
+#define C(words_, function, args_, options_, summary_) \
+    {words_, function, args_, options_, summary_},
+#include "cli/commands.def"
+#undef C
+};
+static const size_t command_count = sizeof command_table / sizeof *command_table;
+
+/* Whether the key of an option is among `words`, which are written in small letters with dashes. */
+static bool option_listed(enum option o, const char *words)
+{
+    char key[32];
+    size_t n = 0;
+    for (const char *k = option_keys[o]; *k && n + 1 < sizeof key; k++)
+        key[n++] = *k == '_' ? '-' : (char)(*k | 0x20);
+    key[n] = 0;
+    for (str rest = str_of(words); rest.len;) {
+        str w = {rest.p, str_index(rest, ' ')};
+        if (str_is(w, key))
+            return true;
+        rest = str_from(rest, w.len + 1);
+    }
+    return false;
+}
+
+static bool option_fits(enum option o, const struct command *c)
+{
+    return o == OPT_AT || o == OPT_CONFIG || o == OPT_JSON || o == OPT_HELP ||
+           option_listed(o, c->options);
+}
+
+/* ----------------------------------------------------------------------------------------- help */
+
+static void help_command(const struct command *c)
+{
+    printf("keepfast %s %s\n    %s\n\n", c->words, c->args, c->summary);
+    for (int o = 0; o < OPT_COUNT; o++)
+        if (option_fits((enum option)o, c)) {
+            char left[40];
+            snprintf(left, sizeof left, "--%s %s", option_table[o].name,
+                     option_table[o].value ? option_table[o].value : "");
+            printf("  %-24s %s\n", left, option_table[o].help);
+        }
+    if (strcmp(c->words, "serve") == 0)
+        printf("\nEvery setting is an option too (keepfast config lists them): --pool.max 5\n");
+}
+
+static void help_all(FILE *to)
+{
+    fprintf(
+        to,
+        "keepfast keeps an application's state: on disk at once, at its remotes by itself.\n\n");
+    for (size_t i = 0; i < command_count; i++) {
+        char left[48];
+        snprintf(left, sizeof left, "%s %s", command_table[i].words, command_table[i].args);
+        fprintf(to, "  %-28s %s\n", left, command_table[i].summary);
+    }
+    fprintf(
+        to,
+        "\nkeepfast COMMAND --help has the options. Every command takes --at PLACE and --json.\n"
+        "Exit status: 0 done, 1 not found or different, 2 usage, 5 conflict, 6 a remote is away\n"
+        "(everything is safe here), 10 busy; docs/reference.md has them all.\n");
+}
+
+/* -------------------------------------------------------------------------------------- parsing */
+
+/* Letters to change to make `a` of `b`, small strings only: for "did you mean". */
+static size_t distance(const char *a, const char *b)
+{
+    size_t row[64], la = strlen(a), lb = strlen(b);
+    if (la >= 63 || lb >= 63)
+        return 99;
+    for (size_t j = 0; j <= lb; j++)
+        row[j] = j;
+    for (size_t i = 1; i <= la; i++) {
+        size_t diagonal = row[0];
+        row[0] = i;
+        for (size_t j = 1; j <= lb; j++) {
+            size_t above = row[j], best = diagonal + (a[i - 1] != b[j - 1]);
+            if (above + 1 < best)
+                best = above + 1;
+            if (row[j - 1] + 1 < best)
+                best = row[j - 1] + 1;
+            row[j] = best;
+            diagonal = above;
+        }
+    }
+    return row[lb];
+}
+
+static kf_rc unknown_command(const char *word, struct kf_err *err)
+{
+    const char *near = NULL;
+    size_t best = 3;
+    for (size_t i = 0; i < command_count; i++) {
+        size_t d = distance(word, command_table[i].words);
+        if (d < best) {
+            best = d;
+            near = command_table[i].words;
+        }
+    }
+    if (near)
+        return cli_usage(err, "there is no command \"%s\"; did you mean %s?", word, near);
+    return cli_usage(err, "there is no command \"%s\"; keepfast --help lists them", word);
+}
+
+/* The command of the first words; *used: how many of them. */
+static const struct command *find_command(char **argv, int argc, int *used)
+{
+    char two[64] = "";
+    if (argc >= 2)
+        snprintf(two, sizeof two, "%s %s", argv[0], argv[1]);
+    for (size_t i = 0; i < command_count; i++) {
+        bool pair = strcmp(command_table[i].words, two) == 0;
+        if (pair || strcmp(command_table[i].words, argv[0]) == 0) {
+            *used = pair && strchr(two, ' ') && strchr(command_table[i].words, ' ') ? 2 : 1;
+            return &command_table[i];
+        }
+    }
+    return NULL;
+}
+
+static bool looks_secret(const char *name)
+{
+    return strcmp(name, "token") == 0 || strcmp(name, "password") == 0 ||
+           strcmp(name, "key-text") == 0;
+}
+
+static kf_rc take_setting(struct cli *cli, str name, const char *value, struct kf_err *err)
+{
+    for (int i = 0; i < SETTING_COUNT; i++)
+        if (str_is(name, setting_table[i].path) && cli->flag_count < SETTING_COUNT) {
+            cli->flags[cli->flag_count++] = (struct config_flag){setting_table[i].path, value};
+            return KF_OK;
+        }
+    return cli_usage(err, "there is no option --%.*s; add --help for those there are",
+                     STR_ARGS(name));
+}
+
+/* One argument that begins with --. *next is what follows it. *ret_took: whether it was used as the
+ * value. */
+static kf_rc take_option(struct cli *cli, const struct command *c, const char *arg,
+                         const char *next, bool *ret_took, struct kf_err *err)
+{
+    str name = {arg + 2, str_index(str_of(arg + 2), '=')};
+    const char *inline_value = arg[2 + name.len] == '=' ? arg + 3 + name.len : NULL;
+    char text[64];
+    snprintf(text, sizeof text, "%.*s", STR_ARGS(name));
+    *ret_took = false;
+    if (looks_secret(text))
+        return cli_usage(
+            err, "a secret on the command line is seen by everybody here; use --token-file or "
+                 "KEEPFAST_TOKEN");
+    for (int i = 0; i < OPT_COUNT; i++) {
+        if (!str_is(name, option_table[i].name) || !option_fits((enum option)i, c))
+            continue;
+        bool wants = option_table[i].value != NULL;
+        if (!wants && inline_value)
+            return cli_usage(err, "--%s takes no value", text);
+        const char *value = !wants ? "" : inline_value ? inline_value : next;
+        if (!value)
+            return cli_usage(err, "--%s needs a value: %s", text, option_table[i].value);
+        *ret_took = wants && !inline_value;
+        cli->opt[i] = value;
+        if (cli->repeat_count[i] < CLI_REPEAT_MAX)
+            cli->repeat[i][cli->repeat_count[i]++] = value;
+        return KF_OK;
+    }
+    *ret_took = !inline_value;
+    if (!inline_value && !next)
+        return cli_usage(err, "there is no option --%s; add --help for those there are", text);
+    return take_setting(cli, name, inline_value ? inline_value : next, err);
+}
+
+static kf_rc parse(struct cli *cli, const struct command *c, char **argv, int argc,
+                   struct kf_err *err)
+{
+    bool only_args = false;
+    for (int i = 0; i < argc; i++) {
+        bool took = false;
+        if (!only_args && strcmp(argv[i], "--") == 0) {
+            only_args = true;
+        } else if (!only_args && strncmp(argv[i], "--", 2) == 0) {
+            kf_rc rc = take_option(cli, c, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &took, err);
+            if (rc != KF_OK)
+                return rc;
+            i += took;
+        } else if (!only_args && argv[i][0] == '-' && argv[i][1]) {
+            return cli_usage(
+                err, "options are long here: %s is none; add --help for those there are", argv[i]);
+        } else if (cli->arg_count == CLI_ARGS_MAX) {
+            return cli_usage(err, "more than %d arguments", CLI_ARGS_MAX);
+        } else {
+            cli->args[cli->arg_count++] = argv[i];
+        }
+    }
+    cli->json = cli->opt[OPT_JSON] != NULL;
+    return KF_OK;
+}
+
+/* Least and most arguments that the form allows: words in brackets may be left out, a `…` takes any
+ * number. */
+static kf_rc check_count(const struct cli *cli, const struct command *c, struct kf_err *err)
+{
+    size_t least = 0, most = 0;
+    int depth = 0;
+    for (str rest = str_of(c->args); rest.len;) {
+        str w = {rest.p, str_index(rest, ' ')};
+        rest = str_from(rest, w.len + 1);
+        depth += str_starts(w, STR("["));
+        most++;
+        least += depth == 0;
+        if (str_index(w, ']') < w.len)
+            depth = 0;
+        if (memmem(w.p, w.len, "…", strlen("…")))
+            most = CLI_ARGS_MAX;
+    }
+    if (cli->arg_count < least || cli->arg_count > most)
+        return cli_usage(err, "usage: keepfast %s %s", c->words, c->args);
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------------------------ main
+ */
+
+static int fail(const struct cli *cli, const struct kf_err *err)
+{
+    if (cli->json) {
+        struct buf b = BUF_INIT;
+        buf_c(&b, "{\"code\":");
+        buf_json_string(&b, str_of(err->code));
+        buf_c(&b, ",\"detail\":");
+        buf_json_string(&b, str_of(err->detail));
+        if (err->offset >= 0)
+            buf_printf(&b, ",\"offset\":%lld", (long long)err->offset);
+        buf_c(&b, "}");
+        fprintf(stderr, "%s\n", b.failed ? err->detail : b.p);
+        buf_release(&b);
+    } else {
+        fprintf(stderr, "keepfast: %s\n", err->detail);
+    }
+    return err->exit_code ? err->exit_code : 70;
+}
+
+static int run(struct cli *cli, int argc, char **argv)
+{
+    static char version_word[] = "version";
+    struct kf_err err = KF_ERR_INIT;
+    int used = 0;
+    if (argc < 2) {
+        help_all(stderr);
+        return 2;
+    }
+    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        help_all(stdout);
+        return print_flush() ? 0 : 141;
+    }
+    if (strcmp(argv[1], "--version") == 0)
+        argv[1] = version_word;
+    const struct command *c = find_command(argv + 1, argc - 1, &used);
+    kf_rc rc = c ? parse(cli, c, argv + 1 + used, argc - 1 - used, &err)
+                 : unknown_command(argv[1], &err);
+    if (rc == KF_OK && cli->opt[OPT_HELP]) {
+        help_command(c);
+        return print_flush() ? 0 : 141;
+    }
+    if (rc == KF_OK)
+        rc = check_count(cli, c, &err);
+    if (rc == KF_OK)
+        rc = c->run(cli, &err);
+    if (!print_flush())
+        return 141;
+    return rc == KF_OK ? 0 : fail(cli, &err);
+}
+
+int main(int argc, char **argv)
+{
+    struct cli cli = {.env = env_system(), .tty = isatty(STDERR_FILENO)};
+    signal(SIGPIPE, SIG_IGN);
+    if (hash_init() != 0) {
+        fprintf(stderr, "keepfast: this system gives no randomness\n");
+        return 70;
+    }
+    int status = run(&cli, argc, argv);
+    arena_release(&cli.arena);
+    return status;
+}
+
+kf_rc cli_usage(struct kf_err *err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    kf_rc rc = err_vset(err, PROBLEM_USAGE, fmt, args);
+    va_end(args);
+    return rc;
+}

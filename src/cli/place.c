@@ -1,0 +1,400 @@
+/* Places. What --at names, who owns it, and how a request gets there:
+ *
+ *     http://HOST:PORT/SPACE, unix:PATH#SPACE  ->  over a socket
+ *     DIR#SPACE   ->  a server holds DIR?  its socket : the store DIR/SPACE.db
+ *     PATH.db     ->  a lasting owner?  its socket, or busy without one
+ *                     : a router in this process
+ *
+ * The last two look anew when taking the lock loses a race, for 5 s. */
+#include "cli/cli.h"
+#include "lib/house.h"
+
+#include "base/mem.h"
+#include "base/when.h"
+#include "store/store.h"
+
+#include <stdio.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern char **environ;
+
+static const int64_t patience_ms = 5000;
+
+struct place {
+    struct cli *cli;
+    char *space;
+    char *base;       /* over a socket: "unix:PATH" or "http://HOST:PORT" */
+    char *dir, *file; /* in this process */
+    struct config *config;
+    struct log *log;
+    struct house *house;
+};
+
+const char *place_space(const struct place *p)
+{
+    return p->space;
+}
+
+kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err)
+{
+    struct buf file = BUF_INIT;
+    kf_rc rc = config_find(cli->env, cli->opt[OPT_CONFIG], environ, dir, &file, err);
+    if (rc == KF_OK)
+        rc = config_load(cli->env, file.len ? file.p : NULL, environ, cli->flags, cli->flag_count,
+                         ret, err);
+    buf_release(&file);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------ the words of --at
+ */
+
+static char *copy(struct cli *cli, str s)
+{
+    return arena_dup(&cli->arena, s);
+}
+
+/* "left#right": right is "default" when there is no #. */
+static void split_space(struct cli *cli, str at, char **ret_left, char **ret_space)
+{
+    size_t hash = at.len;
+    for (size_t i = 0; i < at.len; i++)
+        if (at.p[i] == '#')
+            hash = i;
+    *ret_left = copy(cli, (str){at.p, hash});
+    *ret_space = hash < at.len ? copy(cli, str_from(at, hash + 1)) : copy(cli, STR("default"));
+}
+
+static kf_rc split_http(struct place *p, str at, struct kf_err *err)
+{
+    size_t scheme = strlen("http://");
+    str rest = str_from(at, scheme);
+    size_t slash = str_index(rest, '/');
+    str space = str_trim(str_from(rest, slash + 1));
+    if (space.len && space.p[space.len - 1] == '/')
+        space.len--;
+    p->base = copy(p->cli, (str){at.p, scheme + slash});
+    p->space = copy(p->cli, space.len ? space : STR("default"));
+    return p->base && p->space ? KF_OK : err_nomem(err);
+}
+
+static kf_rc split_at(struct place *p, str at, struct kf_err *err)
+{
+    struct cli *cli = p->cli;
+    if (str_starts(at, STR("http://")))
+        return split_http(p, at, err);
+    if (str_starts(at, STR("https://")) || str_starts(at, STR("postgres://")))
+        return cli_usage(err, "--at %.*s: places of this kind are not served by this version",
+                         STR_ARGS(at));
+    if (str_starts(at, STR("unix:"))) {
+        split_space(cli, at, &p->base, &p->space);
+    } else if (str_ends(at, STR(".db"))) {
+        p->file = copy(cli, at);
+        p->space = copy(cli, STR("default"));
+    } else {
+        split_space(cli, at, &p->dir, &p->space);
+        if (p->dir)
+            p->file = arena_printf(&cli->arena, "%s/%s.db", p->dir, p->space);
+    }
+    if (!p->space || (!p->base && !p->file))
+        return err_nomem(err);
+    return KF_OK;
+}
+
+/* -------------------------------------------------------------------------------- who owns it */
+
+/* Sets p->base when a lasting owner can be asked. KF_BUSY when one cannot; KF_OK with p->base NULL
+ * when nobody lasting has it. */
+static kf_rc ask_owner(struct place *p, const char *path, struct kf_err *err)
+{
+    struct store_owner owner;
+    kf_rc rc = store_owner(p->cli->env, path, &owner, err);
+    if (rc == KF_ABSENT)
+        return KF_OK;
+    if (rc != KF_OK || owner.brief)
+        return rc;
+    if (!owner.socket[0])
+        return err_set(
+            err, PROBLEM_BUSY,
+            "process %lld owns the store and has no socket to ask it through; end it, or give it "
+            "one (kf_options.socket, keepfast serve --socket)",
+            (long long)owner.pid);
+    p->base = arena_printf(&p->cli->arena, "unix:%s", owner.socket);
+    return p->base ? KF_OK : err_nomem(err);
+}
+
+static kf_rc look(struct place *p, struct kf_err *err)
+{
+    char *server = p->dir ? arena_printf(&p->cli->arena, "%s/_keepfast.db", p->dir) : NULL;
+    kf_rc rc = KF_OK;
+    if (p->dir && !server)
+        return err_nomem(err);
+    if (server)
+        rc = ask_owner(p, server, err);
+    if (rc == KF_OK && !p->base)
+        rc = ask_owner(p, p->file, err);
+    return rc;
+}
+
+static kf_rc open_here(struct place *p, struct kf_err *err)
+{
+    struct cli *cli = p->cli;
+    struct buf dir = BUF_INIT;
+    kf_rc rc = KF_OK;
+    if (p->dir)
+        buf_c(&dir, p->dir);
+    else
+        path_parent(p->file, &dir);
+    rc = buf_ok(&dir, err);
+    if (rc == KF_OK && !p->config)
+        rc = cli_config(cli, dir.p, &p->config, err);
+    if (rc == KF_OK && p->dir)
+        rc = dir_make(cli->env, p->dir, err);
+    buf_release(&dir);
+    if (rc != KF_OK)
+        return rc;
+    enum log_level level = LOG_WARN;
+    if (!p->log)
+        log_new(cli->env, STDERR_FILENO, LOG_TEXT, level, &p->log, NULL);
+    struct house_options o = {.env = cli->env,
+                              .config = p->config,
+                              .log = p->log,
+                              .store_path = p->file,
+                              .space = p->space,
+                              .brief = true,
+                              .start_empty = cli->opt[OPT_START_EMPTY] != NULL,
+                              .lock_wait_ms = 1000};
+    return house_new(&o, &p->house, err);
+}
+
+/* An owner, or a router of our own; both may change while we look. */
+static kf_rc reach(struct place *p, struct kf_err *err)
+{
+    int64_t until = env_mono_ms(p->cli->env) + patience_ms;
+    if (p->base || p->house)
+        return KF_OK;
+    for (;;) {
+        kf_rc rc = look(p, err);
+        if (rc != KF_OK || p->base)
+            return rc;
+        rc = open_here(p, err);
+        if (rc != KF_BUSY || env_mono_ms(p->cli->env) > until)
+            return rc;
+        poll(NULL, 0, 50);
+    }
+}
+
+kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
+{
+    const char *from_env = getenv("KEEPFAST_AT");
+    const char *at = cli->opt[OPT_AT]        ? cli->opt[OPT_AT]
+                     : from_env && *from_env ? from_env
+                                             : "./data#default";
+    struct place *p = arena_alloc(&cli->arena, sizeof *p);
+    if (!p)
+        return err_nomem(err);
+    p->cli = cli;
+    kf_rc rc = split_at(p, str_of(at), err);
+    if (rc == KF_OK)
+        *ret = p;
+    return rc;
+}
+
+kf_rc place_close(struct place *p, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    if (!p)
+        return KF_OK;
+    if (p->house)
+        rc = house_free(p->house, err);
+    p->house = NULL;
+    log_free(p->log);
+    config_free(p->config);
+    p->log = NULL;
+    p->config = NULL;
+    return rc;
+}
+
+/* -------------------------------------------------------------------------------------- requests
+ */
+
+struct stream {
+    struct cli *cli;
+    const struct cli_request *request;
+    struct file in, out;
+    int64_t at, size;
+    struct buf kept; /* a problem's body, or a success without sink_file */
+};
+
+static kf_rc send_piece(void *ctx, struct buf *piece, struct kf_err *err)
+{
+    struct stream *s = ctx;
+    size_t got = 0;
+    char *room = buf_room(piece, 65536);
+    if (!room)
+        return err_nomem(err);
+    kf_rc rc = file_read(&s->in, s->at, room, 65536, &got, err);
+    if (rc != KF_OK)
+        return rc;
+    buf_grew(piece, got);
+    s->at += (int64_t)got;
+    if (s->request->progress)
+        print_progress(s->cli, s->request->progress, (uint64_t)s->at, (uint64_t)s->size);
+    return got ? KF_OK : KF_ABSENT;
+}
+
+static kf_rc take_piece(void *ctx, int status, str bytes, struct kf_err *err)
+{
+    struct stream *s = ctx;
+    if (status >= 400 || s->out.fd < 0) {
+        buf_str(&s->kept, bytes);
+        return buf_ok(&s->kept, err);
+    }
+    kf_rc rc = file_write(&s->out, s->at, bytes.p, bytes.len, err);
+    s->at += (int64_t)bytes.len;
+    if (s->request->progress)
+        print_progress(s->cli, s->request->progress, (uint64_t)s->at, 0);
+    return rc;
+}
+
+static const char *method_text(enum api_method m)
+{
+    static const char *const names[] = {
+        [API_GET] = "GET",   [API_HEAD] = "HEAD",   [API_PUT] = "PUT",
+        [API_POST] = "POST", [API_PATCH] = "PATCH", [API_DELETE] = "DELETE"};
+    return names[m];
+}
+
+/* The same request to the router in this process or to the owner's socket. */
+static kf_rc exchange(struct place *p, const char *target, struct stream *s, struct cli_answer *ret,
+                      struct kf_err *err)
+{
+    const struct cli_request *r = s->request;
+    struct arena *arena = &p->cli->arena;
+    struct direct_request d = {.method = r->method,
+                               .method_text = method_text(r->method),
+                               .target = str_of(target),
+                               .headers = r->headers,
+                               .header_count = r->header_count,
+                               .body = r->body,
+                               .content_length = -2,
+                               .send = r->body_file ? send_piece : NULL,
+                               .take = take_piece,
+                               .ctx = s};
+    if (p->base) {
+        kf_rc rc = wire_request(p->cli, p->base, &d, r->body_file ? s->size : -1,
+                                r->timeout_ms ? r->timeout_ms : 60000, ret, err);
+        if (rc != KF_OK)
+            return rc;
+    } else {
+        struct direct_answer a = {0};
+        kf_rc rc = direct_call(house_api(p->house), house_loop(p->house), &d, &a, err);
+        if (rc != KF_OK)
+            return rc;
+        ret->status = a.status;
+        ret->etag = arena_str(arena, direct_header(&a, "ETag"));
+        ret->ack = arena_str(arena, direct_header(&a, "Keepfast-Ack"));
+        ret->is_default = direct_header(&a, "Keepfast-Default").len > 0;
+        direct_answer_release(&a);
+    }
+    ret->body = arena_str(arena, buf_view(&s->kept));
+    return ret->body.p && ret->etag.p && ret->ack.p ? KF_OK : err_nomem(err);
+}
+
+static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
+{
+    const struct cli_request *r = s->request;
+    kf_rc rc = KF_OK;
+    if (r->body_file) {
+        rc = file_open(p->cli->env, r->body_file, FILE_READ, &s->in, err);
+        if (rc == KF_ABSENT)
+            return cli_usage(err, "there is no file %s", r->body_file);
+        if (rc == KF_OK)
+            rc = file_size(&s->in, &s->size, err);
+    }
+    if (rc == KF_OK && r->sink_file) {
+        rc = file_open(p->cli->env, r->sink_file, FILE_CREATE, &s->out, err);
+        if (rc == KF_CONFLICT)
+            return cli_usage(err, "%s is there already; a backup never overwrites", r->sink_file);
+    }
+    return rc;
+}
+
+/* The file that was written is durable, or gone. */
+static kf_rc settle_sink(struct place *p, struct stream *s, kf_rc rc, int status,
+                         struct kf_err *err)
+{
+    struct buf dir = BUF_INIT;
+    if (s->out.fd < 0)
+        return rc;
+    if (rc == KF_OK && status < 400)
+        rc = file_sync(&s->out, err);
+    file_close(&s->out);
+    path_parent(s->request->sink_file, &dir);
+    if (rc != KF_OK || status >= 400)
+        file_unlink(p->cli->env, s->request->sink_file, NULL);
+    else if ((rc = buf_ok(&dir, err)) == KF_OK)
+        rc = dir_sync(p->cli->env, dir.p, err);
+    buf_release(&dir);
+    return rc;
+}
+
+kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_answer *ret,
+                    struct kf_err *err)
+{
+    struct stream s = {.cli = p->cli, .request = r, .in = FILE_CLOSED, .out = FILE_CLOSED};
+    struct cli_answer a = {0};
+    bool absolute = r->target[0] == '/' && r->target[1] == '/';
+    char *target = absolute ? copy(p->cli, str_of(r->target + 1))
+                            : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
+    kf_rc rc = target ? reach(p, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = open_files(p, &s, err);
+    if (rc == KF_OK)
+        rc = settle_sink(p, &s, exchange(p, target, &s, &a, err), a.status, err);
+    print_progress_end(p->cli);
+    file_close(&s.in);
+    file_close(&s.out);
+    buf_release(&s.kept);
+    if (rc == KF_OK && a.status >= 400)
+        rc = wire_problem(p->cli, a.status, a.body, err);
+    if (rc == KF_OK)
+        *ret = a;
+    return rc;
+}
+
+/* ----------------------------------------------------------------------------------- escaping */
+
+char *cli_escape(struct cli *cli, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    struct buf b = BUF_INIT;
+    for (const unsigned char *t = (const unsigned char *)text; *t; t++) {
+        bool plain = (*t >= '0' && *t <= '9') || (*t >= 'a' && *t <= 'z') ||
+                     (*t >= 'A' && *t <= 'Z') || *t == '-' || *t == '.' || *t == '_' || *t == '~' ||
+                     *t == '/';
+        if (plain) {
+            buf_byte(&b, (char)*t);
+        } else {
+            buf_byte(&b, '%');
+            buf_byte(&b, hex[*t >> 4]);
+            buf_byte(&b, hex[*t & 15]);
+        }
+    }
+    char *out = b.failed ? NULL : copy(cli, buf_view(&b));
+    buf_release(&b);
+    return out;
+}
+
+char *cli_escape_name(struct cli *cli, const char *name)
+{
+    static const char *const words[] = {"/versions", "/revert", "/diff"};
+    char *escaped = cli_escape(cli, name);
+    for (size_t i = 0; escaped && i < sizeof words / sizeof *words; i++)
+        if (str_ends(str_of(escaped), str_of(words[i])) && strlen(escaped) > strlen(words[i]))
+            return arena_printf(&cli->arena, "%.*s%%2F%s",
+                                (int)(strlen(escaped) - strlen(words[i])), escaped, words[i] + 1);
+    return escaped;
+}

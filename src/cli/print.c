@@ -1,0 +1,213 @@
+/* What people see: tables, ages, progress. Data goes to stdout, talk to stderr. */
+#include "cli/cli.h"
+
+#include "base/when.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+static bool lost; /* stdout went away: said once, at the end */
+
+void print_out(str bytes)
+{
+    if (bytes.len && fwrite(bytes.p, 1, bytes.len, stdout) != bytes.len)
+        lost = true;
+}
+
+void print_line(str line)
+{
+    print_out(line);
+    print_out(STR("\n"));
+}
+
+bool print_flush(void)
+{
+    return fflush(stdout) == 0 && !lost;
+}
+
+void print_talk(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    vfprintf(stderr, fmt, args);
+    va_end(args);
+    fputc('\n', stderr);
+}
+
+/* ------------------------------------------------------------------------------------- progress */
+
+static int64_t drawn_at;
+
+static void draw_bar(struct buf *b, uint64_t done, uint64_t total)
+{
+    const int width = 30;
+    int full = (int)(done >= total ? width : (int)((double)done / (double)total * width));
+    buf_c(b, " [");
+    for (int i = 0; i < width; i++)
+        buf_c(b, i < full ? "#" : ".");
+    buf_printf(b, "] %3d %%", (int)(done >= total ? 100 : done * 100 / total));
+}
+
+void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total)
+{
+    int64_t now = env_mono_ms(cli->env);
+    if (!cli->tty || cli->json || (drawn_at && now - drawn_at < 100))
+        return;
+    struct buf b = BUF_INIT;
+    buf_printf(&b, "\r%s ", word);
+    size_human(done, &b);
+    if (total)
+        draw_bar(&b, done, total);
+    buf_c(&b, "\x1b[K");
+    if (!b.failed)
+        fwrite(b.p, 1, b.len, stderr);
+    buf_release(&b);
+    drawn_at = now;
+}
+
+void print_progress_end(struct cli *cli)
+{
+    if (cli->tty && drawn_at)
+        fputs("\r\x1b[K", stderr);
+    drawn_at = 0;
+}
+
+/* --------------------------------------------------------------------------------------- tables */
+
+struct table {
+    struct cli *cli;
+    size_t columns;
+    str *cells;
+    size_t count, cap;
+};
+
+struct table *table_new(struct cli *cli, const char *const *heads, size_t columns)
+{
+    struct table *t = arena_alloc(&cli->arena, sizeof *t);
+    if (!t)
+        return NULL;
+    t->cli = cli;
+    t->columns = columns;
+    for (size_t i = 0; i < columns; i++)
+        table_cell(t, str_of(heads[i]));
+    return t;
+}
+
+void table_cell(struct table *t, str text)
+{
+    if (!t)
+        return;
+    if (t->count == t->cap) {
+        size_t cap = t->cap ? t->cap * 2 : 64;
+        str *more = arena_alloc(&t->cli->arena, cap * sizeof *more);
+        if (!more)
+            return;
+        if (t->count)
+            memcpy(more, t->cells, t->count * sizeof *more);
+        t->cells = more;
+        t->cap = cap;
+    }
+    t->cells[t->count++] = arena_str(&t->cli->arena, text);
+}
+
+/* Characters, not bytes: names are UTF-8. */
+static size_t width_of(str s)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < s.len; i++)
+        n += ((unsigned char)s.p[i] & 0xc0) != 0x80;
+    return n;
+}
+
+static bool is_number(str s)
+{
+    return s.len && s.p[0] >= '0' && s.p[0] <= '9';
+}
+
+/* A column of numbers stands to the right. */
+static bool numeric_column(const struct table *t, size_t column)
+{
+    for (size_t i = t->columns + column; i < t->count; i += t->columns)
+        if (!is_number(t->cells[i]))
+            return false;
+    return t->count > t->columns;
+}
+
+static void print_cell(str s, size_t width, bool right, bool last)
+{
+    size_t pad = width - width_of(s);
+    if (right)
+        printf("%*s", (int)pad, "");
+    print_out(s);
+    if (!right && !last)
+        printf("%*s", (int)pad, "");
+    if (!last)
+        print_out(STR("  "));
+}
+
+void table_print(struct table *t)
+{
+    if (!t)
+        return;
+    for (size_t row = 0; row + t->columns <= t->count; row += t->columns) {
+        for (size_t c = 0; c < t->columns; c++) {
+            size_t width = 0;
+            for (size_t i = c; i < t->count; i += t->columns)
+                if (width_of(t->cells[i]) > width)
+                    width = width_of(t->cells[i]);
+            print_cell(t->cells[row + c], width, numeric_column(t, c), c + 1 == t->columns);
+        }
+        print_out(STR("\n"));
+    }
+}
+
+/* ----------------------------------------------------------------------------- values of answers
+ */
+
+kf_rc answer_parse(struct cli *cli, const struct cli_answer *a, struct json_node **ret,
+                   struct kf_err *err)
+{
+    struct json_limits wide = {.depth_max = 64, .tokens_max = 10000000};
+    kf_rc rc = json_parse(a->body, &wide, &cli->arena, ret, err);
+    return rc == KF_INVALID ? err_set(err, PROBLEM_INTERNAL, "the answer is no JSON") : rc;
+}
+
+str node_text(struct cli *cli, const struct json_node *object, const char *member)
+{
+    const struct json_node *n = json_member(object, member);
+    str none = {"", 0};
+    if (!n || n->type != JSON_STRING)
+        return none;
+    str text = json_text(n->raw, &cli->arena);
+    return text.p ? text : none;
+}
+
+uint64_t node_u64(const struct json_node *object, const char *member)
+{
+    uint64_t v = 0;
+    const struct json_node *n = json_member(object, member);
+    return n && json_u64(n, &v) ? v : 0;
+}
+
+bool node_true(const struct json_node *object, const char *member)
+{
+    const struct json_node *n = json_member(object, member);
+    return n && n->type == JSON_TRUE;
+}
+
+str node_age(struct cli *cli, const struct json_node *object, const char *member)
+{
+    int64_t at, now = env_wall_ms(cli->env);
+    str text = node_text(cli, object, member);
+    struct buf b = BUF_INIT;
+    if (!text.len || !when_parse(text, &at))
+        return STR("never");
+    if (at > now)
+        buf_c(&b, "in ");
+    age_human(at > now ? at - now : now - at, &b);
+    if (at <= now)
+        buf_c(&b, " ago");
+    str s = arena_str(&cli->arena, buf_view(&b));
+    buf_release(&b);
+    return s.p ? s : STR("");
+}

@@ -1,0 +1,234 @@
+/* Requests over a socket, by libcurl. The library is loaded when the first such request is made: it
+ * and what it brings along take longer to start than everything else a command does, and a server
+ * never needs it. */
+#include "cli/cli.h"
+
+#include "base/mem.h"
+
+#include <curl/curl.h>
+#include <dlfcn.h>
+#include <stdio.h>
+
+/* The calls that are used, by their own names. */
+struct curl_calls {
+    CURL *(*easy_init)(void);
+    void (*easy_cleanup)(CURL *);
+    CURLcode (*easy_setopt)(CURL *, CURLoption, ...);
+    CURLcode (*easy_perform)(CURL *);
+    CURLcode (*easy_getinfo)(CURL *, CURLINFO, ...);
+    struct curl_slist *(*slist_append)(struct curl_slist *, const char *);
+    void (*slist_free_all)(struct curl_slist *);
+    const char *(*easy_strerror)(CURLcode);
+};
+
+static bool load_one(void *lib, const char *name, void *place)
+{
+    void *symbol = dlsym(lib, name);
+    memcpy(place, &symbol,
+           sizeof symbol); /* a function's address through void *, as POSIX has it */
+    return symbol != NULL;
+}
+
+static kf_rc load_curl(struct curl_calls *c, struct kf_err *err)
+{
+    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
+    if (lib && load_one(lib, "curl_easy_init", &c->easy_init) &&
+        load_one(lib, "curl_easy_cleanup", &c->easy_cleanup) &&
+        load_one(lib, "curl_easy_setopt", &c->easy_setopt) &&
+        load_one(lib, "curl_easy_perform", &c->easy_perform) &&
+        load_one(lib, "curl_easy_getinfo", &c->easy_getinfo) &&
+        load_one(lib, "curl_slist_append", &c->slist_append) &&
+        load_one(lib, "curl_slist_free_all", &c->slist_free_all) &&
+        load_one(lib, "curl_easy_strerror", &c->easy_strerror))
+        return KF_OK;
+    return err_set(
+        err, PROBLEM_CONFIG,
+        "cannot load libcurl, which talks to servers for the command line; install libcurl4");
+}
+
+struct transfer {
+    struct cli *cli;
+    const struct direct_request *request;
+    struct curl_calls curl;
+    CURL *easy;
+    struct buf piece; /* of the request's body, not yet sent */
+    bool sent_all;
+    struct cli_answer answer;
+    kf_rc rc;
+    struct kf_err *err;
+};
+
+static size_t on_header(char *p, size_t one, size_t n, void *ctx)
+{
+    struct transfer *t = ctx;
+    str line = {p, one * n};
+    size_t colon = str_index(line, ':');
+    str name = {p, colon}, value = str_from(line, colon + 1);
+    while (value.len && (value.p[value.len - 1] == '\n' || value.p[value.len - 1] == '\r'))
+        value.len--;
+    value = str_trim(value);
+    if (str_eq_nocase(name, STR("ETag")))
+        t->answer.etag = arena_str(&t->cli->arena, value);
+    else if (str_eq_nocase(name, STR("Keepfast-Ack")))
+        t->answer.ack = arena_str(&t->cli->arena, value);
+    else if (str_eq_nocase(name, STR("Keepfast-Default")))
+        t->answer.is_default = true;
+    return line.len;
+}
+
+static size_t on_body(char *p, size_t one, size_t n, void *ctx)
+{
+    struct transfer *t = ctx;
+    long status = 0;
+    t->curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->rc = t->request->take(t->request->ctx, (int)status, str_make(p, one * n), t->err);
+    return t->rc == KF_OK ? one * n : 0;
+}
+
+static size_t on_read(char *p, size_t one, size_t n, void *ctx)
+{
+    struct transfer *t = ctx;
+    if (t->piece.len == 0 && !t->sent_all) {
+        kf_rc rc = t->request->send ? t->request->send(t->request->ctx, &t->piece, t->err)
+                                    : KF_ABSENT;
+        if (rc == KF_ABSENT) {
+            t->sent_all = true;
+        } else if (rc != KF_OK) {
+            t->rc = rc;
+            return CURL_READFUNC_ABORT;
+        }
+    }
+    size_t len = t->piece.len < one * n ? t->piece.len : one * n;
+    memcpy(p, t->piece.p ? t->piece.p : "", len);
+    buf_shift(&t->piece, len);
+    return len;
+}
+
+/* "unix:PATH" is reached as http://localhost over that socket. */
+static kf_rc set_address(struct transfer *t, const char *base, struct kf_err *err)
+{
+    bool local = strncmp(base, "unix:", 5) == 0;
+    char *url = arena_printf(&t->cli->arena, "%s%.*s", local ? "http://localhost" : base,
+                             STR_ARGS(t->request->target));
+    if (!url)
+        return err_nomem(err);
+    t->curl.easy_setopt(t->easy, CURLOPT_URL, url);
+    t->curl.easy_setopt(t->easy, CURLOPT_PATH_AS_IS, 1L);
+    if (local)
+        t->curl.easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, base + 5);
+    t->curl.easy_setopt(t->easy, CURLOPT_PROXY, "");
+    return KF_OK;
+}
+
+static kf_rc add_header(struct transfer *t, struct curl_slist **list, const char *name, str value,
+                        struct kf_err *err)
+{
+    char *line = arena_printf(&t->cli->arena, "%s: %.*s", name, STR_ARGS(value));
+    struct curl_slist *more = line ? t->curl.slist_append(*list, line) : NULL;
+    if (!more)
+        return err_nomem(err);
+    *list = more;
+    return KF_OK;
+}
+
+static kf_rc set_body(struct transfer *t, int64_t size, struct kf_err *err)
+{
+    const struct direct_request *r = t->request;
+    if (!r->send && !r->body.p) {
+        t->curl.easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, r->method_text);
+        if (r->method == API_HEAD)
+            t->curl.easy_setopt(t->easy, CURLOPT_NOBODY, 1L);
+        return KF_OK;
+    }
+    if (!r->send) {
+        buf_str(&t->piece, r->body);
+        size = (int64_t)r->body.len;
+    }
+    t->curl.easy_setopt(t->easy, CURLOPT_UPLOAD, 1L);
+    t->curl.easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, r->method_text);
+    t->curl.easy_setopt(t->easy, CURLOPT_READFUNCTION, on_read);
+    t->curl.easy_setopt(t->easy, CURLOPT_READDATA, t);
+    if (size >= 0)
+        t->curl.easy_setopt(t->easy, CURLOPT_INFILESIZE_LARGE, (curl_off_t)size);
+    return buf_ok(&t->piece, err);
+}
+
+static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, struct kf_err *err)
+{
+    long status = 0;
+    CURLcode code = t->curl.easy_perform(t->easy);
+    if (t->rc != KF_OK)
+        return t->rc;
+    if (code == CURLE_COULDNT_CONNECT)
+        return err_set(err, PROBLEM_BUSY, "nobody answers at %s: is the server running?", base);
+    if (code == CURLE_OPERATION_TIMEDOUT)
+        return err_set(err, PROBLEM_TIMEOUT, "%s did not answer within %u s", base,
+                       timeout_ms / 1000);
+    if (code != CURLE_OK)
+        return err_set(err, PROBLEM_REMOTE_FAILED, "talking to %s: %s", base,
+                       t->curl.easy_strerror(code));
+    t->curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
+    t->answer.status = (int)status;
+    return KF_OK;
+}
+
+kf_rc wire_request(struct cli *cli, const char *base, const struct direct_request *request,
+                   int64_t size, uint32_t timeout_ms, struct cli_answer *ret, struct kf_err *err)
+{
+    struct transfer t = {.cli = cli, .request = request, .err = err};
+    struct curl_slist *headers = NULL;
+    t.answer.etag = t.answer.ack = t.answer.body = (str){"", 0};
+    kf_rc rc = load_curl(&t.curl, err);
+    if (rc != KF_OK)
+        return rc;
+    t.easy = t.curl.easy_init();
+    rc = t.easy ? set_address(&t, base, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = set_body(&t, size, err);
+    if (rc == KF_OK)
+        rc = add_header(&t, &headers, "Expect", (str){"", 0}, err);
+    for (size_t i = 0; i < request->header_count && rc == KF_OK; i++)
+        rc = add_header(&t, &headers, request->headers[i].name.p, request->headers[i].value, err);
+    if (rc == KF_OK) {
+        t.curl.easy_setopt(t.easy, CURLOPT_HTTPHEADER, headers);
+        t.curl.easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
+        t.curl.easy_setopt(t.easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
+        t.curl.easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+        t.curl.easy_setopt(t.easy, CURLOPT_HEADERFUNCTION, on_header);
+        t.curl.easy_setopt(t.easy, CURLOPT_HEADERDATA, &t);
+        t.curl.easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, on_body);
+        t.curl.easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+        rc = perform(&t, base, timeout_ms, err);
+    }
+    if (t.easy)
+        t.curl.easy_cleanup(t.easy);
+    t.curl.slist_free_all(headers);
+    buf_release(&t.piece);
+    if (rc == KF_OK)
+        *ret = t.answer;
+    return rc;
+}
+
+kf_rc wire_problem(struct cli *cli, int status, str body, struct kf_err *err)
+{
+    struct json_node *root;
+    if (json_parse(body, NULL, &cli->arena, &root, NULL) != KF_OK)
+        return err_set(err, PROBLEM_INTERNAL, "the server answered %d and no problem we can read",
+                       status);
+    str code = node_text(cli, root, "code"), detail = node_text(cli, root, "detail"),
+        etag = node_text(cli, root, "etag");
+    char *code_text = arena_dup(&cli->arena, code);
+    const struct problem_info *p = code_text ? problem_find(code_text) : NULL;
+    if (!p)
+        return err_set(err, PROBLEM_INTERNAL, "the server answered %d: %.*s", status,
+                       STR_ARGS(detail));
+    kf_rc rc = err_set(err, (enum problem)(p - problem_table), "%.*s", STR_ARGS(detail));
+    const struct json_node *offset = json_member(root, "offset");
+    if (err && offset)
+        err->offset = (int64_t)node_u64(root, "offset");
+    if (err && etag.len) {
+        err->version = node_u64(root, "version");
+        snprintf(err->etag, sizeof err->etag, "%.*s", STR_ARGS(etag));
+    }
+    return rc;
+}
