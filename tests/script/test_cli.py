@@ -1,0 +1,153 @@
+#!/usr/bin/env python3
+"""The command line from outside: data on stdout, talk on stderr, exit statuses, the same beside a server and without one."""
+
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
+from keepfast import Server, folder, run  # noqa: E402
+from tap import check, equal, main, test  # noqa: E402
+
+TOP = folder()
+DB = TOP / "a.db"
+
+
+def ends(done, status, what):
+    equal(done.status, status, f"{what} ({done!r})")
+    return done
+
+
+@test
+def put_get_list_remove():
+    ends(run("put", "a/b.json", "-", at=DB, stdin=b'{"a": 1}'), 0, "put from stdin")
+    (TOP / "file.json").write_bytes(b'{"a": 2}')
+    done = ends(run("put", "a/b.json", TOP / "file.json", at=DB), 0, "put from a file")
+    equal(done.out, b"", "nothing on stdout")
+    check(b"version 2" in done.err, f"talk on stderr: {done!r}")
+    equal(ends(run("get", "a/b.json", at=DB), 0, "get").out, b'{"a": 2}', "exact bytes")
+    equal(ends(run("get", "a/b.json", "--version", "1", at=DB), 0, "get a version").out, b'{"a": 1}', "exact bytes")
+    ends(run("patch", "a/b.json", at=DB, stdin=b'{"b":3}'), 0, "patch")
+    equal(run("get", "a/b.json", at=DB).json(), {"a": 2, "b": 3}, "patched")
+    check(b"a/b.json" in ends(run("ls", at=DB), 0, "ls").out, "listed")
+    equal(len(ends(run("log", "a/b.json", "--json", at=DB), 0, "log").json()["items"]), 3, "three versions")
+    check(b"replace" in ends(run("diff", "a/b.json", "1", "2", at=DB), 0, "diff").out, "the difference")
+    ends(run("revert", "a/b.json", "1", at=DB), 0, "revert")
+    equal(run("get", "a/b.json", at=DB).out, b'{"a": 1}', "reverted")
+    ends(run("rm", "a/b.json", at=DB), 0, "rm")
+    ends(run("get", "a/b.json", at=DB), 1, "absent: 1")
+    ends(run("rm", "a/b.json", at=DB), 1, "removing what is absent: 1")
+
+
+@test
+def names_that_look_like_routes_or_options():
+    for name in ["versions", "x/versions", "a b", "za\u017c\u00f3\u0142\u0107/\u2603", "50%", "a?b#c", "--version"]:
+        ends(run("put", "--", name, "-", stdin=b"1", env={"KEEPFAST_AT": str(DB)}), 0, name)
+        equal(ends(run("get", "--", name, env={"KEEPFAST_AT": str(DB)}), 0, name).out, b"1", name)
+
+
+@test
+def exit_statuses():
+    ends(run("put", "x", at=DB, stdin=b"{"), 11, "malformed")
+    ends(run("put", "a//b", at=DB, stdin=b"1"), 11, "a bad name")
+    ends(run("put", "x", at=DB, stdin=b"1"), 0, "put")
+    ends(run("put", "x", "--if-none-match", "*", at=DB, stdin=b"2"), 5, "a conflict")
+    ends(run("put", "x", "--if-match", '"00000000000000000000000000000000"', at=DB, stdin=b"2"), 5, "a conflict")
+    ends(run("frobnicate"), 2, "an unknown command")
+    ends(run("put", at=DB), 2, "arguments are missing")
+    ends(run("get", "x", "--frob", "1", at=DB), 2, "an unknown option")
+    ends(run("get", "x", "--at"), 2, "a value is missing")
+    ends(run("status", "--token", "geheim"), 2, "a secret on the command line")
+    ends(run("sync", "nowhere", at=DB), 1, "an unknown remote")
+    ends(run("backup", TOP / "no" / "folder.zip", at=DB), 8, "a folder that is not there")
+    done = ends(run("frobnicate"), 2, "unknown")
+    equal(done.out, b"", "nothing on stdout")
+    check(done.err.count(b"\n") == 1, f"one line: {done!r}")
+    problem = json.loads(ends(run("get", "nothing", "--json", at=DB), 1, "json").err)
+    equal(problem["code"], "not_found", "a code with --json")
+
+
+@test
+def help_and_version():
+    check(b"keepfast put" not in ends(run("--help"), 0, "help").err, "help is data")
+    check(b"--if-match" in ends(run("put", "--help"), 0, "help of a command").out, "options")
+    check(ends(run("version"), 0, "version").out.startswith(b"keepfast 0."), "version")
+    check(b"pool.max" in ends(run("config"), 0, "config").out, "settings")
+    equal(ends(run("config", env={"KEEPFAST_POOL_MAX": "7"}), 0, "config").out.count(b"environment") >= 1, True, "source")
+
+
+@test
+def backup_and_restore():
+    zip_ = TOP / "all.zip"
+    other = TOP / "other.db"
+    ends(run("backup", zip_, at=DB), 0, "backup")
+    ends(run("backup", zip_, at=DB), 2, "never over a file")
+    ends(run("restore", zip_, at=other), 0, "restore into an empty store")
+    equal(run("digest", at=other).out, run("digest", at=DB).out, "equal digests")
+    ends(run("restore", zip_, at=other), 3, "not into a full one")
+    ends(run("restore", zip_, "--replace", at=other), 0, "unless told")
+    kept = [p for p in TOP.iterdir() if p.name.startswith("other.db.before-")]
+    check(kept, "the old one is kept aside")
+    broken = bytearray(zip_.read_bytes())
+    broken[len(broken) // 2] ^= 1
+    (TOP / "broken.zip").write_bytes(broken)
+    before = run("digest", at=other).out
+    check(run("restore", TOP / "broken.zip", "--replace", at=other).status in (9, 11), "a damaged one is refused")
+    equal(run("digest", at=other).out, before, "and nothing was changed")
+    ends(run("verify", "--deep", at=other), 0, "verify")
+
+
+@test
+def remotes_and_sync():
+    place = TOP / "remote"
+    place.mkdir(mode=0o700)
+    ends(run("remote", "add", "usb", f"dir:{place}", "--manual", at=DB), 0, "remote add")
+    ends(run("remote", "add", "usb", f"dir:{place}", at=DB), 5, "twice")
+    ends(run("remote", "probe", "usb", at=DB), 0, "probe")
+    check(ends(run("status", "--json", at=DB), 0, "status").json()["pending"]["count"] > 0, "everything is pending")
+    names = ends(run("pending", "usb", "--json", at=DB), 0, "pending").json()["items"]
+    check(any(i["name"] == "x" for i in names), "by name")
+    ends(run("sync", "--wait", at=DB), 0, "sync")
+    equal(run("status", "--json", at=DB).json()["pending"]["count"], 0, "nothing is pending")
+    check((place / "manifest.ndjson").exists(), "it is there")
+    ends(run("put", "w.json", "--wait", "usb", at=DB, stdin=b"5"), 0, "put --wait")
+    equal(run("status", "--json", at=DB).json()["pending"]["count"], 0, "nothing is pending")
+    ends(run("remote", "show", "usb", at=DB), 0, "remote show")
+    ends(run("remote", "rm", "usb", at=DB), 0, "remote rm")
+    ends(run("remote", "rm", "usb", at=DB), 1, "it is gone")
+
+
+@test
+def beside_a_server():
+    data = TOP / "served"
+    with Server(data) as server:
+        at = f"{data}#shop"
+        ends(run("put", "x.json", at=at, stdin=b"[1]"), 0, "put goes to the server")
+        equal(server.client("shop").get("/docs/x.json").body, b"[1]", "which has it")
+        ends(run("put", "x.json", at=f"http://{server.address}/shop", stdin=b"[2]"), 0, "put over TCP")
+        equal(ends(run("get", "x.json", at=f"unix:{server.socket}#shop"), 0, "get over the socket").out, b"[2]", "bytes")
+        ends(run("space", "create", "more", at=f"{data}#shop"), 0, "space create")
+        names = [s["name"] for s in run("space", "ls", "--json", at=at).json()["items"]]
+        equal(names, ["more", "shop"], "space ls")
+        ends(run("space", "rm", "more", at=at), 2, "only with --yes")
+        ends(run("space", "rm", "more", "--yes", at=at), 0, "space rm")
+        ends(run("backup", TOP / "served.zip", at=at), 0, "backup through the socket")
+        ends(run("restore", TOP / "served.zip", at=f"{data}#copy"), 0, "restore through the socket")
+        equal(run("digest", at=f"{data}#copy").out, run("digest", at=at).out, "equal digests")
+        second = Server(data, expect_ready=False)
+        equal(second.process.wait(20), 3, f"a second server is refused: {second.stderr()}")
+        equal(server.stop(), 0, "it stops")
+    equal(ends(run("get", "x.json", at=f"{data}#shop"), 0, "get without a server").out, b"[2]", "the same")
+
+
+@test
+def stdout_that_goes_away():
+    import subprocess
+    from keepfast import PROGRAM
+    run("put", "large", at=DB, stdin=b'"' + b"x" * 4_000_000 + b'"')
+    done = subprocess.run(f"{PROGRAM} get large --at {DB} | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}", shell=True,
+                          executable="/bin/bash", capture_output=True)
+    equal((done.returncode, done.stderr), (141, b""), "141 and silence")
+
+
+main()
