@@ -53,8 +53,8 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         rc = remotes_new(store, docs, &ro, &remotes, err);
     }
     if (rc != KF_OK) {
+        store_close(store); /* ends writes, which are the documents' */
         docs_free(docs);
-        store_close(store);
         return rc;
     }
     store_attach(store, docs, remotes);
@@ -70,9 +70,9 @@ void close_store(struct kf_store **store)
     struct docs *docs = store_docs(*store);
     struct remotes *remotes = store_remotes(*store);
     remotes_stop(remotes);
+    store_close(*store);
     remotes_free(remotes);
     docs_free(docs);
-    store_close(*store);
     *store = NULL;
 }
 
