@@ -81,8 +81,8 @@ static kf_rc take_folder(struct house *h, struct kf_err *err)
     if (rc == KF_OK)
         rc = buf_ok(&path, err);
     if (rc == KF_OK)
-        rc = store_lock_take(h->env, h->o.log, path.p, h->o.brief, h->o.socket, h->o.lock_wait_ms, &h->lock,
-                             err);
+        rc = store_lock_take(h->env, h->o.log, path.p, h->o.brief, h->o.socket, h->o.lock_wait_ms,
+                             &h->lock, err);
     buf_release(&path);
     return rc;
 }

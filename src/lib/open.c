@@ -11,6 +11,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "lib/upkeep.h"
 #include "remote/remotes.h"
 #include "shape/doc.h"
 #include "store/store.h"
@@ -21,7 +22,24 @@
 
 extern char **environ;
 
+struct embedded;
+
+/* What is around an open store; hangs on it as its host. */
+struct host {
+    struct upkeep *upkeep;     /* of a lasting owner */
+    struct embedded *embedded; /* of kf_open */
+};
+
 /* ------------------------------------------------------------------------------ open_store */
+
+static kf_rc give_host(struct kf_store *store, bool brief, struct kf_err *err)
+{
+    struct host *h = mem_calloc(1, sizeof *h);
+    if (!h)
+        return err_nomem(err);
+    store_set_host(store, h);
+    return brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
+}
 
 kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
                  struct kf_err *err)
@@ -58,6 +76,11 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         return rc;
     }
     store_attach(store, docs, remotes);
+    rc = give_host(store, o->brief, err);
+    if (rc != KF_OK) {
+        close_store(&store);
+        return rc;
+    }
     remotes_start(remotes);
     *ret_store = store;
     return KF_OK;
@@ -69,16 +92,20 @@ void close_store(struct kf_store **store)
         return;
     struct docs *docs = store_docs(*store);
     struct remotes *remotes = store_remotes(*store);
+    struct host *host = store_host(*store);
+    if (host)
+        upkeep_stop(host->upkeep);
     remotes_stop(remotes);
     store_close(*store);
     remotes_free(remotes);
     docs_free(docs);
+    mem_free(host);
     *store = NULL;
 }
 
 /* --------------------------------------------------------------------------------- kf_open */
 
-/* What kf_open made beside the store; hangs on it as its host. */
+/* What kf_open made beside the store. */
 struct embedded {
     struct config *config;
     struct loop *loop;
@@ -217,9 +244,15 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
         embedded_free(e);
         return rc;
     }
-    store_set_host(store, e);
+    ((struct host *)store_host(store))->embedded = e;
     *ret_store = store;
     return KF_OK;
+}
+
+static struct embedded *embedded_of(const struct kf_store *store)
+{
+    const struct host *h = store_host(store);
+    return h ? h->embedded : NULL;
 }
 
 static void stopped(void *ctx)
@@ -245,7 +278,7 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
 {
     if (!store || !*store)
         return KF_OK;
-    struct embedded *e = store_host(*store);
+    struct embedded *e = embedded_of(*store);
     if (store_enter(*store, err) != KF_OK) { /* a child of fork: nothing here is ours to end */
         *store = NULL;
         return KF_MISUSE;
@@ -263,7 +296,7 @@ kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err)
     kf_rc rc = store_enter(store, err);
     if (rc != KF_OK)
         return rc;
-    struct embedded *e = store_host(store);
+    struct embedded *e = embedded_of(store);
     if (!e || e->threaded)
         return err_set(err, PROBLEM_MISUSE, "kf_pump is for stores opened with no_background");
     loop_turn(e->loop, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);

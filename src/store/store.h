@@ -222,7 +222,7 @@ kf_rc store_swap(struct kf_store *store, const char *scratch, void (*publish)(vo
 struct docs *store_docs(const struct kf_store *store);
 struct remotes *store_remotes(const struct kf_store *store);
 void store_attach(struct kf_store *store, struct docs *docs, struct remotes *remotes);
-/* What kf_open made around it (lib/open.c); NULL for a store that a server opened. */
+/* What lib/open.c made around it. */
 void *store_host(const struct kf_store *store);
 void store_set_host(struct kf_store *store, void *host);
 

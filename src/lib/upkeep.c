@@ -1,0 +1,124 @@
+/* A run goes IDLE -> QUEUED -> WORKING -> ENDED -> IDLE. Stopping waits for WORKING alone, on a
+ * condition and not by turning the loop, because a space may be removed inside a callback; what is
+ * QUEUED or ENDED still has its `done` to come, which frees. */
+#include "lib/upkeep.h"
+
+#include "base/err.h"
+#include "base/mem.h"
+
+#include <pthread.h>
+
+enum { SHRINK_PAGES = 256, SHRINK_SLICES = 16 };
+
+enum run { IDLE, QUEUED, WORKING, ENDED };
+
+struct upkeep {
+    struct kf_store *store;
+    struct loop *loop;
+    struct loop_timer timer;
+    struct loop_job job;
+    int slices; /* the run's */
+
+    pthread_mutex_t lock; /* for the rest */
+    pthread_cond_t ended;
+    enum run run;
+    bool stopped;
+};
+
+static void upkeep_free(struct upkeep *u)
+{
+    pthread_mutex_destroy(&u->lock);
+    pthread_cond_destroy(&u->ended);
+    mem_free(u);
+}
+
+/* A slice gives back 1 MiB at most; what is left waits for the next run, so that a large deletion
+ * is spread. */
+static kf_rc shrink(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    struct upkeep *u = ctx;
+    *ret_more = ++u->slices < SHRINK_SLICES;
+    return db_shrink(group_db(g), SHRINK_PAGES, err);
+}
+
+static void look_after(struct upkeep *u)
+{
+    struct kf_err err = KF_ERR_INIT;
+    u->slices = 0;
+    kf_rc rc = docs_retain(store_docs(u->store), &err);
+    if (rc == KF_OK)
+        rc = store_in_slices(u->store, shrink, u, &err);
+    if (rc != KF_OK)
+        log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
+                  LOG_S("detail", err.detail), LOG_END);
+}
+
+static void work(struct loop_job *j)
+{
+    struct upkeep *u = (struct upkeep *)((char *)j - offsetof(struct upkeep, job));
+    pthread_mutex_lock(&u->lock);
+    bool go_on = !u->stopped;
+    if (go_on)
+        u->run = WORKING;
+    pthread_mutex_unlock(&u->lock);
+    if (go_on)
+        look_after(u);
+    pthread_mutex_lock(&u->lock);
+    u->run = ENDED;
+    pthread_cond_signal(&u->ended);
+    pthread_mutex_unlock(&u->lock);
+}
+
+static void due(struct loop_timer *t);
+
+static void done(struct loop_job *j, bool cancelled)
+{
+    struct upkeep *u = (struct upkeep *)((char *)j - offsetof(struct upkeep, job));
+    (void)cancelled;
+    if (u->stopped) {
+        upkeep_free(u);
+        return;
+    }
+    u->run = IDLE;
+    loop_timer_set(u->loop, &u->timer, UPKEEP_EVERY_MS, due);
+}
+
+static void due(struct loop_timer *t)
+{
+    struct upkeep *u = (struct upkeep *)((char *)t - offsetof(struct upkeep, timer));
+    u->run = QUEUED;
+    u->job = (struct loop_job){.work = work, .done = done};
+    loop_job(u->loop, &u->job);
+}
+
+kf_rc upkeep_start(struct kf_store *store, struct upkeep **ret_upkeep, struct kf_err *err)
+{
+    struct upkeep *u = mem_calloc(1, sizeof *u);
+    if (!u)
+        return err_nomem(err);
+    u->store = store;
+    u->loop = store_loop(store);
+    pthread_mutex_init(&u->lock, NULL);
+    pthread_cond_init(&u->ended, NULL);
+    if (loop_timer_set(u->loop, &u->timer, UPKEEP_FIRST_MS, due) != KF_OK) {
+        upkeep_free(u);
+        return err_nomem(err);
+    }
+    *ret_upkeep = u;
+    return KF_OK;
+}
+
+void upkeep_stop(struct upkeep *u)
+{
+    if (!u)
+        return;
+    pthread_mutex_lock(&u->lock);
+    u->stopped = true;
+    while (u->run == WORKING)
+        pthread_cond_wait(&u->ended, &u->lock);
+    bool idle = u->run == IDLE;
+    pthread_mutex_unlock(&u->lock);
+    loop_timer_cancel(&u->timer);
+    if (idle)
+        upkeep_free(u);
+}
