@@ -10,7 +10,7 @@ static kf_rc wait_for_remotes(kf_store *store, const struct kf_write_options *o,
                               struct kf_written *written, struct kf_err *err)
 {
     uint32_t timeout_ms = o->timeout_ms ? o->timeout_ms : default_timeout_ms;
-    kf_rc rc = remotes_confirm(store_remotes(store), str_of(o->wait), o->ride, store_seq(store),
+    kf_rc rc = remotes_confirm(store_remotes(store), str_of(o->wait), store_seq(store), o->ride,
                                timeout_ms, err);
     if (rc == KF_OK)
         written->level = KF_LEVEL_REMOTE;
