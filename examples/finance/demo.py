@@ -186,7 +186,7 @@ def run(program, top):
 
     say("1. A server starts on a disk that will not last; what changes flows to a folder that will.")
     server = Server(program, disk, config)
-    load(Client(server.address), documents)
+    load(wait_open(server.address), documents)
     say(f"   {len(documents)} documents of the dashboard are in.")
 
     say(f"2. Four writers save for {WORK_S:.0f} s; every tenth save waits until the folder has confirmed it.")

@@ -106,6 +106,8 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err);
 /* Runs, at the end, every remote with on_change that has something pending. KF_UNAVAILABLE names
  * what is left. */
 kf_rc api_flush_spaces(struct api *api, struct kf_err *err);
+/* Whether a space is still being filled from its remotes. */
+bool api_hydrating(const struct api *api);
 /* New requests are refused with `stopping`; calls that run go on. */
 void api_stop(struct api *api);
 size_t api_calls(const struct api *api); /* that have begun and not ended */

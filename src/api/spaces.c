@@ -111,6 +111,14 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
     return KF_OK;
 }
 
+bool api_hydrating(const struct api *api)
+{
+    for (const struct space *s = api->spaces; s; s = s->next)
+        if (store_state(s->store) == STORE_HYDRATING)
+            return true;
+    return false;
+}
+
 kf_rc api_flush_spaces(struct api *api, struct kf_err *err)
 {
     kf_rc rc = KF_OK;

@@ -11,6 +11,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+/* How long the ready line waits for stores that are being filled. */
+static const uint32_t settle_ms = 1000;
+
 static struct house *serving; /* for the signal handler */
 
 static void on_signal(int number)
@@ -145,6 +148,7 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
     if (rc == KF_OK) {
         serving = house;
         catch_signals();
+        house_settle(house, settle_ms);
         printf("keepfast ready at %s\n", shown.p);
         fflush(stdout);
         house_run(house);

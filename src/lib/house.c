@@ -142,6 +142,13 @@ static void stopped(void *ctx)
     *(bool *)ctx = true;
 }
 
+void house_settle(struct house *h, uint32_t wait_ms)
+{
+    int64_t until = env_mono_ms(h->env) + wait_ms;
+    while (api_hydrating(h->api) && env_mono_ms(h->env) < until)
+        loop_turn(h->loop, 10);
+}
+
 void house_run(struct house *h)
 {
     bool done = h->server == NULL;

@@ -31,6 +31,10 @@ struct api *house_api(struct house *h);
 struct loop *house_loop(struct house *h);
 struct kf_store *house_store(struct house *h); /* NULL for a folder */
 kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err);
+/* Turns until no store is being filled any more, at most wait_ms: who starts an app right after its
+ * store finds it whole when its remotes are near. What is not done by then goes on in the
+ * background. */
+void house_settle(struct house *h, uint32_t wait_ms);
 /* Turns until house_stop; then new requests are refused and those that run are ended, within
  * SERVER_STOP_MS. */
 void house_run(struct house *h);

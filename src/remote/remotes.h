@@ -88,6 +88,9 @@ void remotes_wait_cancel(struct remotes_wait *w);
 /* Blocking forms for programs: kf_sync, and what kf_close does. They turn the loop themselves when the caller is its thread (then not
  * inside a callback) or it is an inline one. */
 kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_err *err);
+/* Waits until the remotes have confirmed number `seq`; `ride`: without starting a run. */
+kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint32_t timeout_ms,
+                      struct kf_err *err);
 /* Runs every remote with on_change that has something pending, REMOTES_CLOSE_MS in all. KF_UNAVAILABLE names what is left. */
 kf_rc remotes_flush_on_close(struct remotes *r, struct kf_err *err);
 

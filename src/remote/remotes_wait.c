@@ -314,6 +314,15 @@ kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_
     return block(&b, err);
 }
 
+kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint32_t timeout_ms,
+                      struct kf_err *err)
+{
+    struct blocking b = {.remotes = r, .names = names, .timeout_ms = timeout_ms};
+    b.wait.seq = seq;
+    b.wait.ride = ride;
+    return block(&b, err);
+}
+
 /* Names, with commas between, of those that close runs; *ret_pending counts what is left at them. */
 static kf_rc closing_names(struct remotes *r, struct buf *names, uint64_t *ret_pending,
                            struct kf_err *err)

@@ -102,7 +102,7 @@ def remotes_and_sync():
     place = TOP / "remote"
     place.mkdir(mode=0o700)
     ends(run("remote", "add", "usb", f"dir:{place}", "--manual", at=DB), 0, "remote add")
-    ends(run("remote", "add", "usb", f"dir:{place}", at=DB), 5, "twice")
+    ends(run("remote", "add", "usb", f"dir:{place}", at=DB), 3, "twice")
     ends(run("remote", "probe", "usb", at=DB), 0, "probe")
     check(ends(run("status", "--json", at=DB), 0, "status").json()["pending"]["count"] > 0, "everything is pending")
     names = ends(run("pending", "usb", "--json", at=DB), 0, "pending").json()["items"]
