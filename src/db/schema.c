@@ -66,6 +66,16 @@ static kf_rc run_steps(struct db *db, const struct schema *schema, int format, s
     return KF_OK;
 }
 
+/* What says that the file is ours appears together with what it says that of: a crash while the file was begun may have
+ * left it without. */
+static kf_rc create(struct db *db, const struct schema *schema, struct kf_err *err)
+{
+    char sql[64];
+    snprintf(sql, sizeof(sql), "PRAGMA application_id = %d", SCHEMA_APPLICATION_ID);
+    kf_rc rc = db_exec(db, sql, err);
+    return rc == KF_OK ? db_exec(db, schema->create, err) : rc;
+}
+
 kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *err)
 {
     kf_rc rc = db_begin(db, DB_WRITE, err);
@@ -76,7 +86,7 @@ kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *er
     int format;
     rc = schema_look(db, schema, &found, &format, err);
     if (rc == KF_OK && found == SCHEMA_EMPTY)
-        rc = db_exec(db, schema->create, err);
+        rc = create(db, schema, err);
     else if (rc == KF_OK && found == SCHEMA_OLDER)
         rc = run_steps(db, schema, format, err);
     if (rc == KF_OK) {

@@ -116,7 +116,8 @@ static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err 
     return db_exec(db, sql, err);
 }
 
-/* What must be there before the first table. Left by a crash in between, it is done again. */
+/* What must be there before the first table. A crash in between may leave the first without the second, which
+ * schema_apply sets again. */
 static kf_rc begin_file(struct db *db, struct kf_err *err)
 {
     int64_t pages = 0;
@@ -232,6 +233,8 @@ kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     if (rc == KF_OK && o->mode == DB_OWNER)
         rc = sqlite_ask(db, "PRAGMA page_size", &page, err);
     if (rc != KF_OK) {
+        if (db->handle)
+            db_distrust(db);
         db_close(db);
         return rc;
     }

@@ -16,6 +16,12 @@
 
 /* --------------------------------------------------------------------------- before it is open */
 
+static bool has_bytes(struct kf_store *s, const char *path)
+{
+    struct stat st;
+    return path_stat(s->env, path, &st, NULL) == KF_OK && st.st_size > 0;
+}
+
 /* Looks at a file that is there without making a log beside it. A journal that must be rolled
  * back first says nothing. */
 static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
@@ -26,7 +32,7 @@ static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
     kf_rc rc = buf_ok(&journal, err);
     if (rc != KF_OK)
         return rc;
-    bool hot = path_stat(s->env, journal.p, &st, NULL) == KF_OK && st.st_size > 0;
+    bool hot = has_bytes(s, journal.p);
     buf_release(&journal);
     if (hot || path_stat(s->env, s->path, &st, NULL) != KF_OK || st.st_size == 0)
         return KF_OK;
@@ -38,7 +44,13 @@ static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
     rc = db_open(&o, &db, err);
     if (rc == KF_OK)
         rc = schema_look(db, s->options.schema, &found, &format, err);
+    bool corrupt = rc == KF_DAMAGED && (!db || db_trouble(db) == DB_TROUBLE_CORRUPT);
     db_close(db);
+    /* A crash within a checkpoint leaves a file that makes sense with its log alone. */
+    if (corrupt && has_bytes(s, s->wal_path)) {
+        KF_SOMETIMES("file-makes-sense-with-its-log-alone");
+        return KF_OK;
+    }
     return rc;
 }
 
@@ -279,12 +291,8 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
     int64_t seq, stamp;
     struct stat st;
     kf_rc rc = bring_up_to_date(s, db, err);
-    if (rc != KF_OK) {
-        db_distrust(db); /* leave the log as it is, too */
-        return rc;
-    }
-    if ((rc = empty_log(s, db, err)) == KF_OK && (rc = identify(s, db, err)) == KF_OK &&
-        (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
+    if (rc == KF_OK && (rc = empty_log(s, db, err)) == KF_OK &&
+        (rc = identify(s, db, err)) == KF_OK && (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
         (rc = path_stat(s->env, s->path, &st, err)) == KF_OK) {
         s->seq = seq;
         clock_init(&s->clock, stamp > s->clock.last ? stamp : s->clock.last);
@@ -313,6 +321,9 @@ kf_rc content_open(struct kf_store *s, struct kf_err *err)
     if (rc != KF_OK) {
         if (rc == KF_TOO_NEW)
             log_event(s->options.log, LOG_ERROR, "start.format", LOG_S("path", s->path), LOG_END);
+        /* The log stays as it is: what has just failed must not be tried again while closing. */
+        if (db)
+            db_distrust(db);
         db_close(db);
         return rc;
     }

@@ -3,6 +3,7 @@
 #include "store/store.h"
 #include "base/err.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -131,6 +132,29 @@ static void what_is_written_is_there_after_reopening(void **state)
     store_close(s);
 }
 
+/* Whatever write it stops at, the next open makes it a store that the one after that knows again. */
+static void a_file_that_was_begun_becomes_a_store(void **state)
+{
+    (void)state;
+    bool stopped = true;
+    for (uint64_t n = 1; stopped; n++) {
+        char name[32];
+        struct kf_store *s = NULL;
+        snprintf(name, sizeof(name), "begun%d.db", (int)n);
+        testing_env_fault(&t, IO_WRITE, n, EIO, true);
+        stopped = store_open(path(name), &(struct store_options){.env = &t.env}, &s, NULL) != KF_OK;
+        testing_env_fault(&t, IO_WRITE, 0, 0, false);
+        store_close(s);
+        s = open_store(name);
+        assert_int_equal(put(s, "k", "v", NULL), KF_OK);
+        store_close(s);
+        s = open_store(name);
+        assert_string_equal(get(s, "k"), "v");
+        store_close(s);
+        assert_true(n < 100);
+    }
+}
+
 /* As the command line and kf_pump do it: nothing else would wake the loop before its next timer. */
 static void what_is_submitted_between_turns_is_led_in_the_next(void **state)
 {
@@ -151,6 +175,7 @@ static void what_is_submitted_between_turns_is_led_in_the_next(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(a_file_that_was_begun_becomes_a_store, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_submitted_between_turns_is_led_in_the_next, setup, teardown),
         cmocka_unit_test_setup_teardown(what_is_written_is_there_after_reopening, setup, teardown),
     };
