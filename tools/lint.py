@@ -20,7 +20,7 @@ FOREIGN = {
     "libpq-fe.h": ["db"],
     "llhttp.h": ["server"],
     "wslay/wslay.h": ["server"],
-    "curl/curl.h": ["remote"],
+    "curl/curl.h": ["remote", "cli"],
     "archive.h": ["move"],
     "archive_entry.h": ["move"],
     "libfyaml.h": ["base"],

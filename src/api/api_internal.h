@@ -4,8 +4,8 @@
  *   answer.c    answers and problems                       spaces.c   names -> open stores
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   direct.c    the door without a socket */
-#ifndef KF_API_INTERNAL_H
-#define KF_API_INTERNAL_H
+#ifndef KF_API_API_INTERNAL_H
+#define KF_API_API_INTERNAL_H
 
 #include "api/api.h"
 #include "move/backup.h"

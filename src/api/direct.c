@@ -8,7 +8,7 @@ struct direct {
     struct direct_answer *answer;
     struct kf_err *err;
     kf_rc rc;
-    bool ended, ok, wait; /* wait: the router takes no more for now */
+    bool ended, ok, wait; /* wait: the router is full */
 };
 
 static void door_head(void *ctx, const struct api_answer *a)

@@ -4,9 +4,7 @@
 
 #include "store/store.h"
 
-#include <archive.h>
 #include <signal.h>
-#include <sodium.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -198,9 +196,7 @@ kf_rc cmd_version(struct cli *cli, struct kf_err *err)
 {
     (void)err;
     if (cli->json)
-        printf(
-            "{\"keepfast\":\"%s\",\"sqlite\":\"%s\",\"libsodium\":\"%s\",\"libarchive\":\"%s\"}\n",
-            kf_version(), db_engine_version(), sodium_version_string(), archive_version_details());
+        printf("{\"keepfast\":\"%s\",\"sqlite\":\"%s\"}\n", kf_version(), db_engine_version());
     else
         printf("keepfast %s (SQLite %s)\n", kf_version(), db_engine_version());
     return KF_OK;

@@ -20,15 +20,10 @@
 #include "base/mem.h"
 #include "db/schema.h"
 #include "move/rows.h"
+#include "move/table.h"
 #include "move/zip.h"
 
 #include <stdio.h>
-
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(p, size)   mem_free(p)
-#define uthash_nonfatal_oom(e) ((e)->lost = true)
-#include <uthash.h>
 
 enum { GROUP = 256 };
 

@@ -3,14 +3,9 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "move/table.h"
 
 #include <stdlib.h>
-
-#define HASH_NONFATAL_OOM      1
-#define uthash_malloc(size)    mem_alloc(size)
-#define uthash_free(p, size)   mem_free(p)
-#define uthash_nonfatal_oom(e) ((e)->lost = true)
-#include <uthash.h>
 
 struct seen {
     struct hash path;

@@ -691,7 +691,7 @@ static void versions_are_kept_by_count_and_age(void **state)
     testing_docs_close(&t);
     testing_docs_open(&t, "spaces: { default: { docs: [ { match: a, keep: { versions: 3 } },\n"
                           "  { match: b, keep: { versions: 0, age: 10d } } ] } }\n");
-    char body[8];
+    char body[16];
     for (int i = 1; i <= 6; i++) {
         snprintf(body, sizeof body, "%d", i);
         assert_int_equal(testing_put(&t, "a", body), KF_OK);
@@ -958,7 +958,7 @@ static void memory_is_bounded(void **state)
     testing_docs_close(&t);
     t.cache_bytes = 64 * 1024;
     testing_docs_open(&t, NULL);
-    char name[8], *large = calloc(1, 20001);
+    char name[16], *large = calloc(1, 20001);
     struct kf_doc held = {0}, doc = {0};
     assert_non_null(large);
     memset(large, '1', 20000);
@@ -1134,7 +1134,7 @@ static void memory_follows_the_order_of_a_group(void **state)
     struct called called = {0};
     w.name = "a";
     for (int i = 0; i < 24; i++) {
-        char body[8];
+        char body[16];
         snprintf(body, sizeof body, "%d", i);
         w.verb = i % 3 == 1 ? KF_DELETE : KF_PUT;
         w.body = body;
