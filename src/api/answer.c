@@ -9,20 +9,36 @@ void answer_header(struct api_call *c, const char *name, str value)
         c->headers[c->header_count++] = (struct api_header){str_of(name), value};
 }
 
-/* The head, the body when it is wanted, the end. `c` is idle for the door's next request once `end`
- * has been called. */
-static void answer_whole(struct api_call *c, int status, str body)
+/* The body goes out in pieces of this size: a client that does not read holds one of them, not a copy of the whole. */
+#define PIECE (32 * 1024)
+
+void answer_go_on(struct api_call *c)
 {
-    struct api_answer a = {status, c->headers, c->header_count, (int64_t)body.len};
+    while (c->rest.len) {
+        str piece = {c->rest.p, c->rest.len < PIECE ? c->rest.len : PIECE};
+        c->rest = str_from(c->rest, piece.len);
+        c->draining = !c->door->body(c->ctx, piece) && c->rest.len;
+        if (c->draining)
+            return;
+    }
     const struct api_door *door = c->door;
     void *ctx = c->ctx;
     bool close = c->close;
+    kf_doc_release(&c->doc);
     c->state = CALL_IDLE;
     c->api->calls--;
-    door->head(ctx, &a);
-    if (body.len && !c->head_only)
-        door->body(ctx, body);
     door->end(ctx, close, true);
+}
+
+/* The head, the body when it is wanted, the end. `c` is idle for the door's next request once `end`
+ * has been called. The body stays where it is until then: in c->out, in c->doc, or static. */
+static void answer_whole(struct api_call *c, int status, str body)
+{
+    struct api_answer a = {status, c->headers, c->header_count, (int64_t)body.len};
+    c->state = CALL_ANSWER;
+    c->rest = c->head_only ? (str){"", 0} : body;
+    c->door->head(c->ctx, &a);
+    answer_go_on(c);
 }
 
 void answer_bytes(struct api_call *c, int status, const char *type, str body)

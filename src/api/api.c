@@ -335,7 +335,10 @@ void api_drained(struct api_call *c)
 {
     if (c->state == CALL_ANSWER && c->draining) {
         c->draining = false;
-        backup_drained(c);
+        if (c->backup)
+            backup_drained(c);
+        else
+            answer_go_on(c);
     }
 }
 

@@ -130,11 +130,12 @@ struct api_call {
     void (*then)(struct api_call *c);
     struct loop_msg msg;
     struct doc_write *write;
-    struct kf_doc doc; /* read by a worker, not yet answered */
+    struct kf_doc doc; /* until its answer has ended */
     struct remotes_wait wait;
     uint32_t timeout_ms;
 
     /* bodies that stream */
+    str rest; /* of the answer: not yet given to the door */
     struct backup *backup;
     struct restore *restore;
     struct restored restored;
@@ -171,6 +172,8 @@ void answer_header(struct api_call *c, const char *name,
 void answer_bytes(struct api_call *c, int status, const char *type, str body);
 void answer_json(struct api_call *c, int status, str body);
 void answer_empty(struct api_call *c, int status);
+/* The door takes more of a body. */
+void answer_go_on(struct api_call *c);
 void answer_problem(struct api_call *c, const struct kf_err *err);
 /* The body of a problem, appended. `extra`: further members as JSON text beginning with a comma, ""
  * = none. */

@@ -5,8 +5,9 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
-static void answer_doc(struct api_call *c, struct kf_doc *doc)
+static void answer_doc(struct api_call *c)
 {
+    const struct kf_doc *doc = &c->doc;
     if (doc->is_default) {
         answer_header(c, "Keepfast-Default", STR("true"));
     } else {
@@ -46,20 +47,16 @@ static void doc_was_read(struct api_call *c)
         answer_problem(c, &c->err);
         return;
     }
-    struct kf_doc doc = c->doc; /* the call is the next request's once it is answered */
-    c->doc = (struct kf_doc){0};
-    answer_doc(c, &doc);
-    kf_doc_release(&doc);
+    answer_doc(c);
 }
 
 void doc_get(struct api_call *c)
 {
     if (!call_enter_space(c, false))
         return;
-    struct kf_doc doc;
-    if (c->match.query_count == 0 && doc_peek(store_docs(c->store), c->match.name, &doc) == KF_OK) {
-        answer_doc(c, &doc);
-        kf_doc_release(&doc);
+    if (c->match.query_count == 0 &&
+        doc_peek(store_docs(c->store), c->match.name, &c->doc) == KF_OK) {
+        answer_doc(c);
         return;
     }
     call_work(c, read_doc, doc_was_read);
