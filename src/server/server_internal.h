@@ -25,7 +25,7 @@
 #define SERVER_QUEUE_LOW  (4 * 1024)  /* and to go on */
 #define SERVER_DIRECT     (16 * 1024) /* a piece as large as this is sent past the queue */
 #define SERVER_SOCKET \
-    (256 * 1024) /* what the kernel may hold for a client that does not read, doubled by it */
+    (64 * 1024) /* the kernel may hold twice this for a client that does not read */
 #define SERVER_SPARE_COUNT 8
 #define SERVER_SPARE_BYTES (16 * 1024)
 #define SERVER_WORKS_IDLE  64
