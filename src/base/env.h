@@ -121,6 +121,13 @@ kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf 
  * begins with ".tmp-": a crash may leave one. */
 kf_rc file_store(const struct env *env, const char *path, str bytes, struct kf_err *err);
 
+/* A new file that appears whole, for what is too large for memory: begin opens a temporary one beside `path`, which the
+ * caller writes; end closes it and, when `rc` is KF_OK, syncs it, gives it its name and syncs the folder, else removes
+ * it and returns rc. KF_CONFLICT not_empty when something has the name already. A crash may leave the temporary. */
+kf_rc file_new_begin(const struct env *env, const char *path, struct file *ret_file,
+                     struct kf_err *err);
+kf_rc file_new_end(struct file *f, const char *path, kf_rc rc, struct kf_err *err);
+
 kf_rc file_rename(const struct env *env, const char *from, const char *to, struct kf_err *err);
 /* KF_ABSENT when it is not there. */
 kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err);

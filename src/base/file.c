@@ -341,6 +341,54 @@ kf_rc file_store(const struct env *env, const char *path, str bytes, struct kf_e
     return rc;
 }
 
+static kf_rc name_is_free(const struct env *env, const char *path, struct kf_err *err)
+{
+    struct stat st;
+    kf_rc rc = path_stat(env, path, &st, NULL);
+    if (rc == KF_OK)
+        return err_set(err, PROBLEM_NOT_EMPTY, "%s is there already", path);
+    return rc == KF_ABSENT ? KF_OK : path_stat(env, path, &st, err);
+}
+
+kf_rc file_new_begin(const struct env *env, const char *path, struct file *ret_file,
+                     struct kf_err *err)
+{
+    struct buf dir = BUF_INIT;
+    path_parent(path, &dir);
+    kf_rc rc = buf_ok(&dir, err);
+    if (rc == KF_OK)
+        rc = name_is_free(env, path, err);
+    if (rc == KF_OK)
+        rc = temporary_open(env, dir.p, ret_file, err);
+    buf_release(&dir);
+    return rc;
+}
+
+kf_rc file_new_end(struct file *f, const char *path, kf_rc rc, struct kf_err *err)
+{
+    struct buf dir = BUF_INIT;
+    bool renamed = false;
+    if (rc == KF_OK)
+        rc = file_sync(f, err);
+    if (rc == KF_OK)
+        rc = name_is_free(f->env, path, err);
+    if (rc == KF_OK) {
+        path_parent(path, &dir);
+        rc = buf_ok(&dir, err);
+    }
+    if (rc == KF_OK) {
+        rc = file_rename(f->env, f->path, path, err);
+        renamed = rc == KF_OK;
+    }
+    if (rc == KF_OK && (rc = dir_sync(f->env, dir.p, err)) != KF_OK)
+        file_unlink(f->env, path, NULL);
+    if (f->fd >= 0 && !renamed)
+        file_unlink(f->env, f->path, NULL);
+    file_close(f);
+    buf_release(&dir);
+    return rc;
+}
+
 /* ------------------------------------------------------------------------------ names, folders */
 
 kf_rc file_rename(const struct env *env, const char *from, const char *to, struct kf_err *err)

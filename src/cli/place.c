@@ -315,7 +315,7 @@ static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
             rc = file_size(&s->in, &s->size, err);
     }
     if (rc == KF_OK && r->sink_file) {
-        rc = file_open(p->cli->env, r->sink_file, FILE_CREATE, &s->out, err);
+        rc = file_new_begin(p->cli->env, r->sink_file, &s->out, err);
         if (rc == KF_CONFLICT)
             return cli_usage(err, "%s is there already; a backup never overwrites", r->sink_file);
     }
@@ -323,22 +323,15 @@ static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
 }
 
 /* The file that was written is durable, or gone. */
-static kf_rc settle_sink(struct place *p, struct stream *s, kf_rc rc, int status,
-                         struct kf_err *err)
+static kf_rc settle_sink(struct stream *s, kf_rc rc, int status, struct kf_err *err)
 {
-    struct buf dir = BUF_INIT;
     if (s->out.fd < 0)
         return rc;
-    if (rc == KF_OK && status < 400)
-        rc = file_sync(&s->out, err);
-    file_close(&s->out);
-    path_parent(s->request->sink_file, &dir);
-    if (rc != KF_OK || status >= 400)
-        file_unlink(p->cli->env, s->request->sink_file, NULL);
-    else if ((rc = buf_ok(&dir, err)) == KF_OK)
-        rc = dir_sync(p->cli->env, dir.p, err);
-    buf_release(&dir);
-    return rc;
+    if (rc == KF_OK && status >= 400) {
+        file_new_end(&s->out, s->request->sink_file, KF_INTERNAL, NULL);
+        return KF_OK; /* the problem is in the answer */
+    }
+    return file_new_end(&s->out, s->request->sink_file, rc, err);
 }
 
 kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_answer *ret,
@@ -352,8 +345,10 @@ kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_ans
     kf_rc rc = target ? reach(p, err) : err_nomem(err);
     if (rc == KF_OK)
         rc = open_files(p, &s, err);
-    if (rc == KF_OK)
-        rc = settle_sink(p, &s, exchange(p, target, &s, &a, err), a.status, err);
+    if (rc == KF_OK) {
+        rc = exchange(p, target, &s, &a, err);
+        rc = settle_sink(&s, rc, a.status, err);
+    }
     print_progress_end(p->cli);
     file_close(&s.in);
     file_close(&s.out);

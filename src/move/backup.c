@@ -260,7 +260,7 @@ static kf_rc copy_out(struct backup *b, struct file *f, kf_progress *progress, v
             break;
     }
     buf_release(&piece);
-    return rc == KF_ABSENT ? file_sync(f, err) : rc;
+    return rc == KF_ABSENT ? KF_OK : rc;
 }
 
 kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to, kf_progress *progress,
@@ -268,25 +268,15 @@ kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to, kf_pr
 {
     struct backup *b = NULL;
     struct file f = FILE_CLOSED;
-    struct buf dir = BUF_INIT;
     kf_rc rc = store_enter(store, err);
     if (rc == KF_OK && !path)
         rc = err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
     if (rc == KF_OK)
         rc = backup_new(store, str_of(pending_to), &b, err);
     if (rc == KF_OK)
-        rc = file_open(store_env(store), path, FILE_CREATE, &f, err);
-    if (rc != KF_OK)
-        goto out;
-    rc = copy_out(b, &f, progress, ctx, err);
-    file_close(&f);
-    path_parent(path, &dir);
-    if (rc == KF_OK && (rc = buf_ok(&dir, err)) == KF_OK)
-        rc = dir_sync(store_env(store), dir.p, err);
-    if (rc != KF_OK)
-        file_unlink(store_env(store), path, NULL);
-out:
+        rc = file_new_begin(store_env(store), path, &f, err);
+    if (rc == KF_OK)
+        rc = file_new_end(&f, path, copy_out(b, &f, progress, ctx, err), err);
     backup_free(b);
-    buf_release(&dir);
     return rc;
 }

@@ -291,6 +291,37 @@ static void a_store_finds_a_free_name(void **state)
     testing_env_release(&twin);
 }
 
+static kf_rc write_new(const struct env *env, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    kf_rc rc = file_new_begin(env, path("n"), &f, err);
+    if (rc == KF_OK)
+        rc = file_new_end(&f, path("n"), file_write(&f, 0, "new", 3, err), err);
+    assert_int_equal(f.fd, -1);
+    return rc;
+}
+
+static void a_new_file_appears_whole_or_not(void **state)
+{
+    struct kf_err err;
+    (void)state;
+    testing_env_trace(&t);
+    assert_int_equal(write_new(&t.env, &err), KF_OK);
+    assert_string_equal(t.trace.p, "create write sync rename dirsync ");
+    assert_content("n", "new");
+    assert_int_equal(write_new(&t.env, &err), KF_CONFLICT);
+    assert_names("n ");
+    kf_rc rc = KF_IO;
+    for (uint64_t n = 1; rc != KF_OK; n++) {
+        unlink(path("n"));
+        testing_env_fault(&t, IO_OP_COUNT, n, EIO, false);
+        rc = write_new(&t.env, &err);
+        testing_env_fault(&t, IO_OP_COUNT, 0, 0, false);
+        assert_names(rc == KF_OK ? "n " : "");
+        assert_true(n <= 6);
+    }
+}
+
 /* -------------------------------------------------------------------------------- names, folders */
 
 static void names(void **state)
@@ -453,6 +484,7 @@ int main(void)
         TEST(a_store_shows_its_steps),
         TEST(a_failed_store_leaves_the_old_file),
         TEST(a_store_finds_a_free_name),
+        TEST(a_new_file_appears_whole_or_not),
         TEST(names),
         TEST(folders_are_made_and_synced),
         TEST(lists_are_sorted),
