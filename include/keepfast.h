@@ -370,9 +370,9 @@ KF_API kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *
 /* Writes, reads back and deletes a small object at the remote. */
 KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *err);
 
-/* Runs remotes now ("host", "host,usb", "all") and waits until each has confirmed everything that
- * was written before the call, at most timeout_ms. Callers that wait for the same remote share one
- * run. KF_UNAVAILABLE names those that did not. */
+/* Runs remotes now ("host", "host,usb", "all"), also when nothing is pending, and waits until each has taken in what others changed there and confirmed
+ * everything that was written before the call, at most timeout_ms (0 = 10,000). Callers that wait for the same remote share one run. KF_UNAVAILABLE names
+ * those that did not; KF_CONFLICT diverged, KF_DAMAGED rolled_back: it needs a decision. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
 
 /* Names that are pending to a remote, sorted by bytes, behind `after`. */

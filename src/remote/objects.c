@@ -361,10 +361,11 @@ struct push {
     struct remote_pushed pushed;
 };
 
+/* A version number alone may have moved on (a loser was kept behind it): it must not be given again after hydration. */
 static bool same_entry(const struct portable_entry *e, const struct remote_doc *d)
 {
     return e && e->stamp == d->doc.stamp && str_eq(e->site, d->doc.site) &&
-           str_eq(e->hash, d->hash);
+           str_eq(e->hash, d->hash) && e->version >= d->doc.version;
 }
 
 static kf_rc note_change(struct push *p, const struct remote_doc *d, struct kf_err *err)

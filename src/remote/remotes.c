@@ -474,20 +474,28 @@ void remotes_start(struct remotes *r)
     remotes_plan(r);
 }
 
+/* Nobody asks the loop to plan any more; a message that is on its way frees itself. */
+static void forget_plan(struct remotes *r)
+{
+    pthread_mutex_lock(&r->lock);
+    struct plan_msg *plan = r->plan;
+    r->plan = NULL;
+    if (plan) {
+        plan->remotes = NULL;
+        if (!plan->posted)
+            mem_free(plan);
+    }
+    pthread_mutex_unlock(&r->lock);
+}
+
 void remotes_stop(struct remotes *r)
 {
     if (!r || r->stopped)
         return;
     store_listen(r->store, NULL, NULL);
     atomic_store(&r->stop, true);
-    pthread_mutex_lock(&r->lock);
     r->stopped = true;
-    struct plan_msg *plan = r->plan;
-    r->plan = NULL;
-    plan->remotes = NULL;
-    if (!plan->posted)
-        mem_free(plan); /* else the message does */
-    pthread_mutex_unlock(&r->lock);
+    forget_plan(r);
     see_off_departed(r);
     waits_stop(r);
     loop_timer_cancel(&r->hydrate_timer);
@@ -501,11 +509,11 @@ void remotes_free(struct remotes *r)
 {
     if (!r)
         return;
+    forget_plan(r);
     for (int i = 0; i < REMOTES_MAX; i++)
         if (r->entries[i])
             entry_detach(r->entries[i]);
     see_off_departed(r);
-    mem_free(r->plan);
     pthread_mutex_destroy(&r->lock);
     mem_free(r);
 }

@@ -311,6 +311,8 @@ kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_
     if (str_is(names, "all") && !has_any(r))
         return KF_OK;
     b.wait.seq = store_seq(r->store);
+    b.wait.on_end =
+        true; /* also when nothing is pending: others may have changed something there */
     return block(&b, err);
 }
 
