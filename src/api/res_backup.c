@@ -59,7 +59,7 @@ static void backup_piece(struct api_call *c)
         }
         backup_head(c);
     }
-    if (c->rc == KF_ABSENT || c->rc != KF_OK) {
+    if (c->rc != KF_OK) {
         backup_end(c, c->rc == KF_ABSENT);
         return;
     }

@@ -116,14 +116,14 @@ static kf_rc write_doc(struct cli *cli, enum api_method method, const char *tail
 
 kf_rc cmd_put(struct cli *cli, struct kf_err *err)
 {
-    str body;
+    str body = {NULL, 0};
     kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
     return rc == KF_OK ? write_doc(cli, API_PUT, "", body, "application/json", err) : rc;
 }
 
 kf_rc cmd_patch(struct cli *cli, struct kf_err *err)
 {
-    str body;
+    str body = {NULL, 0};
     kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
     return rc == KF_OK ? write_doc(cli, API_PATCH, "", body, "application/merge-patch+json", err)
                        : rc;

@@ -286,8 +286,11 @@ static int run(struct cli *cli, int argc, char **argv)
     if (strcmp(argv[1], "--version") == 0)
         argv[1] = version_word;
     const struct command *c = find_command(argv + 1, argc - 1, &used);
-    kf_rc rc = c ? parse(cli, c, argv + 1 + used, argc - 1 - used, &err)
-                 : unknown_command(argv[1], &err);
+    if (!c) {
+        unknown_command(argv[1], &err);
+        return fail(cli, &err);
+    }
+    kf_rc rc = parse(cli, c, argv + 1 + used, argc - 1 - used, &err);
     if (rc == KF_OK && cli->opt[OPT_HELP]) {
         help_command(c);
         return print_flush() ? 0 : 141;

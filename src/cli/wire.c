@@ -24,8 +24,7 @@ struct curl_calls {
 static bool load_one(void *lib, const char *name, void *place)
 {
     void *symbol = dlsym(lib, name);
-    memcpy(place, &symbol,
-           sizeof symbol); /* a function's address through void *, as POSIX has it */
+    memcpy(place, &symbol, sizeof symbol); /* a function's address in void *, as POSIX has it */
     return symbol != NULL;
 }
 
@@ -58,6 +57,7 @@ struct transfer {
     struct kf_err *err;
 };
 
+/* NOLINTNEXTLINE(readability-non-const-parameter): the type is libcurl's */
 static size_t on_header(char *p, size_t one, size_t n, void *ctx)
 {
     struct transfer *t = ctx;

@@ -27,6 +27,8 @@ static la_ssize_t take(struct archive *a, void *ctx, const void *p, size_t len)
 {
     struct zip_writer *w = ctx;
     (void)a;
+    if (!w->out)
+        return (la_ssize_t)len;
     buf_add(w->out, p, len);
     return w->out->failed ? -1 : (la_ssize_t)len;
 }
@@ -94,13 +96,11 @@ kf_rc zip_writer_end(struct zip_writer *w, struct kf_err *err)
 
 void zip_writer_free(struct zip_writer *w)
 {
-    struct buf drop = BUF_INIT;
     if (!w)
         return;
-    w->out = &drop; /* an archive that was not ended writes its end on being freed */
+    w->out = NULL; /* an archive that was not ended writes its end on being freed */
     archive_entry_free(w->entry);
     archive_write_free(w->archive);
-    buf_release(&drop);
     mem_free(w);
 }
 
