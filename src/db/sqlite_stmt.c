@@ -26,6 +26,8 @@ static enum db_trouble trouble_of(int rc, int errnum)
     case SQLITE_FULL: return DB_TROUBLE_FULL;
     case SQLITE_IOERR: return DB_TROUBLE_IO;
     case SQLITE_CANTOPEN:
+        if (errnum == EMFILE || errnum == ENFILE)
+            return DB_TROUBLE_BUSY;
         return errnum == ENOSPC || errnum == EDQUOT ? DB_TROUBLE_FULL : DB_TROUBLE_IO;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB: return DB_TROUBLE_CORRUPT;
@@ -64,6 +66,9 @@ kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
     case DB_TROUBLE_BUSY:
         if ((rc & 0xff) == SQLITE_INTERRUPT)
             return err_set(err, PROBLEM_BUSY, "cannot %s: it took longer than it may", what);
+        if ((rc & 0xff) == SQLITE_CANTOPEN)
+            return err_set(err, PROBLEM_BUSY, "cannot %s: no file descriptor is left; try again",
+                           what);
         return err_set(err, PROBLEM_BUSY, "cannot %s: another program holds %s; try again", what,
                        db->path);
     case DB_FINE: break;

@@ -26,8 +26,8 @@
 
 struct store_lock {
     struct file file;
-    dev_t dev;
-    ino_t ino;
+    dev_t dev, guarded_dev;
+    ino_t ino, guarded_ino; /* 0 = none yet */
     struct store_lock *next;
 };
 
@@ -207,6 +207,23 @@ kf_rc store_lock_take(const struct env *env, struct log *log, const char *path, 
     held = lock;
     pthread_mutex_unlock(&held_lock);
     *ret_lock = lock;
+    return KF_OK;
+}
+
+kf_rc store_lock_guard(struct store_lock *lock, const struct stat *file, struct kf_err *err)
+{
+    pthread_mutex_lock(&held_lock);
+    const struct store_lock *l = held;
+    while (l && (l == lock || l->guarded_dev != file->st_dev || l->guarded_ino != file->st_ino))
+        l = l->next;
+    if (!l) {
+        lock->guarded_dev = file->st_dev;
+        lock->guarded_ino = file->st_ino;
+    }
+    pthread_mutex_unlock(&held_lock);
+    if (l)
+        return err_set(err, PROBLEM_BUSY,
+                       "the file is already open in this process: use that store");
     return KF_OK;
 }
 

@@ -12,7 +12,7 @@ static bool is_moved(struct kf_store *s)
     return rc == KF_ABSENT || (rc == KF_OK && (st.st_dev != s->dev || st.st_ino != s->ino));
 }
 
-static kf_rc check_moved(struct kf_store *s, struct kf_err *err)
+kf_rc care_check_moved(struct kf_store *s, struct kf_err *err)
 {
     if (!is_moved(s))
         return KF_OK;
@@ -68,7 +68,7 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
     if (rc == KF_OK && now_ms - s->looked_ms >= STORE_LOOK_MS) {
         s->looked_ms = now_ms;
         look_at_space(s);
-        rc = check_moved(s, err);
+        rc = care_check_moved(s, err);
     }
     if (rc != KF_OK)
         return rc;
@@ -110,7 +110,7 @@ void care_after(struct kf_store *s)
 {
     uint32_t left;
     struct kf_err err = KF_ERR_INIT;
-    if (check_moved(s, &err) != KF_OK)
+    if (care_check_moved(s, &err) != KF_OK)
         return;
     s->checkpointed = db_wal_frames(s->db);
     db_trouble_clear(s->db);

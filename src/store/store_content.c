@@ -293,7 +293,8 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
     kf_rc rc = bring_up_to_date(s, db, err);
     if (rc == KF_OK && (rc = empty_log(s, db, err)) == KF_OK &&
         (rc = identify(s, db, err)) == KF_OK && (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
-        (rc = path_stat(s->env, s->path, &st, err)) == KF_OK) {
+        (rc = path_stat(s->env, s->path, &st, err)) == KF_OK &&
+        (rc = store_lock_guard(s->lock, &st, err)) == KF_OK) {
         s->seq = seq;
         clock_init(&s->clock, stamp > s->clock.last ? stamp : s->clock.last);
         s->dev = st.st_dev;

@@ -140,6 +140,8 @@ static kf_rc check_file(struct kf_store *s, struct kf_err *err)
 {
     struct stat st;
     kf_rc rc = place_check_file(s->env, s->options.log, s->path, &st, err);
+    if (rc == KF_OK && s->lock)
+        rc = store_lock_guard(s->lock, &st, err);
     if (rc == KF_ABSENT)
         return s->options.must_exist
                    ? err_set(err, PROBLEM_NOT_FOUND, "there is no store %s", s->path)

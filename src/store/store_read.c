@@ -6,6 +6,16 @@
 #define READER_CACHE_BYTES (1u << 20)
 #define READER_BUSY_MS     1000
 
+/* A failing disk ends writing too: what it fails to read today was acknowledged, and must not be
+ * buried under new log. */
+static void judge_read(struct kf_store *s, enum db_trouble trouble)
+{
+    if (trouble == DB_TROUBLE_IO)
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", "a read of its file failed");
+    else if (trouble == DB_TROUBLE_CORRUPT)
+        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path), LOG_END);
+}
+
 static kf_rc reader_open(struct kf_store *s, struct db **ret_db, struct kf_err *err)
 {
     struct db_options o = {
@@ -15,7 +25,21 @@ static kf_rc reader_open(struct kf_store *s, struct db **ret_db, struct kf_err *
         .busy_ms = READER_BUSY_MS,
         .cache_bytes = READER_CACHE_BYTES,
     };
-    return db_open(&o, ret_db, err);
+    struct db *db = NULL;
+    kf_rc rc = db_open(&o, &db, err);
+    if (rc == KF_IO)
+        judge_read(s, DB_TROUBLE_IO);
+    /* Another file of this name, or none, is no answer to a question about ours. */
+    if (rc == KF_OK)
+        rc = care_check_moved(s, err);
+    else if (rc == KF_ABSENT && (rc = care_check_moved(s, err)) == KF_OK)
+        rc = err_set(err, PROBLEM_BUSY, "%s was away for a moment; try again", s->path);
+    if (rc != KF_OK) {
+        db_close(db);
+        return rc;
+    }
+    *ret_db = db;
+    return KF_OK;
 }
 
 /* Claims a slot: one with a connection if there is, the one used last, so that the others become
@@ -67,16 +91,6 @@ static kf_rc snapshot(struct db *db, struct kf_err *err)
     if (rc != KF_OK)
         db_rollback(db);
     return rc;
-}
-
-/* A failing disk ends writing too: what it fails to read today was acknowledged, and must not be
- * buried under new log. */
-static void judge_read(struct kf_store *s, enum db_trouble trouble)
-{
-    if (trouble == DB_TROUBLE_IO)
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", "a read of its file failed");
-    else if (trouble == DB_TROUBLE_CORRUPT)
-        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path), LOG_END);
 }
 
 kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)

@@ -663,6 +663,7 @@ static kf_rc oom_run(void *ctx)
 static void no_memory_is_an_answer(void **state)
 {
     (void)state;
+    dir = testing_dir_in_memory();
     /* SQLite does without some of its caches. */
     size_t fired = testing_oom_each_tolerant(oom_run, NULL);
     print_message("# fired=%zu\n", fired);

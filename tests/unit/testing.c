@@ -172,11 +172,10 @@ static char *keep(const void *p, size_t len)
     return k->text;
 }
 
-const char *testing_dir(void)
+static char *make_dir(const char *base)
 {
-    const char *base = getenv("TMPDIR");
     char real[PATH_MAX], name[PATH_MAX + 32];
-    if (!realpath(base && *base ? base : "/tmp", real))
+    if (!realpath(base, real))
         fail_msg("cannot find the folder for temporary files: error %d", errno);
     snprintf(name, sizeof(name), "%s/keepfast-test-XXXXXX", real);
     if (!mkdtemp(name))
@@ -184,6 +183,17 @@ const char *testing_dir(void)
     char *dir = keep(name, strlen(name));
     kept->folder = true;
     return dir;
+}
+
+const char *testing_dir(void)
+{
+    const char *base = getenv("TMPDIR");
+    return make_dir(base && *base ? base : "/tmp");
+}
+
+const char *testing_dir_in_memory(void)
+{
+    return access("/dev/shm", W_OK) == 0 ? make_dir("/dev/shm") : testing_dir();
 }
 
 const char *testing_path(const char *dir, const char *name)

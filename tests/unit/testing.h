@@ -57,6 +57,8 @@ void testing_env_trace(struct testing_env *t);
 /* A new empty folder below $TMPDIR (/tmp), without links in its path; removed with all in it when the program ends. The name
  * lives until then. */
 const char *testing_dir(void);
+/* The same where syncing costs nothing, if there is such a place: for runs that are repeated thousands of times. */
+const char *testing_dir_in_memory(void);
 /* "DIR/NAME", living until the end of the program. */
 const char *testing_path(const char *dir, const char *name);
 void testing_write(const char *path, const void *p, size_t len);
