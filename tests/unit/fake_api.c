@@ -261,10 +261,12 @@ static void finish(struct api_call *c)
 
 /* -------------------------------------------------------------------------------------- requests */
 
+/* At most FILL_LEN: what is answered is a part of `fill`. */
 static void number(str s, uint64_t *ret)
 {
     for (*ret = 0; s.len > 0 && *s.p >= '0' && *s.p <= '9'; s.p++, s.len--)
-        *ret = *ret * 10 + (uint64_t)(*s.p - '0');
+        *ret = *ret * 10 + (uint64_t)(*s.p - '0') < FILL_LEN ? *ret * 10 + (uint64_t)(*s.p - '0')
+                                                             : FILL_LEN;
 }
 
 static enum route route_of(struct api_call *c, str target)
