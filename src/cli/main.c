@@ -270,11 +270,32 @@ static int fail(const struct cli *cli, const struct kf_err *err)
     return err->exit_code ? err->exit_code : 70;
 }
 
+/* Options may stand before the command too: `keepfast --at PLACE get NAME`. The index of the
+ * command's first word, argc when there is none. */
+static int first_word(int argc, char **argv)
+{
+    int i = 1;
+    while (i < argc && strncmp(argv[i], "--", 2) == 0) {
+        bool takes_next = strcmp(argv[i], "--at") == 0 || strcmp(argv[i], "--config") == 0;
+        i += takes_next ? 2 : 1;
+    }
+    return i < argc ? i : argc;
+}
+
+static kf_rc run_command(struct cli *cli, const struct command *c, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    if (cli->opt[OPT_HELP])
+        help_command(c);
+    else if ((rc = check_count(cli, c, err)) == KF_OK)
+        rc = c->run(cli, err);
+    return rc;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
-    static char version_word[] = "version";
     struct kf_err err = KF_ERR_INIT;
-    int used = 0;
+    int word = first_word(argc, argv), used = 0;
     if (argc < 2) {
         help_all(stderr);
         return 2;
@@ -283,22 +304,24 @@ static int run(struct cli *cli, int argc, char **argv)
         help_all(stdout);
         return print_flush() ? 0 : 141;
     }
-    if (strcmp(argv[1], "--version") == 0)
-        argv[1] = version_word;
-    const struct command *c = find_command(argv + 1, argc - 1, &used);
-    if (!c) {
-        unknown_command(argv[1], &err);
-        return fail(cli, &err);
-    }
-    kf_rc rc = parse(cli, c, argv + 1 + used, argc - 1 - used, &err);
-    if (rc == KF_OK && cli->opt[OPT_HELP]) {
-        help_command(c);
+    if (strcmp(argv[1], "--version") == 0) {
+        cmd_version(cli, &err);
         return print_flush() ? 0 : 141;
     }
+    if (word == argc) {
+        cli_usage(&err, "say what to do: keepfast --help lists the commands");
+        return fail(cli, &err);
+    }
+    const struct command *c = find_command(argv + word, argc - word, &used);
+    if (!c) {
+        unknown_command(argv[word], &err);
+        return fail(cli, &err);
+    }
+    kf_rc rc = parse(cli, c, argv + 1, word - 1, &err);
     if (rc == KF_OK)
-        rc = check_count(cli, c, &err);
+        rc = parse(cli, c, argv + word + used, argc - word - used, &err);
     if (rc == KF_OK)
-        rc = c->run(cli, &err);
+        rc = run_command(cli, c, &err);
     if (!print_flush())
         return 141;
     return rc == KF_OK ? 0 : fail(cli, &err);

@@ -47,6 +47,14 @@ def names_that_look_like_routes_or_options():
 
 
 @test
+def options_before_the_command():
+    ends(run("--at", DB, "put", "before.json", "-", stdin=b"1"), 0, "put")
+    equal(ends(run("--json", "--at", DB, "get", "before.json"), 0, "get").out, b"1", "get")
+    ends(run("--at", DB), 2, "no command")
+    ends(run("--frob", "ls", "--at", DB), 2, "an unknown option")
+
+
+@test
 def exit_statuses():
     ends(run("put", "x", at=DB, stdin=b"{"), 11, "malformed")
     ends(run("put", "a//b", at=DB, stdin=b"1"), 11, "a bad name")
