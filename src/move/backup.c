@@ -2,6 +2,7 @@
  *
  *     ROWS      versions up to number `until`, in the order of their numbers, a page a snapshot:
  *               objects into the archive
+ *     OBJECTS   (of what is pending) the current version of each name that was pending at one moment
  *     MANIFEST  what was written, sorted
  *     CLOSE     the archive's end
  *     END
@@ -9,9 +10,10 @@
  * `until` is taken once, at the beginning; what is written later has a larger number and is not
  * seen. Versions are immutable and pinned, so pages read in different snapshots are of one moment.
  * A current document at `until` is the highest version with a number up to it: which is what
- * sorting finds.
+ * sorting finds. A group that was on its way when the pin was set may still trim what it thinks is
+ * old: `until` is taken behind it.
  *
- * A backup of what is pending holds only the current version of each pending name. */
+ * Memory: a row per version (rows.h), the manifest's text, libarchive's directory. */
 #include "move/backup.h"
 
 #include "base/err.h"
@@ -19,20 +21,26 @@
 #include "move/rows.h"
 #include "move/zip.h"
 
-enum { PAGE = 64, PIECE = 64 * 1024 };
+#include <assert.h>
+#include <stdio.h>
 
-enum backup_phase { BACKUP_ROWS, BACKUP_MANIFEST, BACKUP_CLOSE, BACKUP_END };
+enum { PAGE = 64, HEADS_PAGE = 1000, PIECE = 64 * 1024 };
+
+enum backup_phase { BACKUP_ROWS, BACKUP_OBJECTS, BACKUP_MANIFEST, BACKUP_CLOSE, BACKUP_END };
 
 struct backup {
     struct kf_store *store;
-    char *pending_to; /* NULL = everything */
+    char site[PORTABLE_SITE + 1]; /* of the store when it began */
+    char *pending_to;             /* NULL = everything */
     enum backup_phase phase;
     int64_t until, after; /* numbers */
     uint64_t done, total;
-    bool pinned;
+    bool enough; /* for this piece */
     struct zip_writer *zip;
+    struct buf *out;
     struct rows rows;
     struct rows wanted; /* names that are pending, in its set of objects */
+    size_t next;        /* of rows, in OBJECTS */
     struct buf path;
     kf_rc failed;
 };
@@ -61,8 +69,68 @@ static kf_rc gather_wanted(struct backup *b, struct kf_err *err)
         kf_pending_list_free(&list);
     }
     mem_free(after);
-    b->total = rows_objects(&b->wanted);
     return rc;
+}
+
+static kf_rc keep_wanted(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct backup *b = ctx;
+    b->after = row->seq;
+    return rows_has_object(&b->wanted, row->name) ? rows_add(&b->rows, row, err) : KF_OK;
+}
+
+/* The rows of pending names, all in one snapshot and without bodies: their versions are read later. */
+static kf_rc gather_heads(struct backup *b, struct kf_err *err)
+{
+    struct db *db;
+    size_t count = HEADS_PAGE;
+    kf_rc rc = gather_wanted(b, err);
+    if (rc == KF_OK)
+        rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    while (rc == KF_OK && count == HEADS_PAGE)
+        rc = doc_changes(db, b->after, HEADS_PAGE, false, keep_wanted, b, &count, err);
+    store_read_end(b->store, db);
+    b->until = store_seq(b->store);
+    b->total = b->rows.count;
+    b->phase = BACKUP_OBJECTS;
+    return rc;
+}
+
+/* A restore may put another store in the place of the one that was begun with; it has another site. Inside store_read, which
+ * keeps it from happening meanwhile. */
+static kf_rc check_same(const struct backup *b, struct kf_err *err)
+{
+    if (strcmp(b->site, store_site(b->store)) == 0)
+        return KF_OK;
+    return err_set(err, PROBLEM_BUSY,
+                   "the store was replaced by a restore while it was backed up; begin again");
+}
+
+static kf_rc nothing(struct group *g, struct write *w, struct kf_err *err)
+{
+    (void)g;
+    (void)w;
+    (void)err;
+    return KF_OK;
+}
+
+/* Pins what there is. Returns when no group from before the pin is on its way; a store that takes no writes has none. */
+static kf_rc pin(struct backup *b, struct kf_err *err)
+{
+    struct write barrier = {.apply = nothing, .frees = true};
+    docs_pin(store_docs(b->store));
+    struct db *db;
+    kf_rc rc = store_write(b->store, &barrier, err);
+    if (rc != KF_NOMEM)
+        rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    b->until = store_seq(b->store);
+    snprintf(b->site, sizeof b->site, "%s", store_site(b->store));
+    store_read_end(b->store, db);
+    return KF_OK;
 }
 
 kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err)
@@ -71,15 +139,13 @@ kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, st
     if (!b)
         return err_nomem(err);
     b->store = store;
-    docs_pin(store_docs(store));
-    b->pinned = true;
-    b->until = store_seq(store);
-    kf_rc rc = zip_writer_new(&b->zip, err);
+    kf_rc rc = pin(b, err);
+    b->total = (uint64_t)b->until;
+    if (rc == KF_OK)
+        rc = zip_writer_new(&b->zip, err);
     if (rc == KF_OK && pending_to.len) {
         b->pending_to = mem_dup(pending_to.p, pending_to.len);
-        rc = b->pending_to ? gather_wanted(b, err) : err_nomem(err);
-    } else if (rc == KF_OK) {
-        b->total = (uint64_t)b->until;
+        rc = b->pending_to ? gather_heads(b, err) : err_nomem(err);
     }
     if (rc != KF_OK) {
         backup_free(b);
@@ -93,8 +159,7 @@ void backup_free(struct backup *b)
 {
     if (!b)
         return;
-    if (b->pinned)
-        docs_unpin(store_docs(b->store));
+    docs_unpin(store_docs(b->store));
     zip_writer_free(b->zip);
     rows_release(&b->rows);
     rows_release(&b->wanted);
@@ -112,35 +177,45 @@ void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_t
 /* ------------------------------------------------------------------------------------------ rows
  */
 
-static kf_rc add_object(struct backup *b, const struct doc_row *row, struct kf_err *err)
+static kf_rc add_object(struct backup *b, str name, str hash, str body, int64_t at_ms,
+                        struct kf_err *err)
 {
     bool is_new = true;
     buf_clear(&b->path);
-    portable_object(row->name, row->hash, &b->path);
+    portable_object(name, hash, &b->path);
     kf_rc rc = buf_ok(&b->path, err);
     if (rc == KF_OK)
         rc = rows_object(&b->rows, buf_view(&b->path), &is_new, err);
     if (rc == KF_OK && is_new)
-        rc = zip_writer_add(b->zip, b->path.p, row->body, row->at_ms, err);
+        rc = zip_writer_add(b->zip, b->path.p, body, at_ms, err);
     return rc;
 }
 
+static kf_rc damaged(str name, uint64_t version, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_DAMAGED,
+                   "version %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
+                   "verify` lists what is",
+                   (unsigned long long)version, (int)(name.len < 200 ? name.len : 200), name.p);
+}
+
+/* Ends the page with KF_ABSENT when there is enough for this piece. */
 static kf_rc visit_row(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct backup *b = ctx;
-    b->after = row->seq;
-    b->done = b->pending_to ? b->rows.count : (uint64_t)row->seq;
-    if (b->pending_to && !rows_has_object(&b->wanted, row->name))
-        return KF_OK;
     if (row->damaged)
-        return err_set(err, PROBLEM_DAMAGED,
-                       "version %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
-                       "verify` lists "
-                       "what is",
-                       (unsigned long long)row->version,
-                       (int)(row->name.len < 200 ? row->name.len : 200), row->name.p);
-    kf_rc rc = row->deleted ? KF_OK : add_object(b, row, err);
-    return rc == KF_OK ? rows_add(&b->rows, row, err) : rc;
+        return damaged(row->name, row->version, err);
+    kf_rc rc = KF_OK;
+    if (!row->deleted)
+        rc = add_object(b, row->name, row->hash, row->body, row->at_ms, err);
+    if (rc == KF_OK)
+        rc = rows_add(&b->rows, row, err);
+    if (rc != KF_OK)
+        return rc;
+    b->after = row->seq;
+    b->done = (uint64_t)row->seq;
+    b->enough = b->out->len >= PIECE;
+    return b->enough ? KF_ABSENT : KF_OK;
 }
 
 static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
@@ -150,13 +225,36 @@ static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
     kf_rc rc = store_read(b->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    if (b->pending_to)
-        rc = doc_changes(db, b->after, PAGE, true, visit_row, b, &count, err);
-    else
+    b->enough = false;
+    rc = check_same(b, err);
+    if (rc == KF_OK)
         rc = doc_all_versions(db, b->after, b->until, PAGE, visit_row, b, &count, err);
     store_read_end(b->store, db);
+    if (b->enough)
+        return KF_OK;
     if (rc == KF_OK && count < PAGE)
         b->phase = BACKUP_MANIFEST;
+    return rc;
+}
+
+static kf_rc next_object(struct backup *b, struct kf_err *err)
+{
+    struct kf_doc doc;
+    char hex[HASH_HEX + 1];
+    if (b->next == b->rows.count) {
+        b->phase = BACKUP_MANIFEST;
+        return KF_OK;
+    }
+    const struct row *r = &b->rows.items[b->next++];
+    b->done = b->next;
+    if (r->deleted)
+        return KF_OK;
+    kf_rc rc = kf_doc_get_version(b->store, r->name, r->version, &doc, err);
+    if (rc != KF_OK)
+        return rc == KF_DAMAGED || rc == KF_ABSENT ? damaged(str_of(r->name), r->version, err) : rc;
+    hash_hex(&r->hash, hex);
+    rc = add_object(b, str_of(r->name), str_of(hex), str_make(doc.body, doc.len), r->at_ms, err);
+    kf_doc_release(&doc);
     return rc;
 }
 
@@ -193,12 +291,20 @@ static int64_t newest_stamp(const struct rows *rows)
 static kf_rc write_manifest(struct backup *b, struct kf_err *err)
 {
     struct buf text = BUF_INIT;
+    struct db *db;
+    kf_rc rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = check_same(b, err);
+    store_read_end(b->store, db);
+    if (rc != KF_OK)
+        return rc;
     struct portable_writer w;
     int64_t now = env_wall_ms(store_env(b->store));
     rows_sort(&b->rows);
     portable_write_begin(&w, &text);
     struct portable_entry head = {.line = PORTABLE_HEAD,
-                                  .site = str_of(store_site(b->store)),
+                                  .site = str_of(b->site),
                                   .seq = (uint64_t)b->until,
                                   .stamp = newest_stamp(&b->rows),
                                   .at_ms = now,
@@ -209,7 +315,7 @@ static kf_rc write_manifest(struct backup *b, struct kf_err *err)
         write_row(&w, r, i == 0 || strcmp(r[-1].name, r->name) != 0);
     }
     portable_write_end(&w);
-    kf_rc rc = buf_ok(&text, err);
+    rc = buf_ok(&text, err);
     if (rc == KF_OK)
         rc = zip_writer_add(b->zip, PORTABLE_MANIFEST, buf_view(&text), now, err);
     buf_release(&text);
@@ -221,6 +327,7 @@ static kf_rc step(struct backup *b, struct kf_err *err)
 {
     switch (b->phase) {
     case BACKUP_ROWS: return page_of_rows(b, err);
+    case BACKUP_OBJECTS: return next_object(b, err);
     case BACKUP_MANIFEST: return write_manifest(b, err);
     case BACKUP_CLOSE: b->phase = BACKUP_END; return zip_writer_end(b->zip, err);
     case BACKUP_END: break;
@@ -231,11 +338,12 @@ static kf_rc step(struct backup *b, struct kf_err *err)
 kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err)
 {
     kf_rc rc = b->failed;
-    size_t before = out->len;
+    assert(out->len == 0);
+    b->out = out;
     zip_writer_to(b->zip, out);
-    while (rc == KF_OK && out->len - before < PIECE)
+    while (rc == KF_OK && out->len < PIECE)
         rc = step(b, err);
-    if (rc == KF_ABSENT && out->len > before)
+    if (rc == KF_ABSENT && out->len > 0)
         rc = KF_OK; /* the last piece; the end is said by the next call */
     else if (rc != KF_OK && rc != KF_ABSENT)
         b->failed = rc;

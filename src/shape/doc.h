@@ -146,6 +146,7 @@ void docs_set_hydrating(struct docs *docs, bool hydrating);
 /* While a backup reads versions at one moment, no version that it may need is trimmed. Nests. */
 void docs_pin(struct docs *docs);
 void docs_unpin(struct docs *docs);
+bool docs_pinned(const struct docs *docs);
 
 /* Removes versions beyond their count or age and idempotency keys beyond theirs, in slices. Called now and then by the owner of the store; not on the
  * loop's thread. */

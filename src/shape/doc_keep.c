@@ -23,7 +23,7 @@ void docs_unpin(struct docs *docs)
     (void)before;
 }
 
-static bool pinned(const struct docs *docs)
+bool docs_pinned(const struct docs *docs)
 {
     return atomic_load(&docs->pins) > 0;
 }
@@ -36,7 +36,7 @@ kf_rc doc_trim(struct group *g, const struct docs *docs, str name, uint64_t vers
                               "WHERE name = $1 ORDER BY version DESC LIMIT 1 OFFSET $2)";
     struct config_keep keep = docs_keep(docs, name);
     struct db_stmt *s;
-    if (keep.versions == 0 || version <= keep.versions || pinned(docs))
+    if (keep.versions == 0 || version <= keep.versions || docs_pinned(docs))
         return KF_OK;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
@@ -117,12 +117,12 @@ static kf_rc retain_versions(struct group *g, void *ctx, bool *ret_more, struct 
         struct name_due names[NAMES_SLICE];
         size_t count = 0;
         rc = next_names(g, buf_view(&r->after), &arena, names, &count, err);
-        for (size_t i = 0; i < count && rc == KF_OK && !pinned(r->docs); i++) {
+        for (size_t i = 0; i < count && rc == KF_OK && !docs_pinned(r->docs); i++) {
             rc = trim_age(g, r->docs, &names[i], err);
             if (rc == KF_OK)
                 rc = doc_trim(g, r->docs, names[i].name, names[i].version, err);
         }
-        more = count == NAMES_SLICE && !pinned(r->docs);
+        more = count == NAMES_SLICE && !docs_pinned(r->docs);
         if (rc == KF_OK && more) {
             buf_clear(&r->after);
             buf_str(&r->after, names[count - 1].name);
@@ -193,7 +193,7 @@ kf_rc docs_retain(struct docs *docs, struct kf_err *err)
     kf_rc rc = once_boundary(docs->store, &r.once_before_ms, err);
     if (rc == KF_OK && r.once_before_ms > 0)
         rc = store_in_slices(docs->store, retain_once, &r, err);
-    if (rc == KF_OK && !pinned(docs))
+    if (rc == KF_OK && !docs_pinned(docs))
         rc = store_in_slices(docs->store, retain_versions, &r, err);
     buf_release(&r.after);
     return rc;

@@ -7,6 +7,7 @@
  *     same stamp, site and bytes              nothing to do                                              SAME
  *     same bytes, other stamp                 the document takes the later stamp (and site and time):
  *                                             no version, but a new number, so that remotes hear of it   SAME
+ *                                             (while a backup is on: a version of its own)               REPLACED
  *     it is later                             it becomes the document, ours stays as the version it was  REPLACED
  *     ours is later, and we have it already   nothing to do                                              SAME
  *     ours is later                           it stays as a version of kind `loser`                      LOST
@@ -204,8 +205,9 @@ static kf_rc keep_loser(struct group *g, struct docs *docs, const struct incomin
 
 enum action { LEAVE, ADOPT_STAMP, TAKE_OVER, KEEP_LOSER };
 
-static kf_rc decide(struct group *g, const struct incoming *in, const struct doc_head *head,
-                    enum action *ret, struct kf_err *err)
+/* A backup finds versions by the numbers that they had when it began: while one is on, a version is not given another. */
+static kf_rc decide(struct group *g, const struct docs *docs, const struct incoming *in,
+                    const struct doc_head *head, enum action *ret, struct kf_err *err)
 {
     bool kept = false;
     if (!head->there) {
@@ -213,7 +215,8 @@ static kf_rc decide(struct group *g, const struct incoming *in, const struct doc
         return KF_OK;
     }
     if (strcmp(in->hash, head->hash) == 0) {
-        *ret = in->believed && compare(in, head) > 0 ? ADOPT_STAMP : LEAVE;
+        bool later = in->believed && compare(in, head) > 0;
+        *ret = !later ? LEAVE : docs_pinned(docs) ? TAKE_OVER : ADOPT_STAMP;
         return KF_OK;
     }
     kf_rc rc = is_kept(g, in, &kept, err);
@@ -240,7 +243,7 @@ kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *imp
     if (rc != KF_OK)
         return rc;
     read_import(g, import, &in);
-    rc = decide(g, &in, &head, &action, err);
+    rc = decide(g, docs, &in, &head, &action, err);
     if (rc != KF_OK)
         return rc;
     switch (action) {
