@@ -121,13 +121,15 @@ static kf_rc migrate(struct kf_store *s, struct db *db, int from, struct kf_err 
     return rc;
 }
 
-static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *err)
+/* *ret_made: the store is new. */
+static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, bool *ret_made, struct kf_err *err)
 {
     enum schema_found found;
     int format;
     kf_rc rc = schema_look(db, s->options.schema, &found, &format, err);
     if (rc != KF_OK)
         return rc;
+    *ret_made = found == SCHEMA_EMPTY;
     if (found == SCHEMA_EMPTY)
         return schema_apply(db, s->options.schema, err);
     return found == SCHEMA_OLDER ? migrate(s, db, format, err) : KF_OK;
@@ -136,14 +138,16 @@ static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *
 /* A log that a crash left goes into the file whole before anything is added to it. After a
  * failed sync its pages may look written without being on disk, and nothing would ever write
  * them again: what comes after them in the same log would be lost with them. */
-static kf_rc empty_log(struct kf_store *s, struct db *db, struct kf_err *err)
+static kf_rc empty_log(struct kf_store *s, struct db *db, bool made, struct kf_err *err)
 {
     uint32_t frames = db_wal_frames(db), left;
     if (!frames)
         return KF_OK;
-    KF_SOMETIMES("log-recovered-at-open");
-    log_event(s->options.log, LOG_INFO, "store.recovered", LOG_S("path", s->path),
-              LOG_I("frames", frames), LOG_END);
+    if (!made) { /* else they are its tables */
+        KF_SOMETIMES("log-recovered-at-open");
+        log_event(s->options.log, LOG_INFO, "store.recovered", LOG_S("path", s->path),
+                  LOG_I("frames", frames), LOG_END);
+    }
     kf_rc rc = db_checkpoint(db, true, &left, err);
     if (rc ==
         KF_BUSY) /* a foreign reader: it goes on being a log, and what can be moved has been */
@@ -290,8 +294,9 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
 {
     int64_t seq, stamp;
     struct stat st;
-    kf_rc rc = bring_up_to_date(s, db, err);
-    if (rc == KF_OK && (rc = empty_log(s, db, err)) == KF_OK &&
+    bool made = false;
+    kf_rc rc = bring_up_to_date(s, db, &made, err);
+    if (rc == KF_OK && (rc = empty_log(s, db, made, err)) == KF_OK &&
         (rc = identify(s, db, err)) == KF_OK && (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
         (rc = path_stat(s->env, s->path, &st, err)) == KF_OK &&
         (rc = store_lock_guard(s->lock, &st, err)) == KF_OK) {
