@@ -27,6 +27,7 @@ void answer_go_on(struct api_call *c)
     kf_doc_release(&c->doc);
     c->state = CALL_IDLE;
     c->api->calls--;
+    call_leave_spaces(c);
     door->end(ctx, close, true);
 }
 
@@ -64,7 +65,7 @@ void problem_json(const struct kf_err *err, uint64_t request_id, str extra, stru
     snprintf(id, sizeof id, "%016llx", (unsigned long long)request_id);
     bool first = true;
     buf_c(out, "{");
-    buf_c(out, "\"type\":\"about:blank#");
+    buf_c(out, "\"type\":\"urn:keepfast:problem:");
     buf_c(out, err->code);
     buf_c(out, "\"");
     first = false;
@@ -93,6 +94,18 @@ static void retry_after_of(struct api_call *c, const struct kf_err *err)
         answer_header(c, "Retry-After", STR("1"));
 }
 
+/* What failed inside is the log's to say: paths and causes are nothing to a client of the network. */
+static void hide_inside(const struct api_call *c, struct kf_err *err)
+{
+    static const enum problem inside[] = {PROBLEM_INTERNAL, PROBLEM_MISUSE, PROBLEM_IO_ERROR};
+    if (c->peer != API_PEER_LOOPBACK)
+        return;
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
+        if (problem_find(err->code) == &problem_table[inside[i]])
+            snprintf(err->detail, sizeof err->detail,
+                     "something failed inside; the server's log says what, under this request_id");
+}
+
 void answer_problem(struct api_call *c, const struct kf_err *given)
 {
     struct kf_err err = *given;
@@ -105,6 +118,7 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
     if (err.http_status >= 500 && !err.retryable)
         log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_I("req", c->id), LOG_END);
+    hide_inside(c, &err);
     buf_clear(&c->out);
     str extra = {"", 0};
     if (strcmp(err.code, "level_unavailable") == 0)

@@ -43,13 +43,16 @@ size_t api_calls(const struct api *api)
     return api->calls;
 }
 
+bool api_busy(const struct api *api)
+{
+    return api->working > 0;
+}
+
 void api_add_metrics(struct api *api, struct api_metrics *m)
 {
     m->next = api->metrics;
     api->metrics = m;
 }
-
-/* ------------------------------------------------------------------------------ life of a call */
 
 void api_remove_metrics(struct api *api, struct api_metrics *m)
 {
@@ -59,6 +62,8 @@ void api_remove_metrics(struct api *api, struct api_metrics *m)
     if (*at)
         *at = m->next;
 }
+
+/* ------------------------------------------------------------------------------ life of a call */
 
 kf_rc api_call_new(struct api *api, const struct api_door *door, void *ctx,
                    struct api_call **ret_call, struct kf_err *err)
@@ -73,11 +78,23 @@ kf_rc api_call_new(struct api *api, const struct api_door *door, void *ctx,
     return KF_OK;
 }
 
-static void call_free(struct api_call *c)
+/* What belongs to one request, but for the memory that the next one uses again. */
+static void call_drop(struct api_call *c)
 {
     backup_free(c->backup);
     restore_free(c->restore);
+    doc_write_free(c->write);
     kf_doc_release(&c->doc);
+    c->backup = NULL;
+    c->restore = NULL;
+    c->write = NULL;
+    c->doc = (struct kf_doc){0};
+    call_leave_spaces(c);
+}
+
+static void call_free(struct api_call *c)
+{
+    call_drop(c);
     buf_release(&c->body);
     buf_release(&c->out);
     buf_release(&c->spool);
@@ -88,10 +105,7 @@ static void call_free(struct api_call *c)
 /* Ready for a new request, memory kept, but not that of a large one. */
 static void call_reset(struct api_call *c)
 {
-    backup_free(c->backup);
-    c->backup = NULL;
-    restore_free(c->restore);
-    c->restore = NULL;
+    call_drop(c);
     arena_clear(&c->arena);
     if (c->body.cap > 64 * 1024)
         buf_release(&c->body);
@@ -104,9 +118,6 @@ static void call_reset(struct api_call *c)
     c->status = 0;
     c->rc = KF_OK;
     c->close = c->eof = c->draining = c->paused = false;
-    c->space = NULL;
-    c->store = NULL;
-    c->write = NULL;
     c->if_match = c->if_none_match = c->idempotency_key = (str){NULL, 0};
 }
 
@@ -114,16 +125,26 @@ void call_begin_work(struct api_call *c)
 {
     assert(!c->pending);
     c->pending = true;
+    c->api->working++;
 }
 
 bool call_end_work(struct api_call *c)
 {
     assert(c->pending);
     c->pending = false;
+    c->api->working--;
     if (!c->abandoned)
         return true;
     call_free(c);
     return false;
+}
+
+bool call_goes_on(void *ctx, uint64_t done, uint64_t total)
+{
+    struct api_call *c = ctx;
+    (void)done;
+    (void)total;
+    return !atomic_load_explicit(&c->abandoned, memory_order_relaxed);
 }
 
 static void job_work(struct loop_job *j)
@@ -162,10 +183,10 @@ void api_abandon(struct api_call *c)
     c->abandoned = true;
     c->ctx = NULL;
     c->door = NULL;
-    if (c->pending &&
-        c->wait.remotes) { /* only a wait can be taken back; writes and jobs run to their end */
+    if (c->pending && c->wait.remotes) { /* only a wait can be taken back: groups and jobs go on */
         remotes_wait_cancel(&c->wait);
         c->pending = false;
+        c->api->working--;
     }
     if (!c->pending)
         call_free(c);

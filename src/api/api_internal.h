@@ -18,6 +18,7 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -25,6 +26,8 @@
 #define API_LIST_MAX           1000
 #define API_QUERY_MAX          16
 #define API_ANSWER_HEADERS_MAX 12
+/* Spaces that one server has open at a time: each has its file, its connections and its cache. */
+#define API_SPACES_MAX 512
 
 /* ------------------------------------------------------------------------------------- routes */
 
@@ -72,15 +75,21 @@ struct space {
     char *name;
     struct kf_store *store;
     const struct config_space *config;
-    bool busy_removing;
+    size_t users; /* calls that hold it; it is closed only without any */
 };
 /* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
  * otherwise. */
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
+/* NULL when it is not open, whether there is one or not. */
+struct space *space_if_open(struct api *api, str name);
 bool space_name_ok(str name);
-/* Finds the call's space (c->space, c->store); false when there is none and the problem was
- * answered. */
+/* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there is none and the
+ * problem was answered. */
 bool call_enter_space(struct api_call *c, bool create);
+/* Holds every open space (c->held), in the order of their names. */
+kf_rc call_hold_all(struct api_call *c, struct kf_err *err);
+/* Lets go of what call_enter_space and call_hold_all held. May be called again. */
+void call_leave_spaces(struct api_call *c);
 
 /* --------------------------------------------------------------------------------------- calls */
 
@@ -96,9 +105,9 @@ struct api_call {
     const struct api_door *door;
     void *ctx; /* the door's; NULL once abandoned */
     enum call_state state;
-    bool abandoned;
-    bool pending; /* something will come back: a group, a job, a wait */
-    bool close;   /* the request was not read to its end */
+    _Atomic bool abandoned; /* long work asks for it on its worker */
+    bool pending;           /* something will come back: a group, a job, a wait */
+    bool close;             /* the request was not read to its end */
     bool eof;
 
     /* the request */
@@ -115,6 +124,8 @@ struct api_call {
 
     struct space *space;
     struct kf_store *store;
+    struct space **held; /* in the arena */
+    size_t held_count;
 
     /* the answer being made */
     struct kf_err err;
@@ -138,7 +149,6 @@ struct api_call {
     str rest; /* of the answer: not yet given to the door */
     struct backup *backup;
     struct restore *restore;
-    struct restored restored;
     struct buf spool; /* of the request: taken, not yet written */
     bool draining;    /* the door is full */
     bool paused;      /* we are full */
@@ -147,8 +157,9 @@ struct api_call {
 struct api {
     struct api_options o;
     struct space *spaces;
+    size_t space_count;
     bool stopping;
-    size_t calls;
+    size_t calls, working; /* working: calls for which something will come back */
     uint64_t next_id, requests, problems[PROBLEM_COUNT];
     int64_t started_ms;
     struct api_metrics *metrics;
@@ -164,6 +175,8 @@ void call_answer_out(struct api_call *c);
  * gone. */
 void call_begin_work(struct api_call *c);
 bool call_end_work(struct api_call *c);
+/* A kf_progress of long work, ctx = the call: false once the door has left. */
+bool call_goes_on(void *ctx, uint64_t done, uint64_t total);
 
 /* -------------------------------------------------------------------------------------- answers */
 

@@ -29,8 +29,12 @@ static void backup_end(struct api_call *c, bool ok)
     void *ctx = c->ctx;
     backup_free(c->backup);
     c->backup = NULL;
+    if (!ok && c->rc != KF_OK)
+        log_event(c->api->o.log, LOG_ERROR, "backup.broken", LOG_S("code", c->err.code),
+                  LOG_S("detail", c->err.detail), LOG_I("req", c->id), LOG_END);
     c->state = CALL_IDLE;
     c->api->calls--;
+    call_leave_spaces(c);
     door->end(ctx, c->close, ok);
 }
 
@@ -54,17 +58,15 @@ static void backup_piece(struct api_call *c)
 {
     if (c->state != CALL_ANSWER) {
         if (c->rc != KF_OK) {
+            backup_free(c->backup); /* what it pinned is let go now, not with the next request */
+            c->backup = NULL;
             answer_problem(c, &c->err);
             return;
         }
         backup_head(c);
     }
-    if (c->rc != KF_OK) {
-        backup_end(c, c->rc == KF_ABSENT);
-        return;
-    }
-    if (c->head_only)
-        backup_end(c, true);
+    if (c->rc != KF_OK || c->head_only)
+        backup_end(c, c->rc == KF_OK || c->rc == KF_ABSENT);
     else if (c->door->body(c->ctx, buf_view(&c->out)))
         backup_next(c);
     else
@@ -86,29 +88,43 @@ void backup_get(struct api_call *c)
 
 static void spool_done(struct api_call *c);
 
+/* On the worker: the spool is a file to be removed, and an idle connection keeps none. */
+static void drop_restore(struct api_call *c)
+{
+    restore_free(c->restore);
+    c->restore = NULL;
+}
+
 static void spool_step(struct api_call *c)
 {
     bool replace = false;
-    if (!c->restore) {
+    c->rc = buf_ok(&c->out, &c->err);
+    if (c->rc == KF_OK && !c->restore) {
         c->rc = query_flag(c, "replace", &replace, &c->err);
         if (c->rc == KF_OK)
             c->rc = restore_new(c->store, replace, &c->restore, &c->err);
     }
     if (c->rc == KF_OK)
         c->rc = restore_write(c->restore, buf_view(&c->out), &c->err);
+    if (c->rc != KF_OK)
+        drop_restore(c);
 }
 
 static void finish_step(struct api_call *c)
 {
+    struct restored r;
     bool first = true;
     buf_clear(&c->out);
-    c->rc = restore_finish(c->restore, NULL, NULL, &c->restored, &c->err);
+    c->rc = restore_finish(c->restore, call_goes_on, c, &r, &c->err);
+    drop_restore(c);
+    if (c->rc != KF_OK)
+        return;
     buf_c(&c->out, "{");
-    json_put_u64(&c->out, &first, "docs", c->restored.docs);
-    json_put_u64(&c->out, &first, "versions", c->restored.versions);
-    json_put_u64(&c->out, &first, "bytes", c->restored.bytes);
-    json_put_str(&c->out, &first, "digest", str_of(c->restored.digest));
-    json_put_str(&c->out, &first, "kept_as", str_of(c->restored.kept_as));
+    json_put_u64(&c->out, &first, "docs", r.docs);
+    json_put_u64(&c->out, &first, "versions", r.versions);
+    json_put_u64(&c->out, &first, "bytes", r.bytes);
+    json_put_str(&c->out, &first, "digest", str_of(r.digest));
+    json_put_str(&c->out, &first, "kept_as", str_of(r.kept_as));
     buf_c(&c->out, "}");
 }
 
@@ -130,7 +146,7 @@ static void spool_done(struct api_call *c)
         answer_problem(c, &c->err);
         return;
     }
-    if (c->spool.len || (c->eof && !c->restore)) {
+    if (c->spool.len || c->spool.failed) {
         spool_flush(c);
     } else if (c->eof) {
         c->state = CALL_WORK;
@@ -150,15 +166,9 @@ void restore_post(struct api_call *c)
 
 bool restore_data(struct api_call *c, str bytes)
 {
-    if (!c->space && !call_enter_space(c, true)) {
+    if (!c->space && !call_enter_space(c, true))
         return true;
-    }
-    buf_add(&c->spool, bytes.p, bytes.len);
-    if (buf_ok(&c->spool, &c->err) != KF_OK && !c->pending) {
-        c->close = true;
-        answer_problem(c, &c->err);
-        return true;
-    }
+    buf_add(&c->spool, bytes.p, bytes.len); /* a failure is seen by spool_step */
     if (!c->pending)
         spool_flush(c);
     return true;
@@ -222,7 +232,7 @@ static void work_verify(struct api_call *c)
     c->rc = query_flag(c, "deep", &deep, &c->err);
     if (c->rc != KF_OK)
         return;
-    c->rc = kf_verify(c->store, deep, NULL, NULL, &v, &c->err);
+    c->rc = kf_verify(c->store, deep, call_goes_on, c, &v, &c->err);
     if (c->rc == KF_DAMAGED) /* found damage is this route's answer, not its failure */
         c->rc = KF_OK;
     if (c->rc == KF_OK) {

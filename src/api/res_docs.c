@@ -5,6 +5,21 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
+/* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for reading. */
+static bool etag_listed(str list, const char *etag)
+{
+    while (list.len) {
+        str one = {list.p, str_index(list, ',')};
+        list = str_from(list, one.len + 1);
+        one = str_trim(one);
+        if (str_starts(one, STR("W/")))
+            one = str_from(one, 2);
+        if (str_is(one, "*") || str_is(one, etag))
+            return true;
+    }
+    return false;
+}
+
 static void answer_doc(struct api_call *c)
 {
     const struct kf_doc *doc = &c->doc;
@@ -18,8 +33,7 @@ static void answer_doc(struct api_call *c)
         if (version)
             answer_header(c, "Keepfast-Version", str_of(version));
     }
-    str inm = c->if_none_match;
-    if (inm.p && !doc->is_default && (str_is(inm, "*") || str_is(inm, doc->etag)))
+    if (!doc->is_default && etag_listed(c->if_none_match, doc->etag))
         answer_empty(c, 304);
     else
         answer_json(c, 200, str_make(doc->body, doc->len));
@@ -325,7 +339,11 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
         w.body = body.p;
         w.len = body.len;
         w.version = version;
-        rc = doc_write_new(store_docs(c->store), &w, &c->write, &err);
+        str names = query_get(c, "wait");
+        if (names.len) /* before the write: what is not asked rightly changes nothing */
+            rc = remotes_known(store_remotes(c->store), names, &err);
+        if (rc == KF_OK)
+            rc = doc_write_new(store_docs(c->store), &w, &c->write, &err);
     }
     if (rc != KF_OK) {
         answer_problem(c, &err);
@@ -335,11 +353,16 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
     doc_write_submit(c->write, write_done, c);
 }
 
+/* A new space is made by a first document that can be one, not by a patch or a deletion of what cannot be there. */
+static bool makes_space(struct api_call *c)
+{
+    return c->method == API_PUT && (space_if_open(c->api, c->match.space) ||
+                                    json_check(buf_view(&c->body), NULL, NULL, NULL) == KF_OK);
+}
+
 void doc_write(struct api_call *c)
 {
-    /* A new space is made by a first document, not by a patch or a deletion of one that cannot be
-     * there. */
-    if (!call_enter_space(c, c->method == API_PUT))
+    if (!call_enter_space(c, makes_space(c)))
         return;
     kf_verb verb = c->method == API_PUT ? KF_PUT : c->method == API_PATCH ? KF_PATCH : KF_DELETE;
     submit(c, verb, buf_view(&c->body), 0);

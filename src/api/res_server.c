@@ -34,8 +34,8 @@ static void work_durable(struct api_call *c)
 {
     bool good = true, first = true;
     struct buf items = BUF_INIT;
-    for (struct space *s = c->api->spaces; s; s = s->next) {
-        good = durable_space(s, first, &items) && good;
+    for (size_t i = 0; i < c->held_count; i++) {
+        good = durable_space(c->held[i], first, &items) && good;
         first = false;
     }
     c->status = good ? 200 : 503;
@@ -48,9 +48,19 @@ static void work_durable(struct api_call *c)
     buf_release(&items);
 }
 
+/* A worker looks at the spaces, which this call holds meanwhile. */
+static void work_on_all(struct api_call *c, void (*work)(struct api_call *c),
+                        void (*then)(struct api_call *c))
+{
+    if (call_hold_all(c, &c->err) == KF_OK)
+        call_work(c, work, then);
+    else
+        answer_problem(c, &c->err);
+}
+
 void durablez(struct api_call *c)
 {
-    call_work(c, work_durable, call_answer_out);
+    work_on_all(c, work_durable, call_answer_out);
 }
 
 /* -------------------------------------------------------------------------------------- metrics */
@@ -177,16 +187,15 @@ static void space_lines(const struct sampled *s, size_t n, struct buf *out)
 
 static void work_metrics(struct api_call *c)
 {
-    size_t n = 0, cap = 0;
-    for (struct space *s = c->api->spaces; s; s = s->next)
-        cap++;
-    struct sampled *samples = arena_alloc(&c->arena, (cap + 1) * sizeof *samples);
+    size_t n = 0;
+    struct sampled *samples = arena_alloc(&c->arena, (c->held_count + 1) * sizeof *samples);
     if (!samples) {
         c->rc = err_nomem(&c->err);
         return;
     }
-    for (struct space *s = c->api->spaces; s && n < cap; s = s->next, n++) {
-        samples[n].space = s->name;
+    for (; n < c->held_count; n++) {
+        const struct space *s = c->held[n];
+        samples[n] = (struct sampled){.space = s->name};
         if (kf_status(s->store, &samples[n].status, NULL) == KF_OK)
             kf_remotes(s->store, &samples[n].remotes, NULL);
     }
@@ -211,7 +220,7 @@ static void metrics_done(struct api_call *c)
 
 void metrics(struct api_call *c)
 {
-    call_work(c, work_metrics, metrics_done);
+    work_on_all(c, work_metrics, metrics_done);
 }
 
 void openapi(struct api_call *c)

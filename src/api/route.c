@@ -171,6 +171,10 @@ static kf_rc parse_query(str query, const struct route_info *route, struct arena
             rc = decode(str_from(pair, eq + 1), true, arena, &q->value, err);
         if (rc != KF_OK)
             return rc;
+        for (size_t i = 0; i < m->query_count; i++)
+            if (str_eq(m->query[i].key, q->key))
+                return err_set(err, PROBLEM_BAD_FILTER, "the parameter \"%.*s\" stands twice",
+                               (int)(q->key.len < 60 ? q->key.len : 60), q->key.p);
         if (!word_in(route->query, q->key))
             return err_set(err, PROBLEM_BAD_FILTER, "this route has no parameter \"%.*s\"%s%s",
                            (int)(q->key.len < 60 ? q->key.len : 60), q->key.p,

@@ -23,7 +23,7 @@ static kf_rc unknown_space(str name, struct kf_err *err)
                    (int)(name.len < 60 ? name.len : 60), name.p);
 }
 
-static struct space *find_open(struct api *api, str name)
+struct space *space_if_open(struct api *api, str name)
 {
     for (struct space *s = api->spaces; s; s = s->next)
         if (str_is(name, s->name))
@@ -66,13 +66,14 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
     }
     s->next = api->spaces;
     api->spaces = s;
+    api->space_count++;
     *ret = s;
     return KF_OK;
 }
 
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err)
 {
-    struct space *s = find_open(api, name);
+    struct space *s = space_if_open(api, name);
     if (s) {
         *ret = s;
         return KF_OK;
@@ -86,17 +87,57 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
     }
     if (!api->o.data_dir)
         return unknown_space(name, err);
+    if (api->space_count >= API_SPACES_MAX)
+        return err_set(err, PROBLEM_QUOTA, "this server has %d spaces open, the most it takes",
+                       API_SPACES_MAX);
     return space_open(api, name, create, ret, err);
 }
 
 bool call_enter_space(struct api_call *c, bool create)
 {
-    if (space_find(c->api, c->match.space, create, &c->space, &c->err) != KF_OK) {
+    struct space *s;
+    assert(!c->space);
+    if (space_find(c->api, c->match.space, create, &s, &c->err) != KF_OK) {
+        c->close = !c->eof; /* what is still to come of the body is not read */
         answer_problem(c, &c->err);
         return false;
     }
-    c->store = c->space->store;
+    s->users++;
+    c->space = s;
+    c->store = s->store;
     return true;
+}
+
+static int compare_spaces(const void *a, const void *b)
+{
+    return strcmp((*(struct space *const *)a)->name, (*(struct space *const *)b)->name);
+}
+
+kf_rc call_hold_all(struct api_call *c, struct kf_err *err)
+{
+    size_t n = 0;
+    c->held = arena_alloc(&c->arena, (c->api->space_count + 1) * sizeof(struct space *));
+    if (!c->held)
+        return err_nomem(err);
+    for (struct space *s = c->api->spaces; s; s = s->next, n++) {
+        s->users++;
+        c->held[n] = s;
+    }
+    c->held_count = n;
+    qsort(c->held, n, sizeof *c->held, compare_spaces);
+    return KF_OK;
+}
+
+void call_leave_spaces(struct api_call *c)
+{
+    if (c->space)
+        c->space->users--;
+    for (size_t i = 0; i < c->held_count; i++)
+        c->held[i]->users--;
+    c->space = NULL;
+    c->store = NULL;
+    c->held = NULL;
+    c->held_count = 0;
 }
 
 kf_rc api_open_spaces(struct api *api, struct kf_err *err)
@@ -119,11 +160,16 @@ bool api_hydrating(const struct api *api)
     return false;
 }
 
-kf_rc api_flush_spaces(struct api *api, struct kf_err *err)
+/* One after the other, each with its share of the time that is left: one remote that hangs does not take it all. */
+kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
-    for (struct space *s = api->spaces; s; s = s->next) {
-        kf_rc one = remotes_flush_on_close(store_remotes(s->store), rc == KF_OK ? err : NULL);
+    int64_t until = env_mono_ms(api->o.env) + timeout_ms;
+    size_t left = api->space_count;
+    for (struct space *s = api->spaces; s; s = s->next, left--) {
+        int64_t share = (until - env_mono_ms(api->o.env)) / (int64_t)left;
+        kf_rc one = remotes_flush_on_close(store_remotes(s->store), share > 1 ? (uint32_t)share : 1,
+                                           rc == KF_OK ? err : NULL);
         if (rc == KF_OK)
             rc = one;
     }
@@ -175,7 +221,7 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
         str file = str_of(files.p + at);
         str name = {file.p, file.len >= 3 ? file.len - 3 : 0};
-        if (str_ends(file, STR(".db")) && space_name_ok(name) && !find_open(api, name))
+        if (str_ends(file, STR(".db")) && space_name_ok(name) && !space_if_open(api, name))
             names[n++] = arena_str(&c->arena, name);
     }
     qsort(names, n, sizeof *names, compare_names);
@@ -204,7 +250,7 @@ void spaces_list(struct api_call *c)
         bool first = true;
         buf_c(&c->out, shown ? ",{" : "{");
         json_put_str(&c->out, &first, "name", names[i]);
-        json_put_bool(&c->out, &first, "open", find_open(c->api, names[i]) != NULL);
+        json_put_bool(&c->out, &first, "open", space_if_open(c->api, names[i]) != NULL);
         buf_c(&c->out, "}");
     }
     answer_next(&c->out, i < count, i ? names[i - 1] : (str){"", 0});
@@ -213,25 +259,53 @@ void spaces_list(struct api_call *c)
 
 void space_put(struct api_call *c)
 {
-    bool there = space_find(c->api, c->match.space, false, &c->space, NULL) == KF_OK;
-    if (!there && space_find(c->api, c->match.space, true, &c->space, &c->err) != KF_OK) {
+    struct space *s;
+    kf_rc rc = space_find(c->api, c->match.space, false, &s, &c->err);
+    bool there = rc == KF_OK, first = true;
+    if (rc == KF_ABSENT)
+        rc = space_find(c->api, c->match.space, true, &s, &c->err);
+    if (rc != KF_OK) {
         answer_problem(c, &c->err);
         return;
     }
-    bool first = true;
     buf_c(&c->out, "{");
-    json_put_str(&c->out, &first, "name", str_of(c->space->name));
+    json_put_str(&c->out, &first, "name", str_of(s->name));
     buf_c(&c->out, "}");
     c->status = there ? 200 : 201;
     call_answer_out(c);
 }
 
-/* The files of a closed space: the database and what SQLite left, the lock and the side folder. */
+/* The files of the side folder, and the folder. */
+static kf_rc remove_side(struct api *api, str name, struct kf_err *err)
+{
+    struct buf dir = BUF_INIT, files = BUF_INIT, path = BUF_INIT;
+    space_path(api, name, &dir);
+    buf_c(&dir, ".d");
+    kf_rc rc = buf_ok(&dir, err);
+    if (rc == KF_OK)
+        rc = dir_list(api->o.env, dir.p, &files, err);
+    for (size_t at = 0; rc == KF_OK && at < files.len; at += strlen(files.p + at) + 1) {
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", dir.p, files.p + at);
+        rc = buf_ok(&path, err);
+        if (rc == KF_OK)
+            rc = file_unlink(api->o.env, path.p, err);
+    }
+    if (rc == KF_OK)
+        rc = dir_unmake(api->o.env, dir.p, err);
+    buf_release(&dir);
+    buf_release(&files);
+    buf_release(&path);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+/* The files of a closed space: what SQLite left, the side folder, the lock, and last the database: until then a name that is
+ * looked for is found. Stores that a restore kept aside stay: they are the operator's to remove. */
 static kf_rc remove_files(struct api *api, str name, struct kf_err *err)
 {
-    static const char *const tails[] = {"", "-wal", "-shm", ".lock"};
+    static const char *const tails[] = {"-wal", "-shm", ".lock", ""};
     struct buf path = BUF_INIT;
-    kf_rc rc = KF_OK;
+    kf_rc rc = remove_side(api, name, err);
     for (size_t i = 0; i < sizeof tails / sizeof *tails && rc == KF_OK; i++) {
         buf_clear(&path);
         space_path(api, name, &path);
@@ -254,37 +328,40 @@ static void unlink_space(struct api *api, struct space *s)
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
+    api->space_count--;
 }
 
-/* Whether another call works on the store: removing it would pull the floor from under that call.
- */
-static bool space_in_use(const struct api_call *c)
+static kf_rc remove_space(struct api_call *c, struct kf_err *err)
 {
-    return c->api->calls > 1;
+    struct api *api = c->api;
+    struct space *s;
+    if (!str_eq(query_get(c, "confirm"), c->match.space))
+        return err_set(
+            err, PROBLEM_BAD_FILTER,
+            "removing a space removes everything in it; repeat its name as ?confirm=%.*s",
+            STR_ARGS(c->match.space));
+    kf_rc rc = space_find(api, c->match.space, false, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!api->o.data_dir)
+        return err_set(err, PROBLEM_FORBIDDEN,
+                       "this store belongs to a program that has it open; remove its file when "
+                       "that has ended");
+    if (s->config)
+        return err_set(err, PROBLEM_FORBIDDEN,
+                       "this space is named in the configuration; take it out there first");
+    if (s->users)
+        return err_set(err, PROBLEM_BUSY, "other requests to this space are under way; try again");
+    unlink_space(api, s);
+    api->o.spaces.close(api->o.spaces.ctx, &s->store);
+    space_free(s);
+    return remove_files(api, c->match.space, err);
 }
 
 void space_delete(struct api_call *c)
 {
-    struct api *api = c->api;
-    if (!str_eq(query_get(c, "confirm"), c->match.space)) {
-        err_set(&c->err, PROBLEM_BAD_FILTER,
-                "removing a space removes everything in it; repeat its name as ?confirm=%.*s",
-                STR_ARGS(c->match.space));
-    } else if (space_find(api, c->match.space, false, &c->space, &c->err) != KF_OK) {
-    } else if (!api->o.data_dir || c->space->config) {
-        err_set(&c->err, PROBLEM_FORBIDDEN,
-                "this space is named in the configuration; take it out there first");
-    } else if (space_in_use(c)) {
-        err_set(&c->err, PROBLEM_BUSY, "other requests are under way; try again");
-    } else {
-        unlink_space(api, c->space);
-        api->o.spaces.close(api->o.spaces.ctx, &c->space->store);
-        space_free(c->space);
-        c->space = NULL;
-        if (remove_files(api, c->match.space, &c->err) == KF_OK) {
-            answer_empty(c, 204);
-            return;
-        }
-    }
-    answer_problem(c, &c->err);
+    if (remove_space(c, &c->err) == KF_OK)
+        answer_empty(c, 204);
+    else
+        answer_problem(c, &c->err);
 }

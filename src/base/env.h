@@ -136,6 +136,8 @@ kf_rc dir_sync(const struct env *env, const char *path, struct kf_err *err);
 /* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it is there, PERMISSION when
  * something else has its name. */
 kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err);
+/* Removes an empty folder. KF_ABSENT when it is not there. */
+kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err);
 /* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`. KF_ABSENT. */
 kf_rc dir_list(const struct env *env, const char *path, struct buf *out, struct kf_err *err);
 /* KF_ABSENT when it is not there. Follows no link. */

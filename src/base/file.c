@@ -416,6 +416,16 @@ kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err)
     return e ? err_errno(err, e, "cannot remove %s", path) : KF_OK;
 }
 
+kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err)
+{
+    int e = tap_path(env, IO_UNLINK, path);
+    if (!e && rmdir(path) != 0)
+        e = errno;
+    if (e == ENOENT)
+        return err_set(err, PROBLEM_NOT_FOUND, "there is no folder %s", path);
+    return e ? err_errno(err, e, "cannot remove the folder %s", path) : KF_OK;
+}
+
 static int open_folder(const char *path, int *ret_fd)
 {
     int fd;

@@ -11,6 +11,10 @@
 
 static const uint32_t workers = 4;
 static const char server_lock[] = "_keepfast.db";
+/* How long a space that is opened by a request waits for a command that has it: the loop stands meanwhile. */
+static const uint32_t request_lock_ms = 250;
+/* From the signal to the end, what stops and what is flushed together; and the least that remotes get. */
+static const int64_t stop_ms = 9500, flush_least_ms = 500;
 
 struct house {
     struct house_options o;
@@ -18,6 +22,8 @@ struct house {
     struct loop *loop;
     struct api *api;
     struct server *server;
+    int64_t stop_by_ms; /* monotonic; 0 = nobody asked it to */
+    bool ready;
     struct kf_store *store;  /* of a store_path */
     struct store_lock *lock; /* of a data_dir */
 };
@@ -53,7 +59,7 @@ static kf_rc house_open(struct house *h, const char *path, str space, bool must_
                              .start_empty = h->o.start_empty,
                              .must_exist = must_exist,
                              .allow_network_fs = h->o.allow_network_fs,
-                             .lock_wait_ms = h->o.lock_wait_ms,
+                             .lock_wait_ms = h->ready ? request_lock_ms : h->o.lock_wait_ms,
                              .cache_bytes = h->o.config->limit_memory};
     return open_store(path, &o, ret, err);
 }
@@ -117,6 +123,7 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
         house_free(h, NULL);
         return rc;
     }
+    h->ready = true;
     *ret_house = h;
     return KF_OK;
 }
@@ -153,6 +160,7 @@ void house_run(struct house *h)
 {
     bool done = h->server == NULL;
     loop_run(h->loop);
+    h->stop_by_ms = env_mono_ms(h->env) + stop_ms;
     api_stop(h->api);
     if (h->server)
         server_stop(h->server, stopped, &done);
@@ -165,16 +173,27 @@ void house_stop(struct house *h)
     loop_stop(h->loop);
 }
 
+/* What remotes may take of the time in which a server has to be gone. */
+static uint32_t flush_ms(const struct house *h)
+{
+    if (!h->stop_by_ms)
+        return REMOTES_CLOSE_MS;
+    int64_t left = h->stop_by_ms - env_mono_ms(h->env);
+    return (uint32_t)(left > flush_least_ms ? left : flush_least_ms);
+}
+
 kf_rc house_free(struct house *h, struct kf_err *err)
 {
     if (!h)
         return KF_OK;
     kf_rc rc = KF_OK;
     server_free(h->server);
+    while (h->api && api_busy(h->api)) /* work of calls whose door has left */
+        loop_turn(h->loop, 100);
     if (h->store)
-        rc = remotes_flush_on_close(store_remotes(h->store), err);
+        rc = remotes_flush_on_close(store_remotes(h->store), flush_ms(h), err);
     else if (h->api)
-        rc = api_flush_spaces(h->api, err);
+        rc = api_flush_spaces(h->api, flush_ms(h), err);
     api_free(h->api);
     close_store(&h->store);
     loop_free(h->loop);

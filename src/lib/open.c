@@ -272,6 +272,8 @@ static void stop_server(struct embedded *e)
         loop_turn(e->loop, 100);
     server_free(e->server);
     e->server = NULL;
+    while (api_busy(e->api))
+        loop_turn(e->loop, 100);
 }
 
 kf_rc kf_close(kf_store **store, struct kf_err *err)
@@ -285,7 +287,7 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
     }
     stop_thread(e);
     stop_server(e);
-    kf_rc rc = remotes_flush_on_close(store_remotes(*store), err);
+    kf_rc rc = remotes_flush_on_close(store_remotes(*store), 0, err);
     close_store(store);
     embedded_free(e);
     return rc;

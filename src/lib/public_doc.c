@@ -25,6 +25,8 @@ static kf_rc write_doc(kf_store *store, struct kf_write *request,
     kf_rc rc = store_enter(store, err);
     if (rc == KF_OK)
         rc = doc_write_options(options, &request->options, err);
+    if (rc == KF_OK && request->options.wait)
+        rc = remotes_known(store_remotes(store), str_of(request->options.wait), err);
     if (rc == KF_OK)
         rc = doc_write_new(store_docs(store), request, &w, err);
     if (rc != KF_OK)

@@ -79,6 +79,8 @@ struct remotes_wait {
     uint32_t skip;    /* bit per remote: the run that is on does not count */
     uint32_t timeout_ms;
 };
+/* Whether each of `names` is a remote (unknown_remote otherwise), "all": whether there is any. Any thread. */
+kf_rc remotes_known(struct remotes *r, str names, struct kf_err *err);
 /* names: "host,usb" or "all"; timeout_ms 0 = REMOTES_WAIT_MS. "all" of no remotes is unknown_remote, with on_end KF_OK. On the loop's
  * thread. */
 void remotes_wait(struct remotes *r, struct remotes_wait *w, str names, uint32_t timeout_ms);
@@ -91,8 +93,8 @@ kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_
 /* Waits until the remotes have confirmed number `seq`; `ride`: without starting a run. */
 kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint32_t timeout_ms,
                       struct kf_err *err);
-/* Runs every remote with on_change that has something pending, REMOTES_CLOSE_MS in all. KF_UNAVAILABLE names what is left. */
-kf_rc remotes_flush_on_close(struct remotes *r, struct kf_err *err);
+/* Runs every remote with on_change that has something pending, timeout_ms in all (0 = REMOTES_CLOSE_MS). KF_UNAVAILABLE names what is left. */
+kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err);
 
 /* kf_remotes, kf_remote_add, kf_remote_remove, kf_remote_probe, kf_pending, kf_sync are in remotes_public.c. */
 

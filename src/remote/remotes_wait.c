@@ -103,6 +103,12 @@ static kf_rc check_names(struct remotes *r, str names, struct kf_err *err)
     return KF_OK;
 }
 
+static kf_rc no_remote(struct kf_err *err)
+{
+    return err_set(err, PROBLEM_UNKNOWN_REMOTE,
+                   "this store has no remote that could confirm; `keepfast remote add` makes one");
+}
+
 /* Begins to wait for one remote. True when there is something to wait for. */
 static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
 {
@@ -139,8 +145,7 @@ void remotes_wait(struct remotes *r, struct remotes_wait *w, str names, uint32_t
         entry_drop(e);
     }
     if (w->rc == KF_OK && !any && !w->on_end)
-        w->rc = err_set(&w->err, PROBLEM_UNKNOWN_REMOTE,
-                        "this store has no remote that could confirm");
+        w->rc = no_remote(&w->err);
     if (w->rc == KF_OK && w->waiting) {
         w->remotes = r;
         w->next = r->waits;
@@ -305,6 +310,13 @@ static bool has_any(struct remotes *r)
     return false;
 }
 
+kf_rc remotes_known(struct remotes *r, str names, struct kf_err *err)
+{
+    if (str_is(names, "all") && !has_any(r))
+        return no_remote(err);
+    return check_names(r, names, err);
+}
+
 kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_err *err)
 {
     struct blocking b = {.remotes = r, .names = names, .timeout_ms = timeout_ms};
@@ -345,7 +357,7 @@ static kf_rc closing_names(struct remotes *r, struct buf *names, uint64_t *ret_p
     return buf_ok(names, err);
 }
 
-kf_rc remotes_flush_on_close(struct remotes *r, struct kf_err *err)
+kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err)
 {
     struct buf names = BUF_INIT;
     struct kf_err why = KF_ERR_INIT;
@@ -355,7 +367,9 @@ kf_rc remotes_flush_on_close(struct remotes *r, struct kf_err *err)
     kf_rc rc = closing_names(r, &names, &left, err);
     if (rc == KF_OK && left) {
         struct blocking b = {
-            .remotes = r, .names = buf_view(&names), .timeout_ms = REMOTES_CLOSE_MS};
+            .remotes = r,
+            .names = buf_view(&names),
+            .timeout_ms = timeout_ms ? timeout_ms : REMOTES_CLOSE_MS};
         b.wait.seq = store_seq(r->store);
         block(&b, &why);
         rc = closing_names(r, &names, &left, err);

@@ -1202,15 +1202,15 @@ static void closing_flushes(void **state)
     app_remote(&a, "hourly", "mem:close-3")->schedule.every_ms = 60 * MINUTE;
     app_open(&a);
     settle(&a);
-    assert_int_equal(remotes_flush_on_close(a.r, &err), KF_OK);
+    assert_int_equal(remotes_flush_on_close(a.r, 0, &err), KF_OK);
     put(&a, "a", "1");
-    assert_int_equal(remotes_flush_on_close(a.r, &err), KF_OK);
+    assert_int_equal(remotes_flush_on_close(a.r, 0, &err), KF_OK);
     assert_true(held("close-1", "a", "1"));
     assert_false(held("close-2", "a", "1") || held("close-3", "a", "1"));
     put(&a, "a", "2");
     down("close", true);
     int64_t begin = atomic_load(&world.wall_ms);
-    assert_int_equal(remotes_flush_on_close(a.r, &err), KF_UNAVAILABLE);
+    assert_int_equal(remotes_flush_on_close(a.r, 0, &err), KF_UNAVAILABLE);
     assert_true(atomic_load(&world.wall_ms) - begin <= 10 * SECOND + 200);
     assert_non_null(strstr(err.detail, "1 documents are not yet confirmed by change"));
     app_end(&a);
