@@ -164,6 +164,7 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
  * (`frees`). Not on the loop's thread. */
 typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err);
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
+/* Whether the group has had the writer for STORE_SLICE_MS: any apply that has much to do asks. */
 bool group_slice_over(const struct group *g);
 
 /* Called after every group that moved the sequence, on the leader's thread: last number and wall

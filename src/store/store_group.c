@@ -541,7 +541,9 @@ static void count_commit(struct group *g)
  * loop. */
 static void lead(struct kf_store *s, const struct store_waiter *myself)
 {
-    struct group g = {.store = s, .now_ms = env_wall_ms(s->env)};
+    struct group g = {.store = s,
+                      .now_ms = env_wall_ms(s->env),
+                      .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
     struct kf_err err = KF_ERR_INIT;
     int64_t seq = s->seq;
     take(s, &g);
@@ -702,7 +704,6 @@ struct slice_write {
 static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
 {
     struct slice_write *sw = (struct slice_write *)w;
-    g->slice_end_ns = env_mono_ns(g->store->env) + STORE_SLICE_MS * 1000000ull;
     sw->more = false;
     return sw->slice(g, sw->ctx, &sw->more, err);
 }
