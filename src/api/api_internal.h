@@ -82,7 +82,6 @@ struct space {
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
 /* NULL when it is not open, whether there is one or not. */
 struct space *space_if_open(struct api *api, str name);
-bool space_name_ok(str name);
 /* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there is none and the
  * problem was answered. */
 bool call_enter_space(struct api_call *c, bool create);

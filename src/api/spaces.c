@@ -3,19 +3,6 @@
  * files say. */
 #include "api/api_internal.h"
 
-bool space_name_ok(str name)
-{
-    if (name.len < 1 || name.len > 60 || str_is(name, "tokens"))
-        return false;
-    for (size_t i = 0; i < name.len; i++) {
-        char c = name.p[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9');
-        if (!word && (i == 0 || (c != '_' && c != '-')))
-            return false;
-    }
-    return true;
-}
-
 static kf_rc unknown_space(str name, struct kf_err *err)
 {
     return err_set(err, PROBLEM_UNKNOWN_SPACE,
@@ -78,7 +65,7 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
         *ret = s;
         return KF_OK;
     }
-    if (!space_name_ok(name)) {
+    if (!config_space_name_ok(name)) {
         if (!create)
             return unknown_space(name, err);
         return err_set(err, PROBLEM_BAD_KEY,
@@ -221,7 +208,7 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
         str file = str_of(files.p + at);
         str name = {file.p, file.len >= 3 ? file.len - 3 : 0};
-        if (str_ends(file, STR(".db")) && space_name_ok(name) && !space_if_open(api, name))
+        if (str_ends(file, STR(".db")) && config_space_name_ok(name) && !space_if_open(api, name))
             names[n++] = arena_str(&c->arena, name);
     }
     qsort(names, n, sizeof *names, compare_names);

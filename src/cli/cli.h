@@ -53,7 +53,6 @@ struct place;
 kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
 /* What is left pending to remotes with on_change is said on stderr; KF_UNAVAILABLE then. */
 kf_rc place_close(struct place *place, struct kf_err *err);
-const char *place_space(const struct place *place);
 
 struct cli_request {
     enum api_method method;

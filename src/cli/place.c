@@ -2,7 +2,8 @@
  *
  *     http://HOST:PORT/SPACE, unix:PATH#SPACE  ->  over a socket
  *     DIR#SPACE   ->  a server holds DIR?  its socket : the store DIR/SPACE.db
- *     PATH.db     ->  a lasting owner?  its socket, or busy without one
+ *     PATH.db     ->  a server holds its folder?  its socket, the space is named like the file
+ *                     : a lasting owner?  its socket, or busy without one
  *                     : a router in this process
  *
  * The last two look anew when taking the lock loses a race, for 5 s. */
@@ -25,17 +26,13 @@ static const int64_t patience_ms = 5000;
 struct place {
     struct cli *cli;
     char *space;
+    char *stem; /* of PATH.db: the space that it is in a data folder, NULL when no space can be */
     char *base;       /* over a socket: "unix:PATH" or "http://HOST:PORT" */
     char *dir, *file; /* in this process */
     struct config *config;
     struct log *log;
     struct house *house;
 };
-
-const char *place_space(const struct place *p)
-{
-    return p->space;
-}
 
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err)
 {
@@ -80,6 +77,18 @@ static kf_rc split_http(struct place *p, str at, struct kf_err *err)
     return p->base && p->space ? KF_OK : err_nomem(err);
 }
 
+/* "PATH.db": a space by the name of the file where its folder is a data folder, else "default". */
+static void split_file(struct place *p, str at)
+{
+    size_t from = at.len, len = at.len - strlen(".db");
+    while (from > 0 && at.p[from - 1] != '/')
+        from--;
+    str stem = {at.p + from, len > from ? len - from : 0};
+    p->file = copy(p->cli, at);
+    p->space = copy(p->cli, STR("default"));
+    p->stem = config_space_name_ok(stem) ? copy(p->cli, stem) : NULL;
+}
+
 static kf_rc split_at(struct place *p, str at, struct kf_err *err)
 {
     struct cli *cli = p->cli;
@@ -91,10 +100,13 @@ static kf_rc split_at(struct place *p, str at, struct kf_err *err)
     if (str_starts(at, STR("unix:"))) {
         split_space(cli, at, &p->base, &p->space);
     } else if (str_ends(at, STR(".db"))) {
-        p->file = copy(cli, at);
-        p->space = copy(cli, STR("default"));
+        split_file(p, at);
     } else {
         split_space(cli, at, &p->dir, &p->space);
+        if (p->space && !config_space_name_ok(str_of(p->space)))
+            return cli_usage(err,
+                             "--at %.*s: a space is named with a-z, 0-9, _ and -, 1 to 60 of them",
+                             STR_ARGS(at));
         if (p->dir)
             p->file = arena_printf(&cli->arena, "%s/%s.db", p->dir, p->space);
     }
@@ -127,12 +139,21 @@ static kf_rc ask_owner(struct place *p, const char *path, struct kf_err *err)
 
 static kf_rc look(struct place *p, struct kf_err *err)
 {
-    char *server = p->dir ? arena_printf(&p->cli->arena, "%s/_keepfast.db", p->dir) : NULL;
+    struct buf server = BUF_INIT;
     kf_rc rc = KF_OK;
-    if (p->dir && !server)
-        return err_nomem(err);
-    if (server)
-        rc = ask_owner(p, server, err);
+    if (p->dir)
+        buf_c(&server, p->dir);
+    else
+        path_parent(p->file, &server);
+    buf_c(&server, "/_keepfast.db");
+    if (p->dir || p->stem) {
+        rc = buf_ok(&server, err);
+        if (rc == KF_OK)
+            rc = ask_owner(p, server.p, err);
+        if (p->base && p->stem)
+            p->space = p->stem;
+    }
+    buf_release(&server);
     if (rc == KF_OK && !p->base)
         rc = ask_owner(p, p->file, err);
     return rc;
@@ -155,6 +176,8 @@ static kf_rc open_here(struct place *p, struct kf_err *err)
     buf_release(&dir);
     if (rc != KF_OK)
         return rc;
+    if (p->stem && config_space(p->config, str_of(p->stem)))
+        p->space = p->stem;
     enum log_level level = LOG_WARN;
     if (!p->log)
         log_new(cli->env, STDERR_FILENO, LOG_TEXT, level, &p->log, NULL);
@@ -166,7 +189,10 @@ static kf_rc open_here(struct place *p, struct kf_err *err)
                               .brief = true,
                               .start_empty = cli->opt[OPT_START_EMPTY] != NULL,
                               .lock_wait_ms = 1000};
-    return house_new(&o, &p->house, err);
+    rc = house_new(&o, &p->house, err);
+    if (rc == KF_OK) /* a new store is filled first, or nothing in it could be read or written */
+        house_settle(p->house, (uint32_t)patience_ms);
+    return rc;
 }
 
 /* An owner, or a router of our own; both may change while we look. */
@@ -340,9 +366,13 @@ kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_ans
     struct stream s = {.cli = p->cli, .request = r, .in = FILE_CLOSED, .out = FILE_CLOSED};
     struct cli_answer a = {0};
     bool absolute = r->target[0] == '/' && r->target[1] == '/';
-    char *target = absolute ? copy(p->cli, str_of(r->target + 1))
-                            : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
-    kf_rc rc = target ? reach(p, err) : err_nomem(err);
+    char *target = NULL;
+    kf_rc rc = reach(p, err); /* which may tell the space */
+    if (rc == KF_OK)
+        target = absolute ? copy(p->cli, str_of(r->target + 1))
+                          : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
+    if (rc == KF_OK && !target)
+        rc = err_nomem(err);
     if (rc == KF_OK)
         rc = open_files(p, &s, err);
     if (rc == KF_OK) {

@@ -3,6 +3,7 @@
 
 #include "base/when.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -25,13 +26,34 @@ bool print_flush(void)
     return fflush(stdout) == 0 && !lost;
 }
 
+/* Names are anybody's text: what would move the cursor of a terminal, or end a line of a table, is
+ * shown as an escape. */
+static void put_shown(struct buf *b, str text, bool lines)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char ch = (unsigned char)text.p[i];
+        if (ch == '\n' && !lines)
+            buf_c(b, "\\n");
+        else if ((ch < 0x20 && ch != '\n') || ch == 0x7f)
+            buf_printf(b, "\\x%02x", ch);
+        else
+            buf_byte(b, text.p[i]);
+    }
+}
+
 void print_talk(const char *fmt, ...)
 {
+    struct buf text = BUF_INIT, shown = BUF_INIT;
     va_list args;
     va_start(args, fmt);
-    vfprintf(stderr, fmt, args);
+    buf_vprintf(&text, fmt, args);
     va_end(args);
-    fputc('\n', stderr);
+    put_shown(&shown, buf_view(&text), true);
+    buf_byte(&shown, '\n');
+    if (shown.len)
+        fwrite(shown.p, 1, shown.len, stderr);
+    buf_release(&text);
+    buf_release(&shown);
 }
 
 /* ------------------------------------------------------------------------------------- progress */
@@ -74,6 +96,8 @@ void print_progress_end(struct cli *cli)
 
 /* --------------------------------------------------------------------------------------- tables */
 
+enum { TABLE_COLUMNS_MAX = 16 };
+
 struct table {
     struct cli *cli;
     size_t columns;
@@ -83,6 +107,7 @@ struct table {
 
 struct table *table_new(struct cli *cli, const char *const *heads, size_t columns)
 {
+    assert(columns <= TABLE_COLUMNS_MAX);
     struct table *t = arena_alloc(&cli->arena, sizeof *t);
     if (!t)
         return NULL;
@@ -107,7 +132,10 @@ void table_cell(struct table *t, str text)
         t->cells = more;
         t->cap = cap;
     }
-    t->cells[t->count++] = arena_str(&t->cli->arena, text);
+    struct buf shown = BUF_INIT;
+    put_shown(&shown, text, false);
+    t->cells[t->count++] = arena_str(&t->cli->arena, buf_view(&shown));
+    buf_release(&shown);
 }
 
 /* Characters, not bytes: names are UTF-8. */
@@ -145,18 +173,28 @@ static void print_cell(str s, size_t width, bool right, bool last)
         print_out(STR("  "));
 }
 
+static size_t column_width(const struct table *t, size_t column)
+{
+    size_t width = 0;
+    for (size_t i = column; i < t->count; i += t->columns)
+        if (width_of(t->cells[i]) > width)
+            width = width_of(t->cells[i]);
+    return width;
+}
+
 void table_print(struct table *t)
 {
+    size_t width[TABLE_COLUMNS_MAX];
+    bool right[TABLE_COLUMNS_MAX];
     if (!t)
         return;
+    for (size_t c = 0; c < t->columns; c++) {
+        width[c] = column_width(t, c);
+        right[c] = numeric_column(t, c);
+    }
     for (size_t row = 0; row + t->columns <= t->count; row += t->columns) {
-        for (size_t c = 0; c < t->columns; c++) {
-            size_t width = 0;
-            for (size_t i = c; i < t->count; i += t->columns)
-                if (width_of(t->cells[i]) > width)
-                    width = width_of(t->cells[i]);
-            print_cell(t->cells[row + c], width, numeric_column(t, c), c + 1 == t->columns);
-        }
+        for (size_t c = 0; c < t->columns; c++)
+            print_cell(t->cells[row + c], width[c], right[c], c + 1 == t->columns);
         print_out(STR("\n"));
     }
 }

@@ -1,0 +1,91 @@
+#!/usr/bin/env python3
+"""What --at names: the right space of the right store, and nothing outside of it."""
+
+import os
+import subprocess
+import sys
+import time
+
+sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
+from keepfast import PROGRAM, Server, folder  # noqa: E402
+from tap import check, equal, main, test  # noqa: E402
+
+TOP = folder()
+
+
+def run(*words, body=b""):
+    return subprocess.run([PROGRAM, *words], input=body, capture_output=True, cwd=TOP)
+
+
+def names(client):
+    answer = client.get("/docs")
+    return [d["name"] for d in answer.json()["items"]] if answer.status == 200 else None
+
+
+@test
+def a_file_of_a_served_folder_is_its_space_and_not_default():
+    server = Server(TOP / "served")
+    server.client("finance").put("/docs/a", b"1")
+    for space in ("finance", "other"):  # open in the server, and not yet there
+        done = run("put", "--at", str(TOP / "served" / f"{space}.db"), "b", "-", body=b"2")
+        equal(done.returncode, 0, f"taken by {space}: {done.stderr}")
+    equal(names(server.client("finance")), ["a", "b"], "written where --at said")
+    equal(names(server.client("other")), ["b"], "made where --at said")
+    equal(names(server.client("default")), None, "and nowhere else")
+    server.stop()
+
+
+@test
+def a_file_is_read_with_the_configuration_of_its_space():
+    data = TOP / "alone"
+    data.mkdir(0o700)
+    (data / "keepfast.yaml").write_text(
+        f"spaces:\n  default:\n    remotes:\n      wrong: {{ url: \"dir:{TOP}/wrong\" }}\n"
+        f"  finance:\n    remotes:\n      right: {{ url: \"dir:{TOP}/right\" }}\n")
+    equal(run("put", "--at", str(data / "finance.db"), "a", "-", body=b"1").returncode, 0, "taken")
+    check((TOP / "right" / "manifest.ndjson").exists(), "pushed to the space's own remote")
+    check(not (TOP / "wrong").exists(), "and to no other space's")
+
+
+@test
+def a_command_on_an_empty_store_waits_until_it_is_filled():
+    data = TOP / "alone"
+    for path in data.glob("finance.db*"):
+        path.unlink()
+    done = run("get", "--at", f"{data}#finance", "a")
+    equal((done.returncode, done.stdout), (0, b"1"), f"comes from the remote: {done.stderr}")
+
+
+@test
+def a_space_of_at_is_a_space_name():
+    for space in ("../evil", "Foo", "_keepfast", "tokens", ""):
+        done = run("put", "--at", f"{TOP}/data#{space}", "a", "-", body=b"1")
+        equal(done.returncode, 2, f"#{space} is refused: {done.stderr}")
+    check(not (TOP / "evil.db").exists() and not (TOP / "data").exists(), "nothing was made")
+
+
+@test
+def names_cannot_move_the_cursor():
+    at = f"{TOP}/shown"
+    for name in ("a\x1b[2Jb", "line\nbreak"):
+        done = run("put", "--at", at, name, "-", body=b"1")
+        check(b"\x1b" not in done.stderr, "talk shows an escape")
+    listed = run("ls", "--at", at).stdout
+    check(b"a\\x1b[2Jb" in listed and b"line\\nbreak" in listed, "so does a table")
+    equal(len(listed.splitlines()), 3, "one line a document")
+
+
+@test
+def a_long_list_is_printed_in_time_that_grows_with_its_length():
+    server = Server(TOP / "long")
+    client = server.client()
+    for i in range(12000):
+        client.put(f"/docs/d{i}?ack=memory", b"1")
+    began = time.time()
+    listed = run("ls", "--at", str(TOP / "long"))
+    equal(len(listed.stdout.splitlines()), 12001, "all of it")
+    check(time.time() - began < 2, "in time")  # the square of it takes 5 s
+    server.stop()
+
+
+main()
