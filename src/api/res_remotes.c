@@ -210,12 +210,42 @@ static void run_ended(struct remotes_wait *w)
         call_work(c, work_get, call_answer_out);
 }
 
+static void refused_at_once(struct remotes_wait *w)
+{
+    w->remotes = NULL;
+}
+
+/* Asks for a run and leaves it: a wait that is taken back. */
+static void only_start(struct api_call *c)
+{
+    c->wait = (struct remotes_wait){.done = refused_at_once, .seq = store_seq(c->store), .on_end = true};
+    remotes_wait(store_remotes(c->store), &c->wait, c->match.remote, c->timeout_ms);
+    remotes_wait_cancel(&c->wait);
+    if (c->wait.rc != KF_OK) {
+        answer_problem(c, &c->wait.err);
+        return;
+    }
+    c->status = 202;
+    call_work(c, work_get, call_answer_out);
+}
+
 void remote_run(struct api_call *c)
 {
+    bool start = false;
     if (!call_enter_space(c, false))
         return;
-    if (query_timeout(c, &c->timeout_ms, &c->err) != KF_OK) {
+    if (query_timeout(c, &c->timeout_ms, &c->err) != KF_OK ||
+        query_flag(c, "start", &start, &c->err) != KF_OK) {
         answer_problem(c, &c->err);
+        return;
+    }
+    if (str_is(c->match.remote, "all") || str_index(c->match.remote, ',') < c->match.remote.len) {
+        err_set(&c->err, PROBLEM_UNKNOWN_REMOTE, "a run is of one remote; ask for each of them");
+        answer_problem(c, &c->err);
+        return;
+    }
+    if (start) {
+        only_start(c);
         return;
     }
     c->wait = (struct remotes_wait){

@@ -145,6 +145,8 @@ kf_rc path_stat(const struct env *env, const char *path, struct stat *ret, struc
 /* Bytes free for us on the file system of `path`. */
 kf_rc path_free_bytes(const struct env *env, const char *path, uint64_t *ret, struct kf_err *err);
 
+/* The path with the working directory before it when it is relative, appended to `out`. */
+kf_rc path_absolute(const char *path, struct buf *out, struct kf_err *err);
 /* "DIR" of "DIR/NAME", "." when there is no slash, "/" of "/NAME". Appended to `out`. */
 void path_parent(const char *path, struct buf *out);
 

@@ -11,6 +11,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
@@ -414,6 +415,21 @@ kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err)
     if (e == ENOENT)
         return err_set(err, PROBLEM_NOT_FOUND, "there is no file %s", path);
     return e ? err_errno(err, e, "cannot remove %s", path) : KF_OK;
+}
+
+kf_rc path_absolute(const char *path, struct buf *out, struct kf_err *err)
+{
+    if (path[0] != '/') {
+        char *room = buf_room(out, PATH_MAX);
+        if (room && !getcwd(room, PATH_MAX))
+            return err_errno(err, errno, "cannot tell the working directory");
+        if (room) {
+            buf_grew(out, strlen(room));
+            buf_byte(out, '/');
+        }
+    }
+    buf_c(out, path);
+    return buf_ok(out, err);
 }
 
 kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err)

@@ -7,9 +7,9 @@
  * Where the request goes: to the owner's socket when a process owns the store, to a server for
  * http://, else to a router in this process.
  *
- *   main.c      words to commands, help            place.c    --at to a place, and a request to its
- * answer print.c     tables, people's forms, progress   wire.c     requests over a socket (libcurl)
- *   cmd_*.c     the commands */
+ *   main.c     words to commands, help           place.c   --at to a place, and a request to its answer
+ *   print.c    tables, people's forms, progress  wire.c    requests over a socket (libcurl)
+ *   cmd_*.c    the commands                      words.c   words as parts of requests */
 #ifndef KF_CLI_CLI_H
 #define KF_CLI_CLI_H
 
@@ -51,8 +51,11 @@ struct place;
 /* The place of --at, KEEPFAST_AT or the default. *ret is to be freed by place_close. Opens nothing
  * yet. */
 kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
-/* What is left pending to remotes with on_change is said on stderr; KF_UNAVAILABLE then. */
-kf_rc place_close(struct place *place, struct kf_err *err);
+/* Ends it, and runs remotes with on_change that have something pending. What is left is said on stderr: the command has done
+ * what it was asked. */
+void place_close(struct place *place);
+/* After a request: whether somebody else answered it, who goes on when this command has ended. */
+bool place_is_served(const struct place *place);
 
 struct cli_request {
     enum api_method method;
@@ -91,6 +94,10 @@ char *cli_escape_name(struct cli *cli, const char *name);
 char *cli_escape(struct cli *cli, const char *text);
 /* The configuration in force for a folder or a file beside it. */
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
+/* A path as seen from anywhere, in the arena. NULL without memory or without a working directory. */
+char *cli_absolute(struct cli *cli, const char *path);
+/* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
+kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err);
 /* bad usage: fills PROBLEM_USAGE. */
 kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -98,13 +105,17 @@ kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(
 
 void print_out(str bytes); /* stdout, whole */
 void print_line(str line);
+void print_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void print_talk(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr */
 void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total);
 void print_progress_end(struct cli *cli);
-/* False when stdout went away. */
-bool print_flush(void);
+/* 0, or the errno value with which stdout went away. */
+int print_flush(void);
 
-/* A table for people: rows of cells, widths by content; numbers to the right. */
+/* With --json: that something is gone, {"name":NAME,"removed":true}. */
+void print_removed(const char *name);
+
+/* A table for people: rows of cells, widths by content; numbers to the right. Control characters are shown, not sent. */
 struct table;
 struct table *table_new(struct cli *cli, const char *const *heads, size_t columns);
 void table_cell(struct table *t, str text);

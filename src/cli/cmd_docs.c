@@ -6,34 +6,6 @@
 #include <stdio.h>
 #include <unistd.h>
 
-static const size_t body_max = 64 * 1024 * 1024;
-
-/* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
-static kf_rc read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err)
-{
-    struct buf b = BUF_INIT;
-    kf_rc rc = KF_OK;
-    if (from && strcmp(from, "-") != 0) {
-        rc = file_load(cli->env, from, body_max, &b, err);
-        if (rc == KF_ABSENT)
-            rc = cli_usage(err, "there is no file %s", from);
-    } else if (!from && isatty(STDIN_FILENO)) {
-        return cli_usage(err, "name a FILE, or - and type the document");
-    } else {
-        char piece[65536];
-        size_t got;
-        while ((got = fread(piece, 1, sizeof piece, stdin)) > 0 && b.len <= body_max)
-            buf_add(&b, piece, got);
-        rc = buf_ok(&b, err);
-    }
-    if (rc == KF_OK) {
-        *ret = arena_str(&cli->arena, buf_view(&b));
-        rc = ret->p ? KF_OK : err_nomem(err);
-    }
-    buf_release(&b);
-    return rc;
-}
-
 static void add_header(struct cli_request *r, const char *name, const char *value)
 {
     if (value)
@@ -73,6 +45,8 @@ static void say_written(struct cli *cli, const char *name, const struct cli_answ
     if (cli->json) {
         if (a->body.len)
             print_line(a->body);
+        else
+            print_removed(name);
         return;
     }
     if (a->body.len && answer_parse(cli, a, &root, NULL) == KF_OK)
@@ -110,21 +84,21 @@ static kf_rc write_doc(struct cli *cli, enum api_method method, const char *tail
     if (rc == KF_OK)
         say_written(cli, cli->args[0], &a);
     buf_release(&target);
-    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? closed : rc;
+    place_close(place);
+    return rc;
 }
 
 kf_rc cmd_put(struct cli *cli, struct kf_err *err)
 {
     str body = {NULL, 0};
-    kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
+    kf_rc rc = cli_read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
     return rc == KF_OK ? write_doc(cli, API_PUT, "", body, "application/json", err) : rc;
 }
 
 kf_rc cmd_patch(struct cli *cli, struct kf_err *err)
 {
     str body = {NULL, 0};
-    kf_rc rc = read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
+    kf_rc rc = cli_read_body(cli, cli->arg_count > 1 ? cli->args[1] : NULL, &body, err);
     return rc == KF_OK ? write_doc(cli, API_PATCH, "", body, "application/merge-patch+json", err)
                        : rc;
 }
@@ -161,8 +135,8 @@ static kf_rc fetch(struct cli *cli, const char *name, const char *tail, struct c
         struct cli_request r = {.method = API_GET, .target = target};
         rc = place_request(place, &r, ret, err);
     }
-    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? closed : rc;
+    place_close(place);
+    return rc;
 }
 
 kf_rc cmd_get(struct cli *cli, struct kf_err *err)
@@ -219,37 +193,69 @@ kf_rc cmd_diff(struct cli *cli, struct kf_err *err)
 /* ------------------------------------------------------------------------------------------ lists
  */
 
-/* Every page of a list: each is given to `page`; with --json each page is a line. */
-static kf_rc each_page(struct cli *cli, const char *target,
-                       void (*page)(struct cli *cli, struct table *t, const struct json_node *item),
-                       struct table *t, struct kf_err *err)
+/* A list, printed as a table or as one JSON object, and how far it has got. */
+struct listing {
+    struct table *table;
+    void (*row)(struct cli *cli, struct table *t, const struct json_node *item);
+    size_t items;
+};
+
+static void show_items(struct cli *cli, struct listing *l, const struct json_node *items)
 {
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next, l->items++) {
+        if (!cli->json) {
+            l->row(cli, l->table, n);
+            continue;
+        }
+        if (l->items)
+            print_out(STR(","));
+        print_out(n->raw);
+    }
+}
+
+/* One page; *ret_cursor is empty behind the last. */
+static kf_rc show_page(struct cli *cli, struct place *place, const char *target, str cursor,
+                       struct listing *l, str *ret_cursor, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root;
+    char *whole = arena_printf(&cli->arena, "%s%climit=1000%s%.*s", target,
+                               strchr(target, '?') ? '&' : '?', cursor.len ? "&cursor=" : "",
+                               STR_ARGS(cursor));
+    struct cli_request r = {.method = API_GET, .target = whole};
+    kf_rc rc = whole ? place_request(place, &r, &a, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = answer_parse(cli, &a, &root, err);
+    if (rc != KF_OK)
+        return rc;
+    if (cli->json && !cursor.len)
+        print_out(STR("{\"items\":["));
+    show_items(cli, l, json_member(root, "items"));
+    *ret_cursor = node_text(cli, root, "next");
+    return KF_OK;
+}
+
+/* Every page of a list. */
+static kf_rc show_list(struct cli *cli, const char *target, struct table *t,
+                       void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
+                       struct kf_err *err)
+{
+    struct listing l = {.table = t, .row = row};
     struct place *place = NULL;
     str cursor = {"", 0};
+    if (!t || !target)
+        return err_nomem(err);
     kf_rc rc = place_open(cli, &place, err);
-    while (rc == KF_OK) {
-        struct cli_answer a;
-        struct json_node *root;
-        char *whole = arena_printf(&cli->arena, "%s%climit=1000%s%.*s", target,
-                                   strchr(target, '?') ? '&' : '?', cursor.len ? "&cursor=" : "",
-                                   STR_ARGS(cursor));
-        struct cli_request r = {.method = API_GET, .target = whole};
-        rc = whole ? place_request(place, &r, &a, err) : err_nomem(err);
-        if (rc == KF_OK)
-            rc = answer_parse(cli, &a, &root, err);
-        if (rc != KF_OK)
-            break;
-        if (cli->json)
-            print_line(a.body);
-        const struct json_node *items = json_member(root, "items");
-        for (const struct json_node *n = items ? items->child : NULL; n && !cli->json; n = n->next)
-            page(cli, t, n);
-        cursor = node_text(cli, root, "next");
-        if (!cursor.len)
-            break;
-    }
-    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? closed : rc;
+    if (rc == KF_OK)
+        do
+            rc = show_page(cli, place, target, cursor, &l, &cursor, err);
+        while (rc == KF_OK && cursor.len);
+    place_close(place);
+    if (rc == KF_OK && cli->json)
+        print_line(STR("],\"next\":null}"));
+    else if (rc == KF_OK)
+        table_print(t);
+    return rc;
 }
 
 static void cell_u64(struct cli *cli, struct table *t, uint64_t v)
@@ -281,12 +287,7 @@ kf_rc cmd_ls(struct cli *cli, struct kf_err *err)
     char *prefix = cli->arg_count ? cli_escape(cli, cli->args[0]) : NULL;
     const char *target = prefix ? arena_printf(&cli->arena, "/docs?prefix=%s", prefix) : "/docs";
     struct table *t = table_new(cli, heads, 4);
-    if (!target || !t)
-        return err_nomem(err);
-    kf_rc rc = each_page(cli, target, doc_row, t, err);
-    if (rc == KF_OK && !cli->json)
-        table_print(t);
-    return rc;
+    return show_list(cli, target, t, doc_row, err);
 }
 
 static void version_row(struct cli *cli, struct table *t, const struct json_node *n)
@@ -304,12 +305,7 @@ kf_rc cmd_log(struct cli *cli, struct kf_err *err)
     char *name = cli_escape_name(cli, cli->args[0]);
     char *target = name ? arena_printf(&cli->arena, "/docs/%s/versions", name) : NULL;
     struct table *t = table_new(cli, heads, 5);
-    if (!target || !t)
-        return err_nomem(err);
-    kf_rc rc = each_page(cli, target, version_row, t, err);
-    if (rc == KF_OK && !cli->json)
-        table_print(t);
-    return rc;
+    return show_list(cli, target, t, version_row, err);
 }
 
 static void pending_row(struct cli *cli, struct table *t, const struct json_node *n)
@@ -330,12 +326,7 @@ kf_rc cmd_pending(struct cli *cli, struct kf_err *err)
     char *name = cli_escape(cli, cli->args[0]);
     char *target = name ? arena_printf(&cli->arena, "/remotes/%s/pending", name) : NULL;
     struct table *t = table_new(cli, heads, 5);
-    if (!target || !t)
-        return err_nomem(err);
-    kf_rc rc = each_page(cli, target, pending_row, t, err);
-    if (rc == KF_OK && !cli->json)
-        table_print(t);
-    return rc;
+    return show_list(cli, target, t, pending_row, err);
 }
 
 static void space_row(struct cli *cli, struct table *t, const struct json_node *n)
@@ -348,10 +339,5 @@ kf_rc cmd_space_ls(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"SPACE", ""};
     struct table *t = table_new(cli, heads, 2);
-    if (!t)
-        return err_nomem(err);
-    kf_rc rc = each_page(cli, "//v1", space_row, t, err);
-    if (rc == KF_OK && !cli->json)
-        table_print(t);
-    return rc;
+    return show_list(cli, "//v1", t, space_row, err);
 }

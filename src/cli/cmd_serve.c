@@ -147,8 +147,11 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
         serving = house;
         catch_signals();
         house_settle(house, settle_ms);
-        printf("keepfast ready at %s\n", shown.p);
-        fflush(stdout);
+        if (cli->json)
+            print_fmt("{\"ready\":\"%s\"}\n", shown.p);
+        else
+            print_fmt("keepfast ready at %s\n", shown.p);
+        print_flush();
         house_run(house);
         serving = NULL;
         rc = house_free(house, err);
@@ -196,8 +199,8 @@ kf_rc cmd_version(struct cli *cli, struct kf_err *err)
 {
     (void)err;
     if (cli->json)
-        printf("{\"keepfast\":\"%s\",\"sqlite\":\"%s\"}\n", kf_version(), db_engine_version());
+        print_fmt("{\"keepfast\":\"%s\",\"sqlite\":\"%s\"}\n", kf_version(), db_engine_version());
     else
-        printf("keepfast %s (SQLite %s)\n", kf_version(), db_engine_version());
+        print_fmt("keepfast %s (SQLite %s)\n", kf_version(), db_engine_version());
     return KF_OK;
 }

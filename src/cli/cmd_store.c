@@ -4,7 +4,8 @@
 
 #include "base/when.h"
 
-#include <stdio.h>
+#include <poll.h>
+#include <unistd.h>
 
 /* One request; with --json its body is printed. */
 static kf_rc ask(struct cli *cli, struct cli_request *r, struct cli_answer *ret,
@@ -18,8 +19,8 @@ static kf_rc ask(struct cli *cli, struct cli_request *r, struct cli_answer *ret,
         rc = answer_parse(cli, ret, ret_root, err);
     if (rc == KF_OK && cli->json && ret->body.len)
         print_line(ret->body);
-    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? closed : rc;
+    place_close(place);
+    return rc;
 }
 
 static str human_size(struct cli *cli, uint64_t v)
@@ -59,8 +60,8 @@ static void remote_table(struct cli *cli, const struct json_node *remotes)
     for (const struct json_node *n = remotes ? remotes->child : NULL; n; n = n->next) {
         const struct json_node *failed = json_member(n, "last_error");
         if (failed && failed->type == JSON_OBJECT)
-            printf("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
-                   STR_ARGS(node_text(cli, failed, "detail")));
+            print_fmt("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
+                      STR_ARGS(node_text(cli, failed, "detail")));
     }
 }
 
@@ -75,13 +76,13 @@ static void say_loss(struct cli *cli, const struct json_node *root)
     else if (!count)
         print_line(STR("If this machine died now, nothing would be lost."));
     else
-        printf("If this machine died now: %llu document%s, %.*s, the oldest change %.*s.\n",
-               (unsigned long long)count, count == 1 ? "" : "s",
-               STR_ARGS(human_size(cli, node_u64(p, "bytes"))),
-               STR_ARGS(node_age(cli, p, "oldest")));
+        print_fmt("If this machine died now: %llu document%s, %.*s, the oldest change %.*s.\n",
+                  (unsigned long long)count, count == 1 ? "" : "s",
+                  STR_ARGS(human_size(cli, node_u64(p, "bytes"))),
+                  STR_ARGS(node_age(cli, p, "oldest")));
 }
 
-kf_rc cmd_status(struct cli *cli, struct kf_err *err)
+static kf_rc show_status(struct cli *cli, struct kf_err *err)
 {
     struct cli_request r = {.method = API_GET, .target = "/status"};
     struct cli_answer a;
@@ -92,17 +93,39 @@ kf_rc cmd_status(struct cli *cli, struct kf_err *err)
     const struct json_node *s = json_member(root, "store");
     str reason = node_text(cli, s, "reason");
     say_loss(cli, root);
-    printf("\n%.*s: %.*s%s%.*s, %llu documents, %.*s on disk, %.*s free\n",
-           STR_ARGS(node_text(cli, root, "space")), STR_ARGS(node_text(cli, s, "state")),
-           reason.len ? " - " : "", STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
-           STR_ARGS(human_size(cli, node_u64(s, "disk_bytes"))),
-           STR_ARGS(human_size(cli, node_u64(s, "disk_free"))));
+    print_fmt("\n%.*s: %.*s%s%.*s, %llu documents, %.*s on disk, %.*s free\n",
+              STR_ARGS(node_text(cli, root, "space")), STR_ARGS(node_text(cli, s, "state")),
+              reason.len ? " - " : "", STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
+              STR_ARGS(human_size(cli, node_u64(s, "disk_bytes"))),
+              STR_ARGS(human_size(cli, node_u64(s, "disk_free"))));
     const struct json_node *remotes = json_member(root, "remotes");
     if (remotes && remotes->count) {
         print_line(STR(""));
         remote_table(cli, remotes);
     }
     return KF_OK;
+}
+
+/* Again every two seconds: on a terminal in its place, else one after the other. Ends by Ctrl-C, or with a failure. */
+static kf_rc watch_status(struct cli *cli, struct kf_err *err)
+{
+    bool terminal = isatty(STDOUT_FILENO) && !cli->json;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && print_flush() == 0) {
+        if (terminal)
+            print_out(STR("\x1b[H\x1b[2J"));
+        rc = show_status(cli, err);
+        if (rc != KF_OK || print_flush() != 0)
+            break;
+        poll(NULL, 0, 2000);
+        arena_clear(&cli->arena);
+    }
+    return rc;
+}
+
+kf_rc cmd_status(struct cli *cli, struct kf_err *err)
+{
+    return cli->opt[OPT_WATCH] ? watch_status(cli, err) : show_status(cli, err);
 }
 
 /* -------------------------------------------------------------------------------------- remotes */
@@ -153,7 +176,9 @@ kf_rc cmd_remote_probe(struct cli *cli, struct kf_err *err)
 kf_rc cmd_remote_rm(struct cli *cli, struct kf_err *err)
 {
     kf_rc rc = on_remote(cli, API_DELETE, cli->args[0], "", 0, NULL, err);
-    if (rc == KF_OK && !cli->json)
+    if (rc == KF_OK && cli->json)
+        print_removed(cli->args[0]);
+    else if (rc == KF_OK)
         print_talk("%s: forgotten; what it holds stays there", cli->args[0]);
     return rc;
 }
@@ -166,16 +191,28 @@ static void put_text(struct buf *b, const char *key, const char *value)
     buf_json_string(b, str_of(value));
 }
 
+/* A folder is meant as it is seen from here; the owner of the store may be somewhere else. */
+static const char *remote_address(struct cli *cli, const char *address)
+{
+    if (strncmp(address, "dir:", 4) != 0 || address[4] == '/' || !address[4])
+        return address;
+    const char *path = cli_absolute(cli, address + 4);
+    return path ? arena_printf(&cli->arena, "dir:%s", path) : NULL;
+}
+
 kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
 {
     struct buf b = BUF_INIT;
     struct cli_answer a;
     uint64_t after;
+    const char *address = remote_address(cli, cli->args[1]);
+    if (!address)
+        return err_nomem(err);
     if (cli->opt[OPT_AFTER] && !str_to_u64(str_of(cli->opt[OPT_AFTER]), &after))
         return cli_usage(err, "--after wants a number of documents");
     buf_c(&b, "{\"name\":");
     buf_json_string(&b, str_of(cli->args[0]));
-    put_text(&b, "url", cli->args[1]);
+    put_text(&b, "url", address);
     put_text(&b, "every", cli->opt[OPT_EVERY]);
     put_text(&b, "on_change", cli->opt[OPT_ON_CHANGE]);
     if (cli->opt[OPT_AFTER])
@@ -200,9 +237,15 @@ kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
 
 /* ----------------------------------------------------------------------------------------- sync */
 
-/* Names of the remotes to run: the arguments, or all there are. */
-static kf_rc sync_names(struct cli *cli, struct place *place, struct json_node **ret,
-                        struct kf_err *err)
+struct syncing {
+    struct place *place;
+    bool wait; /* until each run has ended */
+    uint64_t timeout_ms;
+    size_t shown;
+};
+
+static kf_rc list_remotes(struct cli *cli, struct place *place, struct json_node **ret,
+                          struct kf_err *err)
 {
     struct cli_answer a;
     struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1000"};
@@ -210,26 +253,28 @@ static kf_rc sync_names(struct cli *cli, struct place *place, struct json_node *
     return rc == KF_OK ? answer_parse(cli, &a, ret, err) : rc;
 }
 
-static kf_rc sync_one(struct cli *cli, struct place *place, str name, uint64_t timeout_ms,
-                      struct kf_err *err)
+static kf_rc sync_one(struct cli *cli, struct syncing *s, str name, struct kf_err *err)
 {
     struct cli_answer a;
     struct json_node *root;
     char *text = arena_dup(&cli->arena, name), *escaped = text ? cli_escape(cli, text) : NULL;
-    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)timeout_ms + 15000};
-    r.target = escaped ? arena_printf(&cli->arena, "/remotes/%s/run?timeout=%llums", escaped,
-                                      (unsigned long long)timeout_ms)
-                       : NULL;
-    kf_rc rc = r.target ? place_request(place, &r, &a, err) : err_nomem(err);
+    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)s->timeout_ms + 15000};
+    r.target = escaped
+                   ? arena_printf(&cli->arena, "/remotes/%s/run?timeout=%llums%s", escaped,
+                                  (unsigned long long)s->timeout_ms, s->wait ? "" : "&start=true")
+                   : NULL;
+    kf_rc rc = r.target ? place_request(s->place, &r, &a, err) : err_nomem(err);
     if (rc == KF_OK)
         rc = answer_parse(cli, &a, &root, err);
     if (rc != KF_OK)
         return rc;
-    if (cli->json)
-        print_line(a.body);
-    else
-        print_talk("%.*s: confirmed, %llu pending", STR_ARGS(name),
+    if (cli->json) {
+        print_out(s->shown++ ? STR(",") : STR(""));
+        print_out(a.body);
+    } else {
+        print_talk("%.*s: %s, %llu pending", STR_ARGS(name), s->wait ? "confirmed" : "started",
                    (unsigned long long)node_u64(json_member(root, "pending"), "count"));
+    }
     return KF_OK;
 }
 
@@ -241,28 +286,32 @@ static bool wanted(const struct cli *cli, str name)
     return cli->arg_count == 0;
 }
 
-static kf_rc sync_all(struct cli *cli, struct place *place, uint64_t timeout_ms, struct kf_err *err)
+/* Each argument is a remote that there is. */
+static kf_rc check_wanted(struct cli *cli, const struct json_node *items, struct kf_err *err)
 {
-    struct json_node *root = NULL;
-    struct kf_err one;
-    kf_rc rc = sync_names(cli, place, &root, err), worst = KF_OK;
-    if (rc != KF_OK)
-        return rc;
-    const struct json_node *items = json_member(root, "items");
     for (size_t i = 0; i < cli->arg_count; i++) {
         bool there = strcmp(cli->args[i], "all") == 0;
         for (const struct json_node *n = items ? items->child : NULL; n; n = n->next)
             there = there || str_is(node_text(cli, n, "name"), cli->args[i]);
         if (!there)
-            return err_set(err, PROBLEM_UNKNOWN_REMOTE, "there is no remote \"%s\" in this space",
-                           cli->args[i]);
+            return err_set(
+                err, PROBLEM_UNKNOWN_REMOTE,
+                "there is no remote \"%s\" in this space; keepfast remote ls names those "
+                "there are",
+                cli->args[i]);
     }
+    return KF_OK;
+}
+
+/* All that are wanted, one after the other; the first failure is the one to tell, the others are said. */
+static kf_rc sync_all(struct cli *cli, struct syncing *s, const struct json_node *items,
+                      struct kf_err *err)
+{
+    kf_rc worst = KF_OK;
     for (const struct json_node *n = items ? items->child : NULL; n; n = n->next) {
+        struct kf_err one = KF_ERR_INIT;
         str name = node_text(cli, n, "name");
-        if (!wanted(cli, name))
-            continue;
-        err_clear(&one);
-        rc = sync_one(cli, place, name, timeout_ms, &one);
+        kf_rc rc = wanted(cli, name) ? sync_one(cli, s, name, &one) : KF_OK;
         if (rc != KF_OK && worst == KF_OK) {
             worst = rc;
             if (err)
@@ -271,28 +320,48 @@ static kf_rc sync_all(struct cli *cli, struct place *place, uint64_t timeout_ms,
             print_talk("keepfast: %s", one.detail);
         }
     }
-    if (!items || !items->count)
-        print_talk("there is no remote; keepfast remote add makes one");
     return worst;
 }
 
-/* --wait is the way it works everywhere but beside a server, which runs remotes by itself: there it
- * is the difference between asking and waiting. */
+/* A server goes on when this command has ended, so without --wait the runs are only started there. */
 kf_rc cmd_sync(struct cli *cli, struct kf_err *err)
 {
-    struct place *place = NULL;
-    uint64_t timeout_ms = 10000;
-    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &timeout_ms))
+    struct syncing s = {.timeout_ms = 10000};
+    struct json_node *root = NULL;
+    const struct json_node *items = NULL;
+    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &s.timeout_ms))
         return cli_usage(err, "--timeout wants a time such as 10s");
-    kf_rc rc = place_open(cli, &place, err);
+    kf_rc rc = place_open(cli, &s.place, err);
     if (rc == KF_OK)
-        rc = sync_all(cli, place, timeout_ms, err);
-    kf_rc closed = place_close(place, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? closed : rc;
+        rc = list_remotes(cli, s.place, &root, err);
+    if (rc == KF_OK) {
+        items = json_member(root, "items");
+        rc = check_wanted(cli, items, err);
+    }
+    if (rc == KF_OK) {
+        s.wait = cli->opt[OPT_WAIT_NOW] || !place_is_served(s.place);
+        print_out(cli->json ? STR("{\"items\":[") : STR(""));
+        rc = sync_all(cli, &s, items, err);
+        print_out(cli->json ? STR("]}\n") : STR(""));
+    }
+    if (rc == KF_OK && !cli->json && (!items || !items->count))
+        print_talk("there is no remote; keepfast remote add makes one");
+    place_close(s.place);
+    return rc;
 }
 
 /* ---------------------------------------------------------------- backup, restore, verify, digest
  */
+
+static void print_file(const char *path)
+{
+    struct buf b = BUF_INIT;
+    buf_c(&b, "{\"file\":");
+    buf_json_string(&b, str_of(path));
+    buf_c(&b, "}\n");
+    print_out(buf_view(&b));
+    buf_release(&b);
+}
 
 kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
 {
@@ -307,7 +376,9 @@ kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
         .timeout_ms = 24 * 3600 * 1000,
         .progress = "backup"};
     kf_rc rc = ask(cli, &r, &a, NULL, err);
-    if (rc == KF_OK && !cli->json)
+    if (rc == KF_OK && cli->json)
+        print_file(cli->args[0]);
+    else if (rc == KF_OK)
         print_talk("%s: written and synced", cli->args[0]);
     return rc;
 }
@@ -394,7 +465,9 @@ kf_rc cmd_space_rm(struct cli *cli, struct kf_err *err)
         .method = API_DELETE,
         .target = name ? arena_printf(&cli->arena, "//v1/%s?confirm=%s", name, name) : NULL};
     kf_rc rc = ask(cli, &r, &a, NULL, err);
-    if (rc == KF_OK && !cli->json)
+    if (rc == KF_OK && cli->json)
+        print_removed(cli->args[0]);
+    else if (rc == KF_OK)
         print_talk("%s: removed", cli->args[0]);
     return rc;
 }

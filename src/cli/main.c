@@ -3,6 +3,8 @@
 
 #include "base/hash.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -61,33 +63,49 @@ static bool option_fits(enum option o, const struct command *c)
 
 static void help_command(const struct command *c)
 {
-    printf("keepfast %s %s\n    %s\n\n", c->words, c->args, c->summary);
+    print_fmt("keepfast %s %s\n    %s\n\n", c->words, c->args, c->summary);
     for (int o = 0; o < OPT_COUNT; o++)
         if (option_fits((enum option)o, c)) {
             char left[40];
             snprintf(left, sizeof left, "--%s %s", option_table[o].name,
                      option_table[o].value ? option_table[o].value : "");
-            printf("  %-24s %s\n", left, option_table[o].help);
+            print_fmt("  %-24s %s\n", left, option_table[o].help);
         }
     if (strcmp(c->words, "serve") == 0)
-        printf("\nEvery setting is an option too (keepfast config lists them): --pool.max 5\n");
+        print_fmt("\nEvery setting is an option too (keepfast config lists them): --pool.max 5\n");
 }
 
-static void help_all(FILE *to)
+static void help_line(const struct command *c, struct buf *out)
 {
-    fprintf(
-        to,
-        "keepfast keeps an application's state: on disk at once, at its remotes by itself.\n\n");
+    char left[48];
+    snprintf(left, sizeof left, "%s %s", c->words, c->args);
+    buf_printf(out, "  %-28s %s\n", left, c->summary);
+}
+
+static void help_all(struct buf *out)
+{
+    buf_c(out,
+          "keepfast keeps an application's state: on disk at once, at its remotes by itself.\n\n");
+    for (size_t i = 0; i < command_count; i++)
+        help_line(&command_table[i], out);
+    buf_c(out,
+          "\nkeepfast COMMAND --help has the options. Every command takes --at PLACE and --json.\n"
+          "Exit status: 0 done, 1 not found or different, 2 usage, 5 conflict, 6 a remote is away\n"
+          "(everything is safe here), 10 busy; docs/reference.md has them all.\n");
+}
+
+/* The commands whose first word is `word`: those of `keepfast remote`. False when there are none. */
+static bool help_group(const char *word, struct buf *out)
+{
+    bool any = false;
     for (size_t i = 0; i < command_count; i++) {
-        char left[48];
-        snprintf(left, sizeof left, "%s %s", command_table[i].words, command_table[i].args);
-        fprintf(to, "  %-28s %s\n", left, command_table[i].summary);
+        str words = str_of(command_table[i].words), first = {words.p, str_index(words, ' ')};
+        if (first.len == words.len || !str_is(first, word))
+            continue;
+        help_line(&command_table[i], out);
+        any = true;
     }
-    fprintf(
-        to,
-        "\nkeepfast COMMAND --help has the options. Every command takes --at PLACE and --json.\n"
-        "Exit status: 0 done, 1 not found or different, 2 usage, 5 conflict, 6 a remote is away\n"
-        "(everything is safe here), 10 busy; docs/reference.md has them all.\n");
+    return any;
 }
 
 /* -------------------------------------------------------------------------------------- parsing */
@@ -116,10 +134,27 @@ static size_t distance(const char *a, const char *b)
     return row[lb];
 }
 
+/* The second words of a group, for the one line that an error may have. */
+static kf_rc unfinished_group(const char *word, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < command_count; i++) {
+        str words = str_of(command_table[i].words), first = {words.p, str_index(words, ' ')};
+        if (first.len < words.len && str_is(first, word))
+            buf_printf(&b, "%s%.*s", b.len ? ", " : "", STR_ARGS(str_from(words, first.len + 1)));
+    }
+    kf_rc rc = b.len && !b.failed ? cli_usage(err, "keepfast %s what? %s", word, b.p) : KF_OK;
+    buf_release(&b);
+    return rc;
+}
+
 static kf_rc unknown_command(const char *word, struct kf_err *err)
 {
     const char *near = NULL;
     size_t best = 3;
+    kf_rc rc = unfinished_group(word, err);
+    if (rc != KF_OK)
+        return rc;
     for (size_t i = 0; i < command_count; i++) {
         size_t d = distance(word, command_table[i].words);
         if (d < best) {
@@ -154,8 +189,13 @@ static bool looks_secret(const char *name)
            strcmp(name, "key-text") == 0;
 }
 
-static kf_rc take_setting(struct cli *cli, str name, const char *value, struct kf_err *err)
+static kf_rc take_setting(struct cli *cli, const struct command *c, str name, const char *value,
+                          struct kf_err *err)
 {
+    bool serves = strcmp(c->words, "serve") == 0 || strcmp(c->words, "config") == 0;
+    if (!serves && (str_is(name, "data") || str_is(name, "listen")))
+        return cli_usage(err, "--%.*s is the server's; a command is told its store with --at",
+                         STR_ARGS(name));
     for (int i = 0; i < SETTING_COUNT; i++)
         if (str_is(name, setting_table[i].path) && cli->flag_count < SETTING_COUNT) {
             cli->flags[cli->flag_count++] = (struct config_flag){setting_table[i].path, value};
@@ -197,7 +237,7 @@ static kf_rc take_option(struct cli *cli, const struct command *c, const char *a
     *ret_took = !inline_value;
     if (!inline_value && !next)
         return cli_usage(err, "there is no option --%s; add --help for those there are", text);
-    return take_setting(cli, name, inline_value ? inline_value : next, err);
+    return take_setting(cli, c, name, inline_value ? inline_value : next, err);
 }
 
 static kf_rc parse(struct cli *cli, const struct command *c, char **argv, int argc,
@@ -261,11 +301,15 @@ static int fail(const struct cli *cli, const struct kf_err *err)
         buf_json_string(&b, str_of(err->detail));
         if (err->offset >= 0)
             buf_printf(&b, ",\"offset\":%lld", (long long)err->offset);
+        if (err->etag[0]) {
+            buf_printf(&b, ",\"version\":%llu,\"etag\":", (unsigned long long)err->version);
+            buf_json_string(&b, str_of(err->etag));
+        }
         buf_c(&b, "}");
         fprintf(stderr, "%s\n", b.failed ? err->detail : b.p);
         buf_release(&b);
     } else {
-        fprintf(stderr, "keepfast: %s\n", err->detail);
+        print_talk("keepfast: %s", err->detail);
     }
     return err->exit_code ? err->exit_code : 70;
 }
@@ -292,27 +336,43 @@ static kf_rc run_command(struct cli *cli, const struct command *c, struct kf_err
     return rc;
 }
 
+static int help(const char *group, int status)
+{
+    struct buf b = BUF_INIT;
+    if (!group || !help_group(group, &b))
+        help_all(&b);
+    if (status == 0)
+        print_out(buf_view(&b));
+    else
+        fwrite(b.p, 1, b.len, stderr);
+    buf_release(&b);
+    return status;
+}
+
+static bool is_help(const char *word)
+{
+    return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct kf_err err = KF_ERR_INIT;
     int word = first_word(argc, argv), used = 0;
-    if (argc < 2) {
-        help_all(stderr);
-        return 2;
-    }
-    if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        help_all(stdout);
-        return print_flush() ? 0 : 141;
-    }
+    if (argc < 2)
+        return help(NULL, 2);
+    if (is_help(argv[1]))
+        return help(NULL, 0);
     if (strcmp(argv[1], "--version") == 0) {
         cmd_version(cli, &err);
-        return print_flush() ? 0 : 141;
+        return 0;
     }
     if (word == argc) {
         cli_usage(&err, "say what to do: keepfast --help lists the commands");
         return fail(cli, &err);
     }
     const struct command *c = find_command(argv + word, argc - word, &used);
+    if (!c && word + 1 < argc && is_help(argv[word + 1]))
+        return help(argv[word], 0);
     if (!c) {
         unknown_command(argv[word], &err);
         return fail(cli, &err);
@@ -322,29 +382,42 @@ static int run(struct cli *cli, int argc, char **argv)
         rc = parse(cli, c, argv + word + used, argc - word - used, &err);
     if (rc == KF_OK)
         rc = run_command(cli, c, &err);
-    if (!print_flush())
-        return 141;
     return rc == KF_OK ? 0 : fail(cli, &err);
+}
+
+/* A pipe that was closed ends a command in silence, whatever it was saying; a disk that is full does not. */
+static int end_output(int status)
+{
+    struct kf_err err = KF_ERR_INIT;
+    int lost = print_flush();
+    if (!lost)
+        return status;
+    if (lost == EPIPE || lost == EBADF)
+        return 141;
+    err_errno(&err, lost, "cannot write to standard output");
+    print_talk("keepfast: %s", err.detail);
+    return err.exit_code;
+}
+
+/* A descriptor of these three that is closed would be given to the next file that is opened, which then is written to as if
+ * it were the terminal. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            (void)open("/dev/null", fd == STDERR_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 int main(int argc, char **argv)
 {
+    fill_standard_descriptors();
     struct cli cli = {.env = env_system(), .tty = isatty(STDERR_FILENO)};
     signal(SIGPIPE, SIG_IGN);
     if (hash_init() != 0) {
         fprintf(stderr, "keepfast: this system gives no randomness\n");
         return 70;
     }
-    int status = run(&cli, argc, argv);
+    int status = end_output(run(&cli, argc, argv));
     arena_release(&cli.arena);
     return status;
-}
-
-kf_rc cli_usage(struct kf_err *err, const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    kf_rc rc = err_vset(err, PROBLEM_USAGE, fmt, args);
-    va_end(args);
-    return rc;
 }

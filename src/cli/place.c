@@ -6,7 +6,8 @@
  *                     : a lasting owner?  its socket, or busy without one
  *                     : a router in this process
  *
- * The last two look anew when taking the lock loses a race, for 5 s. */
+ * The last two look anew for 5 s: when taking the lock loses a race, when the owner's socket is not there yet or no more, and
+ * when the owner is stopping. As on a server, only what writes makes a store. */
 #include "cli/cli.h"
 #include "lib/house.h"
 
@@ -14,12 +15,11 @@
 #include "base/when.h"
 #include "store/store.h"
 
-#include <stdio.h>
 #include <poll.h>
+#include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
-
-extern char **environ;
 
 static const int64_t patience_ms = 5000;
 
@@ -27,22 +27,17 @@ struct place {
     struct cli *cli;
     char *space;
     char *stem; /* of PATH.db: the space that it is in a data folder, NULL when no space can be */
-    char *base;       /* over a socket: "unix:PATH" or "http://HOST:PORT" */
+    char *base; /* over a socket: "unix:PATH" or "http://HOST:PORT" */
+    bool found; /* base is what a lock file names, not what --at does */
     char *dir, *file; /* in this process */
     struct config *config;
     struct log *log;
     struct house *house;
 };
 
-kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err)
+bool place_is_served(const struct place *p)
 {
-    struct buf file = BUF_INIT;
-    kf_rc rc = config_find(cli->env, cli->opt[OPT_CONFIG], environ, dir, &file, err);
-    if (rc == KF_OK)
-        rc = config_load(cli->env, file.len ? file.p : NULL, environ, cli->flags, cli->flag_count,
-                         ret, err);
-    buf_release(&file);
-    return rc;
+    return p->base != NULL;
 }
 
 /* ------------------------------------------------------------------------------ the words of --at
@@ -134,6 +129,7 @@ static kf_rc ask_owner(struct place *p, const char *path, struct kf_err *err)
             "one (kf_options.socket, keepfast serve --socket)",
             (long long)owner.pid);
     p->base = arena_printf(&p->cli->arena, "unix:%s", owner.socket);
+    p->found = true;
     return p->base ? KF_OK : err_nomem(err);
 }
 
@@ -159,35 +155,64 @@ static kf_rc look(struct place *p, struct kf_err *err)
     return rc;
 }
 
-static kf_rc open_here(struct place *p, struct kf_err *err)
+/* Whether the request may make the store: the first document, a remote, a restore, the space itself. */
+static bool creates(const struct cli_request *r)
 {
-    struct cli *cli = p->cli;
+    str target = str_of(r->target);
+    if (r->method == API_PUT)
+        return true;
+    return r->method == API_POST &&
+           (str_is(target, "/remotes") || str_starts(target, STR("/restore")));
+}
+
+/* Requests about spaces are about the folder. */
+static bool is_absolute(const struct cli_request *r)
+{
+    return r->target[0] == '/' && r->target[1] == '/';
+}
+
+/* The configuration beside the store; the folder itself when the request makes something in it. */
+static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err *err)
+{
     struct buf dir = BUF_INIT;
-    kf_rc rc = KF_OK;
     if (p->dir)
         buf_c(&dir, p->dir);
     else
         path_parent(p->file, &dir);
-    rc = buf_ok(&dir, err);
+    kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK && !p->config)
-        rc = cli_config(cli, dir.p, &p->config, err);
-    if (rc == KF_OK && p->dir)
-        rc = dir_make(cli->env, p->dir, err);
+        rc = cli_config(p->cli, dir.p, &p->config, err);
+    if (rc == KF_OK && p->dir && creates(r))
+        rc = dir_make(p->cli->env, p->dir, err);
     buf_release(&dir);
+    if (rc == KF_OK && !p->log)
+        log_new(p->cli->env, STDERR_FILENO, LOG_TEXT, LOG_WARN, &p->log, NULL);
+    return rc;
+}
+
+static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_err *err)
+{
+    struct stat st;
+    bool whole = is_absolute(r) && p->dir;
+    kf_rc rc = prepare(p, r, err);
     if (rc != KF_OK)
         return rc;
     if (p->stem && config_space(p->config, str_of(p->stem)))
         p->space = p->stem;
-    enum log_level level = LOG_WARN;
-    if (!p->log)
-        log_new(cli->env, STDERR_FILENO, LOG_TEXT, level, &p->log, NULL);
-    struct house_options o = {.env = cli->env,
+    bool there = path_stat(p->cli->env, p->file, &st, NULL) != KF_ABSENT ||
+                 config_space(p->config, str_of(p->space));
+    if (!there && !whole && !creates(r))
+        return err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
+                       p->file);
+    if (whole && path_stat(p->cli->env, p->dir, &st, NULL) == KF_ABSENT)
+        return err_set(err, PROBLEM_NOT_FOUND, "there is no folder %s", p->dir);
+    struct house_options o = {.env = p->cli->env,
                               .config = p->config,
                               .log = p->log,
-                              .store_path = p->file,
+                              .data_dir = whole ? p->dir : NULL,
+                              .store_path = whole ? NULL : p->file,
                               .space = p->space,
                               .brief = true,
-                              .start_empty = cli->opt[OPT_START_EMPTY] != NULL,
                               .lock_wait_ms = 1000};
     rc = house_new(&o, &p->house, err);
     if (rc == KF_OK) /* a new store is filled first, or nothing in it could be read or written */
@@ -196,16 +221,15 @@ static kf_rc open_here(struct place *p, struct kf_err *err)
 }
 
 /* An owner, or a router of our own; both may change while we look. */
-static kf_rc reach(struct place *p, struct kf_err *err)
+static kf_rc reach(struct place *p, const struct cli_request *r, int64_t until, struct kf_err *err)
 {
-    int64_t until = env_mono_ms(p->cli->env) + patience_ms;
     if (p->base || p->house)
         return KF_OK;
     for (;;) {
         kf_rc rc = look(p, err);
         if (rc != KF_OK || p->base)
             return rc;
-        rc = open_here(p, err);
+        rc = open_here(p, r, err);
         if (rc != KF_BUSY || env_mono_ms(p->cli->env) > until)
             return rc;
         poll(NULL, 0, 50);
@@ -228,19 +252,18 @@ kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
     return rc;
 }
 
-kf_rc place_close(struct place *p, struct kf_err *err)
+void place_close(struct place *p)
 {
-    kf_rc rc = KF_OK;
+    struct kf_err err = KF_ERR_INIT;
     if (!p)
-        return KF_OK;
-    if (p->house)
-        rc = house_free(p->house, err);
+        return;
+    if (p->house && house_free(p->house, &err) != KF_OK)
+        print_talk("keepfast: %s", err.detail);
     p->house = NULL;
     log_free(p->log);
     config_free(p->config);
     p->log = NULL;
     p->config = NULL;
-    return rc;
 }
 
 /* -------------------------------------------------------------------------------------- requests
@@ -253,6 +276,30 @@ struct stream {
     int64_t at, size;
     struct buf kept; /* a problem's body, or a success without sink_file */
 };
+
+/* Ctrl-C while a file is written: it must not stay half; the second one ends at once. */
+static volatile sig_atomic_t interrupted;
+
+static void on_interrupt(int number)
+{
+    interrupted = number;
+}
+
+static void catch_interrupt(void)
+{
+    struct sigaction a = {.sa_handler = on_interrupt, .sa_flags = (int)SA_RESETHAND};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGINT, &a, NULL);
+    sigaction(SIGTERM, &a, NULL);
+}
+
+static kf_rc stopped_by_hand(struct kf_err *err)
+{
+    kf_rc rc = err_set(err, PROBLEM_BUSY, "interrupted; no file was written");
+    if (err)
+        err->exit_code = 128 + interrupted;
+    return rc;
+}
 
 static kf_rc send_piece(void *ctx, struct buf *piece, struct kf_err *err)
 {
@@ -274,6 +321,8 @@ static kf_rc send_piece(void *ctx, struct buf *piece, struct kf_err *err)
 static kf_rc take_piece(void *ctx, int status, str bytes, struct kf_err *err)
 {
     struct stream *s = ctx;
+    if (interrupted)
+        return stopped_by_hand(err);
     if (status >= 400 || s->out.fd < 0) {
         buf_str(&s->kept, bytes);
         return buf_ok(&s->kept, err);
@@ -341,6 +390,7 @@ static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
             rc = file_size(&s->in, &s->size, err);
     }
     if (rc == KF_OK && r->sink_file) {
+        catch_interrupt();
         rc = file_new_begin(p->cli->env, r->sink_file, &s->out, err);
         if (rc == KF_CONFLICT)
             return cli_usage(err, "%s is there already; a backup never overwrites", r->sink_file);
@@ -360,66 +410,59 @@ static kf_rc settle_sink(struct stream *s, kf_rc rc, int status, struct kf_err *
     return file_new_end(&s->out, s->request->sink_file, rc, err);
 }
 
-kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_answer *ret,
-                    struct kf_err *err)
+static kf_rc request_once(struct place *p, const struct cli_request *r, struct cli_answer *ret,
+                          struct kf_err *err)
 {
     struct stream s = {.cli = p->cli, .request = r, .in = FILE_CLOSED, .out = FILE_CLOSED};
-    struct cli_answer a = {0};
-    bool absolute = r->target[0] == '/' && r->target[1] == '/';
-    char *target = NULL;
-    kf_rc rc = reach(p, err); /* which may tell the space */
-    if (rc == KF_OK)
-        target = absolute ? copy(p->cli, str_of(r->target + 1))
-                          : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
-    if (rc == KF_OK && !target)
-        rc = err_nomem(err);
-    if (rc == KF_OK)
-        rc = open_files(p, &s, err);
+    const char *target = is_absolute(r)
+                             ? r->target + 1
+                             : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
+    kf_rc rc = target ? open_files(p, &s, err) : err_nomem(err);
     if (rc == KF_OK) {
-        rc = exchange(p, target, &s, &a, err);
-        rc = settle_sink(&s, rc, a.status, err);
+        rc = exchange(p, target, &s, ret, err);
+        rc = settle_sink(&s, rc, ret->status, err);
     }
     print_progress_end(p->cli);
     file_close(&s.in);
     file_close(&s.out);
     buf_release(&s.kept);
-    if (rc == KF_OK && a.status >= 400)
-        rc = wire_problem(p->cli, a.status, a.body, err);
-    if (rc == KF_OK)
-        *ret = a;
+    if (rc == KF_OK && ret->status >= 400)
+        rc = wire_problem(p->cli, ret->status, ret->body, err);
     return rc;
 }
 
-/* ----------------------------------------------------------------------------------- escaping */
-
-char *cli_escape(struct cli *cli, const char *text)
+/* An owner that does not listen yet, or no more, has done nothing: whoever owns the store next may be asked. */
+static bool owner_has_left(const struct place *p, const struct kf_err *err)
 {
-    static const char hex[] = "0123456789ABCDEF";
-    struct buf b = BUF_INIT;
-    for (const unsigned char *t = (const unsigned char *)text; *t; t++) {
-        bool plain = (*t >= '0' && *t <= '9') || (*t >= 'a' && *t <= 'z') ||
-                     (*t >= 'A' && *t <= 'Z') || *t == '-' || *t == '.' || *t == '_' || *t == '~' ||
-                     *t == '/';
-        if (plain) {
-            buf_byte(&b, (char)*t);
-        } else {
-            buf_byte(&b, '%');
-            buf_byte(&b, hex[*t >> 4]);
-            buf_byte(&b, hex[*t & 15]);
-        }
-    }
-    char *out = b.failed ? NULL : copy(cli, buf_view(&b));
-    buf_release(&b);
-    return out;
+    const struct problem_info *info = problem_find(err->code);
+    return p->found && !interrupted &&
+           (info == &problem_table[PROBLEM_BUSY] || info == &problem_table[PROBLEM_STOPPING]);
 }
 
-char *cli_escape_name(struct cli *cli, const char *name)
+kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_answer *ret,
+                    struct kf_err *err)
 {
-    static const char *const words[] = {"/versions", "/revert", "/diff"};
-    char *escaped = cli_escape(cli, name);
-    for (size_t i = 0; escaped && i < sizeof words / sizeof *words; i++)
-        if (str_ends(str_of(escaped), str_of(words[i])) && strlen(escaped) > strlen(words[i]))
-            return arena_printf(&cli->arena, "%.*s%%2F%s",
-                                (int)(strlen(escaped) - strlen(words[i])), escaped, words[i] + 1);
-    return escaped;
+    struct cli_answer a;
+    struct kf_err failed = KF_ERR_INIT;
+    int64_t until = env_mono_ms(p->cli->env) + patience_ms;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK) {
+        a = (struct cli_answer){0};
+        rc = reach(p, r, until, &failed);
+        if (rc == KF_OK)
+            rc = request_once(p, r, &a, &failed);
+        if (rc == KF_OK)
+            break;
+        if (!owner_has_left(p, &failed) || env_mono_ms(p->cli->env) > until)
+            break;
+        p->base = NULL;
+        p->found = false;
+        rc = KF_OK;
+        poll(NULL, 0, 50);
+    }
+    if (rc == KF_OK)
+        *ret = a;
+    else if (err)
+        *err = failed;
+    return rc;
 }

@@ -4,15 +4,24 @@
 #include "base/when.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdio.h>
-#include <unistd.h>
 
-static bool lost; /* stdout went away: said once, at the end */
+static int lost; /* why stdout took no more, an errno value: said once, at the end */
 
 void print_out(str bytes)
 {
-    if (bytes.len && fwrite(bytes.p, 1, bytes.len, stdout) != bytes.len)
-        lost = true;
+    if (bytes.len && !lost && fwrite(bytes.p, 1, bytes.len, stdout) != bytes.len)
+        lost = errno ? errno : EIO;
+}
+
+void print_fmt(const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    if (!lost && vfprintf(stdout, fmt, args) < 0)
+        lost = errno ? errno : EIO;
+    va_end(args);
 }
 
 void print_line(str line)
@@ -21,9 +30,21 @@ void print_line(str line)
     print_out(STR("\n"));
 }
 
-bool print_flush(void)
+void print_removed(const char *name)
 {
-    return fflush(stdout) == 0 && !lost;
+    struct buf b = BUF_INIT;
+    buf_c(&b, "{\"name\":");
+    buf_json_string(&b, str_of(name));
+    buf_c(&b, ",\"removed\":true}\n");
+    print_out(buf_view(&b));
+    buf_release(&b);
+}
+
+int print_flush(void)
+{
+    if (!lost && fflush(stdout) != 0)
+        lost = errno ? errno : EIO;
+    return lost;
 }
 
 /* Names are anybody's text: what would move the cursor of a terminal, or end a line of a table, is
@@ -36,6 +57,8 @@ static void put_shown(struct buf *b, str text, bool lines)
             buf_c(b, "\\n");
         else if ((ch < 0x20 && ch != '\n') || ch == 0x7f)
             buf_printf(b, "\\x%02x", ch);
+        else if (ch == 0xc2 && i + 1 < text.len && (unsigned char)text.p[i + 1] < 0xa0)
+            buf_printf(b, "\\x%02x", (unsigned char)text.p[++i]); /* those of 8 bits, in UTF-8 */
         else
             buf_byte(b, text.p[i]);
     }
@@ -165,10 +188,10 @@ static void print_cell(str s, size_t width, bool right, bool last)
 {
     size_t pad = width - width_of(s);
     if (right)
-        printf("%*s", (int)pad, "");
+        print_fmt("%*s", (int)pad, "");
     print_out(s);
     if (!right && !last)
-        printf("%*s", (int)pad, "");
+        print_fmt("%*s", (int)pad, "");
     if (!last)
         print_out(STR("  "));
 }

@@ -7,7 +7,10 @@
 
 #include <curl/curl.h>
 #include <dlfcn.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <sys/un.h>
+#include <unistd.h>
 
 /* The calls that are used, by their own names. */
 struct curl_calls {
@@ -50,6 +53,7 @@ struct transfer {
     const struct direct_request *request;
     struct curl_calls curl;
     CURL *easy;
+    int folder;       /* of a socket whose path is too long for the system; -1 = none */
     struct buf piece; /* of the request's body, not yet sent */
     bool sent_all;
     struct cli_answer answer;
@@ -104,18 +108,33 @@ static size_t on_read(char *p, size_t one, size_t n, void *ctx)
     return len;
 }
 
+/* A path that a socket's address has no room for is reached through its folder. NULL without memory. */
+static const char *socket_path(struct transfer *t, const char *path)
+{
+    const char *name = strrchr(path, '/');
+    if (strlen(path) < sizeof((struct sockaddr_un *)NULL)->sun_path || !name)
+        return path;
+    char *dir = arena_dup(&t->cli->arena, (str){path, (size_t)(name - path)});
+    if (!dir)
+        return NULL;
+    t->folder = open(*dir ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    return t->folder < 0 ? path
+                         : arena_printf(&t->cli->arena, "/proc/self/fd/%d%s", t->folder, name);
+}
+
 /* "unix:PATH" is reached as http://localhost over that socket. */
 static kf_rc set_address(struct transfer *t, const char *base, struct kf_err *err)
 {
     bool local = strncmp(base, "unix:", 5) == 0;
     char *url = arena_printf(&t->cli->arena, "%s%.*s", local ? "http://localhost" : base,
                              STR_ARGS(t->request->target));
-    if (!url)
+    const char *socket = local ? socket_path(t, base + 5) : "";
+    if (!url || !socket)
         return err_nomem(err);
     t->curl.easy_setopt(t->easy, CURLOPT_URL, url);
     t->curl.easy_setopt(t->easy, CURLOPT_PATH_AS_IS, 1L);
     if (local)
-        t->curl.easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, base + 5);
+        t->curl.easy_setopt(t->easy, CURLOPT_UNIX_SOCKET_PATH, socket);
     t->curl.easy_setopt(t->easy, CURLOPT_PROXY, "");
     return KF_OK;
 }
@@ -164,18 +183,20 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
     if (code == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, PROBLEM_TIMEOUT, "%s did not answer within %u s", base,
                        timeout_ms / 1000);
-    if (code != CURLE_OK)
-        return err_set(err, PROBLEM_REMOTE_FAILED, "talking to %s: %s", base,
-                       t->curl.easy_strerror(code));
     t->curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->answer.status = (int)status;
+    /* Refused before all of the body was sent: the problem is here, the connection is not. */
+    bool refused = status >= 400 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
+    if (code != CURLE_OK && !refused)
+        return err_set(err, PROBLEM_REMOTE_FAILED, "talking to %s: %s", base,
+                       t->curl.easy_strerror(code));
     return KF_OK;
 }
 
 kf_rc wire_request(struct cli *cli, const char *base, const struct direct_request *request,
                    int64_t size, uint32_t timeout_ms, struct cli_answer *ret, struct kf_err *err)
 {
-    struct transfer t = {.cli = cli, .request = request, .err = err};
+    struct transfer t = {.cli = cli, .request = request, .folder = -1, .err = err};
     struct curl_slist *headers = NULL;
     t.answer.etag = t.answer.ack = t.answer.body = (str){"", 0};
     kf_rc rc = load_curl(&t.curl, err);
@@ -203,6 +224,8 @@ kf_rc wire_request(struct cli *cli, const char *base, const struct direct_reques
     if (t.easy)
         t.curl.easy_cleanup(t.easy);
     t.curl.slist_free_all(headers);
+    if (t.folder >= 0)
+        close(t.folder);
     buf_release(&t.piece);
     if (rc == KF_OK)
         *ret = t.answer;

@@ -22,7 +22,7 @@
 
 #define WAIT_MS     5000
 #define NAP_MS_MAX  100
-#define CONTENT_MAX 4096
+#define CONTENT_MAX 8192
 
 struct store_lock {
     struct file file;
@@ -70,15 +70,18 @@ static void owner_read(struct file *f, struct store_owner *ret)
 
 static kf_rc owner_write(struct file *f, bool brief, const char *socket, struct kf_err *err)
 {
-    struct buf text = BUF_INIT;
+    struct buf text = BUF_INIT, full = BUF_INIT;
+    kf_rc rc = socket ? path_absolute(socket, &full, err) : KF_OK; /* others are in other folders */
     buf_printf(&text, "{\"pid\":%lld,\"brief\":%s,\"socket\":", (long long)getpid(),
                brief ? "true" : "false");
     if (socket)
-        buf_json_string(&text, str_of(socket));
+        buf_json_string(&text, buf_view(&full));
     else
         buf_c(&text, "null");
     buf_printf(&text, ",\"started\":%lld}\n", (long long)env_wall_ms(f->env));
-    kf_rc rc = buf_ok(&text, err);
+    buf_release(&full);
+    if (rc == KF_OK)
+        rc = buf_ok(&text, err);
     if (rc == KF_OK)
         rc = file_truncate(f, 0, err);
     if (rc == KF_OK)

@@ -101,7 +101,7 @@ void store_close(struct kf_store *store);
 struct store_owner {
     int64_t pid;
     bool brief;
-    char socket[256]; /* "" = none */
+    char socket[2048]; /* "" = none */
 };
 /* KF_ABSENT when nobody does. Opens only the lock file. */
 kf_rc store_owner(const struct env *env, const char *path, struct store_owner *ret,

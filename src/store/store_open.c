@@ -4,21 +4,6 @@
  *                                                       -> file fit? -> its content */
 #include "store/store_internal.h"
 
-#include <unistd.h>
-
-static kf_rc path_absolute(const char *path, struct buf *out, struct kf_err *err)
-{
-    if (path[0] != '/') {
-        char *room = buf_room(out, 4096);
-        if (room && getcwd(room, 4096)) {
-            buf_grew(out, strlen(room));
-            buf_byte(out, '/');
-        }
-    }
-    buf_c(out, path);
-    return buf_ok(out, err);
-}
-
 /* -------------------------------------------------------------------------- stray temporaries */
 
 static void remove_stray(struct kf_store *s)

@@ -35,7 +35,7 @@ static const struct want table[] = {
     {API_GET, "/v2", "not_found", ROUTE_NONE, "", ""},
     {API_GET, "/v1/", "not_found", ROUTE_NONE, "", ""},
     {API_GET, "/v1//docs", "not_found", ROUTE_NONE, "", ""},
-    {API_GET, "/v1/x/docs/", "not_found", ROUTE_NONE, "", ""},
+    {API_GET, "/v1/x/docs/", "bad_key", ROUTE_NONE, "", ""},
     {API_GET, "/v1/x/docs/a/", "bad_key", ROUTE_NONE, "", ""},
     {API_GET, "/v1/x/docs/a//b", "bad_key", ROUTE_NONE, "", ""},
     {API_GET, "/v1/x/docs/%2E%2E/b", "bad_key", ROUTE_NONE, "", ""},

@@ -1,0 +1,115 @@
+/* Words of a command as parts of a request: names escaped, paths made absolute, data read. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+extern char **environ;
+
+/* Far over any document that a server takes; what it takes is the server's to say. */
+static const size_t body_max = 1024UL * 1024 * 1024;
+
+kf_rc cli_usage(struct kf_err *err, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    kf_rc rc = err_vset(err, PROBLEM_USAGE, fmt, args);
+    va_end(args);
+    return rc;
+}
+
+kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err)
+{
+    struct buf file = BUF_INIT;
+    kf_rc rc = config_find(cli->env, cli->opt[OPT_CONFIG], environ, dir, &file, err);
+    if (rc == KF_OK)
+        rc = config_load(cli->env, file.len ? file.p : NULL, environ, cli->flags, cli->flag_count,
+                         ret, err);
+    buf_release(&file);
+    return rc;
+}
+
+char *cli_escape(struct cli *cli, const char *text)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    struct buf b = BUF_INIT;
+    for (const unsigned char *t = (const unsigned char *)text; *t; t++) {
+        bool plain = (*t >= '0' && *t <= '9') || (*t >= 'a' && *t <= 'z') ||
+                     (*t >= 'A' && *t <= 'Z') || *t == '-' || *t == '.' || *t == '_' || *t == '~' ||
+                     *t == '/';
+        if (plain) {
+            buf_byte(&b, (char)*t);
+        } else {
+            buf_byte(&b, '%');
+            buf_byte(&b, hex[*t >> 4]);
+            buf_byte(&b, hex[*t & 15]);
+        }
+    }
+    char *out = b.failed ? NULL : arena_dup(&cli->arena, buf_view(&b));
+    buf_release(&b);
+    return out;
+}
+
+char *cli_escape_name(struct cli *cli, const char *name)
+{
+    static const char *const words[] = {"/versions", "/revert", "/diff"};
+    char *escaped = cli_escape(cli, name);
+    for (size_t i = 0; escaped && i < sizeof words / sizeof *words; i++)
+        if (str_ends(str_of(escaped), str_of(words[i])) && strlen(escaped) > strlen(words[i]))
+            return arena_printf(&cli->arena, "%.*s%%2F%s",
+                                (int)(strlen(escaped) - strlen(words[i])), escaped, words[i] + 1);
+    return escaped;
+}
+
+char *cli_absolute(struct cli *cli, const char *path)
+{
+    struct buf full = BUF_INIT;
+    char *copy = NULL;
+    if (path_absolute(path, &full, NULL) == KF_OK)
+        copy = arena_dup(&cli->arena, buf_view(&full));
+    buf_release(&full);
+    return copy;
+}
+
+static kf_rc read_stdin(struct buf *out, struct kf_err *err)
+{
+    for (;;) {
+        char *room = buf_room(out, 65536);
+        ssize_t got = room ? read(STDIN_FILENO, room, 65536) : 0;
+        if (!room)
+            return err_nomem(err);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0)
+            return err_errno(err, errno, "cannot read standard input");
+        if (got == 0)
+            return KF_OK;
+        buf_grew(out, (size_t)got);
+        if (out->len > body_max)
+            return err_set(err, PROBLEM_TOO_LARGE, "standard input has more than %zu MiB",
+                           body_max >> 20);
+    }
+}
+
+kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err)
+{
+    struct buf b = BUF_INIT;
+    kf_rc rc;
+    if (from && strcmp(from, "-") != 0) {
+        rc = file_load(cli->env, from, body_max, &b, err);
+        if (rc == KF_ABSENT)
+            rc = cli_usage(err, "there is no file %s", from);
+    } else if (!from && isatty(STDIN_FILENO)) {
+        rc = cli_usage(err, "name a FILE, or - and type the document");
+    } else {
+        rc = read_stdin(&b, err);
+    }
+    if (rc == KF_OK) {
+        *ret = arena_str(&cli->arena, buf_view(&b));
+        rc = ret->p ? KF_OK : err_nomem(err);
+    }
+    buf_release(&b);
+    return rc;
+}
