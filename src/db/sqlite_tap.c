@@ -72,7 +72,7 @@ static int write_(sqlite3_file *f, const void *p, int len, sqlite3_int64 offset)
         int answer = ask(t->tap, IO_WRITE, t->path, offset, at, (size_t)len);
         if (answer > 0)
             return answer == ENOSPC || answer == EDQUOT ? SQLITE_FULL : SQLITE_IOERR_WRITE;
-        int n = answer == IO_TAP_SHORT && len > 1 ? len / 2 : len;
+        int n = answer == IO_TAP_SHORT && len > 1 ? (len + 1) / 2 : len;
         int rc = t->real->pMethods->xWrite(t->real, at, n, offset);
         if (rc != SQLITE_OK || (n < len && KF_SABOTAGE("short-write-ignored")))
             return rc;

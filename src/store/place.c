@@ -130,7 +130,8 @@ uint64_t place_total_bytes(const char *path)
 void place_marker(const struct env *env, const char *path, struct buf *out)
 {
     struct buf machine = BUF_INIT;
-    file_load(env, "/etc/machine-id", 256, &machine, NULL);
+    if (file_load(env, "/etc/machine-id", 256, &machine, NULL) == KF_NOMEM)
+        out->failed = true;
     buf_str(out, str_trim(str_make(machine.p, str_index(buf_view(&machine), '\n'))));
     buf_release(&machine);
 

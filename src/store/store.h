@@ -78,6 +78,7 @@ struct store_options {
     bool data_dir;         /* the folder is Keepfast's own: store_check_dir(ours) */
     uint32_t lock_wait_ms; /* for a brief owner; 0 = 5,000 */
     uint32_t readers_min, readers_max, reader_idle_ms; /* 0 = the defaults */
+    uint32_t checkpoint_frames; /* in the log, after which it is checkpointed; 0 = the default */
     /* Size of the log that is warned of, and that stops writes; 0 = 64 MiB, 1 GiB. */
     uint64_t wal_big_bytes, wal_stalled_bytes;
     /* With less space free, writes but those that make room are refused; 0 = the smaller of 5 % of

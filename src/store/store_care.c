@@ -89,7 +89,7 @@ bool care_is_due(struct kf_store *s)
      * and looking at all of it again after each commit would cost more than it brings. */
     if (frames < s->checkpointed)
         s->checkpointed = 0;
-    return frames - s->checkpointed >= STORE_CHECKPOINT_FRAMES;
+    return frames - s->checkpointed >= s->options.checkpoint_frames;
 }
 
 static void judge_log(struct kf_store *s)

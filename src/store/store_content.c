@@ -22,6 +22,26 @@ static bool has_bytes(struct kf_store *s, const char *path)
     return path_stat(s->env, path, &st, NULL) == KF_OK && st.st_size > 0;
 }
 
+static kf_rc look(struct kf_store *s, const char *path, bool *ret_corrupt, struct kf_err *err)
+{
+    struct db *db = NULL;
+    struct db_options o = {.env = s->env, .path = path, .mode = DB_LOOK};
+    enum schema_found found;
+    int format;
+    kf_rc rc = db_open(&o, &db, err);
+    if (rc == KF_OK)
+        rc = schema_look(db, s->options.schema, &found, &format, err);
+    *ret_corrupt = rc == KF_DAMAGED && (!db || db_trouble(db) == DB_TROUBLE_CORRUPT);
+    db_close(db);
+    return rc;
+}
+
+kf_rc content_look(struct kf_store *s, const char *path, struct kf_err *err)
+{
+    bool ignored;
+    return look(s, path, &ignored, err);
+}
+
 /* Looks at a file that is there without making a log beside it. A journal that must be rolled
  * back first says nothing. */
 static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
@@ -37,15 +57,8 @@ static kf_rc look_untouched(struct kf_store *s, struct kf_err *err)
     if (hot || path_stat(s->env, s->path, &st, NULL) != KF_OK || st.st_size == 0)
         return KF_OK;
 
-    struct db *db = NULL;
-    struct db_options o = {.env = s->env, .path = s->path, .mode = DB_LOOK};
-    enum schema_found found;
-    int format;
-    rc = db_open(&o, &db, err);
-    if (rc == KF_OK)
-        rc = schema_look(db, s->options.schema, &found, &format, err);
-    bool corrupt = rc == KF_DAMAGED && (!db || db_trouble(db) == DB_TROUBLE_CORRUPT);
-    db_close(db);
+    bool corrupt = false;
+    rc = look(s, s->path, &corrupt, err);
     /* A crash within a checkpoint leaves a file that makes sense with its log alone. */
     if (corrupt && has_bytes(s, s->wal_path)) {
         KF_SOMETIMES("file-makes-sense-with-its-log-alone");
@@ -309,14 +322,14 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
     return rc;
 }
 
-kf_rc content_open(struct kf_store *s, struct kf_err *err)
+kf_rc content_open(struct kf_store *s, bool create, struct kf_err *err)
 {
     struct db *db = NULL;
     struct db_options o = {
         .env = s->env,
         .path = s->path,
         .mode = DB_OWNER,
-        .create = !s->options.must_exist,
+        .create = create,
         .busy_ms = OPEN_BUSY_MS,
     };
     kf_rc rc = look_untouched(s, err);

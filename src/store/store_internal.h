@@ -164,8 +164,10 @@ void readers_reopen(struct kf_store *s);
 int64_t readers_oldest_ms(struct kf_store *s);
 
 /* --- store_content.c: the leader's */
+/* Whether a closed file is a store of a format that can be opened. */
+kf_rc content_look(struct kf_store *s, const char *path, struct kf_err *err);
 /* Opens the file, migrates, reads seq, clock, site. */
-kf_rc content_open(struct kf_store *s, struct kf_err *err);
+kf_rc content_open(struct kf_store *s, bool create, struct kf_err *err);
 void content_close(struct kf_store *s);
 /* Writes what is in an open file that has lost its name to one beside it. */
 void content_rescue(struct kf_store *s);

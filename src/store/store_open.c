@@ -47,6 +47,8 @@ static void set_defaults(struct store_options *o)
         o->readers_min = STORE_READERS_MIN;
     if (o->readers_min > o->readers_max)
         o->readers_min = o->readers_max;
+    if (!o->checkpoint_frames)
+        o->checkpoint_frames = STORE_CHECKPOINT_FRAMES;
     if (!o->wal_big_bytes)
         o->wal_big_bytes = STORE_WAL_BIG;
     if (!o->wal_stalled_bytes)
@@ -170,7 +172,7 @@ static kf_rc open_all(struct kf_store *s, struct kf_err *err)
     if (rc == KF_OK)
         rc = take_place(s, err);
     if (rc == KF_OK)
-        rc = content_open(s, err);
+        rc = content_open(s, !s->options.must_exist, err);
     if (rc == KF_OK && (rc = loop_attach(s, err)) != KF_OK)
         content_close(s);
     return rc;

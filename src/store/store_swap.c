@@ -7,7 +7,8 @@
  *          -> open -> marker removed                                    new
  *
  * The marker, PATH.d/swap, holds two lines: the file that is to be PATH when there is none, and the
- * one that is to be when that is gone, too. Renames are synced one by one, so that no crash can keep
+ * one that is to be when that is gone, too; relative to PATH's folder where they are in it, so that a
+ * folder that is found at another place after the crash works as well. Renames are synced one by one, so that no crash can keep
  * the second and lose the first. A log that remains after closing belongs to another program that
  * has the file open: SQLite would replay it into whatever is at PATH, so there is no swap then. */
 #include "store/store_internal.h"
@@ -23,17 +24,10 @@ static kf_rc marker_name(const char *path, struct buf *out, struct kf_err *err)
 }
 
 static kf_rc rename_synced(const struct env *env, const char *from, const char *to,
-                           struct kf_err *err)
+                           const char *to_dir, struct kf_err *err)
 {
-    struct buf dir = BUF_INIT;
-    path_parent(to, &dir);
-    kf_rc rc = buf_ok(&dir, err);
-    if (rc == KF_OK)
-        rc = file_rename(env, from, to, err);
-    if (rc == KF_OK)
-        rc = dir_sync(env, dir.p, err);
-    buf_release(&dir);
-    return rc;
+    kf_rc rc = file_rename(env, from, to, err);
+    return rc == KF_OK ? dir_sync(env, to_dir, err) : rc;
 }
 
 static bool is_there(const struct env *env, const char *path)
@@ -42,40 +36,69 @@ static bool is_there(const struct env *env, const char *path)
     return path_stat(env, path, &st, NULL) == KF_OK;
 }
 
-static kf_rc marker_write(const struct env *env, const char *marker, const char *first,
+static const char *relative(const struct kf_store *s, const char *path)
+{
+    size_t n = strlen(s->dir);
+    return strncmp(path, s->dir, n) == 0 && path[n] == '/' ? path + n + 1 : path;
+}
+
+static kf_rc marker_write(struct kf_store *s, const char *marker, const char *first,
                           const char *second, struct kf_err *err)
 {
     struct buf text = BUF_INIT;
-    buf_printf(&text, "%s\n%s\n", first, second);
+    buf_printf(&text, "%s\n%s\n", relative(s, first), relative(s, second));
     kf_rc rc = buf_ok(&text, err);
     if (rc == KF_OK)
-        rc = file_store(env, marker, buf_view(&text), err);
+        rc = file_store(s->env, marker, buf_view(&text), err);
     buf_release(&text);
     return rc;
 }
 
-static kf_rc marker_remove(const struct env *env, const char *marker, struct kf_err *err)
+static kf_rc marker_remove(const struct env *env, const char *marker, const char *dir,
+                           struct kf_err *err)
 {
     kf_rc rc = file_unlink(env, marker, err);
+    if (rc == KF_OK)
+        rc = dir_sync(env, dir, err);
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+/* One line of the marker as a path. */
+static kf_rc named_file(const char *path, str line, struct buf *out, struct kf_err *err)
+{
+    buf_clear(out);
+    if (!str_starts(line, STR("/"))) {
+        path_parent(path, out);
+        buf_byte(out, '/');
+    }
+    buf_str(out, line);
+    return buf_ok(out, err);
+}
+
 /* Puts at `path` what the marker's text says belongs there. */
-static kf_rc put_in_place(const struct env *env, struct log *log, const char *path, char *text,
+static kf_rc put_in_place(const struct env *env, struct log *log, const char *path, str text,
                           struct kf_err *err)
 {
-    for (char *name = text, *end; *name; name = end + 1) {
-        end = strchr(name, '\n');
-        if (!end)
-            break;
-        *end = '\0';
-        if (!is_there(env, name))
-            continue;
-        KF_SOMETIMES("swap-finished-at-open");
-        log_event(log, LOG_INFO, "store.swap_finished", LOG_S("path", path), LOG_S("from", name),
-                  LOG_END);
-        return rename_synced(env, name, path, err);
+    struct buf from = BUF_INIT, dir = BUF_INIT;
+    bool found = false;
+    path_parent(path, &dir);
+    kf_rc rc = buf_ok(&dir, err);
+    while (rc == KF_OK && text.len && !found) {
+        size_t end = str_index(text, '\n');
+        rc = named_file(path, str_make(text.p, end), &from, err);
+        text = str_from(text, end < text.len ? end + 1 : end);
+        found = rc == KF_OK && is_there(env, from.p);
     }
+    if (found) {
+        KF_SOMETIMES("swap-finished-at-open");
+        log_event(log, LOG_INFO, "store.swap_finished", LOG_S("path", path), LOG_S("from", from.p),
+                  LOG_END);
+        rc = rename_synced(env, from.p, path, dir.p, err);
+    }
+    buf_release(&from);
+    buf_release(&dir);
+    if (rc != KF_OK || found)
+        return rc;
     return err_set(
         err, PROBLEM_DAMAGED,
         "%s was being replaced and neither its old nor its new file is where it was: look "
@@ -85,15 +108,20 @@ static kf_rc put_in_place(const struct env *env, struct log *log, const char *pa
 
 kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err)
 {
-    struct buf marker = BUF_INIT, text = BUF_INIT;
+    struct buf marker = BUF_INIT, dir = BUF_INIT, text = BUF_INIT;
     kf_rc rc = marker_name(path, &marker, err);
+    if (rc == KF_OK) {
+        path_parent(marker.p, &dir);
+        rc = buf_ok(&dir, err);
+    }
     if (rc == KF_OK)
         rc = file_load(env, marker.p, MARKER_MAX, &text, err);
     if (rc == KF_OK && !is_there(env, path))
-        rc = put_in_place(env, log, path, text.p, err);
+        rc = put_in_place(env, log, path, buf_view(&text), err);
     if (rc == KF_OK)
-        rc = marker_remove(env, marker.p, err);
+        rc = marker_remove(env, marker.p, dir.p, err);
     buf_release(&marker);
+    buf_release(&dir);
     buf_release(&text);
     return rc == KF_ABSENT ? KF_OK : rc;
 }
@@ -119,80 +147,87 @@ static kf_rc close_content(struct kf_store *s, struct kf_err *err)
     return rc;
 }
 
-/* `scratch` becomes PATH; what is there now becomes `aside`. */
-static kf_rc exchange(struct kf_store *s, const char *marker, const char *scratch,
-                      const char *aside, struct kf_err *err)
+/* The names of one swap. Made before anything is moved, so that what follows needs no memory. */
+struct names {
+    const char *scratch;
+    const char *side;
+    struct buf scratch_dir, marker, aside;
+};
+
+static kf_rc names_make(struct kf_store *s, const char *scratch, struct names *n,
+                        struct kf_err *err)
 {
-    kf_rc rc = marker_write(s->env, marker, scratch, aside, err);
+    n->scratch = scratch;
+    kf_rc rc = store_side_dir(s, &n->side, err);
     if (rc == KF_OK)
-        rc = rename_synced(s->env, s->path, aside, err);
+        rc = marker_name(s->path, &n->marker, err);
     if (rc == KF_OK)
-        rc = rename_synced(s->env, scratch, s->path, err);
-    return rc;
+        rc = content_aside_name(s, "before", &n->aside, err);
+    path_parent(scratch, &n->scratch_dir);
+    return rc == KF_OK ? buf_ok(&n->scratch_dir, err) : rc;
 }
 
-/* The way back, from wherever the exchange got to. Should it fail, the marker says what belongs here. */
-static void undo(struct kf_store *s, const char *marker, const char *scratch, const char *aside)
+static void names_release(struct names *n)
+{
+    buf_release(&n->scratch_dir);
+    buf_release(&n->marker);
+    buf_release(&n->aside);
+}
+
+static kf_rc exchange(struct kf_store *s, const struct names *n, struct kf_err *err)
+{
+    kf_rc rc = marker_write(s, n->marker.p, n->scratch, n->aside.p, err);
+    if (rc == KF_OK)
+        rc = rename_synced(s->env, s->path, n->aside.p, s->dir, err);
+    if (rc == KF_OK)
+        rc = rename_synced(s->env, n->scratch, s->path, s->dir, err);
+    if (rc == KF_OK)
+        rc = content_open(s, false, err);
+    return rc == KF_OK ? marker_remove(s->env, n->marker.p, n->side, err) : rc;
+}
+
+/* The way back, from wherever the exchange got to. Should it fail too, the marker stays. */
+static kf_rc undo(struct kf_store *s, const struct names *n)
 {
     KF_SOMETIMES("swap-undone");
-    if (marker_write(s->env, marker, aside, scratch, NULL) != KF_OK || !is_there(s->env, aside))
-        return;
-    if (is_there(s->env, s->path) && rename_synced(s->env, s->path, scratch, NULL) != KF_OK)
-        return;
-    rename_synced(s->env, aside, s->path, NULL);
-}
-
-/* Whatever happened: the store is open on what is at its path, or says that it cannot be. */
-static void reopen(struct kf_store *s)
-{
-    struct kf_err err = KF_ERR_INIT;
-    if (s->db)
-        return;
-    kf_rc rc = swap_finish(s->env, s->options.log, s->path, &err);
-    if (rc == KF_OK)
-        rc = content_open(s, &err);
-    if (rc != KF_OK)
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", err.detail);
-}
-
-static kf_rc replace(struct kf_store *s, const char *scratch, const char *marker, const char *aside,
-                     struct kf_err *err)
-{
-    kf_rc rc = close_content(s, err);
-    if (rc == KF_OK) {
-        rc = exchange(s, marker, scratch, aside, err);
+    kf_rc rc = KF_OK;
+    content_close(s);
+    if (is_there(s->env, n->aside.p)) {
+        if (is_there(s->env, s->path))
+            rc = rename_synced(s->env, s->path, n->scratch, n->scratch_dir.p, NULL);
         if (rc == KF_OK)
-            rc = content_open(s, err);
-        if (rc == KF_OK)
-            rc = marker_remove(s->env, marker, err);
-        if (rc != KF_OK) {
-            content_close(s);
-            undo(s, marker, scratch, aside);
-        }
+            rc = rename_synced(s->env, n->aside.p, s->path, s->dir, NULL);
     }
-    reopen(s);
+    return rc == KF_OK ? marker_remove(s->env, n->marker.p, n->side, NULL) : rc;
+}
+
+static kf_rc replace(struct kf_store *s, const struct names *n, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = close_content(s, err), back = KF_OK;
+    if (rc == KF_OK && (rc = exchange(s, n, err)) != KF_OK)
+        back = undo(s, n);
+    /* Whatever happened: open on what is at the path, or read-only without a file. */
+    if (back == KF_OK && !s->db)
+        back = content_open(s, false, &why);
+    if (back != KF_OK)
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io",
+                        "its file could not be opened again after a replacement failed");
     return rc;
 }
 
 static kf_rc swap(struct kf_store *s, const char *scratch, char *kept_as, size_t kept_as_size,
                   struct kf_err *err)
 {
-    struct buf marker = BUF_INIT, aside = BUF_INIT;
-    const char *side;
-    struct stat st;
-    kf_rc rc = path_stat(s->env, scratch, &st, err);
+    struct names n = {0};
+    kf_rc rc = content_look(s, scratch, err);
     if (rc == KF_OK)
-        rc = store_side_dir(s, &side, err);
+        rc = names_make(s, scratch, &n, err);
     if (rc == KF_OK)
-        rc = marker_name(s->path, &marker, err);
-    if (rc == KF_OK)
-        rc = content_aside_name(s, "before", &aside, err);
-    if (rc == KF_OK)
-        rc = replace(s, scratch, marker.p, aside.p, err);
+        rc = replace(s, &n, err);
     if (rc == KF_OK && kept_as)
-        snprintf(kept_as, kept_as_size, "%s", aside.p);
-    buf_release(&marker);
-    buf_release(&aside);
+        snprintf(kept_as, kept_as_size, "%s", n.aside.p);
+    names_release(&n);
     return rc;
 }
 
