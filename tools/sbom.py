@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Lists what a built Keepfast consists of, as CycloneDX 1.5 JSON: what is compiled in, and which libraries it loads.
+"""Lists what a built Keepfast consists of, as CycloneDX 1.5 JSON: what is compiled in, and which libraries it loads,
+at its start and on demand.
 
     tools/sbom.py LIBRARY VERSION SQLITE-FOLDER LLHTTP-FOLDER LLHTTP-HEADER OUTPUT.json
 
 Read from the built library and the machine it was built on; the same inputs give the same bytes."""
 
+import glob
 import hashlib
 import json
 import os
@@ -39,7 +41,16 @@ def compiled_in(name, version, path):
     }
 
 
-def loaded(soname, path):
+def on_demand():
+    """What our code loads by itself, once it is needed."""
+    sonames = set()
+    for path in glob.glob(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src/*/*.c")):
+        with open(path, encoding="utf-8") as file:
+            sonames.update(re.findall(r'dlopen\("([^"]+)"', file.read()))
+    return sonames
+
+
+def loaded(soname, path, scope="required"):
     """A shared library, by the Debian package that owns it where there is one."""
     owner = ""
     for candidate in (os.path.realpath(path), os.path.realpath(path).removeprefix("/usr"), path):
@@ -47,7 +58,7 @@ def loaded(soname, path):
     component = {
         "type": "library",
         "name": soname,
-        "scope": "required",
+        "scope": scope,
         "properties": [{"name": "keepfast:linkage", "value": "loaded"}],
     }
     if owner:
@@ -61,6 +72,7 @@ def main():
     library, version, sqlite, llhttp_c, llhttp_h, output = sys.argv[1:]
     needed = re.findall(r"\(NEEDED\).*\[(.+)\]", run("readelf", "-dW", library))
     paths = dict(re.findall(r"^\s*(\S+) => (\S+)", run("ldd", library), re.M))
+    cached = dict(re.findall(r"^\s*(\S+) .*=> (\S+)", run("/sbin/ldconfig", "-p"), re.M))
     llhttp = ".".join(define(llhttp_h, f"LLHTTP_VERSION_{part}") for part in ("MAJOR", "MINOR", "PATCH"))
     document = {
         "bomFormat": "CycloneDX",
@@ -71,7 +83,8 @@ def main():
             compiled_in("sqlite", define(os.path.join(sqlite, "sqlite3.h"), "SQLITE_VERSION"), os.path.join(sqlite, "sqlite3.c")),
             compiled_in("llhttp", llhttp, os.path.join(llhttp_c, "llhttp.c")),
         ]
-        + [loaded(soname, paths.get(soname, "")) for soname in sorted(needed)],
+        + [loaded(soname, paths.get(soname, "")) for soname in sorted(needed)]
+        + [loaded(soname, cached.get(soname, ""), "optional") for soname in sorted(on_demand())],
     }
     with open(output, "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2)

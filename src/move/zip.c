@@ -1,23 +1,23 @@
-/* The archive, by libarchive. Its file calls are ours, so that faults and limits of base/env.h hold
- * here too. */
+/* The archive, by libarchive (`la` everywhere here). Its file calls are ours, so that faults and
+ * limits of base/env.h hold here too. */
 #include "move/zip.h"
+#include "move/zip_calls.h"
 
 #include "base/err.h"
 #include "base/mem.h"
 
-#include <archive.h>
-#include <archive_entry.h>
-
-static kf_rc archive_trouble(struct archive *a, const char *doing, struct kf_err *err)
+/* What libarchive has to say. */
+static const char *reason(const struct zip_calls *la, struct archive *a)
 {
-    const char *why = archive_error_string(a);
-    return err_set(err, PROBLEM_BAD_ARCHIVE, "%s: %s", doing, why ? why : "no reason given");
+    const char *why = la->error_string(a);
+    return why ? why : "no reason given";
 }
 
 /* --------------------------------------------------------------------------------------- writing
  */
 
 struct zip_writer {
+    const struct zip_calls *la;
     struct archive *archive;
     struct archive_entry *entry;
     struct buf *out;
@@ -38,24 +38,34 @@ kf_rc zip_writer_new(struct zip_writer **ret, struct kf_err *err)
     struct zip_writer *w = mem_calloc(1, sizeof *w);
     if (!w)
         return err_nomem(err);
-    w->archive = archive_write_new();
-    w->entry = archive_entry_new();
-    if (!w->archive || !w->entry) {
-        zip_writer_free(w);
-        return err_nomem(err);
+    kf_rc rc = zip_calls_load(&w->la, err);
+    if (rc == KF_OK) {
+        w->archive = w->la->write_new();
+        w->entry = w->la->entry_new();
+        rc = w->archive && w->entry ? KF_OK : err_nomem(err);
     }
-    *ret = w;
-    return KF_OK;
+    if (rc == KF_OK)
+        *ret = w;
+    else
+        zip_writer_free(w);
+    return rc;
+}
+
+static kf_rc write_trouble(const struct zip_writer *w, const char *doing, struct kf_err *err)
+{
+    if (w->out && w->out->failed)
+        return err_nomem(err);
+    return err_set(err, PROBLEM_BAD_ARCHIVE, "%s: %s", doing, reason(w->la, w->archive));
 }
 
 static kf_rc open_once(struct zip_writer *w, struct kf_err *err)
 {
-    if (archive_format(w->archive) == ARCHIVE_FORMAT_ZIP)
+    if (w->la->format(w->archive) == ARCHIVE_FORMAT_ZIP)
         return KF_OK;
-    if (archive_write_set_format_zip(w->archive) != ARCHIVE_OK ||
-        archive_write_set_bytes_per_block(w->archive, 0) != ARCHIVE_OK ||
-        archive_write_open(w->archive, w, NULL, take, NULL) != ARCHIVE_OK)
-        return archive_trouble(w->archive, "cannot begin the archive", err);
+    if (w->la->write_set_format_zip(w->archive) != ARCHIVE_OK ||
+        w->la->write_set_bytes_per_block(w->archive, 0) != ARCHIVE_OK ||
+        w->la->write_open(w->archive, w, NULL, take, NULL) != ARCHIVE_OK)
+        return write_trouble(w, "cannot begin the archive", err);
     return KF_OK;
 }
 
@@ -70,27 +80,24 @@ kf_rc zip_writer_add(struct zip_writer *w, const char *name, str bytes, int64_t 
     kf_rc rc = open_once(w, err);
     if (rc != KF_OK)
         return rc;
-    archive_entry_clear(w->entry);
-    archive_entry_set_pathname(w->entry, name);
-    archive_entry_set_filetype(w->entry, AE_IFREG);
-    archive_entry_set_perm(w->entry, 0600);
-    archive_entry_set_size(w->entry, (la_int64_t)bytes.len);
-    archive_entry_set_mtime(w->entry, (time_t)(at_ms / 1000), 0);
-    if (archive_write_header(w->archive, w->entry) != ARCHIVE_OK ||
-        (bytes.len &&
-         archive_write_data(w->archive, bytes.p, bytes.len) != (la_ssize_t)bytes.len) ||
-        archive_write_finish_entry(w->archive) != ARCHIVE_OK)
-        return w->out->failed ? err_nomem(err)
-                              : archive_trouble(w->archive, "cannot write into the archive", err);
+    w->la->entry_clear(w->entry);
+    w->la->entry_set_pathname(w->entry, name);
+    w->la->entry_set_filetype(w->entry, AE_IFREG);
+    w->la->entry_set_perm(w->entry, 0600);
+    w->la->entry_set_size(w->entry, (la_int64_t)bytes.len);
+    w->la->entry_set_mtime(w->entry, (time_t)(at_ms / 1000), 0);
+    if (w->la->write_header(w->archive, w->entry) != ARCHIVE_OK ||
+        (bytes.len && w->la->write_data(w->archive, bytes.p, bytes.len) != (la_ssize_t)bytes.len) ||
+        w->la->write_finish_entry(w->archive) != ARCHIVE_OK)
+        return write_trouble(w, "cannot write into the archive", err);
     return KF_OK;
 }
 
 kf_rc zip_writer_end(struct zip_writer *w, struct kf_err *err)
 {
     kf_rc rc = open_once(w, err);
-    if (rc == KF_OK && archive_write_close(w->archive) != ARCHIVE_OK)
-        rc = w->out->failed ? err_nomem(err)
-                            : archive_trouble(w->archive, "cannot end the archive", err);
+    if (rc == KF_OK && w->la->write_close(w->archive) != ARCHIVE_OK)
+        rc = write_trouble(w, "cannot end the archive", err);
     return rc;
 }
 
@@ -99,8 +106,10 @@ void zip_writer_free(struct zip_writer *w)
     if (!w)
         return;
     w->out = NULL; /* an archive that was not ended writes its end on being freed */
-    archive_entry_free(w->entry);
-    archive_write_free(w->archive);
+    if (w->la) {
+        w->la->entry_free(w->entry);
+        w->la->write_free(w->archive);
+    }
     mem_free(w);
 }
 
@@ -108,6 +117,7 @@ void zip_writer_free(struct zip_writer *w)
  */
 
 struct reading {
+    const struct zip_calls *la;
     struct file *file;
     const struct zip_limits *limits;
     int64_t at, size;
@@ -164,7 +174,7 @@ static kf_rc read_body(struct archive *a, struct reading *r, const char *name, s
         char *room = buf_room(&r->body, 65536);
         if (!room)
             return err_nomem(err);
-        got = archive_read_data(a, room, 65536);
+        got = r->la->read_data(a, room, 65536);
         if (got <= 0)
             break;
         buf_grew(&r->body, (size_t)got);
@@ -178,20 +188,19 @@ static kf_rc read_body(struct archive *a, struct reading *r, const char *name, s
         return r->rc;
     if (got < 0)
         return err_set(err, PROBLEM_INCOMPLETE, "\"%.200s\" in the archive is damaged: %s", name,
-                       archive_error_string(a) ? archive_error_string(a) : "no reason given");
+                       reason(r->la, a));
     return KF_OK;
 }
 
 static kf_rc read_entry(struct archive *a, struct archive_entry *e, struct reading *r,
                         zip_visit *visit, void *ctx, struct kf_err *err)
 {
-    const char *name = archive_entry_pathname(e);
-    if (!name)
+    const char *name = r->la->entry_pathname(e);
+    if (!name || !*name)
         return refuse("?", "has a name that cannot be read", err);
-    if (archive_entry_filetype(e) != AE_IFREG || archive_entry_hardlink(e) ||
-        archive_entry_symlink(e))
+    if (r->la->entry_filetype(e) != AE_IFREG || r->la->entry_hardlink(e) || r->la->entry_symlink(e))
         return refuse(name, "is no plain file", err);
-    if (archive_entry_is_encrypted(e))
+    if (r->la->entry_is_encrypted(e))
         return refuse(name, "is encrypted by the archive", err);
     if (++r->files > ZIP_FILES_MAX)
         return refuse(name, "is one file too many", err);
@@ -205,42 +214,51 @@ static kf_rc read_all(struct archive *a, struct reading *r, zip_visit *visit, vo
     struct archive_entry *e;
     int got;
     kf_rc rc = KF_OK;
-    while (rc == KF_OK && (got = archive_read_next_header(a, &e)) != ARCHIVE_EOF) {
+    while (rc == KF_OK && (got = r->la->read_next_header(a, &e)) != ARCHIVE_EOF) {
         if (r->rc != KF_OK)
             return r->rc;
         if (got != ARCHIVE_OK)
             return err_set(err, PROBLEM_INCOMPLETE, "the archive is damaged or cut: %s",
-                           archive_error_string(a) ? archive_error_string(a) : "no reason given");
+                           reason(r->la, a));
         rc = read_entry(a, e, r, visit, ctx, err);
     }
     return rc;
 }
 
+static kf_rc open_archive(struct archive *a, struct reading *r, struct kf_err *err)
+{
+    r->la->read_support_format_zip_seekable(a);
+    r->la->read_set_seek_callback(a, seek);
+    if (r->la->read_open2(a, r, NULL, give, skip, NULL) == ARCHIVE_OK)
+        return KF_OK;
+    if (r->rc != KF_OK)
+        return r->rc;
+    return err_set(err, PROBLEM_BAD_ARCHIVE,
+                   "this is no ZIP archive, or its end is missing; nothing was changed");
+}
+
 kf_rc zip_each(struct file *f, const struct zip_limits *limits, zip_visit *visit, void *ctx,
                struct kf_err *err)
 {
+    const struct zip_calls *la;
+    kf_rc rc = zip_calls_load(&la, err);
+    if (rc != KF_OK)
+        return rc;
     struct reading *r = mem_calloc(1, sizeof *r);
-    struct archive *a = archive_read_new();
-    kf_rc rc = r && a ? KF_OK : err_nomem(err);
+    struct archive *a = la->read_new();
+    rc = r && a ? KF_OK : err_nomem(err);
     if (rc == KF_OK) {
+        r->la = la;
         r->file = f;
         r->limits = limits;
         r->err = err;
         rc = file_size(f, &r->size, err);
     }
-    if (rc == KF_OK) {
-        archive_read_support_format_zip_seekable(a);
-        archive_read_set_seek_callback(a, seek);
-        if (archive_read_open2(a, r, NULL, give, skip, NULL) != ARCHIVE_OK)
-            rc = r->rc != KF_OK
-                     ? r->rc
-                     : err_set(
-                           err, PROBLEM_BAD_ARCHIVE,
-                           "this is no ZIP archive, or its end is missing; nothing was changed");
-        else
-            rc = read_all(a, r, visit, ctx, err);
-    }
-    archive_read_free(a);
+    if (rc == KF_OK)
+        rc = open_archive(a, r, err);
+    if (rc == KF_OK)
+        rc = read_all(a, r, visit, ctx, err);
+    la->read_free(a);
     if (r)
         buf_release(&r->body);
     mem_free(r);

@@ -78,6 +78,7 @@ def the_list_of_parts_is_complete():
         parts = {part["name"]: part for part in json.load(file)["components"]}
     loaded = set(re.findall(r"\(NEEDED\).*\[(.+)\]", output("readelf", "-dW", SHARED)))
     equal(loaded - set(parts), set(), "loaded and not listed")
+    check(parts["libarchive.so.13"]["scope"] == "optional", "what is loaded on demand is listed as such")
     for name in ("sqlite", "llhttp"):
         check(parts[name]["version"], f"{name} has a version")
     with open(os.path.join(TOP, "packaging/sqlite/sha256sums"), encoding="utf-8") as file:
