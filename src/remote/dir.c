@@ -480,7 +480,7 @@ static const struct object_ops ops = {
     .hold = dir_hold,
     .release = dir_release,
     .put_if = dir_put_if,
-    .remove = dir_remove,
+    .drop = dir_remove,
 };
 
 const struct remote_driver remote_dir = {

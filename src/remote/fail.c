@@ -265,7 +265,7 @@ static kf_rc fail_put_if(struct object_store *o, str path, str bytes, str tag, s
 
 static kf_rc fail_remove(struct object_store *o, str path, struct kf_err *err)
 {
-    PASS_ON(o, remove(f->inner, path, err), err);
+    PASS_ON(o, drop(f->inner, path, err), err);
 }
 
 static const struct object_ops ops = {
@@ -275,7 +275,7 @@ static const struct object_ops ops = {
     .hold = fail_hold,
     .release = fail_release,
     .put_if = fail_put_if,
-    .remove = fail_remove,
+    .drop = fail_remove,
 };
 
 const struct remote_driver remote_fail = {

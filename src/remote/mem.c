@@ -309,7 +309,7 @@ static const struct object_ops ops = {
     .hold = mem_hold,
     .release = mem_release,
     .put_if = mem_put_if,
-    .remove = mem_remove,
+    .drop = mem_remove,
 };
 
 const struct remote_driver remote_mem = {

@@ -475,7 +475,7 @@ static kf_rc remove_old(struct push *p, int64_t now_ms, struct kf_err *err)
         rc = is_named(p, e->name, &named, err);
         if (rc == KF_OK && !named) {
             KF_SOMETIMES("retired-object-removed");
-            rc = p->o->ops->remove(p->o, e->name, err);
+            rc = p->o->ops->drop(p->o, e->name, err);
         }
     }
     return rc;
@@ -673,9 +673,9 @@ kf_rc objects_probe(struct remote *r, struct kf_err *err)
     if (rc == KF_ABSENT || (rc == KF_OK && !str_eq(buf_view(&back), bytes)))
         rc = err_set(err, PROBLEM_REMOTE_FAILED, "what was written does not come back");
     if (rc == KF_OK)
-        rc = o->ops->remove(o, buf_view(&path), err);
+        rc = o->ops->drop(o, buf_view(&path), err);
     else
-        o->ops->remove(o, buf_view(&path), NULL);
+        o->ops->drop(o, buf_view(&path), NULL);
     buf_release(&path);
     buf_release(&back);
     return rc;

@@ -41,7 +41,7 @@ struct object_ops {
     /* Replaces on condition of the tag, between hold and release: in one step, durable. KF_CONFLICT. */
     kf_rc (*put_if)(struct object_store *o, str path, str bytes, str tag, struct kf_err *err);
     /* KF_OK also when it is not there. */
-    kf_rc (*remove)(struct object_store *o, str path, struct kf_err *err);
+    kf_rc (*drop)(struct object_store *o, str path, struct kf_err *err);
 };
 struct object_store {
     struct remote remote; /* first */
