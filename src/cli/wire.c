@@ -117,7 +117,7 @@ static const char *socket_path(struct transfer *t, const char *path)
     char *dir = arena_dup(&t->cli->arena, (str){path, (size_t)(name - path)});
     if (!dir)
         return NULL;
-    t->folder = open(*dir ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+    t->folder = open(*dir ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* seam: a socket's name */
     return t->folder < 0 ? path
                          : arena_printf(&t->cli->arena, "/proc/self/fd/%d%s", t->folder, name);
 }
