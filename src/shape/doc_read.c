@@ -44,7 +44,8 @@ static kf_rc not_found(str name, struct kf_err *err)
 static kf_rc damaged(const struct docs *docs, str name, struct kf_err *err)
 {
     log_event(store_log(docs->store), LOG_CRIT, "store.damage", LOG_V("doc", name), LOG_END);
-    return doc_damaged(name, err);
+    doc_damaged(name, err);
+    return KF_DAMAGED;
 }
 
 /* What the reading statements give: version, seq, stamp, at, site, hash, body. */

@@ -328,11 +328,12 @@ static kf_rc load_journal(struct db *db, const struct doc_row *row, struct kf_er
 
 kf_rc doc_load(struct db *db, const struct doc_row *row, bool current, struct kf_err *err)
 {
+    static const str nothing = {0};
     struct doc_record record = {
         .name = row->name,
         .site = row->site,
         .kind = row->kind,
-        .body = row->deleted ? (str){0} : row->body,
+        .body = row->deleted ? nothing : row->body,
         .hash = row->deleted ? STR("") : row->hash,
         .version = row->version,
         .stamp = row->stamp,

@@ -75,11 +75,18 @@ static kf_rc check_body(const struct docs *docs, str name, str body, struct kf_e
     return rc == KF_OK ? docs_check_schema(docs, name, body, err) : rc;
 }
 
+/* Empty for verbs without one. */
+static str body_of(const struct kf_write *r)
+{
+    bool has = (r->verb == KF_PUT || r->verb == KF_PATCH) && r->body;
+    return has ? str_make(r->body, r->len) : STR("");
+}
+
 static kf_rc check_request(const struct docs *docs, const struct kf_write *r, struct kf_err *err)
 {
     if ((r->verb == KF_PUT || r->verb == KF_PATCH) && !r->body && r->len)
         return err_set(err, PROBLEM_MISUSE, "the body is NULL, its length is not 0");
-    str name = str_of(r->name), body = str_make(r->len ? r->body : "", r->len);
+    str name = str_of(r->name), body = body_of(r);
     kf_rc rc = name_check(name, err);
     if (rc != KF_OK)
         return rc;
@@ -140,7 +147,7 @@ static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r
 {
     str name = str_of(r->name), if_match = str_of(o->if_match);
     str key = str_of(KF_SABOTAGE("drop-idempotency-index") ? NULL : o->idempotency_key);
-    str body = r->verb == KF_PUT || r->verb == KF_PATCH ? str_make(r->body, r->len) : (str){0};
+    str body = body_of(r);
     bool in_hot = r->verb == KF_PUT;
     size_t room = name.len + if_match.len + key.len + 4 + (in_hot ? 0 : body.len);
     struct doc_write *w = mem_alloc(sizeof *w + room);
