@@ -374,6 +374,11 @@ static kf_rc take_file(struct config *c, const struct env *env, const char *path
 static kf_rc check_together(struct config *c, const struct config_place places[SETTING_COUNT],
                             struct kf_err *err)
 {
+    if (str_starts(c->data, STR("postgres://")) || str_starts(c->data, STR("postgresql://")))
+        return config_refuse(&places[SETTING_DATA], err,
+                             "stores in PostgreSQL are not part of this version (%s) yet: name a "
+                             "folder",
+                             kf_version());
     if (c->pool_min <= c->pool_max)
         return KF_OK;
     if (c->source[SETTING_POOL_MIN] == CONFIG_DEFAULT) {

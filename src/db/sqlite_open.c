@@ -225,6 +225,11 @@ kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     }
     if (rc == KF_OK)
         rc = connect(db, o, err);
+    /* SQLite opens what it may not write for reading, and would make a log that nobody may write. */
+    if (rc == KF_OK && o->mode == DB_OWNER && sqlite3_db_readonly(db->handle, "main") == 1)
+        rc = err_set(err, PROBLEM_PERMISSION,
+                     "%s or its folder may not be written by this user: change its owner or mode",
+                     db->path);
     if (rc == KF_OK)
         rc = configure(db, o, err);
     if (rc == KF_OK && o->mode == DB_OWNER)

@@ -246,6 +246,7 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
     }
     ((struct host *)store_host(store))->embedded = e;
     *ret_store = store;
+    err_clear(err); /* what was looked for on the way and rightly was not there */
     return KF_OK;
 }
 
@@ -309,7 +310,7 @@ kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)
 {
     struct kf_status s = {0};
     struct db *db;
-    kf_rc rc = store_enter(store, err);
+    kf_rc rc = store_enter_for(store, ret, err);
     if (rc == KF_OK)
         rc = store_status(store, &s, err);
     if (rc != KF_OK)

@@ -48,7 +48,7 @@ kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
 kf_rc kf_digest(kf_store *store, char ret_hex[65], struct kf_err *err)
 {
     struct db *db;
-    kf_rc rc = store_enter(store, err);
+    kf_rc rc = store_enter_for(store, ret_hex, err);
     if (rc == KF_OK)
         rc = store_read(store, &db, err);
     if (rc != KF_OK)

@@ -338,10 +338,12 @@ kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t 
                  struct kf_pending_list *ret_list, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = find_entry(store, remote, &e, err);
+    kf_rc rc = store_enter_for(store, ret_list, err);
+    if (rc == KF_OK)
+        rc = find_entry(store, remote, &e, err);
     if (rc != KF_OK)
         return rc;
-    if (!ret_list || limit < 1 || limit > 1000) {
+    if (limit < 1 || limit > 1000) {
         entry_drop(e);
         return err_set(err, PROBLEM_BAD_FILTER, "a list has a limit of 1 to 1,000");
     }

@@ -137,11 +137,11 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
     return KF_OK;
 }
 
-/* Begins a public call: the store, its documents, and the name. */
-static kf_rc enter(kf_store *store, const char *name, struct docs **ret_docs, str *ret_name,
-                   struct kf_err *err)
+/* Begins a public call: the store, its documents, the name, and the place of the result. */
+static kf_rc enter(kf_store *store, const char *name, const void *place, struct docs **ret_docs,
+                   str *ret_name, struct kf_err *err)
 {
-    kf_rc rc = store_enter(store, err);
+    kf_rc rc = store_enter_for(store, place, err);
     if (rc != KF_OK)
         return rc;
     if (!name)
@@ -156,7 +156,7 @@ kf_rc kf_doc_get(kf_store *store, const char *name, struct kf_doc *ret_doc, stru
     struct docs *docs;
     str n;
     uint64_t mark;
-    kf_rc rc = enter(store, name, &docs, &n, err);
+    kf_rc rc = enter(store, name, ret_doc, &docs, &n, err);
     if (rc != KF_OK)
         return rc;
     struct hot *hot = doc_cache_get(docs->cache, n, &mark);
@@ -193,13 +193,12 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
 }
 
 /* Whether anything is known of the name; while the store is being filled that decides between absent and not yet known. */
-static kf_rc check_known(const struct docs *docs, struct db *db, str name,
-                         struct doc_head *ret_head, bool hydrating, struct kf_err *err)
+static kf_rc check_known(struct db *db, str name, struct doc_head *ret_head, bool hydrating,
+                         struct kf_err *err)
 {
     kf_rc rc = doc_head_load(db, name, ret_head, err);
     if (rc != KF_OK || ret_head->there)
         return rc;
-    (void)docs;
     return hydrating ? docs_not_hydrated(name, err) : not_found(name, err);
 }
 
@@ -211,7 +210,7 @@ kf_rc kf_doc_get_version(kf_store *store, const char *name, uint64_t version,
     struct db *db;
     struct hot *hot = NULL;
     struct doc_head head;
-    kf_rc rc = enter(store, name, &docs, &n, err);
+    kf_rc rc = enter(store, name, ret_doc, &docs, &n, err);
     if (rc == KF_OK && (version == 0 || version > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
@@ -220,7 +219,7 @@ kf_rc kf_doc_get_version(kf_store *store, const char *name, uint64_t version,
     rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = check_known(docs, db, n, &head, hydrating, err);
+    rc = check_known(db, n, &head, hydrating, err);
     if (rc == KF_OK)
         rc = read_version(docs, db, n, version, &hot, err);
     store_read_end(store, db);
@@ -342,7 +341,7 @@ kf_rc kf_doc_list(kf_store *store, const char *prefix, const char *after, size_t
 {
     struct list *list = NULL;
     struct db *db;
-    kf_rc rc = store_enter(store, err);
+    kf_rc rc = store_enter_for(store, ret_list, err);
     if (rc != KF_OK)
         return rc;
     /* A list with holes would say of names that have not come in yet that they are absent. */
@@ -422,7 +421,7 @@ kf_rc kf_doc_versions(kf_store *store, const char *name, uint64_t before, size_t
     struct db *db;
     struct list *list = NULL;
     struct doc_head head;
-    kf_rc rc = enter(store, name, &docs, &n, err);
+    kf_rc rc = enter(store, name, ret_list, &docs, &n, err);
     if (rc == KF_OK)
         rc = list_new(limit, &list, err);
     if (rc != KF_OK)
@@ -430,7 +429,7 @@ kf_rc kf_doc_versions(kf_store *store, const char *name, uint64_t before, size_t
     bool hydrating = docs_hydrating(docs);
     rc = store_read(store, &db, err);
     if (rc == KF_OK) {
-        rc = check_known(docs, db, n, &head, hydrating, err);
+        rc = check_known(db, n, &head, hydrating, err);
         if (rc == KF_OK)
             rc = list_versions(list, db, n, before, head.version, err);
         store_read_end(store, db);
@@ -471,7 +470,7 @@ static kf_rc read_both(const struct docs *docs, struct db *db, str name, uint64_
                        bool hydrating, struct hot *ret[2], struct kf_err *err)
 {
     struct doc_head head;
-    kf_rc rc = check_known(docs, db, name, &head, hydrating, err);
+    kf_rc rc = check_known(db, name, &head, hydrating, err);
     if (rc == KF_OK && to == 0)
         to = head.version;
     if (rc == KF_OK && from == 0)
@@ -491,7 +490,7 @@ kf_rc kf_doc_diff(kf_store *store, const char *name, uint64_t from, uint64_t to,
     struct db *db;
     struct hot *both[2] = {NULL, NULL};
     struct buf patch = BUF_INIT;
-    kf_rc rc = enter(store, name, &docs, &n, err);
+    kf_rc rc = enter(store, name, ret_patch, &docs, &n, err);
     if (rc == KF_OK && (from > INT64_MAX || to > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)

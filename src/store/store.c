@@ -44,6 +44,14 @@ kf_rc store_enter(const struct kf_store *s, struct kf_err *err)
         "a store does not survive fork: open it in the child, after the parent has closed it");
 }
 
+kf_rc store_enter_for(const struct kf_store *s, const void *place, struct kf_err *err)
+{
+    kf_rc rc = store_enter(s, err);
+    if (rc == KF_OK && !place)
+        rc = err_set(err, PROBLEM_MISUSE, "the place for the result is NULL");
+    return rc;
+}
+
 /* ------------------------------------------------------------------------------------- answers */
 
 int64_t store_seq(const struct kf_store *s)

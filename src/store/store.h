@@ -230,5 +230,7 @@ void store_set_host(struct kf_store *store, void *host);
 
 /* Begins every public call: KF_MISUSE for NULL and after fork. */
 kf_rc store_enter(const struct kf_store *store, struct kf_err *err);
+/* The same for a call whose result has a place: KF_MISUSE also when `place` is NULL. */
+kf_rc store_enter_for(const struct kf_store *store, const void *place, struct kf_err *err);
 
 #endif

@@ -65,6 +65,26 @@ def a_space_of_at_is_a_space_name():
 
 
 @test
+def a_store_that_may_not_be_written_is_refused_and_no_log_made_for_it():
+    top = folder()
+    os.chmod(top, 0o711)
+    data = top / "mine"
+    data.mkdir(0o700)
+    user = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
+    if user:
+        os.chown(data, 65534, 65534)
+
+    def put(body):
+        return subprocess.run([PROGRAM, "put", "--at", str(data), "a", "-"], input=body, capture_output=True, cwd="/",
+                              **user)
+    equal(put(b"1").returncode, 0, "made")
+    os.chmod(data / "default.db", 0o400)
+    equal(put(b"2").returncode, 3, "refused")
+    os.chmod(data / "default.db", 0o600)
+    equal(put(b"2").returncode, 0, "and taken when it may be written again")
+
+
+@test
 def names_cannot_move_the_cursor():
     at = f"{TOP}/shown"
     for name in ("a\x1b[2Jb", "line\nbreak"):
