@@ -171,7 +171,8 @@ static bool is_absolute(const struct cli_request *r)
     return r->target[0] == '/' && r->target[1] == '/';
 }
 
-/* The configuration beside the store; the folder itself when the request makes something in it. */
+/* The configuration beside the store; the folder itself when the request makes something in it, or the configuration
+ * says that the space is there: its remotes have what this disk has lost. */
 static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err *err)
 {
     struct buf dir = BUF_INIT;
@@ -182,7 +183,7 @@ static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err
     kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK && !p->config)
         rc = cli_config(p->cli, dir.p, &p->config, err);
-    if (rc == KF_OK && p->dir && creates(r))
+    if (rc == KF_OK && p->dir && (creates(r) || config_space(p->config, str_of(p->space))))
         rc = dir_make(p->cli->env, p->dir, err);
     buf_release(&dir);
     if (rc == KF_OK && !p->log)

@@ -126,6 +126,20 @@ def remotes_and_sync():
 
 
 @test
+def a_lost_folder_comes_back_by_the_first_command():
+    place, data = TOP / "lasting", TOP / "lost"
+    place.mkdir(mode=0o700)
+    config = TOP / "lost.yaml"
+    config.write_text(f'spaces: {{ default: {{ remotes: {{ usb: {{ url: "dir:{place}", on_change: 1s }} }} }} }}')
+    env = {"KEEPFAST_CONFIG": str(config), "KEEPFAST_AT": f"{data}#default"}
+    ends(run("put", "a.json", stdin=b"[1]", env=env), 0, "put")
+    ends(run("sync", "--wait", env=env), 0, "sync")
+    import shutil
+    shutil.rmtree(data)
+    equal(ends(run("get", "a.json", env=env), 0, "get from nothing").out, b"[1]", "the bytes")
+
+
+@test
 def beside_a_server():
     data = TOP / "served"
     with Server(data) as server:
