@@ -136,6 +136,7 @@ static kf_rc start_thread(struct embedded *e, struct kf_err *err)
     return KF_OK;
 }
 
+/* The thread ends and the caller has the loop: what it waits for from here on it turns itself. */
 static void stop_thread(struct embedded *e)
 {
     if (!e->threaded)
@@ -143,6 +144,7 @@ static void stop_thread(struct embedded *e)
     loop_stop(e->loop);
     pthread_join(e->thread, NULL);
     e->threaded = false;
+    loop_turn(e->loop, 0);
 }
 
 static void embedded_free(struct embedded *e)

@@ -67,11 +67,49 @@ static void a_store_that_opened_leaves_no_error_behind(void **state)
     }
 }
 
+static void *close_it(void *arg)
+{
+    struct place *p = arg;
+    static struct kf_err err;
+    kf_close(&p->store, &err);
+    return &err;
+}
+
+/* A remote that has something pending is run, also when another thread than the opener's closes. */
+static void closing_flushes_and_does_not_hang(void **state)
+{
+    struct place *p = *state;
+    for (int elsewhere = 0; elsewhere < 2; elsewhere++) {
+        struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+        struct kf_err err = KF_ERR_INIT;
+        o.name = elsewhere ? "b" : "a";
+        o.url = elsewhere ? "mem:misuse-b" : "mem:misuse-a";
+        o.on_change_ms = 3600000;
+        assert_int_equal(kf_remote_add(p->store, &o, &err), KF_OK);
+        assert_int_equal(kf_doc_put(p->store, "a", elsewhere ? "2" : "1", 1, NULL, NULL, &err),
+                         KF_OK);
+        alarm(30);
+        if (elsewhere) {
+            pthread_t thread;
+            void *closed;
+            assert_int_equal(pthread_create(&thread, NULL, close_it, p), 0);
+            pthread_join(thread, &closed);
+            err = *(struct kf_err *)closed;
+        } else {
+            kf_close(&p->store, &err);
+        }
+        alarm(0);
+        assert_string_equal(err.detail, "");
+        assert_int_equal(kf_open(p->path, NULL, &p->store, NULL), KF_OK);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_result_without_a_place_is_misuse, begin, end),
         cmocka_unit_test_setup_teardown(a_store_that_opened_leaves_no_error_behind, begin, end),
+        cmocka_unit_test_setup_teardown(closing_flushes_and_does_not_hang, begin, end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
