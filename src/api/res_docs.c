@@ -47,8 +47,9 @@ static void read_doc(struct api_call *c)
         c->rc = err_nomem(&c->err);
         return;
     }
-    if (query_get(c, "version").len && !str_to_u64(query_get(c, "version"), &version)) {
-        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "version must be a number");
+    str wanted = query_get(c, "version");
+    if (wanted.len && (!str_to_u64(wanted, &version) || version == 0)) {
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "version must be a number, from 1");
         return;
     }
     c->rc = version ? kf_doc_get_version(c->store, name, version, &c->doc, &c->err)

@@ -153,6 +153,7 @@ def versions_and_difference():
     equal([v["version"] for v in items], [5, 4, 3], "three are kept, newest first")
     check(items[0]["current"] and not items[1]["current"], "the first is current")
     refused(C.get("/docs/kept.json?version=1"), 404, "not_found", "the first is gone")
+    refused(C.get("/docs/kept.json?version=0"), 400, "bad_filter", "there is no version 0")
     diff = C.get("/docs/kept.json/diff")
     equal(diff.headers["Content-Type"], "application/json-patch+json", "JSON Patch")
     equal(diff.json(), [{"op": "replace", "path": "/n", "value": 5}], "the last two")
