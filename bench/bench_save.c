@@ -1,12 +1,13 @@
-/* Saves of a 2 KB document by 1, 16 and 64 threads, against bare SQLite running the same statements in the same groups.
+/* Saves of a 2 KB document by 1, 16 and 64 threads, against bare SQLite running the same statements
+ * in the same groups.
  *
- * Both sides keep one store through the whole run and are first filled until every document has as many versions as are kept, so
- * that each save also removes one. Then they take turns:
+ * Both sides keep one store through the whole run and are first filled until every document has as
+ * many versions as are kept, so that each save also removes one. Then they take turns:
  *
- *     Keepfast, some time -> mean size of its groups -> bare SQLite, as long, in groups of that size -> Keepfast ...
+ *     Keepfast, some time --mean size of its groups--> bare SQLite, as long --> Keepfast ...
  *
- * and the turn with the median ratio is printed. What a save adds over its statements (JSON check, hash, queue, cache, waking) is
- * what the ratio shows. */
+ * and the turn with the median ratio is printed. What a save adds over its statements (JSON check,
+ * hash, queue, cache, waking) is what the ratio shows. */
 #include "base/env.h"
 #include "db/sqlite_internal.h"
 #include "shape/doc.h"
@@ -17,13 +18,14 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <time.h>
 #include <unistd.h>
 
 #define BODY        2048
 #define NAMES       256
 #define THREADS_MAX 64
-#define TURNS       7
-#define TURN_MS     500
+#define TURNS       15
+#define TURN_MS     250
 #define SYNCS       400
 #define LATE_US     65536
 
@@ -31,8 +33,8 @@
 
 static char *names[NAMES];
 
-/* Thread `thread` of `threads` has every `threads`-th name; which of them comes next is drawn, so that the versions that go
- * lie about in the file as they do in life. */
+/* Thread `thread` of `threads` has every `threads`-th name; which of them comes next is drawn, so
+ * that the versions that go lie about in the file as they do in life. */
 static const char *next_name(unsigned thread, unsigned threads, uint64_t *seed)
 {
     *seed ^= *seed << 13;
@@ -73,6 +75,19 @@ static void renew_body(char *body, uint64_t id)
     for (int i = 0; i < 16; i++)
         body[7 + i] = digits[id >> (60 - 4 * i) & 15];
 }
+
+static double cpu_us(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec * 1e6 + (double)t.tv_nsec / 1e3;
+}
+
+/* What came of one turn of either side. */
+struct turn {
+    double per_s, group, cpu_us; /* cpu_us: of all threads, for one save */
+    uint64_t late_us;            /* 99 of 100 saves took no longer */
+};
 
 /* ------------------------------------------------------------------------------------ our side */
 
@@ -116,12 +131,6 @@ static void *write_on(void *arg)
     return NULL;
 }
 
-/* What came of one turn. */
-struct turn {
-    double per_s, group;
-    uint64_t late_us; /* 99 of 100 saves took no longer */
-};
-
 static uint64_t percentile_99(unsigned threads, uint64_t total)
 {
     uint64_t seen = 0;
@@ -139,6 +148,7 @@ static struct turn our_turn(struct kf_store *store, unsigned threads, unsigned m
 {
     uint64_t commits = store->commits, writes = store->writes, total = 0;
     uint64_t start_ns = env_mono_ns(env_system());
+    double start_us = cpu_us();
     for (unsigned i = 0; i < threads; i++) {
         struct writer *w = &writers[i];
         memset(w, 0, sizeof *w);
@@ -157,6 +167,7 @@ static struct turn our_turn(struct kf_store *store, unsigned threads, unsigned m
     double seconds = (double)(env_mono_ns(env_system()) - start_ns) / 1e9;
     return (struct turn){
         .per_s = (double)total / seconds,
+        .cpu_us = (cpu_us() - start_us) / (double)total,
         .group = (double)(store->writes - writes) / (double)(store->commits - commits),
         .late_us = percentile_99(threads, total),
     };
@@ -164,7 +175,7 @@ static struct turn our_turn(struct kf_store *store, unsigned threads, unsigned m
 
 /* ------------------------------------------------------------------------------------ the other */
 
-/* A group holds one document of each of some threads: the next ones of an order that is drawn along the way. */
+/* A group holds one document of each of some threads, which are drawn. */
 static void choose(const char **group, size_t size, unsigned threads, uint64_t *seed)
 {
     static unsigned order[THREADS_MAX];
@@ -178,15 +189,16 @@ static void choose(const char **group, size_t size, unsigned threads, uint64_t *
     }
 }
 
-/* What `threads` would save, in groups of `size` on average, until `ms` have passed or, when that is 0, `count` saves are done.
- * Returns saves a second. */
-static double raw_turn(struct raw_doc *raw, unsigned threads, double size, unsigned ms,
-                       uint64_t count)
+/* What `threads` would save, in groups of `size` on average, until `ms` have passed or, when that
+ * is 0, `count` saves are done. */
+static struct turn raw_turn(struct raw_doc *raw, unsigned threads, double size, unsigned ms,
+                            uint64_t count)
 {
     const struct env *env = env_system();
     const char *group[THREADS_MAX];
     char body[BODY];
     uint64_t done = 0, start_ns = env_mono_ns(env), now_ns = start_ns, seed = start_ns;
+    double start_us = cpu_us();
     make_body(body, 0);
     for (uint64_t i = 1; ms ? now_ns - start_ns < ms * 1000000ull : done < count; i++) {
         size_t now = (size_t)((double)i * size + 0.5) - done;
@@ -198,20 +210,27 @@ static double raw_turn(struct raw_doc *raw, unsigned threads, double size, unsig
         done += now;
         now_ns = env_mono_ns(env);
     }
-    return (double)done / ((double)(now_ns - start_ns) / 1e9);
+    return (struct turn){
+        .per_s = (double)done / ((double)(now_ns - start_ns) / 1e9),
+        .group = size,
+        .cpu_us = (cpu_us() - start_us) / (double)done,
+    };
 }
 
 /* ------------------------------------------------------------------------------------ both */
 
 struct pair {
-    struct turn ours;
-    double raw;
+    struct turn ours, raw;
 };
+
+static double ratio(const struct pair *p)
+{
+    return p->ours.per_s / p->raw.per_s;
+}
 
 static int by_ratio(const void *a, const void *b)
 {
-    const struct pair *x = a, *y = b;
-    double left = x->ours.per_s / x->raw, right = y->ours.per_s / y->raw;
+    double left = ratio(a), right = ratio(b);
     return (left > right) - (left < right);
 }
 
@@ -233,12 +252,13 @@ static void measure(struct kf_store *store, struct raw_doc *raw, unsigned thread
     qsort(pairs, TURNS, sizeof *pairs, by_ratio);
     qsort(late_us, TURNS, sizeof *late_us, by_size);
     const struct pair *middle = &pairs[TURNS / 2];
-    printf("%u threads: ratios from %.2f to %.2f, groups of %.1f\n", threads,
-           pairs[0].ours.per_s / pairs[0].raw, pairs[TURNS - 1].ours.per_s / pairs[TURNS - 1].raw,
-           middle->ours.group);
+    printf("%u threads: ratios from %.2f to %.2f, groups of %.1f, processor %.0f us a save against "
+           "%.0f us\n",
+           threads, ratio(&pairs[0]), ratio(&pairs[TURNS - 1]), middle->ours.group,
+           middle->ours.cpu_us, middle->raw.cpu_us);
     printf("{\"name\":\"save.2k.%u\",\"value\":%.0f,\"unit\":\"1/s\",\"base\":%.0f,"
            "\"against\":\"raw SQLite, same statements, same groups\",\"target\":0.7,\"aim\":0.9}\n",
-           threads, middle->ours.per_s, middle->raw);
+           threads, middle->ours.per_s, middle->raw.per_s);
     printf("{\"name\":\"save.2k.%u.p99\",\"value\":%.3f,\"unit\":\"ms\",\"better\":\"less\"}\n",
            threads, (double)late_us[TURNS / 2] / 1000);
     fflush(stdout);
