@@ -12,7 +12,9 @@ kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_e
     int mode = empty ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     if (KF_SABOTAGE("checkpoint-unsynced"))
         sqlite3_exec(db->handle, "PRAGMA synchronous = OFF", NULL, NULL, NULL);
+    sqlite_enter(db);
     int rc = sqlite3_wal_checkpoint_v2(db->handle, "main", mode, &in_log, &moved);
+    sqlite_leave(db);
     if (KF_SABOTAGE("checkpoint-unsynced"))
         sqlite3_exec(db->handle, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
     /* A passive one that another checkpoint keeps out has simply done nothing. */

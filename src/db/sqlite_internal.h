@@ -6,6 +6,7 @@
 #include "base/err.h"
 
 #include <sqlite3.h>
+#include <stdatomic.h>
 
 struct tap_vfs;
 
@@ -25,6 +26,8 @@ struct db {
     char *path;
     enum db_mode mode;
     bool throw_away, rollback_due;
+    atomic_bool
+        in_call; /* SQLite has no lock of its own here: two threads at once are our defect */
     enum db_trouble trouble;
     int64_t deadline_ms; /* monotonic; 0 = none */
     uint64_t wrote, turn;
@@ -33,6 +36,10 @@ struct db {
     const char *sql[DB_STATEMENTS_MAX];
     struct db_stmt stmts[DB_STATEMENTS_MAX];
 };
+
+/* Around every call that works on the connection. */
+void sqlite_enter(struct db *db);
+void sqlite_leave(struct db *db);
 
 /* Notes the trouble of a result code, fills *err with "`what` failed" and the cause; returns the
  * kf_rc. */

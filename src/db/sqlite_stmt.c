@@ -95,10 +95,24 @@ void db_trouble_clear(struct db *db)
 
 /* ------------------------------------------------------------------------------- statements */
 
+void sqlite_enter(struct db *db)
+{
+    bool taken = atomic_exchange_explicit(&db->in_call, true, memory_order_acquire);
+    assert(!taken);
+    (void)taken;
+}
+
+void sqlite_leave(struct db *db)
+{
+    atomic_store_explicit(&db->in_call, false, memory_order_release);
+}
+
 kf_rc db_exec(struct db *db, const char *sql, struct kf_err *err)
 {
     db->wrote++;
+    sqlite_enter(db);
     int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    sqlite_leave(db);
     return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "run a statement", err);
 }
 
@@ -212,7 +226,9 @@ kf_rc db_step(struct db_stmt *s, bool *ret_row, struct kf_err *err)
         return sqlite_fail(s->db, s->bind_rc, "bind a value", err);
     if (s->writes)
         s->db->wrote++;
+    sqlite_enter(s->db);
     int rc = sqlite3_step(s->stmt);
+    sqlite_leave(s->db);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return sqlite_fail(s->db, rc, s->writes ? "write" : "read", err);
     *ret_row = rc == SQLITE_ROW;
@@ -282,7 +298,9 @@ static kf_rc control(struct db *db, const char *sql, struct kf_err *err)
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
+    sqlite_enter(db);
     int got = sqlite3_step(s->stmt);
+    sqlite_leave(db);
     if (got != SQLITE_DONE)
         rc = sqlite_fail(db, got, sql[0] == 'B' ? "begin a transaction" : "end a transaction", err);
     db_done(s);

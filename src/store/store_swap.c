@@ -139,8 +139,10 @@ static kf_rc close_content(struct kf_store *s, struct kf_err *err)
     }
     content_close(s);
     rc = path_stat(s->env, s->wal_path, &st, err);
+    /* Its removal must last before anything is renamed: a crash that brought it back would put it
+     * beside the new file. */
     if (rc == KF_ABSENT)
-        return KF_OK;
+        return dir_sync(s->env, s->dir, err);
     if (rc == KF_OK)
         rc = err_set(err, PROBLEM_BUSY, "another program has %s open: end it and try again",
                      s->path);
@@ -186,7 +188,17 @@ static kf_rc exchange(struct kf_store *s, const struct names *n, struct kf_err *
     return rc == KF_OK ? marker_remove(s->env, n->marker.p, n->side, err) : rc;
 }
 
-/* The way back, from wherever the exchange got to. Should it fail too, the marker stays. */
+/* The new file has been open: its log must not meet the old one. */
+static kf_rc remove_log(struct kf_store *s)
+{
+    kf_rc rc = file_unlink(s->env, s->wal_path, NULL);
+    if (rc == KF_OK)
+        rc = dir_sync(s->env, s->dir, NULL);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+/* The way back, from wherever the exchange got to. Should it fail too, the marker stays: it brings the
+ * new file back to its log. */
 static kf_rc undo(struct kf_store *s, const struct names *n)
 {
     KF_SOMETIMES("swap-undone");
@@ -195,6 +207,8 @@ static kf_rc undo(struct kf_store *s, const struct names *n)
     if (is_there(s->env, n->aside.p)) {
         if (is_there(s->env, s->path))
             rc = rename_synced(s->env, s->path, n->scratch, n->scratch_dir.p, NULL);
+        if (rc == KF_OK)
+            rc = remove_log(s);
         if (rc == KF_OK)
             rc = rename_synced(s->env, n->aside.p, s->path, s->dir, NULL);
     }

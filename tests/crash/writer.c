@@ -61,7 +61,8 @@ static void describe(struct doc *d, uint64_t n, struct kf_write *w)
     static const char pad[PAD_MAX + 1] = {[0 ... PAD_MAX - 1] = 'p'};
     bool patch = n % 7 == 3 && n % 20 != 0, delete = n % 20 == 19;
     int pad_len = patch ? 0 : (int)(n * 37 % PAD_MAX);
-    int len = snprintf(d->body, sizeof(d->body), patch ? "{\"n\":%llu}" : "{\"n\":%llu,\"pad\":\"%.*s\"}",
+    int len = snprintf(d->body, sizeof(d->body),
+                       patch ? "{\"n\":%llu}" : "{\"n\":%llu,\"pad\":\"%.*s\"}",
                        (unsigned long long)n, pad_len, pad);
     *w = (struct kf_write)KF_WRITE_INIT;
     w->verb = delete ? KF_DELETE : patch ? KF_PATCH : KF_PUT;
@@ -86,8 +87,9 @@ static void acknowledged(struct doc *d, const struct kf_written *written)
     char line[96];
     d->n++;
     if (written->version != d->n || written->level != KF_LEVEL_DISK) {
-        fprintf(stderr, "writer: operation %llu of %s made version %llu at level %d\n", (unsigned long long)d->n,
-                d->name, (unsigned long long)written->version, (int)written->level);
+        fprintf(stderr, "writer: operation %llu of %s made version %llu at level %d\n",
+                (unsigned long long)d->n, d->name, (unsigned long long)written->version,
+                (int)written->level);
         _exit(2);
     }
     say(line, snprintf(line, sizeof(line), "A %s %llu\n", d->name, (unsigned long long)d->n));
@@ -98,7 +100,8 @@ static bool refused(struct doc *d, const struct kf_err *err)
 {
     char line[160];
     if (goes_on) {
-        say(line, snprintf(line, sizeof(line), "F %s %s %llu\n", err->code, d->name, (unsigned long long)d->n + 1));
+        say(line, snprintf(line, sizeof(line), "F %s %s %llu\n", err->code, d->name,
+                           (unsigned long long)d->n + 1));
         poll(NULL, 0, AGAIN_MS);
         return true;
     }

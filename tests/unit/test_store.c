@@ -3,9 +3,12 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 static struct testing_env t;
@@ -1005,9 +1008,48 @@ static void no_memory_is_an_answer(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
-int main(void)
+#ifdef KF_TEST_HOOKS
+/* A planted defect must fail the tests that claim to find it, run in a process of their own. */
+static int run_with(const char *program, const char *saboteur, const char *filter)
 {
+    pid_t pid = fork();
+    if (pid == 0) {
+        int quiet = open("/dev/null", O_WRONLY);
+        dup2(quiet, 1);
+        dup2(quiet, 2);
+        setenv("KF_SABOTAGE", saboteur, 1);
+        unsetenv("KF_SOMETIMES_FILE");
+        execl("/proc/self/exe", program, filter, (char *)NULL);
+        _exit(127);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    return status;
+}
+
+static void saboteur_group_is_found(void **state)
+{
+    assert_int_equal(run_with(*state, "", "a_failed_*"), 0);
+    assert_int_not_equal(run_with(*state, "group-partial-fail-ignored", "a_failed_*"), 0);
+}
+
+static void saboteur_lock_is_found(void **state)
+{
+    assert_int_equal(run_with(*state, "", "many_threads_*"), 0);
+    assert_int_not_equal(run_with(*state, "checkpoint-no-lock", "many_threads_*"), 0);
+}
+#endif
+
+int main(int argc, char **argv)
+{
+    if (argc == 2)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
+#ifdef KF_TEST_HOOKS
+        {"saboteur group-partial-fail-ignored is found", saboteur_group_is_found, NULL, NULL,
+         argv[0]},
+        {"saboteur checkpoint-no-lock is found", saboteur_lock_is_found, NULL, NULL, argv[0]},
+#endif
         TEST(a_file_that_was_begun_becomes_a_store),
         TEST(what_is_written_is_there_after_reopening),
         TEST(what_is_submitted_between_turns_is_led_in_the_next),

@@ -1,0 +1,225 @@
+/* What is done to a store while it is watched. Each script makes all it needs itself. */
+#include "sim.h"
+
+#include "base/err.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static void create(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "a", 1, 10);
+    sim_put(sim, "b", 1, 10);
+    sim_close(sim);
+}
+
+static void put(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    for (int i = 0; i < 6; i++)
+        sim_put(sim, i % 2 ? "odd" : "even", 1, 20);
+    sim_close(sim);
+}
+
+static void batch(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "a", 5, 300);
+    sim_put(sim, "b", 20, 1000);
+    sim_put_but_one(sim, "c", 4);
+    sim_put(sim, "a", 3, 300);
+    sim_close(sim);
+}
+
+static void delete_(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "a", 10, 2000);
+    sim_delete(sim, "a0");
+    sim_delete(sim, "a5");
+    sim_put(sim, "b", 1, 10);
+    sim_close(sim);
+}
+
+static void checkpoint(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    for (int i = 0; i < 12; i++)
+        sim_put(sim, "k", 2, 3000);
+    sim_close(sim);
+}
+
+/* A reader keeps the log from beginning anew. */
+static kf_rc begin_read(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return store_read(sim_store(sim), ctx, err);
+}
+
+static void checkpoint_behind_reader(struct sim *sim)
+{
+    struct db *reader = NULL;
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 2, 3000);
+    bool reads = sim_do(sim, begin_read, &reader) == KF_OK;
+    for (int i = 0; i < 4; i++)
+        sim_put(sim, "k", 2, 6000);
+    if (reads)
+        store_read_end(sim_store(sim), reader);
+    for (int i = 0; i < 4; i++)
+        sim_put(sim, "k", 2, 6000);
+    sim_close(sim);
+}
+
+static void reopen(struct sim *sim)
+{
+    for (int i = 0; i < 3; i++) {
+        sim_open(sim, NULL);
+        sim_put(sim, "k", 1, 100);
+        sim_close(sim);
+    }
+}
+
+static void recover(struct sim *sim)
+{
+    for (int i = 0; i < 3; i++) {
+        sim_open(sim, NULL);
+        sim_put(sim, "k", 3, 1000);
+        sim_abandon(sim);
+    }
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 1000);
+    sim_close(sim);
+}
+
+static void large(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 200000);
+    sim_put(sim, "k", 1, 100);
+    sim_close(sim);
+}
+
+/* ------------------------------------------------------------------------------------- slices */
+
+static kf_rc shrink_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    *ret_more = false;
+    return db_shrink(group_db(g), 1000, err);
+}
+
+static kf_rc shrink_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return store_in_slices(sim_store(sim), shrink_slice, NULL, err);
+}
+
+static void shrink(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "a", 1, 60000);
+    sim_put(sim, "b", 1, 10);
+    sim_delete(sim, "a0");
+    sim_do(sim, shrink_step, NULL);
+    sim_put(sim, "b", 1, 10);
+    sim_close(sim);
+}
+
+/* ---------------------------------------------------------------------------------- migration */
+
+/* What the steps add to a store of today's format. */
+#define SECOND                                                   \
+    "CREATE TABLE kf_new(a INTEGER PRIMARY KEY, b TEXT) STRICT;" \
+    "INSERT INTO kf_new SELECT seq, key FROM kf_journal;"
+#define THIRD "CREATE INDEX kf_new_b ON kf_new(b);"
+
+static const struct schema_step steps[] = {{2, SECOND}, {3, THIRD}};
+static char third_create[16384];
+static const struct schema third = {
+    .format = 3, .create = third_create, .steps = steps, .step_count = 2};
+
+void sim_scripts_init(void)
+{
+    snprintf(third_create, sizeof(third_create), "%s;%s%s", schema_store.create, SECOND, THIRD);
+}
+
+static kf_rc migrate_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return sim_open(sim, &third);
+}
+
+static void migrate(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 5, 1000);
+    sim_close(sim);
+    sim_do(sim, migrate_step, NULL);
+    sim_put(sim, "l", 1, 10);
+    sim_close(sim);
+}
+
+/* --------------------------------------------------------------------------------------- swap */
+
+static kf_rc scratch_fill(struct db *db, struct kf_err *err)
+{
+    kf_rc rc = schema_apply(db, &schema_store, err);
+    if (rc == KF_OK)
+        rc = db_exec(db,
+                     "INSERT INTO kf_meta VALUES('k0', 'restored');"
+                     "INSERT INTO kf_journal VALUES(90, 'meta', 'k0', 1, 'x');"
+                     "UPDATE kf_state SET seq = 90, stamp = 999999999999999",
+                     err);
+    return rc == KF_OK ? db_harden(db, err) : rc;
+}
+
+static kf_rc swap_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    const char *side;
+    struct db *db = NULL;
+    kf_rc rc = store_side_dir(sim_store(sim), &side, err);
+    if (rc == KF_OK) {
+        buf_printf(&path, "%s/restore.db", side);
+        rc = buf_ok(&path, err);
+    }
+    struct db_options o = {
+        .env = sim_env(sim), .path = path.p, .mode = DB_OWNER, .create = true, .throw_away = true};
+    if (rc == KF_OK)
+        rc = db_open(&o, &db, err);
+    if (rc == KF_OK)
+        rc = scratch_fill(db, err);
+    db_close(db);
+    if (rc == KF_OK)
+        rc = store_swap(sim_store(sim), path.p, NULL, NULL, NULL, 0, err);
+    buf_release(&path);
+    return rc;
+}
+
+static void swap(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 3, 500);
+    sim_do(sim, swap_step, NULL);
+    sim_put(sim, "l", 2, 100);
+    sim_close(sim);
+}
+
+#define SCRIPT(f, ...)                    \
+    {                                     \
+        .name = #f, .run = f, __VA_ARGS__ \
+    }
+
+const struct sim_script sim_scripts[] = {
+    SCRIPT(create),
+    SCRIPT(put),
+    SCRIPT(batch),
+    {.name = "delete", .run = delete_},
+    SCRIPT(checkpoint),
+    SCRIPT(checkpoint_behind_reader),
+    SCRIPT(reopen),
+    SCRIPT(recover),
+    SCRIPT(large),
+    SCRIPT(shrink),
+    SCRIPT(migrate, .schema = &third, .migrates = 2),
+    SCRIPT(swap),
+};
+const size_t sim_script_count = sizeof(sim_scripts) / sizeof(sim_scripts[0]);
