@@ -480,7 +480,7 @@ static void two_who_push(const struct kind *kind)
     assert_int_equal(t.offered, 3);
     /* All that differs: B's two, and only-a, whose older state is there. */
     assert_int_equal(t.got.count, 3);
-    items_put(&a, "both", "2", SITE_B, 12);
+    items_put(&a, "both", "2", SITE_B, 12)->version = 1;
     items_put(&a, "only-b", "2", SITE_B, 13);
     GOOD(push(p.url, text(&pos), &a, SITE_A, 4, &pos_a, &pushed, &err));
     assert_int_equal(pushed.docs, 1);
@@ -1327,6 +1327,18 @@ static void faults_were_fired(void **state)
     }
 TESTS(OVER_KINDS)
 
+/* ----------------------------------------------------------------------------------- saboteurs */
+
+#define FOUND(saboteur, name, test)                                                                \
+    static void saboteur_##saboteur(void **state)                                                  \
+    {                                                                                              \
+        (void)state;                                                                               \
+        testing_saboteur(name, #test "_everywhere");                                               \
+    }
+FOUND(manifest_before_blobs, "manifest-before-blobs", a_fault_at_every_call)
+FOUND(skip_hash_check, "skip-hash-check", damaged_objects_are_found)
+FOUND(list_path_unchecked, "list-path-unchecked", hostile_manifests_reach_nothing)
+
 static int setup(void **state)
 {
     *state = NULL;
@@ -1349,6 +1361,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TESTS(ENTRY) cmocka_unit_test(addresses),
         cmocka_unit_test(faults_were_fired),
+        cmocka_unit_test(saboteur_manifest_before_blobs),
+        cmocka_unit_test(saboteur_skip_hash_check),
+        cmocka_unit_test(saboteur_list_path_unchecked),
     };
     return cmocka_run_group_tests_name("remotes", tests, setup, teardown);
 }

@@ -1456,6 +1456,11 @@ static void lack_of_memory_is_survived(void **state)
     app_end(&a);
 }
 
+static void saboteur_sync_inline(void **state)
+{
+    testing_saboteur("sync-inline", "a_hanging_remote_keeps_nobody_waiting");
+}
+
 /* ------------------------------------------------------------------------------------------- main */
 
 static int setup(void **state)
@@ -1507,6 +1512,7 @@ int main(void)
         cmocka_unit_test(a_hanging_remote_keeps_nobody_waiting),
         cmocka_unit_test(adding_and_removing_while_they_run),
         cmocka_unit_test(lack_of_memory_is_survived),
+        cmocka_unit_test(saboteur_sync_inline),
     };
     return cmocka_run_group_tests_name("remotes", tests, setup, teardown);
 }
