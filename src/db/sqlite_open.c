@@ -140,7 +140,6 @@ kf_rc sqlite_set_wal(struct db *db, struct kf_err *err)
             break;
         if ((rc & 0xff) != SQLITE_BUSY || naps_ms >= WAL_SWITCH_MS)
             return sqlite_fail(db, rc, "switch to a write-ahead log", err);
-        KF_SOMETIMES("db-wal-switch-busy");
         poll(NULL, 0, 20);
         naps_ms += 20;
     }
