@@ -127,7 +127,7 @@ kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, str
     kf_rc rc = db_use(db, full ? integrity : quick, &s, err);
     if (rc != KF_OK)
         return rc;
-    uint64_t bad = 0;
+    uint64_t bad = 0, refused = sqlite_refused();
     bool row = false;
     while ((rc = db_step(s, &row, err)) == KF_OK && row && bad < CHECK_FINDINGS_MAX) {
         str line = db_text(s, 0);
@@ -138,6 +138,9 @@ kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, str
         buf_byte(out, '\n');
     }
     db_done(s);
+    /* A page that could not be read for lack of memory is a finding to SQLite, not to us. */
+    if (rc == KF_OK && bad && sqlite_refused() != refused)
+        rc = err_nomem(err);
     if (rc == KF_OK)
         rc = buf_ok(out, err);
     if (rc == KF_OK)

@@ -24,12 +24,25 @@ static void *head_of(void *block)
     return (char *)block - sizeof(uint64_t);
 }
 
-static void *heap_alloc(int size)
+static _Thread_local uint64_t refused;
+
+uint64_t sqlite_refused(void)
 {
-    uint64_t *head = mem_alloc(sizeof(uint64_t) + (size_t)size);
+    return refused;
+}
+
+static void *sized(uint64_t *head, int size)
+{
     if (head)
         *head = (uint64_t)size;
+    else
+        refused++;
     return block_of(head);
+}
+
+static void *heap_alloc(int size)
+{
+    return sized(mem_alloc(sizeof(uint64_t) + (size_t)size), size);
 }
 
 static void heap_free(void *block)
@@ -40,10 +53,7 @@ static void heap_free(void *block)
 
 static void *heap_realloc(void *block, int size)
 {
-    uint64_t *head = mem_realloc(head_of(block), sizeof(uint64_t) + (size_t)size);
-    if (head)
-        *head = (uint64_t)size;
-    return block_of(head);
+    return sized(mem_realloc(head_of(block), sizeof(uint64_t) + (size_t)size), size);
 }
 
 static int heap_size(void *block)

@@ -54,6 +54,9 @@ kf_rc sqlite_sync(struct db *db, struct kf_err *err);
 kf_rc sqlite_dir_sync(struct db *db, struct kf_err *err);
 void sqlite_drop_statements(struct db *db);
 
+/* How many allocations were refused to SQLite on this thread so far. */
+uint64_t sqlite_refused(void);
+
 /* The VFS that reports to env->tap; one per env, counted. NULL when out of memory. */
 struct tap_vfs *tap_vfs_get(const struct env *env);
 void tap_vfs_put(struct tap_vfs *tap);
