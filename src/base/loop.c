@@ -83,6 +83,11 @@ bool loop_is_own_thread(const struct loop *loop)
     return pthread_equal(atomic_load(&loop->owner), pthread_self());
 }
 
+void loop_hand_to(struct loop *loop, pthread_t thread)
+{
+    atomic_store(&loop->owner, thread);
+}
+
 bool loop_in_turn(const struct loop *loop)
 {
     return loop_is_own_thread(loop) && loop->turning;

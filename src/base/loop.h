@@ -20,6 +20,8 @@
 
 #include "base/env.h"
 
+#include <pthread.h>
+
 struct loop;
 
 /* workers: number of worker threads, started when first needed; LOOP_INLINE = none. */
@@ -39,6 +41,8 @@ void loop_run(struct loop *loop);
 void loop_stop(struct loop *loop);
 /* Whether the caller is on the thread that turned the loop last (or made it). */
 bool loop_is_own_thread(const struct loop *loop);
+/* From now on `thread` is the loop's own, also before its first turn: calls from others must know that already. */
+void loop_hand_to(struct loop *loop, pthread_t thread);
 /* The caller is inside a turn, so the after-hooks will still run before the loop waits. */
 bool loop_in_turn(const struct loop *loop);
 /* Whether it was made with LOOP_INLINE. Any thread. */

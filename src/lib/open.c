@@ -132,6 +132,7 @@ static kf_rc start_thread(struct embedded *e, struct kf_err *err)
     pthread_sigmask(SIG_SETMASK, &old, NULL);
     if (failed)
         return err_errno(err, failed, "cannot start the store's thread");
+    loop_hand_to(e->loop, e->thread);
     e->threaded = true;
     return KF_OK;
 }

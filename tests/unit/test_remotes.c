@@ -106,8 +106,10 @@ static void app_open(struct app *a)
     }
     if (app_try_open(a, &err) != KF_OK)
         fail_msg("open: %s: %s", err.code, err.detail);
-    if (a->workers)
+    if (a->workers) {
         assert_int_equal(pthread_create(&a->thread, NULL, app_turn, a), 0);
+        loop_hand_to(a->loop, a->thread);
+    }
 }
 
 static void app_end(struct app *a)
