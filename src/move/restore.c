@@ -364,6 +364,8 @@ static kf_rc load_all(struct restore *r, struct kf_err *err)
         rc = err_set(err, PROBLEM_INCOMPLETE,
                      "the archive changed while it was read; nothing was changed");
     if (rc == KF_OK)
+        rc = remotes_copy(store_remotes(r->store), r->db, err);
+    if (rc == KF_OK)
         rc = set_state(r, err);
     if (rc == KF_OK)
         return db_commit(r->db, err);

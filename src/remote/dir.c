@@ -463,8 +463,12 @@ static kf_rc dir_remove(struct object_store *o, str path, struct kf_err *err)
 {
     struct dir *d = dir_of(o);
     struct kf_err why = KF_ERR_INIT;
-    char *name = mem_dup(path.p, path.len);
-    kf_rc rc = name ? folder_unlink(&d->folder, name, &why) : err_nomem(&why);
+    char *name = NULL;
+    kf_rc rc = enter(d, &why);
+    if (rc == KF_OK && !(name = mem_dup(path.p, path.len)))
+        rc = err_nomem(&why);
+    if (rc == KF_OK)
+        rc = folder_unlink(&d->folder, name, &why);
     mem_free(name);
     if (rc == KF_ABSENT)
         return KF_OK;

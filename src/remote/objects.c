@@ -663,9 +663,12 @@ kf_rc objects_probe(struct remote *r, struct kf_err *err)
     buf_c(&path, "probe-");
     buf_hex(&path, random, sizeof(random));
     kf_rc rc = buf_ok(&path, err);
+    if (rc != KF_OK) {
+        buf_release(&path);
+        return rc;
+    }
     str bytes = str_from(buf_view(&path), 6);
-    if (rc == KF_OK)
-        rc = o->ops->put(o, buf_view(&path), bytes, err);
+    rc = o->ops->put(o, buf_view(&path), bytes, err);
     if (rc == KF_OK)
         rc = o->ops->settle(o, err);
     if (rc == KF_OK)

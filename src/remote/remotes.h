@@ -100,6 +100,9 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
 
 /* Fills status->pending with the worst of all remotes, and in HYDRATING the reason. */
 void remotes_status(struct remotes *r, struct kf_status *status);
+/* Writes the remotes that the store keeps itself into the file that is to take its place, inside a transaction of `db`; nothing is known
+ * there of what they hold. So no crash and no failure behind the swap can lose them. */
+kf_rc remotes_copy(struct remotes *r, struct db *db, struct kf_err *err);
 /* After store_swap: watermarks are gone, everything is pending, remotes that `remote add` made are kept. Not on the loop's thread. */
 void remotes_reset(struct remotes *r);
 

@@ -84,6 +84,31 @@ kf_rc row_each(struct db *db,
     return rc;
 }
 
+static kf_rc copy_row(void *ctx, str name, const struct row *row, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_remote(name, url, options) VALUES($1, $2, $3)";
+    struct db *to = ctx;
+    struct db_stmt *s;
+    kf_rc rc = db_use(to, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_text(s, 2, buf_view(&row->url));
+    db_bind_text(s, 3, buf_view(&row->options));
+    return db_run(s, err);
+}
+
+kf_rc remotes_copy(struct remotes *r, struct db *db, struct kf_err *err)
+{
+    struct db *from;
+    kf_rc rc = store_read(r->store, &from, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = row_each(from, copy_row, db, err);
+    store_read_end(r->store, from);
+    return rc;
+}
+
 kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err)
 {
     struct buf value = BUF_INIT;
