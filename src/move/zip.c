@@ -27,10 +27,10 @@ static la_ssize_t take(struct archive *a, void *ctx, const void *p, size_t len)
 {
     struct zip_writer *w = ctx;
     (void)a;
-    if (!w->out)
-        return (la_ssize_t)len;
-    buf_add(w->out, p, len);
-    return w->out->failed ? -1 : (la_ssize_t)len;
+    /* Never a failure: libarchive would lose what it holds for the callback. The buffer remembers it. */
+    if (w->out)
+        buf_add(w->out, p, len);
+    return (la_ssize_t)len;
 }
 
 kf_rc zip_writer_new(struct zip_writer **ret, struct kf_err *err)
@@ -90,7 +90,7 @@ kf_rc zip_writer_add(struct zip_writer *w, const char *name, str bytes, int64_t 
         (bytes.len && w->la->write_data(w->archive, bytes.p, bytes.len) != (la_ssize_t)bytes.len) ||
         w->la->write_finish_entry(w->archive) != ARCHIVE_OK)
         return write_trouble(w, "cannot write into the archive", err);
-    return KF_OK;
+    return buf_ok(w->out, err);
 }
 
 kf_rc zip_writer_end(struct zip_writer *w, struct kf_err *err)
@@ -98,7 +98,7 @@ kf_rc zip_writer_end(struct zip_writer *w, struct kf_err *err)
     kf_rc rc = open_once(w, err);
     if (rc == KF_OK && w->la->write_close(w->archive) != ARCHIVE_OK)
         rc = write_trouble(w, "cannot end the archive", err);
-    return rc;
+    return rc == KF_OK ? buf_ok(w->out, err) : rc;
 }
 
 void zip_writer_free(struct zip_writer *w)
