@@ -88,7 +88,8 @@ static const struct {
     {"Version", "version:integer etag:string size:integer at:time kind:string deleted:boolean "
                 "current:boolean"},
     {"Versions", "items:Version[] next:string?"},
-    {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean"},
+    {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
+                "replayed:boolean ack:string"},
     {"RevertRequest", "version:integer"},
     {"RemoteRequest", "name:string url:string docs:string[] every:string after:integer "
                       "on_change:string manual:boolean"},

@@ -228,6 +228,8 @@ static void answer_written(struct api_call *c)
     json_put_str(&c->out, &first, "etag", etag);
     json_put_bool(&c->out, &first, "created", w.created);
     json_put_bool(&c->out, &first, "unchanged", w.unchanged);
+    json_put_bool(&c->out, &first, "replayed", w.replayed);
+    json_put_str(&c->out, &first, "ack", str_of(kf_level_name(w.level)));
     buf_c(&c->out, "}");
     c->status = verb == KF_PUT && w.created && !w.replayed ? 201 : 200;
     call_answer_out(c);

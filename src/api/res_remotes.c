@@ -218,7 +218,8 @@ static void refused_at_once(struct remotes_wait *w)
 /* Asks for a run and leaves it: a wait that is taken back. */
 static void only_start(struct api_call *c)
 {
-    c->wait = (struct remotes_wait){.done = refused_at_once, .seq = store_seq(c->store), .on_end = true};
+    c->wait = (struct remotes_wait){
+        .done = refused_at_once, .seq = store_seq(c->store), .on_end = true};
     remotes_wait(store_remotes(c->store), &c->wait, c->match.remote, c->timeout_ms);
     remotes_wait_cancel(&c->wait);
     if (c->wait.rc != KF_OK) {
