@@ -106,7 +106,7 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err);
 /* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all. KF_UNAVAILABLE names
  * what is left. */
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err);
-/* Whether a space is still being filled from its remotes. */
+/* Whether a space is still being filled from its remotes, by one at least that has not failed. */
 bool api_hydrating(const struct api *api);
 /* New requests are refused with `stopping`; calls that run go on. */
 void api_stop(struct api *api);

@@ -139,10 +139,25 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
     return KF_OK;
 }
 
+/* A remote that has failed is tried again with back-off: that may take long. */
+static bool fills_soon(const struct space *s)
+{
+    struct kf_remote_list list = {0};
+    bool soon = false;
+    if (store_state(s->store) != STORE_HYDRATING)
+        return false;
+    if (kf_remotes(s->store, &list, NULL) != KF_OK)
+        return false;
+    for (size_t i = 0; i < list.count; i++)
+        soon = soon || (!list.items[i].hydrated && list.items[i].failures == 0);
+    kf_remote_list_free(&list);
+    return soon;
+}
+
 bool api_hydrating(const struct api *api)
 {
     for (const struct space *s = api->spaces; s; s = s->next)
-        if (store_state(s->store) == STORE_HYDRATING)
+        if (fills_soon(s))
             return true;
     return false;
 }

@@ -413,6 +413,29 @@ static bool any_entry(const struct remotes *r)
 
 static void on_commit(void *ctx, int64_t seq, int64_t at_ms);
 
+static kf_rc mark_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    (void)w;
+    return hydration_mark(g, true, err);
+}
+
+static void mark_done(struct write *w)
+{
+    mem_free(w);
+}
+
+/* That hydration is on is written in front of everything else: a write that was forced meanwhile ends the emptiness by which the
+ * next start would know. */
+static kf_rc make_mark(struct remotes *r, struct kf_err *err)
+{
+    r->mark = mem_calloc(1, sizeof(*r->mark));
+    if (!r->mark)
+        return err_nomem(err);
+    r->mark->apply = mark_apply;
+    r->mark->done = mark_done;
+    return KF_OK;
+}
+
 static kf_rc decide_hydration(struct remotes *r, struct kf_err *err)
 {
     bool on = false;
@@ -420,6 +443,8 @@ static kf_rc decide_hydration(struct remotes *r, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     r->hydrating = any_entry(r) && (on || store_is_empty(r->store));
+    if (r->hydrating && !on && make_mark(r, err) != KF_OK)
+        return KF_NOMEM;
     if (r->hydrating) {
         docs_set_hydrating(r->docs, true);
         store_set_hydrating(r->store, true);
@@ -471,6 +496,9 @@ void remotes_start(struct remotes *r)
         return;
     r->started = true;
     r->hydrate_since_ms = remotes_now(r);
+    if (r->mark)
+        store_submit(r->store, r->mark);
+    r->mark = NULL; /* its own from now on */
     remotes_plan(r);
 }
 
@@ -515,6 +543,7 @@ void remotes_free(struct remotes *r)
             entry_detach(r->entries[i]);
     see_off_departed(r);
     pthread_mutex_destroy(&r->lock);
+    mem_free(r->mark);
     mem_free(r);
 }
 

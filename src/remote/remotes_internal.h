@@ -117,6 +117,7 @@ struct remotes {
     struct task *tasks;
     struct loop_timer hydrate_timer;
     int64_t hydrate_since_ms;
+    struct write *mark; /* that hydration is on; NULL when it is written or on its way */
     bool started, stopped, finishing, counting;
 };
 
