@@ -143,15 +143,19 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
 static bool fills_soon(const struct space *s)
 {
     struct kf_remote_list list = {0};
-    bool soon = false;
+    size_t missing = 0, failed = 0;
     if (store_state(s->store) != STORE_HYDRATING)
         return false;
     if (kf_remotes(s->store, &list, NULL) != KF_OK)
         return false;
-    for (size_t i = 0; i < list.count; i++)
-        soon = soon || (!list.items[i].hydrated && list.items[i].failures == 0);
+    for (size_t i = 0; i < list.count; i++) {
+        if (!list.items[i].hydrated) {
+            missing++;
+            failed += list.items[i].failures > 0;
+        }
+    }
     kf_remote_list_free(&list);
-    return soon;
+    return missing == 0 || failed < missing; /* none missing: it is about to be whole */
 }
 
 bool api_hydrating(const struct api *api)
