@@ -13,8 +13,9 @@
  *     needs If-Match or force.
  *
  * The cache keeps bodies of current documents by name, counted, within limits.memory; the least recently used goes first. A read that misses
- * fills it only when nothing was published under its name since before its snapshot began, so that it never holds an older version
- * than the database. Absent names are not cached.
+ * fills it only when no other read or publish of that name has ended since before its snapshot began, so that a version which one
+ * kf_doc_get has shown is not followed by an older one. Absent names are not cached. Lists and reads of versions go to the store, where a commit
+ * shows a moment before memory does: they may be ahead of kf_doc_get by what is just being committed, of which no writer has been told yet.
  *
  * Threads: any, unless marked. */
 #ifndef KF_SHAPE_DOC_H

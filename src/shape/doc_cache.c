@@ -5,14 +5,17 @@
  * A name's shard, bucket and mark follow from a keyed hash of it (SipHash with a key drawn when the cache is made, so that nobody can
  * choose names that meet). Locks are held for a few pointer moves and never two at a time.
  *
- * Marks. A reader that misses reads the database and wants to keep what it read, but a newer version may have been published meanwhile:
+ * Marks. A reader that misses reads the database and wants to keep what it read, but what it read may be old by then. A commit
+ * can be read a moment before it is published, so two things must not happen: that memory ends with less than what was published,
+ * and that somebody who has seen the newer version is shown the older one again. Whoever ends, reader or writer, moves the mark:
  *
- *     reader:   mark = m --- snapshot begins --- reads --- [lock: mark still m? keep : drop]
- *     writer:        COMMIT ----------------------- [lock: mark++, replace]
+ *     old reader:  mark m --- snapshot of v1 ------------------------------------------ [lock: mark moved: v1 is not kept]
+ *     writer:          COMMIT of v2 ........................................ [lock: mark++, v2 replaces what is there]
+ *     new reader:              mark m --- snapshot of v2 --- [lock: v1 goes if it is there, v2 is kept, mark++] answers v2
  *
- * A snapshot that is older than a commit began before it, so either the mark has moved when the reader comes back, or the writer comes
- * after the reader and replaces what it kept. Names share MARKS counters a shard: a stranger's write costs a fill now and then, never
- * a wrong one.
+ * C1  An entry that is older than what an ended read or publish has shown is not there when that one answers, and does not come back.
+ *
+ * Names share MARKS counters a shard: a stranger's read or write costs a fill now and then, never a wrong one.
  *
  * The bound is over all shards together: whoever adds makes room in its own shard first, then in the next ones. A document that could
  * fill more than a quarter of the bound is not kept. */
@@ -285,19 +288,26 @@ void doc_cache_publish(struct doc_cache *cache, struct hot *hot)
     replace(cache, hot);
 }
 
-void doc_cache_fill(struct doc_cache *cache, struct hot *hot, uint64_t mark)
+void doc_cache_saw(struct doc_cache *cache, str name, int64_t seq, struct hot *hot, uint64_t mark)
 {
-    if (!keeps(cache, hot))
-        return;
-    uint64_t key = hot->key = key_of(cache, hot->name);
+    uint64_t key = key_of(cache, name);
     struct shard *s = shard_of(cache, key);
+    struct hot *old = NULL;
     pthread_mutex_lock(&s->lock);
-    /* Another reader may have filled it already. */
-    bool fits = *mark_of(s, key) == mark && !*place_of(s, key, hot->name);
-    if (fits)
+    struct hot **at = place_of(s, key, name);
+    if (*at && (*at)->seq < seq) {
+        KF_SOMETIMES("doc-cache-older-removed");
+        old = take(cache, s, at);
+    }
+    bool keep = hot && keeps(cache, hot) && *mark_of(s, key) == mark && !*place_of(s, key, name);
+    if (keep) {
+        hot->key = key;
         put(cache, s, hot_keep(hot));
+    }
+    ++*mark_of(s, key);
     pthread_mutex_unlock(&s->lock);
-    if (fits)
+    hot_drop(old);
+    if (keep)
         make_room(cache, key, hot);
     else
         KF_SOMETIMES("doc-cache-fill-refused");

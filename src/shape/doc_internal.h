@@ -67,7 +67,7 @@ struct doc_cache;
 kf_rc doc_cache_new(const struct env *env, uint64_t limit_bytes, struct doc_cache **ret_cache,
                     struct kf_err *err);
 void doc_cache_free(struct doc_cache *cache);
-/* The document, kept for the caller (hot_drop), or NULL. *ret_mark (may be NULL) is for doc_cache_fill. */
+/* The document, kept for the caller (hot_drop), or NULL. *ret_mark (may be NULL) is for doc_cache_saw. */
 struct hot *doc_cache_get(struct doc_cache *cache, str name, uint64_t *ret_mark);
 /* Whether memory has the document under this number; leaves its place in the order alone. */
 bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq);
@@ -75,8 +75,9 @@ bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq);
 void doc_cache_publish(struct doc_cache *cache, struct hot *hot);
 void doc_cache_forget(struct doc_cache *cache, str name);
 void doc_cache_forget_all(struct doc_cache *cache);
-/* What was read: only when nothing was published or forgotten under this name since the mark. */
-void doc_cache_fill(struct doc_cache *cache, struct hot *hot, uint64_t mark);
+/* What a snapshot had under this name: number `seq`, and the document, or NULL for a deletion. Called before the reader is answered. The
+ * document is kept when no other read or publish of this name has ended since the mark; an older one that is there goes. */
+void doc_cache_saw(struct doc_cache *cache, str name, int64_t seq, struct hot *hot, uint64_t mark);
 uint64_t doc_cache_bytes(const struct doc_cache *cache);
 
 /* --------------------------------------------------------------------------- rows (doc_row.c) */

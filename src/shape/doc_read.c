@@ -68,9 +68,9 @@ static kf_rc hot_of_row(const struct docs *docs, struct db_stmt *s, str name, st
     return KF_OK;
 }
 
-/* KF_ABSENT without a sentence: there is no head, or it is a deletion (*ret_there). */
+/* KF_ABSENT without a sentence: there is no head (*ret_seq = 0), or it is a deletion. */
 static kf_rc read_current(const struct docs *docs, struct db *db, str name, struct hot **ret,
-                          bool *ret_there, struct kf_err *err)
+                          int64_t *ret_seq, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT d.version, d.seq, d.stamp, d.at, d.site, d.hash, v.body, d.deleted "
@@ -84,7 +84,7 @@ static kf_rc read_current(const struct docs *docs, struct db *db, str name, stru
     db_bind_text(s, 1, name);
     rc = db_step(s, &row, err);
     if (rc == KF_OK) {
-        *ret_there = row;
+        *ret_seq = row ? db_i64(s, 1) : 0;
         rc = !row || db_i64(s, 7) ? KF_ABSENT : hot_of_row(docs, s, name, ret, err);
     }
     db_done(s);
@@ -122,17 +122,18 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
 {
     struct hot *hot = NULL;
     struct db *db;
-    bool there = false, hydrating = docs_hydrating(docs);
+    int64_t seq = 0;
+    bool hydrating = docs_hydrating(docs);
     kf_rc rc = store_read(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = read_current(docs, db, name, &hot, &there, err);
+    rc = read_current(docs, db, name, &hot, &seq, err);
     store_read_end(docs->store, db);
-    if (rc == KF_ABSENT)
-        return get_absent(docs, name, hydrating, there, ret_doc, err);
-    if (rc != KF_OK)
+    if (rc != KF_OK && rc != KF_ABSENT)
         return rc;
-    doc_cache_fill(docs->cache, hot, mark);
+    doc_cache_saw(docs->cache, name, seq, hot, mark);
+    if (rc == KF_ABSENT)
+        return get_absent(docs, name, hydrating, seq != 0, ret_doc, err);
     give(hot, ret_doc);
     return KF_OK;
 }

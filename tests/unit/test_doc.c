@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/json.h"
+#include "shape/doc_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -988,6 +989,88 @@ static void memory_is_bounded(void **state)
     t.cache_bytes = 1 << 20;
 }
 
+static struct hot *hot_at(const char *name, int64_t seq)
+{
+    struct hot *hot = NULL;
+    assert_int_equal(hot_new(str_of(name), 1, &hot, NULL), KF_OK);
+    *hot_room(hot) = '1';
+    hot->seq = seq;
+    hot->version = (uint64_t)seq;
+    return hot;
+}
+
+/* The number that memory has, 0 = none. */
+static int64_t cached(struct doc_cache *cache, uint64_t *ret_mark)
+{
+    struct hot *hot = doc_cache_get(cache, STR("n"), ret_mark);
+    int64_t seq = hot ? hot->seq : 0;
+    hot_drop(hot);
+    return seq;
+}
+
+static void saw(struct doc_cache *cache, int64_t seq, bool deleted, uint64_t mark)
+{
+    struct hot *hot = deleted ? NULL : hot_at("n", seq);
+    doc_cache_saw(cache, STR("n"), seq, hot, mark);
+    hot_drop(hot);
+}
+
+/* Version 1 is published, version 2 committed but not yet; readers have snapshots of both. */
+static void what_was_seen_does_not_go_away(void **state)
+{
+    (void)state;
+    uint64_t mark = 0;
+    for (int deleted = 0; deleted < 2; deleted++) {
+        struct doc_cache *cache = NULL;
+        int64_t newest = deleted ? 0 : 2;
+        assert_int_equal(doc_cache_new(&t.env.env, 1 << 20, &cache, NULL), KF_OK);
+        /* The old reader ends last, and the newer entry was evicted meanwhile. */
+        assert_int_equal(cached(cache, &mark), 0);
+        saw(cache, 2, deleted, mark);
+        assert_int_equal(cached(cache, NULL), newest);
+        doc_cache_forget(cache, STR("n"));
+        saw(cache, 1, false, mark);
+        assert_int_equal(cached(cache, NULL), 0);
+        /* The old reader ends first: what it kept goes when the newer one is answered. */
+        assert_int_equal(cached(cache, &mark), 0);
+        saw(cache, 1, false, mark);
+        assert_int_equal(cached(cache, NULL), 1);
+        saw(cache, 2, deleted, mark);
+        assert_int_equal(cached(cache, NULL), 0);
+        /* A published one is never replaced by what was read before it. */
+        struct hot *hot = hot_at("n", 3);
+        doc_cache_publish(cache, hot);
+        hot_drop(hot);
+        saw(cache, 2, deleted, mark);
+        assert_int_equal(cached(cache, &mark), 3);
+        saw(cache, 3, false, mark);
+        assert_int_equal(cached(cache, NULL), 3);
+        doc_cache_free(cache);
+    }
+}
+
+/* As above, by eviction, which moves no mark: only the read that has ended may. */
+static void an_eviction_does_not_let_the_past_in(void **state)
+{
+    (void)state;
+    struct doc_cache *cache = NULL;
+    uint64_t mark = 0;
+    assert_int_equal(doc_cache_new(&t.env.env, 8000, &cache, NULL), KF_OK);
+    assert_int_equal(cached(cache, &mark), 0);
+    saw(cache, 2, false, mark);
+    for (int i = 0; i < 200; i++) {
+        char name[8];
+        snprintf(name, sizeof name, "x%d", i);
+        struct hot *hot = hot_at(name, 10 + i);
+        doc_cache_publish(cache, hot);
+        hot_drop(hot);
+    }
+    assert_int_equal(cached(cache, NULL), 0);
+    saw(cache, 1, false, mark);
+    assert_int_equal(cached(cache, NULL), 0);
+    doc_cache_free(cache);
+}
+
 struct oom_case {
     kf_verb verb;
     const char *body;
@@ -1214,6 +1297,8 @@ int main(int argc, char **argv)
         TEST(what_cannot_be_taken),
         TEST(sites_converge),
         TEST(memory_is_bounded),
+        TEST(what_was_seen_does_not_go_away),
+        TEST(an_eviction_does_not_let_the_past_in),
         TEST(no_failed_allocation_does_half_of_it),
         TEST(submit_and_wait),
         TEST(a_full_queue_is_told_at_once),
