@@ -6,6 +6,8 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -284,6 +286,8 @@ size_t testing_oom_each_tolerant(testing_run *run, void *ctx)
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
+enum { SABOTEUR_MS = 8000 };
+
 void testing_saboteur(const char *name, const char *test)
 {
     char program[] = "/proc/self/exe", sabotage[80], only[80], tmpdir[PATH_MAX];
@@ -301,7 +305,14 @@ void testing_saboteur(const char *name, const char *test)
     int status;
     assert_int_equal(posix_spawn(&pid, program, &quiet, NULL, argv, environment), 0);
     posix_spawn_file_actions_destroy(&quiet);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
+    for (int waited_ms = 0; waitpid(pid, &status, WNOHANG) == 0; waited_ms += 20) {
+        if (waited_ms > SABOTEUR_MS) { /* a test that never ends has seen it too */
+            kill(pid, SIGKILL);
+            assert_int_equal(waitpid(pid, &status, 0), pid);
+            return;
+        }
+        poll(NULL, 0, 20);
+    }
     assert_true(WIFEXITED(status));
     assert_int_equal(WEXITSTATUS(status), 1);
 }
