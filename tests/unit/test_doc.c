@@ -1059,7 +1059,7 @@ static void an_eviction_does_not_let_the_past_in(void **state)
     assert_int_equal(cached(cache, &mark), 0);
     saw(cache, 2, false, mark);
     for (int i = 0; i < 200; i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "x%d", i);
         struct hot *hot = hot_at(name, 10 + i);
         doc_cache_publish(cache, hot);
