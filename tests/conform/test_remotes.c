@@ -1329,11 +1329,11 @@ TESTS(OVER_KINDS)
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
-#define FOUND(saboteur, name, test)                                                                \
-    static void saboteur_##saboteur(void **state)                                                  \
-    {                                                                                              \
-        (void)state;                                                                               \
-        testing_saboteur(name, #test "_everywhere");                                               \
+#define FOUND(saboteur, name, test)                  \
+    static void saboteur_##saboteur(void **state)    \
+    {                                                \
+        (void)state;                                 \
+        testing_saboteur(name, #test "_everywhere"); \
     }
 FOUND(manifest_before_blobs, "manifest-before-blobs", a_fault_at_every_call)
 FOUND(skip_hash_check, "skip-hash-check", damaged_objects_are_found)
@@ -1355,8 +1355,10 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
 #define ENTRY(test) cmocka_unit_test(test##_everywhere),
     const struct CMUnitTest tests[] = {
         TESTS(ENTRY) cmocka_unit_test(addresses),

@@ -1358,16 +1358,18 @@ static void a_hanging_remote_keeps_nobody_waiting(void **state)
     a.remotes[1].url = STR("fail:name=h2,delay=200ms:mem:hang-2");
     app_open(&a);
     clock_gettime(CLOCK_MONOTONIC, &from);
-    for (int i = 0; i < 300; i++) {
+    int64_t ms = 0;
+    int writes = 0;
+    for (; writes < 100 && ms < 4000; writes++) {
         char body[32];
-        snprintf(body, sizeof(body), "[%d]", i);
+        snprintf(body, sizeof(body), "[%d]", writes);
         put(&a, "a", body);
         is(&a, "a", body);
+        clock_gettime(CLOCK_MONOTONIC, &to);
+        ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
     }
-    clock_gettime(CLOCK_MONOTONIC, &to);
-    int64_t ms = (to.tv_sec - from.tv_sec) * 1000 + (to.tv_nsec - from.tv_nsec) / 1000000;
-    print_message("# 300 writes beside two that hang: %d ms\n", (int)ms);
-    assert_true(ms < 10000);
+    print_message("# %d writes beside two that hang: %d ms\n", writes, (int)ms);
+    assert_int_equal(writes, 100);
     assert_true(fail_calls(STR("h1")) > 0);
     app_end(&a);
 }
@@ -1482,8 +1484,10 @@ static int teardown(void **state)
     return 0;
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_goes_out_by_itself),
         cmocka_unit_test(after_counts_what_status_shows),
