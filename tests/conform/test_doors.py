@@ -620,63 +620,6 @@ def bodies():
 
 
 @test
-def remotes():
-    s = Story("remotes", config_file("remotes.yaml"))
-    s.step("put", name="a", body=b"1")
-    s.step("put", name="b", body=b"22")
-    s.step("remotes", _expect={"items": []})
-    s.step("sync", name="usb", _expect={"code": "unknown_remote", "exit": 1})
-    s.step("put", name="c", body=b"1", wait="usb", _expect={"code": "unknown_remote", "exit": 1})
-    s.step("put", name="c", body=b"1", wait="all", _expect={"code": "unknown_remote", "exit": 1})
-    s.step("get", name="c", _expect={"code": "not_found"})
-    for name, url in [("usb", "nonsense"), ("usb", "ftp://x"), ("usb", ""), ("Usb", "dir:@/u"), ("", "dir:@/u")]:
-        s.step("remote_add", name=name, url=url, _expect={"code": ANY})
-    s.step("remote_add", name="usb", url="dir:@/usb", manual=True)
-    s.step("remote_add", name="usb", url="dir:@/usb2", manual=True, _expect={"code": ANY})
-    s.step("remotes", _expect={"items": ["usb dir store manual: true 2"]})
-    s.step("remote_probe", name="usb")
-    s.step("remote_probe", name="none", _expect={"code": "unknown_remote", "exit": 1})
-    s.step("pending", name="usb", _expect={"items": ["a 1 1", "b 1 2"]})
-    s.step("pending", name="none", _expect={"code": "unknown_remote"})
-    s.step("sync", name="usb")
-    s.step("pending", name="usb", _expect={"items": []})
-    s.step("rm", name="b")
-    s.step("pending", name="usb", _expect={"items": ["b 2 0 deleted"]})
-    s.step("put", name="c", body=b"1", wait="usb", _expect={"ack": "remote"})
-    s.step("status", _expect={"pending": 0})
-    s.act(lambda own: (own / "usb").rename(own / "away"))
-    s.act(lambda own: (own / "usb").write_text("in the way"))
-    s.step("put", name="d", body=b"1", wait="usb", timeout_ms=2000, _expect={"code": "level_unavailable", "exit": 6})
-    s.step("get", name="d", _expect={"body": b"1"})
-    s.step("sync", name="usb", _expect={"code": ANY, "exit": 6})
-    s.step("pending", name="usb", _expect={"items": ["d 1 1"]})
-    s.act(lambda own: (own / "usb").unlink())
-    s.act(lambda own: (own / "away").rename(own / "usb"))
-    s.step("sync", name="usb")
-    s.step("status", _expect={"pending": 0})
-    s.step("remote_add", name="second", url="dir:@/second", every=3600, after=50, docs="a,x*")
-    s.step("pending", name="second", _expect={"items": ["a 1 1"]})
-    s.step("put", name="e", body=b"1", wait="second,usb", _expect={"ack": "remote"})
-    s.step("put", name="e", body=b"2", wait="all", _expect={"ack": "remote"})
-    s.step("put", name="e", body=b"3", wait="usb,none", _expect={"code": "unknown_remote"})
-    s.step("remotes")
-    s.step("remote_rm", name="usb")
-    s.step("remote_rm", name="usb", _expect={"code": "unknown_remote", "exit": 1})
-    s.step("remotes")
-    s.run()
-
-
-def cut(own):
-    whole = (own / "all.zip").read_bytes()
-    (own / "cut.zip").write_bytes(whole[:len(whole) // 2])
-    flipped = bytearray(whole)
-    flipped[whole.index(b"docs/") + 120] ^= 0x10
-    (own / "flipped.zip").write_bytes(flipped)
-    (own / "none.zip").write_bytes(b"this is no archive")
-    (own / "empty.zip").write_bytes(b"")
-
-
-@test
 def backup_and_restore():
     s = Story("backup", config_file("backup.yaml"))
     for number in range(20):

@@ -2,9 +2,12 @@
 """What --at names: the right space of the right store, and nothing outside of it."""
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from keepfast import PROGRAM, Server, folder  # noqa: E402
@@ -66,22 +69,28 @@ def a_space_of_at_is_a_space_name():
 
 @test
 def a_store_that_may_not_be_written_is_refused_and_no_log_made_for_it():
-    top = folder()
+    # As nobody, who may not enter this run's own folders: the program and the store are where anybody may go.
+    top = Path(tempfile.mkdtemp(prefix="kf-", dir="/tmp"))
     os.chmod(top, 0o711)
-    data = top / "mine"
+    program, data = top / "keepfast", top / "mine"
+    shutil.copy(PROGRAM, program)
     data.mkdir(0o700)
     user = {"user": 65534, "group": 65534, "extra_groups": []} if os.getuid() == 0 else {}
     if user:
         os.chown(data, 65534, 65534)
 
     def put(body):
-        return subprocess.run([PROGRAM, "put", "--at", str(data), "a", "-"], input=body, capture_output=True, cwd="/",
+        return subprocess.run([program, "put", "--at", str(data), "a", "-"], input=body, capture_output=True, cwd="/",
                               **user)
-    equal(put(b"1").returncode, 0, "made")
-    os.chmod(data / "default.db", 0o400)
-    equal(put(b"2").returncode, 3, "refused")
-    os.chmod(data / "default.db", 0o600)
-    equal(put(b"2").returncode, 0, "and taken when it may be written again")
+    try:
+        done = put(b"1")
+        equal(done.returncode, 0, f"made: {done.stderr}")
+        os.chmod(data / "default.db", 0o400)
+        equal(put(b"2").returncode, 3, "refused")
+        os.chmod(data / "default.db", 0o600)
+        equal(put(b"2").returncode, 0, "and taken when it may be written again")
+    finally:
+        shutil.rmtree(top)
 
 
 @test
