@@ -32,6 +32,7 @@ GROUPS = {
     "checker": ("test", [], "tests/checker", 30),
     "script": ("test", ["script"], "tests/script", 120),
     "crash": ("test", ["crash"], "tests/crash", 360),
+    "oom": ("asan", ["oom"], None, 90),
     "unit-asan": ("asan", ["unit", "conform"], None, 120),
     "unit-tsan": ("tsan", ["unit"], None, 120),
     "fuzz": ("fuzz", [], None, 90),

@@ -219,7 +219,15 @@ def restore_killed_at_every_call():
     run("put", "x", "-", "--at", other, stdin=b'{"from":"elsewhere"}')
     run("put", "a", "-", "--at", other, stdin=b'{"from":"elsewhere"}')
     equal(run("backup", archive, "--at", other).status, 0, "the backup to restore")
-    struck_restore = Struck("restore", lambda s, _: ("restore", archive, "--replace", "--at", s))
+
+    def seed(path):
+        seed_store(path)
+        equal(run("remote", "add", "usb", f"dir:{TOP}/usb", "--manual", "--at", path).status, 0, "remote add")
+
+    def after(restore, _, what):
+        equal(run("remote", "show", "usb", "--at", restore.path).status, 0, f"{what}: its remotes are still its remotes")
+
+    struck_restore = Struck("restore", lambda s, _: ("restore", archive, "--replace", "--at", s), seed=seed, after=after)
     struck_restore.everywhere(30)
     check(struck_restore.olds and struck_restore.news, "kills before and behind the swap")
 
