@@ -64,7 +64,9 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
             return state_refusal(s, err);
         s->full_tried_ms = now_ms;
     }
-    kf_rc rc = check_stall(s, now_ms, err);
+    kf_rc rc = swap_reopen(s, err);
+    if (rc == KF_OK)
+        rc = check_stall(s, now_ms, err);
     if (rc == KF_OK && now_ms - s->looked_ms >= STORE_LOOK_MS) {
         s->looked_ms = now_ms;
         look_at_space(s);

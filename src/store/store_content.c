@@ -332,7 +332,9 @@ kf_rc content_open(struct kf_store *s, bool create, struct kf_err *err)
         .create = create,
         .busy_ms = OPEN_BUSY_MS,
     };
-    kf_rc rc = look_untouched(s, err);
+    /* After the first time what is at the path was put there by us; and closing what looks would
+     * take SQLite's locks away from readers that are open. */
+    kf_rc rc = s->ino ? KF_OK : look_untouched(s, err);
     if (rc == KF_OK)
         rc = db_open(&o, &db, err);
     if (rc == KF_OK)

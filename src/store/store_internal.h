@@ -177,5 +177,7 @@ kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, 
 /* --- store_swap.c */
 /* Ends a swap that a crash cut off. */
 kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err);
+/* Opens what a swap closed and could not open again for lack of memory; does nothing otherwise. For whoever leads. */
+kf_rc swap_reopen(struct kf_store *s, struct kf_err *err);
 
 #endif

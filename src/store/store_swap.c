@@ -215,18 +215,30 @@ static kf_rc undo(struct kf_store *s, const struct names *n)
     return rc == KF_OK ? marker_remove(s->env, n->marker.p, n->side, NULL) : rc;
 }
 
+static void cannot_reopen(struct kf_store *s)
+{
+    state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io",
+                    "its file could not be opened again after a replacement failed");
+}
+
+kf_rc swap_reopen(struct kf_store *s, struct kf_err *err)
+{
+    kf_rc rc = s->db ? KF_OK : content_open(s, false, err);
+    if (rc != KF_OK && rc != KF_NOMEM)
+        cannot_reopen(s);
+    return rc;
+}
+
 static kf_rc replace(struct kf_store *s, const struct names *n, struct kf_err *err)
 {
-    struct kf_err why = KF_ERR_INIT;
     kf_rc rc = close_content(s, err), back = KF_OK;
     if (rc == KF_OK && (rc = exchange(s, n, err)) != KF_OK)
         back = undo(s, n);
     /* Whatever happened: open on what is at the path, or read-only without a file. */
-    if (back == KF_OK && !s->db)
-        back = content_open(s, false, &why);
-    if (back != KF_OK)
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io",
-                        "its file could not be opened again after a replacement failed");
+    if (back == KF_OK)
+        swap_reopen(s, NULL);
+    else
+        cannot_reopen(s);
     return rc;
 }
 
@@ -249,7 +261,7 @@ kf_rc store_swap(struct kf_store *s, const char *scratch, void (*publish)(void *
                  char *kept_as, size_t kept_as_size, struct kf_err *err)
 {
     lead_alone(s);
-    kf_rc rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err) : KF_OK;
+    kf_rc rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err) : swap_reopen(s, err);
     if (rc == KF_OK && (rc = readers_shut(s, err)) == KF_OK) {
         rc = swap(s, scratch, kept_as, kept_as_size, err);
         if (rc == KF_OK && publish)
