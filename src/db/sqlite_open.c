@@ -69,8 +69,10 @@ static kf_rc connect(struct db *db, const struct db_options *o, struct kf_err *e
     if (o->mode == DB_LOOK) {
         immutable_uri(db->path, &uri);
         kf_rc rc = buf_ok(&uri, err);
-        if (rc != KF_OK)
+        if (rc != KF_OK) {
+            buf_release(&uri);
             return rc;
+        }
         name = uri.p;
         flags |= SQLITE_OPEN_URI;
     }
