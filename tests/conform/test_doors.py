@@ -1,0 +1,729 @@
+#!/usr/bin/env python3
+"""The doors mean the same: the same steps through C, HTTP, and the command line with and without a server beside it, each held
+against what is expected and all against each other: results, codes, exit statuses, bytes, digests."""
+# test: timeout=240
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import quote
+
+TOP = os.environ.get("KF_TOP", ".")
+sys.path.insert(0, os.path.join(TOP, "tests"))
+from keepfast import Server, folder, run  # noqa: E402
+from tap import check, equal, main, note, test  # noqa: E402
+
+WORK = folder()
+DRIVER = os.path.join(os.environ.get("KF_BUILD", "build-test"), "tests/conform/door_c")
+CONFIG = """\
+spaces:
+  default:
+    docs:
+      - {{ match: "few.json", keep: {{ versions: 2 }} }}
+      - {{ match: "config/*.json", default: {{ email: null }}, schema: "{schema}" }}
+"""
+(WORK / "notify.json").write_text('{"type":"object","properties":{"email":{"type":["string","null"]}},'
+                                  '"required":["email"],"additionalProperties":false}')
+
+
+def config_file(name, remotes=""):
+    path = WORK / name
+    path.write_text(CONFIG.format(schema=WORK / "notify.json") + remotes)
+    return path
+
+
+def digits(items, *keys):
+    return [" ".join(str(i[k]) for k in keys) + "".join(f" {f}" for f in ("deleted", "current") if i.get(f))
+            for i in items]
+
+
+# ------------------------------------------------------------------------------------------- doors
+
+
+class C:
+    """A program that links the library."""
+
+    name = "C"
+
+    def __init__(self, base, config):
+        self.program = subprocess.Popen([DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.base, self.config = base, config
+        done = self.ask("open", path=str(base / "default.db"), config=str(config))
+        equal(done["code"], "", f"the store opens: {done}")
+
+    def ask(self, verb, **fields):
+        words = [verb]
+        for key, value in fields.items():
+            if value is not None:
+                raw = value if isinstance(value, bytes) else str(value).encode()
+                words.append(f"{key}={raw.hex()}")
+        self.program.stdin.write("\t".join(words) + "\n")
+        self.program.stdin.flush()
+        answer = {"items": []}
+        for part in self.program.stdout.readline().rstrip("\n").split("\t"):
+            key, _, value = part.partition("=")
+            raw = bytes.fromhex(value)
+            if key == "item":
+                answer["items"].append(raw.decode())
+            elif key == "body":
+                answer["body"] = raw
+            elif key in ("exit", "version", "offset", "docs", "pending", "damaged", "versions", "bytes"):
+                answer[key] = int(raw)
+            elif key in ("created", "unchanged", "replayed", "default"):
+                answer[key] = raw == b"1"
+            else:
+                answer[key] = raw.decode()
+        return answer
+
+    def put(self, **kw):
+        return self.ask("put", **kw)
+
+    def patch(self, **kw):
+        return self.ask("patch", **kw)
+
+    def rm(self, **kw):
+        return {k: v for k, v in self.ask("rm", **kw).items() if k in ("code", "exit", "etag")}
+
+    def revert(self, **kw):
+        return self.ask("revert", **kw)
+
+    def get(self, **kw):
+        return self.ask("get", **kw)
+
+    def diff(self, **kw):
+        answer = self.ask("diff", **kw)
+        if "body" in answer:
+            answer["body"] = json.loads(answer["body"])
+        return answer
+
+    def ls(self, **kw):
+        answer = self.ask("ls", **kw)
+        answer["items"] = [i.strip() for i in answer["items"]]
+        return answer
+
+    def log(self, **kw):
+        answer = self.ask("log", **kw)
+        answer["items"] = [i.strip() for i in answer["items"]]
+        return answer
+
+    def remotes(self):
+        return self.ask("remotes")
+
+    def remote_add(self, name, url, every=None, after=None, manual=None, docs=None):
+        return self.ask("remote-add", name=name, url=url, every_ms=every and every * 1000, after_items=after,
+                        manual=manual, docs=docs)
+
+    def remote_rm(self, name):
+        return self.ask("remote-rm", name=name)
+
+    def remote_probe(self, name):
+        return self.ask("remote-probe", name=name)
+
+    def sync(self, name):
+        return self.ask("sync", name=name, timeout_ms=3000)
+
+    def pending(self, name):
+        return self.ask("pending", name=name)
+
+    def backup(self, file, pending=None):
+        return self.ask("backup", file=file, pending=pending)
+
+    def restore(self, file, replace=None):
+        return self.ask("restore", file=file, replace=replace)
+
+    def verify(self):
+        return self.ask("verify")
+
+    def digest(self):
+        return self.ask("digest")
+
+    def status(self):
+        return self.ask("status")
+
+    def end(self):
+        self.program.stdin.close()
+        equal(self.program.wait(20), 0, "the program ends")
+
+
+class Http:
+    """A server."""
+
+    name = "HTTP"
+
+    def __init__(self, base, config):
+        self.server = Server(base, arguments=["--config", str(config)])
+        self.client = self.server.client()
+        problems = self.client.get("/openapi.json", raw=True).json()["x-problems"]
+        self.exits = {p["code"]: p["exit"] for p in problems}
+
+    @staticmethod
+    def path(name, word=""):
+        name = quote(name, safe="/")
+        for route in ("/versions", "/revert", "/diff"):
+            if name.endswith(route) and len(name) > len(route):
+                name = name[:-len(route)] + "%2F" + route[1:]
+        return f"/docs/{name}{word}"
+
+    def ask(self, method, path, body=None, query=None, headers=None):
+        words = [f"{k}={quote(str(v), safe='')}" for k, v in (query or {}).items() if v is not None]
+        path += "?" + "&".join(words) if words else ""
+        headers = {k: v for k, v in (headers or {}).items() if v is not None}
+        answer = self.client.ask(method, path, body, headers=headers)
+        result = {"code": answer.code, "exit": self.exits[answer.code] if answer.code else 0, "status": answer.status}
+        if answer.code:
+            problem = answer.json()
+            for key in ("offset", "version", "etag", "detail"):
+                if key in problem:
+                    result[key] = problem[key]
+            equal(problem["status"], answer.status, "the status of the problem is that of the answer")
+            equal(answer.headers.get("ETag"), problem.get("etag"), "the ETag of the problem is that of the answer")
+        return result, answer
+
+    def write(self, method, name, word="", body=None, if_match=None, if_none_match=None, force=None, key=None,
+              wait=None, timeout_ms=None, ack=None):
+        result, answer = self.ask(
+            method, self.path(name, word), body,
+            {"wait": wait, "timeout": timeout_ms and f"{timeout_ms}ms", "ack": ack},
+            {"If-Match": "*" if force else if_match, "If-None-Match": if_none_match, "Idempotency-Key": key})
+        if not result["code"]:
+            if answer.body:
+                result.update(answer.json())
+                equal(result["ack"], answer.headers["Keepfast-Ack"], "the level in the body and in the header")
+                created = method == "PUT" and result["created"] and not result["replayed"]
+                equal(answer.status, 201 if created else 200, "201 when it was made")
+            else:
+                result["etag"] = answer.headers["ETag"]
+        return result
+
+    def put(self, name, **kw):
+        return self.write("PUT", name, **kw)
+
+    def patch(self, name, **kw):
+        return self.write("PATCH", name, **kw)
+
+    def rm(self, name, **kw):
+        return self.write("DELETE", name, **kw)
+
+    def revert(self, name, version, **kw):
+        return self.write("POST", name, "/revert", body={"version": version}, **kw)
+
+    def get(self, name, version=None):
+        result, answer = self.ask("GET", self.path(name), query={"version": version})
+        if not result["code"]:
+            result.update(body=answer.body, etag=answer.headers.get("ETag") or "",
+                          default=answer.headers.get("Keepfast-Default") == "true")
+        return result
+
+    def diff(self, name, **query):
+        query = {"from": query.get("from_"), "to": query.get("to")} if query else {}
+        result, answer = self.ask("GET", self.path(name, "/diff"), query=query)
+        if not result["code"]:
+            result["body"] = answer.json()
+        return result
+
+    def ls(self, prefix=None):
+        result, answer = self.ask("GET", "/docs", query={"prefix": prefix})
+        result["items"] = [] if result["code"] else digits(answer.json()["items"], "name", "version", "size")
+        return result
+
+    def log(self, name):
+        result, answer = self.ask("GET", self.path(name, "/versions"))
+        result["items"] = [] if result["code"] else digits(answer.json()["items"], "version", "size", "kind")
+        return result
+
+    def remotes(self):
+        result, answer = self.ask("GET", "/remotes")
+        result["items"] = [" ".join([r["name"], r["kind"], r["source"], r["schedule"], str(r["pending"]["count"])])
+                           for r in answer.json()["items"]]
+        return result
+
+    def remote_add(self, name, url, every=None, after=None, manual=None, docs=None):
+        body = {"name": name, "url": url}
+        if every:
+            body["every"] = f"{every}s"
+        if after:
+            body["after"] = after
+        if manual:
+            body["manual"] = True
+        if docs:
+            body["docs"] = docs.split(",")
+        return self.ask("POST", "/remotes", body)[0]
+
+    def remote_rm(self, name):
+        return self.ask("DELETE", f"/remotes/{quote(name, safe='')}")[0]
+
+    def remote_probe(self, name):
+        return self.ask("POST", f"/remotes/{quote(name, safe='')}/probe")[0]
+
+    def sync(self, name):
+        return self.ask("POST", f"/remotes/{quote(name, safe='')}/run", query={"timeout": "3s"})[0]
+
+    def pending(self, name):
+        result, answer = self.ask("GET", f"/remotes/{quote(name, safe='')}/pending")
+        result["items"] = [] if result["code"] else digits(answer.json()["items"], "name", "version", "size")
+        return result
+
+    def backup(self, file, pending=None):
+        result, answer = self.ask("GET", "/backup", query={"pending": pending})
+        if not result["code"]:
+            Path(file).write_bytes(answer.body)
+        return result
+
+    def restore(self, file, replace=None):
+        return self.ask("POST", "/restore", Path(file).read_bytes(), {"replace": replace and "true"},
+                        {"Content-Type": "application/zip"})[0]
+
+    def verify(self):
+        result, answer = self.ask("POST", "/verify")
+        result.update({k: answer.json()[k] for k in ("docs", "versions", "bytes", "damaged")})
+        return result
+
+    def digest(self):
+        result, answer = self.ask("GET", "/digest")
+        result["digest"] = answer.json()["digest"]
+        return result
+
+    def status(self):
+        result, answer = self.ask("GET", "/status")
+        s = answer.json()
+        result.update(state=s["store"]["state"], docs=s["store"]["docs"], doc_bytes=str(s["store"]["doc_bytes"]),
+                      pending=s["pending"]["count"])
+        return result
+
+    def end(self):
+        equal(self.server.stop(), 0, "the server stops")
+
+
+class Cli:
+    """The command line. Beside a server when it is given one."""
+
+    name = "command line"
+
+    def __init__(self, base, config, served=False):
+        self.at, self.config = f"{base}#default", config
+        self.server = Server(base, arguments=["--config", str(config)]) if served else None
+        if served:
+            self.name = "command line beside a server"
+
+    def ask(self, *words, body=b"", options=None):
+        arguments = []
+        for key, value in (options or {}).items():
+            if value is not None:
+                arguments += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+        done = run(words[0], *arguments, "--json", "--", *words[1:], stdin=body,
+                   env={"KEEPFAST_AT": self.at, "KEEPFAST_CONFIG": str(self.config)})
+        result = {"code": "", "exit": done.status}
+        if done.status:
+            check(done.out == b"" or words[0] in ("verify", "sync"), f"nothing on stdout with a failure: {done!r}")
+            lines = [json.loads(line) for line in done.err.splitlines() if line.startswith(b"{")]
+            check(len(lines) == 1, f"one problem on stderr: {done!r}")
+            result.update(lines[0])
+        return result, done
+
+    def group(self, *words, body=b"", options=None):
+        """Commands of two words."""
+        arguments = []
+        for key, value in (options or {}).items():
+            if value is not None:
+                arguments += [f"--{key}"] if value is True else [f"--{key}", str(value)]
+        done = run(*words[:2], *arguments, "--json", "--", *words[2:], stdin=body,
+                   env={"KEEPFAST_AT": self.at, "KEEPFAST_CONFIG": str(self.config)})
+        result = {"code": "", "exit": done.status}
+        if done.status:
+            result.update(json.loads(done.err.splitlines()[-1]))
+        return result, done
+
+    def write(self, verb, name, *words, body=b"", if_match=None, if_none_match=None, force=None, key=None, wait=None,
+              timeout_ms=None, ack=None):
+        result, done = self.ask(verb, name, *words, body=body, options={
+            "if-match": if_match, "if-none-match": if_none_match, "force": force and True, "key": key, "wait": wait,
+            "timeout": timeout_ms and f"{timeout_ms}ms", "ack": ack})
+        if not result["code"]:
+            result.update(done.json())
+        return result
+
+    def put(self, name, body, **kw):
+        return self.write("put", name, "-", body=body, **kw)
+
+    def patch(self, name, body, **kw):
+        return self.write("patch", name, "-", body=body, **kw)
+
+    def rm(self, name, **kw):
+        return self.write("rm", name, **kw)
+
+    def revert(self, name, version, **kw):
+        return self.write("revert", name, str(version), **kw)
+
+    def get(self, name, version=None):
+        result, done = self.ask("get", name, options={"version": version})
+        if not result["code"]:
+            result["body"] = done.out
+        return result
+
+    def diff(self, name, **query):
+        words = [str(query[k]) for k in ("from_", "to") if k in query]
+        result, done = self.ask("diff", name, *words)
+        if not result["code"]:
+            result["body"] = done.json()
+        return result
+
+    def ls(self, prefix=None):
+        result, done = self.ask("ls", *([prefix] if prefix else []))
+        result["items"] = [] if result["code"] else digits(done.json()["items"], "name", "version", "size")
+        return result
+
+    def log(self, name):
+        result, done = self.ask("log", name)
+        result["items"] = [] if result["code"] else digits(done.json()["items"], "version", "size", "kind")
+        return result
+
+    def remotes(self):
+        result, done = self.group("remote", "ls")
+        result["items"] = [" ".join([r["name"], r["kind"], r["source"], r["schedule"], str(r["pending"]["count"])])
+                           for r in done.json()["items"]]
+        return result
+
+    def remote_add(self, name, url, every=None, after=None, manual=None, docs=None):
+        return self.group("remote", "add", name, url, options={
+            "every": every and f"{every}s", "after": after, "manual": manual and True, "docs": docs})[0]
+
+    def remote_rm(self, name):
+        return self.group("remote", "rm", name)[0]
+
+    def remote_probe(self, name):
+        return self.group("remote", "probe", name)[0]
+
+    def sync(self, name):
+        return self.ask("sync", name, options={"wait": True, "timeout": "3s"})[0]
+
+    def pending(self, name):
+        result, done = self.ask("pending", name)
+        result["items"] = [] if result["code"] else digits(done.json()["items"], "name", "version", "size")
+        return result
+
+    def backup(self, file, pending=None):
+        return self.ask("backup", file, options={"pending": pending})[0]
+
+    def restore(self, file, replace=None):
+        return self.ask("restore", file, options={"replace": replace and True})[0]
+
+    def verify(self):
+        result, done = self.ask("verify")
+        result.update({k: done.json()[k] for k in ("docs", "versions", "bytes", "damaged")})
+        return result
+
+    def digest(self):
+        result, done = self.ask("digest")
+        result["digest"] = done.json()["digest"]
+        return result
+
+    def status(self):
+        result, done = self.ask("status")
+        s = done.json()
+        result.update(state=s["store"]["state"], docs=s["store"]["docs"], doc_bytes=str(s["store"]["doc_bytes"]),
+                      pending=s["pending"]["count"])
+        return result
+
+    def end(self):
+        if self.server:
+            equal(self.server.stop(), 0, "the server stops")
+
+
+def doors(case, config):
+    """A door of each kind, each with a store of its own."""
+    for number, make in enumerate((C, Http, Cli, lambda b, c: Cli(b, c, served=True))):
+        base = WORK / case / str(number)
+        base.mkdir(mode=0o700, parents=True)
+        yield make(base, config)
+
+
+# ------------------------------------------------------------------------------------------- steps
+
+
+ANY = object()  # as long as all doors agree
+
+
+class Story:
+    """Runs a list of steps through every door. A step is (verb, arguments, what is expected of the answer). Text that begins with
+    @ stands for something of the door: @NAME for an ETag that was kept by `keep`, @/PATH for a path below a folder of its own."""
+
+    COMPARED = ("code", "exit", "offset", "version", "created", "unchanged", "replayed", "ack", "body", "items", "default",
+                "docs", "versions", "bytes", "damaged", "digest", "state", "doc_bytes", "pending")
+
+    def __init__(self, case, config):
+        self.case, self.config, self.steps = case, config, []
+
+    def step(self, _verb, _keep=None, _expect=None, **arguments):
+        self.steps.append((_verb, arguments, _expect or {}, _keep))
+
+    def act(self, what):
+        """Something done to the folder of each door, outside of it."""
+        self.steps.append((None, what, None, None))
+
+    def through(self, door, own):
+        kept, answers = {}, []
+        for number, (verb, arguments, expect, keep) in enumerate(self.steps):
+            if verb is None:
+                arguments(own)
+                continue
+            given = {}
+            for key, value in arguments.items():
+                if isinstance(value, str) and "@/" in value:
+                    value = value.replace("@/", f"{own}/")
+                elif isinstance(value, str) and value.startswith("@"):
+                    value = kept[value[1:]]
+                given[key] = value
+            answer = getattr(door, verb)(**given)
+            what = f"{door.name}: step {number} {verb} {str(arguments)[:120]}"
+            wanted = {"code": "", **expect}
+            for key, value in wanted.items():
+                if value is not ANY and (key in answer or key == "code"):
+                    equal(answer.get(key), value, f"{what}: {key} of {str(answer)[:300]}")
+            if keep:
+                kept[keep] = answer["etag"]
+            answers.append((what, {k: answer[k] for k in self.COMPARED if k in answer}))
+        return answers
+
+    def run(self):
+        everybody = []
+        for number, door in enumerate(doors(self.case, self.config)):
+            own = WORK / f"{self.case}-own-{number}"
+            own.mkdir()
+            everybody.append(self.through(door, own))
+            door.end()
+        compared = 0
+        for other in everybody[1:]:
+            for (first, a), (what, b) in zip(everybody[0], other):
+                for key in a.keys() & b.keys():
+                    equal(b[key], a[key], f"{what} against {first}: {key}")
+                    compared += 1
+        steps = sum(1 for s in self.steps if s[0])
+        note(f"steps={steps} doors={len(everybody)} compared={compared}")
+        check(compared >= steps * 6, "each step was compared in two things at least with each door")
+
+
+@test
+def documents():
+    s = Story("documents", config_file("documents.yaml"))
+    s.step("get", name="a.json", _expect={"code": "not_found", "exit": 1})
+    body = b'{"b": 1.50, "a":\t"\\u017c\xc3\xb3"}\n'
+    s.step("put", name="a.json", body=body, _keep="one", _expect={"version": 1, "created": True, "unchanged": False, "ack": "disk"})
+    s.step("get", name="a.json", _expect={"body": body})
+    s.step("put", name="a.json", body=body, _expect={"version": 1, "created": False, "unchanged": True})
+    s.step("put", name="a.json", body=b'{"a": 2}', _keep="two", _expect={"version": 2, "created": False})
+    s.step("patch", name="a.json", body=b'{"b":3}', _expect={"version": 3})
+    s.step("get", name="a.json", _expect={"body": b'{"a": 2,"b": 3}'})
+    s.step("get", name="a.json", version=1, _expect={"body": body})
+    s.step("get", name="a.json", version=9, _expect={"code": "not_found", "exit": 1})
+    s.step("log", name="a.json", _expect={"items": ["3 15 patch current", "2 8 put", f"1 {len(body)} put"]})
+    s.step("log", name="nothing", _expect={"code": "not_found"})
+    s.step("diff", name="a.json", _expect={"body": [{"op": "add", "path": "/b", "value": 3}]})
+    s.step("diff", name="a.json", **{"from_": 2, "to": 3})
+    s.step("diff", name="a.json", **{"from_": 1, "to": 9}, _expect={"code": "not_found"})
+    s.step("revert", name="a.json", version=1, _expect={"version": 4})
+    s.step("get", name="a.json", _expect={"body": body})
+    s.step("revert", name="a.json", version=99, _expect={"code": "not_found", "exit": 1})
+    s.step("revert", name="nothing", version=1, _expect={"code": "not_found"})
+    # conditions
+    s.step("put", name="a.json", body=b"5", if_match="@two", _expect={"code": "version_mismatch", "exit": 5, "version": 4})
+    s.step("patch", name="a.json", body=b"{}", if_match="@two", _expect={"code": "version_mismatch", "version": 4})
+    s.step("rm", name="a.json", if_match="@two", _expect={"code": "version_mismatch", "version": 4})
+    s.step("revert", name="a.json", version=1, if_match="@two", _expect={"code": "version_mismatch", "version": 4})
+    s.step("put", name="a.json", body=b"6", if_match="*", _keep="six", _expect={"version": 5})
+    s.step("put", name="a.json", body=b"7", if_match="@six", _expect={"version": 6})
+    s.step("put", name="a.json", body=b"8", if_none_match="*", _expect={"code": "version_mismatch", "exit": 5, "version": 6})
+    s.step("put", name="new.json", body=b"8", if_none_match="*", _expect={"version": 1, "created": True})
+    s.step("put", name="nothing", body=b"8", if_match="@six", _expect={"code": "version_mismatch"})
+    s.step("get", name="nothing", _expect={"code": "not_found"})
+    # once
+    s.step("put", name="once.json", body=b"1", key="k1", _expect={"version": 1, "created": True, "replayed": False})
+    s.step("put", name="once.json", body=b"1", key="k1", _expect={"version": 1, "created": True, "replayed": True})
+    s.step("put", name="once.json", body=b"2", key="k1", _expect={"code": "id_reused", "exit": 5})
+    s.step("put", name="other.json", body=b"1", key="k1", _expect={"code": "id_reused"})
+    s.step("get", name="other.json", _expect={"code": "not_found"})
+    s.step("patch", name="once.json", body=b'{"x":1}', key="k2", _expect={"version": 2})
+    s.step("patch", name="once.json", body=b'{"x":1}', key="k2", _expect={"version": 2, "replayed": True})
+    # gone and back
+    s.step("rm", name="nothing", _expect={"code": "not_found", "exit": 1})
+    s.step("rm", name="a.json")
+    s.step("get", name="a.json", _expect={"code": "not_found", "exit": 1})
+    s.step("rm", name="a.json", _expect={"code": "not_found"})
+    s.step("patch", name="a.json", body=b"{}", _expect={"code": "not_found"})
+    s.step("put", name="a.json", body=b"9", _expect={"version": 8, "created": True})
+    s.step("get", name="a.json", version=7, _expect={"code": "not_found"})
+    s.step("rm", name="a.json")
+    s.step("revert", name="a.json", version=8, _expect={"version": 10})
+    s.step("log", name="a.json")
+    # kept
+    for number in range(1, 5):
+        s.step("put", name="few.json", body=str(number).encode())
+    s.step("log", name="few.json", _expect={"items": ["4 1 put current", "3 1 put"]})
+    s.step("get", name="few.json", version=1, _expect={"code": "not_found"})
+    # defaults and schema
+    s.step("get", name="config/x.json", _expect={"default": True})
+    s.step("put", name="config/x.json", body=b'{"email":1}', _expect={"code": "schema", "exit": 11})
+    s.step("put", name="config/x.json", body=b'{"email":"a"}', _expect={"version": 1})
+    s.step("patch", name="config/x.json", body=b'{"more":1}', _expect={"code": "schema"})
+    s.step("get", name="config/x.json", _expect={"default": False, "body": b'{"email":"a"}'})
+    # levels
+    s.step("put", name="memory.json", body=b"1", ack="memory", _expect={"version": 1})
+    s.step("ls", prefix="config/", _expect={"items": ["config/x.json 1 13"]})
+    s.step("ls")
+    s.step("verify", _expect={"damaged": 0})
+    s.step("digest")
+    s.step("status", _expect={"state": "open", "pending": 0})
+    s.run()
+
+
+@test
+def names():
+    s = Story("names", config_file("names.yaml"))
+    good = ["versions", "x/versions", "x/diff", "revert", "a b", "za\u017c\u00f3\u0142\u0107/\u2603", "50%", "a?b#c&d=e", "+",
+            "--version", "-", "..a", "a..", "%2F", "\\", "\"", "a" * 1024, "x/" * 511 + "yy", "~`'<>|*", "\u0001\u007f"]
+    for name in good:
+        s.step("put", name=name, body=b"1", _expect={"version": 1})
+        s.step("get", name=name, _expect={"body": b"1"})
+    for name in ["", "a//b", "/a", "a/", ".", "..", "../x", "a/./b", "a/../b", "a" * 1025]:
+        s.step("put", name=name, body=b"1", _expect={"code": "bad_key", "exit": 11})
+        s.step("get", name=name, _expect={"code": "bad_key", "exit": 11})
+    s.step("log", name="x/versions", _expect={"items": ["1 1 put current"]})
+    s.step("digest")
+    s.run()
+
+
+@test
+def bodies():
+    s = Story("bodies", config_file("bodies.yaml"))
+    for body in [b" 1e400 ", b'""', b"[" * 64 + b"]" * 64, b'"' + b"x" * 1_000_000 + b'"', b"-0.0", b'"\\u0000"',
+                 b'{"a":{},"b":[],"":null}', b"[1,2 ,\n3]\r\n", "\"\U0001f600\"".encode()]:
+        s.step("put", name="b", body=body)
+        s.step("get", name="b", _expect={"body": body})
+    for body, code, offset in [(b'{"a":1,"a":2}', "bad_json", 7), (b"[1,NaN]", "bad_json", 3), (b'"\xff"', "bad_json", 1),
+                               (b"[1] x", "bad_json", 4), (b"", "bad_json", 0), (b"\xef\xbb\xbf1", "bad_json", 0),
+                               (b"01", "bad_json", 1), (b'{"a"', "bad_json", 4), (b"[" * 65 + b"]" * 65, "json_limit", 64)]:
+        s.step("put", name="bad", body=body, _expect={"code": code, "exit": 11, "offset": offset})
+        s.step("patch", name="b", body=body, _expect={"code": code, "exit": 11, "offset": offset})
+    s.step("put", name="bad", body=b"[" + b"1," * 100_000 + b"1]", _expect={"code": "json_limit"})
+    s.step("put", name="bad", body=b'"' + b"x" * (8 * 1024 * 1024) + b'"', _expect={"code": "too_large", "exit": 11})
+    s.step("get", name="bad", _expect={"code": "not_found"})
+    s.step("patch", name="b", body=b"[1]")
+    s.step("get", name="b", _expect={"body": b"[1]"})
+    s.step("digest")
+    s.run()
+
+
+@test
+def remotes():
+    s = Story("remotes", config_file("remotes.yaml"))
+    s.step("put", name="a", body=b"1")
+    s.step("put", name="b", body=b"22")
+    s.step("remotes", _expect={"items": []})
+    s.step("sync", name="usb", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("put", name="c", body=b"1", wait="usb", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("put", name="c", body=b"1", wait="all", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("get", name="c", _expect={"code": "not_found"})
+    for name, url in [("usb", "nonsense"), ("usb", "ftp://x"), ("usb", ""), ("Usb", "dir:@/u"), ("", "dir:@/u")]:
+        s.step("remote_add", name=name, url=url, _expect={"code": ANY})
+    s.step("remote_add", name="usb", url="dir:@/usb", manual=True)
+    s.step("remote_add", name="usb", url="dir:@/usb2", manual=True, _expect={"code": ANY})
+    s.step("remotes", _expect={"items": ["usb dir store manual: true 2"]})
+    s.step("remote_probe", name="usb")
+    s.step("remote_probe", name="none", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("pending", name="usb", _expect={"items": ["a 1 1", "b 1 2"]})
+    s.step("pending", name="none", _expect={"code": "unknown_remote"})
+    s.step("sync", name="usb")
+    s.step("pending", name="usb", _expect={"items": []})
+    s.step("rm", name="b")
+    s.step("pending", name="usb", _expect={"items": ["b 2 0 deleted"]})
+    s.step("put", name="c", body=b"1", wait="usb", _expect={"ack": "remote"})
+    s.step("status", _expect={"pending": 0})
+    s.act(lambda own: (own / "usb").rename(own / "away"))
+    s.act(lambda own: (own / "usb").write_text("in the way"))
+    s.step("put", name="d", body=b"1", wait="usb", timeout_ms=2000, _expect={"code": "level_unavailable", "exit": 6})
+    s.step("get", name="d", _expect={"body": b"1"})
+    s.step("sync", name="usb", _expect={"code": ANY, "exit": 6})
+    s.step("pending", name="usb", _expect={"items": ["d 1 1"]})
+    s.act(lambda own: (own / "usb").unlink())
+    s.act(lambda own: (own / "away").rename(own / "usb"))
+    s.step("sync", name="usb")
+    s.step("status", _expect={"pending": 0})
+    s.step("remote_add", name="second", url="dir:@/second", every=3600, after=50, docs="a,x*")
+    s.step("pending", name="second", _expect={"items": ["a 1 1"]})
+    s.step("put", name="e", body=b"1", wait="second,usb", _expect={"ack": "remote"})
+    s.step("put", name="e", body=b"2", wait="all", _expect={"ack": "remote"})
+    s.step("put", name="e", body=b"3", wait="usb,none", _expect={"code": "unknown_remote"})
+    s.step("remotes")
+    s.step("remote_rm", name="usb")
+    s.step("remote_rm", name="usb", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("remotes")
+    s.run()
+
+
+def cut(own):
+    whole = (own / "all.zip").read_bytes()
+    (own / "cut.zip").write_bytes(whole[:len(whole) // 2])
+    flipped = bytearray(whole)
+    flipped[whole.index(b"docs/") + 120] ^= 0x10
+    (own / "flipped.zip").write_bytes(flipped)
+    (own / "none.zip").write_bytes(b"this is no archive")
+    (own / "empty.zip").write_bytes(b"")
+
+
+@test
+def backup_and_restore():
+    s = Story("backup", config_file("backup.yaml"))
+    for number in range(20):
+        s.step("put", name=f"d/{number}", body=json.dumps({"n": number, "t": "x" * 100}).encode())
+    s.step("put", name="d/1", body=b'"changed"')
+    s.step("rm", name="d/2")
+    s.step("digest")
+    s.step("backup", file="@/all.zip")
+    s.step("put", name="later", body=b"1")
+    s.step("restore", file="@/all.zip", _expect={"code": "not_empty", "exit": 3})
+    s.step("get", name="later", _expect={"body": b"1"})
+    s.act(cut)
+    for name in ("cut", "flipped", "none", "empty"):
+        s.step("restore", file=f"@/{name}.zip", replace=True, _expect={"code": "incomplete" if name == "flipped" else "bad_archive"})
+        s.step("get", name="later", _expect={"body": b"1"})
+    s.step("restore", file="@/all.zip", replace=True)
+    s.step("get", name="later", _expect={"code": "not_found"})
+    s.step("log", name="d/1", _expect={"items": ["2 9 put current", "1 117 put"]})
+    s.step("digest")
+    s.step("verify", _expect={"docs": 19, "damaged": 0})
+    s.step("remote_add", name="usb", url="dir:@/usb", manual=True)
+    s.step("status", _expect={"pending": 20})
+    s.step("sync", name="usb")
+    s.step("put", name="d/3", body=b"3")
+    s.step("rm", name="d/4")
+    s.step("backup", file="@/pending.zip", pending="usb")
+    s.step("backup", file="@/x.zip", pending="none", _expect={"code": "unknown_remote"})
+    s.step("put", name="d/3", body=b"4")
+    s.step("restore", file="@/all.zip", replace=True)
+    s.step("restore", file="@/pending.zip")
+    s.step("get", name="d/3", _expect={"body": b"3"})
+    s.step("get", name="d/4", _expect={"code": "not_found"})
+    s.step("digest")
+    s.run()
+
+
+@test
+def while_a_store_is_being_filled():
+    place = WORK / "in-the-way"
+    place.write_text("no folder")
+    s = Story("filling", config_file("filling.yaml", f'    remotes:\n      usb: {{ url: "dir:{place}" }}\n'))
+    s.step("get", name="a", _expect={"code": "not_hydrated", "exit": 8})
+    s.step("put", name="a", body=b"1", _expect={"code": "load_failed", "exit": 5})
+    s.step("patch", name="a", body=b"{}", _expect={"code": "not_hydrated", "exit": 8})
+    s.step("rm", name="a", _expect={"code": "load_failed", "exit": 5})
+    s.step("log", name="a", _expect={"code": "not_hydrated"})
+    s.step("put", name="a", body=b"1", if_match="*", _expect={"version": 1})
+    s.step("put", name="b", body=b"1", force=True, _expect={"version": 1})
+    s.step("get", name="a", _expect={"body": b"1"})
+    s.step("get", name="config/x.json", _expect={"code": "not_hydrated"})
+    s.step("status", _expect={"state": "hydrating"})
+    s.run()
+
+
+main()
