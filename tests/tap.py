@@ -62,7 +62,7 @@ def main():
             print(f"not possible here: {name}: {reason}", flush=True)
         except Exception:  # a test may fail in any way
             failed += 1
-            print(f"not ok {number} - {name}", flush=True)
             for line in traceback.format_exc().splitlines():
                 print(f"#   {line}", flush=True)
+            print(f"not ok {number} - {name}", flush=True)  # behind the reason: the runner shows what came before
     sys.exit(1 if failed else 0)
