@@ -18,7 +18,7 @@ struct space *space_if_open(struct api *api, str name)
     return NULL;
 }
 
-static void space_path(struct api *api, str name, struct buf *out)
+static void space_path(const struct api *api, str name, struct buf *out)
 {
     buf_c(out, api->o.data_dir);
     buf_byte(out, '/');
@@ -204,7 +204,26 @@ static int compare_names(const void *a, const void *b)
     return str_cmp(*(const str *)a, *(const str *)b);
 }
 
-/* Names of all spaces in `c`'s arena, sorted: files of the folder, and those that are open. */
+/* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store whose replacement a crash
+ * cut short. */
+static bool is_space(const struct api *api, str file, str *ret_name)
+{
+    struct buf path = BUF_INIT;
+    str name = {file.p, 0};
+    if (str_ends(file, STR(".db")))
+        name.len = file.len - 3;
+    else if (str_ends(file, STR(".db.d")))
+        name.len = file.len - 5;
+    if (!config_space_name_ok(name))
+        return false;
+    space_path(api, name, &path);
+    bool there = buf_ok(&path, NULL) == KF_OK && store_is_there(api->o.env, path.p);
+    buf_release(&path);
+    *ret_name = name;
+    return there;
+}
+
+/* Names of all spaces in `c`'s arena, sorted, each once: files of the folder, and those that are open. */
 static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct kf_err *err)
 {
     struct api *api = c->api;
@@ -225,14 +244,17 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     for (struct space *s = api->spaces; s; s = s->next)
         names[n++] = arena_str(&c->arena, str_of(s->name));
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
-        str file = str_of(files.p + at);
-        str name = {file.p, file.len >= 3 ? file.len - 3 : 0};
-        if (str_ends(file, STR(".db")) && config_space_name_ok(name) && !space_if_open(api, name))
+        str name;
+        if (is_space(api, str_of(files.p + at), &name) && !space_if_open(api, name))
             names[n++] = arena_str(&c->arena, name);
     }
     qsort(names, n, sizeof *names, compare_names);
+    size_t kept = 0;
+    for (size_t i = 0; i < n; i++)
+        if (kept == 0 || !str_eq(names[i], names[kept - 1]))
+            names[kept++] = names[i];
     *ret = names;
-    *ret_count = n;
+    *ret_count = kept;
 out:
     buf_release(&files);
     return rc;

@@ -200,7 +200,7 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
         return rc;
     if (p->stem && config_space(p->config, str_of(p->stem)))
         p->space = p->stem;
-    bool there = path_stat(p->cli->env, p->file, &st, NULL) != KF_ABSENT ||
+    bool there = store_is_there(p->cli->env, p->file) ||
                  config_space(p->config, str_of(p->space));
     if (!there && !whole && !creates(r))
         return err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",

@@ -93,6 +93,9 @@ struct store_options {
  * (PATH.before-TIME). */
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
+/* Whether there is a store to open at `path`: its file, or a replacement of it that a crash cut
+ * short and that opening ends. */
+bool store_is_there(const struct env *env, const char *path);
 /* Ends writes that wait with `stopping`, waits for the group that runs and for readers, closes
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */

@@ -130,7 +130,7 @@ static kf_rc check_file(struct kf_store *s, struct kf_err *err)
     if (rc == KF_OK && s->lock)
         rc = store_lock_guard(s->lock, &st, err);
     if (rc == KF_ABSENT)
-        return s->options.must_exist
+        return s->options.must_exist && !store_is_there(s->env, s->path)
                    ? err_set(err, PROBLEM_NOT_FOUND, "there is no store %s", s->path)
                    : KF_OK;
     return rc;

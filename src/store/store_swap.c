@@ -106,6 +106,15 @@ static kf_rc put_in_place(const struct env *env, struct log *log, const char *pa
         path, path);
 }
 
+bool store_is_there(const struct env *env, const char *path)
+{
+    struct buf marker = BUF_INIT;
+    bool there = is_there(env, path) ||
+                 (marker_name(path, &marker, NULL) == KF_OK && is_there(env, marker.p));
+    buf_release(&marker);
+    return there;
+}
+
 kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err)
 {
     struct buf marker = BUF_INIT, dir = BUF_INIT, text = BUF_INIT;

@@ -114,6 +114,9 @@ def opens_again(path, ledger):
     """The file as it was left, then what Keepfast itself makes of it, twice: an opening must not spoil the next one."""
     if ledger.acks:
         judge(ledger, held(path))
+    elif not path.exists():
+        equal(run("ls", "--at", path).status, 1, "it had not begun")
+        return
     for _ in range(2):
         done = run("ls", "--at", path)
         equal(done.status, 0, f"opening it again: {done}")

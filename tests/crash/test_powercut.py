@@ -163,7 +163,7 @@ def a_restore_and_a_push_survive_a_cut():
         run("put", f"from/backup{n}", "-", "--at", other, stdin=b'{"n":%d}' % n)
     equal(run("backup", archive, "--at", other).status, 0, "the backup")
     restored = kfcheck.check_store(str(other)).docs
-    ext4, befores, afters = disk.Ext4(TOP, "commands", RNG), 0, 0
+    ext4, befores, afters, took = disk.Ext4(TOP, "commands", RNG), 0, 0, {}
     for n in range(400 if LONG else 30):
         path, remote = ext4.point / f"c{n}.db", ext4.point / f"remote{n}"
         run("put", "a", "-", "--at", path, stdin=b'{"n":1}')
@@ -174,12 +174,14 @@ def a_restore_and_a_push_survive_a_cut():
         words = ["restore", archive, "--replace", "--at", path] if n % 2 else ["sync", "--wait", "--at", path]
         if n % 2 == 0:
             run("put", "b", "-", "--at", path, stdin=b'{"n":2}')
+        began = time.monotonic()
         process = subprocess.Popen([os.environ["KEEPFAST"], *map(str, words)], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL)
         if n % 3:
-            time.sleep(RNG.uniform(0, 0.03))
+            time.sleep(RNG.uniform(0, took.get(words[0], 0.03)))
         else:
             process.wait()
+            took[words[0]] = time.monotonic() - began  # so that the others are cut in their middle on any machine
         done = process.poll() == 0
         if RNG.random() < 0.5:
             ext4.write_back_something()
