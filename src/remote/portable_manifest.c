@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/when.h"
 #include "shape/doc.h"
+#include "store/clock.h"
 
 #include <inttypes.h>
 
@@ -233,6 +234,8 @@ static const char *wrong_value(struct portable_reader *r, const struct portable_
         return "the name is not one of a document";
     if (version && (e->version == 0 || e->version > INT64_MAX))
         return "the version is not possible";
+    if (version && (e->stamp <= 0 || e->stamp > CLOCK_STAMP_MAX))
+        return "the stamp is not one that a clock gives";
     if (version && e->size > INT64_MAX)
         return "the size is not possible";
     if (e->line == PORTABLE_PAST && !is_kind(e->kind))

@@ -61,6 +61,7 @@ struct doc_write {
     char hash_hex[HASH_HEX + 1]; /* PUT: of the body */
     struct hot *next;     /* what memory shows after the commit; NULL = nothing of this name */
     struct buf made;      /* PATCH, REVERT: the new body */
+    int64_t stamp;        /* of the version that it writes; 0 = none yet */
     _Atomic int refs;     /* `done`'s owner, and `publish` of an early write */
     bool changed, published;
 };
@@ -125,8 +126,8 @@ enum doc_merged {
     DOC_REPLACED  /* it is current now; the local one it beat stays as a version */
 };
 /* Inside a group: the later stamp wins, then site, then content hash; the loser stays as a version. A stamp that the clock does
- * not believe is replaced by one of our own (the value is taken, its clock is not). How versions are numbered: doc_merge.c.
- * KF_INVALID bad_key, bad_json or bad_archive (site) for what cannot be taken: nothing was changed. */
+ * not believe counts for its document and does not move the clock. How versions are numbered: doc_merge.c.
+ * KF_INVALID bad_key, bad_json or bad_archive (site, stamp) for what cannot be taken: nothing was changed. */
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
                 enum doc_merged *ret, struct kf_err *err);
 /* Writes a version into a store that is being built beside (restore): in a write transaction of `db`, whose schema was applied; row->seq is the caller's. current: it is

@@ -19,11 +19,16 @@
  *     LOST       the loser is L + 1, and ours is written once more as L + 2 (kind `merge`, stamp and so ETag unchanged): the
  *                current document has the highest number (D1), and L stays what readers know it to be
  *
- * A stamp that our clock does not believe (more than 5 minutes ahead) is replaced by one of ours, so the value counts as written here and
- * now. It keeps coming as long as its site lives in the future; a value of which we keep a version already is therefore not taken again.
+ * A stamp that our clock does not believe (more than 5 minutes ahead) does not move it, so the future does not spread to other
+ * documents. It orders the versions of this one like any other stamp: an order that each site saw with its own clock would let two
+ * sites keep different documents for ever. Who writes over it here comes later (doc_write.c), however far behind this clock is.
  *
  * A version of our own that comes back is ours or an ancestor of ours, also when it is no longer kept: never a loser. */
 #include "shape/doc_internal.h"
+
+#include "store/clock.h"
+
+#include <inttypes.h>
 
 #define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
 
@@ -32,8 +37,12 @@ struct incoming {
     char hash[HASH_HEX + 1]; /* "" for a deletion */
     int64_t stamp, at_ms;
     str site;
-    bool believed;
 };
+
+static bool possible(int64_t stamp)
+{
+    return stamp > 0 && stamp <= CLOCK_STAMP_MAX;
+}
 
 static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
 {
@@ -44,6 +53,10 @@ static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
         rc = err_set(err, PROBLEM_BAD_ARCHIVE,
                      "\"%.*s\" comes from a site that is no site: 16 hex digits",
                      SHOWN(import->name));
+    if (rc == KF_OK && !possible(import->stamp))
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE,
+                     "\"%.*s\" comes with a stamp that no clock gives: %016" PRIx64,
+                     SHOWN(import->name), (uint64_t)import->stamp);
     return rc;
 }
 
@@ -56,12 +69,8 @@ static void read_import(struct group *g, const struct doc_import *import, struct
         hash_of(import->body, &hash);
         hash_hex(&hash, ret->hash);
     }
-    ret->believed = group_see(g, import->stamp);
-    if (!ret->believed) {
+    if (!group_see(g, import->stamp))
         KF_SOMETIMES("doc-merge-future-stamp");
-        ret->stamp = group_stamp(g);
-        ret->site = str_of(group_site(g));
-    }
 }
 
 /* Positive when the other one is later. */
@@ -77,23 +86,19 @@ static int compare(const struct incoming *in, const struct doc_head *head)
     return str_cmp(str_of(in->hash), str_of(head->hash));
 }
 
-/* Whether a kept version is the same write; of a stamp that is not believed: the same bytes. */
+/* Whether a kept version is the same write. */
 static kf_rc is_kept(struct group *g, const struct incoming *in, bool *ret, struct kf_err *err)
 {
-    static const char same[] = "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 "
-                               "AND stamp = $3 AND site = $4 LIMIT 1";
-    static const char bytes[] =
-        "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 LIMIT 1";
+    static const char sql[] = "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 "
+                              "AND stamp = $3 AND site = $4 LIMIT 1";
     struct db_stmt *s;
-    kf_rc rc = db_use(group_db(g), in->believed ? same : bytes, &s, err);
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, in->import->name);
     db_bind_text(s, 2, str_of(in->hash));
-    if (in->believed) {
-        db_bind_i64(s, 3, in->stamp);
-        db_bind_text(s, 4, in->site);
-    }
+    db_bind_i64(s, 3, in->stamp);
+    db_bind_text(s, 4, in->site);
     rc = db_step(s, ret, err);
     db_done(s);
     return rc;
@@ -215,8 +220,7 @@ static kf_rc decide(struct group *g, const struct docs *docs, const struct incom
         return KF_OK;
     }
     if (strcmp(in->hash, head->hash) == 0) {
-        bool later = in->believed && compare(in, head) > 0;
-        *ret = !later ? LEAVE : docs_pinned(docs) ? TAKE_OVER : ADOPT_STAMP;
+        *ret = compare(in, head) <= 0 ? LEAVE : docs_pinned(docs) ? TAKE_OVER : ADOPT_STAMP;
         return KF_OK;
     }
     kf_rc rc = is_kept(g, in, &kept, err);

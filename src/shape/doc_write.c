@@ -438,6 +438,18 @@ static kf_rc not_found(const struct doc_write *w, struct kf_err *err)
     return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(w->name));
 }
 
+/* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again after its group failed, a write
+ * keeps the stamp that it had: whoever was told early has the ETag of it. */
+static int64_t stamp_for(struct group *g, struct doc_write *w, const struct doc_head *head)
+{
+    int64_t before = head->there ? head->stamp : 0;
+    if (w->stamp <= before)
+        w->stamp = group_stamp(g);
+    if (w->stamp <= before)
+        w->stamp = before + 1;
+    return w->stamp;
+}
+
 /* Writes the next version. Deletion: body.p == NULL. */
 static kf_rc put_version(struct group *g, struct doc_write *w, const struct doc_head *head,
                          const char *kind, str body, str hash, struct kf_err *err)
@@ -449,7 +461,7 @@ static kf_rc put_version(struct group *g, struct doc_write *w, const struct doc_
         .body = body,
         .hash = hash,
         .version = head->there ? head->version + 1 : 1,
-        .stamp = group_stamp(g),
+        .stamp = stamp_for(g, w, head),
         .at_ms = group_now_ms(g),
     };
     int64_t seq = 0;

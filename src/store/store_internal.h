@@ -59,6 +59,7 @@ struct kf_store {
     /* --- the leader's: whoever set `leading` */
     struct db *db; /* NULL after a swap that could not open anything again */
     struct clock clock;
+    int64_t clock_told_ms; /* when a stamp from the future was logged last; 0 = never */
     int64_t seq;
     dev_t dev;
     ino_t ino;

@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/json.h"
 #include "shape/doc_internal.h"
+#include "store/clock.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -862,22 +863,46 @@ static void a_write_after_a_merge_is_later(void **state)
     testing_is(&t, "a", "2", 2);
 }
 
-static void a_clock_in_the_future_is_not_believed(void **state)
+static void a_clock_in_the_future_orders_its_document_only(void **state)
 {
     (void)state;
     int64_t future = now_stamp((int64_t)86400000);
     assert_int_equal(merge("a", "1", future, SITE_HIGH, 3), DOC_TAKEN);
     testing_is(&t, "a", "1", 3);
-    assert_true(testing_number(&t, "SELECT stamp FROM kf_doc") < future);
-    /* It comes again, and again after a write of ours: its value was here already. */
+    assert_int_equal(testing_number(&t, "SELECT stamp FROM kf_doc WHERE name = 'a'"), future);
     assert_int_equal(merge("a", "1", future, SITE_HIGH, 3), DOC_SAME);
+    /* Written over here, it is beaten here and wherever both come: in every order. */
     assert_int_equal(testing_put(&t, "a", "2"), KF_OK);
+    int64_t ours = testing_number(&t, "SELECT stamp FROM kf_doc WHERE name = 'a'");
+    assert_int_equal(ours, future + 1);
     assert_int_equal(merge("a", "1", future, SITE_HIGH, 3), DOC_SAME);
     testing_is(&t, "a", "2", 4);
-    assert_int_equal(merge("a", "3", future + 1, SITE_HIGH, 4), DOC_REPLACED);
+    assert_int_equal(merge("a", "3", future + 2, SITE_HIGH, 4), DOC_REPLACED);
     testing_is(&t, "a", "3", 5);
-    assert_int_equal(merge("a", "4", -5, SITE_HIGH, UINT64_MAX), DOC_REPLACED);
-    testing_is(&t, "a", "4", 6);
+    /* The clock did not move, nor did the stamps of other documents. */
+    assert_int_equal(testing_put(&t, "b", "1"), KF_OK);
+    assert_true(testing_number(&t, "SELECT stamp FROM kf_doc WHERE name = 'b'") < future);
+    assert_true(testing_number(&t, "SELECT stamp FROM kf_state") < future);
+}
+
+static void a_stamp_that_no_clock_gives_is_refused(void **state)
+{
+    static const int64_t stamps[] = {INT64_MIN, -5, 0, CLOCK_STAMP_MAX + 1, INT64_MAX};
+    enum doc_merged merged = DOC_TAKEN;
+    (void)state;
+    for (size_t i = 0; i < sizeof stamps / sizeof *stamps; i++) {
+        struct doc_import import = {.name = STR("a"),
+                                    .body = STR("1"),
+                                    .site = STR(SITE_LOW),
+                                    .stamp = stamps[i],
+                                    .version = 1};
+        assert_int_equal(testing_merge(&t, &import, &merged), KF_INVALID);
+        assert_string_equal(t.err.code, "bad_archive");
+    }
+    assert_int_equal(testing_get(&t, "a"), KF_ABSENT);
+    assert_int_equal(merge("a", "1", CLOCK_STAMP_MAX, SITE_LOW, 1), DOC_TAKEN);
+    assert_int_equal(testing_put(&t, "a", "2"), KF_OK);
+    testing_is(&t, "a", "2", 2);
 }
 
 static void what_cannot_be_taken(void **state)
@@ -1293,7 +1318,8 @@ int main(int argc, char **argv)
         TEST(ties_and_equal_bytes),
         TEST(deletions_from_elsewhere),
         TEST(a_write_after_a_merge_is_later),
-        TEST(a_clock_in_the_future_is_not_believed),
+        TEST(a_clock_in_the_future_orders_its_document_only),
+        TEST(a_stamp_that_no_clock_gives_is_refused),
         TEST(what_cannot_be_taken),
         TEST(sites_converge),
         TEST(memory_is_bounded),
