@@ -72,7 +72,10 @@ class Ext4:
         for name in os.listdir(self.point):
             if not os.path.isfile(self.point / name):
                 continue
-            fd = os.open(self.point / name, os.O_RDWR)
+            try:
+                fd = os.open(self.point / name, os.O_RDWR)
+            except FileNotFoundError:
+                continue  # renamed under our eyes by whoever is about to be cut
             pages = max(1, os.fstat(fd).st_size // 4096)
             for _ in range(self.rng.randrange(4)):
                 LIBC.sync_file_range(fd, 4096 * self.rng.randrange(pages), 4096 * self.rng.randrange(1, 16), 7)
