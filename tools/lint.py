@@ -35,6 +35,10 @@ FILE_CALLS = """open open64 openat openat2 creat fopen freopen fdopen stat stat6
     sendfile copy_file_range""".split()
 FILE_SEAM = re.compile(r"src/(base/(env|file|io)(_\w+)?|db/vfs(_\w+)?)\.c$")
 
+# Bytes of sockets pass the tap of the environment, too.
+NET_CALLS = "accept accept4 recv recvfrom recvmsg send sendto sendmsg".split()
+NET_SEAM = re.compile(r"src/base/net\.c$")
+
 # A library neither prints nor ends the process it lives in.
 PROCESS_CALLS = "printf puts putchar perror exit _exit _Exit quick_exit abort".split()
 
@@ -118,6 +122,8 @@ class Lint:
             for call in re.findall(r"(?<![\w.>])(\w+) *\(", line):
                 if call in FILE_CALLS and not FILE_SEAM.search(name) and "/* seam:" not in raw[number - 1]:
                     self.say(name, number, f"{call}: files are touched through struct env alone (base/env.h)")
+                if call in NET_CALLS and not NET_SEAM.search(name):
+                    self.say(name, number, f"{call}: sockets are read and written through base/net.h alone")
                 if call in PROCESS_CALLS and floor != "cli":
                     self.say(name, number, f"{call}: a library neither prints nor ends the process")
             if "Wdeprecated-declarations" in raw[number - 1] and line.lstrip().startswith("#") and not BAN_LIFTED.search(name):

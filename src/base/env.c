@@ -47,7 +47,8 @@ const char *io_op_name(enum io_op op)
         [IO_OPEN] = "open",     [IO_CREATE] = "create", [IO_READ] = "read",
         [IO_WRITE] = "write",   [IO_SYNC] = "sync",     [IO_DIRSYNC] = "dirsync",
         [IO_RENAME] = "rename", [IO_UNLINK] = "unlink", [IO_TRUNCATE] = "truncate",
-        [IO_LOCK] = "lock",     [IO_MKDIR] = "mkdir",
+        [IO_LOCK] = "lock",     [IO_MKDIR] = "mkdir",   [IO_ACCEPT] = "accept",
+        [IO_RECV] = "recv",     [IO_SEND] = "send",
     };
     return (unsigned)op < IO_OP_COUNT ? names[op] : "unknown";
 }

@@ -1,9 +1,9 @@
-/* env: the world as Keepfast sees it: clock, randomness, files.
+/* env: the world as Keepfast sees it: clock, randomness, files, sockets.
  *
  * Nothing else in the library asks for the time, reads random bytes or touches a file system (SQLite
  * goes through db/vfs, which reports to the same `io`). A test gives its own env to turn the clock, fail the
- * N-th call or lose what was not synced. Sockets are the loop's (base/loop.h), child processes come
- * with the first remote that has one.
+ * N-th call or lose what was not synced. What passes a socket goes through base/net.h, which asks the same tap; waiting for it is
+ * the loop's (base/loop.h). Nothing here starts another program.
  *
  * Threads: an env is used from all threads at once; its functions must allow that. */
 #ifndef KF_BASE_ENV_H
@@ -29,6 +29,9 @@ enum io_op {
     IO_TRUNCATE,
     IO_LOCK,
     IO_MKDIR,
+    IO_ACCEPT, /* the last three are of sockets (base/net.h): no path */
+    IO_RECV,
+    IO_SEND,
     IO_OP_COUNT
 };
 const char *io_op_name(enum io_op op);
@@ -39,7 +42,7 @@ struct io_event {
     const char *to;   /* IO_RENAME */
     int64_t offset;   /* IO_READ, IO_WRITE; IO_TRUNCATE: new size */
     const void *data; /* IO_WRITE */
-    size_t len;
+    size_t len;       /* IO_RECV: the room */
 };
 
 /* Sees every call before it happens. Returns 0 to let it happen, an errno value to make it fail instead, or

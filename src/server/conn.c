@@ -23,6 +23,7 @@
 
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "base/net.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -210,7 +211,8 @@ void conn_send(struct conn *c)
 {
     while (pending(c) > 0 && !c->stuck && !c->lost) {
         str p = answer_pending(&c->answer);
-        ssize_t n = send(c->fd.fd, p.p, p.len, MSG_NOSIGNAL);
+        struct iovec part = {(void *)(uintptr_t)p.p, p.len};
+        ssize_t n = net_send(c->server->env, c->fd.fd, &part, 1);
         if (sent_nothing(c, n))
             continue;
         /* A short write means a full socket: to try again at once would only be told so. */
@@ -231,8 +233,7 @@ void conn_send_direct(struct conn *c, str bytes)
         str before = answer_pending(a);
         struct iovec iov[2] = {{(void *)(uintptr_t)before.p, before.len},
                                {(void *)(uintptr_t)bytes.p, bytes.len}};
-        ssize_t n = sendmsg(c->fd.fd, &(struct msghdr){.msg_iov = iov, .msg_iovlen = 2},
-                            MSG_NOSIGNAL);
+        ssize_t n = net_send(c->server->env, c->fd.fd, iov, 2);
         if (!sent_nothing(c, n)) {
             note_sent(c, (size_t)n, before.len + bytes.len - (size_t)n);
             size_t queued = (size_t)n < before.len ? (size_t)n : before.len;
@@ -403,7 +404,7 @@ static void read_end(struct conn *c)
 static void conn_read(struct conn *c)
 {
     struct server *s = c->server;
-    ssize_t n = recv(c->fd.fd, s->read, sizeof(s->read), 0);
+    ssize_t n = net_recv(s->env, c->fd.fd, s->read, sizeof(s->read));
     if (n < 0) {
         if (errno != EAGAIN && errno != EINTR)
             c->lost = true;

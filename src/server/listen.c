@@ -11,6 +11,7 @@
 #include "base/env.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "base/net.h"
 #include "server/loopback.h"
 
 #include <assert.h>
@@ -149,7 +150,8 @@ static void send_refusal(struct server *s, int fd, enum problem problem, const c
     answer_begin(&r.answer, false, false, false);
     api_refuse(s->api, &refusing_door, &r, problem, detail);
     str p = answer_pending(&r.answer);
-    if (!answer_failed(&r.answer) && send(fd, p.p, p.len, MSG_NOSIGNAL) > 0)
+    struct iovec part = {(void *)(uintptr_t)p.p, p.len};
+    if (!answer_failed(&r.answer) && net_send(s->env, fd, &part, 1) > 0)
         s->bytes_out += p.len;
     shutdown(fd, SHUT_WR);
     server_give_buf(s, &r.answer.out);
@@ -161,7 +163,7 @@ void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal 
     server_refused(s, why, NULL, detail);
     send_refusal(s, fd, problem, detail);
     /* What the client has sent so far is taken, so that closing does not reset the answer away. */
-    if (recv(fd, s->read, sizeof(s->read), MSG_DONTWAIT) > 0)
+    if (net_recv(s->env, fd, s->read, sizeof(s->read)) > 0)
         KF_SOMETIMES("server-refused-had-sent");
     close(fd);
 }
@@ -239,7 +241,7 @@ static void out_of_descriptors(struct listener *l)
     struct server *s = l->server;
     if (s->reserve_fd >= 0)
         close(s->reserve_fd);
-    int fd = accept4(l->fd.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    int fd = net_accept(s->env, l->fd.fd, NULL, NULL);
     if (fd >= 0)
         listen_refuse(s, fd, PROBLEM_BUSY, REFUSAL_DESCRIPTORS,
                       "the process has no descriptors left");
@@ -254,7 +256,7 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
     for (int i = 0; i < ACCEPT_BATCH; i++) {
         struct sockaddr_storage from = {0};
         socklen_t len = sizeof(from);
-        int fd = accept4(w->fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+        int fd = net_accept(l->server->env, w->fd, (struct sockaddr *)&from, &len);
         if (fd >= 0) {
             accepted(l->server, fd, l->peer, &from);
             continue;

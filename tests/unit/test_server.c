@@ -1,6 +1,7 @@
 /* Requests and answers over real sockets: framing, order, what is refused. Deadlines, caps and stopping: test_server_limits.c. */
 #include "server_rig.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -507,6 +508,77 @@ static void numbers_are_shown(void **state)
     client_close(&c);
 }
 
+/* ------------------------------------------------------------------------------- the wire is cut */
+
+static const char talk[] = GET(
+    "/soon") "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello" GET("/late")
+    GET("/stream/3/10") GET("/const/70000") "GET /soon HTTP/1.1\r\nHost: localhost\r\nConnection: "
+                                            "close\r\n\r\n";
+
+/* All that a client is told until the connection ends, byte for byte. */
+static void have_a_talk(struct rig *r, struct buf *out)
+{
+    struct client c = client_tcp(r);
+    client_push(&c, talk, sizeof talk - 1);
+    for (int tries = 0; tries < 5000 && !c.ended; tries++) {
+        rig_turn(r, 1);
+        client_pull(&c);
+    }
+    assert_true(c.ended);
+    buf_clear(out);
+    buf_str(out, buf_view(&c.in));
+    client_close(&c);
+    rig_turn(r, 3);
+}
+
+static void the_wire_is_cut_at_every_call(void **state)
+{
+    static const struct {
+        enum io_op op;
+        int errnum;
+        bool harmless; /* nobody outside notices */
+    } cuts[] = {
+        {IO_RECV, EINTR, true},       {IO_RECV, EAGAIN, true},   {IO_RECV, IO_TAP_SHORT, true},
+        {IO_SEND, EINTR, true},       {IO_SEND, EAGAIN, true},   {IO_SEND, IO_TAP_SHORT, true},
+        {IO_ACCEPT, EINTR, true},     {IO_ACCEPT, EAGAIN, true}, {IO_ACCEPT, ECONNABORTED, true},
+        {IO_RECV, ECONNRESET, false}, {IO_SEND, EPIPE, false},   {IO_SEND, ECONNRESET, false},
+    };
+    struct rig *r = *state;
+    struct buf want = BUF_INIT, got = BUF_INIT;
+    uint64_t fired = 0, cut = 0;
+    have_a_talk(r, &want);
+    assert_true(want.len > 70000);
+    for (size_t i = 0; i < sizeof cuts / sizeof *cuts; i++) {
+        for (uint64_t n = 1;; n++) {
+            testing_env_fault(&r->env, cuts[i].op, n, cuts[i].errnum, false);
+            have_a_talk(r, &got);
+            bool met = r->env.fired > 0;
+            testing_env_fault(&r->env, IO_OP_COUNT, 0, 0, false);
+            /* What arrives is always the beginning of what was to arrive. */
+            assert_true(got.len <= want.len);
+            assert_memory_equal(got.p ? got.p : "", want.p, got.len);
+            if (cuts[i].harmless || !met)
+                assert_int_equal(got.len, want.len);
+            cut += got.len < want.len;
+            struct client c = client_tcp(r);
+            assert_int_equal(client_ask(&c, GET("/soon"), "soon"), 200);
+            client_close(&c);
+            if (!met)
+                break;
+            fired++;
+        }
+    }
+    rig_turn(r, 5);
+    buf_clear(&got);
+    fake_api_metrics(r->api, &got);
+    assert_non_null(strstr(got.p, "keepfast_http_connections 0\n"));
+    print_message("# wire faults: fired=%llu cut=%llu\n", (unsigned long long)fired,
+                  (unsigned long long)cut);
+    assert_true(fired >= 30 && cut >= 5);
+    buf_release(&want);
+    buf_release(&got);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
@@ -531,6 +603,7 @@ int main(void)
         TEST(nothing_passes_behind_a_refusal),
         TEST(hosts_and_origins_are_checked),
         TEST(numbers_are_shown),
+        TEST(the_wire_is_cut_at_every_call),
     };
     return cmocka_run_group_tests_name("server", tests, NULL, NULL);
 }
