@@ -15,7 +15,9 @@ static enum db_trouble trouble_of(int rc, int errnum)
     case SQLITE_IOERR_DIR_FSYNC: return DB_TROUBLE_SYNC;
     case SQLITE_IOERR_WRITE:
     case SQLITE_IOERR_TRUNCATE:
-        /* SQLite tells ENOSPC apart by itself, a quota not. */
+    case SQLITE_IOERR_SHMOPEN:
+    case SQLITE_IOERR_SHMSIZE:
+        /* SQLite tells ENOSPC of the file and its log apart by itself, a quota and the index of the log not. */
         if (errnum == EDQUOT || errnum == ENOSPC)
             return DB_TROUBLE_FULL;
         return DB_TROUBLE_IO;
