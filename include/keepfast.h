@@ -124,14 +124,24 @@ struct kf_options {
 KF_API kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret_store,
                      struct kf_err *err);
 
-/* Ends everything and frees the store; *store becomes NULL whatever the result. Remotes with
- * `on_change` that have something pending are run first, for at most 10 s together. KF_UNAVAILABLE
- * when something is still pending to one of them: everything is safe on disk, and err names what is
- * left. Waits for calls of other threads; a ticket not yet waited for is ended and freed. */
+/* Ends everything and frees the store; *store becomes NULL whatever the result. What was submitted
+ * is committed, then remotes with `on_change` that have something pending are run, for at most 10 s
+ * together. KF_UNAVAILABLE when something is still pending to one of them: everything is safe on
+ * disk, and err names what is left. A ticket not yet waited for is ended and freed.
+ *
+ * Calls of other threads that are at work are waited for; only those that wait for remotes are
+ * ended: kf_sync answers KF_BUSY `stopping`, a write with `wait` KF_UNAVAILABLE, and the write
+ * stands. A long backup, restore or verification is ended by its kf_progress. A call that begins
+ * meanwhile answers KF_BUSY `stopping` and does nothing, and so does kf_wait, whose ticket is gone
+ * then. Nothing can answer a call that begins when the store has been freed, and a thread cannot
+ * see that moment: one that may be about to call must be stopped before. Not to be called by a
+ * callback of the store (kf_done, kf_progress), nor by two threads. */
 KF_API kf_rc kf_close(kf_store **store, struct kf_err *err);
 
 /* For a store opened with no_background: runs everything that is due (writes that were submitted,
- * timers, remotes), waiting at most wait_ms for something to become due. Threads: one at a time. */
+ * timers, remotes), waiting at most wait_ms for something to become due. Threads: in such a store
+ * kf_pump, kf_sync, writes with `wait` and kf_close drive the store themselves: one of them at a
+ * time; all other calls from any thread at any time. */
 KF_API kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err);
 
 /* Bytes given out by the library. Zeroed = empty. */
@@ -300,7 +310,8 @@ KF_API kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *d
                        kf_ticket **ret_ticket, struct kf_err *err);
 
 /* Waits for a ticket and frees it (*ticket becomes NULL). KF_BUSY after timeout_ms without a
- * result: the ticket lives on and the write may still happen. */
+ * result: the ticket lives on and the write may still happen. KF_BUSY `stopping` when kf_close has
+ * begun: the ticket is gone. */
 KF_API kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret,
                      struct kf_err *err);
 
@@ -425,7 +436,7 @@ KF_API kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *er
  */
 
 /* Called now and then on long work: `done` of `total` units (0 = not known). Returning false ends
- * the work with KF_BUSY and nothing changed. */
+ * the work with KF_BUSY and nothing changed. It must not call kf_close. */
 typedef bool kf_progress(void *ctx, uint64_t done, uint64_t total);
 
 /* Writes a ZIP of everything (or, with pending_to, of what is pending to that remote) to `path`,

@@ -60,5 +60,7 @@ struct open_options {
 kf_rc open_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
 void close_store(struct kf_store **store);
+/* What kf_status gives: of the store, its documents and its remotes. */
+kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err);
 
 #endif

@@ -2,7 +2,9 @@
  *
  *     kf_open    config -> loop -> open_store -> (socket: router + server)
  *                -> a thread that turns the loop
- *     kf_close   the thread ends -> remotes with on_change are flushed, the caller turning the loop
+ *     kf_close   the thread ends, and the caller turns the loop from here on
+ *                -> the socket's requests are answered -> the gate is shut, calls of other threads
+ *                   end -> what was submitted is committed -> remotes with on_change are flushed
  *                -> everything in reverse
  *
  * The thread is what makes submitted writes, schedules and the socket go on by themselves. With
@@ -10,6 +12,7 @@
 #include "lib/house.h"
 
 #include "base/err.h"
+#include "base/hooks.h"
 #include "base/mem.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
@@ -112,7 +115,8 @@ struct embedded {
     struct api *api;
     struct server *server;
     pthread_t thread;
-    bool threaded;
+    bool threaded;   /* it runs */
+    bool background; /* it ran at first; constant */
 };
 
 static void *turn(void *arg)
@@ -247,6 +251,7 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
         embedded_free(e);
         return rc;
     }
+    e->background = !o.no_background;
     ((struct host *)store_host(store))->embedded = e;
     *ret_store = store;
     err_clear(err); /* what was looked for on the way and rightly was not there */
@@ -280,18 +285,33 @@ static void stop_server(struct embedded *e)
         loop_turn(e->loop, 100);
 }
 
+/* Calls that wait for remotes are told at once; the others end by themselves, the loop being turned for them. */
+static void end_calls(struct embedded *e, struct kf_store *store)
+{
+    store_shut(store);
+    remotes_end_waits(store_remotes(store));
+    while (store_has_calls(store) && !KF_SABOTAGE("close-without-waiting"))
+        loop_turn(e->loop, 10);
+    while (store_lead(store))
+        ;
+}
+
 kf_rc kf_close(kf_store **store, struct kf_err *err)
 {
     if (!store || !*store)
         return KF_OK;
     struct embedded *e = embedded_of(*store);
-    if (store_enter(*store, err) != KF_OK) { /* a child of fork: nothing here is ours to end */
+    kf_rc rc = store_enter(*store, err);
+    if (rc !=
+        KF_OK) { /* a child of fork, or another thread closes it: nothing here is ours to end */
         *store = NULL;
-        return KF_MISUSE;
+        return rc;
     }
+    store_leave(*store, KF_OK);
     stop_thread(e);
     stop_server(e);
-    kf_rc rc = remotes_flush_on_close(store_remotes(*store), 0, err);
+    end_calls(e, *store);
+    rc = remotes_flush_on_close(store_remotes(*store), 0, err);
     close_store(store);
     embedded_free(e);
     return rc;
@@ -303,19 +323,18 @@ kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     struct embedded *e = embedded_of(store);
-    if (!e || e->threaded)
-        return err_set(err, PROBLEM_MISUSE, "kf_pump is for stores opened with no_background");
-    loop_turn(e->loop, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
-    return KF_OK;
+    if (!e || e->background)
+        rc = err_set(err, PROBLEM_MISUSE, "kf_pump is for stores opened with no_background");
+    else
+        loop_turn(e->loop, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
+    return store_leave(store, rc);
 }
 
-kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)
+kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err)
 {
     struct kf_status s = {0};
     struct db *db;
-    kf_rc rc = store_enter_for(store, ret, err);
-    if (rc == KF_OK)
-        rc = store_status(store, &s, err);
+    kf_rc rc = store_status(store, &s, err);
     if (rc != KF_OK)
         return rc;
     s.cache_bytes = docs_cache_bytes(store_docs(store));

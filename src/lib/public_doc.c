@@ -5,7 +5,7 @@
 
 static const uint32_t default_timeout_ms = 10000;
 
-/* The write stands whatever comes of the wait. */
+/* The write stands whatever comes of the wait; only a refused one may say that the store is stopping. */
 static kf_rc wait_for_remotes(kf_store *store, const struct kf_write_options *o,
                               struct kf_written *written, struct kf_err *err)
 {
@@ -14,17 +14,19 @@ static kf_rc wait_for_remotes(kf_store *store, const struct kf_write_options *o,
                                timeout_ms, err);
     if (rc == KF_OK)
         written->level = KF_LEVEL_REMOTE;
+    if (rc == KF_BUSY)
+        rc = err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
+                     "the store was closed before %.200s confirmed: the write stands here",
+                     o->wait);
     return rc;
 }
 
-static kf_rc write_doc(kf_store *store, struct kf_write *request,
-                       const struct kf_write_options *options, struct kf_written *ret,
-                       struct kf_err *err)
+static kf_rc write_inside(kf_store *store, struct kf_write *request,
+                          const struct kf_write_options *options, struct kf_written *ret,
+                          struct kf_err *err)
 {
     struct doc_write *w;
-    kf_rc rc = store_enter(store, err);
-    if (rc == KF_OK)
-        rc = doc_write_options(options, &request->options, err);
+    kf_rc rc = doc_write_options(options, &request->options, err);
     if (rc == KF_OK && request->options.wait)
         rc = remotes_known(store_remotes(store), str_of(request->options.wait), err);
     if (rc == KF_OK)
@@ -41,6 +43,14 @@ static kf_rc write_doc(kf_store *store, struct kf_write *request,
     if (ret)
         *ret = written;
     return rc;
+}
+
+static kf_rc write_doc(kf_store *store, struct kf_write *request,
+                       const struct kf_write_options *options, struct kf_written *ret,
+                       struct kf_err *err)
+{
+    kf_rc rc = store_enter(store, err);
+    return rc == KF_OK ? store_leave(store, write_inside(store, request, options, ret, err)) : rc;
 }
 
 kf_rc kf_doc_put(kf_store *store, const char *name, const void *body, size_t len,

@@ -57,7 +57,7 @@ static kf_rc gather_wanted(struct backup *b, struct kf_err *err)
     kf_rc rc = KF_OK;
     while (rc == KF_OK && more) {
         list = (struct kf_pending_list){0};
-        rc = kf_pending(b->store, b->pending_to, after, 1000, &list, err);
+        rc = remotes_pending(store_remotes(b->store), b->pending_to, after, 1000, &list, err);
         for (size_t i = 0; i < list.count && rc == KF_OK; i++)
             rc = rows_object(&b->wanted, str_of(list.items[i].name), &is_new, err);
         more = rc == KF_OK && list.more && list.count;
@@ -249,7 +249,7 @@ static kf_rc next_object(struct backup *b, struct kf_err *err)
     b->done = b->next;
     if (r->deleted)
         return KF_OK;
-    kf_rc rc = kf_doc_get_version(b->store, r->name, r->version, &doc, err);
+    kf_rc rc = docs_get_version(store_docs(b->store), r->name, r->version, &doc, err);
     if (rc != KF_OK)
         return rc == KF_DAMAGED || rc == KF_ABSENT ? damaged(str_of(r->name), r->version, err) : rc;
     hash_hex(&r->hash, hex);
@@ -371,16 +371,14 @@ static kf_rc copy_out(struct backup *b, struct file *f, kf_progress *progress, v
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to, kf_progress *progress,
-                void *ctx, struct kf_err *err)
+kf_rc backup_store(struct kf_store *store, const char *path, const char *pending_to,
+                   kf_progress *progress, void *ctx, struct kf_err *err)
 {
     struct backup *b = NULL;
     struct file f = FILE_CLOSED;
-    kf_rc rc = store_enter(store, err);
-    if (rc == KF_OK && !path)
-        rc = err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
-    if (rc == KF_OK)
-        rc = backup_new(store, str_of(pending_to), &b, err);
+    if (!path)
+        return err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
+    kf_rc rc = backup_new(store, str_of(pending_to), &b, err);
     if (rc == KF_OK)
         rc = file_new_begin(store_env(store), path, &f, err);
     if (rc == KF_OK)

@@ -27,6 +27,15 @@ kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
 void backup_free(struct backup *b);
 
+/* What the public calls do, but for passing the store's gate. */
+kf_rc backup_store(struct kf_store *store, const char *path, const char *pending_to,
+                   kf_progress *progress, void *ctx, struct kf_err *err);
+kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_progress *progress,
+                    void *ctx, struct kf_err *err);
+kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
+                   struct kf_verified *ret, struct kf_err *err);
+kf_rc digest_now(struct kf_store *store, char ret_hex[HASH_HEX + 1], struct kf_err *err);
+
 /* The digest of the current documents as they stand in the caller's snapshot. KF_DAMAGED when a
  * body does not match its hash. */
 kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);

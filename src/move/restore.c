@@ -496,7 +496,7 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     if (rc == KF_OK && r->holds == PORTABLE_PENDING) {
         rc = merge_all(r, err);
         if (rc == KF_OK)
-            rc = kf_digest(r->store, done.digest, err);
+            rc = digest_now(r->store, done.digest, err);
     } else if (rc == KF_OK) {
         rc = replace_all(r, &done, err);
     }
@@ -509,19 +509,17 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     return KF_OK;
 }
 
-kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress, void *ctx,
-                 struct kf_err *err)
+kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_progress *progress,
+                    void *ctx, struct kf_err *err)
 {
     struct restore *r = NULL;
     struct restored restored;
     struct file f = FILE_CLOSED;
     char piece[65536];
     size_t got = 1;
-    kf_rc rc = store_enter(store, err);
-    if (rc == KF_OK && !path)
-        rc = err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
-    if (rc == KF_OK)
-        rc = file_open(store_env(store), path, FILE_READ, &f, err);
+    if (!path)
+        return err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
+    kf_rc rc = file_open(store_env(store), path, FILE_READ, &f, err);
     if (rc == KF_OK)
         rc = restore_new(store, replace, &r, err);
     for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {

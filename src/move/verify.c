@@ -45,12 +45,10 @@ kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
     return rc;
 }
 
-kf_rc kf_digest(kf_store *store, char ret_hex[65], struct kf_err *err)
+kf_rc digest_now(struct kf_store *store, char ret_hex[HASH_HEX + 1], struct kf_err *err)
 {
     struct db *db;
-    kf_rc rc = store_enter_for(store, ret_hex, err);
-    if (rc == KF_OK)
-        rc = store_read(store, &db, err);
+    kf_rc rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = digest_of(db, ret_hex, err);
@@ -127,15 +125,11 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
     return rc;
 }
 
-kf_rc kf_verify(kf_store *store, bool deep, kf_progress *progress, void *ctx,
-                struct kf_verified *ret, struct kf_err *err)
+kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
+                   struct kf_verified *ret, struct kf_err *err)
 {
-    struct verifying v = {.progress = progress, .ctx = ctx};
-    kf_rc rc = store_enter(store, err);
-    if (rc != KF_OK)
-        return rc;
-    v.until = store_seq(store);
-    rc = verify_pages(store, &v, deep, err);
+    struct verifying v = {.progress = progress, .ctx = ctx, .until = store_seq(store)};
+    kf_rc rc = verify_pages(store, &v, deep, err);
     if (rc == KF_OK)
         rc = verify_versions(store, &v, err);
     if (rc == KF_OK && deep)

@@ -96,7 +96,16 @@ kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint
 /* Runs every remote with on_change that has something pending, timeout_ms in all (0 = REMOTES_CLOSE_MS). KF_UNAVAILABLE names what is left. */
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err);
 
-/* kf_remotes, kf_remote_add, kf_remote_remove, kf_remote_probe, kf_pending, kf_sync are in remotes_public.c. */
+/* Ends every wait with `stopping`, and those that come until remotes_flush_on_close. On the loop's thread. */
+void remotes_end_waits(struct remotes *r);
+
+/* What the public calls do, but for passing the store's gate and looking at the place of the result. */
+kf_rc remotes_list(struct remotes *r, struct kf_remote_list *ret_list, struct kf_err *err);
+kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err);
+kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err);
+kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err);
+kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, size_t limit,
+                      struct kf_pending_list *ret_list, struct kf_err *err);
 
 /* Fills status->pending with the worst of all remotes, and in HYDRATING the reason. */
 void remotes_status(struct remotes *r, struct kf_status *status);

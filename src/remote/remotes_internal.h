@@ -119,6 +119,7 @@ struct remotes {
     int64_t hydrate_since_ms;
     struct write *mark; /* that hydration is on; NULL when it is written or on its way */
     bool started, stopped, finishing, counting;
+    bool refusing; /* waits are ended at once */
 };
 
 #define CLOCK_BASE ((int64_t)1 << 40)

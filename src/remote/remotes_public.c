@@ -1,26 +1,11 @@
-/* The calls of keepfast.h about remotes. */
+/* What the calls of keepfast.h about remotes do. */
 #include "remote/remotes_internal.h"
 
 #include <stdlib.h>
 
-static kf_rc remotes_of(kf_store *store, struct remotes **ret, struct kf_err *err)
-{
-    kf_rc rc = store_enter(store, err);
-    if (rc != KF_OK)
-        return rc;
-    if (!store_remotes(store))
-        return err_set(err, PROBLEM_MISUSE, "this store was opened without remotes");
-    *ret = store_remotes(store);
-    return KF_OK;
-}
-
-static kf_rc find_entry(kf_store *store, const char *name, struct remote_entry **ret,
+static kf_rc find_entry(struct remotes *r, const char *name, struct remote_entry **ret,
                         struct kf_err *err)
 {
-    struct remotes *r = NULL;
-    kf_rc rc = remotes_of(store, &r, err);
-    if (rc != KF_OK)
-        return rc;
     if (!name)
         return err_set(err, PROBLEM_MISUSE, "the name of a remote is missing");
     struct remote_entry *e = entry_find(r, str_of(name));
@@ -94,15 +79,10 @@ static int compare_infos(const void *a, const void *b)
                   ((const struct kf_remote_info *)b)->name);
 }
 
-kf_rc kf_remotes(kf_store *store, struct kf_remote_list *ret_list, struct kf_err *err)
+kf_rc remotes_list(struct remotes *r, struct kf_remote_list *ret_list, struct kf_err *err)
 {
-    struct remotes *r = NULL;
     struct kf_remote_list list = {0};
-    kf_rc rc = remotes_of(store, &r, err);
-    if (rc != KF_OK)
-        return rc;
-    if (!ret_list)
-        return err_set(err, PROBLEM_MISUSE, "kf_remotes needs a place for the list");
+    kf_rc rc = KF_OK;
     struct listing *l = mem_calloc(1, sizeof(*l));
     if (!l || !(list.items = arena_alloc(&l->arena, REMOTES_MAX * sizeof(*list.items)))) {
         mem_free(l);
@@ -177,19 +157,15 @@ static kf_rc split_globs(const char *docs, struct arena *a, struct entry_options
     return KF_OK;
 }
 
-kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options, struct kf_err *err)
+kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err)
 {
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
-    struct remotes *r = NULL;
     struct remote_entry *e = NULL;
     struct arena arena = ARENA_INIT;
-    kf_rc rc = remotes_of(store, &r, err);
-    if (rc == KF_OK && !options)
-        rc = err_set(err, PROBLEM_MISUSE, "kf_remote_add needs options");
-    if (rc == KF_OK) {
-        memcpy(&o, options, options->size && options->size < sizeof(o) ? options->size : sizeof(o));
-        rc = check_options(&o, err);
-    }
+    if (!options)
+        return err_set(err, PROBLEM_MISUSE, "kf_remote_add needs options");
+    memcpy(&o, options, options->size && options->size < sizeof(o) ? options->size : sizeof(o));
+    kf_rc rc = check_options(&o, err);
     if (rc != KF_OK)
         return rc;
     struct entry_options eo = {
@@ -225,13 +201,12 @@ kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options, st
     return rc;
 }
 
-kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err)
+kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = find_entry(store, name, &e, err);
+    kf_rc rc = find_entry(r, name, &e, err);
     if (rc != KF_OK)
         return rc;
-    struct remotes *r = e->remotes;
     if (e->from_config) {
         rc = err_set(err, PROBLEM_NOT_EMPTY,
                      "the remote \"%s\" stands in the configuration: take it out there", e->name);
@@ -243,12 +218,12 @@ kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err)
     return rc;
 }
 
-kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *err)
+kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
     struct remote *remote = NULL;
     struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = find_entry(store, name, &e, err);
+    kf_rc rc = find_entry(r, name, &e, err);
     if (rc != KF_OK)
         return rc;
     rc = entry_connect(e, &remote, &why);
@@ -334,13 +309,11 @@ struct pending_owned {
     struct kf_pending_item *items;
 };
 
-kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t limit,
-                 struct kf_pending_list *ret_list, struct kf_err *err)
+kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, size_t limit,
+                      struct kf_pending_list *ret_list, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = store_enter_for(store, ret_list, err);
-    if (rc == KF_OK)
-        rc = find_entry(store, remote, &e, err);
+    kf_rc rc = find_entry(r, remote, &e, err);
     if (rc != KF_OK)
         return rc;
     if (limit < 1 || limit > 1000) {
@@ -378,16 +351,7 @@ void kf_pending_list_free(struct kf_pending_list *list)
     *list = (struct kf_pending_list){0};
 }
 
-/* ------------------------------------------------------------------------------- sync and verify */
-
-kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err)
-{
-    struct remotes *r = NULL;
-    kf_rc rc = remotes_of(store, &r, err);
-    if (rc != KF_OK)
-        return rc;
-    return remotes_sync(r, str_of(remotes ? remotes : "all"), timeout_ms, err);
-}
+/* ---------------------------------------------------------------------------------------- verify */
 
 struct verify_sink {
     struct remote_sink sink; /* first */

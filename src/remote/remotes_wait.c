@@ -130,8 +130,8 @@ void remotes_wait(struct remotes *r, struct remotes_wait *w, str names, uint32_t
 {
     bool any = false;
     w->err = (struct kf_err)KF_ERR_INIT;
-    w->rc = r->stopped ? err_set(&w->err, PROBLEM_STOPPING, "the store is closing")
-                       : check_names(r, names, &w->err);
+    w->rc = r->stopped || r->refusing ? err_set(&w->err, PROBLEM_STOPPING, "the store is closing")
+                                      : check_names(r, names, &w->err);
     w->remotes = NULL;
     w->waiting = w->skip = 0;
     w->timer = (struct loop_timer){0};
@@ -234,6 +234,12 @@ void waits_stop(struct remotes *r)
     struct kf_err why = KF_ERR_INIT;
     err_set(&why, PROBLEM_STOPPING, "the store is closing");
     waits_drop(r, UINT32_MAX, &why);
+}
+
+void remotes_end_waits(struct remotes *r)
+{
+    r->refusing = true;
+    waits_stop(r);
 }
 
 /* ---------------------------------------------------------------------------------------- blocking */
@@ -364,12 +370,12 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
     uint64_t left = 0;
     if (!r || !r->loop || !r->started || r->stopped)
         return KF_OK;
+    r->refusing = false;
     kf_rc rc = closing_names(r, &names, &left, err);
     if (rc == KF_OK && left) {
-        struct blocking b = {
-            .remotes = r,
-            .names = buf_view(&names),
-            .timeout_ms = timeout_ms ? timeout_ms : REMOTES_CLOSE_MS};
+        struct blocking b = {.remotes = r,
+                             .names = buf_view(&names),
+                             .timeout_ms = timeout_ms ? timeout_ms : REMOTES_CLOSE_MS};
         b.wait.seq = store_seq(r->store);
         block(&b, &why);
         rc = closing_names(r, &names, &left, err);

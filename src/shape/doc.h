@@ -1,7 +1,7 @@
 /* doc: named JSON documents with versions.
  *
- * The public calls that read, list and compare, kf_submit and kf_wait are implemented here (doc_public.c); those that write and may wait for
- * remotes are lib/public_doc.c. The rest of this header is for the floors above: router, remotes and backup need more than the public
+ * What the public calls do that read, list and compare, kf_submit and kf_wait; the calls themselves, and those that write and may wait for
+ * remotes, are in lib/. The rest of this header is for the floors above: router, remotes and backup need more than the public
  * calls give.
  *
  * D1  A name's version numbers grow by at least one with every change, deletions included, and are never used twice. The current
@@ -39,6 +39,23 @@ void docs_free(struct docs *docs);
 kf_rc name_check(str name, struct kf_err *err);
 
 void doc_etag(int64_t stamp, str site, char out[DOC_ETAG_LEN + 1]);
+
+/* --- what the public calls of the same name do, but for passing the store's gate and looking at the place of the result */
+
+kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, struct kf_err *err);
+kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
+                       struct kf_doc *ret_doc, struct kf_err *err);
+kf_rc docs_list(struct docs *docs, const char *prefix, const char *after, size_t limit,
+                struct kf_doc_list *ret_list, struct kf_err *err);
+kf_rc docs_versions(struct docs *docs, const char *name, uint64_t before, size_t limit,
+                    struct kf_doc_list *ret_list, struct kf_err *err);
+kf_rc docs_diff(struct docs *docs, const char *name, uint64_t from, uint64_t to,
+                struct kf_bytes *ret_patch, struct kf_err *err);
+kf_rc docs_submit(struct docs *docs, const struct kf_write *write, kf_done *done, void *ctx,
+                  kf_ticket **ret_ticket, struct kf_err *err);
+kf_rc ticket_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret,
+                  struct kf_err *err);
+struct kf_store *ticket_store(const kf_ticket *t);
 
 /* --- writing without waiting: what the router and kf_submit use */
 

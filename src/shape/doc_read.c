@@ -138,26 +138,19 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
     return KF_OK;
 }
 
-/* Begins a public call: the store, its documents, the name, and the place of the result. */
-static kf_rc enter(kf_store *store, const char *name, const void *place, struct docs **ret_docs,
-                   str *ret_name, struct kf_err *err)
+static kf_rc take_name(const char *name, str *ret, struct kf_err *err)
 {
-    kf_rc rc = store_enter_for(store, place, err);
-    if (rc != KF_OK)
-        return rc;
     if (!name)
         return err_set(err, PROBLEM_MISUSE, "the name is NULL");
-    *ret_docs = store_docs(store);
-    *ret_name = str_of(name);
-    return name_check(*ret_name, err);
+    *ret = str_of(name);
+    return name_check(*ret, err);
 }
 
-kf_rc kf_doc_get(kf_store *store, const char *name, struct kf_doc *ret_doc, struct kf_err *err)
+kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, struct kf_err *err)
 {
-    struct docs *docs;
     str n;
     uint64_t mark;
-    kf_rc rc = enter(store, name, ret_doc, &docs, &n, err);
+    kf_rc rc = take_name(name, &n, err);
     if (rc != KF_OK)
         return rc;
     struct hot *hot = doc_cache_get(docs->cache, n, &mark);
@@ -203,27 +196,26 @@ static kf_rc check_known(struct db *db, str name, struct doc_head *ret_head, boo
     return hydrating ? docs_not_hydrated(name, err) : not_found(name, err);
 }
 
-kf_rc kf_doc_get_version(kf_store *store, const char *name, uint64_t version,
-                         struct kf_doc *ret_doc, struct kf_err *err)
+kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
+                       struct kf_doc *ret_doc, struct kf_err *err)
 {
-    struct docs *docs;
     str n;
     struct db *db;
     struct hot *hot = NULL;
     struct doc_head head;
-    kf_rc rc = enter(store, name, ret_doc, &docs, &n, err);
+    kf_rc rc = take_name(name, &n, err);
     if (rc == KF_OK && (version == 0 || version > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_hydrating(docs);
-    rc = store_read(store, &db, err);
+    rc = store_read(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = check_known(db, n, &head, hydrating, err);
     if (rc == KF_OK)
         rc = read_version(docs, db, n, version, &hot, err);
-    store_read_end(store, db);
+    store_read_end(docs->store, db);
     if (rc == KF_OK)
         give(hot, ret_doc);
     return rc;
@@ -337,26 +329,23 @@ static kf_rc list_current(struct list *list, struct db *db, str prefix, const ch
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-kf_rc kf_doc_list(kf_store *store, const char *prefix, const char *after, size_t limit,
-                  struct kf_doc_list *ret_list, struct kf_err *err)
+kf_rc docs_list(struct docs *docs, const char *prefix, const char *after, size_t limit,
+                struct kf_doc_list *ret_list, struct kf_err *err)
 {
     struct list *list = NULL;
     struct db *db;
-    kf_rc rc = store_enter_for(store, ret_list, err);
-    if (rc != KF_OK)
-        return rc;
     /* A list with holes would say of names that have not come in yet that they are absent. */
-    if (docs_hydrating(store_docs(store)))
+    if (docs_hydrating(docs))
         return err_set(
             err, PROBLEM_NOT_HYDRATED,
             "the store is still being filled from its remotes: a list would have holes. See "
             "`keepfast status` for the remote that is waited for");
-    rc = list_new(limit, &list, err);
+    kf_rc rc = list_new(limit, &list, err);
     if (rc == KF_OK)
-        rc = store_read(store, &db, err);
+        rc = store_read(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = list_current(list, db, str_of(prefix), after, err);
-        store_read_end(store, db);
+        store_read_end(docs->store, db);
     }
     if (rc == KF_OK)
         list_give(list, ret_list);
@@ -414,26 +403,25 @@ static kf_rc list_versions(struct list *list, struct db *db, str name, uint64_t 
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-kf_rc kf_doc_versions(kf_store *store, const char *name, uint64_t before, size_t limit,
-                      struct kf_doc_list *ret_list, struct kf_err *err)
+kf_rc docs_versions(struct docs *docs, const char *name, uint64_t before, size_t limit,
+                    struct kf_doc_list *ret_list, struct kf_err *err)
 {
-    struct docs *docs;
     str n;
     struct db *db;
     struct list *list = NULL;
     struct doc_head head;
-    kf_rc rc = enter(store, name, ret_list, &docs, &n, err);
+    kf_rc rc = take_name(name, &n, err);
     if (rc == KF_OK)
         rc = list_new(limit, &list, err);
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_hydrating(docs);
-    rc = store_read(store, &db, err);
+    rc = store_read(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = check_known(db, n, &head, hydrating, err);
         if (rc == KF_OK)
             rc = list_versions(list, db, n, before, head.version, err);
-        store_read_end(store, db);
+        store_read_end(docs->store, db);
     }
     if (rc == KF_OK)
         list_give(list, ret_list);
@@ -483,24 +471,23 @@ static kf_rc read_both(const struct docs *docs, struct db *db, str name, uint64_
     return rc;
 }
 
-kf_rc kf_doc_diff(kf_store *store, const char *name, uint64_t from, uint64_t to,
-                  struct kf_bytes *ret_patch, struct kf_err *err)
+kf_rc docs_diff(struct docs *docs, const char *name, uint64_t from, uint64_t to,
+                struct kf_bytes *ret_patch, struct kf_err *err)
 {
-    struct docs *docs;
     str n;
     struct db *db;
     struct hot *both[2] = {NULL, NULL};
     struct buf patch = BUF_INIT;
-    kf_rc rc = enter(store, name, ret_patch, &docs, &n, err);
+    kf_rc rc = take_name(name, &n, err);
     if (rc == KF_OK && (from > INT64_MAX || to > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_hydrating(docs);
-    rc = store_read(store, &db, err);
+    rc = store_read(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = read_both(docs, db, n, from, to, hydrating, both, err);
-        store_read_end(store, db);
+        store_read_end(docs->store, db);
     }
     if (rc == KF_OK)
         rc = json_diff(both[0]->body, both[1]->body, &patch, err);

@@ -122,23 +122,20 @@ static kf_rc submit(struct kf_ticket *t, struct doc_write *w, struct kf_err *err
     return rc;
 }
 
-kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *done, void *ctx,
-                kf_ticket **ret_ticket, struct kf_err *err)
+kf_rc docs_submit(struct docs *docs, const struct kf_write *write, kf_done *done, void *ctx,
+                  kf_ticket **ret_ticket, struct kf_err *err)
 {
     struct doc_write *w;
-    kf_rc rc = store_enter(store, err);
-    if (rc != KF_OK)
-        return rc;
     if (!done == !ret_ticket || !write)
         return err_set(err, PROBLEM_MISUSE,
                        "kf_submit takes a write, and either a callback or a place for a ticket");
     if (write->options.wait)
         return err_set(err, PROBLEM_MISUSE,
                        "kf_submit does not wait for remotes: use kf_sync behind it");
-    rc = doc_write_new(store_docs(store), write, &w, err);
+    kf_rc rc = doc_write_new(docs, write, &w, err);
     if (rc != KF_OK)
         return rc;
-    struct kf_ticket *t = ticket_new(store_docs(store), done, ctx);
+    struct kf_ticket *t = ticket_new(docs, done, ctx);
     if (!t) {
         doc_write_free(w);
         return err_nomem(err);
@@ -148,7 +145,7 @@ kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *done, vo
         ticket_leave(t);
         return rc;
     }
-    list_ticket(store_docs(store), t);
+    list_ticket(docs, t);
     *ret_ticket = t;
     return KF_OK;
 }
@@ -162,10 +159,14 @@ static struct timespec deadline_in(const struct env *env, uint32_t timeout_ms)
                              .tv_nsec = (long)(ns % 1000000000)};
 }
 
-kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret, struct kf_err *err)
+struct kf_store *ticket_store(const kf_ticket *t)
 {
-    if (!ticket || !*ticket)
-        return err_set(err, PROBLEM_MISUSE, "there is no ticket to wait for");
+    return t->docs->store;
+}
+
+kf_rc ticket_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret,
+                  struct kf_err *err)
+{
     struct kf_ticket *t = *ticket;
     struct timespec until = deadline_in(store_env(t->docs->store), timeout_ms);
     pthread_mutex_lock(&t->lock);

@@ -32,10 +32,8 @@ unsigned store_forks(void)
     return atomic_load_explicit(&forks, memory_order_relaxed);
 }
 
-kf_rc store_enter(const struct kf_store *s, struct kf_err *err)
+static kf_rc check_fork(const struct kf_store *s, struct kf_err *err)
 {
-    if (!s)
-        return err_set(err, PROBLEM_MISUSE, "the store is NULL");
     if (s->forks == store_forks())
         return KF_OK;
     log_event(s->options.log, LOG_ERROR, "fork.use", LOG_S("path", s->path), LOG_END);
@@ -44,12 +42,34 @@ kf_rc store_enter(const struct kf_store *s, struct kf_err *err)
         "a store does not survive fork: open it in the child, after the parent has closed it");
 }
 
-kf_rc store_enter_for(const struct kf_store *s, const void *place, struct kf_err *err)
+/* ---------------------------------------------------------------------------------------- gate
+ *
+ * Counting first and looking then: a call that finds the gate open is one that store_has_calls sees. */
+
+kf_rc store_enter(struct kf_store *s, struct kf_err *err)
 {
-    kf_rc rc = store_enter(s, err);
-    if (rc == KF_OK && !place)
-        rc = err_set(err, PROBLEM_MISUSE, "the place for the result is NULL");
+    if (!s)
+        return err_set(err, PROBLEM_MISUSE, "the store is NULL");
+    kf_rc rc = check_fork(s, err);
+    if (rc == KF_OK && (atomic_fetch_add(&s->calls, 1) & GATE_SHUT))
+        rc = store_leave(s, err_set(err, PROBLEM_STOPPING, "the store is being closed"));
     return rc;
+}
+
+kf_rc store_leave(struct kf_store *s, kf_rc rc)
+{
+    atomic_fetch_sub(&s->calls, 1);
+    return rc;
+}
+
+void store_shut(struct kf_store *s)
+{
+    atomic_fetch_or(&s->calls, GATE_SHUT);
+}
+
+bool store_has_calls(const struct kf_store *s)
+{
+    return (atomic_load(&s->calls) & ~GATE_SHUT) != 0;
 }
 
 /* ------------------------------------------------------------------------------------- answers */

@@ -231,9 +231,12 @@ void store_attach(struct kf_store *store, struct docs *docs, struct remotes *rem
 void *store_host(const struct kf_store *store);
 void store_set_host(struct kf_store *store, void *host);
 
-/* Begins every public call: KF_MISUSE for NULL and after fork. */
-kf_rc store_enter(const struct kf_store *store, struct kf_err *err);
-/* The same for a call whose result has a place: KF_MISUSE also when `place` is NULL. */
-kf_rc store_enter_for(const struct kf_store *store, const void *place, struct kf_err *err);
+/* The gate. Every public call on a store stands between store_enter and store_leave; kf_close shuts it and waits until
+ * nobody is inside. store_enter: KF_MISUSE for NULL and after fork, KF_BUSY `stopping` once it is shut; store_leave gives
+ * back `rc`. Nothing inside a call passes it again. Any thread; two additions to one number. */
+kf_rc store_enter(struct kf_store *store, struct kf_err *err);
+kf_rc store_leave(struct kf_store *store, kf_rc rc);
+void store_shut(struct kf_store *store);
+bool store_has_calls(const struct kf_store *store);
 
 #endif

@@ -93,7 +93,10 @@ struct kf_store {
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
     _Atomic uint64_t wal_bytes;
+    _Atomic uint64_t calls; /* public calls that run, and GATE_SHUT */
 };
+
+#define GATE_SHUT ((uint64_t)1 << 63)
 
 /* A group at work; lives on the leader's stack. */
 struct group {

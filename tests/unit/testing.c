@@ -15,6 +15,15 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* ---------------------------------------------------------------------------- thread sanitizer */
+
+/* libarchive asks for the local time, and glibc's own lock around the time zone is one that the sanitizer cannot see. */
+const char *__tsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
+{
+    return "race:tzset_internal\n";
+}
+
 /* ----------------------------------------------------------------------------------------- env */
 
 static int64_t virtual_wall_ms(void *ctx)
