@@ -185,12 +185,17 @@ void restore_eof(struct api_call *c)
 /* ------------------------------------------------------------------------------ digest and verify
  */
 
+static bool is_wanted(void *ctx)
+{
+    return call_goes_on(ctx, 0, 0);
+}
+
 static void work_digest(struct api_call *c)
 {
     char hex[65];
     struct kf_status s;
     bool first = true;
-    c->rc = kf_digest(c->store, hex, &c->err);
+    c->rc = digest_now(c->store, is_wanted, c, hex, &c->err);
     if (c->rc == KF_OK)
         c->rc = kf_status(c->store, &s, &c->err);
     if (c->rc != KF_OK)

@@ -30,6 +30,8 @@ struct db {
         in_call; /* SQLite has no lock of its own here: two threads at once are our defect */
     enum db_trouble trouble;
     int64_t deadline_ms; /* monotonic; 0 = none */
+    db_go_on *go_on;     /* may be NULL */
+    void *go_on_ctx;
     uint64_t wrote, turn;
     uint32_t wal_frames, page_bytes;
     /* Addresses apart from the statements: finding one is a scan of few cache lines. */

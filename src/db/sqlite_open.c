@@ -17,10 +17,11 @@
 /* Steps of SQLite's machine between two looks at the clock: well under a millisecond. */
 #define PROGRESS_STEPS 1000
 
-static int past_deadline(void *ctx)
+static int is_to_end(void *ctx)
 {
     const struct db *db = ctx;
-    return db->deadline_ms && env_mono_ms(db->env) >= db->deadline_ms;
+    return (db->deadline_ms && env_mono_ms(db->env) >= db->deadline_ms) ||
+           (db->go_on && !db->go_on(db->go_on_ctx));
 }
 
 static int committed(void *ctx, sqlite3 *handle, const char *name, int frames)
@@ -105,7 +106,7 @@ static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err 
     if (rc != SQLITE_OK)
         return sqlite_fail(db, rc, "set up the connection", err);
     db_set_busy(db, o->busy_ms);
-    sqlite3_progress_handler(db->handle, PROGRESS_STEPS, past_deadline, db);
+    sqlite3_progress_handler(db->handle, PROGRESS_STEPS, is_to_end, db);
     sqlite3_wal_autocheckpoint(db->handle, 0);
     sqlite3_wal_hook(db->handle, committed, db);
 
@@ -275,4 +276,10 @@ void db_set_busy(struct db *db, uint32_t busy_ms)
 void db_deadline(struct db *db, uint32_t deadline_ms)
 {
     db->deadline_ms = deadline_ms ? env_mono_ms(db->env) + deadline_ms : 0;
+}
+
+void db_watch(struct db *db, db_go_on *go_on, void *ctx)
+{
+    db->go_on = go_on;
+    db->go_on_ctx = ctx;
 }

@@ -201,5 +201,5 @@ kf_rc kf_verify(kf_store *store, bool deep, kf_progress *progress, void *ctx,
 kf_rc kf_digest(kf_store *store, char ret_hex[65], struct kf_err *err)
 {
     kf_rc rc = enter_for(store, ret_hex, err);
-    return rc == KF_OK ? store_leave(store, digest_now(store, ret_hex, err)) : rc;
+    return rc == KF_OK ? store_leave(store, digest_now(store, NULL, NULL, ret_hex, err)) : rc;
 }

@@ -34,7 +34,9 @@ kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_p
                     void *ctx, struct kf_err *err);
 kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
                    struct kf_verified *ret, struct kf_err *err);
-kf_rc digest_now(struct kf_store *store, char ret_hex[HASH_HEX + 1], struct kf_err *err);
+/* Ended with KF_BUSY when `wanted` (store_read_long; may be NULL) says no. */
+kf_rc digest_now(struct kf_store *store, bool (*wanted)(void *ctx), void *ctx,
+                 char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
 /* The digest of the current documents as they stand in the caller's snapshot. KF_DAMAGED when a
  * body does not match its hash. */

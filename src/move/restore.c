@@ -496,7 +496,7 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     if (rc == KF_OK && r->holds == PORTABLE_PENDING) {
         rc = merge_all(r, err);
         if (rc == KF_OK)
-            rc = digest_now(r->store, done.digest, err);
+            rc = digest_now(r->store, NULL, NULL, done.digest, err);
     } else if (rc == KF_OK) {
         rc = replace_all(r, &done, err);
     }

@@ -45,10 +45,12 @@ kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
     return rc;
 }
 
-kf_rc digest_now(struct kf_store *store, char ret_hex[HASH_HEX + 1], struct kf_err *err)
+kf_rc digest_now(struct kf_store *store, bool (*wanted)(void *ctx), void *ctx,
+                 char ret_hex[HASH_HEX + 1], struct kf_err *err)
 {
+    struct long_read read = {.wanted = wanted, .ctx = ctx};
     struct db *db;
-    kf_rc rc = store_read(store, &db, err);
+    kf_rc rc = store_read_long(store, &read, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = digest_of(db, ret_hex, err);
@@ -66,6 +68,9 @@ struct verifying {
     uint64_t seen;
     kf_progress *progress;
     void *ctx;
+    const struct env *env;
+    int64_t asked_ms; /* when `progress` was asked last, monotonic */
+    bool ended;       /* it said no */
 };
 
 static void report_name(struct buf *b, str name)
@@ -109,12 +114,25 @@ static kf_rc verify_versions(struct kf_store *store, struct verifying *v, struct
     return rc;
 }
 
+/* A check of the pages tells nothing of how far it is: the caller is asked whether to go on, ten times a second. */
+static bool is_wanted(void *ctx)
+{
+    struct verifying *v = ctx;
+    int64_t now_ms = env_mono_ms(v->env);
+    if (v->ended || !v->progress || now_ms - v->asked_ms < 100)
+        return !v->ended;
+    v->asked_ms = now_ms;
+    v->ended = !v->progress(v->ctx, v->seen, 0);
+    return !v->ended;
+}
+
 static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full,
                           struct kf_err *err)
 {
+    struct long_read read = {.wanted = is_wanted, .ctx = v};
     struct db *db;
     uint64_t bad = 0;
-    kf_rc rc = store_read(store, &db, err);
+    kf_rc rc = store_read_long(store, &read, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = db_check(db, full, &v->report, &bad, err);
@@ -128,7 +146,8 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
 kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
                    struct kf_verified *ret, struct kf_err *err)
 {
-    struct verifying v = {.progress = progress, .ctx = ctx, .until = store_seq(store)};
+    struct verifying v = {
+        .progress = progress, .ctx = ctx, .until = store_seq(store), .env = store_env(store)};
     kf_rc rc = verify_pages(store, &v, deep, err);
     if (rc == KF_OK)
         rc = verify_versions(store, &v, err);

@@ -184,6 +184,18 @@ void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
  * after 5 s. */
 kf_rc store_read(struct kf_store *store, struct db **ret_db, struct kf_err *err);
 void store_read_end(struct kf_store *store, struct db *db);
+/* For a read that must see one moment and may take long (a digest, a check of all pages): past STORE_READ_MS it
+ * goes on while the log that it holds up is small. It fails with KF_BUSY when that grows big, when the store is to be
+ * closed or replaced, and as soon as `wanted` (called often, on this thread; NULL = always) says no. *l is
+ * the caller's until store_read_end. */
+struct long_read {
+    struct kf_store *store;
+    bool (*wanted)(void *ctx);
+    void *ctx;
+    int64_t until_ms;
+};
+kf_rc store_read_long(struct kf_store *store, struct long_read *l, struct db **ret_db,
+                      struct kf_err *err);
 
 /* The number of the last committed group; with it a cache can tell whether what it read is still
  * the newest. */

@@ -121,6 +121,36 @@ kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
     return KF_OK;
 }
 
+static bool goes_on(void *ctx)
+{
+    const struct long_read *l = ctx;
+    struct kf_store *s = l->store;
+    if (l->wanted && !l->wanted(l->ctx))
+        return false;
+    pthread_mutex_lock(&s->readers_lock);
+    bool shut = s->readers_shut;
+    pthread_mutex_unlock(&s->readers_lock);
+    if (shut)
+        return false;
+    if (env_mono_ms(s->env) < l->until_ms)
+        return true;
+    KF_SOMETIMES("read-went-on-past-its-time");
+    return atomic_load_explicit(&s->wal_bytes, memory_order_relaxed) < s->options.wal_big_bytes;
+}
+
+kf_rc store_read_long(struct kf_store *s, struct long_read *l, struct db **ret_db,
+                      struct kf_err *err)
+{
+    l->store = s;
+    l->until_ms = env_mono_ms(s->env) + STORE_READ_MS;
+    kf_rc rc = store_read(s, ret_db, err);
+    if (rc != KF_OK)
+        return rc;
+    db_deadline(*ret_db, 0);
+    db_watch(*ret_db, goes_on, l);
+    return KF_OK;
+}
+
 static struct reader *reader_of(struct kf_store *s, const struct db *db)
 {
     struct reader *r = s->readers;
@@ -137,6 +167,7 @@ void store_read_end(struct kf_store *s, struct db *db)
     enum db_trouble trouble = db_trouble(db);
     db_rollback(db);
     db_deadline(db, 0);
+    db_watch(db, NULL, NULL);
     judge_read(s, trouble);
     /* Without memory even the rollback may fail. */
     if (db_in_txn(db) || (trouble != DB_FINE && trouble != DB_TROUBLE_BUSY)) {

@@ -865,6 +865,53 @@ static void a_read_ends_after_its_time(void **state)
     store_close(s);
 }
 
+/* Says no at the end of *ctx questions. */
+static bool wanted_for(void *ctx)
+{
+    int *left = ctx;
+    return --*left > 0;
+}
+
+static void a_long_read_goes_on_while_the_log_is_small(void **state)
+{
+    (void)state;
+    static const char endless[] =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n";
+    struct store_options o = {.wal_big_bytes = 200000, .checkpoint_frames = 1000000};
+    struct kf_store *s = open_with("a.db", o);
+    struct db *db;
+    struct db_stmt *st;
+    bool row;
+    int questions = 100;
+    struct long_read l = {.wanted = wanted_for, .ctx = &questions};
+    assert_int_equal(store_read_long(s, &l, &db, NULL), KF_OK);
+    testing_env_advance(&t, 2 * STORE_READ_MS);
+    assert_int_equal(db_use(db, endless, &st, NULL), KF_OK);
+    assert_int_equal(db_step(st, &row, NULL),
+                     KF_BUSY); /* nobody wants it any more, and not before */
+    assert_int_equal(questions, 0);
+    db_done(st);
+    store_read_end(s, db);
+
+    questions = 1 << 30;
+    assert_int_equal(store_read_long(s, &l, &db, NULL), KF_OK);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(put(s, "k", "v", NULL), KF_OK);
+    assert_int_equal(db_use(db, endless, &st, NULL), KF_OK);
+    questions = 50;
+    assert_int_equal(db_step(st, &row, NULL), KF_BUSY); /* the log is big, but it has its time */
+    assert_int_equal(questions, 0);
+    db_done(st);
+    testing_env_advance(&t, STORE_READ_MS);
+    questions = 50;
+    assert_int_equal(db_use(db, endless, &st, NULL), KF_OK);
+    assert_int_equal(db_step(st, &row, NULL), KF_BUSY);
+    assert_int_equal(questions, 49);
+    db_done(st);
+    store_read_end(s, db);
+    store_close(s);
+}
+
 static void idle_readers_are_closed(void **state)
 {
     (void)state;
@@ -1078,6 +1125,7 @@ int main(int argc, char **argv)
         TEST(the_loop_does_not_wait_for_a_foreign_writer),
         TEST(readers_are_bounded_and_waited_for),
         TEST(a_read_ends_after_its_time),
+        TEST(a_long_read_goes_on_while_the_log_is_small),
         TEST(idle_readers_are_closed),
         TEST(long_work_goes_in_slices),
         TEST(closing_tells_those_who_wait),
