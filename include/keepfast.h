@@ -446,11 +446,13 @@ KF_API kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to
                        kf_progress *progress, void *ctx, struct kf_err *err);
 
 /* Replaces the store's content by a backup. The archive is verified whole and built beside before
- * anything is replaced; the old store file stays as PATH.db.before-TIME. A write that is confirmed
- * between the call and the moment in which the files change places is in that old file, not in the
- * restored store. The restored store has a new site and everything is pending to every remote.
- * KF_CONFLICT not_empty when the store holds anything and `replace` is false. A ZIP of pending
- * documents is merged into the store instead: the later stamp wins. */
+ * anything is replaced; the old store file stays as PATH.db.before-TIME, unless it was never
+ * written to. The restored store has a new site and everything is pending to every remote.
+ * KF_CONFLICT not_empty, with nothing changed, when the store holds anything and `replace` is
+ * false, also when it came while the archive was read. With `replace` a write that is confirmed
+ * between the call and the moment in which the files change places is in the old file, not in the
+ * restored store; HTTP, the command line and the server's log tell how many there were. A ZIP of
+ * pending documents is merged into the store instead: the later stamp wins. */
 KF_API kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress,
                         void *ctx, struct kf_err *err);
 

@@ -125,6 +125,7 @@ static void finish_step(struct api_call *c)
     json_put_u64(&c->out, &first, "bytes", r.bytes);
     json_put_str(&c->out, &first, "digest", str_of(r.digest));
     json_put_str(&c->out, &first, "kept_as", str_of(r.kept_as));
+    json_put_u64(&c->out, &first, "overtaken", r.overtaken);
     buf_c(&c->out, "}");
 }
 

@@ -397,9 +397,13 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
     if (rc != KF_OK || cli->json)
         return rc;
     str kept = node_text(cli, root, "kept_as");
+    uint64_t overtaken = node_u64(root, "overtaken");
     print_talk("%llu documents restored, digest %.*s%s%.*s",
                (unsigned long long)node_u64(root, "docs"), STR_ARGS(node_text(cli, root, "digest")),
                kept.len ? "; the old store is kept as " : "", STR_ARGS(kept));
+    if (overtaken)
+        print_talk("%llu changes were confirmed while this ran: they are in the old store alone",
+                   (unsigned long long)overtaken);
     return KF_OK;
 }
 

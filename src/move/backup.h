@@ -5,8 +5,9 @@
  * Consistent while writes go on: the backup reads the versions that were current at one number of
  * the sequence, in short snapshots; versions are immutable and pinned meanwhile (docs_pin).
  *
- * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> swap
- * under the store's lock -> new site, larger stamps, no watermarks. The old file stays.
+ * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> nobody
+ * writes: still empty, or to be replaced? -> swap -> new site, larger stamps, no watermarks. The
+ * old file stays.
  *
  * Threads: a backup belongs to one thread at a time; blocking: for workers and programs, not for
  * the loop. */
@@ -48,7 +49,8 @@ kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, st
 kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err);
 struct restored {
     uint64_t docs, versions, bytes;
-    char kept_as[1024]; /* where the old store file is, "" = there was none worth keeping */
+    char kept_as[1024]; /* where the old store file is, "" = it was never written to */
+    uint64_t overtaken; /* changes that were confirmed since restore_new: only kept_as has them */
     char digest[65];
 };
 kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct restored *ret,

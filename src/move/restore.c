@@ -7,8 +7,8 @@
  *     3  a scratch store is built from it                 "
  *     4  it is read back, each body against its hash,     "
  *        for the digest that the answer shows
- *     5  scratch synced, the files change places          the old store or the new one, whole
- *                                                         (store_swap)
+ *     5  scratch synced; nobody writes any more: may it   the old store or the new one, whole
+ *        be replaced still? the files change places       (store_swap)
  *     6  watermarks are gone, the cache is empty          "
  *
  * An archive of what is pending (manifest: holds pending) is merged instead, in groups: the later
@@ -16,6 +16,7 @@
 #include "move/backup.h"
 
 #include "base/err.h"
+#include "base/hooks.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "db/schema.h"
@@ -57,6 +58,8 @@ struct restore {
     struct line *deleted; /* lines without an object */
     struct arena arena;   /* of lines and places */
     uint64_t lines, docs, versions, bytes;
+    int64_t began_seq; /* of the store that is to be replaced */
+    uint64_t overtaken;
 
     struct db *db; /* of the scratch store */
     uint64_t loaded;
@@ -93,6 +96,7 @@ kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, st
         return err_nomem(err);
     r->store = store;
     r->replace = replace;
+    r->began_seq = store_seq(store);
     r->spool = FILE_CLOSED;
     r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
                                     PORTABLE_MANIFEST};
@@ -391,22 +395,53 @@ static kf_rc build_scratch(struct restore *r, struct kf_err *err)
 /* ----------------------------------------------------------------- step 5: the files change places
  */
 
+static kf_rc check_empty(const struct restore *r, struct kf_err *err)
+{
+    if (r->replace || store_is_empty(r->store))
+        return KF_OK;
+    return err_set(
+        err, PROBLEM_NOT_EMPTY,
+        "the space holds documents; say --replace (?replace=true) and they are kept aside");
+}
+
+/* What was confirmed while the archive was read and built. */
+static kf_rc may_swap(void *ctx, struct kf_err *err)
+{
+    struct restore *r = ctx;
+    int64_t since = store_seq(r->store) - r->began_seq;
+    r->overtaken = since > 0 ? (uint64_t)since : 0; /* after another restore numbers begin anew */
+    if (r->overtaken)
+        KF_SOMETIMES("restore-overtook-writes");
+    return KF_SABOTAGE("restore-looks-once") ? KF_OK : check_empty(r, err);
+}
+
 static void swapped(void *ctx)
 {
     struct restore *r = ctx;
     docs_forget_all(store_docs(r->store));
 }
 
-static kf_rc swap(struct restore *r, struct restored *ret, struct kf_err *err)
+static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err *err)
 {
     kf_rc rc = db_harden(r->db, err);
     db_close(r->db);
     r->db = NULL;
+    struct store_swap swap = {.scratch = r->scratch,
+                              .may = may_swap,
+                              .publish = swapped,
+                              .ctx = r,
+                              .kept_as = ret->kept_as,
+                              .kept_as_size = sizeof ret->kept_as};
     if (rc == KF_OK)
-        rc = store_swap(r->store, r->scratch, swapped, r, ret->kept_as, sizeof ret->kept_as, err);
-    if (rc == KF_OK)
-        remotes_reset(store_remotes(r->store));
-    return rc;
+        rc = store_swap(r->store, &swap, err);
+    if (rc != KF_OK)
+        return rc;
+    ret->overtaken = r->overtaken;
+    remotes_reset(store_remotes(r->store));
+    log_event(store_log(r->store), r->overtaken ? LOG_WARN : LOG_INFO, "store.restored",
+              LOG_S("path", store_path(r->store)), LOG_S("kept_as", ret->kept_as),
+              LOG_I("overtaken", (int64_t)r->overtaken), LOG_END);
+    return KF_OK;
 }
 
 /* ------------------------------------------------------------------- an archive of what was
@@ -474,14 +509,12 @@ static kf_rc merge_all(struct restore *r, struct kf_err *err)
 
 static kf_rc replace_all(struct restore *r, struct restored *ret, struct kf_err *err)
 {
-    if (!r->replace && !store_is_empty(r->store))
-        return err_set(
-            err, PROBLEM_NOT_EMPTY,
-            "the space holds documents; say --replace (?replace=true) and they are kept aside");
-    kf_rc rc = build_scratch(r, err);
+    kf_rc rc = check_empty(r, err); /* now already, and once more when nobody can write */
+    if (rc == KF_OK)
+        rc = build_scratch(r, err);
     if (rc == KF_OK)
         rc = digest_of(r->db, ret->digest, err);
-    return rc == KF_OK ? swap(r, ret, err) : rc;
+    return rc == KF_OK ? put_in_place(r, ret, err) : rc;
 }
 
 kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct restored *ret,

@@ -225,15 +225,22 @@ const char *store_site(const struct kf_store *store);
 kf_rc store_meta_get(struct kf_store *store, const char *key, struct buf *out, struct kf_err *err);
 kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err *err);
 
-/* Replaces the content by the closed, hardened store file `scratch` (on the same file system):
- * waits for the running group and for readers, closes, renames the old file to PATH.before-TIME
- * and the scratch to PATH, opens again. Stamps go on from the later of both. Then `publish` (may
- * be NULL) is called before anybody reads or writes; `kept_as` (may be NULL) is filled with the
- * old file's new path. After a crash at any point the old or the new store is at PATH. KF_BUSY
- * when a reader does not end or another program has the file open. On failure the old store is
- * open again. Not on the loop's thread. */
-kf_rc store_swap(struct kf_store *store, const char *scratch, void (*publish)(void *ctx), void *ctx,
-                 char *kept_as, size_t kept_as_size, struct kf_err *err);
+struct store_swap {
+    const char *scratch; /* a closed, hardened store file on the same file system */
+    /* Both may be NULL. `may` is asked when nobody can write any more, before anything is touched: what
+     * it says but KF_OK ends the swap. `publish` is called behind it, before anybody reads or writes. */
+    kf_rc (*may)(void *ctx, struct kf_err *err);
+    void (*publish)(void *ctx);
+    void *ctx;
+    char *kept_as; /* may be NULL; filled with the old file's new path, "" when it was never written to */
+    size_t kept_as_size;
+};
+/* Replaces the content by another: waits for the running group and for readers, closes, renames
+ * the old file to PATH.before-TIME and the scratch to PATH, opens again; an old file that was never
+ * written to is removed. Stamps go on from the later of both. After a crash at any point the old or
+ * the new store is at PATH. KF_BUSY when a reader does not end or another program has the file
+ * open. On failure the old store is open again. Not on the loop's thread. */
+kf_rc store_swap(struct kf_store *store, const struct store_swap *swap, struct kf_err *err);
 
 /* What of the higher floors belongs to this store. Set once at open, by lib/. */
 struct docs *store_docs(const struct kf_store *store);

@@ -5,6 +5,7 @@
  *          -> scratch to PATH                                           old, or absent: the marker
  *                                                                       says what belongs there
  *          -> open -> marker removed                                    new
+ *          -> PATH.before-TIME removed, when it was never written to    new
  *
  * The marker, PATH.d/swap, holds two lines: the file that is to be PATH when there is none, and the
  * one that is to be when that is gone, too; relative to PATH's folder where they are in it, so that a
@@ -251,30 +252,33 @@ static kf_rc replace(struct kf_store *s, const struct names *n, struct kf_err *e
     return rc;
 }
 
-static kf_rc swap(struct kf_store *s, const char *scratch, char *kept_as, size_t kept_as_size,
-                  struct kf_err *err)
+static kf_rc swap_files(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
 {
     struct names n = {0};
-    kf_rc rc = content_look(s, scratch, err);
+    bool keep = s->seq != 0;
+    kf_rc rc = content_look(s, swap->scratch, err);
     if (rc == KF_OK)
-        rc = names_make(s, scratch, &n, err);
+        rc = names_make(s, swap->scratch, &n, err);
     if (rc == KF_OK)
         rc = replace(s, &n, err);
-    if (rc == KF_OK && kept_as)
-        snprintf(kept_as, kept_as_size, "%s", n.aside.p);
+    if (rc == KF_OK && !keep)
+        file_unlink(s->env, n.aside.p, NULL);
+    if (rc == KF_OK && swap->kept_as)
+        snprintf(swap->kept_as, swap->kept_as_size, "%s", keep ? n.aside.p : "");
     names_release(&n);
     return rc;
 }
 
-kf_rc store_swap(struct kf_store *s, const char *scratch, void (*publish)(void *ctx), void *ctx,
-                 char *kept_as, size_t kept_as_size, struct kf_err *err)
+kf_rc store_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
 {
     lead_alone(s);
     kf_rc rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err) : swap_reopen(s, err);
+    if (rc == KF_OK && swap->may)
+        rc = swap->may(swap->ctx, err);
     if (rc == KF_OK && (rc = readers_shut(s, err)) == KF_OK) {
-        rc = swap(s, scratch, kept_as, kept_as_size, err);
-        if (rc == KF_OK && publish)
-            publish(ctx);
+        rc = swap_files(s, swap, err);
+        if (rc == KF_OK && swap->publish)
+            swap->publish(swap->ctx);
         readers_reopen(s);
     }
     lead_end(s);

@@ -189,7 +189,7 @@ static kf_rc swap_step(struct sim *sim, void *ctx, struct kf_err *err)
         rc = scratch_fill(db, err);
     db_close(db);
     if (rc == KF_OK)
-        rc = store_swap(sim_store(sim), path.p, NULL, NULL, NULL, 0, err);
+        rc = store_swap(sim_store(sim), &(struct store_swap){.scratch = path.p}, err);
     buf_release(&path);
     return rc;
 }

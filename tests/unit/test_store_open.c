@@ -684,9 +684,14 @@ static void a_swap_replaces_the_content(void **state)
     snprintf(site, sizeof(site), "%s", store_site(s));
     int64_t stamp = p.stamp;
     struct published pub = {.store = s};
-    assert_int_equal(
-        store_swap(s, make_scratch("s.db", "new", 7), publish, &pub, kept, sizeof(kept), NULL),
-        KF_OK);
+    assert_int_equal(store_swap(s,
+                                &(struct store_swap){.scratch = make_scratch("s.db", "new", 7),
+                                                     .publish = publish,
+                                                     .ctx = &pub,
+                                                     .kept_as = kept,
+                                                     .kept_as_size = sizeof(kept)},
+                                NULL),
+                     KF_OK);
     assert_int_equal(pub.count, 1);
     assert_int_equal(pub.seq, 40);
     assert_string_equal(get(s, "k"), "new");
@@ -713,10 +718,12 @@ static void a_swap_with_a_bad_file_changes_nothing(void **state)
     struct kf_store *s = open_store("a.db");
     assert_int_equal(put(s, "k", "old", NULL), KF_OK);
     testing_write(path("junk.db"), "this is no database at all, is it?", 34);
-    assert_int_equal(store_swap(s, path("junk.db"), NULL, NULL, NULL, 0, &err), KF_DAMAGED);
+    assert_int_equal(store_swap(s, &(struct store_swap){.scratch = path("junk.db")}, &err),
+                     KF_DAMAGED);
     assert_string_equal(get(s, "k"), "old");
     assert_int_equal(put(s, "k", "newer", NULL), KF_OK);
-    assert_int_equal(store_swap(s, path("nothing.db"), NULL, NULL, NULL, 0, &err), KF_ABSENT);
+    assert_int_equal(store_swap(s, &(struct store_swap){.scratch = path("nothing.db")}, &err),
+                     KF_ABSENT);
     assert_string_equal(get(s, "k"), "newer");
     assert_int_equal(put(s, "k", "newest", NULL), KF_OK);
     assert_int_equal(store_state(s), STORE_OPEN);
@@ -741,12 +748,13 @@ static void a_swap_is_not_made_under_a_foreign_program(void **state)
     assert_int_equal(db_begin(db, DB_READ, NULL), KF_OK);
     assert_int_equal(db_exec(db, "SELECT count(*) FROM kf_meta", NULL), KF_OK);
     db_rollback(db);
-    assert_int_equal(store_swap(s, make_scratch("s.db", "new", 7), NULL, NULL, NULL, 0, &err),
-                     KF_BUSY);
+    assert_int_equal(
+        store_swap(s, &(struct store_swap){.scratch = make_scratch("s.db", "new", 7)}, &err),
+        KF_BUSY);
     assert_string_equal(get(s, "k"), "old");
     assert_int_equal(put(s, "k", "newer", NULL), KF_OK);
     db_close(db);
-    assert_int_equal(store_swap(s, path("s.db"), NULL, NULL, NULL, 0, &err), KF_OK);
+    assert_int_equal(store_swap(s, &(struct store_swap){.scratch = path("s.db")}, &err), KF_OK);
     assert_string_equal(get(s, "k"), "new");
     store_close(s);
 }
@@ -825,7 +833,7 @@ static kf_rc oom_swap_run(void *ctx)
     kf_rc rc = store_open(path("o.db"), &o, &s, &err);
     if (rc != KF_OK)
         return rc;
-    rc = store_swap(s, path("s.db"), NULL, NULL, NULL, 0, &err);
+    rc = store_swap(s, &(struct store_swap){.scratch = path("s.db")}, &err);
     /* It may be that neither can be opened again: then it says so. */
     if (rc != KF_OK && rc != KF_NOMEM)
         fail_msg("%s: %s", kf_rc_name(rc), err.detail);
