@@ -460,10 +460,12 @@ KF_API kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_prog
 struct kf_verified {
     uint64_t docs, versions, bytes; /* read and found good */
     uint64_t damaged;               /* things that are not; `report` names them, a line each */
+    uint64_t repaired; /* of those: objects of remotes that were written again from this store */
     struct kf_bytes report;
 };
 /* Reads everything: pages of the file, each version against its hash, and, with `deep`, every
- * object of every remote. KF_DAMAGED when something is wrong; ret is filled then too. Frees:
+ * object of every remote; one that is damaged there and whole here is written there again.
+ * KF_DAMAGED when something is or was wrong; ret is filled then too. Frees:
  * kf_bytes_free(&ret->report). */
 KF_API kf_rc kf_verify(kf_store *store, bool deep, kf_progress *progress, void *ctx,
                        struct kf_verified *ret, struct kf_err *err);

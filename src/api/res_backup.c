@@ -248,6 +248,7 @@ static void work_verify(struct api_call *c)
         json_put_u64(&c->out, &first, "versions", v.versions);
         json_put_u64(&c->out, &first, "bytes", v.bytes);
         json_put_u64(&c->out, &first, "damaged", v.damaged);
+        json_put_u64(&c->out, &first, "repaired", v.repaired);
         json_key(&c->out, &first, "report");
         report_json(str_make(v.report.p, v.report.len), &c->out);
         buf_c(&c->out, "}");

@@ -407,6 +407,16 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
     return KF_OK;
 }
 
+static kf_rc found_damage(uint64_t damaged, uint64_t repaired, struct kf_err *err)
+{
+    if (damaged == repaired)
+        return err_set(err, PROBLEM_DAMAGED, "%llu damaged, %llu repaired: nothing is left",
+                       (unsigned long long)damaged, (unsigned long long)repaired);
+    return err_set(err, PROBLEM_DAMAGED,
+                   "%llu damaged, %llu repaired; restore the others from a backup or a remote",
+                   (unsigned long long)damaged, (unsigned long long)repaired);
+}
+
 kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
@@ -427,10 +437,7 @@ kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
                    (unsigned long long)node_u64(root, "versions"),
                    STR_ARGS(human_size(cli, node_u64(root, "bytes"))),
                    damaged ? "DAMAGED" : "good");
-    if (damaged)
-        return err_set(err, PROBLEM_DAMAGED, "%llu damaged; restore them from a backup or a remote",
-                       (unsigned long long)damaged);
-    return KF_OK;
+    return damaged ? found_damage(damaged, node_u64(root, "repaired"), err) : KF_OK;
 }
 
 kf_rc cmd_digest(struct cli *cli, struct kf_err *err)

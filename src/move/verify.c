@@ -143,6 +143,18 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
     return rc;
 }
 
+static kf_rc found_damage(const struct kf_verified *v, struct kf_err *err)
+{
+    unsigned long long damaged = v->damaged, left = v->damaged - v->repaired;
+    if (!left)
+        return err_set(err, PROBLEM_DAMAGED,
+                       "%llu damaged, all written again from this store: see the report", damaged);
+    return err_set(err, PROBLEM_DAMAGED,
+                   "%llu damaged, %llu of them left: see the report; restore them from a backup or "
+                   "a remote",
+                   damaged, left);
+}
+
 kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
                    struct kf_verified *ret, struct kf_err *err)
 {
@@ -152,7 +164,7 @@ kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, voi
     if (rc == KF_OK)
         rc = verify_versions(store, &v, err);
     if (rc == KF_OK && deep)
-        rc = remotes_verify(store_remotes(store), &v.report, &v.v.damaged, err);
+        rc = remotes_verify(store_remotes(store), &v.report, &v.v.damaged, &v.v.repaired, err);
     if (rc == KF_OK)
         rc = buf_ok(&v.report, err);
     if (rc == KF_OK && ret) {
@@ -160,9 +172,5 @@ kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, voi
         ret->report.p = buf_detach(&v.report, &ret->report.len);
     }
     buf_release(&v.report);
-    if (rc == KF_OK && v.v.damaged)
-        rc = err_set(err, PROBLEM_DAMAGED,
-                     "%llu damaged: see the report; restore them from a backup or a remote",
-                     (unsigned long long)v.v.damaged);
-    return rc;
+    return rc == KF_OK && v.v.damaged ? found_damage(&v.v, err) : rc;
 }

@@ -498,4 +498,5 @@ const struct remote_driver remote_dir = {
     .pull = objects_pull,
     .push = objects_push,
     .verify = objects_verify,
+    .repair = objects_repair,
 };

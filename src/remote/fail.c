@@ -289,4 +289,5 @@ const struct remote_driver remote_fail = {
     .pull = objects_pull,
     .push = objects_push,
     .verify = objects_verify,
+    .repair = objects_repair,
 };

@@ -323,4 +323,5 @@ const struct remote_driver remote_mem = {
     .pull = objects_pull,
     .push = objects_push,
     .verify = objects_verify,
+    .repair = objects_repair,
 };

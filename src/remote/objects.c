@@ -350,6 +350,27 @@ kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *
     return rc;
 }
 
+/* Without hold: its name says what is in it, so whoever else puts it puts the same; and when a push retires it meanwhile, it lies
+ * there for an hour or, removed before, as an object that nobody names. */
+kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct object_store *o = store_of(r);
+    struct buf path = BUF_INIT, back = BUF_INIT;
+    const struct portable_entry e = {.name = doc->doc.name, .hash = doc->hash, .size = doc->size};
+    assert(doc->doc.body.p && doc->doc.body.len == doc->size);
+    portable_object(e.name, e.hash, &path);
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK)
+        rc = o->ops->put(o, buf_view(&path), doc->doc.body, err);
+    if (rc == KF_OK)
+        rc = o->ops->settle(o, err);
+    if (rc == KF_OK)
+        rc = fetch(o, &e, &path, &back, err);
+    buf_release(&path);
+    buf_release(&back);
+    return rc;
+}
+
 /* ----------------------------------------------------------------------------------------- push */
 
 struct push {

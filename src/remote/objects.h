@@ -56,6 +56,7 @@ kf_rc objects_pull(struct remote *r, str since, bool all, struct remote_sink *si
 kf_rc objects_push(struct remote *r, str on, struct remote_set *set, struct buf *position,
                    struct remote_pushed *ret, struct kf_err *err);
 kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *err);
+kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
 
 /* The hash of bytes as a tag, for kinds whose place knows no versions. Appended. */
 void objects_tag(str bytes, struct buf *tag);

@@ -9,6 +9,7 @@
  *     pull       what others changed behind a position we had; behind none: everything (that is what hydration is)
  *     push       a set of changes, on top of the position that was pulled last; all of it confirmed or an error
  *     verify     read everything and compare it with its hash
+ *     repair     put one thing back that verify found bad
  *
  * R1  push answers KF_OK only when the whole set would survive the loss of this machine, as far as the kind can tell.
  * R2  A push that was cut anywhere leaves the old state or the new one for readers, never a mixture.
@@ -100,6 +101,9 @@ struct remote_driver {
                   struct remote_pushed *ret, struct kf_err *err);
     /* Reads every object and checks it against its hash: findings through sink->bad, good ones through sink->take. */
     kf_rc (*verify)(struct remote *r, struct remote_sink *sink, struct kf_err *err);
+    /* Puts the body of a document back that verify found bad: doc.body has its hash and its size. Nothing else changes there. KF_OK: it was
+     * read back and is whole. */
+    kf_rc (*repair)(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
 };
 
 /* All kinds of this build; ended by NULL. */

@@ -115,8 +115,10 @@ kf_rc remotes_copy(struct remotes *r, struct db *db, struct kf_err *err);
 /* After store_swap: watermarks are gone, everything is pending, remotes that `remote add` made are kept. Not on the loop's thread. */
 void remotes_reset(struct remotes *r);
 
-/* Reads every object of every remote against its hash: a line per finding appended to `report`, counted in *damaged. A remote that
+/* Reads every object of every remote against its hash: a line per finding appended to `report`, counted in *damaged. What is damaged or
+ * missing there and whole here is written again there, and counted in *repaired as well once it was read back. A remote that
  * does not answer is KF_UNAVAILABLE. Blocking. */
-kf_rc remotes_verify(struct remotes *r, struct buf *report, uint64_t *damaged, struct kf_err *err);
+kf_rc remotes_verify(struct remotes *r, struct buf *report, uint64_t *damaged, uint64_t *repaired,
+                     struct kf_err *err);
 
 #endif

@@ -8,6 +8,7 @@
  *     hydrate.c       who is looked at, pulled, waived, and when the store is open               (the loop's thread)
  *     remotes_wait.c  waiting, blocking or not
  *     remotes_pending.c what is not confirmed yet
+ *     remotes_verify.c  every object against its hash, and back from here what is damaged there
  *
  * Times named _ms without _wall are of the monotonic clock, moved so that 0 can mean never (remotes_now). */
 #ifndef KF_REMOTE_REMOTES_INTERNAL_H

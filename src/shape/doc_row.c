@@ -192,6 +192,27 @@ kf_rc doc_all_versions(struct db *db, int64_t after_seq, int64_t until, size_t l
     return visit_rows(s, true, visit, ctx, ret_count, err);
 }
 
+kf_rc doc_body_of(struct db *db, str name, str hash, struct buf *out, struct kf_err *err)
+{
+    static const char sql[] = "SELECT body FROM kf_doc_version WHERE name = $1 AND hash = $2 AND "
+                              "body IS NOT NULL ORDER BY version DESC";
+    struct db_stmt *s;
+    bool row = false, fits = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_text(s, 2, hash);
+    while (!fits && (rc = db_step(s, &row, err)) == KF_OK && row)
+        fits = doc_hash_fits(db_text(s, 0), hash);
+    if (fits)
+        buf_str(out, db_text(s, 0));
+    db_done(s);
+    if (rc == KF_OK)
+        rc = fits ? buf_ok(out, err) : KF_ABSENT;
+    return rc;
+}
+
 /* The two numbers of the one row that a bound statement gives. Ends its use. */
 static kf_rc two_numbers(struct db_stmt *s, int64_t ret[2], struct kf_err *err)
 {

@@ -330,6 +330,7 @@ static void do_verify(void)
     say_number("versions", v.versions);
     say_number("bytes", v.bytes);
     say_number("damaged", v.damaged);
+    say_number("repaired", v.repaired);
     kf_bytes_free(&v.report);
 }
 

@@ -69,7 +69,7 @@ class C:
                 answer["items"].append(raw.decode())
             elif key == "body":
                 answer["body"] = raw
-            elif key in ("exit", "version", "offset", "docs", "pending", "damaged", "versions", "bytes"):
+            elif key in ("exit", "version", "offset", "docs", "pending", "damaged", "repaired", "versions", "bytes"):
                 answer[key] = int(raw)
             elif key in ("created", "unchanged", "replayed", "default"):
                 answer[key] = raw == b"1"
@@ -277,7 +277,7 @@ class Http:
 
     def verify(self):
         result, answer = self.ask("POST", "/verify")
-        result.update({k: answer.json()[k] for k in ("docs", "versions", "bytes", "damaged")})
+        result.update({k: answer.json()[k] for k in ("docs", "versions", "bytes", "damaged", "repaired")})
         return result
 
     def digest(self):
@@ -415,7 +415,7 @@ class Cli:
 
     def verify(self):
         result, done = self.ask("verify")
-        result.update({k: done.json()[k] for k in ("docs", "versions", "bytes", "damaged")})
+        result.update({k: done.json()[k] for k in ("docs", "versions", "bytes", "damaged", "repaired")})
         return result
 
     def digest(self):
@@ -455,7 +455,7 @@ class Story:
     @ stands for something of the door: @NAME for an ETag that was kept by `keep`, @/PATH for a path below a folder of its own."""
 
     COMPARED = ("code", "exit", "offset", "version", "created", "unchanged", "replayed", "ack", "body", "items", "default",
-                "docs", "versions", "bytes", "damaged", "digest", "state", "doc_bytes", "pending")
+                "docs", "versions", "bytes", "damaged", "repaired", "digest", "state", "doc_bytes", "pending")
 
     def __init__(self, case, config):
         self.case, self.config, self.steps = case, config, []

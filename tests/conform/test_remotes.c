@@ -656,6 +656,47 @@ static void damage_is_not_built_upon(const struct kind *kind)
     buf_release(&path);
 }
 
+/* What verify found is put back from a whole copy, whatever is in its place, and nothing else changes. */
+static void damage_is_repaired(const struct kind *kind)
+{
+    static const str instead[] = {{"[9]", 3}, {"[2] ", 4}, {"", 0}, {0, 0}};
+    struct place p;
+    struct items docs = {0}, got = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT, before = BUF_INIT, after = BUF_INIT;
+    struct remote_pushed pushed;
+    struct kf_err err = KF_ERR_INIT;
+    place_new(kind, &p);
+    items_put(&docs, "a", "[1]", SITE_A, 1);
+    items_put(&docs, "b/c", "[2]", SITE_A, 2);
+    GOOD(push(p.url, "", &docs, SITE_A, 2, &pos, &pushed, &err));
+    place_read(&p, PORTABLE_MANIFEST, &before);
+    object_path(&docs.p[1], &path);
+    for (size_t i = 0; i < sizeof(instead) / sizeof(instead[0]); i++) {
+        if (instead[i].p)
+            place_write(&p, path.p, instead[i]);
+        else
+            place_remove(&p, path.p);
+        expect_bad(&p, 1, "b/c ");
+        struct remote *r = connect_to(p.url);
+        const struct remote_doc doc = {.doc = {.name = STR("b/c"), .body = STR("[2]")},
+                                       .hash = str_of(docs.p[1].hash),
+                                       .size = 3};
+        GOOD(r->driver->repair(r, &doc, &err));
+        r->driver->close(r);
+        expect_bad(&p, 2, "");
+    }
+    place_read(&p, PORTABLE_MANIFEST, &after);
+    assert_true(str_eq(buf_view(&before), buf_view(&after)));
+    pull_all(&p, &got);
+    assert_true(items_equal(&docs, &got));
+    items_free(&docs);
+    items_free(&got);
+    buf_release(&pos);
+    buf_release(&path);
+    buf_release(&before);
+    buf_release(&after);
+}
+
 static void damaged_manifests_are_refused(const struct kind *kind)
 {
     struct place p;
@@ -1304,6 +1345,7 @@ static void faults_were_fired(void **state)
     X(older_states_are_seen)            \
     X(damaged_objects_are_found)        \
     X(damage_is_not_built_upon)         \
+    X(damage_is_repaired)               \
     X(damaged_manifests_are_refused)    \
     X(hostile_manifests_reach_nothing)  \
     X(retired_objects_go_after_an_hour) \
