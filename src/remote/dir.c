@@ -8,7 +8,8 @@
  * whole, and when settle has ended it keeps its name. Many at once are synced by one flush of the file system instead
  * of one for each, which is what makes a first push of thousands of documents take seconds.
  *
- * PATH itself is made when only it is missing: a path with two missing parts looks like a disk that is not mounted. Below it no link is followed
+ * PATH itself is made when only it is missing: a path with two missing parts looks like a disk that is not mounted, and is
+ * a failure, never an empty place. Below it no link is followed
  * (base/folder.h): whoever can write there can spoil what is there, which its hash shows, and nothing elsewhere. */
 #include "remote/objects.h"
 
@@ -149,28 +150,34 @@ static void dir_close(struct remote *r)
     mem_free(d);
 }
 
-/* KF_ABSENT when the folder is not there. */
+/* KF_OK when the folder above ours is there: then ours is only not made yet. */
+static kf_rc check_parent(const struct dir *d, struct kf_err *err)
+{
+    struct stat st;
+    struct buf parent = BUF_INIT;
+    path_parent(d->path, &parent);
+    kf_rc rc = buf_ok(&parent, err);
+    if (rc == KF_OK && (rc = path_stat(d->store.remote.env, parent.p, &st, err)) == KF_ABSENT)
+        rc = err_set(err, PROBLEM_REMOTE_FAILED,
+                     "neither the folder %s nor the one above it is there: is its disk mounted?",
+                     d->path);
+    buf_release(&parent);
+    return rc;
+}
+
+/* KF_ABSENT when the folder is not there, though the one above it is: nothing was ever pushed. */
 static kf_rc enter(struct dir *d, struct kf_err *err)
 {
     if (d->folder.fd >= 0)
         return KF_OK;
-    return folder_open(d->store.remote.env, d->path, &d->folder, err);
-}
-
-static kf_rc make_root(struct dir *d, struct kf_err *err)
-{
-    struct stat st;
-    struct buf parent = BUF_INIT;
-    const struct env *env = d->store.remote.env;
-    path_parent(d->path, &parent);
-    kf_rc rc = buf_ok(&parent, err);
-    if (rc == KF_OK && (rc = path_stat(env, parent.p, &st, err)) == KF_ABSENT)
-        rc = err_set(err, PROBLEM_REMOTE_FAILED,
-                     "neither the folder %s nor the one above it is there: is its disk mounted?",
-                     d->path);
-    if (rc == KF_OK)
-        rc = dir_make(env, d->path, err);
-    buf_release(&parent);
+    struct kf_err why = KF_ERR_INIT, mount = KF_ERR_INIT;
+    kf_rc rc = folder_open(d->store.remote.env, d->path, &d->folder, &why);
+    if (rc == KF_ABSENT && (rc = check_parent(d, &mount)) == KF_OK)
+        rc = KF_ABSENT;
+    else if (rc != KF_OK && mount.rc != KF_OK)
+        why = mount;
+    if (rc != KF_OK && err)
+        *err = why;
     return rc;
 }
 
@@ -180,7 +187,7 @@ static kf_rc enter_for_writing(struct dir *d, struct kf_err *err)
     struct kf_err why = KF_ERR_INIT;
     kf_rc rc = enter(d, &why);
     if (rc == KF_ABSENT) {
-        rc = make_root(d, err);
+        rc = dir_make(d->store.remote.env, d->path, err);
         return rc == KF_OK ? enter(d, err) : rc;
     }
     if (rc != KF_OK && err)
