@@ -9,6 +9,8 @@
 #include "remote/remotes_internal.h"
 
 #define PATIENCE_MS 2000
+/* A store that is being filled cannot say what is absent: it looks more often than one that only has something to push. */
+#define LOOK_FAILURES_MAX 3 /* counted: pauses of 1, 2, then 4 s */
 
 struct finish {
     struct task task; /* first */
@@ -99,6 +101,8 @@ static int64_t due(struct remote_entry *e, int64_t now)
     pthread_mutex_lock(&e->remotes->lock);
     struct schedule_view view = entry_view(e, now);
     pthread_mutex_unlock(&e->remotes->lock);
+    if (view.failures > LOOK_FAILURES_MAX)
+        view.failures = LOOK_FAILURES_MAX;
     return view.failures ? schedule_plan(&at_once, &view).next_ms : now;
 }
 
