@@ -19,8 +19,8 @@
  *             segment is empty, `.` or `..`. Bodies are bytes with a length.
  *   Units     Times end in _ms: milliseconds, UTC since 1970 for points, else durations. Sizes are
  *             bytes.
- *   Ownership What a call returns in an out-parameter is the caller's; each type names the call that
- *             frees it. What is passed in stays the caller's and may be freed when the call
+ *   Ownership What a call returns in an out-parameter is the caller's; each type names the call
+ *             that frees it. What is passed in stays the caller's and may be freed when the call
  *             returns.
  *   Threads   A kf_store may be used from any thread at once. Other objects belong to one thread.
  *   Fork      A store does not survive fork: every call in the child answers KF_MISUSE.
@@ -381,9 +381,11 @@ KF_API kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *
 /* Writes, reads back and deletes a small object at the remote. */
 KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *err);
 
-/* Runs remotes now ("host", "host,usb", "all"), also when nothing is pending, and waits until each has taken in what others changed there and confirmed
- * everything that was written before the call, at most timeout_ms (0 = 10,000). Callers that wait for the same remote share one run. KF_UNAVAILABLE names
- * those that did not; KF_CONFLICT diverged, KF_DAMAGED rolled_back: it needs a decision. */
+/* Runs remotes now ("host", "host,usb", "all"), also when nothing is pending, and waits until each
+ * has taken in what others changed there and confirmed everything that was written before the call,
+ * at most timeout_ms (0 = 10,000). Callers that wait for the same remote share one run.
+ * KF_UNAVAILABLE names those that did not; KF_CONFLICT diverged, KF_DAMAGED rolled_back: it needs a
+ * decision. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
 
 /* Names that are pending to a remote, sorted by bytes, behind `after`. */
