@@ -1,6 +1,6 @@
-/* Blocks in a list, the one that is being filled first. A block is twice as large as the one before, up
- * to BLOCK_MAX; what is larger than that gets a block of its own behind the first one, so that the rest of the
- * first one is not lost. */
+/* Blocks in a list, the one that is being filled first. A block is twice as large as the one
+ * before, up to BLOCK_MAX; what is larger than that gets a block of its own behind the first one,
+ * so that the rest of the first one is not lost. */
 #include "base/arena.h"
 
 #include "base/mem.h"

@@ -1,8 +1,9 @@
 /* banned: functions that do not compile in our sources.
  *
- * The build includes this file before each of our own sources. A banned function is declared again as deprecated, and
- * warnings are errors: calling it or taking its address fails with the sentence given here, while members of a struct
- * may have such a name and the headers of others stay as they are.
+ * The build includes this file before each of our own sources. A banned function is declared again
+ * as deprecated, and warnings are errors: calling it or taking its address fails with the sentence
+ * given here, while members of a struct may have such a name and the headers of others stay as they
+ * are.
  *
  * The one place that implements a replacement takes the ban off around its own lines:
  *     #pragma GCC diagnostic ignored "-Wdeprecated-declarations"
@@ -16,8 +17,8 @@
 #include <sys/types.h>
 #include <time.h>
 
-/* Before stdio.h, stdlib.h and string.h: where calls are fortified these define some of the functions, and an attribute
- * must come before a definition. */
+/* Before stdio.h, stdlib.h and string.h: where calls are fortified these define some of the
+ * functions, and an attribute must come before a definition. */
 struct _IO_FILE;
 
 #define KF_BANNED(instead) __attribute__((deprecated("banned: " instead)))

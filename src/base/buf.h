@@ -23,8 +23,8 @@ struct buf {
 void buf_release(struct buf *b);
 /* Empty again, memory kept, failure forgotten. */
 void buf_clear(struct buf *b);
-/* Room for `more` bytes behind the end; NULL (and failed) when out of memory. buf_grew() counts what
- * was written there. */
+/* Room for `more` bytes behind the end; NULL (and failed) when out of memory. buf_grew() counts
+ * what was written there. */
 char *buf_room(struct buf *b, size_t more);
 void buf_grew(struct buf *b, size_t n);
 
@@ -38,8 +38,8 @@ void buf_hex(struct buf *b, const void *p, size_t len);
 void buf_printf(struct buf *b, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 void buf_vprintf(struct buf *b, const char *fmt, va_list args)
     __attribute__((format(printf, 2, 0)));
-/* `s` as a JSON string with its quotes: `"`, `\` and control bytes escaped, the rest as it is. Bytes
- * that are no UTF-8 become U+FFFD, so that what we write is always JSON. */
+/* `s` as a JSON string with its quotes: `"`, `\` and control bytes escaped, the rest as it is.
+ * Bytes that are no UTF-8 become U+FFFD, so that what we write is always JSON. */
 void buf_json_string(struct buf *b, str s);
 
 /* Removes the first `n` bytes. Cost: O(rest). */
@@ -53,7 +53,8 @@ static inline str buf_view(const struct buf *b)
 /* KF_OK, or KF_NOMEM with the error filled. */
 kf_rc buf_ok(const struct buf *b, struct kf_err *err);
 
-/* The bytes with a NUL behind them, now the caller's (mem_free); the buf is empty. NULL when failed. */
+/* The bytes with a NUL behind them, now the caller's (mem_free); the buf is empty. NULL when
+ * failed. */
 char *buf_detach(struct buf *b, size_t *ret_len);
 
 #endif

@@ -1,7 +1,8 @@
 /* The settings and their layers. The file's own shape is read in config_read.c.
  *
- * Environment variables that begin with KEEPFAST_ and name no setting are left alone: KEEPFAST_AT, KEEPFAST_CONFIG and those of
- * other programs are not ours to judge. A key of the file or a flag is: a misspelt one would be a setting not in force. */
+ * Environment variables that begin with KEEPFAST_ and name no setting are left alone: KEEPFAST_AT,
+ * KEEPFAST_CONFIG and those of other programs are not ours to judge. A key of the file or a flag
+ * is: a misspelt one would be a setting not in force. */
 #include "base/config_internal.h"
 
 #include "base/mem.h"
@@ -65,11 +66,12 @@ kf_rc config_refuse(const struct config_place *place, struct kf_err *err, const 
     return KF_CONFIG;
 }
 
-/* ----------------------------------------------------------------------------- nearest known key */
+/* ---------------------------------------------------------------------------- nearest known key */
 
 #define WORD_MAX 32
 
-/* Edits (insert, delete, replace, swap of neighbours) between two words of at most WORD_MAX bytes. */
+/* Edits (insert, delete, replace, swap of neighbours) between two words of at most WORD_MAX
+ * bytes. */
 static unsigned distance(str a, str b)
 {
     unsigned rows[3][WORD_MAX + 1];
@@ -127,7 +129,8 @@ static size_t last_index(str s, char c)
     return i ? i - 1 : s.len;
 }
 
-/* HOST:PORT, [IPv6]:PORT or unix:PATH. Whether the host can be bound is for the server to find out. */
+/* HOST:PORT, [IPv6]:PORT or unix:PATH. Whether the host can be bound is for the server to find
+ * out. */
 static bool is_listen(str s)
 {
     if (str_starts(s, STR("unix:")))

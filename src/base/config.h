@@ -2,9 +2,10 @@
  *
  *     defaults (settings.def) < file < environment (KEEPFAST_POOL_MAX) < flag
  *
- * The file is YAML 1.2 read by libfyaml: aliases, tags and duplicate keys are refused, size and depth limited. An
- * unknown key, a key whose part is not built yet, or a value out of range is an error with line and column. Settings outside
- * `spaces` are the lines of settings.def; `spaces` has a reader of its own.
+ * The file is YAML 1.2 read by libfyaml: aliases, tags and duplicate keys are refused, size and
+ * depth limited. An unknown key, a key whose part is not built yet, or a value out of range is an
+ * error with line and column. Settings outside `spaces` are the lines of settings.def; `spaces` has
+ * a reader of its own.
  *
  * Threads: immutable once loaded. */
 #ifndef KF_BASE_CONFIG_H
@@ -13,10 +14,10 @@
 #include "base/arena.h"
 #include "base/env.h"
 
-#define CONFIG_FILE_MAX       (1024 * 1024)
-#define CONFIG_NAME_MAX       60
-#define CONFIG_ON_CHANGE_MS   10000              /* of a remote without a schedule */
-#define CONFIG_WARN_PENDING   ((uint64_t)1 << 30) /* of a remote that does not say */
+#define CONFIG_FILE_MAX     (1024 * 1024)
+#define CONFIG_NAME_MAX     60
+#define CONFIG_ON_CHANGE_MS 10000               /* of a remote without a schedule */
+#define CONFIG_WARN_PENDING ((uint64_t)1 << 30) /* of a remote that does not say */
 
 enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENV, CONFIG_FLAG };
 
@@ -43,8 +44,9 @@ struct config_doc {
     str match;
     str klass; /* "critical", "config" …; "" = none */
     struct config_keep keep;
-    str def;   /* the default document as JSON text; .p == NULL = none */
-    str schema_path, schema_text; /* .p == NULL = none; the file is read when the configuration is loaded */
+    str def; /* the default document as JSON text; .p == NULL = none */
+    /* .p == NULL = none; the file is read when the configuration is loaded */
+    str schema_path, schema_text;
 };
 
 struct config_schedule {
@@ -56,7 +58,7 @@ struct config_schedule {
 struct config_remote {
     str name, url, kind;
     struct config_schedule schedule; /* nothing set: on_change 10 s */
-    str *docs; /* globs; none = all */
+    str *docs;                       /* globs; none = all */
     size_t doc_count;
     uint64_t warn_pending_bytes;
 };
@@ -91,17 +93,18 @@ struct config_flag {
     const char *path, *value;
 };
 
-/* Reads `path` (NULL = no file) and puts environment and flags over it. `environ`: "KEY=VALUE" strings ended by NULL.
- * KF_CONFIG with "FILE:LINE:COLUMN: …" for anything that is not right. */
+/* Reads `path` (NULL = no file) and puts environment and flags over it. `environ`: "KEY=VALUE"
+ * strings ended by NULL. KF_CONFIG with "FILE:LINE:COLUMN: …" for anything that is not right. */
 kf_rc config_load(const struct env *env, const char *path, char *const *environ,
                   const struct config_flag *flags, size_t flag_count, struct config **ret_config,
                   struct kf_err *err);
 void config_free(struct config *config);
 
-/* Where the file is: `given`, else KEEPFAST_CONFIG, else keepfast.yaml in `data_dir`, else in the working directory. *ret is "" when there is none.
- * KF_CONFIG when one that was named is not there. */
-kf_rc config_find(const struct env *env, const char *given, char *const *environ, const char *data_dir,
-                  struct buf *ret, struct kf_err *err);
+/* Where the file is: `given`, else KEEPFAST_CONFIG, else keepfast.yaml in `data_dir`, else in the
+ * working directory. *ret is "" when there is none. KF_CONFIG when one that was named is not
+ * there. */
+kf_rc config_find(const struct env *env, const char *given, char *const *environ,
+                  const char *data_dir, struct buf *ret, struct kf_err *err);
 
 /* NULL when the configuration does not name it. */
 const struct config_space *config_space(const struct config *config, str name);
@@ -121,7 +124,8 @@ struct setting_info {
 };
 extern const struct setting_info setting_table[SETTING_COUNT];
 
-/* A schedule as it would stand in the file: "every: 5m, after: 5"; with nothing set what holds then. Appended. */
+/* A schedule as it would stand in the file: "every: 5m, after: 5"; with nothing set what holds
+ * then. Appended. */
 void config_schedule_format(const struct config_schedule *s, struct buf *out);
 
 #endif

@@ -18,7 +18,8 @@ struct config_place {
 kf_rc config_refuse(const struct config_place *place, struct kf_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* Checks texts against the setting's type and range and puts them in force. `append`: a list goes on instead of beginning anew. */
+/* Checks texts against the setting's type and range and puts them in force. `append`: a list goes
+ * on instead of beginning anew. */
 kf_rc config_set(struct config *c, enum setting id, const str *texts, size_t count, bool append,
                  enum config_source source, const struct config_place *place, struct kf_err *err);
 
@@ -28,8 +29,8 @@ void config_value_format(const struct config *c, enum setting id, bool json, str
 /* The known word nearest to `word`, NULL when none is near. `words` ends with NULL. */
 const char *config_nearest(str word, const char *const *words);
 
-/* Reads the file's text into `c`; places[SETTING] is set for what it names. `dir`: the file's folder with a slash behind
- * it, or "". */
+/* Reads the file's text into `c`; places[SETTING] is set for what it names. `dir`: the file's
+ * folder with a slash behind it, or "". */
 kf_rc config_read(struct config *c, const struct env *env, const char *file, str dir, str text,
                   struct config_place places[SETTING_COUNT], struct kf_err *err);
 

@@ -1,5 +1,5 @@
-/* What is in force and where each value came from: as lines for people, or as JSON. An address in the file holds no secret (see
- * config_read.c), so it is shown as it is. */
+/* What is in force and where each value came from: as lines for people, or as JSON. An address in
+ * the file holds no secret (see config_read.c), so it is shown as it is. */
 #include "base/config_internal.h"
 
 static const char *const source_names[] = {"default", "file", "environment", "flag"};

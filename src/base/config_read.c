@@ -6,9 +6,9 @@
  *         docs:    [ { match, class, keep: { versions, age }, default, schema } ]
  *         remotes: { NAME: { url, kind, every, after, on_change, manual, docs, warn_pending } }
  *
- * Each map has a table of the keys it may have. A key that is known to the design but not to this build stands in the table with
- * no reader, so that its error can say so. Values of keys that are not ours and addresses are never repeated in an
- * error: they may hold a secret. */
+ * Each map has a table of the keys it may have. A key that is known to the design but not to this
+ * build stands in the table with no reader, so that its error can say so. Values of keys that are
+ * not ours and addresses are never repeated in an error: they may hold a secret. */
 #include "base/config_internal.h"
 
 #include "base/json.h"
@@ -245,7 +245,8 @@ static const struct yaml_node *value_of(const struct yaml_node *map, const char 
     return n;
 }
 
-/* The schema must be one, and the default must fit it: found out here rather than at the first write. */
+/* The schema must be one, and the default must fit it: found out here rather than at the first
+ * write. */
 static kf_rc check_schema(struct reader *r, const struct yaml_node *n, const struct config_doc *d)
 {
     struct json_schema *schema = NULL;
@@ -300,7 +301,8 @@ static kf_rc read_docs(struct reader *r, const struct yaml_node *n, void *target
 
 /* ------------------------------------------------------------------------------------- remotes */
 
-/* Kinds and how their addresses begin. Those of this build first; mem and fail do not last and are for tests. */
+/* Kinds and how their addresses begin. Those of this build first; mem and fail do not last and are
+ * for tests. */
 static const struct kind {
     const char *name, *prefix;
     bool built;

@@ -1,9 +1,10 @@
 /* env: the world as Keepfast sees it: clock, randomness, files, sockets.
  *
- * Nothing else in the library asks for the time, reads random bytes or touches a file system (SQLite
- * goes through db/vfs, which reports to the same `io`). A test gives its own env to turn the clock, fail the
- * N-th call or lose what was not synced. What passes a socket goes through base/net.h, which asks the same tap; waiting for it is
- * the loop's (base/loop.h). Nothing here starts another program.
+ * Nothing else in the library asks for the time, reads random bytes or touches a file system
+ * (SQLite goes through db/vfs, which reports to the same `io`). A test gives its own env to turn
+ * the clock, fail the N-th call or lose what was not synced. What passes a socket goes through
+ * base/net.h, which asks the same tap; waiting for it is the loop's (base/loop.h). Nothing here
+ * starts another program.
  *
  * Threads: an env is used from all threads at once; its functions must allow that. */
 #ifndef KF_BASE_ENV_H
@@ -45,8 +46,9 @@ struct io_event {
     size_t len;       /* IO_RECV: the room */
 };
 
-/* Sees every call before it happens. Returns 0 to let it happen, an errno value to make it fail instead, or
- * IO_TAP_SHORT to let a write stop after half of its bytes (which the caller must go on with). */
+/* Sees every call before it happens. Returns 0 to let it happen, an errno value to make it fail
+ * instead, or IO_TAP_SHORT to let a write stop after half of its bytes (which the caller must go on
+ * with). */
 #define IO_TAP_SHORT (-1)
 typedef int io_tap(void *ctx, const struct io_event *event);
 
@@ -57,8 +59,8 @@ struct env {
     uint64_t (*mono_ns)(void *ctx);
     /* Fills `len` unpredictable bytes. Cannot fail. */
     void (*random)(void *ctx, void *p, size_t len);
-    /* Lets `ms` milliseconds pass at once: the clocks of a test stand still but for this. NULL, as in
-     * production: time passes by itself, and a loop waits for it in epoll. */
+    /* Lets `ms` milliseconds pass at once: the clocks of a test stand still but for this. NULL, as
+     * in production: time passes by itself, and a loop waits for it in epoll. */
     void (*wait)(void *ctx, int64_t ms);
     io_tap *tap; /* NULL in production */
     void *ctx;   /* given to all of them */
@@ -82,11 +84,12 @@ static inline int64_t env_mono_ms(const struct env *env)
 
 /* -------------------------------------------------------------------------------------- files
  *
- * Thin calls over POSIX with the tap before each one that reads or changes something (sizes, stat and free bytes are
- * only asked for, and not shown to it). Each continues exactly after EINTR and short reads or writes; a sync is never
- * repeated, for after a failed one the next may succeed although the bytes are lost. Files are opened with
- * O_CLOEXEC | O_NOFOLLOW and must be ordinary ones: PERMISSION for links, pipes, folders. Errors are filled with the
- * path. Never used on a store's own database files (a closed descriptor would drop SQLite's locks). */
+ * Thin calls over POSIX with the tap before each one that reads or changes something (sizes, stat
+ * and free bytes are only asked for, and not shown to it). Each continues exactly after EINTR and
+ * short reads or writes; a sync is never repeated, for after a failed one the next may succeed
+ * although the bytes are lost. Files are opened with O_CLOEXEC | O_NOFOLLOW and must be ordinary
+ * ones: PERMISSION for links, pipes, folders. Errors are filled with the path. Never used on a
+ * store's own database files (a closed descriptor would drop SQLite's locks). */
 
 struct file {
     int fd; /* -1 = closed */
@@ -102,7 +105,8 @@ enum file_mode {
     FILE_READWRITE /* made when absent, 0600 */
 };
 
-/* KF_ABSENT when FILE_READ finds nothing; KF_CONFLICT not_empty when FILE_CREATE finds something. */
+/* KF_ABSENT when FILE_READ finds nothing; KF_CONFLICT not_empty when FILE_CREATE finds
+ * something. */
 kf_rc file_open(const struct env *env, const char *path, enum file_mode mode, struct file *ret_file,
                 struct kf_err *err);
 /* Reads `cap` bytes from `offset`; *ret_len is less only at the end of the file. */
@@ -116,17 +120,19 @@ kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err);
 kf_rc file_lock(struct file *f, struct kf_err *err);
 void file_close(struct file *f);
 
-/* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond), appended to `out`. KF_ABSENT when it is not there. */
+/* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond), appended to `out`.
+ * KF_ABSENT when it is not there. */
 kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf *out,
                 struct kf_err *err);
-/* The durable write: temporary file beside it, write, sync, rename, sync of the folder. After a crash at any point
- * the old or the new file is there, whole; after a failure as well, and the temporary is gone. Its name
- * begins with ".tmp-": a crash may leave one. */
+/* The durable write: temporary file beside it, write, sync, rename, sync of the folder. After a
+ * crash at any point the old or the new file is there, whole; after a failure as well, and the
+ * temporary is gone. Its name begins with ".tmp-": a crash may leave one. */
 kf_rc file_store(const struct env *env, const char *path, str bytes, struct kf_err *err);
 
-/* A new file that appears whole, for what is too large for memory: begin opens a temporary one beside `path`, which the
- * caller writes; end closes it and, when `rc` is KF_OK, syncs it, gives it its name and syncs the folder, else removes
- * it and returns rc. KF_CONFLICT not_empty when something has the name already. A crash may leave the temporary. */
+/* A new file that appears whole, for what is too large for memory: begin opens a temporary one
+ * beside `path`, which the caller writes; end closes it and, when `rc` is KF_OK, syncs it, gives it
+ * its name and syncs the folder, else removes it and returns rc. KF_CONFLICT not_empty when
+ * something has the name already. A crash may leave the temporary. */
 kf_rc file_new_begin(const struct env *env, const char *path, struct file *ret_file,
                      struct kf_err *err);
 kf_rc file_new_end(struct file *f, const char *path, kf_rc rc, struct kf_err *err);
@@ -136,12 +142,13 @@ kf_rc file_rename(const struct env *env, const char *from, const char *to, struc
 kf_rc file_unlink(const struct env *env, const char *path, struct kf_err *err);
 /* Syncs a folder, so that names made or removed in it last. */
 kf_rc dir_sync(const struct env *env, const char *path, struct kf_err *err);
-/* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it is there, PERMISSION when
- * something else has its name. */
+/* Makes a folder and its missing parents with mode 0700, each synced into its parent; KF_OK when it
+ * is there, PERMISSION when something else has its name. */
 kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err);
 /* Removes an empty folder. KF_ABSENT when it is not there. */
 kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err);
-/* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`. KF_ABSENT. */
+/* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`.
+ * KF_ABSENT. */
 kf_rc dir_list(const struct env *env, const char *path, struct buf *out, struct kf_err *err);
 /* KF_ABSENT when it is not there. Follows no link. */
 kf_rc path_stat(const struct env *env, const char *path, struct stat *ret, struct kf_err *err);

@@ -21,8 +21,8 @@ const struct problem_info *problem_find(const char *code)
     return NULL;
 }
 
-/* One line of valid UTF-8 whatever was printed into it: names and texts from outside end up here and go on to
- * logs and JSON. A character that was cut at the end (was_cut) is dropped. */
+/* One line of valid UTF-8 whatever was printed into it: names and texts from outside end up here
+ * and go on to logs and JSON. A character that was cut at the end (was_cut) is dropped. */
 static void make_one_line(char *text, bool was_cut)
 {
     str rest = str_of(text);

@@ -24,8 +24,9 @@ extern const struct problem_info problem_table[PROBLEM_COUNT];
 /* The line of a code, NULL when there is none of this code. */
 const struct problem_info *problem_find(const char *code);
 
-/* Fills *err (which may be NULL) with the problem and a sentence that names the cause and the next step;
- * returns the problem's kf_rc, so that `return err_set(err, PROBLEM_BAD_KEY, "…")` reads well. */
+/* Fills *err (which may be NULL) with the problem and a sentence that names the cause and the next
+ * step; returns the problem's kf_rc, so that `return err_set(err, PROBLEM_BAD_KEY, "…")` reads
+ * well. */
 kf_rc err_set(struct kf_err *err, enum problem problem, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 kf_rc err_vset(struct kf_err *err, enum problem problem, const char *fmt, va_list args)
@@ -35,8 +36,9 @@ kf_rc err_vset(struct kf_err *err, enum problem problem, const char *fmt, va_lis
 kf_rc err_at(struct kf_err *err, enum problem problem, int64_t offset, const char *fmt, ...)
     __attribute__((format(printf, 4, 5)));
 
-/* A failed system call: chooses DISK_FULL (ENOSPC, EDQUOT), NO_MEMORY, PERMISSION (EACCES, EPERM, EROFS) or IO_ERROR by
- * `errnum` and says `what` failed with its text: "cannot write the manifest: No space left on device". */
+/* A failed system call: chooses DISK_FULL (ENOSPC, EDQUOT), NO_MEMORY, PERMISSION (EACCES, EPERM,
+ * EROFS) or IO_ERROR by `errnum` and says `what` failed with its text: "cannot write the manifest:
+ * No space left on device". */
 kf_rc err_errno(struct kf_err *err, int errnum, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -1,6 +1,6 @@
-/* Each call has two halves: one that talks to the system and answers with an errno value, and one that says what it
- * was about in *err. The tap is asked in the first half, again for every repetition, so that a test sees
- * exactly what the kernel would. */
+/* Each call has two halves: one that talks to the system and answers with an errno value, and one
+ * that says what it was about in *err. The tap is asked in the first half, again for every
+ * repetition, so that a test sees exactly what the kernel would. */
 #include "base/env.h"
 
 #include "base/err.h"
@@ -527,8 +527,8 @@ kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------- list a folder */
 
-/* Appends all names of the open folder, NUL after each, in the order of the file system. Reads the system's records itself,
- * for opendir() has a heap of its own. */
+/* Appends all names of the open folder, NUL after each, in the order of the file system. Reads the
+ * system's records itself, for opendir() has a heap of its own. */
 static int read_names(const struct env *env, const char *path, int fd, struct buf *names)
 {
     alignas(struct dirent64) char records[8192];

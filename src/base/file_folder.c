@@ -1,5 +1,6 @@
-/* Each path is walked by openat, one segment at a time with O_NOFOLLOW, so that no link that appears in the middle of the walk is
- * followed. openat2 would do it in one call, but not on every kernel and not inside every sandbox. */
+/* Each path is walked by openat, one segment at a time with O_NOFOLLOW, so that no link that
+ * appears in the middle of the walk is followed. openat2 would do it in one call, but not on every
+ * kernel and not inside every sandbox. */
 #include "base/folder.h"
 
 #include "base/err.h"
@@ -52,7 +53,8 @@ static int copy_segment(str segment, char out[256])
     return 0;
 }
 
-/* Goes down to the folder that holds the last segment of `path`. *ret_fd is to be closed by leave(). */
+/* Goes down to the folder that holds the last segment of `path`. *ret_fd is to be closed by
+ * leave(). */
 static int walk(const struct folder *f, const char *path, int *ret_fd, char last[256])
 {
     str rest = str_of(path);

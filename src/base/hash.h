@@ -25,7 +25,8 @@ void hash_begin(struct hash_state *s);
 void hash_add(struct hash_state *s, str bytes);
 void hash_end(struct hash_state *s, struct hash *ret);
 
-/* Once per process before the first use; 0, or -1 when the system gives no randomness. Any thread. */
+/* Once per process before the first use; 0, or -1 when the system gives no randomness. Any
+ * thread. */
 int hash_init(void);
 
 #endif

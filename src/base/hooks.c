@@ -58,8 +58,8 @@ void hooks_flush(void)
         unsigned long count = atomic_exchange(&s->count, 0);
         char line[160];
         int len = count ? snprintf(line, sizeof(line), "%s %lu\n", s->name, count) : 0;
-        /* One write a line: several processes append to the same file. A lost line fails the test that
-         * looks for it. */
+        /* One write a line: several processes append to the same file. A lost line fails the test
+         * that looks for it. */
         if (len > 0 && (size_t)len < sizeof(line) && write(fd, line, (size_t)len) != len)
             break;
     }

@@ -3,14 +3,16 @@
  *     KF_SOMETIMES("group-of-several");            counts that this situation occurred
  *     if (KF_SABOTAGE("ack-before-sync")) ...      true when the environment's KF_SABOTAGE names it
  *
- * Tests list the situations that a run must have reached, so that none passes by never getting there. A saboteur is a
- * planted defect: each test that claims to find it is run against it and must fail.
+ * Tests list the situations that a run must have reached, so that none passes by never getting
+ * there. A saboteur is a planted defect: each test that claims to find it is run against it and
+ * must fail.
  *
- * KF_SABOTAGE holds one name or several with commas between. KF_SOMETIMES_FILE names a file to which the process
- * appends, when it exits, one line "NAME COUNT" for each situation that it reached; a process that is killed writes none,
- * unless it calls hooks_flush first.
+ * KF_SABOTAGE holds one name or several with commas between. KF_SOMETIMES_FILE names a file to
+ * which the process appends, when it exits, one line "NAME COUNT" for each situation that it
+ * reached; a process that is killed writes none, unless it calls hooks_flush first.
  *
- * Both exist with KF_TEST_HOOKS alone. Without it they expand to nothing, and not even their names are in the program.
+ * Both exist with KF_TEST_HOOKS alone. Without it they expand to nothing, and not even their names
+ * are in the program.
  *
  * Threads: any. Cost: an atomic add; a load and, when sabotage is on, a comparison of names. */
 #ifndef KF_BASE_HOOKS_H

@@ -1,15 +1,17 @@
 /* json_diff: RFC 6902 from two values.
  *
- * Both texts are written once in canonical form, with the place of each node's text in it: two values are
- * equal when their slices are. Operations apply one after the other, so the path of an array element counts
- * from what the ones before have left.
+ * Both texts are written once in canonical form, with the place of each node's text in it: two
+ * values are equal when their slices are. Operations apply one after the other, so the path of an
+ * array element counts from what the ones before have left.
  *
- * Arrays: equal ends fall off; in the middle the longest common subsequence stays, by the usual table of (n+1)(m+1)
- * places, one byte each. What lies between two elements that stay is changed place by place, and the rest
- * removed or added. Budget: STEPS_MAX places in all; an array beyond what is left of it is one such gap.
+ * Arrays: equal ends fall off; in the middle the longest common subsequence stays, by the usual
+ * table of (n+1)(m+1) places, one byte each. What lies between two elements that stay is changed
+ * place by place, and the rest removed or added. Budget: STEPS_MAX places in all; an array beyond
+ * what is left of it is one such gap.
  *
- * As soon as the operations inside a value are longer than replacing it, they are given up: the patch is never longer
- * than the replacement of the whole, also where long names would stand in many paths. */
+ * As soon as the operations inside a value are longer than replacing it, they are given up: the
+ * patch is never longer than the replacement of the whole, also where long names would stand in
+ * many paths. */
 #include "base/json_internal.h"
 
 #include "base/err.h"
@@ -183,7 +185,8 @@ static bool number_values(struct differ *d, struct elements a, struct elements b
 
 enum { STAYS, REMOVED, ADDED };
 
-/* moves[i * (b.count + 1) + j]: what comes first on the shortest way from a[i…] to b[j…]. NULL when out of memory. */
+/* moves[i * (b.count + 1) + j]: what comes first on the shortest way from a[i…] to b[j…]. NULL when
+ * out of memory. */
 static unsigned char *moves_of(struct differ *d, struct elements a, struct elements b)
 {
     size_t width = b.count + 1;

@@ -113,8 +113,8 @@ static const char *advice_digit(const struct json_scan *s)
     return "digits stand behind a minus, a point and an exponent";
 }
 
-/* What was expected at a fault inside the text, what to do (either of the two), and what the text ends in when it ends
- * there. */
+/* What was expected at a fault inside the text, what to do (either of the two), and what the text
+ * ends in when it ends there. */
 static const struct {
     const char *expected, *advice;
     const char *(*advise)(const struct json_scan *s);

@@ -70,8 +70,9 @@ struct json_scan {
 
 /* NULL limits are the defaults. */
 void json_scan_begin(struct json_scan *s, str text, const struct json_limits *limits);
-/* The next 1 to `max` events; 0 when the text has ended and was acceptable. Errors as json_check; the scan is
- * over then. Duplicates are found when their object ends, so up to then its events have been given out. */
+/* The next 1 to `max` events; 0 when the text has ended and was acceptable. Errors as json_check;
+ * the scan is over then. Duplicates are found when their object ends, so up to then its events have
+ * been given out. */
 kf_rc json_scan_next(struct json_scan *s, struct json_event *events, size_t max, size_t *ret_count,
                      struct kf_err *err);
 void json_scan_release(struct json_scan *s);
@@ -93,19 +94,22 @@ struct json_unescape json_unescape_begin(str raw);
 /* The next run of bytes, in `raw` or in u->few; .len is 0 at the end. */
 str json_unescape_next(struct json_unescape *u);
 
-/* Order of the unescaped bytes of two raw strings: <0, 0, >0. That is the order of code points, too. */
+/* Order of the unescaped bytes of two raw strings: <0, 0, >0. That is the order of code points,
+ * too. */
 int json_raw_cmp(str a, str b);
 /* The raw string that begins at its opening quote `at`, in text that was scanned. */
 str json_raw_at(const char *at);
 
 /* ------------------------------------------------------------------------------------- members */
 
-/* The members of `object` sorted by unescaped name, in the arena (count of them); NULL when out of memory. */
+/* The members of `object` sorted by unescaped name, in the arena (count of them); NULL when out of
+ * memory. */
 const struct json_node **json_sorted_members(const struct json_node *object, struct arena *arena);
 /* The member of this raw name among `count` sorted ones: its place, or `count`. */
 size_t json_sorted_find(const struct json_node *const *members, size_t count, str raw_name);
 
-/* Sorts stably with O(n log n) comparisons and no recursion; `scratch` has room for `count`, too. */
+/* Sorts stably with O(n log n) comparisons and no recursion; `scratch` has room for `count`,
+ * too. */
 typedef int json_order(const void *a, const void *b);
 void json_sort(const void **items, const void **scratch, size_t count, json_order *order);
 
@@ -119,10 +123,12 @@ void json_put_escaped(struct buf *out, char c);
 /* The name of a member as a token of a JSON Pointer (RFC 6901), escaped for a JSON string. */
 void json_put_pointer_token(struct buf *out, str raw_name);
 
-/* For a sentence: `s` with a NUL behind it, and when it is too long, cut between two characters, "..." in its place. */
+/* For a sentence: `s` with a NUL behind it, and when it is too long, cut between two characters,
+ * "..." in its place. */
 void json_shorten(str s, char *out, size_t size);
 
-/* Whether a number is whole (1.0 and 10e-1 are), and the order of two: <0, 0, >0. False when out of memory. */
+/* Whether a number is whole (1.0 and 10e-1 are), and the order of two: <0, 0, >0. False when out of
+ * memory. */
 bool json_number_is_whole(str raw, bool *ret_whole);
 bool json_number_order(str a, str b, int *ret_order);
 
@@ -133,11 +139,13 @@ uint32_t json_node_total(const struct json_node *root);
 struct json_span {
     size_t at, len;
 };
-/* Appends the canonical text of the tree; `spans` (may be NULL) has room for each node by its index. */
+/* Appends the canonical text of the tree; `spans` (may be NULL) has room for each node by its
+ * index. */
 kf_rc json_put_canonical(const struct json_node *node, struct arena *arena, struct buf *out,
                          struct json_span *spans, struct kf_err *err);
 
-/* The end of a form: rc, or KF_NOMEM when `out` has failed; if not KF_OK, `out` is `before` bytes long again. */
+/* The end of a form: rc, or KF_NOMEM when `out` has failed; if not KF_OK, `out` is `before` bytes
+ * long again. */
 kf_rc json_finish(struct buf *out, size_t before, kf_rc rc, struct kf_err *err);
 
 #endif

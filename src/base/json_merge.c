@@ -5,9 +5,9 @@
  *     {  lead  "name"  colon  value  tail  ,  lead  "name"  colon  value  closing  }
  *        └──────────── a member ──────────┘  └──────────── a member ────┘
  *
- * `colon` is the colon with the blanks around it. A member that stays is written as `lead "name" colon
- * value`, with its tail only when another follows. The closing blanks belong to the object, so that a
- * pretty text stays pretty when its last member goes. */
+ * `colon` is the colon with the blanks around it. A member that stays is written as `lead "name"
+ * colon value`, with its tail only when another follows. The closing blanks belong to the object,
+ * so that a pretty text stays pretty when its last member goes. */
 #include "base/json_internal.h"
 
 #include "base/err.h"
@@ -69,8 +69,8 @@ static void begin_member(struct merger *m, struct writing *w, const struct dress
 static void put_object(struct merger *m, const struct json_node *object,
                        const struct json_node *patch);
 
-/* A value of the patch that lands where there is no object: as it is, but objects without their nulls at all
- * levels, which is what an object becomes when it is applied to itself. */
+/* A value of the patch that lands where there is no object: as it is, but objects without their
+ * nulls at all levels, which is what an object becomes when it is applied to itself. */
 static void put_new(struct merger *m, const struct json_node *value)
 {
     if (value->type == JSON_OBJECT)

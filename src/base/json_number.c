@@ -1,7 +1,9 @@
-/* json_number: numbers as exact decimals, of any length and exponent, without arithmetic beyond their exponents. */
+/* json_number: numbers as exact decimals, of any length and exponent, without arithmetic beyond
+ * their exponents. */
 #include "base/json_internal.h"
 
-/* A number taken apart: ±(whole)(fraction) · 10^±(exponent), digits only, exponent without leading zeros. */
+/* A number taken apart: ±(whole)(fraction) · 10^±(exponent), digits only, exponent without leading
+ * zeros. */
 struct decimal {
     bool minus, exponent_minus;
     str whole, fraction, exponent;
@@ -57,8 +59,8 @@ static size_t trailing_zeros(str digits)
 /* More digits than this are added up as text. Any length of text fits into that many digits. */
 #define EXPONENT_DIGITS 17
 
-/* exponent + shift, as text, where the exponent is far beyond the size of any text: its sign stays and the digits are
- * changed from behind. */
+/* exponent + shift, as text, where the exponent is far beyond the size of any text: its sign stays
+ * and the digits are changed from behind. */
 static void put_long_exponent(struct buf *out, const struct decimal *d, int64_t shift)
 {
     char *room = buf_room(out, d->exponent.len + 3);
@@ -99,9 +101,9 @@ static void put_exponent(struct buf *out, const struct decimal *d, int64_t shift
     }
 }
 
-/* Zeros fall off at both ends: behind, of the fraction first, and of the whole part when there is no fraction left;
- * in front the other way round. What is left are the digits of a whole number; returned is the power of ten, beside
- * the exponent, that makes the value of it. */
+/* Zeros fall off at both ends: behind, of the fraction first, and of the whole part when there is
+ * no fraction left; in front the other way round. What is left are the digits of a whole number;
+ * returned is the power of ten, beside the exponent, that makes the value of it. */
 static int64_t trim(struct decimal *ret)
 {
     struct decimal d = *ret;

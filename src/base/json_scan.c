@@ -1,25 +1,26 @@
 /* json_scan: the scanner.
  *
- *                      ┌───────────────────────── `,` in an array ──────────────────────────┐
- *                      v                                                                    │
- *     (begin) ──────> VALUE ── string, number, literal, `]`, `}` ──────────────────────> AFTER ──> DONE
- *                      ^ │ └─ `[` ──> FIRST_ELEMENT ── `]` ───────────────────────────────> ^ │ ^
- *                      │ │              └─ else VALUE                                       │ │ └ depth 0,
- *                      │ └─── `{` ──> FIRST_NAME ──── `}` ──────────────────────────────────┘ │   text ends
- *                      │                └─ else NAME                                          │
- *                      └──── `:` ────── NAME <──────── `,` in an object ──────────────────────┘
+ *                      ┌────────────────────── `,` in an array ───────────────────────┐
+ *                      v                                                              │
+ *     (begin) ──────> VALUE ── string, number, literal, `]`, `}` ────────────────> AFTER ──> DONE
+ *                      ^ │ └─ `[` ──> FIRST_ELEMENT ── `]` ─────────────────────────> ^ │ ^
+ *                      │ │              └─ else VALUE                                 │ │ └ depth
+ *                      │ └─── `{` ──> FIRST_NAME ──── `}` ────────────────────────────┘ │   0, text
+ *                      │                └─ else NAME                                    │   ends
+ *                      └──── `:` ────── NAME <──────── `,` in an object ────────────────┘
  *
- * A stack of frames remembers which containers are open, so depth costs no C stack. Between two events the
- * whole state is in struct json_scan; json_scan_next goes on there.
+ * A stack of frames remembers which containers are open, so depth costs no C stack. Between two
+ * events the whole state is in struct json_scan; json_scan_next goes on there.
  *
- * Strings and blanks are crossed 16 bytes at a time with SSE2, elsewhere 8 at a time. Nothing is read
- * behind the end of the text, which need not have a NUL there.
+ * Strings and blanks are crossed 16 bytes at a time with SSE2, elsewhere 8 at a time. Nothing is
+ * read behind the end of the text, which need not have a NUL there.
  *
- * Duplicates. Each name leaves its 64 bit hash. A set of 64 classes per object shows cheaply that most
- * objects cannot have two equal names. The others are looked through when they end: up to NAMES_SMALL names
- * through a table of 256 places; more in buckets, where large ones are sorted by hash (and name, where
- * hashes are equal), so the time is O(n log n) whatever the names are. As this looks at an object only
- * when it ends, a fault found earlier makes us look at all objects still open: the smaller offset counts. */
+ * Duplicates. Each name leaves its 64 bit hash. A set of 64 classes per object shows cheaply that
+ * most objects cannot have two equal names. The others are looked through when they end: up to
+ * NAMES_SMALL names through a table of 256 places; more in buckets, where large ones are sorted by
+ * hash (and name, where hashes are equal), so the time is O(n log n) whatever the names are. As
+ * this looks at an object only when it ends, a fault found earlier makes us look at all objects
+ * still open: the smaller offset counts. */
 #include "base/json_internal.h"
 
 #include "base/err.h"
@@ -57,7 +58,8 @@ static inline bool is_digit(char c)
     return c >= '0' && c <= '9';
 }
 
-/* Bytes that may stand in a string as they are: neither control byte, quote nor backslash, and ASCII. */
+/* Bytes that may stand in a string as they are: neither control byte, quote nor backslash, and
+ * ASCII. */
 static inline bool is_plain(char c)
 {
     return (signed char)c >= 0x20 && c != '"' && c != '\\';
@@ -72,7 +74,8 @@ static inline __m128i wide_load(const char *p)
     return _mm_loadu_si128((const __m128i *)(const void *)p);
 }
 
-/* Bit i is set where p[i] is not plain. Signed, so that "less than a blank" holds for non-ASCII, too. */
+/* Bit i is set where p[i] is not plain. Signed, so that "less than a blank" holds for non-ASCII,
+ * too. */
 static inline unsigned wide_not_plain(const char *p)
 {
     __m128i v = wide_load(p);
@@ -184,8 +187,9 @@ static __attribute__((noinline, cold)) const char *fault(struct json_scan *s, en
 
 /* --------------------------------------------------------------------------------------- UTF-8 */
 
-/* For each lead byte from 0xC2 to 0xF4: how many bytes follow, and what the first of them may be. Everything
- * that is overlong, a surrogate or beyond U+10FFFF is shut out by that first one (RFC 3629). */
+/* For each lead byte from 0xC2 to 0xF4: how many bytes follow, and what the first of them may be.
+ * Everything that is overlong, a surrogate or beyond U+10FFFF is shut out by that first one (RFC
+ * 3629). */
 static bool utf8_lead(unsigned char lead, unsigned *ret_more, unsigned char *ret_low,
                       unsigned char *ret_high)
 {
@@ -199,8 +203,8 @@ static bool utf8_lead(unsigned char lead, unsigned *ret_more, unsigned char *ret
     return true;
 }
 
-/* Behind the non-ASCII characters that begin at `p`. A sequence that the text breaks off is a text that
- * ends too early. */
+/* Behind the non-ASCII characters that begin at `p`. A sequence that the text breaks off is a text
+ * that ends too early. */
 static const char *skip_utf8(struct json_scan *s, const char *p, const char *end)
 {
     while (p < end && byte(p) >= 0x80) {
@@ -231,8 +235,9 @@ static int hex_value(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* Whether the text behind a high surrogate is, as far as it goes, the escape of a low one: \uDC00 to
- * \uDFFF. 6 when it is whole, 0 when it cannot become one, -1 when the text ends before that shows. */
+/* Whether the text behind a high surrogate is, as far as it goes, the escape of a low one: \uDC00
+ * to \uDFFF. 6 when it is whole, 0 when it cannot become one, -1 when the text ends before that
+ * shows. */
 static int low_surrogate(const char *p, const char *end)
 {
     for (int i = 0; i < 6; i++) {
@@ -312,8 +317,8 @@ static __attribute__((noinline)) const char *skip_rich_string(struct json_scan *
     }
 }
 
-/* Behind the closing quote of the string whose opening quote is at `p`. *ret_rich: there is more in it than
- * plain bytes. */
+/* Behind the closing quote of the string whose opening quote is at `p`. *ret_rich: there is more in
+ * it than plain bytes. */
 static inline const char *skip_string(struct json_scan *s, const char *p, const char *end,
                                       bool *ret_rich)
 {
@@ -352,8 +357,9 @@ static __attribute__((noinline)) const char *skip_long_number(struct json_scan *
     return p;
 }
 
-/* Behind the number that begins at `p`. Those of the usual shape are measured at once by the mask of their
- * digits, without a loop whose end the processor would have to guess; the others are left to the long way. */
+/* Behind the number that begins at `p`. Those of the usual shape are measured at once by the mask
+ * of their digits, without a loop whose end the processor would have to guess; the others are left
+ * to the long way. */
 static inline const char *skip_number(struct json_scan *s, const char *p, const char *end)
 {
     if (unlikely(!has_wide(p, end)))
@@ -487,8 +493,8 @@ static bool same_name(const struct json_name *a, const struct json_name *b)
     return a->hash == b->hash && json_raw_cmp(json_raw_at(a->at), json_raw_at(b->at)) == 0;
 }
 
-/* The first name that was there before, NULL when all differ. Open addressing; a place holds 1 + the
- * index of a name. */
+/* The first name that was there before, NULL when all differ. Open addressing; a place holds 1 +
+ * the index of a name. */
 static const char *duplicate_of_few(const struct json_name *names, size_t count)
 {
     unsigned char table[2 * NAMES_SMALL] = {0};
@@ -511,8 +517,9 @@ static int order_names(const void *va, const void *vb)
     return json_raw_cmp(json_raw_at(a->at), json_raw_at(b->at));
 }
 
-/* Of `count` names in the order of the text: the first that was there before, or `best` if that is earlier. A few are
- * compared each with each, more are sorted; the sort is stable, so equal names are neighbours in their order. */
+/* Of `count` names in the order of the text: the first that was there before, or `best` if that is
+ * earlier. A few are compared each with each, more are sorted; the sort is stable, so equal names
+ * are neighbours in their order. */
 static const char *duplicate_of_bucket(const void **items, const void **scratch, size_t count,
                                        const char *best)
 {
@@ -529,8 +536,8 @@ static const char *duplicate_of_bucket(const void **items, const void **scratch,
     return best;
 }
 
-/* As duplicate_of_few for many: dealt to buckets by the upper bits of their hashes, mostly one or two to a
- * bucket. Names made to fall into one bucket are sorted, no worse. */
+/* As duplicate_of_few for many: dealt to buckets by the upper bits of their hashes, mostly one or
+ * two to a bucket. Names made to fall into one bucket are sorted, no worse. */
 static bool duplicate_of_many(const struct json_name *names, size_t count, const char **ret_at)
 {
     unsigned bits = 63u - (unsigned)__builtin_clzll(count), shift = 64 - bits;
@@ -558,7 +565,8 @@ static bool duplicate_of_many(const struct json_name *names, size_t count, const
     return true;
 }
 
-/* Looks through the names of the frame at `level` that end at `names_end`. False after noting a fault. */
+/* Looks through the names of the frame at `level` that end at `names_end`. False after noting a
+ * fault. */
 static __attribute__((noinline)) bool no_duplicate(struct json_scan *s, uint32_t level,
                                                    size_t names_end)
 {
@@ -571,7 +579,8 @@ static __attribute__((noinline)) bool no_duplicate(struct json_scan *s, uint32_t
         fault(s, JSON_FAULT_MEMORY, s->start);
         return false;
     }
-    /* Called for an object that ends, and for those still open after a fault: the first in the text counts. */
+    /* Called for an object that ends, and for those still open after a fault: the first in the text
+     * counts. */
     if (at && (s->fault == JSON_FAULT_NONE || at < s->fault_at))
         fault(s, JSON_FAULT_DUPLICATE, at);
     return !at;
@@ -634,8 +643,9 @@ static inline bool count_token(struct json_scan *s, const char *at)
     return true;
 }
 
-/* Goes on from s->state until the text has ended, a fault is noted or (with `events`) `max` events are filled. Returns
- * the number of events. Inlined twice: with events, and without for a plain check. */
+/* Goes on from s->state until the text has ended, a fault is noted or (with `events`) `max` events
+ * are filled. Returns the number of events. Inlined twice: with events, and without for a plain
+ * check. */
 static inline __attribute__((always_inline)) size_t run(struct json_scan *s, bool with_events,
                                                         struct json_event *events, size_t max)
 {

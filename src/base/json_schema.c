@@ -1,7 +1,8 @@
 /* json_schema: reading a schema.
  *
- * The schema's text is taken apart into a tree; each schema object in it becomes a struct json_rule, by one function per
- * keyword. Everything lies in the schema's arena but the compiled patterns, which PCRE2 owns. */
+ * The schema's text is taken apart into a tree; each schema object in it becomes a struct
+ * json_rule, by one function per keyword. Everything lies in the schema's arena but the compiled
+ * patterns, which PCRE2 owns. */
 #include "base/json_schema_internal.h"
 
 #include "base/err.h"
@@ -268,8 +269,8 @@ static kf_rc pattern_refused(struct loader *l, const struct json_step *step, int
     return refuse(l, step, why);
 }
 
-/* Compiled twice: alone, to see whether it is a pattern; then behind a callout, by which the checker counts how
- * many places it is tried at. */
+/* Compiled twice: alone, to see whether it is a pattern; then behind a callout, by which the
+ * checker counts how many places it is tried at. */
 static kf_rc load_pattern(struct loader *l, struct json_rule *r, const struct json_node *n,
                           const struct json_step *step)
 {

@@ -1,10 +1,11 @@
 /* json_schema_check: a document against a schema that was read.
  *
- * How long patterns may take. PCRE2 tries a pattern at one place of the text after the other. What it may
- * do at one place is limited by its own count of steps: STEPS_BASE, and STEPS_EACH for each byte of the
- * text. Each try costs TRY_COST and the bytes that are left of its text; over all places, texts and patterns of
- * one document the sum is at most WORK_MAX. A pattern that finds its answer early costs little; one that
- * reads each text to the end from each place soon uses it up. */
+ * How long patterns may take. PCRE2 tries a pattern at one place of the text after the other. What
+ * it may do at one place is limited by its own count of steps: STEPS_BASE, and STEPS_EACH for each
+ * byte of the text. Each try costs TRY_COST and the bytes that are left of its text; over all
+ * places, texts and patterns of one document the sum is at most WORK_MAX. A pattern that finds its
+ * answer early costs little; one that reads each text to the end from each place soon uses it
+ * up. */
 #include "base/json_schema_internal.h"
 
 #include "base/err.h"

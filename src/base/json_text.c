@@ -1,5 +1,5 @@
-/* json_text: raw strings and what they stand for. Everything here reads strings that the scanner has let
- * through, so escapes are whole and surrogates come in pairs. */
+/* json_text: raw strings and what they stand for. Everything here reads strings that the scanner
+ * has let through, so escapes are whole and surrogates come in pairs. */
 #include "base/json_internal.h"
 
 #include "base/arena.h"

@@ -5,8 +5,8 @@
 
 #include <assert.h>
 
-/* Grows a tree from events. The path from the root to the open containers is `open`; a container's `last` child is
- * where the next one is linked. */
+/* Grows a tree from events. The path from the root to the open containers is `open`; a container's
+ * `last` child is where the next one is linked. */
 struct grower {
     struct arena *arena;
     struct json_node *root;

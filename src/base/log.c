@@ -1,8 +1,9 @@
-/* A line is built on the stack and written at once: logging needs no memory, so that lack of memory can be
- * logged, and lines of several threads do not mix (LINE_MAX_BYTES is what a pipe takes in one piece).
+/* A line is built on the stack and written at once: logging needs no memory, so that lack of memory
+ * can be logged, and lines of several threads do not mix (LINE_MAX_BYTES is what a pipe takes in
+ * one piece).
  *
- * A write that fails or stops in the middle loses its line. It is not repeated, for the reader of the log may be
- * slow or gone and the server must not wait for it. */
+ * A write that fails or stops in the middle loses its line. It is not repeated, for the reader of
+ * the log may be slow or gone and the server must not wait for it. */
 #include "base/log.h"
 
 #include "base/err.h"
@@ -62,7 +63,7 @@ bool log_level_parse(str s, enum log_level *ret)
     return false;
 }
 
-/* -------------------------------------------------------------------------------- building a line */
+/* ------------------------------------------------------------------------------ building a line */
 
 struct line {
     char p[LINE_MAX_BYTES];
@@ -100,8 +101,9 @@ static void line_unicode(struct line *l, unsigned code)
     line_add(l, str_make(text, (size_t)n));
 }
 
-/* The code of a character that would act on a terminal or end a line for some reader (C0, DEL, C1, U+2028, U+2029)
- * or turn what follows around (U+202A to U+202E, U+2066 to U+2069), or 0; *ret_len: its bytes. */
+/* The code of a character that would act on a terminal or end a line for some reader (C0, DEL, C1,
+ * U+2028, U+2029) or turn what follows around (U+202A to U+202E, U+2066 to U+2069), or 0; *ret_len:
+ * its bytes. */
 static unsigned acting_character(str s, size_t *ret_len)
 {
     const unsigned char *p = (const unsigned char *)s.p;

@@ -3,8 +3,8 @@
  * text:  2026-11-09T14:23:45.123Z info  store.recovered frames=12
  * json:  {"ts":"…","lvl":"info","ev":"store.recovered","frames":12}
  *
- * Values are escaped and cut at 512 bytes, a line at 4 KiB, so that one event is always one line. A line that
- * cannot be written is counted and reported with the next one that can (log.lost).
+ * Values are escaped and cut at 512 bytes, a line at 4 KiB, so that one event is always one line. A
+ * line that cannot be written is counted and reported with the next one that can (log.lost).
  *
  * Threads: any. A line is one write(2). */
 #ifndef KF_BASE_LOG_H

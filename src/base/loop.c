@@ -100,9 +100,10 @@ bool loop_is_inline(const struct loop *loop)
 
 /* ------------------------------------------------------------------------------------ messages
  *
- * A poster writes to the eventfd only when the loop sleeps or is about to (`sleeping`, set under the same lock under which
- * the loop looked for messages for the last time), and only the first one does. It writes with the lock held: when the
- * loop has taken the message, the poster is done with the loop's descriptors. */
+ * A poster writes to the eventfd only when the loop sleeps or is about to (`sleeping`, set under
+ * the same lock under which the loop looked for messages for the last time), and only the first one
+ * does. It writes with the lock held: when the loop has taken the message, the poster is done with
+ * the loop's descriptors. */
 
 static void wake_locked(struct loop *loop)
 {
@@ -132,8 +133,8 @@ void loop_wake(struct loop *loop)
 
 void loop_stop(struct loop *loop)
 {
-    /* A signal handler takes no lock, so it writes always; a signal may come between any two lines of the
-     * program, and errno is theirs. */
+    /* A signal handler takes no lock, so it writes always; a signal may come between any two lines
+     * of the program, and errno is theirs. */
     int saved = errno;
     atomic_store(&loop->stop, true);
     eventfd_write(loop->wake_fd, 1);

@@ -1,5 +1,5 @@
-/* What the three files of the loop share: loop.c (turns, descriptors, messages, hooks), loop_timer.c (the heap), loop_job.c
- * (worker threads). */
+/* What the three files of the loop share: loop.c (turns, descriptors, messages, hooks),
+ * loop_timer.c (the heap), loop_job.c (worker threads). */
 #ifndef KF_BASE_LOOP_INTERNAL_H
 #define KF_BASE_LOOP_INTERNAL_H
 

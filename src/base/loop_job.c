@@ -1,5 +1,6 @@
-/* Worker threads: one queue, one lock; a thread is started when a job finds none idle, up to the number asked for.
- * What a worker has done goes back as a message, so `done` runs on the loop like everything else. */
+/* Worker threads: one queue, one lock; a thread is started when a job finds none idle, up to the
+ * number asked for. What a worker has done goes back as a message, so `done` runs on the loop like
+ * everything else. */
 #include "base/loop_internal.h"
 
 #include "base/err.h"
@@ -106,7 +107,7 @@ size_t loop_jobs(const struct loop *loop)
     return loop->pool.out;
 }
 
-/* ------------------------------------------------------------------------- jobs of the loop itself */
+/* ---------------------------------------------------------------------- jobs of the loop itself */
 
 /* Without threads nobody else touches the queue, so no lock is needed to look. */
 bool loop_has_own_job(struct loop *loop)

@@ -1,6 +1,7 @@
 /* Timers in a binary heap of pointers, the first one due at slot 0; every timer knows its slot.
  *
- *   1. due(parent) <= due(child), where of two at the same millisecond the one set earlier comes first
+ *   1. due(parent) <= due(child), where of two at the same millisecond the one set earlier comes
+ *      first
  *   2. heap[t->slot] == t for every set timer */
 #include "base/loop_internal.h"
 
@@ -62,7 +63,8 @@ kf_rc loop_timer_set(struct loop *loop, struct loop_timer *t, int64_t after_ms,
     loop_timer_cancel(t);
     if (!make_room(loop))
         return KF_NOMEM;
-    /* The clock is read anew: a turn may have been long. Rounded up, for a timer must not be early. */
+    /* The clock is read anew: a turn may have been long. Rounded up, for a timer must not be
+     * early. */
     t->due_ms = (int64_t)((env_mono_ns(loop->env) + 999999) / 1000000);
     if (after_ms > 0 && __builtin_add_overflow(t->due_ms, after_ms, &t->due_ms))
         t->due_ms = INT64_MAX - 1;
@@ -97,8 +99,8 @@ int64_t loop_first_due_ms(const struct loop *loop)
 
 int loop_fire_timers(struct loop *loop)
 {
-    /* What is set from here on waits for the next turn, so that a timer which sets itself anew with 0
-     * cannot hold the turn. It sorts behind everything that is due now. */
+    /* What is set from here on waits for the next turn, so that a timer which sets itself anew with
+     * 0 cannot hold the turn. It sorts behind everything that is due now. */
     uint64_t end = loop->timer_order;
     int fired = 0;
     while (loop->timers && loop->heap[0]->due_ms <= loop->now_ms && loop->heap[0]->order < end) {

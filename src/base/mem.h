@@ -14,14 +14,15 @@
 #include <stddef.h>
 #include <stdbool.h>
 
-/* As malloc, calloc, realloc, free; NULL when out of memory. A size of 0 is an allocation of 1 byte,
- * so that NULL always means failure. mem_realloc leaves the old block alone when it fails. */
+/* As malloc, calloc, realloc, free; NULL when out of memory. A size of 0 is an allocation of 1
+ * byte, so that NULL always means failure. mem_realloc leaves the old block alone when it fails. */
 void *mem_alloc(size_t size);
 void *mem_calloc(size_t count, size_t size);
 void *mem_realloc(void *old, size_t size);
 void mem_free(void *p);
 
-/* A copy of `len` bytes with a NUL behind them; mem_strdup of a C string. NULL when out of memory. */
+/* A copy of `len` bytes with a NUL behind them; mem_strdup of a C string. NULL when out of
+ * memory. */
 char *mem_dup(const void *p, size_t len);
 char *mem_strdup(const char *s);
 

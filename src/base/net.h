@@ -1,8 +1,8 @@
 /* net: what arrives at and leaves by a socket, through the tap of env.
  *
- * As the system's calls, with their results and errno. A tap sees each one before it happens (IO_ACCEPT,
- * IO_RECV with the room, IO_SEND with the bytes in all) and can let it fail, which cuts the wire at any
- * place, or be short: half of the bytes, at least one.
+ * As the system's calls, with their results and errno. A tap sees each one before it happens
+ * (IO_ACCEPT, IO_RECV with the room, IO_SEND with the bytes in all) and can let it fail, which cuts
+ * the wire at any place, or be short: half of the bytes, at least one.
  *
  * Threads: any. */
 #ifndef KF_BASE_NET_H

@@ -1,5 +1,5 @@
-/* The parts of keepfast.h that need no floor above this one: names of codes and states, and the end of what was
- * given out. */
+/* The parts of keepfast.h that need no floor above this one: names of codes and states, and the end
+ * of what was given out. */
 #include "base/mem.h"
 
 #include <keepfast.h>

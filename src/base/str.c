@@ -154,8 +154,8 @@ static void glob_spread(bool *row, str name, bool cross)
             row[i + 1] = true;
 }
 
-/* A byte or `?`: each place moves on by what the token takes, or is lost. From the end, so that what
- * is set has been read already. False when no place is left. */
+/* A byte or `?`: each place moves on by what the token takes, or is lost. From the end, so that
+ * what is set has been read already. False when no place is left. */
 static bool glob_move(bool *row, str name, int token)
 {
     bool any = false;

@@ -56,8 +56,8 @@ size_t str_index(str s, char c);
 /* Without ASCII blanks and tabs at both ends. */
 str str_trim(str s);
 
-/* The whole of `s` as a decimal number without sign, blanks or leading zeros (other than "0" itself).
- * False, and *ret untouched, for anything else or beyond 64 bits. */
+/* The whole of `s` as a decimal number without sign, blanks or leading zeros (other than "0"
+ * itself). False, and *ret untouched, for anything else or beyond 64 bits. */
 bool str_to_u64(str s, uint64_t *ret);
 
 /* Length of the valid UTF-8 at the start of `s`: s.len when all of it is valid (RFC 3629: no
@@ -65,8 +65,8 @@ bool str_to_u64(str s, uint64_t *ret);
 size_t str_utf8_valid(str s);
 
 /* Glob of configured names: `*` and `?` stay within a segment, `**` crosses `/`, everything else is
- * itself. `?` is one UTF-8 character, or one byte that belongs to none. A name over STR_GLOB_NAME_MAX
- * bytes matches nothing. Cost: O(len(pattern) * len(name)). */
+ * itself. `?` is one UTF-8 character, or one byte that belongs to none. A name over
+ * STR_GLOB_NAME_MAX bytes matches nothing. Cost: O(len(pattern) * len(name)). */
 #define STR_GLOB_NAME_MAX 1024
 bool str_glob(str pattern, str name);
 

@@ -9,7 +9,8 @@
 
 /* ---------------------------------------------------------------------------- calendar
  *
- * Days are counted from 0000-01-01 of the Gregorian calendar, extended backwards, so that no number here is negative. */
+ * Days are counted from 0000-01-01 of the Gregorian calendar, extended backwards, so that no number
+ * here is negative. */
 
 #define DAYS_TO_1970 719528
 #define MS_MIN       (-DAYS_TO_1970 * DAY_MS)
@@ -148,7 +149,8 @@ bool when_parse(str s, int64_t *ret_ms)
         return false;
 
     int64_t ms = (days - DAYS_TO_1970) * DAY_MS + hour * HOUR_MS + minute * MINUTE_MS - zone;
-    /* A leap second comes at the end of a day in UTC, and our count has no place for it: it is the next second. */
+    /* A leap second comes at the end of a day in UTC, and our count has no place for it: it is the
+     * next second. */
     int64_t minute_of_day = (ms - MS_MIN) % DAY_MS / MINUTE_MS;
     if (second == 60 && (ms < MS_MIN || minute_of_day != 24 * 60 - 1))
         return false;

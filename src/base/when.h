@@ -8,10 +8,12 @@
 /* "2026-11-09T14:23:45.123Z", 24 bytes and a NUL. Years 0000 to 9999; outside them the nearest. */
 #define WHEN_LEN 24
 void when_format(int64_t ms, char out[WHEN_LEN + 1]);
-/* RFC 3339 with zone (any offset, 0 to 9 digits of fraction, cut to milliseconds). False for anything else. */
+/* RFC 3339 with zone (any offset, 0 to 9 digits of fraction, cut to milliseconds). False for
+ * anything else. */
 bool when_parse(str s, int64_t *ret_ms);
 
-/* "500ms", "30s", "5m", "1h", "24h", "30d"; a bare 0. False for anything else or beyond 100 years. */
+/* "500ms", "30s", "5m", "1h", "24h", "30d"; a bare 0. False for anything else or beyond 100
+ * years. */
 bool duration_parse(str s, uint64_t *ret_ms);
 /* The shortest exact form of the above: 90000 is "90s", 3600000 "1h". */
 void duration_format(uint64_t ms, struct buf *out);

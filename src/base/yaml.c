@@ -1,7 +1,8 @@
-/* The tree is built from libfyaml's events with a stack of our own, so depth costs no C stack and every limit is checked before
- * the next node is made.
+/* The tree is built from libfyaml's events with a stack of our own, so depth costs no C stack and
+ * every limit is checked before the next node is made.
  *
- * Where an error stands: libfyaml counts lines and columns of tokens from 0 and those of its own complaints from 1. */
+ * Where an error stands: libfyaml counts lines and columns of tokens from 0 and those of its own
+ * complaints from 1. */
 #include "base/yaml.h"
 
 #include "base/err.h"
@@ -96,7 +97,8 @@ static kf_rc check_bytes(const struct builder *b)
     return refuse_at(b->file, line, column, b->err, "%s", what);
 }
 
-/* The text of a line, for the complaint. What could be a secret is left out: such a line is cut at its colon. */
+/* The text of a line, for the complaint. What could be a secret is left out: such a line is cut at
+ * its colon. */
 static str excerpt_of(str text, uint32_t line)
 {
     size_t from = 0;
@@ -173,7 +175,8 @@ static kf_rc node_new(struct builder *b, enum yaml_type type, struct fy_event *e
     return KF_OK;
 }
 
-/* Puts a node where the text has it: as the root, an element, a key or the value of the key before it. */
+/* Puts a node where the text has it: as the root, an element, a key or the value of the key before
+ * it. */
 static kf_rc node_put(struct builder *b, struct yaml_node *n)
 {
     if (b->depth == 0) {
@@ -199,7 +202,8 @@ static kf_rc node_put(struct builder *b, struct yaml_node *n)
     return KF_OK;
 }
 
-/* The scalar's text, piece by piece: fy_token_get_text would do, but loses memory when there are many pieces (0.7.12). */
+/* The scalar's text, piece by piece: fy_token_get_text would do, but loses memory when there are
+ * many pieces (0.7.12). */
 static kf_rc scalar_text(struct builder *b, struct fy_token *token, str *ret)
 {
     struct fy_token_iter *iter = fy_token_iter_create(token);
@@ -268,7 +272,8 @@ static int by_key(const void *a, const void *b)
     return ((*x)->key->column > (*y)->key->column) - ((*x)->key->column < (*y)->key->column);
 }
 
-/* Sorting, so that a map with many keys costs no square. Of several twins the one that stands first is named. */
+/* Sorting, so that a map with many keys costs no square. Of several twins the one that stands first
+ * is named. */
 static kf_rc check_twins(struct builder *b, const struct yaml_node *map)
 {
     assert(map); /* libfyaml ends only what it started */
