@@ -122,7 +122,8 @@ void db_trouble_clear(struct db *db);
 void db_set_busy(struct db *db, uint32_t busy_ms);
 /* Calls fail with KF_BUSY once deadline_ms from now have passed; 0 = no deadline. */
 void db_deadline(struct db *db, uint32_t deadline_ms);
-/* Asked often (many times a millisecond) in a call that runs; false ends it with KF_BUSY. NULL = nobody. */
+/* Asked often (many times a millisecond) in a call that runs; false ends it with KF_BUSY. NULL =
+ * nobody. */
 typedef bool db_go_on(void *ctx);
 void db_watch(struct db *db, db_go_on *go_on, void *ctx);
 

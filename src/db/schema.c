@@ -66,8 +66,8 @@ static kf_rc run_steps(struct db *db, const struct schema *schema, int format, s
     return KF_OK;
 }
 
-/* What says that the file is ours appears together with what it says that of: a crash while the file was begun may have
- * left it without. */
+/* What says that the file is ours appears together with what it says that of: a crash while the
+ * file was begun may have left it without. */
 static kf_rc create(struct db *db, const struct schema *schema, struct kf_err *err)
 {
     char sql[64];

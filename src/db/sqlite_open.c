@@ -119,8 +119,8 @@ static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err 
     return db_exec(db, sql, err);
 }
 
-/* What must be there before the first table. A crash in between may leave the first without the second, which
- * schema_apply sets again. */
+/* What must be there before the first table. A crash in between may leave the first without the
+ * second, which schema_apply sets again. */
 static kf_rc begin_file(struct db *db, struct kf_err *err)
 {
     int64_t pages = 0;
@@ -227,7 +227,8 @@ kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     }
     if (rc == KF_OK)
         rc = connect(db, o, err);
-    /* SQLite opens what it may not write for reading, and would make a log that nobody may write. */
+    /* SQLite opens what it may not write for reading, and would make a log that nobody may
+     * write. */
     if (rc == KF_OK && o->mode == DB_OWNER && sqlite3_db_readonly(db->handle, "main") == 1)
         rc = err_set(err, PROBLEM_PERMISSION,
                      "%s or its folder may not be written by this user: change its owner or mode",

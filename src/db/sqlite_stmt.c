@@ -17,7 +17,8 @@ static enum db_trouble trouble_of(int rc, int errnum)
     case SQLITE_IOERR_TRUNCATE:
     case SQLITE_IOERR_SHMOPEN:
     case SQLITE_IOERR_SHMSIZE:
-        /* SQLite tells ENOSPC of the file and its log apart by itself, a quota and the index of the log not. */
+        /* SQLite tells ENOSPC of the file and its log apart by itself, a quota and the index of the
+         * log not. */
         if (errnum == EDQUOT || errnum == ENOSPC)
             return DB_TROUBLE_FULL;
         return DB_TROUBLE_IO;
