@@ -18,7 +18,8 @@
 #include "base/str.h"
 
 #define CLOCK_DRIFT_MS (5 * 60 * 1000)
-/* The largest stamp that is taken from elsewhere, in the year 4199: whatever came in, there is room for later ones. */
+/* The largest stamp that is taken from elsewhere, in the year 4199: whatever came in, there is room
+ * for later ones. */
 #define CLOCK_STAMP_MAX ((int64_t)1 << 62)
 
 struct clock {

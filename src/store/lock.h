@@ -26,8 +26,8 @@ struct store_lock;
 kf_rc store_lock_take(const struct env *env, struct log *log, const char *path, bool brief,
                       const char *socket, uint32_t wait_ms, struct store_lock **ret_lock,
                       struct kf_err *err);
-/* Notes which file the lock stands for, so that one whose lock file somebody removed is not opened twice
- * all the same: KF_BUSY when another lock of this process stands for it. */
+/* Notes which file the lock stands for, so that one whose lock file somebody removed is not opened
+ * twice all the same: KF_BUSY when another lock of this process stands for it. */
 kf_rc store_lock_guard(struct store_lock *lock, const struct stat *file, struct kf_err *err);
 /* NULL is fine. */
 void store_lock_drop(struct store_lock *lock);

@@ -44,7 +44,8 @@ static kf_rc check_fork(const struct kf_store *s, struct kf_err *err)
 
 /* ---------------------------------------------------------------------------------------- gate
  *
- * Counting first and looking then: a call that finds the gate open is one that store_has_calls sees. */
+ * Counting first and looking then: a call that finds the gate open is one that store_has_calls
+ * sees. */
 
 kf_rc store_enter(struct kf_store *s, struct kf_err *err)
 {

@@ -184,10 +184,10 @@ void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
  * after 5 s. */
 kf_rc store_read(struct kf_store *store, struct db **ret_db, struct kf_err *err);
 void store_read_end(struct kf_store *store, struct db *db);
-/* For a read that must see one moment and may take long (a digest, a check of all pages): past STORE_READ_MS it
- * goes on while the log that it holds up is small. It fails with KF_BUSY when that grows big, when the store is to be
- * closed or replaced, and as soon as `wanted` (called often, on this thread; NULL = always) says no. *l is
- * the caller's until store_read_end. */
+/* For a read that must see one moment and may take long (a digest, a check of all pages): past
+ * STORE_READ_MS it goes on while the log that it holds up is small. It fails with KF_BUSY when that
+ * grows big, when the store is to be closed or replaced, and as soon as `wanted` (called often, on
+ * this thread; NULL = always) says no. *l is the caller's until store_read_end. */
 struct long_read {
     struct kf_store *store;
     bool (*wanted)(void *ctx);
@@ -227,12 +227,14 @@ kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err 
 
 struct store_swap {
     const char *scratch; /* a closed, hardened store file on the same file system */
-    /* Both may be NULL. `may` is asked when nobody can write any more, before anything is touched: what
-     * it says but KF_OK ends the swap. `publish` is called behind it, before anybody reads or writes. */
+    /* Both may be NULL. `may` is asked when nobody can write any more, before anything is touched:
+     * what it says but KF_OK ends the swap. `publish` is called behind it, before anybody reads or
+     * writes. */
     kf_rc (*may)(void *ctx, struct kf_err *err);
     void (*publish)(void *ctx);
     void *ctx;
-    char *kept_as; /* may be NULL; filled with the old file's new path, "" when it was never written to */
+    /* May be NULL; filled with the old file's new path, "" when it was never written to. */
+    char *kept_as;
     size_t kept_as_size;
 };
 /* Replaces the content by another: waits for the running group and for readers, closes, renames
@@ -250,9 +252,10 @@ void store_attach(struct kf_store *store, struct docs *docs, struct remotes *rem
 void *store_host(const struct kf_store *store);
 void store_set_host(struct kf_store *store, void *host);
 
-/* The gate. Every public call on a store stands between store_enter and store_leave; kf_close shuts it and waits until
- * nobody is inside. store_enter: KF_MISUSE for NULL and after fork, KF_BUSY `stopping` once it is shut; store_leave gives
- * back `rc`. Nothing inside a call passes it again. Any thread; two additions to one number. */
+/* The gate. Every public call on a store stands between store_enter and store_leave; kf_close shuts
+ * it and waits until nobody is inside. store_enter: KF_MISUSE for NULL and after fork, KF_BUSY
+ * `stopping` once it is shut; store_leave gives back `rc`. Nothing inside a call passes it again.
+ * Any thread; two additions to one number. */
 kf_rc store_enter(struct kf_store *store, struct kf_err *err);
 kf_rc store_leave(struct kf_store *store, kf_rc rc);
 void store_shut(struct kf_store *store);

@@ -148,8 +148,8 @@ bool loop_lead_again(struct kf_store *s);
 /* Whether the group may be written at all; else err. Once in a while looks at free space and at
  * the file. */
 kf_rc care_before(struct kf_store *s, struct kf_err *err);
-/* store_moved, and read-only from then on, when the file at the path is not the one that is open. Any
- * thread. */
+/* store_moved, and read-only from then on, when the file at the path is not the one that is open.
+ * Any thread. */
 kf_rc care_check_moved(struct kf_store *s, struct kf_err *err);
 /* Checkpoint when it is time. */
 bool care_is_due(struct kf_store *s);
@@ -181,7 +181,8 @@ kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, 
 /* --- store_swap.c */
 /* Ends a swap that a crash cut off. */
 kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err);
-/* Opens what a swap closed and could not open again for lack of memory; does nothing otherwise. For whoever leads. */
+/* Opens what a swap closed and could not open again for lack of memory; does nothing otherwise. For
+ * whoever leads. */
 kf_rc swap_reopen(struct kf_store *s, struct kf_err *err);
 
 #endif

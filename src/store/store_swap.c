@@ -8,10 +8,11 @@
  *          -> PATH.before-TIME removed, when it was never written to    new
  *
  * The marker, PATH.d/swap, holds two lines: the file that is to be PATH when there is none, and the
- * one that is to be when that is gone, too; relative to PATH's folder where they are in it, so that a
- * folder that is found at another place after the crash works as well. Renames are synced one by one, so that no crash can keep
- * the second and lose the first. A log that remains after closing belongs to another program that
- * has the file open: SQLite would replay it into whatever is at PATH, so there is no swap then. */
+ * one that is to be when that is gone, too; relative to PATH's folder where they are in it, so that
+ * a folder that is found at another place after the crash works as well. Renames are synced one by
+ * one, so that no crash can keep the second and lose the first. A log that remains after closing
+ * belongs to another program that has the file open: SQLite would replay it into whatever is at
+ * PATH, so there is no swap then. */
 #include "store/store_internal.h"
 
 #include <stdio.h>
@@ -207,8 +208,8 @@ static kf_rc remove_log(struct kf_store *s)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-/* The way back, from wherever the exchange got to. Should it fail too, the marker stays: it brings the
- * new file back to its log. */
+/* The way back, from wherever the exchange got to. Should it fail too, the marker stays: it brings
+ * the new file back to its log. */
 static kf_rc undo(struct kf_store *s, const struct names *n)
 {
     KF_SOMETIMES("swap-undone");
