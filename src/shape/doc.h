@@ -1,21 +1,26 @@
 /* doc: named JSON documents with versions.
  *
- * What the public calls do that read, list and compare, kf_submit and kf_wait; the calls themselves, and those that write and may wait for
- * remotes, are in lib/. The rest of this header is for the floors above: router, remotes and backup need more than the public
- * calls give.
+ * What the public calls do that read, list and compare, kf_submit and kf_wait; the calls
+ * themselves, and those that write and may wait for remotes, are in lib/. The rest of this header
+ * is for the floors above: router, remotes and backup need more than the public calls give.
  *
- * D1  A name's version numbers grow by at least one with every change, deletions included, and are never used twice. The current
- *     document has the highest.
- * D2  Bytes come out as they went in. Writing the same bytes changes nothing: no version, no journal row.
- * D3  The head (kf_doc), its version row and its journal row carry the same number and appear in one transaction.
- * D4  What memory shows is what is committed: the cache is written by `publish`, before anybody is told.
- * D5  Bytes are compared with their hash when they leave the database. What does not match is KF_DAMAGED and never served; writing over it
- *     needs If-Match or force.
+ * D1  A name's version numbers grow by at least one with every change, deletions included, and are
+ *     never used twice. The current document has the highest.
+ * D2  Bytes come out as they went in. Writing the same bytes changes nothing: no version, no
+ *     journal row.
+ * D3  The head (kf_doc), its version row and its journal row carry the same number and appear in
+ *     one transaction.
+ * D4  What memory shows is what is committed: the cache is written by `publish`, before anybody is
+ *     told.
+ * D5  Bytes are compared with their hash when they leave the database. What does not match is
+ *     KF_DAMAGED and never served; writing over it needs If-Match or force.
  *
- * The cache keeps bodies of current documents by name, counted, within limits.memory; the least recently used goes first. A read that misses
- * fills it only when no other read or publish of that name has ended since before its snapshot began, so that a version which one
- * kf_doc_get has shown is not followed by an older one. Absent names are not cached. Lists and reads of versions go to the store, where a commit
- * shows a moment before memory does: they may be ahead of kf_doc_get by what is just being committed, of which no writer has been told yet.
+ * The cache keeps bodies of current documents by name, counted, within limits.memory; the least
+ * recently used goes first. A read that misses fills it only when no other read or publish of that
+ * name has ended since before its snapshot began, so that a version which one kf_doc_get has shown
+ * is not followed by an older one. Absent names are not cached. Lists and reads of versions go to
+ * the store, where a commit shows a moment before memory does: they may be ahead of kf_doc_get by
+ * what is just being committed, of which no writer has been told yet.
  *
  * Threads: any, unless marked. */
 #ifndef KF_SHAPE_DOC_H
@@ -28,19 +33,22 @@
 #define DOC_NAME_MAX 1024
 #define DOC_ETAG_LEN 34 /* a quote, 32 hex digits, a quote */
 
-/* `config` (NULL = the defaults) and `space` (may be NULL) must outlive it. cache_bytes: how much of the bodies stays in memory. KF_CONFIG when a
- * schema of the configuration is not usable. */
-kf_rc docs_new(struct kf_store *store, const struct config *config, const struct config_space *space,
-               uint64_t cache_bytes, struct docs **ret_docs, struct kf_err *err);
+/* `config` (NULL = the defaults) and `space` (may be NULL) must outlive it. cache_bytes: how much
+ * of the bodies stays in memory. KF_CONFIG when a schema of the configuration is not usable. */
+kf_rc docs_new(struct kf_store *store, const struct config *config,
+               const struct config_space *space, uint64_t cache_bytes, struct docs **ret_docs,
+               struct kf_err *err);
 /* After store_close, which ends every write. Frees tickets that nobody waited for. NULL is fine. */
 void docs_free(struct docs *docs);
 
-/* 1 to 1,024 bytes of UTF-8, no NUL, no segment empty, `.` or `..`: else bad_key with the offset. Serves streams and blobs too. */
+/* 1 to 1,024 bytes of UTF-8, no NUL, no segment empty, `.` or `..`: else bad_key with the offset.
+ * Serves streams and blobs too. */
 kf_rc name_check(str name, struct kf_err *err);
 
 void doc_etag(int64_t stamp, str site, char out[DOC_ETAG_LEN + 1]);
 
-/* --- what the public calls of the same name do, but for passing the store's gate and looking at the place of the result */
+/* --- what the public calls of the same name do, but for passing the store's gate and looking at
+ * the place of the result */
 
 kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, struct kf_err *err);
 kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
@@ -59,8 +67,9 @@ struct kf_store *ticket_store(const kf_ticket *t);
 
 /* --- writing without waiting: what the router and kf_submit use */
 
-/* A write with its own memory. `done` is called once, on the thread that led the group (or on the caller's, before doc_write_submit returns, when the
- * write is refused); it reads write.rc, write.err and written there, owns `w` from then on and ends with doc_write_free. */
+/* A write with its own memory. `done` is called once, on the thread that led the group (or on the
+ * caller's, before doc_write_submit returns, when the write is refused); it reads write.rc,
+ * write.err and written there, owns `w` from then on and ends with doc_write_free. */
 struct doc_write {
     struct write write; /* first */
     struct docs *docs;
@@ -74,37 +83,41 @@ struct doc_write {
     void (*done)(struct doc_write *w);
     void *ctx;
     /* the module's */
-    struct hash request;  /* of everything that the request asks for; with an idempotency key */
+    struct hash request; /* of everything that the request asks for; with an idempotency key */
     char hash_hex[HASH_HEX + 1]; /* PUT: of the body */
-    struct hot *next;     /* what memory shows after the commit; NULL = nothing of this name */
-    struct buf made;      /* PATCH, REVERT: the new body */
-    int64_t stamp;        /* of the version that it writes; 0 = none yet */
-    _Atomic int refs;     /* `done`'s owner, and `publish` of an early write */
+    struct hot *next; /* what memory shows after the commit; NULL = nothing of this name */
+    struct buf made;  /* PATCH, REVERT: the new body */
+    int64_t stamp;    /* of the version that it writes; 0 = none yet */
+    _Atomic int refs; /* `done`'s owner, and `publish` of an early write */
     bool changed, published;
 };
-/* Options of a caller that may have been built with another version of keepfast.h, or NULL: what it does not know has its default. KF_MISUSE
- * without a size. */
+/* Options of a caller that may have been built with another version of keepfast.h, or NULL: what it
+ * does not know has its default. KF_MISUSE without a size. */
 kf_rc doc_write_options(const struct kf_write_options *given, struct kf_write_options *ret,
                         struct kf_err *err);
-/* Copies name, body and options; checks name, size, JSON and schema before anything is queued, so bad input costs no transaction. */
+/* Copies name, body and options; checks name, size, JSON and schema before anything is queued, so
+ * bad input costs no transaction. */
 kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct doc_write **ret_write,
                     struct kf_err *err);
 void doc_write_submit(struct doc_write *w, void (*done)(struct doc_write *w), void *ctx);
-/* Waits for the commit (so a level of memory is exceeded). w->written is the result; w stays the caller's. Where store_write may be called. */
+/* Waits for the commit (so a level of memory is exceeded). w->written is the result; w stays the
+ * caller's. Where store_write may be called. */
 kf_rc doc_write_run(struct doc_write *w, struct kf_err *err);
 void doc_write_free(struct doc_write *w);
 
-/* --- reading from memory only: the loop's fast path. KF_OK and *ret_doc (release it), or KF_ABSENT when it is not in memory (which says nothing about
- * the store). No system call, no wait. */
+/* --- reading from memory only: the loop's fast path. KF_OK and *ret_doc (release it), or KF_ABSENT
+ * when it is not in memory (which says nothing about the store). No system call, no wait. */
 kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc);
 
-/* --- what remotes, backup and digest read; all but doc_since and doc_totals visit in the caller's snapshot and stop at the first code that is not
- * KF_OK, which they return. A body is compared with its hash before it is visited. */
+/* --- what remotes, backup and digest read; all but doc_since and doc_totals visit in the caller's
+ * snapshot and stop at the first code that is not KF_OK, which they return. A body is compared with
+ * its hash before it is visited. */
 
 /* A version as it stands in the store. Borrowed until the callback returns. */
 struct doc_row {
-    str name, site, kind, hash; /* hash: 64 hex digits of the body's exact bytes, "" for a deletion */
-    str body;                   /* .p == NULL for a deletion, or when bodies were not asked for */
+    str name, site, kind;
+    str hash; /* 64 hex digits of the body's exact bytes, "" for a deletion */
+    str body; /* .p == NULL for a deletion, or when bodies were not asked for */
     uint64_t version;
     int64_t seq, stamp, at_ms;
     size_t size;
@@ -113,13 +126,15 @@ struct doc_row {
 };
 typedef kf_rc doc_visit(void *ctx, const struct doc_row *row, struct kf_err *err);
 
-/* Heads (deleted ones too) in the order of names behind `after`, at most `limit`; in the caller's snapshot. *ret_count: rows visited. */
+/* Heads (deleted ones too) in the order of names behind `after`, at most `limit`; in the caller's
+ * snapshot. *ret_count: rows visited. */
 kf_rc doc_heads(struct db *db, str after, size_t limit, bool bodies, doc_visit *visit, void *ctx,
                 size_t *ret_count, struct kf_err *err);
 /* Heads whose journal number is above `seq`, in the order of numbers, at most `limit`. */
-kf_rc doc_changes(struct db *db, int64_t seq, size_t limit, bool bodies, doc_visit *visit, void *ctx,
-                  size_t *ret_count, struct kf_err *err);
-/* Every kept version of every document up to number `until`, by number behind `after_seq`, with body. */
+kf_rc doc_changes(struct db *db, int64_t seq, size_t limit, bool bodies, doc_visit *visit,
+                  void *ctx, size_t *ret_count, struct kf_err *err);
+/* Every kept version of every document up to number `until`, by number behind `after_seq`, with
+ * body. */
 kf_rc doc_all_versions(struct db *db, int64_t after_seq, int64_t until, size_t limit,
                        doc_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
 /* The body of any kept version of `name` that has this hash and fits it, appended. KF_ABSENT: there is none, or all are damaged. */
@@ -139,24 +154,27 @@ struct doc_import {
     uint64_t version;
 };
 enum doc_merged {
-    DOC_SAME,     /* already there: same stamp and site, or the same bytes */
-    DOC_TAKEN,    /* it is the current document now */
-    DOC_LOST,     /* the local one is later; the other stays as a version */
-    DOC_REPLACED  /* it is current now; the local one it beat stays as a version */
+    DOC_SAME,    /* already there: same stamp and site, or the same bytes */
+    DOC_TAKEN,   /* it is the current document now */
+    DOC_LOST,    /* the local one is later; the other stays as a version */
+    DOC_REPLACED /* it is current now; the local one it beat stays as a version */
 };
-/* Inside a group: the later stamp wins, then site, then content hash; the loser stays as a version. A stamp that the clock does
- * not believe counts for its document and does not move the clock. How versions are numbered: doc_merge.c.
- * KF_INVALID bad_key, bad_json or bad_archive (site, stamp) for what cannot be taken: nothing was changed. */
+/* Inside a group: the later stamp wins, then site, then content hash; the loser stays as a version.
+ * A stamp that the clock does not believe counts for its document and does not move the clock. How
+ * versions are numbered: doc_merge.c.
+ * KF_INVALID bad_key, bad_json or bad_archive (site, stamp) for what cannot be taken: nothing was
+ * changed. */
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
                 enum doc_merged *ret, struct kf_err *err);
-/* Writes a version into a store that is being built beside (restore): in a write transaction of `db`, whose schema was applied; row->seq is the caller's. current: it is
- * the head, with a journal row. */
+/* Writes a version into a store that is being built beside (restore): in a write transaction of
+ * `db`, whose schema was applied; row->seq is the caller's. current: it is the head, with a journal
+ * row. */
 kf_rc doc_load(struct db *db, const struct doc_row *row, bool current, struct kf_err *err);
 /* Largest document that may be written. */
 uint64_t docs_limit(const struct docs *docs);
 
-/* The merged document must be shown by the cache after the commit: forgets `name` there. Called from `publish` for every name that was
- * merged, whatever came out. */
+/* The merged document must be shown by the cache after the commit: forgets `name` there. Called
+ * from `publish` for every name that was merged, whatever came out. */
 void docs_forget(struct docs *docs, str name);
 /* Forgets everything: after a swap of the store's file. */
 void docs_forget_all(struct docs *docs);
@@ -169,8 +187,8 @@ void docs_pin(struct docs *docs);
 void docs_unpin(struct docs *docs);
 bool docs_pinned(const struct docs *docs);
 
-/* Removes versions beyond their count or age and idempotency keys beyond theirs, in slices. Called now and then by the owner of the store; not on the
- * loop's thread. */
+/* Removes versions beyond their count or age and idempotency keys beyond theirs, in slices. Called
+ * now and then by the owner of the store; not on the loop's thread. */
 kf_rc docs_retain(struct docs *docs, struct kf_err *err);
 
 /* Bytes of bodies in memory. */

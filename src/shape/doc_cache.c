@@ -2,23 +2,31 @@
  *
  *     SHARDS x { lock | buckets of chains | newest <-> ... <-> oldest | marks }
  *
- * A name's shard, bucket and mark follow from a keyed hash of it (SipHash with a key drawn when the cache is made, so that nobody can
- * choose names that meet). Locks are held for a few pointer moves and never two at a time.
+ * A name's shard, bucket and mark follow from a keyed hash of it (SipHash with a key drawn when the
+ * cache is made, so that nobody can choose names that meet). Locks are held for a few pointer moves
+ * and never two at a time.
  *
- * Marks. A reader that misses reads the database and wants to keep what it read, but what it read may be old by then. A commit
- * can be read a moment before it is published, so two things must not happen: that memory ends with less than what was published,
- * and that somebody who has seen the newer version is shown the older one again. Whoever ends, reader or writer, moves the mark:
+ * Marks. A reader that misses reads the database and wants to keep what it read, but what it read
+ * may be old by then. A commit can be read a moment before it is published, so two things must not
+ * happen: that memory ends with less than what was published, and that somebody who has seen the
+ * newer version is shown the older one again. Whoever ends, reader or writer, moves the mark:
  *
- *     old reader:  mark m --- snapshot of v1 ------------------------------------------ [lock: mark moved: v1 is not kept]
- *     writer:          COMMIT of v2 ........................................ [lock: mark++, v2 replaces what is there]
- *     new reader:              mark m --- snapshot of v2 --- [lock: v1 goes if it is there, v2 is kept, mark++] answers v2
+ *     old reader:  mark m --- snapshot of v1 ------------------------------------------- [1]
+ *     writer:          COMMIT of v2 ....................................... [2]
+ *     new reader:              mark m --- snapshot of v2 --- [3] answers v2
  *
- * C1  An entry that is older than what an ended read or publish has shown is not there when that one answers, and does not come back.
+ *     [1] under the lock: the mark has moved, v1 is not kept
+ *     [2] under the lock: mark++, v2 replaces what is there
+ *     [3] under the lock: v1 goes if it is there, v2 is kept, mark++
  *
- * Names share MARKS counters a shard: a stranger's read or write costs a fill now and then, never a wrong one.
+ * C1  An entry that is older than what an ended read or publish has shown is not there when that
+ *     one answers, and does not come back.
  *
- * The bound is over all shards together: whoever adds makes room in its own shard first, then in the next ones. A document that could
- * fill more than a quarter of the bound is not kept. */
+ * Names share MARKS counters a shard: a stranger's read or write costs a fill now and then, never a
+ * wrong one.
+ *
+ * The bound is over all shards together: whoever adds makes room in its own shard first, then in
+ * the next ones. A document that could fill more than a quarter of the bound is not kept. */
 #include "shape/doc_internal.h"
 
 #include <sodium.h>

@@ -27,8 +27,8 @@ bool doc_site_ok(str site)
     return true;
 }
 
-/* One or several ETags with commas between, as If-Match has them. A weak one never fits; the quotes may be left out, which is
- * kinder on a command line. */
+/* One or several ETags with commas between, as If-Match has them. A weak one never fits; the quotes
+ * may be left out, which is kinder on a command line. */
 bool doc_etag_fits(str wanted, const char *etag)
 {
     str bare = {etag + 1, DOC_ETAG_LEN - 2};

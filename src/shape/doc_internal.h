@@ -67,16 +67,19 @@ struct doc_cache;
 kf_rc doc_cache_new(const struct env *env, uint64_t limit_bytes, struct doc_cache **ret_cache,
                     struct kf_err *err);
 void doc_cache_free(struct doc_cache *cache);
-/* The document, kept for the caller (hot_drop), or NULL. *ret_mark (may be NULL) is for doc_cache_saw. */
+/* The document, kept for the caller (hot_drop), or NULL. *ret_mark (may be NULL) is for
+ * doc_cache_saw. */
 struct hot *doc_cache_get(struct doc_cache *cache, str name, uint64_t *ret_mark);
 /* Whether memory has the document under this number; leaves its place in the order alone. */
 bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq);
-/* What was committed: replaces what is there. Keeps a count of its own. On the leader's thread, in the order of groups. */
+/* What was committed: replaces what is there. Keeps a count of its own. On the leader's thread, in
+ * the order of groups. */
 void doc_cache_publish(struct doc_cache *cache, struct hot *hot);
 void doc_cache_forget(struct doc_cache *cache, str name);
 void doc_cache_forget_all(struct doc_cache *cache);
-/* What a snapshot had under this name: number `seq`, and the document, or NULL for a deletion. Called before the reader is answered. The
- * document is kept when no other read or publish of this name has ended since the mark; an older one that is there goes. */
+/* What a snapshot had under this name: number `seq`, and the document, or NULL for a deletion.
+ * Called before the reader is answered. The document is kept when no other read or publish of this
+ * name has ended since the mark; an older one that is there goes. */
 void doc_cache_saw(struct doc_cache *cache, str name, int64_t seq, struct hot *hot, uint64_t mark);
 uint64_t doc_cache_bytes(const struct doc_cache *cache);
 
@@ -106,7 +109,8 @@ struct doc_record {
     uint64_t version;
     int64_t stamp, at_ms;
 };
-/* Writes it as the current version: version row, head, journal. `head`: what there is now. *ret_seq: its number. */
+/* Writes it as the current version: version row, head, journal. `head`: what there is now.
+ * *ret_seq: its number. */
 kf_rc doc_record(struct group *g, const struct doc_record *record, const struct doc_head *head,
                  int64_t *ret_seq, struct kf_err *err);
 /* Writes it as a version only. */

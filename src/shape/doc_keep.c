@@ -1,7 +1,8 @@
 /* What is kept, and until when.
  *
- * By count: with each write of a document, the oldest versions beyond `versions` go in the same group. By age: docs_retain goes
- * through all documents now and then, in slices. The current version never goes, nor anything while a backup has pinned the past.
+ * By count: with each write of a document, the oldest versions beyond `versions` go in the same
+ * group. By age: docs_retain goes through all documents now and then, in slices. The current
+ * version never goes, nor anything while a backup has pinned the past.
  *
  * Idempotency keys stay for 30 days, and the newest million of them whatever their age. */
 #include "shape/doc_internal.h"
@@ -46,7 +47,7 @@ kf_rc doc_trim(struct group *g, const struct docs *docs, str name, uint64_t vers
     return db_run(s, err);
 }
 
-/* --------------------------------------------------------------------------- versions, in slices */
+/* -------------------------------------------------------------------------- versions, in slices */
 
 struct retain {
     struct docs *docs;
@@ -138,7 +139,8 @@ static kf_rc retain_versions(struct group *g, void *ctx, bool *ret_more, struct 
 
 /* ------------------------------------------------------------------------------ keys, in slices */
 
-/* The time before which keys may go: 30 days ago, or when the newest million began, whichever is earlier. */
+/* The time before which keys may go: 30 days ago, or when the newest million began, whichever is
+ * earlier. */
 static kf_rc once_boundary(struct kf_store *store, int64_t *ret_ms, struct kf_err *err)
 {
     static const char sql[] = "SELECT at FROM kf_once ORDER BY at DESC LIMIT 1 OFFSET $1";

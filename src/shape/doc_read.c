@@ -106,7 +106,8 @@ static kf_rc give_default(const struct docs *docs, str name, struct kf_doc *ret_
     return KF_OK;
 }
 
-/* Asked before the snapshot: a store that became whole meanwhile is then at worst reported as not yet whole. */
+/* Asked before the snapshot: a store that became whole meanwhile is then at worst reported as not
+ * yet whole. */
 static kf_rc get_absent(const struct docs *docs, str name, bool hydrating, bool there,
                         struct kf_doc *ret_doc, struct kf_err *err)
 {
@@ -186,7 +187,8 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
     return rc;
 }
 
-/* Whether anything is known of the name; while the store is being filled that decides between absent and not yet known. */
+/* Whether anything is known of the name; while the store is being filled that decides between
+ * absent and not yet known. */
 static kf_rc check_known(struct db *db, str name, struct doc_head *ret_head, bool hydrating,
                          struct kf_err *err)
 {

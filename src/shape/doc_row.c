@@ -1,8 +1,10 @@
-/* Rows of documents: the statements, and nothing but what they carry. docs/formats.md says what the columns mean.
+/* Rows of documents: the statements, and nothing but what they carry. docs/formats.md says what the
+ * columns mean.
  *
  * A write of an existing document is
  *
- *     SELECT head -> INSERT version -> INSERT OR UPDATE head -> DELETE journal(old seq), INSERT journal(new seq)
+ *     SELECT head -> INSERT version -> INSERT OR UPDATE head
+ *                 -> DELETE journal(old seq), INSERT journal(new seq)
  *
  * and each of them touches one place of one b-tree, two of them its end. */
 #include "shape/doc_internal.h"
@@ -136,7 +138,8 @@ static kf_rc visit_rows(struct db_stmt *s, bool bodies, doc_visit *visit, void *
     return rc;
 }
 
-/* A head whose version row is gone must not vanish: it comes as a row without body and hash of its own. */
+/* A head whose version row is gone must not vanish: it comes as a row without body and hash of its
+ * own. */
 #define HEADS(body)                                                                          \
     "SELECT d.name, d.version, d.seq, d.stamp, d.site, d.at, coalesce(v.kind, ''), d.size, " \
     "d.hash, "                                                                               \

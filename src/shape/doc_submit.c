@@ -4,11 +4,12 @@
  *        |
  *        +--> queued --committed or failed--> callback, or a ticket to be waited for
  *
- * A ticket is held by the write until it has ended and by the caller (the list) until kf_wait or kf_close; with a callback by
- * kf_submit in place of the caller. The second to leave frees it.
+ * A ticket is held by the write until it has ended and by the caller (the list) until kf_wait or
+ * kf_close; with a callback by kf_submit in place of the caller. The second to leave frees it.
  *
- * A store refuses a write by ending it before store_submit returns, on the same thread; that end must not reach the callback, for the
- * caller learns of it from kf_submit. `submitting` tells it from an end that came meanwhile on the leader's thread. */
+ * A store refuses a write by ending it before store_submit returns, on the same thread; that end
+ * must not reach the callback, for the caller learns of it from kf_submit. `submitting` tells it
+ * from an end that came meanwhile on the leader's thread. */
 #include "shape/doc_internal.h"
 
 #include <errno.h>
@@ -150,8 +151,8 @@ kf_rc docs_submit(struct docs *docs, const struct kf_write *write, kf_done *done
     return KF_OK;
 }
 
-/* Absolute time for the condition: the monotonic clock of the store's world, so that a test whose clock stands still does
- * not wait. */
+/* Absolute time for the condition: the monotonic clock of the store's world, so that a test whose
+ * clock stands still does not wait. */
 static struct timespec deadline_in(const struct env *env, uint32_t timeout_ms)
 {
     uint64_t ns = env_mono_ns(env) + (uint64_t)timeout_ms * 1000000;
