@@ -1,16 +1,19 @@
 /* dir: a folder, "dir:PATH".
  *
  *     PATH/manifest.ndjson, PATH/docs/…      the portable form
- *     PATH/lock                              an OFD lock on it is what hold() holds; its owner's end ends it
+ *     PATH/lock                              an OFD lock on it is what hold() holds; its owner's
+ *                                            end ends it
  *     PATH/.tmp-16HEX                        an object or manifest being written
  *
- * An object is written to a temporary file; settle() syncs what was written, then renames it, then syncs the folders: an object that has its name is
- * whole, and when settle has ended it keeps its name. Many at once are synced by one flush of the file system instead
- * of one for each, which is what makes a first push of thousands of documents take seconds.
+ * An object is written to a temporary file; settle() syncs what was written, then renames it, then
+ * syncs the folders: an object that has its name is whole, and when settle has ended it keeps its
+ * name. Many at once are synced by one flush of the file system instead of one for each, which is
+ * what makes a first push of thousands of documents take seconds.
  *
- * PATH itself is made when only it is missing: a path with two missing parts looks like a disk that is not mounted, and is
- * a failure, never an empty place. Below it no link is followed
- * (base/folder.h): whoever can write there can spoil what is there, which its hash shows, and nothing elsewhere. */
+ * PATH itself is made when only it is missing: a path with two missing parts looks like a disk that
+ * is not mounted, and is a failure, never an empty place. Below it no link is followed
+ * (base/folder.h): whoever can write there can spoil what is there, which its hash shows, and
+ * nothing elsewhere. */
 #include "remote/objects.h"
 
 #include "base/err.h"
@@ -27,7 +30,8 @@
 #define PENDING_BYTES_MAX ((uint64_t)64 * 1024 * 1024)
 /* From so many on, one flush of the file system is cheaper than a sync of each. */
 #define FLUSH_FROM 32
-/* How often and how long in between a lock that somebody has is tried. They keep it for milliseconds. */
+/* How often and how long in between a lock that somebody has is tried. They keep it for
+ * milliseconds. */
 #define LOCK_TRIES    100
 #define LOCK_PAUSE_MS 20
 #define STALE_MS      (24 * 60 * 60 * 1000)
@@ -216,8 +220,8 @@ static kf_rc dir_get(struct object_store *o, str path, size_t max, struct buf *o
 
 /* -------------------------------------------------------------------------------------- writing */
 
-/* Each folder from the one that holds `path` up to our own: a name lasts only when all of them are synced, and one that was
- * found there may be as young as one that we made. */
+/* Each folder from the one that holds `path` up to our own: a name lasts only when all of them are
+ * synced, and one that was found there may be as young as one that we made. */
 static kf_rc touch(struct dir *d, str path, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
@@ -369,7 +373,7 @@ static kf_rc dir_settle(struct object_store *o, struct kf_err *err)
     return rc;
 }
 
-/* ----------------------------------------------------------------------------- the one at a time */
+/* ---------------------------------------------------------------------------- the one at a time */
 
 static kf_rc lock(struct dir *d, struct kf_err *err)
 {

@@ -1,15 +1,19 @@
-/* Filling a store that was never written to. Each remote goes its own way, driven from the loop's thread:
+/* Filling a store that was never written to. Each remote goes its own way, driven from the loop's
+ * thread:
  *
- *     LOOK --run--> LOOKING --what stamp?--> FOUND --the newest first, one at a time--> PULLING --> hydrated
- *       ^              |failed                                                            |failed
- *       +--back-off----+------------------------------------------------------------------+      (start_empty: waived instead)
+ *     LOOK --run--> LOOKING --what stamp?--> FOUND --the newest first, one at a time--> PULLING --+
+ *       ^              |failed                                                            |failed |
+ *       +--back-off----+------------------------------------------------------------------+       |
+ *                            (start_empty: waived instead)                        hydrated <------+
  *
- * The first pull waits until every look has ended, at most PATIENCE_MS, so that the newest comes first; merging gives the same result in any
- * order. A remote whose objects are partly unreadable answers, and is not waived: see W5. */
+ * The first pull waits until every look has ended, at most PATIENCE_MS, so that the newest comes
+ * first; merging gives the same result in any order. A remote whose objects are partly unreadable
+ * answers, and is not waived: see W5. */
 #include "remote/remotes_internal.h"
 
 #define PATIENCE_MS 2000
-/* A store that is being filled cannot say what is absent: it looks more often than one that only has something to push. */
+/* A store that is being filled cannot say what is absent: it looks more often than one that only
+ * has something to push. */
 #define LOOK_FAILURES_MAX 3 /* counted: pauses of 1, 2, then 4 s */
 
 struct finish {
@@ -32,7 +36,7 @@ static void look_again_at(struct remotes *r, int64_t at_ms)
         loop_timer_set(r->loop, &r->hydrate_timer, after, timer_fire);
 }
 
-/* --------------------------------------------------------------------------------- when all is in */
+/* ------------------------------------------------------------------------------- when all is in */
 
 static kf_rc finish_apply(struct group *g, struct write *w, struct kf_err *err)
 {
@@ -87,7 +91,7 @@ static void finish_start(struct remotes *r)
     }
 }
 
-/* --------------------------------------------------------------------------------------- planning */
+/* ----------------------------------------------------------------------------------- * planning */
 
 struct survey {
     int missing, looking, pulling;
@@ -153,7 +157,7 @@ void hydrate_plan(struct remotes *r)
         entry_drop(held[i]);
 }
 
-/* ------------------------------------------------------------------------------------ ends of runs */
+/* --------------------------------------------------------------------------------- ends of runs */
 
 /* Whether the remote was silent, and may be waived by start_empty: it gave no document. */
 static bool was_silent(const struct run *run)

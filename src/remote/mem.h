@@ -1,17 +1,18 @@
 /* mem, fail: remotes for tests, "mem:NAME" and "fail:SPEC:URL".
  *
- * mem keeps its objects in a table of the process, so that they survive the stores that use them. It is the reference: what the other
- * kinds do to readers, this one does with nothing in between.
+ * mem keeps its objects in a table of the process, so that they survive the stores that use them.
+ * It is the reference: what the other kinds do to readers, this one does with nothing in between.
  *
- * fail passes the calls of an object store on to the one behind it (mem or dir), counts them, and makes some of them fail. SPEC is words
- * with commas between, none is needed:
+ * fail passes the calls of an object store on to the one behind it (mem or dir), counts them, and
+ * makes some of them fail. SPEC is words with commas between, none is needed:
  *
  *     at=N          the N-th call fails, counted over all connections to NAME; 0 = none
  *     sticky        and all later ones
  *     late          it fails after it was carried out: the outcome is unknown to the caller
  *     delay=T       every call takes so long ("50ms"), on the env's clock
  *     code=CODE     remote_failed (default), remote_full, io_error …
- *     name=NAME     several addresses may share a plan, and a test may change it; default: the whole SPEC
+ *     name=NAME     several addresses may share a plan, and a test may change it; default: the
+ *                   whole SPEC
  *
  * Threads: any. */
 #ifndef KF_REMOTE_MEM_H

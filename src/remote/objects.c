@@ -62,7 +62,8 @@ static void manifest_release(struct manifest *m)
     *m = (struct manifest){.there = false};
 }
 
-/* A reader's slice lives until its next line, unless it points into the text. False when out of memory. */
+/* A reader's slice lives until its next line, unless it points into the text. False when out of
+ * memory. */
 static bool keep(struct manifest *m, str *s)
 {
     uintptr_t p = (uintptr_t)s->p, from = (uintptr_t)m->text.p;
@@ -106,8 +107,8 @@ static kf_rc manifest_parse(struct manifest *m, struct kf_err *err)
     return rc;
 }
 
-/* Reads and checks it. KF_OK with m->there false when there is none. Damage is `bad_object`, so that it does not look like
- * damage of the store. */
+/* Reads and checks it. KF_OK with m->there false when there is none. Damage is `bad_object`, so
+ * that it does not look like damage of the store. */
 static kf_rc manifest_load(struct object_store *o, struct manifest *m, struct kf_err *err)
 {
     struct hash hash;
@@ -256,7 +257,8 @@ static kf_rc fetch(struct object_store *o, const struct portable_entry *e, struc
     return KF_OK;
 }
 
-/* What concerns one object alone. A place that is gone, our lack of memory and the end of the store concern all. */
+/* What concerns one object alone. A place that is gone, our lack of memory and the end of the store
+ * concern all. */
 static bool is_of_one(kf_rc rc)
 {
     return rc == KF_LIMIT || rc == KF_DAMAGED || rc == KF_IO || rc == KF_CONFIG ||
@@ -350,8 +352,9 @@ kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *
     return rc;
 }
 
-/* Without hold: its name says what is in it, so whoever else puts it puts the same; and when a push retires it meanwhile, it lies
- * there for an hour or, removed before, as an object that nobody names. */
+/* Without hold: its name says what is in it, so whoever else puts it puts the same; and when a push
+ * retires it meanwhile, it lies there for an hour or, removed before, as an object that nobody
+ * names. */
 kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_err *err)
 {
     struct object_store *o = store_of(r);
@@ -382,7 +385,8 @@ struct push {
     struct remote_pushed pushed;
 };
 
-/* A version number alone may have moved on (a loser was kept behind it): it must not be given again after hydration. */
+/* A version number alone may have moved on (a loser was kept behind it): it must not be given again
+ * after hydration. */
 static bool same_entry(const struct portable_entry *e, const struct remote_doc *d)
 {
     return e && e->stamp == d->doc.stamp && str_eq(e->site, d->doc.site) &&
@@ -439,7 +443,8 @@ static kf_rc put_changes(struct push *p, struct remote_set *set, struct kf_err *
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-/* What was retired is removed by whoever holds the place, perhaps after we found it there in step 2. */
+/* What was retired is removed by whoever holds the place, perhaps after we found it there in step
+ * 2. */
 static kf_rc put_again(struct push *p, struct kf_err *err)
 {
     struct buf body = BUF_INIT;
@@ -452,7 +457,8 @@ static kf_rc put_again(struct push *p, struct kf_err *err)
         portable_object(e->name, e->hash, &p->path);
         if ((rc = buf_ok(&p->path, err)) != KF_OK || !find(&p->base.retired, buf_view(&p->path)))
             continue;
-        /* Nobody removes it from here on: if it is there now, it stays. Its bytes were put a moment ago by us or found equal. */
+        /* Nobody removes it from here on: if it is there now, it stays. Its bytes were put a moment
+         * ago by us or found equal. */
         KF_SOMETIMES("object-back-from-retirement");
         buf_clear(&body);
         rc = p->o->ops->get(p->o, buf_view(&p->path), (size_t)e->size, &body, NULL, err);
@@ -502,7 +508,8 @@ static kf_rc remove_old(struct push *p, int64_t now_ms, struct kf_err *err)
     return rc;
 }
 
-/* Retired in the new manifest: what was and is neither old nor named again, and what this push replaces. */
+/* Retired in the new manifest: what was and is neither old nor named again, and what this push
+ * replaces. */
 static kf_rc gather_retired(struct push *p, int64_t now_ms, struct lines *out, struct kf_err *err)
 {
     kf_rc rc = KF_OK;

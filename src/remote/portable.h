@@ -1,27 +1,39 @@
-/* portable: the one form in which documents leave a store. `dir`, object stores, backup and restore speak it.
+/* portable: the one form in which documents leave a store. `dir`, object stores, backup and restore
+ * speak it.
  *
  *     manifest.ndjson                       written last; whoever reads starts here
- *     docs/MAPPED-NAME/HASH.json            one version of one document, its exact bytes, never changed once written
+ *     docs/MAPPED-NAME/HASH.json            one version of one document, its exact bytes, never
+ *                                           changed once written
  *
- * The manifest is lines of JSON in exactly this form, members in this order, no blanks, each ended by a newline:
+ * The manifest is lines of JSON in exactly this form, members in this order, no blanks, each ended
+ * by a newline:
  *
- *     {"keepfast":"manifest","format":1,"holds":"state","site":S,"push":P,"seq":N,"stamp":T,"at":TIME}   head
- *     {"seen":S,"seq":N}                                                        what each site has pushed
- *     {"doc":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"size":B,"hash":H}   current document
- *     {"doc":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"deleted":true}      deleted document
- *     {"past":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"kind":K,"size":B,"hash":H}   older version (backup only;
- *                                                                               a deletion as above, with kind)
- *     {"retired":OBJECT,"at":TIME}                                              object no longer named, to be removed
- *     {"end":LINES,"hash":H}                                                    BLAKE2b-256 of every byte before this line
+ *     head: who pushed, and up to where
+ *         {"keepfast":"manifest","format":1,"holds":"state","site":S,"push":P,"seq":N,"stamp":T,
+ *          "at":TIME}                      (one line)
+ *     what each site has pushed
+ *         {"seen":S,"seq":N}
+ *     current document, deleted document
+ *         {"doc":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"size":B,"hash":H}
+ *         {"doc":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"deleted":true}
+ *     older version (backup only; a deletion as above, with kind)
+ *         {"past":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"kind":K,"size":B,"hash":H}
+ *     object no longer named, to be removed
+ *         {"retired":OBJECT,"at":TIME}
+ *     end: BLAKE2b-256 of every byte before this line
+ *         {"end":LINES,"hash":H}
  *
- * Their order: head; `seen` by site; `doc` by name as bytes, each followed by its `past` from the newest; `retired` by object; end. Nothing
- * stands twice. S and T are 16 lower-case hex digits (T below 2^63), H 64, TIME is RFC 3339 in milliseconds UTC, P counts the pushes to this
- * place by anybody, LINES the lines before. The object of a line is derived from NAME and H and never read from the manifest, so that a
- * hostile one cannot point elsewhere; that of `retired` must be one the map could have made.
+ * Their order: head; `seen` by site; `doc` by name as bytes, each followed by its `past` from the
+ * newest; `retired` by object; end. Nothing stands twice. S and T are 16 lower-case hex digits (T
+ * below 2^63), H 64, TIME is RFC 3339 in milliseconds UTC, P counts the pushes to this place by
+ * anybody, LINES the lines before. The object of a line is derived from NAME and H and never read
+ * from the manifest, so that a hostile one cannot point elsewhere; that of `retired` must be one
+ * the map could have made.
  *
- * Names to paths (reversible; serves git, dir and ZIP; portable_name.c has the rules). A path is plain ASCII without capitals, so that it survives every
- * file system, archive and locale, and two names never meet in one path: `Zażółć.json` is `%5Aa%C5%BC%C3%B3%C5%82%C4%87.json`. A
- * name that is a folder of another is no clash, because each name is a folder of its own here
+ * Names to paths (reversible; serves git, dir and ZIP; portable_name.c has the rules). A path is
+ * plain ASCII without capitals, so that it survives every file system, archive and locale, and two
+ * names never meet in one path: `Zażółć.json` is `%5Aa%C5%BC%C3%B3%C5%82%C4%87.json`. A name that
+ * is a folder of another is no clash, because each name is a folder of its own here
  * (`docs/a/HASH.json`, `docs/a/b/HASH.json`); git, which has files, adds its own rule.
  * Reading back refuses every path that the map could not have made.
  *
@@ -44,11 +56,13 @@
 
 /* The mapped form of a name that name_check accepts, appended. */
 void portable_path_of_name(str name, struct buf *out);
-/* The name of a mapped path, appended; KF_INVALID bad_archive for a path that portable_path_of_name could not have made. */
+/* The name of a mapped path, appended; KF_INVALID bad_archive for a path that portable_path_of_name
+ * could not have made. */
 kf_rc portable_name_of_path(str path, struct buf *out, struct kf_err *err);
 /* "docs/MAPPED/HASH.json", appended. */
 void portable_object(str name, str hash_hex, struct buf *out);
-/* Takes an object path apart again; the name is appended. KF_INVALID bad_archive. ret_hash points into `object`. */
+/* Takes an object path apart again; the name is appended. KF_INVALID bad_archive. ret_hash points
+ * into `object`. */
 kf_rc portable_object_parse(str object, struct buf *name, str *ret_hash, struct kf_err *err);
 
 enum portable_holds { PORTABLE_STATE = 1, PORTABLE_BACKUP, PORTABLE_PENDING };
@@ -74,8 +88,9 @@ struct portable_entry {
     enum portable_holds holds; /* HEAD */
 };
 
-/* Writing: head first, then lines in order, then the end. Everything is appended to `out`, whose failure (buf_ok) is the
- * writer's. Values are the caller's to have right: what portable_read would refuse is an assertion in reading back. */
+/* Writing: head first, then lines in order, then the end. Everything is appended to `out`, whose
+ * failure (buf_ok) is the writer's. Values are the caller's to have right: what portable_read would
+ * refuse is an assertion in reading back. */
 struct portable_writer {
     struct buf *out;
     size_t from; /* where the manifest begins in `out` */
@@ -85,9 +100,10 @@ void portable_write_begin(struct portable_writer *w, struct buf *out);
 void portable_write(struct portable_writer *w, const struct portable_entry *e);
 void portable_write_end(struct portable_writer *w);
 
-/* Reading: checks the order of lines, every value, and at the end the hash: nothing of a manifest may be used before
- * portable_read_check of its whole text has answered KF_OK. Errors are `incomplete` (cut, wrong hash), `bad_archive` (not ours) or
- * format_too_new, with the line's number; KF_NOMEM. */
+/* Reading: checks the order of lines, every value, and at the end the hash: nothing of a manifest
+ * may be used before portable_read_check of its whole text has answered KF_OK. Errors are
+ * `incomplete` (cut, wrong hash), `bad_archive` (not ours) or format_too_new, with the line's
+ * number; KF_NOMEM. */
 kf_rc portable_read_check(str text, struct kf_err *err);
 struct portable_reader {
     str text;

@@ -1,8 +1,10 @@
-/* DIGEST, as docs/formats.md defines it: BLAKE2b-256 over a line for each current document, in the order of names as bytes,
+/* DIGEST, as docs/formats.md defines it: BLAKE2b-256 over a line for each current document, in the
+ * order of names as bytes,
  *
  *     CANONICAL-NAME blank HASH newline
  *
- * where the name is a canonical JSON string and HASH the BLAKE2b-256 of the canonical form of the value, as 64 hex digits. */
+ * where the name is a canonical JSON string and HASH the BLAKE2b-256 of the canonical form of the
+ * value, as 64 hex digits. */
 #include "remote/portable.h"
 
 #include "base/json.h"

@@ -1,6 +1,7 @@
-/* The manifest, written and read. Reading is strict by construction: a line is taken apart as JSON, and must come out the same
- * byte for byte when it is written again. Unknown members, another order, a number with a fraction, an escape more than
- * needed: all are refused without a rule of their own. */
+/* The manifest, written and read. Reading is strict by construction: a line is taken apart as JSON,
+ * and must come out the same byte for byte when it is written again. Unknown members, another
+ * order, a number with a fraction, an escape more than needed: all are refused without a rule of
+ * their own. */
 #include "remote/portable.h"
 
 #include "base/err.h"
@@ -131,7 +132,8 @@ static bool is_hex(str s, size_t len)
     return s.len == len;
 }
 
-/* A member that is not there or of another type gives an empty value: writing the line again then differs. */
+/* A member that is not there or of another type gives an empty value: writing the line again then
+ * differs. */
 static str text_of(struct portable_reader *r, const struct json_node *line, const char *name)
 {
     const struct json_node *n = json_member(line, name);
@@ -366,7 +368,8 @@ static size_t last_line(str text)
     return at;
 }
 
-/* The hash first: what was cut or damaged on the way is told apart from what somebody else wrote. */
+/* The hash first: what was cut or damaged on the way is told apart from what somebody else
+ * wrote. */
 static kf_rc check_end(str text, struct kf_err *err)
 {
     size_t at = last_line(text);

@@ -1,23 +1,29 @@
 /* Names to paths, and back.
  *
- * Each segment of the name (what stands between its slashes) becomes a segment of the path, byte by byte:
+ * Each segment of the name (what stands between its slashes) becomes a segment of the path, byte by
+ * byte:
  *
  *     a-z 0-9 _ - . blank ! # $ & ' ( ) + , ; = @ [ ] ^ ` { }      stay
  *     every other byte                                            %XX, in capitals
  *
  *     a first byte `.`, `-` or blank, a last byte `.` or blank     %XX
  *
- * A segment longer than 200 bytes in this form is cut before the byte that would pass them; each piece but the last gets `%~`
- * behind it and is a folder of the next. The rule of the first byte holds for each piece. The first byte of a piece is also escaped when the piece
+ * A segment longer than 200 bytes in this form is cut before the byte that would pass them; each
+ * piece but the last gets `%~` behind it and is a folder of the next. The rule of the first byte
+ * holds for each piece. The first byte of a piece is also escaped when the piece
  *
- *     up to its first `.` and without blanks before that is con, prn, aux, nul, com0-9, lpt0-9, conin$ or conout$ (Windows),
- *     is 64 hex digits and `.json` (the name of an object: a document `a/HASH.json` must not take the place of one of `a`).
+ *     - up to its first `.` and without blanks before that is con, prn, aux, nul, com0-9, lpt0-9,
+ *       conin$ or conout$ (Windows),
+ *     - is 64 hex digits and `.json` (the name of an object: a document `a/HASH.json` must not take
+ *       the place of one of `a`).
  *
- * Why these: capitals and letters beyond ASCII are folded or normalised by some file systems (NTFS, APFS, vfat), so that two
- * names would be one file; libarchive and ZIP tools want a locale for the latter. A first dot covers `.git`; `~` is always
- * escaped since `git~1` is `.git` to git on Windows and short names of vfat look like it.
+ * Why these: capitals and letters beyond ASCII are folded or normalised by some file systems (NTFS,
+ * APFS, vfat), so that two names would be one file; libarchive and ZIP tools want a locale for the
+ * latter. A first dot covers `.git`; `~` is always escaped since `git~1` is `.git` to git on
+ * Windows and short names of vfat look like it.
  *
- * Reading back undoes the escapes and maps the result again: only what comes out the same was made here. */
+ * Reading back undoes the escapes and maps the result again: only what comes out the same was made
+ * here. */
 #include "remote/portable.h"
 
 #include "base/err.h"
@@ -71,7 +77,8 @@ static bool is_object_file(str piece)
            lower_hex((str){piece.p, HASH_HEX});
 }
 
-/* How many bytes of `s` go into one piece. The first byte may still grow by two; 200 leaves room for it. */
+/* How many bytes of `s` go into one piece. The first byte may still grow by two; 200 leaves room
+ * for it. */
 static size_t piece_len(str s)
 {
     size_t mapped = 0;

@@ -11,7 +11,8 @@ const struct remote_driver *const remote_drivers[] = {
     NULL,
 };
 
-/* Kinds for tests lose everything or break on purpose: nobody gets one by a word in a configuration. */
+/* Kinds for tests lose everything or break on purpose: nobody gets one by a word in a
+ * configuration. */
 static bool is_there(const struct remote_driver *driver, const struct env *env)
 {
 #ifdef KF_TEST_HOOKS

@@ -1,22 +1,30 @@
 /* remote: a place that changes flow to. The seam between the wrapper (remotes.h) and its kinds.
  *
- * A kind knows how to look, to give what others changed and to take what we changed, once, now. Everything else - when, again after a
- * failure, watermarks, which documents, what to do with what others changed - is the wrapper's, so that each kind stays small and one
- * suite (tests/conform) holds for all of them.
+ * A kind knows how to look, to give what others changed and to take what we changed, once, now.
+ * Everything else - when, again after a failure, watermarks, which documents, what to do with what
+ * others changed - is the wrapper's, so that each kind stays small and one suite (tests/conform)
+ * holds for all of them.
  *
  *     probe      write, read back and delete something small
  *     look       how new is what it holds? (hydration takes the newest first)
- *     pull       what others changed behind a position we had; behind none: everything (that is what hydration is)
- *     push       a set of changes, on top of the position that was pulled last; all of it confirmed or an error
+ *     pull       what others changed behind a position we had; behind none: everything (that is
+ *                what hydration is)
+ *     push       a set of changes, on top of the position that was pulled last; all of it confirmed
+ *                or an error
  *     verify     read everything and compare it with its hash
  *     repair     put one thing back that verify found bad
  *
- * R1  push answers KF_OK only when the whole set would survive the loss of this machine, as far as the kind can tell.
- * R2  A push that was cut anywhere leaves the old state or the new one for readers, never a mixture.
- * R3  push answers KF_CONFLICT when somebody else pushed since our last pull; nothing was changed then. The wrapper pulls and tries again.
- * R4  What a pull hands out was verified against its hash. A single bad item is reported through `bad` and the rest goes on.
- * R5  A state that does not follow the position we had is `rolled_back` or `diverged`: nothing is handed out and nothing pushed.
- *     A place that held something of ours and is empty now is `remote_failed` (a disk that is not mounted looks like that).
+ * R1  push answers KF_OK only when the whole set would survive the loss of this machine, as far as
+ *     the kind can tell.
+ * R2  A push that was cut anywhere leaves the old state or the new one for readers, never a
+ *     mixture.
+ * R3  push answers KF_CONFLICT when somebody else pushed since our last pull; nothing was changed
+ *     then. The wrapper pulls and tries again.
+ * R4  What a pull hands out was verified against its hash. A single bad item is reported through
+ *     `bad` and the rest goes on.
+ * R5  A state that does not follow the position we had is `rolled_back` or `diverged`: nothing is
+ *     handed out and nothing pushed. A place that held something of ours and is empty now is
+ *     `remote_failed` (a disk that is not mounted looks like that).
  * R6  Names and paths that come from the place are never used as they come.
  *
  * Threads: a connection is used by one worker at a time. Calls may block. */
@@ -33,8 +41,8 @@
 
 struct remote_driver;
 
-/* Base struct first in each kind's own. A connection lives for one run: nothing is held open between runs (a disk can be
- * unmounted). */
+/* Base struct first in each kind's own. A connection lives for one run: nothing is held open
+ * between runs (a disk can be unmounted). */
 struct remote {
     const struct remote_driver *driver;
     const struct env *env;
@@ -91,18 +99,20 @@ struct remote_driver {
     kf_rc (*probe)(struct remote *r, struct kf_err *err);
     /* KF_ABSENT: there is nothing of ours. *ret_stamp: the newest stamp it holds. */
     kf_rc (*look)(struct remote *r, int64_t *ret_stamp, struct kf_err *err);
-    /* `since`: the position of an earlier pull or push, "" = none; when the place still shows it, nothing is handed out, else
-     * every document is offered to sink->want. `all`: offer even then (some were bad last time). Appends the new position, a token of
-     * the kind's own of at most REMOTE_POSITION_MAX bytes; "" when there is nothing of ours. */
+    /* `since`: the position of an earlier pull or push, "" = none; when the place still shows it,
+     * nothing is handed out, else every document is offered to sink->want. `all`: offer even then
+     * (some were bad last time). Appends the new position, a token of the kind's own of at most
+     * REMOTE_POSITION_MAX bytes; "" when there is nothing of ours. */
     kf_rc (*pull)(struct remote *r, str since, bool all, struct remote_sink *sink,
                   struct buf *position, struct kf_err *err);
     /* `on`: the position the set is based on. Appends the new position. */
     kf_rc (*push)(struct remote *r, str on, struct remote_set *set, struct buf *position,
                   struct remote_pushed *ret, struct kf_err *err);
-    /* Reads every object and checks it against its hash: findings through sink->bad, good ones through sink->take. */
+    /* Reads every object and checks it against its hash: findings through sink->bad, good ones
+     * through sink->take. */
     kf_rc (*verify)(struct remote *r, struct remote_sink *sink, struct kf_err *err);
-    /* Puts the body of a document back that verify found bad: doc.body has its hash and its size. Nothing else changes there. KF_OK: it was
-     * read back and is whole. */
+    /* Puts the body of a document back that verify found bad: doc.body has its hash and its size.
+     * Nothing else changes there. KF_OK: it was read back and is whole. */
     kf_rc (*repair)(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
 };
 
@@ -110,7 +120,8 @@ struct remote_driver {
 extern const struct remote_driver *const remote_drivers[];
 extern const struct remote_driver remote_dir, remote_mem, remote_fail;
 
-/* By stated kind ("" = by address). KF_CONFIG names the kinds there are; a kind for tests is not there under the system's env. */
+/* By stated kind ("" = by address). KF_CONFIG names the kinds there are; a kind for tests is not
+ * there under the system's env. */
 kf_rc remote_driver_of(const struct env *env, str kind, str url, const struct remote_driver **ret,
                        struct kf_err *err);
 /* The address without user, password and query, for status and logs. */

@@ -1,4 +1,5 @@
-/* The list of remotes: how it comes to be, what commits and ends of runs do to it, and who runs next. */
+/* The list of remotes: how it comes to be, what commits and ends of runs do to it, and who runs
+ * next. */
 #include "remote/remotes_internal.h"
 
 #include "base/json.h"
@@ -339,7 +340,8 @@ static kf_rc read_options(const struct row *row, struct arena *arena, struct ent
     return KF_OK;
 }
 
-/* A remote that `remote add` made. One that this build does not understand keeps nobody from opening the store. */
+/* A remote that `remote add` made. One that this build does not understand keeps nobody from
+ * opening the store. */
 static kf_rc add_stored(void *ctx, str name, const struct row *row, struct kf_err *err)
 {
     struct remotes *r = ctx;
@@ -424,8 +426,8 @@ static void mark_done(struct write *w)
     mem_free(w);
 }
 
-/* That hydration is on is written in front of everything else: a write that was forced meanwhile ends the emptiness by which the
- * next start would know. */
+/* That hydration is on is written in front of everything else: a write that was forced meanwhile
+ * ends the emptiness by which the next start would know. */
 static kf_rc make_mark(struct remotes *r, struct kf_err *err)
 {
     r->mark = mem_calloc(1, sizeof(*r->mark));
@@ -547,7 +549,7 @@ void remotes_free(struct remotes *r)
     mem_free(r);
 }
 
-/* -------------------------------------------------------------------------------------- planning */
+/* ----------------------------------------------------------------------------------- * planning */
 
 struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms)
 {
@@ -634,7 +636,7 @@ void remotes_plan_soon(struct remotes *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* --------------------------------------------------------------------------------------- commits */
+/* ------------------------------------------------------------------------------------ * commits */
 
 /* True when the schedule must be looked at again. */
 static bool note_change(struct remote_entry *e, int64_t seq, int64_t now_ms, int64_t wall_ms)
@@ -687,7 +689,7 @@ static void on_commit(void *ctx, int64_t seq, int64_t at_ms)
         remotes_plan_soon(r);
 }
 
-/* ------------------------------------------------------------------------------------ ends of runs */
+/* --------------------------------------------------------------------------------- ends of runs */
 
 enum kf_remote_state entry_state(const struct remote_entry *e)
 {
@@ -812,7 +814,7 @@ void remotes_run_ended(struct run *run)
     remotes_plan(r);
 }
 
-/* ---------------------------------------------------------------------------------------- status */
+/* ------------------------------------------------------------------------------------- * status */
 
 static bool waited_for(const struct remote_entry *e)
 {

@@ -2,15 +2,18 @@
  *
  *     remotes.c       the list of remotes, planning, what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
- *     remotes_run.c   one run: pull, snapshot, push, confirm                                     (its own thread)
- *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups      (the run's thread)
+ *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
+ *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
+ *                     run's thread)
  *     remotes_task.c  threads, or jobs of an inline loop
- *     hydrate.c       who is looked at, pulled, waived, and when the store is open               (the loop's thread)
+ *     hydrate.c       who is looked at, pulled, waived, and when the store is open (the loop's
+ *                     thread)
  *     remotes_wait.c  waiting, blocking or not
  *     remotes_pending.c what is not confirmed yet
  *     remotes_verify.c  every object against its hash, and back from here what is damaged there
  *
- * Times named _ms without _wall are of the monotonic clock, moved so that 0 can mean never (remotes_now). */
+ * Times named _ms without _wall are of the monotonic clock, moved so that 0 can mean never
+ * (remotes_now). */
 #ifndef KF_REMOTE_REMOTES_INTERNAL_H
 #define KF_REMOTE_REMOTES_INTERNAL_H
 
@@ -36,7 +39,8 @@ struct task {
     bool threaded, joined;
     void (*work)(struct task *t);
     void (*done)(struct task *t); /* on the loop's thread */
-    /* NULL = nothing to do. Work has ended (or never began), the remotes go, `done` will come later with remotes == NULL. */
+    /* NULL = nothing to do. Work has ended (or never began), the remotes go, `done` will come later
+     * with remotes == NULL. */
     void (*forget)(struct task *t);
 };
 
@@ -144,15 +148,17 @@ struct entry_options {
 };
 kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_entry **ret,
                 struct kf_err *err);
-/* Entries are counted: the list has one, who works with one outside of the lock has one. entry_at and entry_find give one or
- * NULL; dropping the last frees. NULL is fine. */
+/* Entries are counted: the list has one, who works with one outside of the lock has one. entry_at
+ * and entry_find give one or NULL; dropping the last frees. NULL is fine. */
 struct remote_entry *entry_at(struct remotes *r, int slot);
 struct remote_entry *entry_find(struct remotes *r, str name);
 void entry_drop(struct remote_entry *e);
 bool entry_wants(const struct remote_entry *e, str name); /* its patterns */
-/* Puts it in a free slot: KF_LIMIT, and KF_CONFLICT when its name is taken. Takes over the caller's count. */
+/* Puts it in a free slot: KF_LIMIT, and KF_CONFLICT when its name is taken. Takes over the caller's
+ * count. */
 kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err);
-/* Takes it out of the list; a run of it that is on confirms nothing any more. Its timer and its waiters are ended by the loop, soon. */
+/* Takes it out of the list; a run of it that is on confirms nothing any more. Its timer and its
+ * waiters are ended by the loop, soon. */
 void entry_detach(struct remote_entry *e);
 /* Looks at all remotes again, soon. Any thread. */
 void remotes_plan_soon(struct remotes *r);
@@ -180,7 +186,8 @@ kf_rc row_each(struct db *db,
                void *ctx, struct kf_err *err);
 /* Writes the whole row from the entry, unless it was removed. Blocking. */
 kf_rc row_put(struct remote_entry *e, struct kf_err *err);
-/* A run was good: in one group. Refused (KF_CONFLICT) when the store's content was replaced since `site`. */
+/* A run was good: in one group. Refused (KF_CONFLICT) when the store's content was replaced since
+ * `site`. */
 struct row_confirm {
     int64_t watermark;
     str position, site;
@@ -234,7 +241,8 @@ struct run {
 };
 /* Passes rc on and notes a failure as the store's. */
 kf_rc run_local(struct run *run, kf_rc rc);
-/* Starts a run. On the loop's thread; the entry is neither running nor removed. A failure is noted like one of the run. */
+/* Starts a run. On the loop's thread; the entry is neither running nor removed. A failure is noted
+ * like one of the run. */
 void run_start(struct remote_entry *e, enum run_kind kind);
 /* What remotes.c and hydrate.c do with a run that ended. */
 void remotes_run_ended(struct run *run);
@@ -247,8 +255,8 @@ struct take;
 /* For one pull of a run. */
 kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err);
 struct remote_sink *take_sink(struct take *t);
-/* Merges the rest and judges what was bad. With run->since "" *ret_watermark is the number below which nothing is pending, for the
- * remote has it; otherwise the run's own. */
+/* Merges the rest and judges what was bad. With run->since "" *ret_watermark is the number below
+ * which nothing is pending, for the remote has it; otherwise the run's own. */
 kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err);
 void take_free(struct take *t);
 

@@ -1,4 +1,5 @@
-/* What is pending is a query: documents whose number is above the watermark and whose name the remote takes. */
+/* What is pending is a query: documents whose number is above the watermark and whose name the
+ * remote takes. */
 #include "remote/remotes_internal.h"
 
 struct walk {

@@ -4,8 +4,9 @@
  *                  ^                                          |
  *                  +------------- KF_CONFLICT, 8 times -------+
  *
- * The snapshot is a list of heads, read in one short transaction. Their bodies are read in groups while the push goes on: versions are
- * immutable and pinned, so what is pushed is exactly the state at S whatever is written meanwhile. */
+ * The snapshot is a list of heads, read in one short transaction. Their bodies are read in groups
+ * while the push goes on: versions are immutable and pinned, so what is pushed is exactly the state
+ * at S whatever is written meanwhile. */
 #include "remote/remotes_internal.h"
 
 #include <stdio.h>
@@ -144,7 +145,8 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
         if (!h->deleted)
             rc = run_local(s->run,
                            doc_all_versions(db, h->seq - 1, h->seq, 1, copy_body, s, &count, err));
-        /* A merge may have given the version a new number: then it is above S and pending, and nothing at S can be pushed for it. */
+        /* A merge may have given the version a new number: then it is above S and pending, and
+         * nothing at S can be pushed for it. */
         if (rc == KF_OK && count == 0)
             rc = err_set(err, PROBLEM_VERSION_MISMATCH,
                          "a document changed its number while it was pushed");
@@ -224,7 +226,7 @@ static void note_snapshot(struct run *run, int64_t seq)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* --------------------------------------------------------------------------------- pull and push */
+/* -------------------------------------------------------------------------------- pull and push */
 
 static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark,
                   struct kf_err *err)
@@ -388,7 +390,8 @@ static kf_rc hydrate(struct run *run, struct remote *remote, struct kf_err *err)
     return confirm(run, err);
 }
 
-/* What the remote or its disk said becomes a problem of the remote, so that nobody takes it for one of the store. */
+/* What the remote or its disk said becomes a problem of the remote, so that nobody takes it for one
+ * of the store. */
 static void blame_remote(struct kf_err *err)
 {
     static const enum problem as_they_are[] = {

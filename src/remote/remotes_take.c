@@ -1,5 +1,5 @@
-/* What a pull gives. Documents are gathered and merged in groups of REMOTES_GROUP through the store's writer, each group at most one
- * slice of its time long; local writes go in between.
+/* What a pull gives. Documents are gathered and merged in groups of REMOTES_GROUP through the
+ * store's writer, each group at most one slice of its time long; local writes go in between.
  *
  * Before a body is fetched, the head of the manifest is compared with what is here:
  *
@@ -9,8 +9,9 @@
  *     written by this store before what is here now           not needed: our own past
  *     a version of it is kept here already                    not needed
  *
- * A first pull also notes what the remote holds. Whatever is here and not there, or there as something else, is pending to it; the watermark begins right below
- * the first of these numbers. So a store that came from one remote has nothing pending to it. */
+ * A first pull also notes what the remote holds. Whatever is here and not there, or there as
+ * something else, is pending to it; the watermark begins right below the first of these numbers. So
+ * a store that came from one remote has nothing pending to it. */
 #include "remote/remotes_internal.h"
 
 #include <stdio.h>
@@ -55,7 +56,7 @@ static void *grown(void *p, size_t count, size_t *cap, size_t size)
     return q;
 }
 
-/* --------------------------------------------------------------------------------- what is needed */
+/* ------------------------------------------------------------------------------- what is needed */
 
 static kf_rc is_kept(struct db *db, const struct remote_doc *doc, bool *ret, struct kf_err *err)
 {
@@ -126,7 +127,8 @@ static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *
     if (t->first)
         rc = note_held(t, doc, err);
     if (rc == KF_OK && !t->empty) {
-        /* Short: what follows may be a fetch, and no snapshot is held while the place is waited for. */
+        /* Short: what follows may be a fetch, and no snapshot is held while the place is waited
+         * for. */
         rc = run_local(t->run, store_read(t->remotes->store, &db, err));
         if (rc != KF_OK)
             return rc;
@@ -256,7 +258,7 @@ static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, st
     return KF_OK;
 }
 
-/* ------------------------------------------------------------------------------------ at the end */
+/* ----------------------------------------------------------------------------------- at the end */
 
 /* W5: what could not be read is missing, unless what is here now is as new. */
 static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)

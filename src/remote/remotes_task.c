@@ -1,5 +1,6 @@
-/* Runs have threads of their own, not the loop's few workers: a place that hangs (a dead network disk) would keep those, and with
- * them everybody who reads. An inline loop runs them itself, one a turn. */
+/* Runs have threads of their own, not the loop's few workers: a place that hangs (a dead network
+ * disk) would keep those, and with them everybody who reads. An inline loop runs them itself, one a
+ * turn. */
 #include "remote/remotes_internal.h"
 
 #include <signal.h>

@@ -1,6 +1,7 @@
-/* Waiting for remotes to confirm. A wait has a bit for each remote that it still waits for, and a bit in `skip` for those whose run was
- * past its snapshot when the waiter came: that run cannot hold what the waiter wrote, the next one does. All on the loop's thread; the
- * blocking forms post to it, or turn it themselves. */
+/* Waiting for remotes to confirm. A wait has a bit for each remote that it still waits for, and a
+ * bit in `skip` for those whose run was past its snapshot when the waiter came: that run cannot
+ * hold what the waiter wrote, the next one does. All on the loop's thread; the blocking forms post
+ * to it, or turn it themselves. */
 #include "remote/remotes_internal.h"
 
 #include <stdio.h>
@@ -25,7 +26,8 @@ static void answer(struct remotes_wait *w)
     w->done(w);
 }
 
-/* Whoever asked for a run is told what the remote said; whoever asked for a level, that it was not reached. */
+/* Whoever asked for a run is told what the remote said; whoever asked for a level, that it was not
+ * reached. */
 static enum problem problem_for(const struct remotes_wait *w, const struct kf_err *why)
 {
     static const enum problem always[] = {PROBLEM_STOPPING, PROBLEM_UNKNOWN_REMOTE,
@@ -71,7 +73,7 @@ static void time_is_up(struct loop_timer *t)
     answer(w);
 }
 
-/* --------------------------------------------------------------------------------------- beginning */
+/* ---------------------------------------------------------------------------------- * beginning */
 
 static bool names_it(str names, const char *name)
 {
@@ -167,7 +169,7 @@ void remotes_wait_cancel(struct remotes_wait *w)
         unlink_wait(w);
 }
 
-/* ------------------------------------------------------------------------------------------ ending */
+/* ------------------------------------------------------------------------------------- * ending */
 
 /* What the end of a run means for one that waits. True when it must run once more. */
 static bool judge(struct remotes_wait *w, const struct run *run)
@@ -242,7 +244,7 @@ void remotes_end_waits(struct remotes *r)
     waits_stop(r);
 }
 
-/* ---------------------------------------------------------------------------------------- blocking */
+/* ----------------------------------------------------------------------------------- * blocking */
 
 /* A wait of a thread that may block. */
 struct blocking {
@@ -343,7 +345,8 @@ kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint
     return block(&b, err);
 }
 
-/* Names, with commas between, of those that close runs; *ret_pending counts what is left at them. */
+/* Names, with commas between, of those that close runs; *ret_pending counts what is left at
+ * them. */
 static kf_rc closing_names(struct remotes *r, struct buf *names, uint64_t *ret_pending,
                            struct kf_err *err)
 {

@@ -18,7 +18,8 @@ static struct due due_every(const struct config_schedule *s, const struct schedu
     int64_t every = (int64_t)s->every_ms;
     if (every == 0)
         return (struct due){0};
-    /* A remote that never ran is due at once: it may hold what we do not know. A run that failed is due until one ends well. */
+    /* A remote that never ran is due at once: it may hold what we do not know. A run that failed is
+     * due until one ends well. */
     int64_t at = v->started_ms;
     if (v->last_end_ms)
         at = v->failures ? v->last_end_ms : v->last_end_ms + every + every * v->jitter / 65535 / 10;

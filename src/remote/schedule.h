@@ -1,17 +1,21 @@
-/* schedule: when does a remote run? A pure function of what is known; the loop around it is thin (remotes.c).
+/* schedule: when does a remote run? A pure function of what is known; the loop around it is thin
+ * (remotes.c).
  *
- *     every       so long after the end of the last run, with up to 10 % of jitter; also when nothing is pending, since it pulls too
+ *     every       so long after the end of the last run, with up to 10 % of jitter; also when
+ *                 nothing is pending, since it pulls too
  *     after       as soon as so many items are pending
  *     on_change   so long after the first change that is not yet confirmed
  *     manual      never by itself
  *
  * Combined: whichever comes first. None of them set: on_change 10 s.
  *
- * After a failure: not before the back-off has passed, whatever the schedule says: 1 s, doubled with each failure in a row, at most
- * 5 min, less up to a quarter by jitter; 5 min at once after a refusal of credentials. As told by the place itself (retry_at_ms).
- * Somebody who asks (save now) waits for no back-off, but for what the place told.
+ * After a failure: not before the back-off has passed, whatever the schedule says: 1 s, doubled
+ * with each failure in a row, at most 5 min, less up to a quarter by jitter; 5 min at once after a
+ * refusal of credentials. As told by the place itself (retry_at_ms). Somebody who asks (save now)
+ * waits for no back-off, but for what the place told.
  *
- * Overdue: a run was due more than 60 s and a tenth of its interval ago and has not ended well since. */
+ * Overdue: a run was due more than 60 s and a tenth of its interval ago and has not ended well
+ * since. */
 #ifndef KF_REMOTE_SCHEDULE_H
 #define KF_REMOTE_SCHEDULE_H
 
