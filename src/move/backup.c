@@ -2,7 +2,8 @@
  *
  *     ROWS      versions up to number `until`, in the order of their numbers, a page a snapshot:
  *               objects into the archive
- *     OBJECTS   (of what is pending) the current version of each name that was pending at one moment
+ *     OBJECTS   (of what is pending) the current version of each name that was pending at one
+ *               moment
  *     MANIFEST  what was written, sorted
  *     CLOSE     the archive's end
  *     END
@@ -79,7 +80,8 @@ static kf_rc keep_wanted(void *ctx, const struct doc_row *row, struct kf_err *er
     return rows_has_object(&b->wanted, row->name) ? rows_add(&b->rows, row, err) : KF_OK;
 }
 
-/* The rows of pending names, all in one snapshot and without bodies: their versions are read later. */
+/* The rows of pending names, all in one snapshot and without bodies: their versions are read
+ * later. */
 static kf_rc gather_heads(struct backup *b, struct kf_err *err)
 {
     struct db *db;
@@ -98,8 +100,8 @@ static kf_rc gather_heads(struct backup *b, struct kf_err *err)
     return rc;
 }
 
-/* A restore may put another store in the place of the one that was begun with; it has another site. Inside store_read, which
- * keeps it from happening meanwhile. */
+/* A restore may put another store in the place of the one that was begun with; it has another site.
+ * Inside store_read, which keeps it from happening meanwhile. */
 static kf_rc check_same(const struct backup *b, struct kf_err *err)
 {
     if (strcmp(b->site, store_site(b->store)) == 0)
@@ -116,7 +118,8 @@ static kf_rc nothing(struct group *g, struct write *w, struct kf_err *err)
     return KF_OK;
 }
 
-/* Pins what there is. Returns when no group from before the pin is on its way; a store that takes no writes has none. */
+/* Pins what there is. Returns when no group from before the pin is on its way; a store that takes
+ * no writes has none. */
 static kf_rc pin(struct backup *b, struct kf_err *err)
 {
     struct write barrier = {.apply = nothing, .frees = true};

@@ -19,11 +19,12 @@
 #include "remote/remotes.h"
 
 struct backup;
-/* pending_to: a remote, only what is pending to it; "" = everything. Waits for the group that is on its way: where
- * store_write may be called. */
+/* pending_to: a remote, only what is pending to it; "" = everything. Waits for the group that is on
+ * its way: where store_write may be called. */
 kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err);
-/* Fills the empty `out` with the next piece of the archive, at least one byte: about 64 KiB, more only by what one document
- * or the manifest adds. KF_ABSENT at its end. For streaming with back-pressure. */
+/* Fills the empty `out` with the next piece of the archive, at least one byte: about 64 KiB, more
+ * only by what one document or the manifest adds. KF_ABSENT at its end. For streaming with
+ * back-pressure. */
 kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
 void backup_free(struct backup *b);

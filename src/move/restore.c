@@ -444,8 +444,7 @@ static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err
     return KF_OK;
 }
 
-/* ------------------------------------------------------------------- an archive of what was
- * pending */
+/* --------------------------------------------------------------- an archive of what was pending */
 
 struct merge_write {
     struct write write; /* first */

@@ -1,6 +1,6 @@
-/* table: uthash with our memory, for keys that are hashes themselves (32 bytes of BLAKE2b: their first
- * bytes spread as well as any function of them). An element that could not be added for lack of memory has
- * `lost` set. */
+/* table: uthash with our memory, for keys that are hashes themselves (32 bytes of BLAKE2b: their
+ * first bytes spread as well as any function of them). An element that could not be added for lack
+ * of memory has `lost` set. */
 #ifndef KF_MOVE_TABLE_H
 #define KF_MOVE_TABLE_H
 

@@ -114,7 +114,8 @@ static kf_rc verify_versions(struct kf_store *store, struct verifying *v, struct
     return rc;
 }
 
-/* A check of the pages tells nothing of how far it is: the caller is asked whether to go on, ten times a second. */
+/* A check of the pages tells nothing of how far it is: the caller is asked whether to go on, ten
+ * times a second. */
 static bool is_wanted(void *ctx)
 {
     struct verifying *v = ctx;

@@ -27,7 +27,8 @@ static la_ssize_t take(struct archive *a, void *ctx, const void *p, size_t len)
 {
     struct zip_writer *w = ctx;
     (void)a;
-    /* Never a failure: libarchive would lose what it holds for the callback. The buffer remembers it. */
+    /* Never a failure: libarchive would lose what it holds for the callback. The buffer remembers
+     * it. */
     if (w->out)
         buf_add(w->out, p, len);
     return (la_ssize_t)len;

@@ -52,7 +52,8 @@ struct zip_calls {
 #undef X
 };
 
-/* KF_CONFIG when the machine has no libarchive. What was loaded stays until the process ends. Any thread. */
+/* KF_CONFIG when the machine has no libarchive. What was loaded stays until the process ends. Any
+ * thread. */
 kf_rc zip_calls_load(const struct zip_calls **ret, struct kf_err *err);
 
 #endif
