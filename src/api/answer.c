@@ -9,7 +9,8 @@ void answer_header(struct api_call *c, const char *name, str value)
         c->headers[c->header_count++] = (struct api_header){str_of(name), value};
 }
 
-/* The body goes out in pieces of this size: a client that does not read holds one of them, not a copy of the whole. */
+/* The body goes out in pieces of this size: a client that does not read holds one of them, not a
+ * copy of the whole. */
 #define PIECE (32 * 1024)
 
 void answer_go_on(struct api_call *c)
@@ -94,7 +95,8 @@ static void retry_after_of(struct api_call *c, const struct kf_err *err)
         answer_header(c, "Retry-After", STR("1"));
 }
 
-/* What failed inside is the log's to say: paths and causes are nothing to a client of the network. */
+/* What failed inside is the log's to say: paths and causes are nothing to a client of the
+ * network. */
 static void hide_inside(const struct api_call *c, struct kf_err *err)
 {
     static const enum problem inside[] = {PROBLEM_INTERNAL, PROBLEM_MISUSE, PROBLEM_IO_ERROR};

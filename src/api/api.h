@@ -103,8 +103,8 @@ struct api_options {
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
 /* Opens (and so begins to hydrate) the spaces that the configuration names. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
-/* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all. KF_UNAVAILABLE names
- * what is left. */
+/* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all.
+ * KF_UNAVAILABLE names what is left. */
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err);
 /* Whether a space is still being filled from its remotes, by one at least that has not failed. */
 bool api_hydrating(const struct api *api);
@@ -112,8 +112,8 @@ bool api_hydrating(const struct api *api);
 void api_stop(struct api *api);
 size_t api_calls(
     const struct api *api); /* that have begun and not ended, and whose door is there */
-/* Whether work of a call is still under way, also of one whose door has left: a group, a job. What is long (verify, restore)
- * ends early once its door has left. */
+/* Whether work of a call is still under way, also of one whose door has left: a group, a job. What
+ * is long (verify, restore) ends early once its door has left. */
 bool api_busy(const struct api *api);
 /* Closes the spaces it opened. Nothing may be under way: api_busy is false. */
 void api_free(struct api *api);

@@ -82,8 +82,8 @@ struct space {
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
 /* NULL when it is not open, whether there is one or not. */
 struct space *space_if_open(struct api *api, str name);
-/* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there is none and the
- * problem was answered. */
+/* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there
+ * is none and the problem was answered. */
 bool call_enter_space(struct api_call *c, bool create);
 /* Holds every open space (c->held), in the order of their names. */
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err);

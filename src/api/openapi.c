@@ -108,7 +108,8 @@ static const struct {
               "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "
               "writes:integer opened:time?"},
     {"Status", "space:string at:time pending:PendingSum store:Store remotes:Remote[]"},
-    {"Restored", "docs:integer versions:integer bytes:integer digest:string kept_as:string overtaken:integer"},
+    {"Restored",
+     "docs:integer versions:integer bytes:integer digest:string kept_as:string overtaken:integer"},
     {"Digest", "digest:string docs:integer"},
     {"Verified",
      "good:boolean docs:integer versions:integer bytes:integer damaged:integer repaired:integer report:string[]"},

@@ -5,7 +5,8 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
-/* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for reading. */
+/* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for
+ * reading. */
 static bool etag_listed(str list, const char *etag)
 {
     while (list.len) {
@@ -356,7 +357,8 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
     doc_write_submit(c->write, write_done, c);
 }
 
-/* A new space is made by a first document that can be one, not by a patch or a deletion of what cannot be there. */
+/* A new space is made by a first document that can be one, not by a patch or a deletion of what
+ * cannot be there. */
 static bool makes_space(struct api_call *c)
 {
     return c->method == API_PUT && (space_if_open(c->api, c->match.space) ||

@@ -99,8 +99,8 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
             return false;
         str want = take_segment(&pattern);
         if (str_is(want, "{name}")) {
-            /* `pattern` is what must end the path; a slash and the name stand before it. A name that is empty is a
-             * bad one, not another route. */
+            /* `pattern` is what must end the path; a slash and the name stand before it. A name
+             * that is empty is a bad one, not another route. */
             if (!str_ends(path, pattern) || path.len - pattern.len < 1)
                 return false;
             raw->name = (str){path.p + 1, path.len - pattern.len - 1};

@@ -166,7 +166,8 @@ bool api_hydrating(const struct api *api)
     return false;
 }
 
-/* One after the other, each with its share of the time that is left: one remote that hangs does not take it all. */
+/* One after the other, each with its share of the time that is left: one remote that hangs does not
+ * take it all. */
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
@@ -204,8 +205,8 @@ static int compare_names(const void *a, const void *b)
     return str_cmp(*(const str *)a, *(const str *)b);
 }
 
-/* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store whose replacement a crash
- * cut short. */
+/* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store
+ * whose replacement a crash cut short. */
 static bool is_space(const struct api *api, str file, str *ret_name)
 {
     struct buf path = BUF_INIT;
@@ -223,7 +224,8 @@ static bool is_space(const struct api *api, str file, str *ret_name)
     return there;
 }
 
-/* Names of all spaces in `c`'s arena, sorted, each once: files of the folder, and those that are open. */
+/* Names of all spaces in `c`'s arena, sorted, each once: files of the folder, and those that are
+ * open. */
 static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct kf_err *err)
 {
     struct api *api = c->api;
@@ -327,8 +329,9 @@ static kf_rc remove_side(struct api *api, str name, struct kf_err *err)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-/* The files of a closed space: what SQLite left, the side folder, the lock, and last the database: until then a name that is
- * looked for is found. Stores that a restore kept aside stay: they are the operator's to remove. */
+/* The files of a closed space: what SQLite left, the side folder, the lock, and last the database:
+ * until then a name that is looked for is found. Stores that a restore kept aside stay: they are
+ * the operator's to remove. */
 static kf_rc remove_files(struct api *api, str name, struct kf_err *err)
 {
     static const char *const tails[] = {"-wal", "-shm", ".lock", ""};
