@@ -1,4 +1,5 @@
-/* answer: how an answer becomes bytes for one client, and the bytes that still wait for it. Does no I/O.
+/* answer: how an answer becomes bytes for one client, and the bytes that still wait for it. Does no
+ * I/O.
  *
  *     answer_begin -> answer_head -> answer_body* -> answer_end
  *
@@ -9,9 +10,11 @@
  *     not known, HTTP/1.0         until the connection closes
  *     HEAD, 204, 304              no body, whatever the router gives
  *
- * Control bytes in a header's value become blanks: no value can make a header or an answer of its own.
+ * Control bytes in a header's value become blanks: no value can make a header or an answer of its
+ * own.
  *
- * Several answers may stand behind each other (pipelining). Memory is taken as needed; running out sticks (answer_failed). */
+ * Several answers may stand behind each other (pipelining). Memory is taken as needed; running out
+ * sticks (answer_failed). */
 #ifndef KF_SERVER_ANSWER_H
 #define KF_SERVER_ANSWER_H
 
@@ -34,7 +37,8 @@ void answer_begin(struct answer *a, bool http10, bool head_only, bool keep);
 /* date: the whole line, ANSWER_DATE_LEN bytes. May turn a->keep off. */
 void answer_head(struct answer *a, const struct api_answer *answer, str date);
 void answer_body(struct answer *a, str bytes);
-/* answer_body in two halves, for a caller that sends the bytes themselves past `out`. Returns false when they are not to be sent. */
+/* answer_body in two halves, for a caller that sends the bytes themselves past `out`. Returns false
+ * when they are not to be sent. */
 bool answer_piece(struct answer *a, size_t len);
 void answer_piece_end(struct answer *a);
 void answer_end(struct answer *a);

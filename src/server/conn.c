@@ -13,12 +13,15 @@
  *
  * Invariants
  *   1. conn.work is set in BODY, WORK and ANSWER alone.
- *   2. Bytes that were read and not taken are in conn.in; while it is not empty in WORK and ANSWER, nothing more is read.
- *   3. Nothing is freed while a callback may still look at it: GONE lives until the end of the turn.
- *   4. The timer is due no later than the earliest deadline. It is moved only to an earlier moment; when it fires early it is set anew,
- *      so that a request touches no heap.
- *   5. The events asked for are changed only when a connection that should not read turned out to be readable, when a
- *      socket is full, and back: a request that is answered in its turn costs no epoll_ctl. */
+ *   2. Bytes that were read and not taken are in conn.in; while it is not empty in WORK and ANSWER,
+ *      nothing more is read.
+ *   3. Nothing is freed while a callback may still look at it: GONE lives until the end of the
+ *      turn.
+ *   4. The timer is due no later than the earliest deadline. It is moved only to an earlier moment;
+ *      when it fires early it is set anew, so that a request touches no heap.
+ *   5. The events asked for are changed only when a connection that should not read turned out to
+ *      be readable, when a socket is full, and back: a request that is answered in its turn costs
+ *      no epoll_ctl. */
 #include "server/server_internal.h"
 
 #include "base/hooks.h"
@@ -245,8 +248,9 @@ void conn_send_direct(struct conn *c, str bytes)
     answer_piece_end(a);
 }
 
-/* CLOSING, and all is sent. Closing with unread bytes in the socket would reset the connection and might take the
- * answer from under the client's eyes: so only our end is closed, and the client's waited for. */
+/* CLOSING, and all is sent. Closing with unread bytes in the socket would reset the connection and
+ * might take the answer from under the client's eyes: so only our end is closed, and the client's
+ * waited for. */
 static void conn_shut(struct conn *c)
 {
     if (c->shut)
@@ -304,8 +308,8 @@ static enum refusal refusal_of(enum problem problem, bool smuggle)
 /* Returns how much of `bytes` was the head, 0 when there is none yet or it was refused. */
 static size_t feed_head(struct conn *c, str bytes)
 {
-    /* The scan begins anew each time. A head that drips in must not cost its square: without the end of a line there
-     * is nothing new to see. */
+    /* The scan begins anew each time. A head that drips in must not cost its square: without the
+     * end of a line there is nothing new to see. */
     if (c->looked > 0 && bytes.len < API_HEAD_MAX &&
         !memchr(bytes.p + c->looked, '\n', bytes.len - c->looked)) {
         c->looked = bytes.len;
@@ -328,7 +332,8 @@ static size_t feed_head(struct conn *c, str bytes)
     return scanned.len;
 }
 
-/* Takes requests from `bytes` until it must wait: for bytes, for the router, or for the client to read. Returns how much it took. */
+/* Takes requests from `bytes` until it must wait: for bytes, for the router, or for the client to
+ * read. Returns how much it took. */
 static size_t feed(struct conn *c, str bytes)
 {
     size_t at = 0;

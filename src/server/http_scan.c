@@ -1,5 +1,6 @@
-/* The scan is a hand-written descent over one cursor: each step takes what its grammar allows and leaves the cursor on the byte
- * that it does not. Running out of bytes is KF_BUSY at whatever depth, so the caller calls again with more from the start.
+/* The scan is a hand-written descent over one cursor: each step takes what its grammar allows and
+ * leaves the cursor on the byte that it does not. Running out of bytes is KF_BUSY at whatever
+ * depth, so the caller calls again with more from the start.
  *
  *     head     = [CR LF] method SP target SP "HTTP/1." ("0" | "1") CR LF *line CR LF
  *     line     = 1*token ":" *(visible | SP | HTAB | obs-text) CR LF
@@ -8,7 +9,8 @@
  *
  *     SIZE --hex--> SIZE     SIZE --;--> EXTENSION --CR--> SIZE_LF     SIZE --CR--> SIZE_LF
  *     SIZE_LF --LF--> DATA (size > 0) --size bytes--> DATA_CR --> DATA_LF --> SIZE
- *     SIZE_LF --LF--> TRAILER (size = 0) --token--> TRAILER_NAME --:--> TRAILER_VALUE --CR--> TRAILER_LF --> TRAILER
+ *     SIZE_LF --LF--> TRAILER (size = 0)
+ *     TRAILER --token--> TRAILER_NAME --:--> TRAILER_VALUE --CR--> TRAILER_LF --> TRAILER
  *     TRAILER --CR--> END_LF --LF--> END */
 #include "server/http_scan.h"
 
@@ -133,7 +135,8 @@ static kf_rc take_method(struct scan *s)
     return KF_OK;
 }
 
-/* RFC 9112, 3.2: origin-form, or `*` for OPTIONS. The other forms are for proxies, and this is none. */
+/* RFC 9112, 3.2: origin-form, or `*` for OPTIONS. The other forms are for proxies, and this is
+ * none. */
 static kf_rc check_target(struct scan *s, str method, str target)
 {
     if (target.p[0] != '/' && !(str_is(target, "*") && str_is(method, "OPTIONS")))

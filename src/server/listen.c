@@ -1,11 +1,13 @@
 /* Addresses, listeners, accepting, caps.
  *
- * A Unix socket's path is bound as /proc/self/fd/N/NAME, with N the opened folder: the path itself may then be of any
- * length, where sockaddr_un has 107 bytes. Whether a socket file that is there already is somebody's is found by connecting to it; the
- * folder is locked meanwhile, so that of two servers that find a dead one only one takes its place.
+ * A Unix socket's path is bound as /proc/self/fd/N/NAME, with N the opened folder: the path itself
+ * may then be of any length, where sockaddr_un has 107 bytes. Whether a socket file that is there
+ * already is somebody's is found by connecting to it; the folder is locked meanwhile, so that of
+ * two servers that find a dead one only one takes its place.
  *
- * When descriptors have run out, the kernel's queue would fill and clients would hang. The reserve is given up for one accept: the
- * client is told, and the reserve taken again. If somebody else was faster, the listeners rest for a moment instead of spinning. */
+ * When descriptors have run out, the kernel's queue would fill and clients would hang. The reserve
+ * is given up for one accept: the client is told, and the reserve taken again. If somebody else was
+ * faster, the listeners rest for a moment instead of spinning. */
 #include "server/server_internal.h"
 
 #include "base/env.h"
@@ -168,7 +170,8 @@ void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal 
     close(fd);
 }
 
-/* At the cap. A few are let linger, so that their client sees the answer even if its request is still on its way. */
+/* At the cap. A few are let linger, so that their client sees the answer even if its request is
+ * still on its way. */
 static void refuse_politely(struct server *s, int fd, enum api_peer peer, const char *detail)
 {
     struct conn *c;
@@ -342,7 +345,8 @@ static kf_rc bind_tcp(str address, int *ret_fd, struct kf_err *err)
         return err_errno(err, errno, "cannot listen on %.*s", STR_ARGS(address));
     int on = 1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-    /* Accepted sockets inherit it: an answer is written whole and must not wait for an acknowledgement. */
+    /* Accepted sockets inherit it: an answer is written whole and must not wait for an
+     * acknowledgement. */
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
     int bytes = SERVER_SOCKET;
     setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
@@ -429,7 +433,8 @@ static kf_rc bind_unix(struct listener *l, int fd, str path, struct kf_err *err)
         return err_set(err, PROBLEM_CONFIG,
                        "cannot listen on unix:%.*s: the name of the file is too long",
                        STR_ARGS(path));
-    /* Linux gives the file the mode of the socket: there is no moment in which others could connect. */
+    /* Linux gives the file the mode of the socket: there is no moment in which others could
+     * connect. */
     fchmod(fd, 0600); /* seam: of a socket */
     if (bind(fd, (struct sockaddr *)&address, sizeof(address)) == 0)
         return KF_OK;

@@ -1,11 +1,13 @@
-/* A request on a connection: from its head to the end of its answer. This is the door that the router sees.
+/* A request on a connection: from its head to the end of its answer. This is the door that the
+ * router sees.
  *
- * The router may answer at once, inside api_begin, api_data, api_eof or api_drained, or later from the loop. Inside (conn.calling) the
- * door's functions only note what happened, and whoever made the call deals with it when it has returned; later they deal with it
- * themselves. In neither case do they call the router back.
+ * The router may answer at once, inside api_begin, api_data, api_eof or api_drained, or later from
+ * the loop. Inside (conn.calling) the door's functions only note what happened, and whoever made
+ * the call deals with it when it has returned; later they deal with it themselves. In neither case
+ * do they call the router back.
  *
- * Both parsers must agree: the scan has accepted every byte that llhttp is given, and says where the body ends. What llhttp
- * then refuses, or ends elsewhere, is refused as smuggling. */
+ * Both parsers must agree: the scan has accepted every byte that llhttp is given, and says where
+ * the body ends. What llhttp then refuses, or ends elsewhere, is refused as smuggling. */
 #include "server/server_internal.h"
 
 #include "base/hooks.h"
@@ -16,7 +18,7 @@
 
 #define REFUSE_HEADERS_MAX 16
 
-/* ----------------------------------------------------------------------------- work, taken and given */
+/* ------------------------------------------------------------------------ work, taken and given */
 
 static void door_head(void *ctx, const struct api_answer *answer);
 static bool door_body(void *ctx, str bytes);
@@ -151,7 +153,7 @@ static const llhttp_settings_t settings = {
     .on_message_complete = on_whole,
 };
 
-/* -------------------------------------------------------------------------------------- the head */
+/* ------------------------------------------------------------------------------------- the head */
 
 static enum api_method method_of(const llhttp_t *p)
 {
@@ -275,7 +277,7 @@ void request_begin(struct conn *c, str bytes)
     go_on(c);
 }
 
-/* -------------------------------------------------------------------------------------- the body */
+/* ------------------------------------------------------------------------------------- the body */
 
 static void refuse_body(struct conn *c, const struct kf_err *err)
 {
@@ -323,7 +325,7 @@ void request_resume(struct conn *c)
     go_on(c);
 }
 
-/* ------------------------------------------------------------------------------------- the answer */
+/* ----------------------------------------------------------------------------------- the answer */
 
 static void request_ended(struct conn *c)
 {
@@ -373,7 +375,8 @@ void request_abandon(struct conn *c)
     work_free(w);
 }
 
-/* Memory ran out or the client cannot be reached: nobody can be told inside a call, so the end of the turn is. */
+/* Memory ran out or the client cannot be reached: nobody can be told inside a call, so the end of
+ * the turn is. */
 static void check_failed(struct conn *c)
 {
     if (c->answer.out.failed)
@@ -447,7 +450,8 @@ static void door_more(void *ctx)
 
 /* ------------------------------------------------------------------------------------- refusing */
 
-/* A 405 names what is allowed (RFC 9110, 15.5.6): of a method that is not even known, all that are. */
+/* A 405 names what is allowed (RFC 9110, 15.5.6): of a method that is not even known, all that
+ * are. */
 static const struct api_header allow = {{"Allow", 5}, {"GET, HEAD, PUT, POST, PATCH, DELETE", 35}};
 
 static void refuse_head(void *ctx, const struct api_answer *answer)

@@ -1,8 +1,10 @@
-/* The server as a whole: made, stopped and freed; what is counted and logged; what waits for the end of a turn.
+/* The server as a whole: made, stopped and freed; what is counted and logged; what waits for the
+ * end of a turn.
  *
- * The hook at the end of every turn does what must not be done inside callbacks: it steps the connections that were kicked, frees those
- * that have gone, and sees to a stop that another thread asked for. A hook of the store may run behind it and answer requests: what
- * that kicks is done in the next turn, which does not wait. */
+ * The hook at the end of every turn does what must not be done inside callbacks: it steps the
+ * connections that were kicked, frees those that have gone, and sees to a stop that another thread
+ * asked for. A hook of the store may run behind it and answer requests: what that kicks is done in
+ * the next turn, which does not wait. */
 #include "server/server_internal.h"
 
 #include "base/log.h"

@@ -1,13 +1,15 @@
 /* server_internal: what the files of this folder share.
  *
- *     server.c  made, stopped and freed; what is counted and logged; what must wait for the end of a turn
+ *     server.c  made, stopped and freed; what is counted and logged; what must wait for the end of
+ *               a turn
  *     listen.c  addresses, listeners, accepting, caps
  *     conn.c    a connection: its states, what it reads, what it writes, its deadlines
  *     request.c a request on a connection: from its head to its answer's end
  *
- * Memory. A connection that waits for its next request holds a struct conn and nothing else: bytes are read into the
- * server's one read buffer and copied (conn.in) only when they must wait; answers are written into a buffer taken from the spare
- * ones and given back when sent; the router's call and the parser belong to a struct work that a request takes and gives back. */
+ * Memory. A connection that waits for its next request holds a struct conn and nothing else: bytes
+ * are read into the server's one read buffer and copied (conn.in) only when they must wait; answers
+ * are written into a buffer taken from the spare ones and given back when sent; the router's call
+ * and the parser belong to a struct work that a request takes and gives back. */
 #ifndef KF_SERVER_SERVER_INTERNAL_H
 #define KF_SERVER_SERVER_INTERNAL_H
 
@@ -50,7 +52,8 @@ enum refusal {
         REFUSAL_COUNT
 };
 
-/* One kind of log line is written at most `rate` times in 10 s; the next one says how many were not. */
+/* One kind of log line is written at most `rate` times in 10 s; the next one says how many were
+ * not. */
 struct quiet {
     int64_t until_ms;
     uint32_t written, lost;
@@ -195,7 +198,8 @@ void conn_kick(struct conn *c);
 void conn_step(struct conn *c);
 void conn_ready(struct loop_fd *w, uint32_t events);
 void conn_timer(struct loop_timer *t);
-/* After anything happened to it: sends what waits, sets timer and events, closes what is at its end. Not inside a call into the router. */
+/* After anything happened to it: sends what waits, sets timer and events, closes what is at its
+ * end. Not inside a call into the router. */
 void conn_settle(struct conn *c);
 /* Sends as much as the socket takes; the router hears nothing of it. */
 void conn_send(struct conn *c);
