@@ -11,9 +11,11 @@
 
 static const uint32_t workers = 4;
 static const char server_lock[] = "_keepfast.db";
-/* How long a space that is opened by a request waits for a command that has it: the loop stands meanwhile. */
+/* How long a space that is opened by a request waits for a command that has it: the loop stands
+ * meanwhile. */
 static const uint32_t request_lock_ms = 250;
-/* From the signal to the end, what stops and what is flushed together; and the least that remotes get. */
+/* From the signal to the end, what stops and what is flushed together; and the least that remotes
+ * get. */
 static const int64_t stop_ms = 9500, flush_least_ms = 500;
 
 struct house {

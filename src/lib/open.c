@@ -285,7 +285,8 @@ static void stop_server(struct embedded *e)
         loop_turn(e->loop, 100);
 }
 
-/* Calls that wait for remotes are told at once; the others end by themselves, the loop being turned for them. */
+/* Calls that wait for remotes are told at once; the others end by themselves, the loop being turned
+ * for them. */
 static void end_calls(struct embedded *e, struct kf_store *store)
 {
     store_shut(store);

@@ -1,5 +1,6 @@
-/* The public calls but those that begin and end a store (open.c) and those that write and wait (public_doc.c). Each passes the
- * store's gate and looks at the place of its result; what it does is in the floor that its name says. */
+/* The public calls but those that begin and end a store (open.c) and those that write and wait
+ * (public_doc.c). Each passes the store's gate and looks at the place of its result; what it does
+ * is in the floor that its name says. */
 #include "base/err.h"
 #include "lib/house.h"
 #include "move/backup.h"
@@ -73,7 +74,8 @@ kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *done, vo
     return store_leave(store, rc);
 }
 
-/* kf_close frees the tickets that nobody waits for; one that comes after it has begun must not come again. */
+/* kf_close frees the tickets that nobody waits for; one that comes after it has begun must not come
+ * again. */
 kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret, struct kf_err *err)
 {
     if (!ticket || !*ticket)
@@ -160,7 +162,7 @@ kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t 
     return store_leave(store, rc);
 }
 
-/* ------------------------------------------------------------------------------------- the whole */
+/* ------------------------------------------------------------------------------------ the whole */
 
 kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)
 {

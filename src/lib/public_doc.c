@@ -5,7 +5,8 @@
 
 static const uint32_t default_timeout_ms = 10000;
 
-/* The write stands whatever comes of the wait; only a refused one may say that the store is stopping. */
+/* The write stands whatever comes of the wait; only a refused one may say that the store is
+ * stopping. */
 static kf_rc wait_for_remotes(kf_store *store, const struct kf_write_options *o,
                               struct kf_written *written, struct kf_err *err)
 {
