@@ -7,7 +7,7 @@
  * Where the request goes: to the owner's socket when a process owns the store, to a server for
  * http://, else to a router in this process.
  *
- *   main.c     words to commands, help           place.c   --at to a place, and a request to its answer
+ *   main.c     words to commands, help           place.c   --at to a place; a request to its answer
  *   print.c    tables, people's forms, progress  wire.c    requests over a socket (libcurl)
  *   cmd_*.c    the commands                      words.c   words as parts of requests */
 #ifndef KF_CLI_CLI_H
@@ -51,8 +51,8 @@ struct place;
 /* The place of --at, KEEPFAST_AT or the default. *ret is to be freed by place_close. Opens nothing
  * yet. */
 kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
-/* Ends it, and runs remotes with on_change that have something pending. What is left is said on stderr: the command has done
- * what it was asked. */
+/* Ends it, and runs remotes with on_change that have something pending. What is left is said on
+ * stderr: the command has done what it was asked. */
 void place_close(struct place *place);
 /* After a request: whether somebody else answered it, who goes on when this command has ended. */
 bool place_is_served(const struct place *place);
@@ -94,7 +94,8 @@ char *cli_escape_name(struct cli *cli, const char *name);
 char *cli_escape(struct cli *cli, const char *text);
 /* The configuration in force for a folder or a file beside it. */
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
-/* A path as seen from anywhere, in the arena. NULL without memory or without a working directory. */
+/* A path as seen from anywhere, in the arena. NULL without memory or without a working
+ * directory. */
 char *cli_absolute(struct cli *cli, const char *path);
 /* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
 kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err);
@@ -115,7 +116,8 @@ int print_flush(void);
 /* With --json: that something is gone, {"name":NAME,"removed":true}. */
 void print_removed(const char *name);
 
-/* A table for people: rows of cells, widths by content; numbers to the right. Control characters are shown, not sent. */
+/* A table for people: rows of cells, widths by content; numbers to the right. Control characters
+ * are shown, not sent. */
 struct table;
 struct table *table_new(struct cli *cli, const char *const *heads, size_t columns);
 void table_cell(struct table *t, str text);

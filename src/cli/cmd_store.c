@@ -106,7 +106,8 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
     return KF_OK;
 }
 
-/* Again every two seconds: on a terminal in its place, else one after the other. Ends by Ctrl-C, or with a failure. */
+/* Again every two seconds: on a terminal in its place, else one after the other. Ends by Ctrl-C, or
+ * with a failure. */
 static kf_rc watch_status(struct cli *cli, struct kf_err *err)
 {
     bool terminal = isatty(STDOUT_FILENO) && !cli->json;
@@ -303,7 +304,8 @@ static kf_rc check_wanted(struct cli *cli, const struct json_node *items, struct
     return KF_OK;
 }
 
-/* All that are wanted, one after the other; the first failure is the one to tell, the others are said. */
+/* All that are wanted, one after the other; the first failure is the one to tell, the others are
+ * said. */
 static kf_rc sync_all(struct cli *cli, struct syncing *s, const struct json_node *items,
                       struct kf_err *err)
 {
@@ -323,7 +325,8 @@ static kf_rc sync_all(struct cli *cli, struct syncing *s, const struct json_node
     return worst;
 }
 
-/* A server goes on when this command has ended, so without --wait the runs are only started there. */
+/* A server goes on when this command has ended, so without --wait the runs are only started
+ * there. */
 kf_rc cmd_sync(struct cli *cli, struct kf_err *err)
 {
     struct syncing s = {.timeout_ms = 10000};

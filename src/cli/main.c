@@ -94,7 +94,8 @@ static void help_all(struct buf *out)
           "(everything is safe here), 10 busy; docs/reference.md has them all.\n");
 }
 
-/* The commands whose first word is `word`: those of `keepfast remote`. False when there are none. */
+/* The commands whose first word is `word`: those of `keepfast remote`. False when there are
+ * none. */
 static bool help_group(const char *word, struct buf *out)
 {
     bool any = false;
@@ -385,7 +386,8 @@ static int run(struct cli *cli, int argc, char **argv)
     return rc == KF_OK ? 0 : fail(cli, &err);
 }
 
-/* A pipe that was closed ends a command in silence, whatever it was saying; a disk that is full does not. */
+/* A pipe that was closed ends a command in silence, whatever it was saying; a disk that is full
+ * does not. */
 static int end_output(int status)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -399,8 +401,8 @@ static int end_output(int status)
     return err.exit_code;
 }
 
-/* A descriptor of these three that is closed would be given to the next file that is opened, which then is written to as if
- * it were the terminal. */
+/* A descriptor of these three that is closed would be given to the next file that is opened, which
+ * then is written to as if it were the terminal. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)

@@ -6,8 +6,9 @@
  *                     : a lasting owner?  its socket, or busy without one
  *                     : a router in this process
  *
- * The last two look anew for 5 s: when taking the lock loses a race, when the owner's socket is not there yet or no more, and
- * when the owner is stopping. As on a server, only what writes makes a store. */
+ * The last two look anew for 5 s: when taking the lock loses a race, when the owner's socket is not
+ * there yet or no more, and when the owner is stopping. As on a server, only what writes makes a
+ * store. */
 #include "cli/cli.h"
 #include "lib/house.h"
 
@@ -155,7 +156,8 @@ static kf_rc look(struct place *p, struct kf_err *err)
     return rc;
 }
 
-/* Whether the request may make the store: the first document, a remote, a restore, the space itself. */
+/* Whether the request may make the store: the first document, a remote, a restore, the space
+ * itself. */
 static bool creates(const struct cli_request *r)
 {
     str target = str_of(r->target);
@@ -171,8 +173,8 @@ static bool is_absolute(const struct cli_request *r)
     return r->target[0] == '/' && r->target[1] == '/';
 }
 
-/* The configuration beside the store; the folder itself when the request makes something in it, or the configuration
- * says that the space is there: its remotes have what this disk has lost. */
+/* The configuration beside the store; the folder itself when the request makes something in it, or
+ * the configuration says that the space is there: its remotes have what this disk has lost. */
 static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err *err)
 {
     struct buf dir = BUF_INIT;
@@ -200,8 +202,7 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
         return rc;
     if (p->stem && config_space(p->config, str_of(p->stem)))
         p->space = p->stem;
-    bool there = store_is_there(p->cli->env, p->file) ||
-                 config_space(p->config, str_of(p->space));
+    bool there = store_is_there(p->cli->env, p->file) || config_space(p->config, str_of(p->space));
     if (!there && !whole && !creates(r))
         return err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
                        p->file);
@@ -432,7 +433,8 @@ static kf_rc request_once(struct place *p, const struct cli_request *r, struct c
     return rc;
 }
 
-/* An owner that does not listen yet, or no more, has done nothing: whoever owns the store next may be asked. */
+/* An owner that does not listen yet, or no more, has done nothing: whoever owns the store next may
+ * be asked. */
 static bool owner_has_left(const struct place *p, const struct kf_err *err)
 {
     const struct problem_info *info = problem_find(err->code);

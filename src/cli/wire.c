@@ -108,7 +108,8 @@ static size_t on_read(char *p, size_t one, size_t n, void *ctx)
     return len;
 }
 
-/* A path that a socket's address has no room for is reached through its folder. NULL without memory. */
+/* A path that a socket's address has no room for is reached through its folder. NULL without
+ * memory. */
 static const char *socket_path(struct transfer *t, const char *path)
 {
     const char *name = strrchr(path, '/');
@@ -117,7 +118,8 @@ static const char *socket_path(struct transfer *t, const char *path)
     char *dir = arena_dup(&t->cli->arena, (str){path, (size_t)(name - path)});
     if (!dir)
         return NULL;
-    t->folder = open(*dir ? dir : "/", O_PATH | O_DIRECTORY | O_CLOEXEC); /* seam: a socket's name */
+    const char *named = *dir ? dir : "/";
+    t->folder = open(named, O_PATH | O_DIRECTORY | O_CLOEXEC); /* seam: a socket's name */
     return t->folder < 0 ? path
                          : arena_printf(&t->cli->arena, "/proc/self/fd/%d%s", t->folder, name);
 }
