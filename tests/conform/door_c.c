@@ -1,9 +1,10 @@
 /* The C door of the conformance test (test_doors.py): calls of keepfast.h, asked for line by line.
  *
- *     stdin   VERB TAB key=HEX TAB key=HEX …        stdout   key=HEX TAB key=HEX … (a line for each)
+ *     stdin    VERB TAB key=HEX TAB key=HEX …
+ *     stdout   key=HEX TAB key=HEX … (a line for each)
  *
- * Values are hex, so that names and bodies hold what they like. Every answer has `code` ("" = KF_OK) and `exit`; the rest is what the
- * call gave. Only the public header is used. */
+ * Values are hex, so that names and bodies hold what they like. Every answer has `code` ("" =
+ * KF_OK) and `exit`; the rest is what the call gave. Only the public header is used. */
 #include <keepfast.h>
 
 #include <stdio.h>

@@ -1,5 +1,5 @@
-/* One suite over every kind of remote. A kind is a row of the table `kinds`: how its address looks, and how somebody who
- * tampers with the place gets at what it holds. */
+/* One suite over every kind of remote. A kind is a row of the table `kinds`: how its address looks,
+ * and how somebody who tampers with the place gets at what it holds. */
 #include "testing.h"
 
 #include "base/err.h"
@@ -101,7 +101,7 @@ static bool place_has(const struct place *p, const char *path)
     return has;
 }
 
-/* ------------------------------------------------------------------------------------- documents */
+/* ---------------------------------------------------------------------------------- * documents */
 
 #define BODY_MAX 4096
 struct item {
@@ -378,7 +378,7 @@ static kf_rc run(const char *url, const struct items *items, const char *site, i
     return rc;
 }
 
-/* --------------------------------------------------------------------------------------- the suite */
+/* ------------------------------------------------------------------------------------ the suite */
 
 static void empty_place(const struct kind *kind)
 {
@@ -529,7 +529,8 @@ static void older_states_are_seen(const struct kind *kind)
     expect_pull(&p, &second, "rolled_back");
     assert_int_equal(push(p.url, text(&second), &docs, SITE_A, 3, &forked, &pushed, &err),
                      KF_CONFLICT);
-    /* Somebody goes on from the old state: the number of pushes is the same, then higher. What we pushed is still missing. */
+    /* Somebody goes on from the old state: the number of pushes is the same, then higher. What we
+     * pushed is still missing. */
     struct items theirs = {0};
     items_put(&theirs, "b", "3", SITE_B, 3);
     GOOD(push(p.url, text(&first), &theirs, SITE_B, 1, &forked, &pushed, &err));
@@ -730,7 +731,8 @@ static void damaged_manifests_are_refused(const struct kind *kind)
     buf_release(&none);
 }
 
-/* R6, T18, T19: a manifest whose hash is right and whose content is not. `lines` stand behind a good head. */
+/* R6, T18, T19: a manifest whose hash is right and whose content is not. `lines` stand behind a
+ * good head. */
 static void write_hostile(const struct place *p, const char *lines)
 {
     struct buf out = BUF_INIT;
@@ -887,7 +889,7 @@ static void a_stop_ends_it(const struct kind *kind)
     buf_release(&pos);
 }
 
-/* ------------------------------------------------------------------------- a fault at every call */
+/* ------------------------------------------------------------------------ a fault at every call */
 
 static size_t faults_fired;
 
@@ -1069,7 +1071,7 @@ static void lack_of_memory_is_told(const struct kind *kind)
     buf_release(&pos);
 }
 
-/* ----------------------------------------------------------------------- several at the same time */
+/* --------------------------------------------------------------------- several at the same time */
 
 #define PUSHERS 3
 #define PUSHES  12
@@ -1289,7 +1291,7 @@ static void leftovers_go(const struct kind *kind)
     buf_release(&pos);
 }
 
-/* --------------------------------------------------------------------------------- the addresses */
+/* -------------------------------------------------------------------------------- the addresses */
 
 static void addresses(void **state)
 {
@@ -1336,7 +1338,7 @@ static void faults_were_fired(void **state)
     assert_true(faults_fired > 500);
 }
 
-/* ------------------------------------------------------------------------------------------ main */
+/* --------------------------------------------------------------------------------------- * main */
 
 #define TESTS(X)                        \
     X(empty_place)                      \

@@ -1,7 +1,9 @@
-/* The order of file_store, seen through the tap: what is renamed was synced whole, and the rename itself was synced.
+/* The order of file_store, seen through the tap: what is renamed was synced whole, and the rename
+ * itself was synced.
  *
- * A crash keeps what was synced and may drop or reorder everything else, so this order is the promise: at any point the
- * old or the new file is there. A write is also cut short once, as a nearly full disk does. */
+ * A crash keeps what was synced and may drop or reorder everything else, so this order is the
+ * promise: at any point the old or the new file is there. A write is also cut short once, as a
+ * nearly full disk does. */
 #include "base/env.h"
 #include "base/err.h"
 

@@ -1,8 +1,10 @@
-/* Opens a store with the format of a made-up successor, whose steps copy every version: what a migration does to a disk.
+/* Opens a store with the format of a made-up successor, whose steps copy every version: what a
+ * migration does to a disk.
  *
  *     migrate DB
  *
- * "E CODE EXIT" on stdout, as the writer says it, and that exit status; nothing and 0 when the store has the new format. */
+ * "E CODE EXIT" on stdout, as the writer says it, and that exit status; nothing and 0 when the
+ * store has the new format. */
 #include "base/err.h"
 #include "db/schema.h"
 #include "store/store.h"

@@ -1,13 +1,14 @@
-/* Every allocation fails once, and from then on, in every public call: the call answers KF_NOMEM or does its work without,
- * nothing leaks, and the next call works.
+/* Every allocation fails once, and from then on, in every public call: the call answers KF_NOMEM or
+ * does its work without, nothing leaks, and the next call works.
  *
- * A script is run with its first allocation failing, then its second, and so on until a run meets no failure; then
- * the same with all later ones failing too. After each run the memory is back and the store must be usable, and hold
- * what the script's answer says: KF_OK its effect, KF_NOMEM what was there before.
+ * A script is run with its first allocation failing, then its second, and so on until a run meets
+ * no failure; then the same with all later ones failing too. After each run the memory is back and
+ * the store must be usable, and hold what the script's answer says: KF_OK its effect, KF_NOMEM what
+ * was there before.
  *
- * Warm scripts use one store that is open, with its threads. Cold ones open it, do the same and close it, all of it
- * with failing memory; they reach what the first use of everything allocates. Built for the address sanitizer, which finds
- * the leaks: each script ends with a look for them. */
+ * Warm scripts use one store that is open, with its threads. Cold ones open it, do the same and
+ * close it, all of it with failing memory; they reach what the first use of everything allocates.
+ * Built for the address sanitizer, which finds the leaks: each script ends with a look for them. */
 #include "testing.h"
 
 #include "base/mem.h"
@@ -66,8 +67,8 @@ static long memory_is_back(void)
 struct stage {
     kf_store *store;
     const char *path;
-    uint64_t turn;          /* counts runs: fresh names and bodies */
-    char name[64];          /* what the run writes */
+    uint64_t turn; /* counts runs: fresh names and bodies */
+    char name[64]; /* what the run writes */
     char body[256];
     int64_t version_before; /* of it; 0 = never written */
     char etag[36];
@@ -82,10 +83,10 @@ static const char big[100001] = {[0] = '"', [1 ... 99998] = 'x', [99999] = '"'};
 struct script {
     const char *name;
     kf_rc (*run)(void);
-    void (*prepare)(void);       /* with memory, before each run; NULL = nothing */
-    void (*check)(kf_rc rc);     /* with memory, after each; NULL = nothing more */
-    kf_rc good;                  /* the answer with memory */
-    kf_rc instead;               /* an answer that is as good as KF_NOMEM here; KF_OK = none */
+    void (*prepare)(void);   /* with memory, before each run; NULL = nothing */
+    void (*check)(kf_rc rc); /* with memory, after each; NULL = nothing more */
+    kf_rc good;              /* the answer with memory */
+    kf_rc instead;           /* an answer that is as good as KF_NOMEM here; KF_OK = none */
     bool cold;
 };
 
@@ -243,7 +244,8 @@ static kf_rc put_conflict(void)
 static kf_rc patch(void)
 {
     char body[64];
-    int len = snprintf(body, sizeof(body), "{\"n\":%llu,\"b\":{\"e\":null}}", (unsigned long long)st.turn);
+    int len = snprintf(body, sizeof(body), "{\"n\":%llu,\"b\":{\"e\":null}}",
+                       (unsigned long long)st.turn);
     return kf_doc_patch(st.store, st.name, body, (size_t)len, NULL, NULL, &st.err);
 }
 
@@ -252,7 +254,7 @@ static kf_rc patch_absent(void)
     return kf_doc_patch(st.store, "never", "{}", 2, NULL, NULL, &st.err);
 }
 
-static kf_rc delete(void)
+static kf_rc delete_doc(void)
 {
     return kf_doc_delete(st.store, st.name, NULL, NULL, &st.err);
 }
@@ -699,8 +701,8 @@ static bool one_run(const struct script *s, long nth, bool sticky)
     works_again();
     bool known = rc == s->good || (fired && (rc == KF_NOMEM || (s->instead && rc == s->instead)));
     if (!known)
-        fail_msg("%s, allocation %ld%s: %s: %s", s->name, nth, sticky ? " and all later ones" : "", kf_rc_name(rc),
-                 st.err.detail);
+        fail_msg("%s, allocation %ld%s: %s: %s", s->name, nth, sticky ? " and all later ones" : "",
+                 kf_rc_name(rc), st.err.detail);
     fired_in_all += fired != 0;
     refused_in_all += rc == KF_NOMEM;
     runs_in_all++;
@@ -724,19 +726,39 @@ static const struct script scripts[] = {
     {.name = "put_new", .run = put_plain, .prepare = new_name, .check = took_effect_or_not},
     {.name = "put_replace", .run = put_plain, .prepare = old_name, .check = took_effect_or_not},
     {.name = "put_if_match", .run = put_if_match, .prepare = old_name, .check = took_effect_or_not},
-    {.name = "put_if_none_match", .run = put_if_none_match, .prepare = new_name, .check = took_effect_or_not},
+    {.name = "put_if_none_match",
+     .run = put_if_none_match,
+     .prepare = new_name,
+     .check = took_effect_or_not},
     {.name = "put_once", .run = put_once, .prepare = old_name, .check = took_effect_or_not},
     {.name = "put_in_memory", .run = put_in_memory, .prepare = new_name},
     {.name = "put_big", .run = put_big, .prepare = new_name, .check = took_effect_or_not},
-    {.name = "put_bad", .run = put_bad, .prepare = old_name, .check = took_effect_or_not, .good = KF_INVALID},
-    {.name = "put_conflict", .run = put_conflict, .prepare = old_name, .check = took_effect_or_not, .good = KF_CONFLICT},
+    {.name = "put_bad",
+     .run = put_bad,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .good = KF_INVALID},
+    {.name = "put_conflict",
+     .run = put_conflict,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .good = KF_CONFLICT},
     {.name = "patch", .run = patch, .prepare = old_name, .check = took_effect_or_not},
     {.name = "patch_absent", .run = patch_absent, .good = KF_ABSENT},
-    {.name = "delete", .run = delete, .prepare = old_name, .check = took_effect_or_not},
-    {.name = "revert", .run = revert, .prepare = old_with_two_versions, .check = took_effect_or_not},
-    {.name = "submit_and_wait", .run = submit_and_wait, .prepare = new_name, .check = took_effect_or_not},
+    {.name = "delete", .run = delete_doc, .prepare = old_name, .check = took_effect_or_not},
+    {.name = "revert",
+     .run = revert,
+     .prepare = old_with_two_versions,
+     .check = took_effect_or_not},
+    {.name = "submit_and_wait",
+     .run = submit_and_wait,
+     .prepare = new_name,
+     .check = took_effect_or_not},
     {.name = "submit_several", .run = submit_several, .prepare = new_name},
-    {.name = "submit_with_callback", .run = submit_with_callback, .prepare = new_name, .check = took_effect_or_not},
+    {.name = "submit_with_callback",
+     .run = submit_with_callback,
+     .prepare = new_name,
+     .check = took_effect_or_not},
     {.name = "get", .run = get, .prepare = old_name},
     {.name = "get_absent", .run = get_absent, .good = KF_ABSENT},
     {.name = "get_version", .run = get_version, .prepare = old_with_two_versions},
@@ -757,23 +779,63 @@ static const struct script scripts[] = {
     {.name = "remotes", .run = remotes},
     {.name = "remote_probe", .run = probe, .instead = KF_UNAVAILABLE},
     {.name = "pending", .run = pending, .prepare = something_pending},
-    {.name = "sync", .run = sync_now, .prepare = something_pending, .check = nothing_pending, .instead = KF_UNAVAILABLE},
-    {.name = "put_and_wait", .run = put_and_wait, .prepare = new_name, .check = stands_unless_refused,
+    {.name = "sync",
+     .run = sync_now,
+     .prepare = something_pending,
+     .check = nothing_pending,
+     .instead = KF_UNAVAILABLE},
+    {.name = "put_and_wait",
+     .run = put_and_wait,
+     .prepare = new_name,
+     .check = stands_unless_refused,
      .instead = KF_UNAVAILABLE},
     {.name = "open_new", .run = open_new, .prepare = new_path, .check = becomes_a_store},
     {.name = "open_absent", .run = open_absent, .good = KF_ABSENT},
-    {.name = "open_configured", .run = open_configured, .prepare = new_path, .check = becomes_a_store},
-    {.name = "open_with_socket", .run = open_with_socket, .prepare = new_path, .check = becomes_a_store},
+    {.name = "open_configured",
+     .run = open_configured,
+     .prepare = new_path,
+     .check = becomes_a_store},
+    {.name = "open_with_socket",
+     .run = open_with_socket,
+     .prepare = new_path,
+     .check = becomes_a_store},
     {.name = "open_twice", .run = open_twice, .good = KF_BUSY},
-    {.name = "open_and_hydrate", .run = open_and_hydrate, .prepare = new_path, .check = becomes_a_store,
+    {.name = "open_and_hydrate",
+     .run = open_and_hydrate,
+     .prepare = new_path,
+     .check = becomes_a_store,
      .instead = KF_UNAVAILABLE},
     {.name = "pump", .run = pump, .prepare = new_path, .check = becomes_a_store},
-    {.name = "cold_put_new", .run = put_plain, .prepare = new_name, .check = took_effect_or_not, .cold = true},
-    {.name = "cold_put_replace", .run = put_plain, .prepare = old_name, .check = took_effect_or_not, .cold = true},
-    {.name = "cold_put_once", .run = put_once, .prepare = old_name, .check = took_effect_or_not, .cold = true},
-    {.name = "cold_patch", .run = patch, .prepare = old_name, .check = took_effect_or_not, .cold = true},
-    {.name = "cold_delete", .run = delete, .prepare = old_name, .check = took_effect_or_not, .cold = true},
-    {.name = "cold_revert", .run = revert, .prepare = old_with_two_versions, .check = took_effect_or_not, .cold = true},
+    {.name = "cold_put_new",
+     .run = put_plain,
+     .prepare = new_name,
+     .check = took_effect_or_not,
+     .cold = true},
+    {.name = "cold_put_replace",
+     .run = put_plain,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .cold = true},
+    {.name = "cold_put_once",
+     .run = put_once,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .cold = true},
+    {.name = "cold_patch",
+     .run = patch,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .cold = true},
+    {.name = "cold_delete",
+     .run = delete_doc,
+     .prepare = old_name,
+     .check = took_effect_or_not,
+     .cold = true},
+    {.name = "cold_revert",
+     .run = revert,
+     .prepare = old_with_two_versions,
+     .check = took_effect_or_not,
+     .cold = true},
     {.name = "cold_submit_several", .run = submit_several, .prepare = new_name, .cold = true},
     {.name = "cold_get", .run = get, .prepare = old_name, .cold = true},
     {.name = "cold_list", .run = list, .prepare = old_name, .cold = true},
@@ -781,9 +843,21 @@ static const struct script scripts[] = {
     {.name = "cold_status", .run = status, .cold = true},
     {.name = "cold_digest", .run = digest, .cold = true},
     {.name = "cold_verify", .run = verify, .cold = true},
-    {.name = "cold_backup", .run = backup, .prepare = new_file, .check = file_or_none, .cold = true},
-    {.name = "cold_restore", .run = restore, .prepare = remember_probe, .check = replaced_or_not, .cold = true},
-    {.name = "cold_sync", .run = sync_now, .prepare = something_pending, .check = nothing_pending, .cold = true,
+    {.name = "cold_backup",
+     .run = backup,
+     .prepare = new_file,
+     .check = file_or_none,
+     .cold = true},
+    {.name = "cold_restore",
+     .run = restore,
+     .prepare = remember_probe,
+     .check = replaced_or_not,
+     .cold = true},
+    {.name = "cold_sync",
+     .run = sync_now,
+     .prepare = something_pending,
+     .check = nothing_pending,
+     .cold = true,
      .instead = KF_UNAVAILABLE},
 };
 enum { SCRIPTS = sizeof(scripts) / sizeof(scripts[0]) };
@@ -820,11 +894,13 @@ static int set_up(void **state)
     assert_int_equal(kf_backup(st.store, archive, NULL, NULL, NULL, NULL), KF_OK);
     snprintf(text, sizeof(text), "dir:%s/other", dir);
     remote_url = mem_strdup(text);
-    write_config("keepfast.yaml.test",
-                 "limits: { memory: 1MiB }\nspaces:\n  finance:\n    docs:\n"
-                 "      - { match: \"n.json\", class: config, default: { email: null }, keep: { versions: 3 } }\n");
-    snprintf(text, sizeof(text), "spaces:\n  default:\n    remotes:\n      usb: { url: \"dir:%s/usb\", manual: true }\n",
-             dir);
+    write_config("keepfast.yaml.test", "limits: { memory: 1MiB }\nspaces:\n  finance:\n    docs:\n"
+                                       "      - { match: \"n.json\", class: config, default: { "
+                                       "email: null }, keep: { versions: 3 } }\n");
+    snprintf(
+        text, sizeof(text),
+        "spaces:\n  default:\n    remotes:\n      usb: { url: \"dir:%s/usb\", manual: true }\n",
+        dir);
     write_config("hydrate.yaml.test", text);
     return 0;
 }
@@ -840,8 +916,8 @@ static int tear_down(void **state)
 static void enough_has_failed(void **state)
 {
     (void)state;
-    print_message("# scripts=%d runs=%zu failed_allocations=%zu refused=%zu\n", (int)SCRIPTS, runs_in_all, fired_in_all,
-                  refused_in_all);
+    print_message("# scripts=%d runs=%zu failed_allocations=%zu refused=%zu\n", (int)SCRIPTS,
+                  runs_in_all, fired_in_all, refused_in_all);
     assert_true(fired_in_all >= 10000);
     assert_true(refused_in_all >= 8000);
 }

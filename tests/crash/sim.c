@@ -1,10 +1,12 @@
 /* Runs scripts (sim.h) recorded, cut and faulted, and judges what is left.
  *
  *   crashsim crash [SCRIPT...]    every I/O call of every script x outcomes of sim_disk.h
- *   crashsim fault [SCRIPT...]    every I/O call made to fail: EIO, no space, cut short; once, and from then on
+ *   crashsim fault [SCRIPT...]    every I/O call made to fail: EIO, no space, cut short; once, and
+ *                                 from then on
  *
- * Prints TAP. KEEPFAST_LONG=1 tries 20 random outcomes where CI tries one. SEED repeats a run. The number of points of each
- * script must not fall a fifth below what crashsim.floors says: a script that sees less I/O proves less. */
+ * Prints TAP. KEEPFAST_LONG=1 tries 20 random outcomes where CI tries one. SEED repeats a run. The
+ * number of points of each script must not fall a fifth below what crashsim.floors says: a script
+ * that sees less I/O proves less. */
 #include "sim.h"
 #include "sim_disk.h"
 
@@ -45,7 +47,8 @@ struct sim {
     struct sim_event *events;
     size_t event_count;
 
-    /* acks[i]: how many events there were when step i had been acknowledged; begun[i]: when it began */
+    /* acks[i]: how many events there were when step i had been acknowledged; begun[i]: when it
+     * began */
     size_t acks[STEPS_MAX], begun[STEPS_MAX], ack_count, begun_count;
     struct snapshot snaps[STEPS_MAX + 1]; /* [i]: after i steps; [0] nothing */
     const struct sim *reference;          /* a run without faults, which has the snapshots */
@@ -91,7 +94,7 @@ static void new_folder(const char *path)
         broken("cannot make %s", path);
 }
 
-/* -------------------------------------------------------------------------------- the environment */
+/* ------------------------------------------------------------------------------ the environment */
 
 static int64_t sim_wall_ms(void *ctx)
 {
@@ -200,7 +203,8 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
     return rc;
 }
 
-/* The statements that print each table, made by SQL from the schema itself. Columns named `site` differ in every copy. */
+/* The statements that print each table, made by SQL from the schema itself. Columns named `site`
+ * differ in every copy. */
 static const char tables_sql[] = "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
                                  "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
                                  " || ' FROM \"' || t.name || '\"'"

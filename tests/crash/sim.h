@@ -2,17 +2,19 @@
  *
  * A script is a function that opens a store, does steps and closes it. It is run in three ways:
  *
- *   crash   once, recorded. Then for each I/O call that it made, and each outcome of sim_disk.h, the files are rebuilt as a crash at
- *           this call could have left them, and the store is opened again;
+ *   crash   once, recorded. Then for each I/O call that it made, and each outcome of sim_disk.h,
+ *           the files are rebuilt as a crash at this call could have left them, and the store is
+ *           opened again;
  *   again   the opening after a crash is recorded in the same way, and cut again;
  *   fault   once for each I/O call, which is made to fail; then the store is opened again.
  *
- * What must hold each time (sim_judge): the store opens; what it holds equals what it held after some step,
- * and that is not an earlier one than the last that was acknowledged, nor a later one than the last that was begun; the next write has a
- * larger number and a later stamp than all before.
+ * What must hold each time (sim_judge): the store opens; what it holds equals what it held after
+ * some step, and that is not an earlier one than the last that was acknowledged, nor a later one
+ * than the last that was begun; the next write has a larger number and a later stamp than all
+ * before.
  *
- * What a store holds is a text: every row of every table but what names the site. So a script needs no oracle of
- * its own, whatever it writes; each step must be one commit. */
+ * What a store holds is a text: every row of every table but what names the site. So a script needs
+ * no oracle of its own, whatever it writes; each step must be one commit. */
 #ifndef KF_TESTS_SIM_H
 #define KF_TESTS_SIM_H
 
@@ -31,7 +33,8 @@ extern const size_t sim_script_count;
 /* Before the first run. */
 void sim_scripts_init(void);
 
-/* --- what a script uses. After a failed step all further ones do nothing and return the failure. */
+/* --- what a script uses. After a failed step all further ones do nothing and return the
+ * failure. */
 
 struct kf_store *sim_store(struct sim *sim);
 /* Where the store is, and its folder. */

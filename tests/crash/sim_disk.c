@@ -75,7 +75,7 @@ void sim_event_release(struct sim_event *e)
     free(e->data);
 }
 
-/* ------------------------------------------------------------------------------- files and names */
+/* ------------------------------------------------------------------------------ files and names */
 
 struct bytes {
     char *p;
@@ -363,7 +363,8 @@ void sim_disk_apply(struct sim_disk *d, const struct sim_event *e)
 
 /* ------------------------------------------------------------------------------------ crashing */
 
-/* How many bytes of a write reach the disk. Sectors are whole or not at all, counted in the file. */
+/* How many bytes of a write reach the disk. Sectors are whole or not at all, counted in the
+ * file. */
 static size_t torn_len(const struct sim_event *e, uint64_t *rng)
 {
     size_t end = (size_t)e->offset + (e->len ? next_random(rng) % (e->len + 1) : 0);

@@ -1,17 +1,19 @@
 /* sim_disk: what a crash may leave of files that were written, and what it may not.
  *
- * A disk is fed with I/O events in their order and knows of each file what is synced and what is only written, and of
- * each name whether the folder was synced since it was made, moved or removed. At any moment it can write
- * out what a crash at this moment could leave:
+ * A disk is fed with I/O events in their order and knows of each file what is synced and what is
+ * only written, and of each name whether the folder was synced since it was made, moved or removed.
+ * At any moment it can write out what a crash at this moment could leave:
  *
  *      synced data of a file          always there
- *      data written since             there, absent, or there up to a multiple of 512 bytes, each write by itself
+ *      data written since             there, absent, or there up to a multiple of 512 bytes, each
+ *                                     write by itself
  *      synced names                   as they are
  *      names changed since            changed or not, each change by itself; a rename is one change
- *      data whose sync failed         as data written since, for ever: no later sync of the file helps it
+ *      data whose sync failed         as data written since, for ever: no later sync of the file
+ *                                     helps it
  *
- * This is harsher than journalling file systems are: a sync of a file says nothing about its name, and changes of names
- * keep no order among themselves until the folder is synced.
+ * This is harsher than journalling file systems are: a sync of a file says nothing about its name,
+ * and changes of names keep no order among themselves until the folder is synced.
  *
  * Files of shared memory (-shm) have no events and are never left: SQLite builds them anew. */
 #ifndef KF_TESTS_SIM_DISK_H

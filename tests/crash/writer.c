@@ -1,11 +1,13 @@
-/* A program that does nothing but write, to be killed, to have its power cut, its disk filled or failed.
+/* A program that does nothing but write, to be killed, to have its power cut, its disk filled or
+ * failed.
  *
  *     writer DB THREADS DOCS-PER-THREAD
  *
- * Each thread goes round its own documents. Operation n of a document makes its version n and follows from n alone
- * (describe() below; crash.py has the same rule), so whoever reads the store afterwards knows from a version number what
- * must be there. Threads with an even number make one call after the other, those with an odd one submit an operation
- * for each of their documents and then wait for all of them. What was confirmed is one line on stdout, written at once:
+ * Each thread goes round its own documents. Operation n of a document makes its version n and
+ * follows from n alone (describe() below; crash.py has the same rule), so whoever reads the store
+ * afterwards knows from a version number what must be there. Threads with an even number make one
+ * call after the other, those with an odd one submit an operation for each of their documents and
+ * then wait for all of them. What was confirmed is one line on stdout, written at once:
  *
  *     O                   the store is open
  *     A NAME N            operation N of NAME was acknowledged
@@ -13,9 +15,9 @@
  *     G COMMITS WRITES    now and then, how many groups there were
  *     E CODE EXIT         a failure ended it
  *
- * It goes on from what the store holds, so that one store lives through many deaths. A failure ends it with the exit
- * code that the command line would have; with WRITER_GOES_ON in the environment it says F, waits a moment and tries the same
- * operation again, until its stdin ends. */
+ * It goes on from what the store holds, so that one store lives through many deaths. A failure ends
+ * it with the exit code that the command line would have; with WRITER_GOES_ON in the environment it
+ * says F, waits a moment and tries the same operation again, until its stdin ends. */
 #include <keepfast.h>
 
 #include <poll.h>

@@ -1,5 +1,5 @@
-/* Any bytes as keepfast.yaml: read or refused with a place, never anything else. What was read must print as JSON, and each default
- * must be JSON. */
+/* Any bytes as keepfast.yaml: read or refused with a place, never anything else. What was read must
+ * print as JSON, and each default must be JSON. */
 #include "base/config_internal.h"
 #include "base/json.h"
 

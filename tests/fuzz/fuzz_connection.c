@@ -1,6 +1,7 @@
-/* A whole connection over a socket pair, with the router of the unit tests behind it: the input arrives in pieces, the clock moves
- * between them, and in the end the client leaves. The first byte is the size of the pieces, the second how long the
- * client waits between them. Nothing may be left behind. */
+/* A whole connection over a socket pair, with the router of the unit tests behind it: the input
+ * arrives in pieces, the clock moves between them, and in the end the client leaves. The first byte
+ * is the size of the pieces, the second how long the client waits between them. Nothing may be left
+ * behind. */
 #include "../unit/fake_api.h"
 #include "server/server_internal.h"
 

@@ -1,5 +1,6 @@
-/* The framing of requests as a hostile client would send it. The first byte chooses: a head, or a chunked body; both whole and in two pieces.
- * What the scan takes, llhttp must end at the same byte and read as the same headers and data, or refuse. */
+/* The framing of requests as a hostile client would send it. The first byte chooses: a head, or a
+ * chunked body; both whole and in two pieces. What the scan takes, llhttp must end at the same byte
+ * and read as the same headers and data, or refuse. */
 #include "server/http_scan.h"
 
 #include <assert.h>
@@ -65,7 +66,8 @@ static void fuzz_head(str bytes, size_t cut)
     kf_rc rc = http_scan(bytes, &scanned, NULL);
     if (cut < bytes.len) {
         kf_rc before = http_scan((str){bytes.p, cut}, &early, NULL);
-        /* Nothing is refused that would have been taken, nothing taken that would have been refused. */
+        /* Nothing is refused that would have been taken, nothing taken that would have been
+         * refused. */
         assert(before == KF_BUSY || before == rc || (before == KF_LIMIT && rc != KF_OK));
     }
     if (rc != KF_OK)

@@ -1,5 +1,5 @@
-/* The portable form as a hostile place would give it. The first byte chooses: a manifest, a mapped path, an object, a name. What is
- * taken must come out the same when it is written again. */
+/* The portable form as a hostile place would give it. The first byte chooses: a manifest, a mapped
+ * path, an object, a name. What is taken must come out the same when it is written again. */
 #include "remote/portable.h"
 
 #include "shape/doc.h"
@@ -28,7 +28,8 @@ static void fuzz_manifest(str text)
     buf_release(&again);
 }
 
-/* A manifest whose end is right whatever stands before, or the fuzzer would never get past the hash. */
+/* A manifest whose end is right whatever stands before, or the fuzzer would never get past the
+ * hash. */
 static void fuzz_lines(str lines)
 {
     struct buf text = BUF_INIT;

@@ -1,5 +1,5 @@
-/* Targets as a hostile client would send them. The first byte is the method, the rest the target. What a match says must hold: names
- * that name_check allows, parameters of the route. */
+/* Targets as a hostile client would send them. The first byte is the method, the rest the target.
+ * What a match says must hold: names that name_check allows, parameters of the route. */
 #include "api/api_internal.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -14,7 +14,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     str target = str_make(data + 1, size - 1);
     if (route_match(method, target, &arena, &m, NULL) == KF_OK) {
         assert(m.route < ROUTE_COUNT);
-        assert(!strstr(route_table[m.route].pattern, "{name}") || name_check(m.name, NULL) == KF_OK);
+        assert(!strstr(route_table[m.route].pattern, "{name}") ||
+               name_check(m.name, NULL) == KF_OK);
         assert(m.query_count <= API_QUERY_MAX);
         assert(m.allowed & 1u << route_table[m.route].method);
     }

@@ -1,4 +1,5 @@
-/* Archives as a hostile person would hand them to `keepfast restore`: read whole, each file once, within the limits, or refused. */
+/* Archives as a hostile person would hand them to `keepfast restore`: read whole, each file once,
+ * within the limits, or refused. */
 #include "move/zip.h"
 
 #include <assert.h>

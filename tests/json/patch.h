@@ -1,6 +1,6 @@
-/* patch: small appliers of RFC 6902 (add, remove, replace) and RFC 7396, the oracles for json_diff and json_merge_patch.
- * They share the parser with what they judge and nothing else: values are copied into a tree of their own. Test
- * code: running out of memory ends the program. */
+/* patch: small appliers of RFC 6902 (add, remove, replace) and RFC 7396, the oracles for json_diff
+ * and json_merge_patch. They share the parser with what they judge and nothing else: values are
+ * copied into a tree of their own. Test code: running out of memory ends the program. */
 #ifndef TESTS_JSON_PATCH_H
 #define TESTS_JSON_PATCH_H
 
@@ -106,7 +106,8 @@ static inline str patch_token(struct arena *arena, str *path)
     return str_make(text, n);
 }
 
-/* Where `token` points in `in`: an index, or SIZE_MAX. For an array one behind the end is a place, too. */
+/* Where `token` points in `in`: an index, or SIZE_MAX. For an array one behind the end is a place,
+ * too. */
 static inline size_t patch_find(const struct patch_value *in, str token)
 {
     if (in->object) {

@@ -1,12 +1,20 @@
-/* fake_api: a router for tests of the server and for measuring it alone. It implements api/api.h and is linked instead of the real one.
+/* fake_api: a router for tests of the server and for measuring it alone. It implements api/api.h
+ * and is linked instead of the real one.
  *
- *     /const/N         N bytes, at once                          /echo        the body again, when it is whole
- *     /soon            answered in api_begin                     /late        answered at the end of the turn, as a group is
- *     /delay/MS        answered after a while                    /never       not at all
- *     /stream/N/SIZE   N pieces of SIZE bytes, length unknown    /drip/N      N pieces of 1 byte, 10 ms apart
- *     /what            method, target and headers as they came   /nobody      204
- *     /early           413 before the body, and close            /hold        takes the body only 10 ms later, then as /echo
- *     /broken          an answer that breaks off                 /inject      a header's value with CR LF in it
+ *     /const/N         N bytes, at once
+ *     /soon            answered in api_begin
+ *     /late            answered at the end of the turn, as a group is
+ *     /delay/MS        answered after a while
+ *     /never           not at all
+ *     /stream/N/SIZE   N pieces of SIZE bytes, length unknown
+ *     /drip/N          N pieces of 1 byte, 10 ms apart
+ *     /echo            the body again, when it is whole
+ *     /hold            takes the body only 10 ms later, then as /echo
+ *     /what            method, target and headers as they came
+ *     /nobody          204
+ *     /early           413 before the body, and close
+ *     /broken          an answer that breaks off
+ *     /inject          a header's value with CR LF in it
  *     /close           an answer after which the router wants the connection closed
  *
  * Everything else: 404. */

@@ -14,7 +14,7 @@
 
 #define TRIES 2000 /* of a millisecond */
 
-/* ---------------------------------------------------------------------------------------- server */
+/* ------------------------------------------------------------------------------------- * server */
 
 static void start(struct rig *r, uint32_t connections_max, uint32_t per_address_max)
 {
@@ -99,7 +99,7 @@ int rig_logged(struct rig *r, const char *event)
     return count;
 }
 
-/* --------------------------------------------------------------------------------------- clients */
+/* ------------------------------------------------------------------------------------ * clients */
 
 static struct client client_of(struct rig *r, int fd, const void *to, socklen_t len)
 {
@@ -217,7 +217,8 @@ static void take(struct client *c, size_t len, struct buf *out)
     buf_shift(&c->in, len);
 }
 
-/* Up to and with the next CR LF (or, for a head, the empty line); 0 = the connection ended before. */
+/* Up to and with the next CR LF (or, for a head, the empty line); 0 = the connection ended
+ * before. */
 static size_t want_text(struct client *c, const char *end)
 {
     for (size_t len = strlen(end);; len = c->in.len + 1) {

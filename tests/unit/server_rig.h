@@ -1,7 +1,9 @@
-/* server_rig: a server with the fake router on a loop that the test turns, and clients on real sockets in the same thread.
+/* server_rig: a server with the fake router on a loop that the test turns, and clients on real
+ * sockets in the same thread.
  *
- * The clock stands still but for rig_advance, so that deadlines are exact and take no time. What a client waits for is looked for in
- * at most 2 s of real time. A helper that fails, fails the test. */
+ * The clock stands still but for rig_advance, so that deadlines are exact and take no time. What a
+ * client waits for is looked for in at most 2 s of real time. A helper that fails, fails the
+ * test. */
 #ifndef KF_TESTS_SERVER_RIG_H
 #define KF_TESTS_SERVER_RIG_H
 
@@ -64,7 +66,8 @@ struct reply {
 /* Waits for the next answer. is_head: it has no body whatever it says. */
 struct reply client_reply(struct client *c, bool is_head);
 void reply_release(struct reply *r);
-/* Sends a request and waits for its answer, of which only the status is told; the body is checked when it is not NULL. */
+/* Sends a request and waits for its answer, of which only the status is told; the body is checked
+ * when it is not NULL. */
 int client_ask(struct client *c, const char *request, const char *body);
 /* Nothing arrives and nothing ends. */
 void client_sees_nothing(struct client *c);

@@ -1,7 +1,9 @@
-/* kf_close while other threads are inside the store. Run under the thread and the address sanitizer, which see what is used after it was freed.
+/* kf_close while other threads are inside the store. Run under the thread and the address
+ * sanitizer, which see what is used after it was freed.
  *
- * A thread cannot see when the store is freed, so it must not begin a call any more by then. The tests hold kf_close back with a backup
- * whose progress callback waits until every other thread has been told `stopping` and has stopped. */
+ * A thread cannot see when the store is freed, so it must not begin a call any more by then. The
+ * tests hold kf_close back with a backup whose progress callback waits until every other thread has
+ * been told `stopping` and has stopped. */
 #include "testing.h"
 
 #include "base/env.h"
@@ -366,7 +368,7 @@ static void calls_at_work_are_waited_for_and_new_ones_refused(void **state)
     print_message("# calls=%lu\n", atomic_load(&calls));
 }
 
-/* ------------------------------------------------------------------------- one call, and its proof */
+/* ---------------------------------------------------------------------- one call, and its proof */
 
 static atomic_bool closed;
 

@@ -1,4 +1,5 @@
-/* The configuration: what is accepted, what each wrong input is told, with its exact place; layers; printing. */
+/* The configuration: what is accepted, what each wrong input is told, with its exact place; layers;
+ * printing. */
 #include "testing.h"
 
 #include "base/config.h"

@@ -1,4 +1,5 @@
-/* Documents through a real store: every verb, condition and refusal; what memory shows; what is kept; what others wrote. */
+/* Documents through a real store: every verb, condition and refusal; what memory shows; what is
+ * kept; what others wrote. */
 #include "testing_docs.h"
 
 #include "base/err.h"
@@ -233,7 +234,7 @@ static void a_deletion_is_a_version(void **state)
     assert_int_equal(revert("a", 0), KF_INVALID);
 }
 
-/* -------------------------------------------------------------------------------------- refusals */
+/* ----------------------------------------------------------------------------------- * refusals */
 
 static void bodies_are_checked(void **state)
 {
@@ -415,7 +416,7 @@ static void once(void **state)
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_once"), 3);
 }
 
-/* --------------------------------------------------------------------------------- configuration */
+/* ------------------------------------------------------------------------------ * configuration */
 
 static void defaults_and_schemas(void **state)
 {
@@ -499,7 +500,7 @@ static void hydration(void **state)
     assert_string_equal(t.err.code, "version_mismatch");
 }
 
-/* ---------------------------------------------------------------------------------------- damage */
+/* ------------------------------------------------------------------------------------- * damage */
 
 static void damage_is_found_and_not_overwritten_blindly(void **state)
 {
@@ -584,7 +585,7 @@ static void damage_is_shown_to_visits(void **state)
     store_read_end(t.store, db);
 }
 
-/* ----------------------------------------------------------------------------------------- lists */
+/* -------------------------------------------------------------------------------------- * lists */
 
 static void lists(void **state)
 {
@@ -724,7 +725,7 @@ static void versions_are_kept_by_count_and_age(void **state)
     assert_int_equal(kf_doc_get_version(t.store, "a", 1, &doc, NULL), KF_ABSENT);
 }
 
-/* ----------------------------------------------------------------------------------------- merge */
+/* -------------------------------------------------------------------------------------- * merge */
 
 #define SITE_LOW  "0000000000000001"
 #define SITE_HIGH "ffffffffffffffff"
@@ -807,7 +808,8 @@ static void ties_and_equal_bytes(void **state)
     assert_int_equal(merge("b", "1", stamp, SITE_LOW, 1), DOC_LOST);
     testing_is(&t, "a", "2", 2);
     testing_is(&t, "b", "2", 3);
-    /* A cloned site: same stamp and site, other bytes. The order of hashes decides, both ways alike. */
+    /* A cloned site: same stamp and site, other bytes. The order of hashes decides, both ways
+     * alike. */
     assert_int_equal(merge("c", "1", stamp, SITE_LOW, 1), DOC_TAKEN);
     enum doc_merged one = merge("c", "2", stamp, SITE_LOW, 1);
     assert_int_equal(merge("d", "2", stamp, SITE_LOW, 1), DOC_TAKEN);
@@ -976,7 +978,7 @@ static void sites_converge(void **state)
     testing_docs_close(&sites[1]);
 }
 
-/* ---------------------------------------------------------------------------------------- memory */
+/* ------------------------------------------------------------------------------------- * memory */
 
 static void memory_is_bounded(void **state)
 {
@@ -1144,7 +1146,7 @@ static void no_failed_allocation_does_half_of_it(void **state)
         1);
 }
 
-/* --------------------------------------------------------------------------------------- tickets */
+/* ------------------------------------------------------------------------------------ * tickets */
 
 struct called {
     int times;

@@ -1,8 +1,9 @@
 /* Random histories of documents, against a model that knows nothing of tables, caches or groups.
  *
- * A document of the model is its list of versions. After every step the store must agree with it about the touched document and its
- * versions, now and then about everything; at random points memory is emptied or the store opened anew. A few fixed seeds and a
- * fresh one, which is printed; KEEPFAST_SEED runs one alone. */
+ * A document of the model is its list of versions. After every step the store must agree with it
+ * about the touched document and its versions, now and then about everything; at random points
+ * memory is emptied or the store opened anew. A few fixed seeds and a fresh one, which is printed;
+ * KEEPFAST_SEED runs one alone. */
 #include "testing_docs.h"
 
 #include "base/hash.h"

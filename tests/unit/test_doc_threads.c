@@ -1,4 +1,5 @@
-/* Documents under threads: readers, writers and an eviction that never rests; counters that lose no increment. Run under the thread sanitizer. */
+/* Documents under threads: readers, writers and an eviction that never rests; counters that lose no
+ * increment. Run under the thread sanitizer. */
 #include "testing_docs.h"
 
 #include <stdio.h>
@@ -63,7 +64,8 @@ static kf_rc put(const char *name, const char *body, const char *if_match, struc
 
 /* ------------------------------------------------------------------------ readers and writers */
 
-/* The newest version that a writer was told of, by name: what a reader that begins later must not fall behind. */
+/* The newest version that a writer was told of, by name: what a reader that begins later must not
+ * fall behind. */
 static atomic_ulong told[NAMES];
 
 static void *write_all(void *arg)

@@ -322,7 +322,7 @@ static void a_new_file_appears_whole_or_not(void **state)
     }
 }
 
-/* -------------------------------------------------------------------------------- names, folders */
+/* ------------------------------------------------------------------------------- names, folders */
 
 static void names(void **state)
 {

@@ -130,7 +130,8 @@ static void smuggling_is_marked(void **state)
     assert_int_equal(seen, sizeof(smuggle) / sizeof(smuggle[0]) + sizeof(other) / sizeof(other[0]));
 }
 
-/* "GET /aaa… HTTP/1.1" with a target of `target` bytes and `lines` further lines of `line` bytes each. */
+/* "GET /aaa… HTTP/1.1" with a target of `target` bytes and `lines` further lines of `line` bytes
+ * each. */
 static int sized(size_t target, size_t lines, size_t line, size_t cut)
 {
     struct buf b = BUF_INIT;

@@ -185,8 +185,8 @@ static void beginnings_end_at_their_length(void **state)
     }
 }
 
-/* One byte changed: either accepted, or refused at or before that byte's end or where the change shows. Never behind
- * the text, and all bytes before the offset alone are a beginning. */
+/* One byte changed: either accepted, or refused at or before that byte's end or where the change
+ * shows. Never behind the text, and all bytes before the offset alone are a beginning. */
 static void changed_bytes_are_found_where_they_show(void **state)
 {
     (void)state;

@@ -73,7 +73,8 @@ static void a_line_of_json(void **state)
     end(&f);
 }
 
-/* Whatever the values hold: one event is one line, valid, without a byte that acts on a terminal. */
+/* Whatever the values hold: one event is one line, valid, without a byte that acts on a
+ * terminal. */
 static void hostile_values_stay_in_their_line(void **state)
 {
     static struct fixture f;

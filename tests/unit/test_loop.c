@@ -159,7 +159,8 @@ static void timers_fire_in_order(void **state)
     testing_env_release(&t);
 }
 
-/* A thousand steps of set, set anew, cancel and wait against the plainest model: an array of due times. */
+/* A thousand steps of set, set anew, cancel and wait against the plainest model: an array of due
+ * times. */
 static void timers_agree_with_a_model(void **state)
 {
     enum { COUNT = 64 };

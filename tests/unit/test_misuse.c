@@ -1,4 +1,5 @@
-/* Public calls used wrongly: an answer and no crash, for the library lives in other people's processes. */
+/* Public calls used wrongly: an answer and no crash, for the library lives in other people's
+ * processes. */
 #include "testing.h"
 
 #include <keepfast.h>

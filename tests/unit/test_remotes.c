@@ -1,5 +1,6 @@
-/* The wrapper above the kinds: schedules, runs, waiting, watermarks, hydration. Most of it on an inline loop and a clock that the test
- * turns; what threads may do to each other, with real ones. */
+/* The wrapper above the kinds: schedules, runs, waiting, watermarks, hydration. Most of it on an
+ * inline loop and a clock that the test turns; what threads may do to each other, with real
+ * ones. */
 #include "testing.h"
 
 #include "base/err.h"
@@ -533,7 +534,7 @@ static void rolled_back_is_seen_and_heals(void **state)
     buf_release(&new);
 }
 
-/* ------------------------------------------------------------------------------------- hydration */
+/* ---------------------------------------------------------------------------------- * hydration */
 
 static uint64_t version_of(struct app *a, const char *name)
 {
@@ -623,7 +624,8 @@ static void every_remote_is_taken_in(void **state)
     is(&a, "both", "2");
     is(&a, "new", "2");
     assert_int_equal(get_rc(&a, "old"), KF_ABSENT);
-    /* Exactly what is missing at each is pending to it: at "two" the numbers of the versions behind which losers were kept. */
+    /* Exactly what is missing at each is pending to it: at "two" the numbers of the versions behind
+     * which losers were kept. */
     assert_int_equal(pending(&a, "two"), 2);
     assert_int_equal(pending(&a, "one"), 3);
     sync_good(&a, "all");
@@ -705,7 +707,8 @@ static void start_empty_waives_the_silent(void **state)
     app_end(&a);
 }
 
-/* Cut at every call of the remote, then a restart: it always ends well, and no name is absent before. */
+/* Cut at every call of the remote, then a restart: it always ends well, and no name is absent
+ * before. */
 static void hydration_goes_on_after_any_cut(void **state)
 {
     struct app a;
@@ -854,7 +857,7 @@ static void without_remotes_a_store_is_hydrated_at_once(void **state)
     app_end(&a);
 }
 
-/* ------------------------------------------------------------------------------- several writers */
+/* ------------------------------------------------------------------------------ several writers */
 
 static void two_stores_meet_in_one_remote(void **state)
 {
@@ -1056,7 +1059,7 @@ static void pending_is_listed(void **state)
     app_end(&a);
 }
 
-/* ---------------------------------------------------------------------------------------- waiting */
+/* ------------------------------------------------------------------------------------ * waiting */
 
 static void note_answer(struct remotes_wait *w)
 {
@@ -1241,7 +1244,7 @@ static void a_reset_makes_everything_pending(void **state)
     app_end(&a);
 }
 
-/* ---------------------------------------------------------------------------------------- threads */
+/* ------------------------------------------------------------------------------------ * threads */
 
 #define WRITERS 3
 struct writer {
@@ -1403,7 +1406,7 @@ static void adding_and_removing_while_they_run(void **state)
     app_end(&a);
 }
 
-/* --------------------------------------------------------------------------------- lack of memory */
+/* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc oom_life(void *ctx)
 {
@@ -1465,7 +1468,7 @@ static void saboteur_sync_inline(void **state)
     testing_saboteur("sync-inline", "a_hanging_remote_keeps_nobody_waiting");
 }
 
-/* ------------------------------------------------------------------------------------------- main */
+/* --------------------------------------------------------------------------------------- * main */
 
 static int setup(void **state)
 {

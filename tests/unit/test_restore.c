@@ -1,5 +1,5 @@
-/* Restore beside a writer. What is confirmed while an archive is read is neither lost nor covered up: it is in the store, or in the
- * file that was set aside. */
+/* Restore beside a writer. What is confirmed while an archive is read is neither lost nor covered
+ * up: it is in the store, or in the file that was set aside. */
 #include "testing.h"
 
 #include <keepfast.h>
@@ -135,7 +135,7 @@ static void an_empty_store_leaves_no_file_behind(void **state)
     assert_int_equal(files("s.db.d/*", NULL), 0);
 }
 
-/* ----------------------------------------------------------------------------- a writer that runs */
+/* --------------------------------------------------------------------------- a writer that runs */
 
 static atomic_bool restoring, wrong;
 static atomic_int acknowledged;
@@ -154,7 +154,8 @@ static void *write_on(void *arg)
     return NULL;
 }
 
-/* Each acknowledged write is in one of the two: those up to the swap in the old file, the others in the new store. */
+/* Each acknowledged write is in one of the two: those up to the swap in the old file, the others in
+ * the new store. */
 static void a_restore_under_a_writer_loses_nothing(void **state)
 {
     (void)state;

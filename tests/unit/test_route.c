@@ -61,7 +61,8 @@ static void targets_match(void **state)
         struct kf_err err = KF_ERR_INIT;
         kf_rc rc = route_match(w->method, str_of(w->target), &arena, &m, &err);
         if (strcmp(err.code, w->code) != 0)
-            fail_msg("%s: %s, wanted \"%s\"", w->target, rc == KF_OK ? "matched" : err.code, w->code);
+            fail_msg("%s: %s, wanted \"%s\"", w->target, rc == KF_OK ? "matched" : err.code,
+                     w->code);
         if (rc == KF_OK) {
             assert_int_equal(m.route, w->route);
             assert_true(str_is(m.name, w->name));

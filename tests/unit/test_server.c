@@ -1,4 +1,5 @@
-/* Requests and answers over real sockets: framing, order, what is refused. Deadlines, caps and stopping: test_server_limits.c. */
+/* Requests and answers over real sockets: framing, order, what is refused. Deadlines, caps and
+ * stopping: test_server_limits.c. */
 #include "server_rig.h"
 
 #include <errno.h>
@@ -328,7 +329,7 @@ static void no_header_is_smuggled_out(void **state)
     client_close(&c);
 }
 
-/* ------------------------------------------------------------------------------- what is refused */
+/* ------------------------------------------------------------------------------ what is refused */
 
 struct head_case {
     const char *name;
@@ -508,7 +509,7 @@ static void numbers_are_shown(void **state)
     client_close(&c);
 }
 
-/* ------------------------------------------------------------------------------- the wire is cut */
+/* ------------------------------------------------------------------------------ the wire is cut */
 
 static const char talk[] = GET(
     "/soon") "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nhello" GET("/late")

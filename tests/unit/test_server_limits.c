@@ -1,4 +1,5 @@
-/* Deadlines, caps, lack of descriptors and of memory, Unix sockets, clients that leave, stopping. Requests: test_server.c. */
+/* Deadlines, caps, lack of descriptors and of memory, Unix sockets, clients that leave, stopping.
+ * Requests: test_server.c. */
 #include "server_rig.h"
 
 #include "base/mem.h"
@@ -18,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ------------------------------------------------------------------------------------- deadlines */
+/* ---------------------------------------------------------------------------------- * deadlines */
 
 static void a_head_has_10_s(void **state)
 {
@@ -170,7 +171,8 @@ static void slow_clients_do_not_disturb(void **state)
     client_close(&good);
 }
 
-/* A saboteur must be seen: this program runs the test above that finds it, and expects it to fail. */
+/* A saboteur must be seen: this program runs the test above that finds it, and expects it to
+ * fail. */
 static void saboteur_no_header_timeout(void **state)
 {
     (void)state;
@@ -190,7 +192,7 @@ static void saboteur_no_header_timeout(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
-/* ------------------------------------------------------------------------------------------ caps */
+/* --------------------------------------------------------------------------------------- * caps */
 
 static void connections_are_capped(void **state)
 {
@@ -271,7 +273,7 @@ static void descriptors_may_run_out(void **state)
     client_close(&third);
 }
 
-/* ---------------------------------------------------------------------------------- Unix sockets */
+/* --------------------------------------------------------------------------------- Unix sockets */
 
 static kf_rc listen_unix(struct rig *r, const char *path, struct kf_err *err)
 {
@@ -373,7 +375,7 @@ static void addresses_may_be_taken(void **state)
     buf_release(&shown);
 }
 
-/* ------------------------------------------------------------------------------ clients that leave */
+/* --------------------------------------------------------------------------- clients that leave */
 
 static void a_client_may_leave(void **state)
 {
@@ -445,7 +447,7 @@ static void a_client_may_close_its_end(void **state)
     client_close(&c);
 }
 
-/* -------------------------------------------------------------------------------------- stopping */
+/* ----------------------------------------------------------------------------------- * stopping */
 
 static void count_stopped(void *ctx)
 {
@@ -453,7 +455,8 @@ static void count_stopped(void *ctx)
     r->stopped++;
 }
 
-/* A request that arrives after the loop has looked, and before the server stops in the same turn. */
+/* A request that arrives after the loop has looked, and before the server stops in the same
+ * turn. */
 struct late_request {
     struct loop_timer timer;
     struct client *client;
@@ -542,7 +545,7 @@ static void a_server_may_be_freed_at_work(void **state)
     client_close(&d);
 }
 
-/* ----------------------------------------------------------------------------------- lack of memory */
+/* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc run_all(struct loop *loop, struct testing_env *env, struct api *api, struct server *s,
                      struct kf_err *err)
@@ -610,7 +613,7 @@ static void memory_may_run_out(void **state)
     assert_true(failed > 30);
 }
 
-/* ---------------------------------------------------------------------------------------- threads */
+/* ------------------------------------------------------------------------------------ * threads */
 
 struct threaded {
     unsigned port;

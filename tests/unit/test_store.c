@@ -93,7 +93,8 @@ static void what_is_written_is_there_after_reopening(void **state)
     store_close(s);
 }
 
-/* Whatever write it stops at, the next open makes it a store that the one after that knows again. */
+/* Whatever write it stops at, the next open makes it a store that the one after that knows
+ * again. */
 static void a_file_that_was_begun_becomes_a_store(void **state)
 {
     (void)state;

@@ -1,7 +1,7 @@
 /* Who may open a store, where, and what opening does: lock, folder, format, identity, swap.
  *
- * Run as `test_store_open own PATH lasting|brief SOCKET`, it is another process: it opens the store, says "open" on
- * stdout, and closes it when stdin ends. */
+ * Run as `test_store_open own PATH lasting|brief SOCKET`, it is another process: it opens the
+ * store, says "open" on stdout, and closes it when stdin ends. */
 #include "testing_store.h"
 
 #include "base/err.h"

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <time.h>
 
-/* ----------------------------------------------------------------------------------------- times */
+/* -------------------------------------------------------------------------------------- * times */
 
 static void times_agree_with_the_system(void **state)
 {
@@ -122,7 +122,7 @@ static void times_are_read(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------ durations, sizes */
+/* ----------------------------------------------------------------------------- durations, sizes */
 
 static void assert_text(void (*format)(uint64_t, struct buf *), uint64_t value, const char *want)
 {

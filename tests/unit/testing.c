@@ -17,7 +17,8 @@
 
 /* ---------------------------------------------------------------------------- thread sanitizer */
 
-/* libarchive asks for the local time, and glibc's own lock around the time zone is one that the sanitizer cannot see. */
+/* libarchive asks for the local time, and glibc's own lock around the time zone is one that the
+ * sanitizer cannot see. */
 const char *__tsan_default_suppressions(void);
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
 {

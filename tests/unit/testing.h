@@ -1,7 +1,8 @@
-/* testing: what the unit tests share: an env whose clock, randomness and disk the test turns, folders that go away by
- * themselves, and the loop that fails one allocation after the other.
+/* testing: what the unit tests share: an env whose clock, randomness and disk the test turns,
+ * folders that go away by themselves, and the loop that fails one allocation after the other.
  *
- * Include it first: it brings cmocka with what cmocka needs. A helper that fails, fails the test that called it.
+ * Include it first: it brings cmocka with what cmocka needs. A helper that fails, fails the test
+ * that called it.
  *
  * Threads: a testing_env as any env; the rest from the thread of the test. */
 #ifndef KF_TESTS_TESTING_H
@@ -23,8 +24,8 @@
 
 /* ----------------------------------------------------------------------------------------- env */
 
-/* Clocks stand still but for testing_env_advance and a loop that waits; randomness repeats with the seed; files are
- * real and may be made to fail. */
+/* Clocks stand still but for testing_env_advance and a loop that waits; randomness repeats with the
+ * seed; files are real and may be made to fail. */
 struct testing_env {
     struct env env; /* hand out &t->env */
     _Atomic int64_t wall_ms;
@@ -47,22 +48,25 @@ void testing_env_init(struct testing_env *t);
 void testing_env_release(struct testing_env *t);
 /* Moves both clocks on. */
 void testing_env_advance(struct testing_env *t, int64_t ms);
-/* Makes the nth call of `op` from now fail with errnum, or stop short with IO_TAP_SHORT; nth = 0 ends it. */
+/* Makes the nth call of `op` from now fail with errnum, or stop short with IO_TAP_SHORT; nth = 0
+ * ends it. */
 void testing_env_fault(struct testing_env *t, enum io_op op, uint64_t nth, int errnum, bool sticky);
 /* Starts a new trace of the calls' names. Read t->trace.p afterwards. */
 void testing_env_trace(struct testing_env *t);
 
 /* --------------------------------------------------------------------------------------- files */
 
-/* A new empty folder below $TMPDIR (/tmp), without links in its path; removed with all in it when the program ends. The name
- * lives until then. */
+/* A new empty folder below $TMPDIR (/tmp), without links in its path; removed with all in it when
+ * the program ends. The name lives until then. */
 const char *testing_dir(void);
-/* The same where syncing costs nothing, if there is such a place: for runs that are repeated thousands of times. */
+/* The same where syncing costs nothing, if there is such a place: for runs that are repeated
+ * thousands of times. */
 const char *testing_dir_in_memory(void);
 /* "DIR/NAME", living until the end of the program. */
 const char *testing_path(const char *dir, const char *name);
 void testing_write(const char *path, const void *p, size_t len);
-/* The whole file with a NUL behind it, living until the end of the program; fails when it is not there. */
+/* The whole file with a NUL behind it, living until the end of the program; fails when it is not
+ * there. */
 const char *testing_read(const char *path, size_t *ret_len);
 bool testing_exists(const char *path);
 
@@ -71,17 +75,17 @@ bool testing_exists(const char *path);
 /* One run of something, which makes all it needs itself and frees all of it. */
 typedef kf_rc testing_run(void *ctx);
 
-/* Fails the Nth allocation for N = 1, 2, 3 … until a run ends without a failed one; then the same with the Nth and
- * all later ones failing. A run with a failure must return KF_NOMEM, the last one KF_OK. Returns the number of failed
- * allocations. Leaks are for the address sanitizer to find. */
+/* Fails the Nth allocation for N = 1, 2, 3 … until a run ends without a failed one; then the same
+ * with the Nth and all later ones failing. A run with a failure must return KF_NOMEM, the last one
+ * KF_OK. Returns the number of failed allocations. Leaks are for the address sanitizer to find. */
 size_t testing_oom_each(testing_run *run, void *ctx);
 /* The same for what may do without the memory: a run with a failure may return KF_OK as well. */
 size_t testing_oom_each_tolerant(testing_run *run, void *ctx);
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
-/* Runs this program once more with KF_SABOTAGE=name and the one argument `test`, which its main makes the only test that runs, and
- * expects that test to fail. */
+/* Runs this program once more with KF_SABOTAGE=name and the one argument `test`, which its main
+ * makes the only test that runs, and expects that test to fail. */
 void testing_saboteur(const char *name, const char *test);
 
 /* --------------------------------------------------------------------------------- randomness */

@@ -18,7 +18,8 @@ struct testing_docs {
     struct kf_err err;
 };
 
-/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes as it is in *t. */
+/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes
+ * as it is in *t. */
 void testing_docs_open(struct testing_docs *t, const char *yaml);
 void testing_docs_reopen(struct testing_docs *t);
 void testing_docs_close(struct testing_docs *t);

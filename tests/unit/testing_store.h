@@ -1,7 +1,7 @@
 /* testing_store: a small write for tests of the store, and shortcuts around it.
  *
- * A put writes `value` under `key` into kf_meta, takes a journal number and leaves a journal row, and counts what
- * is done with it. */
+ * A put writes `value` under `key` into kf_meta, takes a journal number and leaves a journal row,
+ * and counts what is done with it. */
 #ifndef KF_TESTS_TESTING_STORE_H
 #define KF_TESTS_TESTING_STORE_H
 
