@@ -1,6 +1,7 @@
-/* bare_epoll: the limit for writes over HTTP. One thread reads the requests of every connection that is ready, runs the statements of a saved
- * document for each in one SQLite transaction (synchronous=FULL), commits once, and answers. No names are checked, no JSON is
- * read, nothing is hashed: only what cannot be left out.
+/* bare_epoll: the limit for writes over HTTP. One thread reads the requests of every connection
+ * that is ready, runs the statements of a saved document for each in one SQLite transaction
+ * (synchronous=FULL), commits once, and answers. No names are checked, no JSON is read, nothing is
+ * hashed: only what cannot be left out.
  *
  *     bare_epoll FILE.db        prints its address, and serves until it is told to end
  *
@@ -26,7 +27,7 @@
 #define VERSIONS 100
 #define FRAMES   800 /* of the log before it is checkpointed: STORE_CHECKPOINT_FRAMES */
 
-/* ---------------------------------------------------------------------------------------- SQLite */
+/* ------------------------------------------------------------------------------------- * SQLite */
 
 static struct raw {
     sqlite3 *db;
@@ -136,7 +137,7 @@ static void raw_put(const char *name, int name_len, const char *body, int size)
     run(raw.journal);
 }
 
-/* ------------------------------------------------------------------------------------------ HTTP */
+/* --------------------------------------------------------------------------------------- * HTTP */
 
 struct conn {
     int fd;

@@ -1,8 +1,10 @@
-/* How fast texts are checked and taken apart, beside jansson and simdjson on the same texts in the same run.
+/* How fast texts are checked and taken apart, beside jansson and simdjson on the same texts in the
+ * same run.
  *
- * The three do not do the same: jansson builds a tree and refuses duplicate names when asked, as here, but keeps no
- * offsets of all faults; simdjson builds a tape (DOM) or walks on demand, looks for no duplicates and has no offsets for
- * bad UTF-8. Each figure is the best of several rounds in which all take turns. */
+ * The three do not do the same: jansson builds a tree and refuses duplicate names when asked, as
+ * here, but keeps no offsets of all faults; simdjson builds a tape (DOM) or walks on demand, looks
+ * for no duplicates and has no offsets for bad UTF-8. Each figure is the best of several rounds in
+ * which all take turns. */
 #include "base/json.h"
 
 #include "json_others.h"

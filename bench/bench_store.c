@@ -1,7 +1,8 @@
 /* bench_store: what group commit costs over SQLite itself.
  *
- * Threads write 2 KB rows through the store, which records the size of each group; then one thread runs the same statements
- * in groups of the same sizes on bare SQLite with the same settings. The ratio is the store's rate over SQLite's. */
+ * Threads write 2 KB rows through the store, which records the size of each group; then one thread
+ * runs the same statements in groups of the same sizes on bare SQLite with the same settings. The
+ * ratio is the store's rate over SQLite's. */
 #include "base/env.h"
 #include "base/err.h"
 #include "store/store.h"

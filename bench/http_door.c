@@ -1,5 +1,5 @@
-/* The server with the router of the unit tests behind it: what the door alone costs, whoever answers. Prints its address and serves until it is
- * told to end. */
+/* The server with the router of the unit tests behind it: what the door alone costs, whoever
+ * answers. Prints its address and serves until it is told to end. */
 #include "../tests/unit/fake_api.h"
 #include "server/server.h"
 

@@ -1,5 +1,5 @@
-/* jansson and simdjson, as far as they are measured: behind a header of our own, because jansson and we both have a
- * JSON_TRUE, and simdjson is C++. */
+/* jansson and simdjson, as far as they are measured: behind a header of our own, because jansson
+ * and we both have a JSON_TRUE, and simdjson is C++. */
 #ifndef BENCH_JSON_OTHERS_H
 #define BENCH_JSON_OTHERS_H
 
