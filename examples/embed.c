@@ -17,7 +17,8 @@ int main(void)
         fprintf(stderr, "%s\n", err.detail);
         return err.exit_code;
     }
-    if (kf_doc_put(store, "settings.json", settings, strlen(settings), NULL, &written, &err) == KF_OK)
+    if (kf_doc_put(store, "settings.json", settings, strlen(settings), NULL, &written, &err) ==
+        KF_OK)
         printf("version %llu is on disk\n", (unsigned long long)written.version);
     if (kf_doc_get(store, "settings.json", &doc, &err) == KF_OK) {
         printf("%s\n", (const char *)doc.body);
