@@ -112,7 +112,8 @@ static const struct {
      "docs:integer versions:integer bytes:integer digest:string kept_as:string overtaken:integer"},
     {"Digest", "digest:string docs:integer"},
     {"Verified",
-     "good:boolean docs:integer versions:integer bytes:integer damaged:integer repaired:integer report:string[]"},
+     "good:boolean docs:integer versions:integer bytes:integer damaged:integer repaired:integer "
+     "report:string[]"},
     {"Health", "status:string"},
     {"DurableItem", "space:string durable:boolean state:string reason:string"},
     {"Durable", "status:string items:DurableItem[]"},

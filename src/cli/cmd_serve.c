@@ -25,8 +25,9 @@ static void on_signal(int number)
     alarm(stop_s);
 }
 
-/* A place that hangs inside a call of the system (a dead network disk) cannot be asked to end. Nothing that was answered
- * depends on what is left to do by now: this end is as safe as that by a second signal. */
+/* A place that hangs inside a call of the system (a dead network disk) cannot be asked to end.
+ * Nothing that was answered depends on what is left to do by now: this end is as safe as that by a
+ * second signal. */
 static void on_alarm(int number)
 {
     static const char said[] = "keepfast: a remote hangs: ended without waiting for it\n";

@@ -1,11 +1,13 @@
 /* Every object of every remote against its hash, and what to do about those that fail:
  *
- *     verify: read all -> bad ones noted -> each: a whole copy of these bytes here? --yes--> put, settle, read back: repaired
- *                                                                              --no---> left as it is
+ *     verify: read all -> bad ones noted -> each: a whole copy of these bytes here?
+ *                                               --yes--> put, settle, read back: repaired
+ *                                               --no---> left as it is
  *
- * An object's name holds the hash of its bytes. So a copy that fits the hash is the one that was there, whichever store wrote it and whatever
- * became of the document since, and writing it again cannot take anything newer away. A manifest that is damaged is not
- * made anew: it may have said what other stores pushed, and that would be a guess. */
+ * An object's name holds the hash of its bytes. So a copy that fits the hash is the one that was
+ * there, whichever store wrote it and whatever became of the document since, and writing it again
+ * cannot take anything newer away. A manifest that is damaged is not made anew: it may have said
+ * what other stores pushed, and that would be a guess. */
 #include "remote/remotes_internal.h"
 
 struct bad_object {
@@ -65,7 +67,8 @@ static kf_rc local_copy(struct remotes *r, const struct bad_object *b, struct bu
     return rc == KF_OK && body->len != b->size ? KF_ABSENT : rc;
 }
 
-/* Its line in the report is ended with what became of it. KF_NOMEM, and `stopping`; every other failure is in the line. */
+/* Its line in the report is ended with what became of it. KF_NOMEM, and `stopping`; every other
+ * failure is in the line. */
 static kf_rc repair(struct verifying *v, struct remote *remote, const struct bad_object *b,
                     struct kf_err *err)
 {

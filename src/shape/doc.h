@@ -137,7 +137,8 @@ kf_rc doc_changes(struct db *db, int64_t seq, size_t limit, bool bodies, doc_vis
  * body. */
 kf_rc doc_all_versions(struct db *db, int64_t after_seq, int64_t until, size_t limit,
                        doc_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
-/* The body of any kept version of `name` that has this hash and fits it, appended. KF_ABSENT: there is none, or all are damaged. */
+/* The body of any kept version of `name` that has this hash and fits it, appended. KF_ABSENT: there
+ * is none, or all are damaged. */
 kf_rc doc_body_of(struct db *db, str name, str hash, struct buf *out, struct kf_err *err);
 /* When the first change of `name` above number `seq` was made; 0 = none. */
 kf_rc doc_since(struct db *db, str name, int64_t seq, int64_t *ret_ms, struct kf_err *err);

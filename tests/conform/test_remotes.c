@@ -657,7 +657,8 @@ static void damage_is_not_built_upon(const struct kind *kind)
     buf_release(&path);
 }
 
-/* What verify found is put back from a whole copy, whatever is in its place, and nothing else changes. */
+/* What verify found is put back from a whole copy, whatever is in its place, and nothing else
+ * changes. */
 static void damage_is_repaired(const struct kind *kind)
 {
     static const str instead[] = {{"[9]", 3}, {"[2] ", 4}, {"", 0}, {0, 0}};
