@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define WAIT_MS     5000
-#define NAP_MS_MAX  100
+#define NAP_MS_MAX  20 /* an owner holds it for some: who naps longer finds it free too seldom */
 #define CONTENT_MAX 8192
 
 struct store_lock {
