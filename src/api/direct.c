@@ -59,6 +59,14 @@ static void door_more(void *ctx)
 
 static const struct api_door direct_door = {door_head, door_body, door_end, door_more};
 
+static void turn(struct direct *d, struct loop *loop)
+{
+    enum { TICK_MS = 200 };
+    loop_turn(loop, d->request->tick ? TICK_MS : -1);
+    if (d->request->tick)
+        d->request->tick(d->request->ctx);
+}
+
 /* Gives the router the request's body, turning the loop while it is full. */
 static kf_rc send_body(struct api_call *c, struct direct *d, struct loop *loop, struct kf_err *err)
 {
@@ -75,7 +83,7 @@ static kf_rc send_body(struct api_call *c, struct direct *d, struct loop *loop, 
         while (rc == KF_OK && !d->ended && !api_data(c, buf_view(&piece))) {
             d->wait = true;
             while (d->wait && !d->ended)
-                loop_turn(loop, -1);
+                turn(d, loop);
         }
     }
     buf_release(&piece);
@@ -107,7 +115,7 @@ kf_rc direct_call(struct api *api, struct loop *loop, const struct direct_reques
     if (rc == KF_OK && !d.ended)
         api_eof(c);
     while (rc == KF_OK && !d.ended)
-        loop_turn(loop, -1);
+        turn(&d, loop);
     api_abandon(c);
     if (rc == KF_OK)
         rc = d.rc;

@@ -22,6 +22,8 @@ struct direct_request {
     /* NULL: the answer's body is gathered in direct_answer.body. KF_OK, or anything else to end the
      * call. */
     kf_rc (*take)(void *ctx, int status, str bytes, struct kf_err *err);
+    /* Called now and then while the answer is waited for. May be NULL. */
+    void (*tick)(void *ctx);
     void *ctx;
 };
 struct direct_answer {

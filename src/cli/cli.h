@@ -67,7 +67,8 @@ struct cli_request {
     const char *body_file; /* streamed instead of `body` */
     const char *sink_file; /* the answer's body of a success goes into this new file, synced */
     uint32_t timeout_ms;   /* longer than the server's own; 0 = 60 s */
-    const char *progress;  /* word shown before a growing count of bytes; NULL = silent */
+    /* Shown before a growing count of bytes, or of seconds where none pass; NULL = silent. */
+    const char *progress;
 };
 struct cli_answer {
     int status;
@@ -109,6 +110,8 @@ void print_line(str line);
 void print_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void print_talk(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr */
 void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total);
+/* For what tells nothing of how far it is: "WORD, 12 s", from the second second on. */
+void print_waiting(struct cli *cli, const char *word, int64_t since_ms);
 void print_progress_end(struct cli *cli);
 /* 0, or the errno value with which stdout went away. */
 int print_flush(void);

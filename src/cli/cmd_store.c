@@ -260,6 +260,7 @@ static kf_rc sync_one(struct cli *cli, struct syncing *s, str name, struct kf_er
     struct json_node *root;
     char *text = arena_dup(&cli->arena, name), *escaped = text ? cli_escape(cli, text) : NULL;
     struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)s->timeout_ms + 15000};
+    r.progress = arena_printf(&cli->arena, "sync %.*s", STR_ARGS(name));
     r.target = escaped
                    ? arena_printf(&cli->arena, "/remotes/%s/run?timeout=%llums%s", escaped,
                                   (unsigned long long)s->timeout_ms, s->wait ? "" : "&start=true")
@@ -426,7 +427,8 @@ kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
     struct json_node *root = NULL;
     struct cli_request r = {.method = API_POST,
                             .target = cli->opt[OPT_DEEP] ? "/verify?deep=true" : "/verify",
-                            .timeout_ms = 24 * 3600 * 1000};
+                            .timeout_ms = 24 * 3600 * 1000,
+                            .progress = "verify"};
     kf_rc rc = ask(cli, &r, &a, &root, err);
     if (rc != KF_OK)
         return rc;
@@ -447,7 +449,10 @@ kf_rc cmd_digest(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
     struct json_node *root = NULL;
-    struct cli_request r = {.method = API_GET, .target = "/digest", .timeout_ms = 3600 * 1000};
+    struct cli_request r = {.method = API_GET,
+                            .target = "/digest",
+                            .timeout_ms = 24 * 3600 * 1000,
+                            .progress = "digest"};
     kf_rc rc = ask(cli, &r, &a, &root, err);
     if (rc == KF_OK && !cli->json)
         print_line(node_text(cli, root, "digest"));

@@ -276,7 +276,8 @@ struct stream {
     const struct cli_request *request;
     struct file in, out;
     int64_t at, size;
-    struct buf kept; /* a problem's body, or a success without sink_file */
+    struct buf kept;            /* a problem's body, or a success without sink_file */
+    int64_t began_ms, moved_ms; /* monotonic: the request, the last piece of either body */
 };
 
 /* Ctrl-C while a file is written: it must not stay half; the second one ends at once. */
@@ -303,6 +304,21 @@ static kf_rc stopped_by_hand(struct kf_err *err)
     return rc;
 }
 
+static void moved(struct stream *s, int64_t len, uint64_t total)
+{
+    s->at += len;
+    s->moved_ms = env_mono_ms(s->cli->env);
+    if (s->request->progress)
+        print_progress(s->cli, s->request->progress, (uint64_t)s->at, total);
+}
+
+static void while_waiting(void *ctx)
+{
+    struct stream *s = ctx;
+    if (env_mono_ms(s->cli->env) - s->moved_ms >= 1000)
+        print_waiting(s->cli, s->request->progress, s->began_ms);
+}
+
 static kf_rc send_piece(void *ctx, struct buf *piece, struct kf_err *err)
 {
     struct stream *s = ctx;
@@ -314,9 +330,7 @@ static kf_rc send_piece(void *ctx, struct buf *piece, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     buf_grew(piece, got);
-    s->at += (int64_t)got;
-    if (s->request->progress)
-        print_progress(s->cli, s->request->progress, (uint64_t)s->at, (uint64_t)s->size);
+    moved(s, (int64_t)got, (uint64_t)s->size);
     return got ? KF_OK : KF_ABSENT;
 }
 
@@ -330,9 +344,7 @@ static kf_rc take_piece(void *ctx, int status, str bytes, struct kf_err *err)
         return buf_ok(&s->kept, err);
     }
     kf_rc rc = file_write(&s->out, s->at, bytes.p, bytes.len, err);
-    s->at += (int64_t)bytes.len;
-    if (s->request->progress)
-        print_progress(s->cli, s->request->progress, (uint64_t)s->at, 0);
+    moved(s, (int64_t)bytes.len, 0);
     return rc;
 }
 
@@ -359,6 +371,7 @@ static kf_rc exchange(struct place *p, const char *target, struct stream *s, str
                                .content_length = -2,
                                .send = r->body_file ? send_piece : NULL,
                                .take = take_piece,
+                               .tick = r->progress ? while_waiting : NULL,
                                .ctx = s};
     if (p->base) {
         kf_rc rc = wire_request(p->cli, p->base, &d, r->body_file ? s->size : -1,
@@ -420,6 +433,7 @@ static kf_rc request_once(struct place *p, const struct cli_request *r, struct c
                              ? r->target + 1
                              : arena_printf(&p->cli->arena, "/v1/%s%s", p->space, r->target);
     kf_rc rc = target ? open_files(p, &s, err) : err_nomem(err);
+    s.began_ms = env_mono_ms(p->cli->env);
     if (rc == KF_OK) {
         rc = exchange(p, target, &s, ret, err);
         rc = settle_sink(&s, rc, ret->status, err);

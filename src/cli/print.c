@@ -93,21 +93,44 @@ static void draw_bar(struct buf *b, uint64_t done, uint64_t total)
     buf_printf(b, "] %3d %%", (int)(done >= total ? 100 : done * 100 / total));
 }
 
-void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total)
+/* At most ten times a second, where somebody looks. */
+static bool is_time_to_draw(const struct cli *cli)
 {
     int64_t now = env_mono_ms(cli->env);
     if (!cli->tty || cli->json || (drawn_at && now - drawn_at < 100))
-        return;
+        return false;
+    drawn_at = now;
+    return true;
+}
+
+static void draw(struct buf *b)
+{
+    buf_c(b, "\x1b[K");
+    if (!b->failed)
+        fwrite(b->p, 1, b->len, stderr);
+    buf_release(b);
+}
+
+void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total)
+{
     struct buf b = BUF_INIT;
+    if (!is_time_to_draw(cli))
+        return;
     buf_printf(&b, "\r%s ", word);
     size_human(done, &b);
     if (total)
         draw_bar(&b, done, total);
-    buf_c(&b, "\x1b[K");
-    if (!b.failed)
-        fwrite(b.p, 1, b.len, stderr);
-    buf_release(&b);
-    drawn_at = now;
+    draw(&b);
+}
+
+void print_waiting(struct cli *cli, const char *word, int64_t since_ms)
+{
+    struct buf b = BUF_INIT;
+    int64_t seconds = (env_mono_ms(cli->env) - since_ms) / 1000;
+    if (seconds < 1 || !is_time_to_draw(cli))
+        return;
+    buf_printf(&b, "\r%s, %lld s", word, (long long)seconds);
+    draw(&b);
 }
 
 void print_progress_end(struct cli *cli)

@@ -89,6 +89,13 @@ static size_t on_body(char *p, size_t one, size_t n, void *ctx)
     return t->rc == KF_OK ? one * n : 0;
 }
 
+static int on_tick(void *ctx, curl_off_t down, curl_off_t downed, curl_off_t up, curl_off_t upped)
+{
+    struct transfer *t = ctx;
+    t->request->tick(t->request->ctx);
+    return 0;
+}
+
 static size_t on_read(char *p, size_t one, size_t n, void *ctx)
 {
     struct transfer *t = ctx;
@@ -221,6 +228,11 @@ kf_rc wire_request(struct cli *cli, const char *base, const struct direct_reques
         t.curl.easy_setopt(t.easy, CURLOPT_HEADERDATA, &t);
         t.curl.easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, on_body);
         t.curl.easy_setopt(t.easy, CURLOPT_WRITEDATA, &t);
+        if (request->tick) {
+            t.curl.easy_setopt(t.easy, CURLOPT_NOPROGRESS, 0L);
+            t.curl.easy_setopt(t.easy, CURLOPT_XFERINFOFUNCTION, on_tick);
+            t.curl.easy_setopt(t.easy, CURLOPT_XFERINFODATA, &t);
+        }
         rc = perform(&t, base, timeout_ms, err);
     }
     if (t.easy)

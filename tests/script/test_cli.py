@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """The command line from outside: data on stdout, talk on stderr, exit statuses, the same beside a server and without one."""
 
+import http.server
 import json
 import os
+import subprocess
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from keepfast import Server, folder, run  # noqa: E402
+from keepfast import PROGRAM, Server, folder, run  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 TOP = folder()
@@ -164,12 +168,44 @@ def beside_a_server():
 
 @test
 def stdout_that_goes_away():
-    import subprocess
-    from keepfast import PROGRAM
     run("put", "large", at=DB, stdin=b'"' + b"x" * 4_000_000 + b'"')
     done = subprocess.run(f"{PROGRAM} get large --at {DB} | head -c 1 >/dev/null; exit ${{PIPESTATUS[0]}}", shell=True,
                           executable="/bin/bash", capture_output=True)
     equal((done.returncode, done.stderr), (141, b""), "141 and silence")
+
+
+@test
+def long_work_shows_that_it_goes_on():
+    """What answers late is made up here: a server that takes its time. Seconds are shown to a terminal, and to nobody else."""
+
+    class Late(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            time.sleep(2.5)
+            body = b'{"digest":"%s","docs":0}' % (b"0" * 64)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        at = f"http://127.0.0.1:{server.server_port}"
+        quiet = run("digest", at=at)
+        equal((quiet.status, quiet.err), (0, b""), "nothing is drawn into a file")
+        terminal, end = os.openpty()
+        process = subprocess.Popen([PROGRAM, "digest", "--at", at], stdout=subprocess.PIPE, stderr=end)
+        os.close(end)
+        out = process.communicate(timeout=20)[0]
+        equal((process.returncode, out), (0, b"0" * 64 + b"\n"), "the answer is data")
+        drawn = os.read(terminal, 65536)
+        check(b"digest, 1 s" in drawn and b"digest, 2 s" in drawn, f"seconds are shown: {drawn!r}")
+        check(drawn.endswith(b"\r\x1b[K"), f"and go away: {drawn[-20:]!r}")
+        os.close(terminal)
+        server.shutdown()
 
 
 main()
