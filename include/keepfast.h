@@ -23,7 +23,8 @@
  *             that frees it. What is passed in stays the caller's and may be freed when the call
  *             returns.
  *   Threads   A kf_store may be used from any thread at once. Other objects belong to one thread.
- *   Fork      A store does not survive fork: every call in the child answers KF_MISUSE.
+ *   Fork      A store does not survive fork: every call in the child answers KF_MISUSE, kf_open of
+ *             the same store too. The parent is not touched by it, nor a program that is executed.
  *   Structs   Option structs begin with their own size, set by their _INIT macro, so that a program
  *             built with an older header goes on working. */
 #ifndef KEEPFAST_H

@@ -118,6 +118,8 @@ kf_rc file_sync(struct file *f, struct kf_err *err);
 kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err);
 /* An exclusive OFD lock on the whole file, without waiting: KF_BUSY when somebody else has it. */
 kf_rc file_lock(struct file *f, struct kf_err *err);
+/* Also for a child of fork, which shares the lock; closing alone would leave it to the child. */
+void file_unlock(struct file *f);
 void file_close(struct file *f);
 
 /* The whole of a file, at most `max` bytes (KF_LIMIT too_large beyond), appended to `out`.

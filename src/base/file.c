@@ -245,6 +245,12 @@ kf_rc file_lock(struct file *f, struct kf_err *err)
     return e ? err_errno(err, e, "cannot lock %s", f->path) : KF_OK;
 }
 
+void file_unlock(struct file *f)
+{
+    struct flock whole = {.l_type = F_UNLCK, .l_whence = SEEK_SET};
+    fcntl(f->fd, F_OFD_SETLK, &whole); /* of a lock that is held it cannot fail */
+}
+
 /* -------------------------------------------------------------------------------- whole files */
 
 /* Reads until the end, which may have moved since the size was asked for. */

@@ -28,6 +28,7 @@ struct store_lock {
     struct file file;
     dev_t dev, guarded_dev;
     ino_t ino, guarded_ino; /* 0 = none yet */
+    bool parents;           /* came along with a fork */
     struct store_lock *next;
 };
 
@@ -116,14 +117,23 @@ static kf_rc busy(const char *path, const struct store_owner *owner, struct kf_e
 
 /* ----------------------------------------------------------------------------------- taking */
 
-static bool is_held_here(const struct stat *st)
+static kf_rc check_held_here(const struct stat *st, const char *path, struct kf_err *err)
 {
     pthread_mutex_lock(&held_lock);
     const struct store_lock *l = held;
     while (l && (l->dev != st->st_dev || l->ino != st->st_ino))
         l = l->next;
+    bool here = l != NULL, parents = here && l->parents;
     pthread_mutex_unlock(&held_lock);
-    return l != NULL;
+    if (parents)
+        return err_set(
+            err, PROBLEM_MISUSE,
+            "%s was open when this process was forked: it cannot be opened here, only in "
+            "the parent or in a program that is executed",
+            path);
+    return here ? err_set(err, PROBLEM_BUSY, "%s is already open in this process: use that store",
+                          path)
+                : KF_OK;
 }
 
 /* One attempt. KF_BUSY with *ret_owner when another process has it, with *ret_here when this one
@@ -138,9 +148,8 @@ static kf_rc attempt(const struct env *env, const char *file, const char *path,
     struct stat opened, named;
     if (fstat(lock->file.fd, &opened) != 0) { /* seam: of the locked descriptor */
         rc = err_errno(err, errno, "cannot look at %s", file);
-    } else if (is_held_here(&opened)) {
+    } else if ((rc = check_held_here(&opened, path, err)) != KF_OK) {
         *ret_here = true;
-        rc = err_set(err, PROBLEM_BUSY, "%s is already open in this process: use that store", path);
     } else {
         rc = file_lock(&lock->file, err);
         if (rc == KF_BUSY)
@@ -242,8 +251,28 @@ void store_lock_drop(struct store_lock *lock)
     pthread_mutex_unlock(&held_lock);
     /* Whoever waits shall not read our name in a file that is free. */
     file_truncate(&lock->file, 0, NULL);
+    file_unlock(&lock->file);
     file_close(&lock->file);
     mem_free(lock);
+}
+
+/* --------------------------------------------------------------------------------------- forks */
+
+void store_lock_before_fork(void)
+{
+    pthread_mutex_lock(&held_lock);
+}
+
+/* In the child nothing but close, which a fork of several threads allows. */
+void store_lock_after_fork(bool is_child)
+{
+    for (struct store_lock *l = held; l && is_child; l = l->next) {
+        if (!l->parents)
+            close(l->file.fd);
+        l->file.fd = -1;
+        l->parents = true;
+    }
+    pthread_mutex_unlock(&held_lock);
 }
 
 /* ---------------------------------------------------------------------------------- looking */

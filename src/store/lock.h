@@ -12,6 +12,10 @@
  * and socket. A brief one is a single command: it is waited for with back-off up to wait_ms. A
  * second taking in the same process is refused by (device, inode) of the lock file.
  *
+ * A child of fork shares the lock and must not keep it from others: dropping unlocks for both, and
+ * the child lets go of it at once. The child may never take it again (KF_MISUSE): what SQLite has
+ * noted about the file came along, and the locks that the notes speak of did not.
+ *
  * Threads: any. */
 #ifndef KF_STORE_LOCK_H
 #define KF_STORE_LOCK_H
@@ -31,5 +35,8 @@ kf_rc store_lock_take(const struct env *env, struct log *log, const char *path, 
 kf_rc store_lock_guard(struct store_lock *lock, const struct stat *file, struct kf_err *err);
 /* NULL is fine. */
 void store_lock_drop(struct store_lock *lock);
+/* Around each fork of this process. */
+void store_lock_before_fork(void);
+void store_lock_after_fork(bool is_child);
 
 #endif

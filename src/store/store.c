@@ -11,14 +11,20 @@ static _Atomic unsigned forks;
 static pthread_once_t watch = PTHREAD_ONCE_INIT;
 static int watch_failed;
 
+static void forked_in_parent(void)
+{
+    store_lock_after_fork(false);
+}
+
 static void forked(void)
 {
     atomic_fetch_add_explicit(&forks, 1, memory_order_relaxed);
+    store_lock_after_fork(true);
 }
 
 static void watch_once(void)
 {
-    watch_failed = pthread_atfork(NULL, NULL, forked);
+    watch_failed = pthread_atfork(store_lock_before_fork, forked_in_parent, forked);
 }
 
 kf_rc store_watch_forks(struct kf_err *err)
@@ -39,7 +45,7 @@ static kf_rc check_fork(const struct kf_store *s, struct kf_err *err)
     log_event(s->options.log, LOG_ERROR, "fork.use", LOG_S("path", s->path), LOG_END);
     return err_set(
         err, PROBLEM_MISUSE,
-        "a store does not survive fork: open it in the child, after the parent has closed it");
+        "a store does not survive fork: use it in the parent, or in a program that is executed");
 }
 
 /* ---------------------------------------------------------------------------------------- gate
