@@ -21,6 +21,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -413,14 +414,23 @@ static kf_rc open_folder(struct listener *l, str path, struct kf_err *err)
     return rc;
 }
 
+/* Whether the one who listened behind a socket lives no more; a child of fork may still have its descriptor, and accepts nothing. */
+static bool listener_is_dead(int fd)
+{
+    struct ucred listener;
+    socklen_t len = sizeof(listener);
+    return getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &listener, &len) == 0 && listener.pid > 0 &&
+           kill(listener.pid, 0) != 0 && errno == ESRCH;
+}
+
 /* Whether nobody listens behind the socket file any more. */
 static bool is_stale(const struct sockaddr_un *address)
 {
     int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return false;
-    bool stale = connect(fd, (const struct sockaddr *)address, sizeof(*address)) != 0 &&
-                 errno == ECONNREFUSED;
+    bool connected = connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0;
+    bool stale = connected ? listener_is_dead(fd) : errno == ECONNREFUSED;
     close(fd);
     return stale;
 }
