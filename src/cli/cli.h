@@ -8,6 +8,7 @@
  * http://, else to a router in this process.
  *
  *   main.c     words to commands, help           place.c   --at to a place; a request to its answer
+ *   table.c    the tables of commands and options   man.c, completion.c  other forms of them
  *   print.c    tables, people's forms, progress  wire.c    requests over a socket (libcurl)
  *   cmd_*.c    the commands                      words.c   words as parts of requests */
 #ifndef KF_CLI_CLI_H

@@ -1,5 +1,6 @@
 /* keepfast serve, config, reference, version. */
 #include "cli/cli.h"
+#include "cli/table.h"
 #include "lib/house.h"
 
 #include "store/store.h"
@@ -203,10 +204,29 @@ kf_rc cmd_config(struct cli *cli, struct kf_err *err)
     return rc;
 }
 
+static kf_rc write_form(const char *form, struct buf *out, struct kf_err *err)
+{
+    static const struct {
+        const char *name;
+        void (*write)(struct buf *out);
+    } forms[] = {{"man", man_page},
+                 {"bash", completion_bash},
+                 {"zsh", completion_zsh},
+                 {"fish", completion_fish}};
+    if (!form || strcmp(form, "markdown") == 0)
+        return api_reference(out, err);
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++)
+        if (strcmp(form, forms[i].name) == 0) {
+            forms[i].write(out);
+            return buf_ok(out, err);
+        }
+    return cli_usage(err, "there is no form \"%s\": markdown, man, bash, zsh and fish", form);
+}
+
 kf_rc cmd_reference(struct cli *cli, struct kf_err *err)
 {
     struct buf b = BUF_INIT;
-    kf_rc rc = cli->json ? api_openapi(&b, err) : api_reference(&b, err);
+    kf_rc rc = cli->json ? api_openapi(&b, err) : write_form(cli->opt[OPT_FORM], &b, err);
     if (rc == KF_OK)
         print_out(buf_view(&b));
     buf_release(&b);

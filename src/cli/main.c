@@ -1,5 +1,5 @@
 /* Words to commands. */
-#include "cli/cli.h"
+#include "cli/table.h"
 
 #include "base/hash.h"
 
@@ -8,56 +8,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
-
-static const struct {
-    const char *name, *value, *help;
-} option_table[OPT_COUNT] = {
-#define O(id, name_, value_, help_) [OPT_##id] = {name_, value_, help_},
-#include "cli/options.def"
-#undef O
-};
-
-/* What options.def calls them, for commands.def. */
-static const char *const option_keys[OPT_COUNT] = {
-#define O(id, name_, value_, help_) [OPT_##id] = #id,
-#include "cli/options.def"
-#undef O
-};
-
-static const struct command {
-    const char *words;
-    cli_command *run;
-    const char *args, *options, *summary;
-} command_table[] = {
-#define C(words_, function, args_, options_, summary_) \
-    {words_, function, args_, options_, summary_},
-#include "cli/commands.def"
-#undef C
-};
-static const size_t command_count = sizeof command_table / sizeof *command_table;
-
-/* Whether the key of an option is among `words`, which are written in small letters with dashes. */
-static bool option_listed(enum option o, const char *words)
-{
-    char key[32];
-    size_t n = 0;
-    for (const char *k = option_keys[o]; *k && n + 1 < sizeof key; k++)
-        key[n++] = *k == '_' ? '-' : (char)(*k | 0x20);
-    key[n] = 0;
-    for (str rest = str_of(words); rest.len;) {
-        str w = {rest.p, str_index(rest, ' ')};
-        if (str_is(w, key))
-            return true;
-        rest = str_from(rest, w.len + 1);
-    }
-    return false;
-}
-
-static bool option_fits(enum option o, const struct command *c)
-{
-    return o == OPT_AT || o == OPT_CONFIG || o == OPT_JSON || o == OPT_HELP ||
-           option_listed(o, c->options);
-}
 
 /* ----------------------------------------------------------------------------------------- help */
 
@@ -77,9 +27,13 @@ static void help_command(const struct command *c)
 
 static void help_line(const struct command *c, struct buf *out)
 {
+    enum { WIDTH = 28 };
     char left[48];
+    int columns = 0;
     snprintf(left, sizeof left, "%s %s", c->words, c->args);
-    buf_printf(out, "  %-28s %s\n", left, c->summary);
+    for (const char *p = left; *p; p++)
+        columns += (*p & 0xc0) != 0x80; /* of one that takes several bytes, the first */
+    buf_printf(out, "  %s%*s %s\n", left, columns < WIDTH ? WIDTH - columns : 0, "", c->summary);
 }
 
 static void help_all(struct buf *out)
@@ -355,6 +309,25 @@ static bool is_help(const char *word)
     return strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0;
 }
 
+/* `keepfast help`, `keepfast help put`, `keepfast help remote`. */
+static int help_about(const struct cli *cli, char **words, int count, struct kf_err *err)
+{
+    struct buf group = BUF_INIT;
+    int used;
+    if (count == 0)
+        return help(NULL, 0);
+    const struct command *c = find_command(words, count, &used);
+    bool known = c || help_group(words[0], &group);
+    buf_release(&group);
+    if (c)
+        help_command(c);
+    else if (known)
+        return help(words[0], 0);
+    else
+        unknown_command(words[0], err);
+    return known ? 0 : fail(cli, err);
+}
+
 static int run(struct cli *cli, int argc, char **argv)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -362,7 +335,7 @@ static int run(struct cli *cli, int argc, char **argv)
     if (argc < 2)
         return help(NULL, 2);
     if (is_help(argv[1]))
-        return help(NULL, 0);
+        return help_about(cli, argv + 2, argc - 2, &err);
     if (strcmp(argv[1], "--version") == 0) {
         cmd_version(cli, &err);
         return 0;

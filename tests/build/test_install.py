@@ -64,9 +64,8 @@ def it_builds_without_a_network_and_installs_under_destdir():
     output(*prefix, "ninja", "-C", build, "-j", "2", env=environment)
     output("meson", "install", "-C", build, "--no-rebuild", "--quiet", env=dict(os.environ, DESTDIR=ROOT))
     found = {name for _, _, files in os.walk(ROOT) for name in files}
-    wanted = ["keepfast.h", "keepfast.pc", "libkeepfast.a", "libkeepfast.so", "keepfast.cdx.json"]
-    if os.path.exists(os.path.join(TOP, "src/cli/main.c")):
-        wanted.append("keepfast")
+    wanted = ["keepfast", "keepfast.h", "keepfast.pc", "libkeepfast.a", "libkeepfast.so", "keepfast.cdx.json", "keepfast.1",
+              "keepfast.bash", "_keepfast", "keepfast.fish"]
     equal([name for name in wanted if name not in found], [], "not installed")
     for path, _, files in os.walk(ROOT):
         check(path.startswith(ROOT + "/opt/kf") or not files, f"{path} is under the prefix")
