@@ -9,6 +9,7 @@
  * that sees less I/O proves less. */
 #include "sim.h"
 #include "sim_disk.h"
+#include "sim_docs.h"
 
 #include "base/err.h"
 #include "store/store_internal.h" /* to end without a checkpoint */
@@ -28,10 +29,10 @@
 #define STEPS_MAX       64
 #define CHECKPOINT_EACH 12
 
-/* What the store held after a step, and the stamp that came with it. */
+/* What the store held after a step, and the stamp that came with it; what its place held, where there is one. */
 struct snapshot {
-    char *text;
-    int64_t seq, stamp;
+    char *text, *place;
+    int64_t seq, stamp, watermark; /* the last: what the place has confirmed */
 };
 
 /* A run of a script. */
@@ -40,6 +41,7 @@ struct sim {
     char *dir, *path;
     const struct sim_script *script;
     struct kf_store *store;
+    struct sim_floor floor; /* of a script with documents */
     int64_t now_ms;
     uint64_t mono_ns, seed;
     bool quiet; /* nothing is recorded, nothing fails: the sim looks itself */
@@ -179,8 +181,10 @@ static void sim_release(struct sim *sim)
 {
     for (size_t i = 0; i < sim->event_count; i++)
         sim_event_release(&sim->events[i]);
-    for (size_t i = 0; i <= STEPS_MAX; i++)
+    for (size_t i = 0; i <= STEPS_MAX; i++) {
         free(sim->snaps[i].text);
+        free(sim->snaps[i].place);
+    }
     free(sim->events);
     free(sim->dir);
     free(sim->path);
@@ -204,18 +208,20 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 }
 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
- * differ in every copy. */
-static const char tables_sql[] = "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
-                                 "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
-                                 " || ' FROM \"' || t.name || '\"'"
-                                 " || CASE t.name WHEN 'kf_meta' THEN ' WHERE key NOT IN "
-                                 "(''site'', ''old_sites'', ''clone_marker'')' ELSE '' END"
-                                 " || ' ORDER BY 1'"
-                                 " FROM sqlite_schema t, pragma_table_info(t.name) c"
-                                 " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND c.name "
-                                 "<> 'site' GROUP BY t.name ORDER BY t.name";
+ * differ in every copy; what is noted of a remote may take several commits, and is judged by its watermark. */
+static const char tables_sql[] =
+    "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
+    "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
+    " || ' FROM \"' || t.name || '\"'"
+    " || CASE t.name WHEN 'kf_meta' THEN ' WHERE key NOT IN "
+    "(''site'', ''old_sites'', ''clone_marker'')' ELSE '' END"
+    " || ' ORDER BY 1'"
+    " FROM sqlite_schema t, pragma_table_info(t.name) c"
+    " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name <> 'kf_remote' AND c.name "
+    "<> 'site' GROUP BY t.name ORDER BY t.name";
 static const char version_sql[] = "PRAGMA user_version";
-static const char state_sql[] = "SELECT seq, stamp FROM kf_state";
+static const char state_sql[] =
+    "SELECT seq, stamp, (SELECT coalesce(max(watermark), 0) FROM kf_remote) FROM kf_state";
 
 /* Equal text at one address for ever: statements are found again by it. */
 static const char *interned(const char *text)
@@ -249,6 +255,7 @@ static kf_rc dump(struct db *db, struct snapshot *ret, struct kf_err *err)
         rc = db_step(st, &row, err);
         ret->seq = db_i64(st, 0);
         ret->stamp = db_i64(st, 1);
+        ret->watermark = db_i64(st, 2);
         db_done(st);
     }
     if (rc == KF_OK)
@@ -267,6 +274,14 @@ static kf_rc dump_store(struct kf_store *s, struct snapshot *ret, struct kf_err 
     rc = dump(db, ret, err);
     store_read_end(s, db);
     return rc;
+}
+
+/* NULL where the script has none. */
+static char *place_of(const struct sim *sim, const char *dir)
+{
+    char place[1200];
+    snprintf(place, sizeof(place), "%s/place", dir);
+    return sim->script->pushes ? sim_place(&sim->env, place) : NULL;
 }
 
 /* ------------------------------------------------------------------------ what scripts call */
@@ -309,9 +324,22 @@ kf_rc sim_open(struct sim *sim, const struct schema *schema)
     return sim->err.rc;
 }
 
+kf_rc sim_open_docs(struct sim *sim)
+{
+    if (sim->err.rc != KF_OK)
+        return sim->err.rc;
+    struct kf_err err = KF_ERR_INIT;
+    char place[1024];
+    snprintf(place, sizeof(place), "%s/place", sim->dir);
+    if (sim_floor_open(&sim->floor, &sim->env, sim->path, sim->script->pushes ? place : NULL,
+                       CHECKPOINT_EACH, &sim->store, &err) != KF_OK)
+        sim->err = err;
+    return sim->err.rc;
+}
+
 void sim_close(struct sim *sim)
 {
-    store_close(sim->store);
+    sim_floor_close(&sim->floor, sim->store);
     sim->store = NULL;
 }
 
@@ -344,6 +372,7 @@ kf_rc sim_do(struct sim *sim, sim_step *step, void *ctx)
     sim->quiet = true;
     if (dump_store(sim->store, &sim->snaps[sim->ack_count], &err) != KF_OK)
         broken("%s: cannot look: %s", sim->script->name, err.detail);
+    sim->snaps[sim->ack_count].place = place_of(sim, sim->dir);
     sim->quiet = false;
     return KF_OK;
 }
@@ -440,6 +469,70 @@ kf_rc sim_delete(struct sim *sim, const char *key)
     return sim_do(sim, puts_step, &p);
 }
 
+/* --- documents */
+
+struct docs_put {
+    kf_verb verb;
+    const char *name, *body;
+    uint64_t version;
+    size_t count, len;
+};
+
+static kf_rc doc_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    const struct docs_put *p = ctx;
+    struct kf_write w = KF_WRITE_INIT;
+    kf_ticket *ticket = NULL;
+    w.verb = p->verb;
+    w.name = p->name;
+    w.body = p->body;
+    w.len = p->body ? strlen(p->body) : 0;
+    w.version = p->version;
+    kf_rc rc = kf_submit(sim->store, &w, NULL, NULL, &ticket, err);
+    while (rc == KF_OK && store_lead(sim->store))
+        ;
+    return rc == KF_OK ? kf_wait(&ticket, 1000, NULL, err) : rc;
+}
+
+static kf_rc docs_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    const struct docs_put *p = ctx;
+    kf_ticket *tickets[32] = {0};
+    char name[32], *body = malloc(p->len + 3);
+    kf_rc rc = KF_OK;
+    memset(body, 'a' + (int)(sim->begun_count % 26), p->len + 2);
+    body[0] = body[p->len + 1] = '"';
+    for (size_t i = 0; rc == KF_OK && i < p->count; i++) {
+        struct kf_write w = KF_WRITE_INIT;
+        snprintf(name, sizeof(name), "%s%zu", p->name, i);
+        w.verb = KF_PUT;
+        w.name = name;
+        w.body = body;
+        w.len = p->len + 2;
+        rc = kf_submit(sim->store, &w, NULL, NULL, &tickets[i], err);
+    }
+    while (store_lead(sim->store))
+        ;
+    for (size_t i = 0; i < p->count && tickets[i]; i++) {
+        kf_rc one = kf_wait(&tickets[i], 1000, NULL, rc == KF_OK ? err : NULL);
+        rc = rc == KF_OK ? one : rc;
+    }
+    free(body);
+    return rc;
+}
+
+kf_rc sim_doc(struct sim *sim, kf_verb verb, const char *name, const char *body, uint64_t version)
+{
+    struct docs_put p = {.verb = verb, .name = name, .body = body, .version = version};
+    return sim_do(sim, doc_step, &p);
+}
+
+kf_rc sim_docs(struct sim *sim, const char *prefix, size_t count, size_t bytes)
+{
+    struct docs_put p = {.name = prefix, .count = count, .len = bytes};
+    return sim_do(sim, docs_step, &p);
+}
+
 /* ------------------------------------------------------------------------------------- judging */
 
 /* Where a judgement was made, for the message. */
@@ -474,6 +567,18 @@ static int find_snapshot(const struct sim *run, const struct snapshot *now, size
     return -1;
 }
 
+/* Whether the place holds what it held after a step in [low, high], and not less than it has confirmed. */
+static bool place_fits(const struct sim *run, const char *text, int64_t watermark, size_t low,
+                       size_t high)
+{
+    for (size_t i = low; i <= high; i++) {
+        const struct snapshot *snap = &run->snaps[i];
+        if (snap->watermark >= watermark && strcmp(snap->place ? snap->place : "", text) == 0)
+            return true;
+    }
+    return false;
+}
+
 static kf_rc one_more(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
 {
     struct sim_write w = {
@@ -486,6 +591,21 @@ static kf_rc one_more(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, 
     *ret_stamp = snap.stamp;
     free(snap.text);
     return rc;
+}
+
+static bool judge_place(const struct sim *run, const struct sim *looker, const char *path,
+                        int64_t watermark, size_t low, size_t high, const struct place *at)
+{
+    char dir[1100];
+    snprintf(dir, sizeof(dir), "%s", path);
+    *strrchr(dir, '/') = '\0';
+    char *text = place_of(looker, dir);
+    bool good = place_fits(run, text, watermark, low, high);
+    if (!good)
+        complain(at, "confirmed is %lld, and the place holds, between steps %zu and %zu: %s",
+                 (long long)watermark, low, high, text);
+    free(text);
+    return good;
 }
 
 /* Opens what is at `path` and compares. The clock is an hour earlier than it was. */
@@ -520,6 +640,8 @@ static bool judge(const struct sim *run, const char *path, size_t acked, size_t 
             (long long)run->snaps[begun].seq,
             find_snapshot(run, &now, 0, begun) >= 0 ? ": an older state"
                                                     : ": no state that ever was");
+    if (good && run->script->pushes)
+        good = judge_place(run, &looker, path, now.watermark, acked, begun, at);
     if (good && (rc = one_more(s, &seq, &stamp, &err)) != KF_OK)
         good = complain(at, "cannot be written to: %s", err.detail);
     if (good && (seq != now.seq + 1 || stamp <= now.stamp))

@@ -8,7 +8,7 @@
  *   again   the opening after a crash is recorded in the same way, and cut again;
  *   fault   once for each I/O call, which is made to fail; then the store is opened again.
  *
- * What must hold each time (sim_judge): the store opens; what it holds equals what it held after
+ * What must hold each time (judge): the store opens; what it holds equals what it held after
  * some step, and that is not an earlier one than the last that was acknowledged, nor a later one
  * than the last that was begun; the next write has a larger number and a later stamp than all
  * before.
@@ -27,6 +27,8 @@ struct sim_script {
     void (*run)(struct sim *sim);
     const struct schema *schema; /* of the store when it is opened again; NULL = Keepfast's own */
     size_t migrates; /* the step, from 1, that opening it with `schema` does; 0 = none */
+    bool
+        pushes; /* DIR/place is judged as well: it holds what it held after some step, and no less than the store says */
 };
 extern const struct sim_script sim_scripts[];
 extern const size_t sim_script_count;
@@ -44,6 +46,8 @@ const struct env *sim_env(struct sim *sim);
 
 /* schema NULL = Keepfast's own. The log is checkpointed after 12 frames. */
 kf_rc sim_open(struct sim *sim, const struct schema *schema);
+/* The same with documents, of which two versions are kept, and where the script pushes with a remote "place". Closed by sim_close. */
+kf_rc sim_open_docs(struct sim *sim);
 void sim_close(struct sim *sim);
 /* Closes without a checkpoint, as if the process were gone. */
 void sim_abandon(struct sim *sim);
@@ -57,5 +61,9 @@ kf_rc sim_put(struct sim *sim, const char *key, size_t count, size_t value_bytes
 /* The same with a write in the midst that fails after it has written. */
 kf_rc sim_put_but_one(struct sim *sim, const char *key, size_t count);
 kf_rc sim_delete(struct sim *sim, const char *key);
+/* A write of a document; `body` NULL for a deletion, `version` of a revert. */
+kf_rc sim_doc(struct sim *sim, kf_verb verb, const char *name, const char *body, uint64_t version);
+/* Puts `count` documents PREFIX0, PREFIX1 … in one group; about `bytes` long. */
+kf_rc sim_docs(struct sim *sim, const char *prefix, size_t count, size_t bytes);
 
 #endif

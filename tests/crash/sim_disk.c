@@ -401,6 +401,12 @@ static void renamed_root(const struct sim_disk *d, const char *path, const char 
     snprintf(out, 1024, "%s%s", to, path + strlen(d->root));
 }
 
+/* A folder stands before what is in it. */
+static int compare_names(const void *a, const void *b)
+{
+    return strcmp(((const struct name *)a)->path, ((const struct name *)b)->path);
+}
+
 void sim_disk_crash(const struct sim_disk *d, enum sim_outcome outcome, uint64_t seed,
                     const char *to)
 {
@@ -411,10 +417,13 @@ void sim_disk_crash(const struct sim_disk *d, enum sim_outcome outcome, uint64_t
     for (size_t i = 0; i < d->move_count; i++)
         if (outcome != SIM_DROPPED && (outcome != SIM_RANDOM || next_random(&rng) % 2))
             move_make(&names, &d->moves[i]);
+    if (names.count)
+        qsort(names.list, names.count, sizeof(*names.list), compare_names);
     for (size_t i = 0; i < names.count; i++) {
         renamed_root(d, names.list[i].path, to, path);
+        /* One in a folder that is gone is gone with it. */
         if (names.list[i].file == IS_FOLDER)
-            must(mkdir(path, 0700) == 0 || errno == EEXIST, "make", path);
+            must(mkdir(path, 0700) == 0 || errno == EEXIST || errno == ENOENT, "make", path);
     }
     for (size_t i = 0; i < names.count; i++) {
         struct bytes b = {0};

@@ -203,6 +203,101 @@ static void swap(struct sim *sim)
     sim_close(sim);
 }
 
+/* ---------------------------------------------------------------------------------- documents */
+
+static void docs(struct sim *sim)
+{
+    sim_open_docs(sim);
+    sim_doc(sim, KF_PUT, "a/b.json", "{\"n\":1}", 0);
+    sim_doc(sim, KF_PATCH, "a/b.json", "{\"m\":2}", 0);
+    sim_doc(sim, KF_PUT, "a/b.json", "{\"n\":3}", 0); /* version 1 goes */
+    sim_doc(sim, KF_REVERT, "a/b.json", NULL, 2);
+    sim_doc(sim, KF_DELETE, "a/b.json", NULL, 0);
+    sim_doc(sim, KF_PUT, "a/b.json", "{\"n\":6}", 0);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_doc(sim, KF_PUT, "c", "7", 0);
+    sim_close(sim);
+}
+
+/* Groups, each larger than the log may be, over versions that go meanwhile. */
+static void docs_in_groups(struct sim *sim)
+{
+    sim_open_docs(sim);
+    for (int i = 0; i < 4; i++)
+        sim_docs(sim, "d", 6, 3000);
+    sim_doc(sim, KF_DELETE, "d2", NULL, 0);
+    sim_docs(sim, "d", 6, 10);
+    sim_close(sim);
+}
+
+static kf_rc push_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return kf_sync(sim_store(sim), "place", 60000, err);
+}
+
+static void push(struct sim *sim)
+{
+    sim_open(sim, NULL); /* so that it is not empty when it meets its remote */
+    sim_put(sim, "k", 1, 10);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_doc(sim, KF_PUT, "a", "1", 0);
+    sim_doc(sim, KF_PUT, "b/c.json", "{\"n\":2}", 0);
+    sim_do(sim, push_step, NULL);
+    sim_doc(sim, KF_PUT, "a", "3", 0);
+    sim_doc(sim, KF_DELETE, "b/c.json", NULL, 0);
+    sim_do(sim, push_step, NULL);
+    sim_docs(sim, "d", 5, 50);
+    sim_do(sim, push_step, NULL);
+    sim_close(sim);
+}
+
+/* So many that they are synced by one flush of the file system. */
+static void push_many(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 10);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_docs(sim, "d", 32, 20);
+    sim_docs(sim, "e", 8, 20);
+    sim_do(sim, push_step, NULL);
+    sim_close(sim);
+}
+
+/* ----------------------------------------------------------------------------------- backup */
+
+static const char *archive(struct sim *sim)
+{
+    static char path[1100];
+    snprintf(path, sizeof(path), "%s/backup.zip", sim_dir(sim));
+    return path;
+}
+
+static kf_rc backup_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return kf_backup(sim_store(sim), archive(sim), NULL, NULL, NULL, err);
+}
+
+static kf_rc restore_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    return kf_restore(sim_store(sim), archive(sim), true, NULL, NULL, err);
+}
+
+static void restore(struct sim *sim)
+{
+    sim_open_docs(sim);
+    sim_docs(sim, "d", 3, 300);
+    sim_doc(sim, KF_PUT, "d1", "1", 0);
+    sim_doc(sim, KF_DELETE, "d2", NULL, 0);
+    sim_do(sim, backup_step, NULL);
+    sim_doc(sim, KF_PUT, "d0", "\"after\"", 0);
+    sim_do(sim, restore_step, NULL);
+    sim_doc(sim, KF_PUT, "d0", "\"again\"", 0);
+    sim_close(sim);
+}
+
 #define SCRIPT(f, ...)                    \
     {                                     \
         .name = #f, .run = f, __VA_ARGS__ \
@@ -221,5 +316,10 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(shrink),
     SCRIPT(migrate, .schema = &third, .migrates = 2),
     SCRIPT(swap),
+    SCRIPT(docs),
+    SCRIPT(docs_in_groups),
+    SCRIPT(push, .pushes = true),
+    SCRIPT(push_many, .pushes = true),
+    SCRIPT(restore),
 };
 const size_t sim_script_count = sizeof(sim_scripts) / sizeof(sim_scripts[0]);

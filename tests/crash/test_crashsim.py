@@ -47,4 +47,14 @@ def saboteur_rename_before_sync_is_found():
     crashsim.found("crash", "swap", "rename-before-sync")
 
 
+@test
+def saboteur_rename_before_sync_is_found_at_a_place():
+    crashsim.found("crash", "push", "rename-before-sync")
+
+
+@test
+def saboteur_manifest_before_blobs_is_found():
+    crashsim.found("crash", "push", "manifest-before-blobs")
+
+
 main()
