@@ -25,6 +25,8 @@
 
 extern char **environ;
 
+static const int64_t busy_ms = 5000;
+
 struct embedded;
 
 /* What is around an open store; hangs on it as its host. */
@@ -293,8 +295,16 @@ static void end_calls(struct embedded *e, struct kf_store *store)
     remotes_end_waits(store_remotes(store));
     while (store_has_calls(store) && !KF_SABOTAGE("close-without-waiting"))
         loop_turn(e->loop, 10);
+}
+
+/* What was submitted. A foreign writer is waited for as long as for any write. */
+static void end_writes(struct embedded *e, struct kf_store *store)
+{
+    int64_t until = env_mono_ms(store_env(store)) + busy_ms;
     while (store_lead(store))
         ;
+    while (store_has_writes(store) && env_mono_ms(store_env(store)) < until)
+        loop_turn(e->loop, 10);
 }
 
 kf_rc kf_close(kf_store **store, struct kf_err *err)
@@ -312,6 +322,7 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
     stop_thread(e);
     stop_server(e);
     end_calls(e, *store);
+    end_writes(e, *store);
     rc = remotes_flush_on_close(store_remotes(*store), 0, err);
     close_store(store);
     embedded_free(e);

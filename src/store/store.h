@@ -146,6 +146,8 @@ kf_rc store_write(struct kf_store *store, struct write *w, struct kf_err *err);
  * once. Never blocks for a foreign writer when the store has a loop: the group goes back to the
  * queue and a timer tries again. */
 bool store_lead(struct kf_store *store);
+/* Whether any wait, those that go back for a foreign writer too. */
+bool store_has_writes(struct kf_store *store);
 
 /* Inside apply. */
 struct kf_store *group_store(struct group *g);

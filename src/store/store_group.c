@@ -447,12 +447,13 @@ static void judge(struct kf_store *s, struct kf_err *err)
     }
 }
 
-/* On the loop's thread nobody may sleep: the group goes back to the queue, and a timer will lead
- * again. */
+/* Who leads for the loop may not sleep: the group goes back to the queue, and a timer will lead again. Who leads for a
+ * write of its own must: given back, it would lead again at once. */
 static bool hand_to_timer(struct group *g)
 {
     struct kf_store *s = g->store;
-    if (!s->options.loop || !loop_is_own_thread(s->options.loop) || !loop_lead_again(s))
+    if (g->patient || !s->options.loop || !loop_is_own_thread(s->options.loop) ||
+        !loop_lead_again(s))
         return false;
     KF_SOMETIMES("group-given-back");
     give_back(s, g);
@@ -545,6 +546,7 @@ static void count_commit(struct group *g)
 static void lead(struct kf_store *s, const struct store_waiter *myself)
 {
     struct group g = {.store = s,
+                      .patient = myself != NULL,
                       .now_ms = env_wall_ms(s->env),
                       .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
     struct kf_err err = KF_ERR_INIT;
@@ -595,6 +597,14 @@ bool store_lead(struct kf_store *s)
     bool more = s->head && !s->leading && !s->exclusive;
     pthread_mutex_unlock(&s->queue_lock);
     return more;
+}
+
+bool store_has_writes(struct kf_store *s)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    bool has = s->head != NULL;
+    pthread_mutex_unlock(&s->queue_lock);
+    return has;
 }
 
 void store_submit(struct kf_store *s, struct write *w)

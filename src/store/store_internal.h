@@ -106,6 +106,7 @@ struct group {
     int64_t now_ms, seq;
     uint64_t slice_end_ns;
     bool careful; /* each write under its own savepoint */
+    bool patient; /* its leader waits for a write of its own: it may sleep */
     bool committed;
 };
 

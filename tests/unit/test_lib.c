@@ -1,6 +1,7 @@
 /* What the library adds to the store it opens: stepping it, forks, the socket for other processes, upkeep, ownership. */
 #include "testing.h"
 
+#include "db/db.h"
 #include "lib/upkeep.h"
 #include "remote/mem.h"
 
@@ -195,6 +196,75 @@ static void who_has_a_thread_needs_no_steps(void **state)
     for (int waited = 0; waited < 10000 && !holds(store, "a", "1"); waited++)
         poll(NULL, 0, 1);
     assert_true(holds(store, "a", "1"));
+}
+
+/* ------------------------------------------------------------------------------- a foreign writer */
+
+static int64_t cpu_ms(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void *let_go_soon(void *arg)
+{
+    poll(NULL, 0, 1000);
+    db_rollback(arg);
+    return NULL;
+}
+
+/* Whoever calls may sleep until another program has written, with a thread of the library's and without. */
+static void another_programs_write_is_waited_for_asleep(void **state)
+{
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        struct kf_options o = KF_OPTIONS_INIT;
+        struct db *db = NULL;
+        struct db_options other = {.env = env_system(), .path = path, .mode = DB_OWNER};
+        pthread_t thread;
+        o.no_background = !background;
+        open_with(o);
+        assert_int_equal(put(store, "a", "1"), KF_OK);
+        if (!background)
+            pump(1); /* this thread has turned the loop */
+        assert_int_equal(db_open(&other, &db, NULL), KF_OK);
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        assert_int_equal(pthread_create(&thread, NULL, let_go_soon, db), 0);
+        int64_t began = real_ms(), worked = cpu_ms();
+        assert_int_equal(put(store, "a", background ? "3" : "2"), KF_OK);
+        assert_true(real_ms() - began >= 900);
+        assert_in_range(cpu_ms() - worked, 0, 500);
+        pthread_join(thread, NULL);
+        db_close(db);
+        assert_int_equal(kf_close(&store, NULL), KF_OK);
+    }
+}
+
+static void closing_waits_for_another_programs_write(void **state)
+{
+    (void)state;
+    for (int background = 0; background < 2; background++) {
+        struct kf_options o = KF_OPTIONS_INIT;
+        struct db *db = NULL;
+        struct db_options other = {.env = env_system(), .path = path, .mode = DB_OWNER};
+        pthread_t thread;
+        int done = 0;
+        o.no_background = !background;
+        open_with(o);
+        assert_int_equal(db_open(&other, &db, NULL), KF_OK);
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        assert_int_equal(pthread_create(&thread, NULL, let_go_soon, db), 0);
+        for (int i = 0; i < 600; i++) { /* several groups */
+            char name[32];
+            snprintf(name, sizeof name, "%d/%d", background, i);
+            assert_int_equal(submit(name, &done), KF_OK);
+        }
+        assert_int_equal(kf_close(&store, NULL), KF_OK);
+        assert_int_equal(done, 600);
+        pthread_join(thread, NULL);
+        db_close(db);
+    }
 }
 
 /* ------------------------------------------------------------------------------------------ forks */
@@ -615,6 +685,8 @@ int main(int argc, char **argv)
         TEST(a_step_waits_for_what_is_due),
         TEST(a_sync_steps_by_itself),
         TEST(who_has_a_thread_needs_no_steps),
+        TEST(another_programs_write_is_waited_for_asleep),
+        TEST(closing_waits_for_another_programs_write),
         TEST(a_child_may_not_use_it_and_does_no_harm),
         TEST(a_child_does_not_keep_what_the_parent_closes),
         TEST(a_child_does_not_keep_what_was_its_killed_parents),
