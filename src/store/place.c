@@ -14,8 +14,41 @@ static kf_rc unsafe(struct log *log, const char *path, const char *why, const ch
     return err_set(err, PROBLEM_PERMISSION, "%s %s: %s", path, why, next);
 }
 
-static kf_rc check_own_dir(struct log *log, const char *path, const struct stat *st,
-                           struct kf_err *err)
+/* Whether it holds nothing, or a store. A folder that is somebody else's, such as /etc that was named by mistake, is not ours
+ * to close. */
+static kf_rc is_ours(const struct env *env, const char *path, bool *ret, struct kf_err *err)
+{
+    struct buf names = BUF_INIT;
+    kf_rc rc = dir_list(env, path, &names, err);
+    bool ours = names.len == 0;
+    for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1) {
+        str name = str_of(names.p + at);
+        ours = ours || str_ends(name, STR(".db")) || str_starts(name, STR("_keepfast"));
+    }
+    buf_release(&names);
+    *ret = ours;
+    return rc;
+}
+
+static kf_rc make_private(const struct env *env, struct log *log, const char *path,
+                          struct kf_err *err)
+{
+    bool ours = false;
+    kf_rc rc = is_ours(env, path, &ours, err);
+    if (rc != KF_OK)
+        return rc;
+    log_event(log, LOG_WARN, "start.perm", LOG_S("path", path),
+              LOG_S("why", ours ? "could be read by others; made 0700"
+                                : "can be read by others, and left so: what is in it is not "
+                                  "Keepfast's; better give it a folder of its own"),
+              LOG_END);
+    if (ours && chmod(path, 0700) != 0) /* seam: no content */
+        return err_errno(err, errno, "cannot make %s private", path);
+    return KF_OK;
+}
+
+static kf_rc check_own_dir(const struct env *env, struct log *log, const char *path,
+                           const struct stat *st, struct kf_err *err)
 {
     if (st->st_uid != geteuid())
         return unsafe(log, path, "belongs to another user", "give Keepfast a folder of its own",
@@ -23,13 +56,7 @@ static kf_rc check_own_dir(struct log *log, const char *path, const struct stat 
     if (st->st_mode & (S_IWGRP | S_IWOTH))
         return unsafe(log, path, "can be written by others",
                       "chmod 700 it after looking at what is in it", err);
-    if (st->st_mode & (S_IRWXG | S_IRWXO)) {
-        log_event(log, LOG_WARN, "start.perm", LOG_S("path", path),
-                  LOG_S("why", "could be read by others; made 0700"), LOG_END);
-        if (chmod(path, 0700) != 0) /* seam: no content */
-            return err_errno(err, errno, "cannot make %s private", path);
-    }
-    return KF_OK;
+    return st->st_mode & (S_IRWXG | S_IRWXO) ? make_private(env, log, path, err) : KF_OK;
 }
 
 kf_rc store_check_dir(const struct env *env, struct log *log, const char *path, bool ours,
@@ -48,7 +75,7 @@ kf_rc store_check_dir(const struct env *env, struct log *log, const char *path, 
     if (!S_ISDIR(st.st_mode))
         return unsafe(log, path, "is not a folder", "name a folder", err);
     if (ours)
-        return check_own_dir(log, path, &st, err);
+        return check_own_dir(env, log, path, &st, err);
     if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
         return unsafe(log, path, "can be written by everybody",
                       "choose another folder, or set its sticky bit", err);

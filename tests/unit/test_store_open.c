@@ -302,6 +302,17 @@ static void places_that_are_not_safe_are_refused(void **state)
     struct stat st;
     assert_int_equal(stat(dir, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0700);
+    /* A folder of somebody else's, named by mistake, is not closed to its readers. */
+    const char *other = testing_dir();
+    testing_write(testing_path(other, "passwd"), "x", 1);
+    assert_int_equal(chmod(other, 0755), 0);
+    assert_int_equal(store_check_dir(&t.env, NULL, other, true, &err), KF_OK);
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
+    testing_write(testing_path(other, "a.db"), "x", 1);
+    assert_int_equal(store_check_dir(&t.env, NULL, other, true, &err), KF_OK);
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0700);
 
     char at[400];
     assert_int_equal(symlink(dir, path("link")), 0);
