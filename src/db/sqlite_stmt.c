@@ -186,8 +186,10 @@ kf_rc db_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct k
     struct db_stmt *s = find(db, sql);
     if (!s)
         s = prepare(db, sql, &rc, err);
-    if (!s)
+    if (!s) {
+        assert(rc != KF_OK);
         return rc;
+    }
     assert(!s->busy);
     s->busy = true;
     s->db = db;
@@ -266,7 +268,7 @@ void db_done(struct db_stmt *s)
 
 kf_rc db_run(struct db_stmt *s, struct kf_err *err)
 {
-    bool row;
+    bool row = false;
     kf_rc rc = db_step(s, &row, err);
     assert(rc != KF_OK || !row);
     db_done(s);
