@@ -118,8 +118,11 @@ static kf_rc admit(struct kf_store *s, struct kf_err *err)
     return KF_OK;
 }
 
-static kf_rc enqueue(struct kf_store *s, struct write *w, bool *ret_lead, struct kf_err *err)
+/* `waiter`: of the thread that sleeps until the write has ended; NULL = its `done` is called. */
+static kf_rc enqueue(struct kf_store *s, struct write *w, struct store_waiter *waiter,
+                     bool *ret_lead, struct kf_err *err)
 {
+    w->waiter = waiter;
     w->phase = 0;
     if (store_state(s) == STORE_READ_ONLY)
         return state_refusal(s, err);
@@ -610,8 +613,7 @@ bool store_has_writes(struct kf_store *s)
 void store_submit(struct kf_store *s, struct write *w)
 {
     struct kf_err err = KF_ERR_INIT;
-    w->waiter = NULL;
-    if (enqueue(s, w, NULL, &err) != KF_OK)
+    if (enqueue(s, w, NULL, NULL, &err) != KF_OK)
         write_refuse(w, &err);
     else if (s->options.loop && !loop_in_turn(s->options.loop))
         loop_wake(s->options.loop);
@@ -621,17 +623,18 @@ kf_rc store_write(struct kf_store *s, struct write *w, struct kf_err *err)
 {
     struct store_waiter me = {WAITS};
     bool leads = false;
-    w->waiter = &me;
-    kf_rc rc = enqueue(s, w, &leads, err);
-    if (rc != KF_OK)
-        return rc;
-    while (leads || waiter_sleep(&me) == LEADS) {
-        leads = false;
-        lead(s, &me);
+    kf_rc rc = enqueue(s, w, &me, &leads, err);
+    if (rc == KF_OK) {
+        while (leads || waiter_sleep(&me) == LEADS) {
+            leads = false;
+            lead(s, &me);
+        }
+        rc = w->rc;
+        if (rc != KF_OK && err)
+            *err = w->err;
     }
-    if (w->rc != KF_OK && err)
-        *err = w->err;
-    return w->rc;
+    w->waiter = NULL;
+    return rc;
 }
 
 /* ----------------------------------------------------------------------------- inside apply */
