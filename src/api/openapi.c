@@ -130,6 +130,8 @@ static str next_word(str *rest)
 {
     while (rest->len && rest->p[0] == ' ')
         *rest = str_from(*rest, 1);
+    if (rest->len == 0)
+        return *rest;
     str w = {rest->p, str_index(*rest, ' ')};
     *rest = str_from(*rest, w.len);
     return w;

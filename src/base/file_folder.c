@@ -242,7 +242,7 @@ kf_rc folder_make(const struct folder *f, const char *path, struct kf_err *err)
 static int rename_at(const struct folder *f, const char *from, const char *to,
                      const char *full_from, const char *full_to)
 {
-    char last_from[256], last_to[256];
+    char last_from[256] = "", last_to[256] = "";
     int at_from = -1, at_to = -1;
     int e = tell(f, &(struct io_event){.op = IO_RENAME, .path = full_from, .to = full_to});
     if (!e)

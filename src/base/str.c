@@ -32,20 +32,6 @@ bool str_ends(str s, str suffix)
     return s.len >= suffix.len && str_eq(str_from(s, s.len - suffix.len), suffix);
 }
 
-str str_from(str s, size_t from)
-{
-    if (from > s.len)
-        from = s.len;
-    /* An empty str may have no bytes at all, and NULL + 0 is not allowed in C. */
-    return from ? (str){s.p + from, s.len - from} : s;
-}
-
-size_t str_index(str s, char c)
-{
-    const char *at = s.len ? memchr(s.p, c, s.len) : NULL;
-    return at ? (size_t)(at - s.p) : s.len;
-}
-
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';

@@ -48,10 +48,20 @@ bool str_starts(str s, str prefix);
 bool str_ends(str s, str suffix);
 
 /* The part of `s` from byte `from` (at most its length) to its end. */
-str str_from(str s, size_t from);
+static inline str str_from(str s, size_t from)
+{
+    if (from > s.len)
+        from = s.len;
+    /* An empty str may have no bytes at all, and NULL + 0 is not allowed in C. */
+    return from ? (str){s.p + from, s.len - from} : s;
+}
 
 /* Index of the first byte `c`, or s.len. */
-size_t str_index(str s, char c);
+static inline size_t str_index(str s, char c)
+{
+    const char *at = s.len ? memchr(s.p, c, s.len) : NULL;
+    return at ? (size_t)(at - s.p) : s.len;
+}
 
 /* Without ASCII blanks and tabs at both ends. */
 str str_trim(str s);
