@@ -25,6 +25,7 @@ PLANTED = [
     ("src/store/a.h", "int x;\n", "include guard KF_STORE_A_H"),
     ("src/store/a.c", "int x; \n", "blanks at the end"),
     ("src/store/a.c", "\tint x;\n", "tab"),
+    ("tests/unit/a.c", "/* " + "x" * 95 + " */\n", "101 columns"),
     ("src/store/a.c", "int x;", "the last line does not end"),
     ("src/store/unlisted.c", "int x;\n", "not named in src/store/meson.build"),
     ("tests/unit/test_unlisted.c", "int x;\n", "not named in tests/unit/meson.build"),
