@@ -22,6 +22,10 @@
  * C1  An entry that is older than what an ended read or publish has shown is not there when that
  *     one answers, and does not come back.
  *
+ * A group may write one name twice, and between its commit and its first publish a reader may have
+ * shown the second version, or that it is a deletion. So each mark has beside it the highest number
+ * that a read of its names has shown, and an older version is not published any more.
+ *
  * Names share MARKS counters a shard: a stranger's read or write costs a fill now and then, never a
  * wrong one.
  *
@@ -41,6 +45,7 @@ struct shard {
     size_t bucket_count, count; /* bucket_count is a power of 2 */
     struct hot *newest, *oldest;
     uint64_t marks[MARKS];
+    int64_t shown[MARKS]; /* to readers that missed: the highest number */
 };
 
 struct doc_cache {
@@ -108,6 +113,11 @@ static struct shard *shard_of(struct doc_cache *cache, uint64_t key)
 static uint64_t *mark_of(struct shard *s, uint64_t key)
 {
     return &s->marks[key / SHARDS % MARKS];
+}
+
+static int64_t *shown_of(struct shard *s, uint64_t key)
+{
+    return &s->shown[key / SHARDS % MARKS];
 }
 
 static struct hot **place_of(struct shard *s, uint64_t key, str name)
@@ -272,7 +282,8 @@ static bool keeps(const struct doc_cache *cache, const struct hot *hot)
     return hot->cost <= cache->limit / 4;
 }
 
-/* Replaces or removes what is there under the name of `hot`. */
+/* Replaces or removes what is there under the name of `hot`, unless somebody has seen what is later
+ * than it. */
 static void replace(struct doc_cache *cache, struct hot *hot)
 {
     uint64_t key = hot->key = key_of(cache, hot->name);
@@ -281,10 +292,13 @@ static void replace(struct doc_cache *cache, struct hot *hot)
     pthread_mutex_lock(&s->lock);
     ++*mark_of(s, key);
     struct hot **at = place_of(s, key, hot->name);
-    assert(!*at || (*at)->seq <= hot->seq);
-    if (*at)
+    bool late = *shown_of(s, key) > hot->seq;
+    assert(late || !*at || (*at)->seq <= hot->seq);
+    if (late)
+        KF_SOMETIMES("doc-cache-publish-late");
+    if (*at && (*at)->seq <= hot->seq)
         old = take(cache, s, at);
-    if (keeps(cache, hot))
+    if (!late && keeps(cache, hot))
         put(cache, s, hot_keep(hot));
     pthread_mutex_unlock(&s->lock);
     hot_drop(old);
@@ -313,6 +327,8 @@ void doc_cache_saw(struct doc_cache *cache, str name, int64_t seq, struct hot *h
         put(cache, s, hot_keep(hot));
     }
     ++*mark_of(s, key);
+    if (*shown_of(s, key) < seq)
+        *shown_of(s, key) = seq;
     pthread_mutex_unlock(&s->lock);
     hot_drop(old);
     if (keep)
@@ -341,8 +357,10 @@ void doc_cache_forget_all(struct doc_cache *cache)
         struct shard *s = &cache->shards[i];
         struct hot *old;
         pthread_mutex_lock(&s->lock);
-        for (int m = 0; m < MARKS; m++)
+        for (int m = 0; m < MARKS; m++) {
             s->marks[m]++;
+            s->shown[m] = 0; /* after a restore numbers begin anew */
+        }
         pthread_mutex_unlock(&s->lock);
         while ((old = take_oldest(cache, s, NULL)) != NULL)
             hot_drop(old);

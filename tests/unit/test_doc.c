@@ -1076,6 +1076,31 @@ static void what_was_seen_does_not_go_away(void **state)
     }
 }
 
+/* A group wrote the name twice. It is committed, and a reader was there before either of them is
+ * published. */
+static void what_was_seen_of_a_group_is_not_taken_back(void **state)
+{
+    (void)state;
+    uint64_t mark = 0;
+    for (int deleted = 0; deleted < 2; deleted++) {
+        struct doc_cache *cache = NULL;
+        struct hot *first = hot_at("n", 1), *second = hot_at("n", 2);
+        assert_int_equal(doc_cache_new(&t.env.env, 1 << 20, &cache, NULL), KF_OK);
+        assert_int_equal(cached(cache, &mark), 0);
+        saw(cache, 2, deleted, mark);
+        doc_cache_publish(cache, first);
+        assert_int_equal(cached(cache, NULL), deleted ? 0 : 2);
+        if (deleted)
+            doc_cache_forget(cache, STR("n"));
+        else
+            doc_cache_publish(cache, second);
+        assert_int_equal(cached(cache, NULL), deleted ? 0 : 2);
+        hot_drop(first);
+        hot_drop(second);
+        doc_cache_free(cache);
+    }
+}
+
 /* As above, by eviction, which moves no mark: only the read that has ended may. */
 static void an_eviction_does_not_let_the_past_in(void **state)
 {
@@ -1326,6 +1351,7 @@ int main(int argc, char **argv)
         TEST(sites_converge),
         TEST(memory_is_bounded),
         TEST(what_was_seen_does_not_go_away),
+        TEST(what_was_seen_of_a_group_is_not_taken_back),
         TEST(an_eviction_does_not_let_the_past_in),
         TEST(no_failed_allocation_does_half_of_it),
         TEST(submit_and_wait),
