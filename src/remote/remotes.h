@@ -22,7 +22,7 @@
  * W5  What could not be read at a remote is asked for again with every run, and a name of which
  *     nothing could be read is never absent: the store goes on hydrating, and reading that name
  *     fails, until a good version comes from there or from another remote, or somebody writes the
- *     name (If-Match: *, --force).
+ *     name (If-Match: *, --force). An older version of ours does not take its place there.
  *
  * Hydration (hydrate.c): a store that was never written to takes in every configured remote, newest
  * first. The store's kf_meta says that it is on ("hydration"), `kf_remote.hydrated` which were

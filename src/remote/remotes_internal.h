@@ -211,6 +211,10 @@ kf_rc task_start(struct remotes *r, struct task *t, struct kf_err *err);
 void tasks_stop(struct remotes *r);
 
 /* --- remotes_run.c */
+struct unread {
+    str name;
+    int64_t stamp;
+};
 enum run_kind { RUN_SYNC, RUN_LOOK, RUN_HYDRATE };
 struct run {
     struct task task; /* first */
@@ -222,7 +226,7 @@ struct run {
     char site[17];
     int64_t watermark;
     struct buf since; /* its position */
-    bool again;       /* something was bad last time */
+    bool again;       /* all of the place was never read without a fault */
     uint32_t failures;
 
     /* found; the worker's until `done` */
@@ -235,7 +239,9 @@ struct run {
     int64_t stamp; /* RUN_LOOK; 0 = nothing there */
     struct remote_pushed pushed;
     uint64_t taken, lost;
-    size_t bad;                /* documents of which nothing could be read */
+    size_t bad; /* documents of which nothing could be read */
+    struct arena unread_arena;
+    struct unread *unread;     /* `bad` of them, sorted by name */
     struct kf_err bad_err;     /* the first of them, and how many */
     struct kf_pending pending; /* after a failure */
 };
@@ -258,6 +264,9 @@ struct remote_sink *take_sink(struct take *t);
 /* Merges the rest and judges what was bad. With run->since "" *ret_watermark is the number below
  * which nothing is pending, for the remote has it; otherwise the run's own. */
 kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err);
+/* Whether the last pull found a version of this document that could not be read and is later than
+ * `stamp`. */
+bool take_left_unread(const struct run *run, str name, int64_t stamp);
 void take_free(struct take *t);
 
 /* --- remotes_pending.c */

@@ -75,6 +75,10 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
     struct snapshot *s = ctx;
     if (!entry_wants(s->entry, row->name))
         return KF_OK;
+    if (take_left_unread(s->run, row->name, row->stamp)) { /* W5 */
+        KF_SOMETIMES("remote-unread-not-replaced");
+        return KF_OK;
+    }
     if (s->count == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : 64;
         struct head *p = mem_realloc(s->heads, cap * sizeof(*p));
@@ -236,6 +240,7 @@ static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark
     kf_rc rc = take_new(run, &t, err);
     run->bad = 0;
     run->bad_err = (struct kf_err)KF_ERR_INIT;
+    arena_clear(&run->unread_arena);
     if (rc == KF_OK)
         rc = remote->driver->pull(remote, buf_view(&run->since), run->again, take_sink(t),
                                   &position, err);
@@ -359,7 +364,7 @@ static kf_rc sync_remote(struct run *run, struct remote *remote, struct kf_err *
         rc = pull_and_push(run, remote, err);
     if (rc != KF_OK)
         return rc;
-    run->hydrated |= run->bad == 0;
+    run->hydrated = run->bad == 0;
     return confirm(run, err);
 }
 
@@ -443,6 +448,7 @@ static void run_free(struct run *run)
 {
     buf_release(&run->since);
     buf_release(&run->position);
+    arena_release(&run->unread_arena);
     mem_free(run);
 }
 
@@ -496,7 +502,7 @@ void run_start(struct remote_entry *e, enum run_kind kind)
         run->watermark = e->watermark;
         run->hydrated = e->hydrated;
         run->failures = e->failures;
-        run->again = strcmp(e->last_code, problem_table[PROBLEM_BAD_OBJECT].code) == 0;
+        run->again = !e->hydrated;
         buf_str(&run->since, buf_view(&e->position));
         e->refs++;
         e->running = true;

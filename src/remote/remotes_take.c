@@ -22,11 +22,6 @@ struct held {
     int64_t stamp;
 };
 
-struct missing {
-    str name;
-    int64_t stamp;
-};
-
 struct take {
     struct remote_sink sink; /* first */
     struct run *run;
@@ -41,7 +36,7 @@ struct take {
     struct arena arena; /* of all below */
     struct held *held;
     size_t held_count, held_cap;
-    struct missing *missing;
+    struct unread *missing;
     size_t missing_count, missing_cap;
 };
 
@@ -151,11 +146,11 @@ static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct 
     struct run *run = t->run;
     log_event(t->remotes->log, LOG_ERROR, "remote.bad_object", LOG_S("remote", run->entry->name),
               LOG_V("doc", name), LOG_S("why", why->detail), LOG_END);
-    struct missing *p = grown(t->missing, t->missing_count, &t->missing_cap, sizeof(*p));
+    struct unread *p = grown(t->missing, t->missing_count, &t->missing_cap, sizeof(*p));
     if (!p)
         return err_nomem(err);
     t->missing = p;
-    struct missing m = {arena_str(&t->arena, name), stamp};
+    struct unread m = {arena_str(&t->arena, name), stamp};
     if (!m.name.p)
         return err_nomem(err);
     t->missing[t->missing_count++] = m;
@@ -260,6 +255,11 @@ static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, st
 
 /* ----------------------------------------------------------------------------------- at the end */
 
+static int compare_unread(const void *a, const void *b)
+{
+    return str_cmp(((const struct unread *)a)->name, ((const struct unread *)b)->name);
+}
+
 /* W5: what could not be read is missing, unless what is here now is as new. */
 static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
 {
@@ -267,8 +267,11 @@ static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
     kf_rc rc = KF_OK;
     struct run *run = t->run;
     char first[200] = "";
+    if (t->missing_count &&
+        !(run->unread = arena_alloc(&run->unread_arena, t->missing_count * sizeof(*run->unread))))
+        return err_nomem(err);
     for (size_t i = 0; rc == KF_OK && i < t->missing_count; i++) {
-        const struct missing *m = &t->missing[i];
+        const struct unread *m = &t->missing[i];
         struct db_stmt *s;
         bool there = false;
         if ((rc = db_use(db, sql, &s, err)) != KF_OK)
@@ -279,10 +282,16 @@ static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
         db_done(s);
         if (rc != KF_OK || replaced)
             continue;
-        if (run->bad++ == 0)
+        if (run->bad == 0)
             snprintf(first, sizeof(first), "%.*s", (int)(m->name.len < 150 ? m->name.len : 150),
                      m->name.p);
+        struct unread left = {arena_str(&run->unread_arena, m->name), m->stamp};
+        if (!left.name.p)
+            return err_nomem(err);
+        run->unread[run->bad++] = left;
     }
+    if (rc == KF_OK && run->bad)
+        qsort(run->unread, run->bad, sizeof(*run->unread), compare_unread);
     if (rc == KF_OK && run->bad) {
         struct kf_err cause = run->bad_err;
         err_set(&run->bad_err, PROBLEM_BAD_OBJECT,
@@ -363,6 +372,14 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err)
     if (rc == KF_OK)
         *ret_watermark = watermark > t->run->watermark ? watermark : t->run->watermark;
     return rc;
+}
+
+bool take_left_unread(const struct run *run, str name, int64_t stamp)
+{
+    const struct unread key = {.name = name}, *found = NULL;
+    if (run->bad)
+        found = bsearch(&key, run->unread, run->bad, sizeof(key), compare_unread);
+    return found && found->stamp > stamp;
 }
 
 kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err)

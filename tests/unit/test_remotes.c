@@ -827,6 +827,84 @@ static void a_damaged_name_is_never_absent(void **state)
     }
 }
 
+/* W5, for a store that has an older version of its own. */
+static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
+{
+    struct app a, b;
+    struct buf path = BUF_INIT;
+    app_init(&b);
+    app_open(&b);
+    put(&b, "bad", "[1]");
+    app_close(&b);
+    app_init(&a);
+    app_remote(&a, "one", "mem:unread");
+    app_open(&a);
+    pass(&a, SECOND);
+    put(&a, "bad", "[2]");
+    sync_good(&a, "one");
+    app_end(&a);
+    object_of("bad", "[2]", &path);
+    mem_place_set(STR("unread"), buf_view(&path), STR("[9]"));
+    app_remote(&b, "one", "mem:unread");
+    app_open(&b);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        pass(&b, 10 * MINUTE);
+    }
+    assert_string_equal(info_of(&b, "one").last_code, "bad_object");
+    is(&b, "bad", "[1]");
+    mem_place_set(STR("unread"), buf_view(&path), STR("[2]"));
+    sync_good(&b, "one");
+    is(&b, "bad", "[2]");
+    app_end(&b);
+    buf_release(&path);
+}
+
+/* W5, when the place was away in between. */
+static void what_could_not_be_read_is_not_forgotten(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct app a, b;
+        struct buf path = BUF_INIT;
+        char place[24], url[32], failing[64];
+        snprintf(place, sizeof(place), "unread-away-%d", restart);
+        snprintf(url, sizeof(url), "mem:%s", place);
+        snprintf(failing, sizeof(failing), "fail:name=away:%s", url);
+        app_init(&a);
+        app_remote(&a, "one", url);
+        app_open(&a);
+        settle(&a);
+        put(&a, "bad", "[1]");
+        sync_good(&a, "one");
+        app_init(&b);
+        app_remote(&b, "one", failing);
+        app_open(&b);
+        settle(&b);
+        is(&b, "bad", "[1]");
+        put(&a, "bad", "[2]");
+        sync_good(&a, "one");
+        app_end(&a);
+        object_of("bad", "[2]", &path);
+        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        down("away", true);
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        assert_string_equal(info_of(&b, "one").last_code, "remote_failed");
+        down("away", false);
+        if (restart) {
+            app_close(&b);
+            app_open(&b);
+        }
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        assert_string_equal(info_of(&b, "one").last_code, "bad_object");
+        mem_place_set(str_of(place), buf_view(&path), STR("[2]"));
+        sync_good(&b, "one");
+        is(&b, "bad", "[2]");
+        app_end(&b);
+        buf_release(&path);
+    }
+}
+
 static void removing_a_silent_remote_waives_it(void **state)
 {
     struct app a;
@@ -1506,6 +1584,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(start_empty_waives_the_silent),
         cmocka_unit_test(hydration_goes_on_after_any_cut),
         cmocka_unit_test(a_damaged_name_is_never_absent),
+        cmocka_unit_test(an_unreadable_version_is_not_replaced_by_an_older_one),
+        cmocka_unit_test(what_could_not_be_read_is_not_forgotten),
         cmocka_unit_test(removing_a_silent_remote_waives_it),
         cmocka_unit_test(without_remotes_a_store_is_hydrated_at_once),
         cmocka_unit_test(two_stores_meet_in_one_remote),
