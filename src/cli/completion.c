@@ -1,5 +1,6 @@
-/* Completion for bash, zsh and fish, made from the tables. Documents and remotes are offered, too: the shell asks `keepfast ls` and
- * `keepfast remote ls`, whose tables have a line of titles and two blanks behind the first column. */
+/* Completion for bash, zsh and fish, made from the tables. Documents and remotes are offered, too:
+ * the shell asks `keepfast ls` and `keepfast remote ls`, whose tables have a line of titles and two
+ * blanks behind the first column. */
 #include "cli/table.h"
 
 static str first_word(const struct command *c)
@@ -49,7 +50,8 @@ static const char *value_kind(enum option o)
 
 /* ----------------------------------------------------------------------------------------- bash */
 
-/* " sync:--wait ": the names that are flags of these commands although they take a value elsewhere. */
+/* " sync:--wait ": the names that are flags of these commands although they take a value
+ * elsewhere. */
 static void bash_flags(struct buf *out)
 {
     for (int o = 0; o < OPT_COUNT; o++) {

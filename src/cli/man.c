@@ -10,7 +10,8 @@ static const struct {
 #undef E
 };
 
-/* Text for troff: a line never begins with a control character, and a dash is one that can be searched for. */
+/* Text for troff: a line never begins with a control character, and a dash is one that can be
+ * searched for. */
 static void man_text(struct buf *out, const char *text)
 {
     if (*text == '.' || *text == '\'')

@@ -1,4 +1,5 @@
-/* table: commands.def and options.def as data, for the parser, the help, the manual page and the shells. */
+/* table: commands.def and options.def as data, for the parser, the help, the manual page and the
+ * shells. */
 #ifndef KF_CLI_TABLE_H
 #define KF_CLI_TABLE_H
 

@@ -414,7 +414,8 @@ static kf_rc open_folder(struct listener *l, str path, struct kf_err *err)
     return rc;
 }
 
-/* Whether the one who listened behind a socket lives no more; a child of fork may still have its descriptor, and accepts nothing. */
+/* Whether the one who listened behind a socket lives no more; a child of fork may still have its
+ * descriptor, and accepts nothing. */
 static bool listener_is_dead(int fd)
 {
     struct ucred listener;

@@ -1,29 +1,36 @@
 /* What others wrote.
  *
- * Two versions of a document are ordered by (stamp, site, content hash); a deletion has the hash "". All sites order alike, so all
- * end with the same document, the same ETag and the same bytes, whatever came first or twice.
+ * Two versions of a document are ordered by (stamp, site, content hash); a deletion has the hash
+ * "". All sites order alike, so all end with the same document, the same ETag and the same bytes,
+ * whatever came first or twice.
  *
- *     there is nothing of this name           it becomes the document                                    TAKEN
- *     same stamp, site and bytes              nothing to do                                              SAME
- *     same bytes, other stamp                 the document takes the later stamp (and site and time):
- *                                             no version, but a new number, so that remotes hear of it   SAME
- *                                             (while a backup is on: a version of its own)               REPLACED
- *     it is later                             it becomes the document, ours stays as the version it was  REPLACED
- *     ours is later, and we have it already   nothing to do                                              SAME
- *     ours is later                           it stays as a version of kind `loser`                      LOST
+ *     there is nothing of this name   it becomes the document                             TAKEN
+ *     same stamp, site and bytes      nothing to do                                       SAME
+ *     same bytes, other stamp         the document takes the later stamp (and site and
+ *                                     time): no version, but a new number, so that
+ *                                     remotes hear of it                                  SAME
+ *                                     (while a backup is on: a version of its own)        REPLACED
+ *     it is later                     it becomes the document, ours stays as the version
+ *                                     it was                                              REPLACED
+ *     ours is later, and we have it   nothing to do                                       SAME
+ *     ours is later                   it stays as a version of kind `loser`               LOST
  *
  * Numbers. Ours is at version L, the other was at I on its site.
  *
  *     TAKEN      max(I, 1), after a deletion or a stranger's life max(I, L + 1)
  *     REPLACED   max(I, L + 1)
- *     LOST       the loser is L + 1, and ours is written once more as L + 2 (kind `merge`, stamp and so ETag unchanged): the
- *                current document has the highest number (D1), and L stays what readers know it to be
+ *     LOST       the loser is L + 1, and ours is written once more as L + 2 (kind `merge`, stamp
+ *                and so ETag unchanged): the current document has the highest number (D1), and L
+ *                stays what readers know it to be
  *
- * A stamp that our clock does not believe (more than 5 minutes ahead) does not move it, so the future does not spread to other
- * documents. It orders the versions of this one like any other stamp: an order that each site saw with its own clock would let two
- * sites keep different documents for ever. Who writes over it here comes later (doc_write.c), however far behind this clock is.
+ * A stamp that our clock does not believe (more than 5 minutes ahead) does not move it, so the
+ * future does not spread to other documents. It orders the versions of this one like any other
+ * stamp: an order that each site saw with its own clock would let two sites keep different
+ * documents for ever. Who writes over it here comes later (doc_write.c), however far behind this
+ * clock is.
  *
- * A version of our own that comes back is ours or an ancestor of ours, also when it is no longer kept: never a loser. */
+ * A version of our own that comes back is ours or an ancestor of ours, also when it is no longer
+ * kept: never a loser. */
 #include "shape/doc_internal.h"
 
 #include "store/clock.h"
@@ -210,7 +217,8 @@ static kf_rc keep_loser(struct group *g, struct docs *docs, const struct incomin
 
 enum action { LEAVE, ADOPT_STAMP, TAKE_OVER, KEEP_LOSER };
 
-/* A backup finds versions by the numbers that they had when it began: while one is on, a version is not given another. */
+/* A backup finds versions by the numbers that they had when it began: while one is on, a version is
+ * not given another. */
 static kf_rc decide(struct group *g, const struct docs *docs, const struct incoming *in,
                     const struct doc_head *head, enum action *ret, struct kf_err *err)
 {

@@ -1,6 +1,7 @@
 /* Put, patch, delete, revert.
  *
- *     doc_write_new           on the caller's thread: copies, checks name, size, JSON and schema, hashes the body
+ *     doc_write_new           on the caller's thread: copies, checks name, size, JSON and schema,
+ *                             hashes the body
  *        | doc_write_submit, doc_write_run
  *     apply                   on the leader's thread, in the group:
  *        |   idempotency key   known: its first result, or id_reused
@@ -13,9 +14,9 @@
  *
  * apply may run again for the same write (G3), so it begins by forgetting what it did before.
  *
- * Who owns a write of level memory: `done` comes before the commit and `publish` after it, on possibly different threads, so
- * such a write has two owners and the second to leave frees it. When it fails in its own apply, no publish follows and `done` leaves for
- * both. */
+ * Who owns a write of level memory: `done` comes before the commit and `publish` after it, on
+ * possibly different threads, so such a write has two owners and the second to leave frees it. When
+ * it fails in its own apply, no publish follows and `done` leaves for both. */
 #include "shape/doc_internal.h"
 
 #define KEY_MAX 255
@@ -104,7 +105,7 @@ static kf_rc check_request(const struct docs *docs, const struct kf_write *r, st
     return err_set(err, PROBLEM_MISUSE, "there is no verb %d", (int)r->verb);
 }
 
-/* ------------------------------------------------------------------------------------ the object */
+/* ----------------------------------------------------------------------------------- the object */
 
 static void add_part(struct hash_state *h, str part)
 {
@@ -141,7 +142,8 @@ static str take_copy(char **at, str s)
 static kf_rc apply(struct group *g, struct write *write, struct kf_err *err);
 static void publish(struct write *write);
 
-/* One block: the struct and its texts behind it. The body of a PUT lies where it will stay, in what the cache gets. */
+/* One block: the struct and its texts behind it. The body of a PUT lies where it will stay, in what
+ * the cache gets. */
 static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r,
                                      const struct kf_write_options *o)
 {
@@ -252,8 +254,8 @@ kf_rc doc_write_run(struct doc_write *w, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------ idempotency keys
  *
- * kf_once.result is "VERSION FLAGS ETAG": FLAGS `c` (created) or `-`, then `u` (unchanged) or `-`; ETAG without quotes, `-` for a
- * deletion. */
+ * kf_once.result is "VERSION FLAGS ETAG": FLAGS `c` (created) or `-`, then `u` (unchanged) or `-`;
+ * ETAG without quotes, `-` for a deletion. */
 
 static bool once_parse(str result, struct kf_written *ret)
 {
@@ -396,8 +398,8 @@ static kf_rc check_match(const struct doc_write *w, const struct doc_head *head,
     return doc_etag_fits(w->if_match, etag) ? KF_OK : mismatch(w, head, err);
 }
 
-/* Whether the current body can be read. Free when memory has it, for those bytes were compared when they came in, and when it was
- * written in this very group. */
+/* Whether the current body can be read. Free when memory has it, for those bytes were compared when
+ * they came in, and when it was written in this very group. */
 static kf_rc is_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
                          bool *ret, struct kf_err *err)
 {
@@ -431,15 +433,16 @@ static kf_rc check_readable(struct group *g, const struct doc_write *w, const st
                    SHOWN(w->name));
 }
 
-/* ------------------------------------------------------------------------------------- the verbs */
+/* ------------------------------------------------------------------------------------ the verbs */
 
 static kf_rc not_found(const struct doc_write *w, struct kf_err *err)
 {
     return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(w->name));
 }
 
-/* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again after its group failed, a write
- * keeps the stamp that it had: whoever was told early has the ETag of it. */
+/* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again
+ * after its group failed, a write keeps the stamp that it had: whoever was told early has the ETag
+ * of it. */
 static int64_t stamp_for(struct group *g, struct doc_write *w, const struct doc_head *head)
 {
     int64_t before = head->there ? head->stamp : 0;
@@ -501,7 +504,8 @@ static kf_rc put_body(struct group *g, struct doc_write *w, const struct doc_hea
     return KF_OK;
 }
 
-/* As put_body, for a body that came about in this group. An offset in it would mean nothing to the caller. */
+/* As put_body, for a body that came about in this group. An offset in it would mean nothing to the
+ * caller. */
 static kf_rc put_made(struct group *g, struct doc_write *w, const struct doc_head *head,
                       const char *kind, str body, struct kf_err *err)
 {
@@ -586,7 +590,8 @@ static kf_rc apply_revert(struct group *g, struct doc_write *w, const struct doc
 static kf_rc apply_delete(struct group *g, struct doc_write *w, const struct doc_head *head,
                           struct kf_err *err)
 {
-    /* While the store is being filled, a deletion that insists is kept and merged with what comes. */
+    /* While the store is being filled, a deletion that insists is kept and merged with what
+     * comes. */
     if (!exists(head) && (head->there || !docs_hydrating(w->docs)))
         return not_found(w, err);
     return put_version(g, w, head, "delete", (str){0}, STR(""), err);

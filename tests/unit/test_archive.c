@@ -1,5 +1,6 @@
-/* Archives as a hostile person would hand them to a restore. Each is refused with nothing changed, here or elsewhere; or it is taken, and
- * then the store holds exactly what the archive's manifest says. */
+/* Archives as a hostile person would hand them to a restore. Each is refused with nothing changed,
+ * here or elsewhere; or it is taken, and then the store holds exactly what the archive's manifest
+ * says. */
 #include "testing.h"
 #include "zipmaker.h"
 
@@ -18,7 +19,7 @@
 #define SITE  "aaaaaaaaaaaaaaaa"
 #define AT_MS INT64_C(1762698225123)
 
-/* ------------------------------------------------------------------------------ what is archived */
+/* ----------------------------------------------------------------------------- what is archived */
 
 struct version {
     const char *name;
@@ -125,7 +126,7 @@ static void good(struct zipmaker *z)
     add_objects(z);
 }
 
-/* ------------------------------------------------------------------------- the store that must not change */
+/* --------------------------------------------------------------- the store that must not change */
 
 static kf_store *store;
 static const char *dir, *archive, *canary;
@@ -143,7 +144,8 @@ static int note_name(const char *path, const struct stat *st, int type, struct F
     return 0;
 }
 
-/* Every name below the folder that holds the store's folder. In an order of its own, which stays while nothing changes. */
+/* Every name below the folder that holds the store's folder. In an order of its own, which stays
+ * while nothing changes. */
 static void look_at_tree(void)
 {
     buf_clear(&tree);
@@ -302,7 +304,7 @@ static void taken(const char *what, const struct zipmaker *z)
         fail_msg("%s was refused: %s", what, last.detail);
 }
 
-/* -------------------------------------------------------------------------------------- what may be */
+/* ---------------------------------------------------------------------------------- what may be */
 
 static void other_archives_of_the_same_are_taken(void **state)
 {
@@ -330,7 +332,7 @@ static void other_archives_of_the_same_are_taken(void **state)
     taken("with a gap", &z);
 }
 
-/* ------------------------------------------------------------------------------------------- names */
+/* -------------------------------------------------------------------------------------- * names */
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -433,7 +435,7 @@ static void no_other_name_is_taken(void **state)
     refused("the longest name", &z);
 }
 
-/* ------------------------------------------------------------------------------------------- kinds */
+/* -------------------------------------------------------------------------------------- * kinds */
 
 static void only_plain_files_are_taken(void **state)
 {
@@ -475,7 +477,7 @@ static void only_plain_files_are_taken(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------------------- numbers */
+/* ------------------------------------------------------------------------------------ * numbers */
 
 static void a_number_that_lies_is_found_or_harmless(void **state)
 {
@@ -597,7 +599,7 @@ static void zip64_is_not_believed(void **state)
     }
 }
 
-/* --------------------------------------------------------------------------------- cut and changed */
+/* ------------------------------------------------------------------------------ cut and changed */
 
 static void no_part_of_an_archive_is_taken_for_the_whole(void **state)
 {
@@ -636,7 +638,7 @@ static void every_byte_is_looked_at_or_harmless(void **state)
     assert_true(refusals > 3 * takings);
 }
 
-/* ------------------------------------------------------------------------------------- what it says */
+/* --------------------------------------------------------------------------------- what it says */
 
 static void a_manifest_that_lies_is_found(void **state)
 {
@@ -706,7 +708,7 @@ static void a_manifest_that_lies_is_found(void **state)
     assert_int_equal(last.rc, KF_TOO_NEW);
 }
 
-/* ------------------------------------------------------------------------------------------- bombs */
+/* -------------------------------------------------------------------------------------- * bombs */
 
 struct bomb {
     struct buf bytes, piece;
@@ -764,7 +766,7 @@ static void bombs_are_defused(void **state)
     bomb_explodes_not(&b, "128 MiB in 130 KB", "unpacks to far more");
 }
 
-/* -------------------------------------------------------------------------------------------- main */
+/* --------------------------------------------------------------------------------------- * main */
 
 static void saboteur_archive_bomb(void **state)
 {

@@ -1,6 +1,6 @@
-/* Backup, restore, verification and digest through the public calls: a backup is the state of one moment of a store that is being written
- * to, a restore gives it back whole, and damage is found by all four. Hostile archives have test_archive.c, lack of memory
- * tests/crash/oom.c. */
+/* Backup, restore, verification and digest through the public calls: a backup is the state of one
+ * moment of a store that is being written to, a restore gives it back whole, and damage is found by
+ * all four. Hostile archives have test_archive.c, lack of memory tests/crash/oom.c. */
 #include "testing.h"
 #include "testing_docs.h"
 
@@ -57,7 +57,7 @@ static void must(kf_rc rc, const struct kf_err *err)
         fail_msg("%s", err->detail);
 }
 
-/* ---------------------------------------------------------------------- one moment of many writes */
+/* -------------------------------------------------------------------- one moment of many writes */
 
 enum { WRITERS = 3, DOCS = 8, REST = 400, BACKUPS = 6 };
 
@@ -199,7 +199,7 @@ static void a_backup_is_one_moment_of_many_writes(void **state)
         is_one_moment(k, from[k], to[k]);
 }
 
-/* ---------------------------------------------------------------------------- all of it comes back */
+/* ------------------------------------------------------------------------- all of it comes back */
 
 static void digest(kf_store *s, char hex[65])
 {
@@ -436,9 +436,10 @@ static void damage_is_found_by_all(void **state)
     testing_docs_close(&t);
 }
 
-/* ------------------------------------------------------------------------------- faults of the disk */
+/* --------------------------------------------------------------------------- faults of the disk */
 
-/* The nth call of this kind fails, for all n: the file is there whole or not at all, and the store goes on. */
+/* The nth call of this kind fails, for all n: the file is there whole or not at all, and the store
+ * goes on. */
 static size_t faults_of_a_backup(kf_store *s, struct testing_env *env, enum io_op op, int errnum)
 {
     const char *archive = testing_path(dir, "fault.zip");

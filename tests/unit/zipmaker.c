@@ -1,4 +1,5 @@
-/* Field by field as the format's description has them (APPNOTE.TXT 6.3, sections 4.3.7 to 4.3.16). */
+/* Field by field as the format's description has them (APPNOTE.TXT 6.3, sections 4.3.7 to
+ * 4.3.16). */
 #include "zipmaker.h"
 
 #include <stdlib.h>

@@ -5,8 +5,8 @@
  *     (ZIP64 end, locator)
  *     end, comment
  *
- * zipmaker_add says the truth; the test changes what it likes and then calls zipmaker_write. Bytes are stored and not compressed.
- * Strings are borrowed. */
+ * zipmaker_add says the truth; the test changes what it likes and then calls zipmaker_write. Bytes
+ * are stored and not compressed. Strings are borrowed. */
 #ifndef KF_TESTS_ZIPMAKER_H
 #define KF_TESTS_ZIPMAKER_H
 
