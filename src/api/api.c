@@ -2,8 +2,9 @@
  *
  * A1  `door->end` is called exactly once for each api_begin, unless the door left before.
  * A2  While `pending`, somebody else holds the call; it is freed or used again only when that has
- * come back. A3  After `end` the call may already be in its next request: nothing touches it behind
- * an answer. */
+ *     come back.
+ * A3  After `end` the call may already be in its next request: nothing touches it behind an
+ *     answer. */
 #include "api/api_internal.h"
 
 static const size_t spool_max = 1024 * 1024;

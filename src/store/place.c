@@ -14,8 +14,8 @@ static kf_rc unsafe(struct log *log, const char *path, const char *why, const ch
     return err_set(err, PROBLEM_PERMISSION, "%s %s: %s", path, why, next);
 }
 
-/* Whether it holds nothing, or a store. A folder that is somebody else's, such as /etc that was named by mistake, is not ours
- * to close. */
+/* Whether it holds nothing, or a store. A folder that is somebody else's, such as /etc that was
+ * named by mistake, is not ours to close. */
 static kf_rc is_ours(const struct env *env, const char *path, bool *ret, struct kf_err *err)
 {
     struct buf names = BUF_INIT;

@@ -9,9 +9,9 @@
 
 /* Refuses a folder that is not safe to keep data in (`permission`, log start.perm). `ours`: it
  * is a data folder of Keepfast's own: our user's, no link, not writable by group or others;
- * readable by others is a warning and made 0700, but for one that holds only what is not Keepfast's,
- * whose mode stays. Otherwise only a world-writable folder without
- * sticky bit is refused. KF_ABSENT when it is not there. */
+ * readable by others is a warning and made 0700, but for one that holds only what is not
+ * Keepfast's, whose mode stays. Otherwise only a world-writable folder without sticky bit is
+ * refused. KF_ABSENT when it is not there. */
 kf_rc store_check_dir(const struct env *env, struct log *log, const char *path, bool ours,
                       struct kf_err *err);
 

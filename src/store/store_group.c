@@ -450,8 +450,8 @@ static void judge(struct kf_store *s, struct kf_err *err)
     }
 }
 
-/* Who leads for the loop may not sleep: the group goes back to the queue, and a timer will lead again. Who leads for a
- * write of its own must: given back, it would lead again at once. */
+/* Who leads for the loop may not sleep: the group goes back to the queue, and a timer will lead
+ * again. Who leads for a write of its own must: given back, it would lead again at once. */
 static bool hand_to_timer(struct group *g)
 {
     struct kf_store *s = g->store;

@@ -29,7 +29,8 @@
 #define STEPS_MAX       64
 #define CHECKPOINT_EACH 12
 
-/* What the store held after a step, and the stamp that came with it; what its place held, where there is one. */
+/* What the store held after a step, and the stamp that came with it; what its place held, where
+ * there is one. */
 struct snapshot {
     char *text, *place;
     int64_t seq, stamp, watermark; /* the last: what the place has confirmed */
@@ -208,7 +209,8 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 }
 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
- * differ in every copy; what is noted of a remote may take several commits, and is judged by its watermark. */
+ * differ in every copy; what is noted of a remote may take several commits, and is judged by its
+ * watermark. */
 static const char tables_sql[] =
     "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
     "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
@@ -567,7 +569,8 @@ static int find_snapshot(const struct sim *run, const struct snapshot *now, size
     return -1;
 }
 
-/* Whether the place holds what it held after a step in [low, high], and not less than it has confirmed. */
+/* Whether the place holds what it held after a step in [low, high], and not less than it has
+ * confirmed. */
 static bool place_fits(const struct sim *run, const char *text, int64_t watermark, size_t low,
                        size_t high)
 {

@@ -46,7 +46,8 @@ const struct env *sim_env(struct sim *sim);
 
 /* schema NULL = Keepfast's own. The log is checkpointed after 12 frames. */
 kf_rc sim_open(struct sim *sim, const struct schema *schema);
-/* The same with documents, of which two versions are kept, and where the script pushes with a remote "place". Closed by sim_close. */
+/* The same with documents, of which two versions are kept, and where the script pushes with a
+ * remote "place". Closed by sim_close. */
 kf_rc sim_open_docs(struct sim *sim);
 void sim_close(struct sim *sim);
 /* Closes without a checkpoint, as if the process were gone. */
