@@ -27,7 +27,7 @@
 #define VERSIONS 100
 #define FRAMES   800 /* of the log before it is checkpointed: STORE_CHECKPOINT_FRAMES */
 
-/* ------------------------------------------------------------------------------------- * SQLite */
+/* --------------------------------------------------------------------------------------- SQLite */
 
 static struct raw {
     sqlite3 *db;
@@ -137,7 +137,7 @@ static void raw_put(const char *name, int name_len, const char *body, int size)
     run(raw.journal);
 }
 
-/* --------------------------------------------------------------------------------------- * HTTP */
+/* ----------------------------------------------------------------------------------------- HTTP */
 
 struct conn {
     int fd;

@@ -549,7 +549,7 @@ void remotes_free(struct remotes *r)
     mem_free(r);
 }
 
-/* ----------------------------------------------------------------------------------- * planning */
+/* ------------------------------------------------------------------------------------- planning */
 
 struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms)
 {
@@ -636,7 +636,7 @@ void remotes_plan_soon(struct remotes *r)
     pthread_mutex_unlock(&r->lock);
 }
 
-/* ------------------------------------------------------------------------------------ * commits */
+/* -------------------------------------------------------------------------------------- commits */
 
 /* True when the schedule must be looked at again. */
 static bool note_change(struct remote_entry *e, int64_t seq, int64_t now_ms, int64_t wall_ms)
@@ -814,7 +814,7 @@ void remotes_run_ended(struct run *run)
     remotes_plan(r);
 }
 
-/* ------------------------------------------------------------------------------------- * status */
+/* --------------------------------------------------------------------------------------- status */
 
 static bool waited_for(const struct remote_entry *e)
 {

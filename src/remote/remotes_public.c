@@ -17,7 +17,7 @@ static kf_rc find_entry(struct remotes *r, const char *name, struct remote_entry
     return KF_OK;
 }
 
-/* ------------------------------------------------------------------------------------ * listing */
+/* -------------------------------------------------------------------------------------- listing */
 
 struct listing {
     struct arena arena;
@@ -239,7 +239,7 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
     return rc;
 }
 
-/* ------------------------------------------------------------------------------------ * pending */
+/* -------------------------------------------------------------------------------------- pending */
 
 struct pending_found {
     const struct remote_entry *entry;

@@ -73,7 +73,7 @@ static void time_is_up(struct loop_timer *t)
     answer(w);
 }
 
-/* ---------------------------------------------------------------------------------- * beginning */
+/* ------------------------------------------------------------------------------------ beginning */
 
 static bool names_it(str names, const char *name)
 {
@@ -169,7 +169,7 @@ void remotes_wait_cancel(struct remotes_wait *w)
         unlink_wait(w);
 }
 
-/* ------------------------------------------------------------------------------------- * ending */
+/* --------------------------------------------------------------------------------------- ending */
 
 /* What the end of a run means for one that waits. True when it must run once more. */
 static bool judge(struct remotes_wait *w, const struct run *run)
@@ -244,7 +244,7 @@ void remotes_end_waits(struct remotes *r)
     waits_stop(r);
 }
 
-/* ----------------------------------------------------------------------------------- * blocking */
+/* ------------------------------------------------------------------------------------- blocking */
 
 /* A wait of a thread that may block. */
 struct blocking {

@@ -27,8 +27,9 @@ struct sim_script {
     void (*run)(struct sim *sim);
     const struct schema *schema; /* of the store when it is opened again; NULL = Keepfast's own */
     size_t migrates; /* the step, from 1, that opening it with `schema` does; 0 = none */
-    bool
-        pushes; /* DIR/place is judged as well: it holds what it held after some step, and no less than the store says */
+    /* DIR/place is judged as well: it holds what it held after some step, and no less than the
+     * store says. */
+    bool pushes;
 };
 extern const struct sim_script sim_scripts[];
 extern const size_t sim_script_count;

@@ -259,7 +259,7 @@ static void finish(struct api_call *c)
     }
 }
 
-/* ----------------------------------------------------------------------------------- * requests */
+/* ------------------------------------------------------------------------------------- requests */
 
 /* At most FILL_LEN: what is answered is a part of `fill`. */
 static void number(str s, uint64_t *ret)

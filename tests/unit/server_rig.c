@@ -14,7 +14,7 @@
 
 #define TRIES 2000 /* of a millisecond */
 
-/* ------------------------------------------------------------------------------------- * server */
+/* --------------------------------------------------------------------------------------- server */
 
 static void start(struct rig *r, uint32_t connections_max, uint32_t per_address_max)
 {
@@ -99,7 +99,7 @@ int rig_logged(struct rig *r, const char *event)
     return count;
 }
 
-/* ------------------------------------------------------------------------------------ * clients */
+/* -------------------------------------------------------------------------------------- clients */
 
 static struct client client_of(struct rig *r, int fd, const void *to, socklen_t len)
 {

@@ -332,7 +332,7 @@ static void other_archives_of_the_same_are_taken(void **state)
     taken("with a gap", &z);
 }
 
-/* -------------------------------------------------------------------------------------- * names */
+/* ---------------------------------------------------------------------------------------- names */
 
 #define HEX64 "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
 
@@ -435,7 +435,7 @@ static void no_other_name_is_taken(void **state)
     refused("the longest name", &z);
 }
 
-/* -------------------------------------------------------------------------------------- * kinds */
+/* ---------------------------------------------------------------------------------------- kinds */
 
 static void only_plain_files_are_taken(void **state)
 {
@@ -477,7 +477,7 @@ static void only_plain_files_are_taken(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------------ * numbers */
+/* -------------------------------------------------------------------------------------- numbers */
 
 static void a_number_that_lies_is_found_or_harmless(void **state)
 {
@@ -708,7 +708,7 @@ static void a_manifest_that_lies_is_found(void **state)
     assert_int_equal(last.rc, KF_TOO_NEW);
 }
 
-/* -------------------------------------------------------------------------------------- * bombs */
+/* ---------------------------------------------------------------------------------------- bombs */
 
 struct bomb {
     struct buf bytes, piece;
@@ -766,7 +766,7 @@ static void bombs_are_defused(void **state)
     bomb_explodes_not(&b, "128 MiB in 130 KB", "unpacks to far more");
 }
 
-/* --------------------------------------------------------------------------------------- * main */
+/* ----------------------------------------------------------------------------------------- main */
 
 static void saboteur_archive_bomb(void **state)
 {

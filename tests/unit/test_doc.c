@@ -234,7 +234,7 @@ static void a_deletion_is_a_version(void **state)
     assert_int_equal(revert("a", 0), KF_INVALID);
 }
 
-/* ----------------------------------------------------------------------------------- * refusals */
+/* ------------------------------------------------------------------------------------- refusals */
 
 static void bodies_are_checked(void **state)
 {
@@ -416,7 +416,7 @@ static void once(void **state)
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_once"), 3);
 }
 
-/* ------------------------------------------------------------------------------ * configuration */
+/* -------------------------------------------------------------------------------- configuration */
 
 static void defaults_and_schemas(void **state)
 {
@@ -500,7 +500,7 @@ static void hydration(void **state)
     assert_string_equal(t.err.code, "version_mismatch");
 }
 
-/* ------------------------------------------------------------------------------------- * damage */
+/* --------------------------------------------------------------------------------------- damage */
 
 static void damage_is_found_and_not_overwritten_blindly(void **state)
 {
@@ -585,7 +585,7 @@ static void damage_is_shown_to_visits(void **state)
     store_read_end(t.store, db);
 }
 
-/* -------------------------------------------------------------------------------------- * lists */
+/* ---------------------------------------------------------------------------------------- lists */
 
 static void lists(void **state)
 {
@@ -725,7 +725,7 @@ static void versions_are_kept_by_count_and_age(void **state)
     assert_int_equal(kf_doc_get_version(t.store, "a", 1, &doc, NULL), KF_ABSENT);
 }
 
-/* -------------------------------------------------------------------------------------- * merge */
+/* ---------------------------------------------------------------------------------------- merge */
 
 #define SITE_LOW  "0000000000000001"
 #define SITE_HIGH "ffffffffffffffff"
@@ -978,7 +978,7 @@ static void sites_converge(void **state)
     testing_docs_close(&sites[1]);
 }
 
-/* ------------------------------------------------------------------------------------- * memory */
+/* --------------------------------------------------------------------------------------- memory */
 
 static void memory_is_bounded(void **state)
 {
@@ -1171,7 +1171,7 @@ static void no_failed_allocation_does_half_of_it(void **state)
         1);
 }
 
-/* ------------------------------------------------------------------------------------ * tickets */
+/* -------------------------------------------------------------------------------------- tickets */
 
 struct called {
     int times;

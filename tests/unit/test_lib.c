@@ -82,7 +82,7 @@ static int64_t real_ms(void)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
-/* ----------------------------------------------------------------------------------- * stepping */
+/* ------------------------------------------------------------------------------------- stepping */
 
 static void count_done(void *ctx, kf_rc rc, const struct kf_written *written,
                        const struct kf_err *why)
@@ -269,7 +269,7 @@ static void closing_waits_for_another_programs_write(void **state)
     }
 }
 
-/* -------------------------------------------------------------------------------------- * forks */
+/* ---------------------------------------------------------------------------------------- forks */
 
 /* The child's own asserts: it must not run into cmocka's. */
 #define CHILD(holds)                   \
@@ -419,7 +419,7 @@ static void a_child_does_not_keep_what_was_its_killed_parents(void **state)
     close(has[1]);
 }
 
-/* ------------------------------------------------------------------------------------- * socket */
+/* --------------------------------------------------------------------------------------- socket */
 
 /* The program of the same build. */
 static const char *program(void)
@@ -502,7 +502,7 @@ static void without_a_socket_others_are_told_who_has_it(void **state)
     assert_non_null(strstr(said, pid));
 }
 
-/* ---------------------------------------------------------------------------------- * ownership */
+/* ------------------------------------------------------------------------------------ ownership */
 
 static void a_second_open_is_refused_at_once(void **state)
 {
@@ -586,7 +586,7 @@ static void a_lasting_owner_is_not_waited_for(void **state)
     ended_well(owner);
 }
 
-/* ------------------------------------------------------------------------------------- * upkeep */
+/* --------------------------------------------------------------------------------------- upkeep */
 
 #define DAY_MS   ((int64_t)24 * 60 * 60 * 1000)
 #define VERSIONS 40

@@ -12,7 +12,7 @@ static uint64_t draw(uint64_t below)
     return (seed >> 33) % below;
 }
 
-/* -------------------------------------------------------------------------------------- * names */
+/* ---------------------------------------------------------------------------------------- names */
 
 static void both_ways(str name, const char *path)
 {
@@ -280,7 +280,7 @@ static void objects_are_taken_apart_again(void **state)
     buf_release(&name);
 }
 
-/* ----------------------------------------------------------------------------------- * manifest */
+/* ------------------------------------------------------------------------------------- manifest */
 
 #define SITE "00112233445566ff"
 #define HASH HEX "f"
@@ -505,7 +505,7 @@ static void a_newer_format_is_told_apart_from_damage(void **state)
     assert_string_equal(err.code, "format_too_new");
 }
 
-/* ------------------------------------------------------------------------------------- * digest */
+/* --------------------------------------------------------------------------------------- digest */
 
 static void digests(void **state)
 {

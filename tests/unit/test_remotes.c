@@ -534,7 +534,7 @@ static void rolled_back_is_seen_and_heals(void **state)
     buf_release(&new);
 }
 
-/* ---------------------------------------------------------------------------------- * hydration */
+/* ------------------------------------------------------------------------------------ hydration */
 
 static uint64_t version_of(struct app *a, const char *name)
 {
@@ -1137,7 +1137,7 @@ static void pending_is_listed(void **state)
     app_end(&a);
 }
 
-/* ------------------------------------------------------------------------------------ * waiting */
+/* -------------------------------------------------------------------------------------- waiting */
 
 static void note_answer(struct remotes_wait *w)
 {
@@ -1322,7 +1322,7 @@ static void a_reset_makes_everything_pending(void **state)
     app_end(&a);
 }
 
-/* ------------------------------------------------------------------------------------ * threads */
+/* -------------------------------------------------------------------------------------- threads */
 
 #define WRITERS 3
 struct writer {
@@ -1546,7 +1546,7 @@ static void saboteur_sync_inline(void **state)
     testing_saboteur("sync-inline", "a_hanging_remote_keeps_nobody_waiting");
 }
 
-/* --------------------------------------------------------------------------------------- * main */
+/* ----------------------------------------------------------------------------------------- main */
 
 static int setup(void **state)
 {

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* ---------------------------------------------------------------------------------- * deadlines */
+/* ------------------------------------------------------------------------------------ deadlines */
 
 static void a_head_has_10_s(void **state)
 {
@@ -192,7 +192,7 @@ static void saboteur_no_header_timeout(void **state)
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
 }
 
-/* --------------------------------------------------------------------------------------- * caps */
+/* ----------------------------------------------------------------------------------------- caps */
 
 static void connections_are_capped(void **state)
 {
@@ -447,7 +447,7 @@ static void a_client_may_close_its_end(void **state)
     client_close(&c);
 }
 
-/* ----------------------------------------------------------------------------------- * stopping */
+/* ------------------------------------------------------------------------------------- stopping */
 
 static void count_stopped(void *ctx)
 {
@@ -613,7 +613,7 @@ static void memory_may_run_out(void **state)
     assert_true(failed > 30);
 }
 
-/* ------------------------------------------------------------------------------------ * threads */
+/* -------------------------------------------------------------------------------------- threads */
 
 struct threaded {
     unsigned port;
