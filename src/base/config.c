@@ -361,7 +361,7 @@ static kf_rc take_file(struct config *c, const struct env *env, const char *path
     c->file = arena_str(&c->arena, str_of(path));
     if (!c->file.p)
         return err_nomem(err);
-    kf_rc rc = file_load(env, path, CONFIG_FILE_MAX, text, err);
+    kf_rc rc = file_load_linked(env, path, CONFIG_FILE_MAX, text, err);
     if (rc == KF_ABSENT || rc == KF_LIMIT)
         return err_set(err, PROBLEM_CONFIG, "%s: %s", path,
                        rc == KF_ABSENT ? "there is no such file"

@@ -224,7 +224,7 @@ static kf_rc read_schema(struct reader *r, const struct yaml_node *n, void *targ
                                     r->dir.p, STR_ARGS(d->schema_path));
     if (!path)
         return err_nomem(r->err);
-    rc = file_load(r->env, path, SCHEMA_MAX, &text, &why);
+    rc = file_load_linked(r->env, path, SCHEMA_MAX, &text, &why);
     if (rc == KF_ABSENT)
         rc = REFUSE(r, n, "schema: there is no file %.300s", path);
     else if (rc != KF_OK && rc != KF_NOMEM)

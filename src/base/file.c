@@ -43,7 +43,7 @@ static int open_once(const struct env *env, const char *path, int flags, int *re
         if (e)
             continue;
         /* O_NONBLOCK: opening a pipe of this name must not wait for its other end. */
-        int fd = open(path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY, 0600);
+        int fd = open(path, flags | O_CLOEXEC | O_NONBLOCK | O_NOCTTY, 0600);
         if (fd >= 0)
             *ret_fd = fd;
         else
@@ -57,10 +57,10 @@ static int open_or_create(const struct env *env, const char *path, int flags, in
 {
     int e = ENOENT;
     for (int i = 0; i < 10; i++) { /* somebody else may create or remove it in between */
-        e = open_once(env, path, flags, ret_fd);
+        e = open_once(env, path, flags | O_NOFOLLOW, ret_fd);
         if (e != ENOENT)
             return e;
-        e = open_once(env, path, flags | O_CREAT | O_EXCL, ret_fd);
+        e = open_once(env, path, flags | O_CREAT | O_EXCL | O_NOFOLLOW, ret_fd);
         if (e != EEXIST)
             return e;
     }
@@ -70,8 +70,9 @@ static int open_or_create(const struct env *env, const char *path, int flags, in
 static int open_mode(const struct env *env, const char *path, enum file_mode mode, int *ret_fd)
 {
     switch (mode) {
-    case FILE_READ: return open_once(env, path, O_RDONLY, ret_fd);
-    case FILE_CREATE: return open_once(env, path, O_RDWR | O_CREAT | O_EXCL, ret_fd);
+    case FILE_READ:
+    case FILE_LINKED: return open_once(env, path, O_RDONLY | O_NOFOLLOW, ret_fd);
+    case FILE_CREATE: return open_once(env, path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, ret_fd);
     case FILE_APPEND: return open_or_create(env, path, O_WRONLY | O_APPEND, ret_fd);
     case FILE_READWRITE: return open_or_create(env, path, O_RDWR, ret_fd);
     }
@@ -80,7 +81,7 @@ static int open_mode(const struct env *env, const char *path, enum file_mode mod
 
 static kf_rc open_failed(int e, const char *path, enum file_mode mode, struct kf_err *err)
 {
-    if (e == ENOENT && mode == FILE_READ)
+    if (e == ENOENT && (mode == FILE_READ || mode == FILE_LINKED))
         return err_set(err, PROBLEM_NOT_FOUND, "there is no file %s", path);
     if (e == EEXIST && mode == FILE_CREATE)
         return err_set(err, PROBLEM_NOT_EMPTY,
@@ -101,6 +102,21 @@ static kf_rc check_ordinary(int fd, const char *path, struct kf_err *err)
     return KF_OK;
 }
 
+/* Whoever made the link may have pointed it at a file that others write. */
+static kf_rc check_target(int fd, const char *path, struct kf_err *err)
+{
+    struct stat st;
+    if (fstat(fd, &st) != 0)
+        return err_errno(err, errno, "cannot look at %s", path);
+    if ((st.st_uid != 0 && st.st_uid != geteuid()) || (st.st_mode & S_IWOTH))
+        return err_set(err, PROBLEM_PERMISSION,
+                       "%s is a link to a file of user %u with mode %04o: it is followed only to "
+                       "one of root or of "
+                       "this user that not everybody may write",
+                       path, (unsigned)st.st_uid, (unsigned)st.st_mode & 07777);
+    return KF_OK;
+}
+
 kf_rc file_open(const struct env *env, const char *path, enum file_mode mode, struct file *ret_file,
                 struct kf_err *err)
 {
@@ -109,10 +125,13 @@ kf_rc file_open(const struct env *env, const char *path, enum file_mode mode, st
     if (!f.path)
         return err_nomem(err);
     int e = open_mode(env, path, mode, &f.fd);
+    bool link = e == ELOOP && mode == FILE_LINKED;
+    if (link)
+        e = open_once(env, path, O_RDONLY, &f.fd);
     if (e)
         rc = open_failed(e, path, mode, err);
-    else
-        rc = check_ordinary(f.fd, path, err);
+    else if ((rc = check_ordinary(f.fd, path, err)) == KF_OK && link)
+        rc = check_target(f.fd, path, err);
     if (rc != KF_OK)
         file_close(&f);
     else
@@ -282,11 +301,11 @@ static kf_rc read_to_end(struct file *f, size_t max, struct buf *out, struct kf_
     return KF_OK;
 }
 
-kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf *out,
-                struct kf_err *err)
+static kf_rc load(const struct env *env, const char *path, enum file_mode mode, size_t max,
+                  struct buf *out, struct kf_err *err)
 {
     struct file f = FILE_CLOSED;
-    kf_rc rc = file_open(env, path, FILE_READ, &f, err);
+    kf_rc rc = file_open(env, path, mode, &f, err);
     if (rc != KF_OK)
         return rc;
     size_t before = out->len;
@@ -297,6 +316,18 @@ kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf 
     }
     file_close(&f);
     return rc;
+}
+
+kf_rc file_load(const struct env *env, const char *path, size_t max, struct buf *out,
+                struct kf_err *err)
+{
+    return load(env, path, FILE_READ, max, out, err);
+}
+
+kf_rc file_load_linked(const struct env *env, const char *path, size_t max, struct buf *out,
+                       struct kf_err *err)
+{
+    return load(env, path, FILE_LINKED, max, out, err);
 }
 
 /* Opens a new file "DIR/.tmp-RANDOM". */

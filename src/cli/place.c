@@ -398,7 +398,7 @@ static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
     const struct cli_request *r = s->request;
     kf_rc rc = KF_OK;
     if (r->body_file) {
-        rc = file_open(p->cli->env, r->body_file, FILE_READ, &s->in, err);
+        rc = file_open(p->cli->env, r->body_file, FILE_LINKED, &s->in, err);
         if (rc == KF_ABSENT)
             return cli_usage(err, "there is no file %s", r->body_file);
         if (rc == KF_OK)

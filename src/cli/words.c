@@ -98,7 +98,7 @@ kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *
     struct buf b = BUF_INIT;
     kf_rc rc;
     if (from && strcmp(from, "-") != 0) {
-        rc = file_load(cli->env, from, body_max, &b, err);
+        rc = file_load_linked(cli->env, from, body_max, &b, err);
         if (rc == KF_ABSENT)
             rc = cli_usage(err, "there is no file %s", from);
     } else if (!from && isatty(STDIN_FILENO)) {

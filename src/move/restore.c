@@ -551,7 +551,7 @@ kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_p
     size_t got = 1;
     if (!path)
         return err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
-    kf_rc rc = file_open(store_env(store), path, FILE_READ, &f, err);
+    kf_rc rc = file_open(store_env(store), path, FILE_LINKED, &f, err);
     if (rc == KF_OK)
         rc = restore_new(store, replace, &r, err);
     for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {

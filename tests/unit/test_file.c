@@ -120,6 +120,38 @@ static void only_ordinary_files(void **state)
     assert_int_equal(f.fd, -1);
 }
 
+static void a_link_is_followed_where_it_may_be(void **state)
+{
+    struct buf b = BUF_INIT;
+    struct kf_err err;
+    (void)state;
+    testing_write(path("linked"), "inside", 6);
+    assert_int_equal(symlink("linked", path("first")), 0);
+    assert_int_equal(symlink(path("first"), path("second")), 0);
+    assert_int_equal(symlink("gone", path("nowhere")), 0);
+    assert_int_equal(symlink(path("round"), path("round")), 0);
+    assert_int_equal(symlink(dir, path("folder")), 0);
+    assert_int_equal(file_load_linked(&t.env, path("linked"), 10, &b, &err), KF_OK);
+    assert_int_equal(file_load_linked(&t.env, path("second"), 10, &b, &err), KF_OK);
+    assert_string_equal(b.p, "insideinside");
+    assert_int_equal(file_load(&t.env, path("second"), 10, &b, &err), KF_CONFIG);
+    assert_int_equal(file_load_linked(&t.env, path("nowhere"), 10, &b, &err), KF_ABSENT);
+    assert_int_equal(file_load_linked(&t.env, path("round"), 10, &b, &err), KF_CONFIG);
+    assert_int_equal(file_load_linked(&t.env, path("folder"), 10, &b, &err), KF_CONFIG);
+    /* Whoever may write the target could have been the one who made the link. */
+    assert_int_equal(chmod(path("linked"), 0666), 0);
+    assert_int_equal(file_load_linked(&t.env, path("second"), 10, &b, &err), KF_CONFIG);
+    assert_non_null(strstr(err.detail, "mode 0666"));
+    assert_int_equal(file_load_linked(&t.env, path("linked"), 10, &b, &err), KF_OK);
+    assert_int_equal(chmod(path("linked"), 0644), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path("linked"), 12345, 0), 0);
+        assert_int_equal(file_load_linked(&t.env, path("second"), 10, &b, &err), KF_CONFIG);
+        assert_non_null(strstr(err.detail, "user 12345"));
+    }
+    buf_release(&b);
+}
+
 static void one_owner_of_a_lock(void **state)
 {
     struct file a = FILE_CLOSED, b = FILE_CLOSED;
@@ -477,6 +509,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(modes),
         TEST(only_ordinary_files),
+        TEST(a_link_is_followed_where_it_may_be),
         TEST(one_owner_of_a_lock),
         TEST(transfers_go_on),
         TEST(faults_come_back_with_their_code),
