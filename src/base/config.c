@@ -1,15 +1,17 @@
 /* The settings and their layers. The file's own shape is read in config_read.c.
  *
- * Environment variables that begin with KEEPFAST_ and name no setting are left alone: KEEPFAST_AT,
- * KEEPFAST_CONFIG and those of other programs are not ours to judge. A key of the file or a flag
- * is: a misspelt one would be a setting not in force. */
+ * A key of the file or a flag that names no setting is refused: a misspelt one would be a setting not in force. So is an
+ * environment variable that is meant to be one: its first word is a group of settings (KEEPFAST_LIMITS_DOCS), or it is an edit or two
+ * away from one (KEEPFAST_LISTN). All others that begin with KEEPFAST_ are left alone: an orchestrator makes
+ * KEEPFAST_PORT and KEEPFAST_SERVICE_HOST for a service of this name. */
 #include "base/config_internal.h"
 
 #include "base/mem.h"
 
 #include <stddef.h>
 
-#define FILE_NAME "keepfast.yaml"
+#define FILE_NAME  "keepfast.yaml"
+#define ENV_PREFIX "KEEPFAST_"
 
 enum type { TEXT, LIST, COUNT, SIZE, DURATION };
 #define OFFSETS_TEXT(m)     offsetof(struct config, m), 0
@@ -29,7 +31,7 @@ static const struct slot {
 
 const struct setting_info setting_table[SETTING_COUNT] = {
 #define S(id, path, type, member, def, help) \
-    [SETTING_##id] = {path, "KEEPFAST_" #id, #type, def, help},
+    [SETTING_##id] = {path, ENV_PREFIX #id, #type, def, help},
 #include "base/settings.def"
 #undef S
 };
@@ -311,9 +313,52 @@ static const char *environ_get(char *const *environ, const char *name)
     return NULL;
 }
 
+/* Whether `name` (behind KEEPFAST_) begins with the group of a setting: LIMITS_, LOG_, POOL_ … or SPACES_. */
+static bool in_a_group(str name)
+{
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        str group = str_of(setting_table[id].env + strlen(ENV_PREFIX));
+        group.len = str_index(str_of(setting_table[id].path), '.');
+        bool grouped = setting_table[id].path[group.len] == '.';
+        if (grouped && name.len > group.len && name.p[group.len] == '_' && str_starts(name, group))
+            return true;
+    }
+    return str_starts(name, STR("SPACES_"));
+}
+
+static kf_rc check_variable(str name, struct kf_err *err)
+{
+    const char *known[SETTING_COUNT + 1] = {0};
+    for (int id = 0; id < SETTING_COUNT; id++) {
+        known[id] = setting_table[id].env + strlen(ENV_PREFIX);
+        if (str_is(name, known[id]))
+            return KF_OK;
+    }
+    const char *near = config_nearest(name, known);
+    if (!near && !in_a_group(name))
+        return KF_OK;
+    return err_set(err, PROBLEM_CONFIG, ENV_PREFIX "%.*s: there is no such setting%s%s%s",
+                   (int)(name.len < 60 ? name.len : 60), name.p,
+                   near ? "; did you mean " ENV_PREFIX : "", near ? near : "", near ? "?" : "");
+}
+
+static kf_rc check_environ(char *const *environ, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (; rc == KF_OK && environ && *environ; environ++) {
+        str name = {*environ, str_index(str_of(*environ), '=')};
+        if (str_starts(name, STR(ENV_PREFIX)))
+            rc = check_variable(str_from(name, strlen(ENV_PREFIX)), err);
+    }
+    return rc;
+}
+
 static kf_rc take_environ(struct config *c, char *const *environ,
                           struct config_place places[SETTING_COUNT], struct kf_err *err)
 {
+    kf_rc all = check_environ(environ, err);
+    if (all != KF_OK)
+        return all;
     for (int id = 0; id < SETTING_COUNT; id++) {
         const char *value = environ_get(environ, setting_table[id].env);
         if (!value)

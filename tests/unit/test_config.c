@@ -315,6 +315,50 @@ static void a_nul_and_a_large_file(void **state)
 
 /* ------------------------------------------------------------------------------------ layers */
 
+static void a_variable_that_is_meant_to_be_a_setting_is_one(void **state)
+{
+    static const struct {
+        const char *variable, *why; /* NULL = it is none of ours */
+    } all[] = {
+        {"KEEPFAST_LIMITS_DOCS=1MiB",
+         "KEEPFAST_LIMITS_DOCS: there is no such setting; did you mean KEEPFAST_LIMITS_DOC?"},
+        {"KEEPFAST_LIMITS_DOCUMENT=1MiB", "KEEPFAST_LIMITS_DOCUMENT: there is no such setting"},
+        {"KEEPFAST_POOL_=1", "KEEPFAST_POOL_: there is no such setting"},
+        {"KEEPFAST_LOG_LEVLE=info",
+         "KEEPFAST_LOG_LEVLE: there is no such setting; did you mean KEEPFAST_LOG_LEVEL?"},
+        {"KEEPFAST_LISTN=:1",
+         "KEEPFAST_LISTN: there is no such setting; did you mean KEEPFAST_LISTEN?"},
+        {"KEEPFAST_DATE=", "KEEPFAST_DATE: there is no such setting; did you mean KEEPFAST_DATA?"},
+        {"KEEPFAST_SPACES_DEFAULT=x", "KEEPFAST_SPACES_DEFAULT: there is no such setting"},
+        {"KEEPFAST_PORT=tcp://10.0.0.1:7070", NULL},
+        {"KEEPFAST_PORT_7070_TCP=tcp://10.0.0.1:7070", NULL},
+        {"KEEPFAST_SERVICE_HOST=10.0.0.1", NULL},
+        {"KEEPFAST_AT=./data", NULL},
+        {"KEEPFAST_TOKEN=x", NULL},
+        {"KEEPFAST_TOKEN_FILE=x", NULL},
+        {"KEEPFAST_CONFIG=x", NULL},
+        {"KEEPFAST_LONG=1", NULL},
+        {"KEEPFAST_SEED=1", NULL},
+        {"KEEPFAST_=1", NULL},
+        {"KEEPFAST_LIMITS", NULL},
+        {"KEEPFASTER_LIMITS_DOCS=1", NULL},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
+        char variable[80];
+        char *const environ_of[] = {variable, NULL};
+        struct config *c = NULL;
+        struct kf_err err = KF_ERR_INIT;
+        snprintf(variable, sizeof variable, "%s", all[i].variable);
+        kf_rc rc = config_load(env_system(), NULL, environ_of, NULL, 0, &c, &err);
+        if (rc != (all[i].why ? KF_CONFIG : KF_OK))
+            fail_msg("%s: %s %s", variable, kf_rc_name(rc), err.detail);
+        if (all[i].why)
+            assert_string_equal(err.detail, all[i].why);
+        config_free(c);
+    }
+}
+
 static void later_layers_win(void **state)
 {
     (void)state;
@@ -482,6 +526,7 @@ int main(void)
         cmocka_unit_test(a_secret_is_not_repeated),
         cmocka_unit_test(a_nul_and_a_large_file),
         cmocka_unit_test(later_layers_win),
+        cmocka_unit_test(a_variable_that_is_meant_to_be_a_setting_is_one),
         cmocka_unit_test(layers_name_themselves_in_errors),
         cmocka_unit_test(the_table_is_consistent),
         cmocka_unit_test(the_file_is_found),
