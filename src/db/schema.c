@@ -18,6 +18,21 @@ static kf_rc ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *er
     return rc;
 }
 
+/* A flipped bit in the text of the schema leaves a database that SQLite finds in order. */
+static kf_rc probe(struct db *db, const char *sql, struct kf_err *err)
+{
+    struct db_stmt *s;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = db_use(db, sql, &s, &why);
+    if (rc == KF_OK)
+        db_done(s);
+    else if (rc == KF_INTERNAL)
+        return err_set(err, PROBLEM_DAMAGED, "the tables of the store are damaged: %s", why.detail);
+    else if (err)
+        *err = why;
+    return rc;
+}
+
 kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
                   int *ret_format, struct kf_err *err)
 {
@@ -41,6 +56,9 @@ kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found 
                        (long long)format, schema->format);
     if (tables > 0 && format < 1)
         return err_set(err, PROBLEM_DAMAGED, "the store has tables and no format number");
+    if (tables > 0 && format == schema->format && schema->probe &&
+        (rc = probe(db, schema->probe, err)) != KF_OK)
+        return rc;
     *ret_format = (int)format;
     *ret = tables == 0 ? SCHEMA_EMPTY : format == schema->format ? SCHEMA_CURRENT : SCHEMA_OLDER;
     return KF_OK;

@@ -21,6 +21,7 @@ struct schema_step {
 struct schema {
     int format;         /* the newest */
     const char *create; /* makes an empty store of the newest format */
+    const char *probe;  /* a statement that names every table and column of it; NULL = none */
     const struct schema_step *steps;
     size_t step_count;
 };
@@ -29,7 +30,7 @@ extern const struct schema schema_store;
 
 enum schema_found { SCHEMA_EMPTY, SCHEMA_CURRENT, SCHEMA_OLDER };
 /* Looks without changing a byte. KF_TOO_NEW; KF_DAMAGED for a database that is not a store of
- * ours. */
+ * ours, or whose tables are not those of its format. */
 kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
                   int *ret_format, struct kf_err *err);
 /* SCHEMA_EMPTY -> create; SCHEMA_OLDER -> steps. One transaction. */

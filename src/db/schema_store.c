@@ -39,9 +39,18 @@ static const char create_sql[] =
     " result TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX kf_once_at ON kf_once(at);";
 
+static const char probe_sql[] =
+    "SELECT a.id, a.seq, a.stamp, b.key, b.value, c.name, c.version, c.seq, c.stamp, c.site, c.at,"
+    " c.size, c.hash, c.deleted, d.seq, d.name, d.version, d.stamp, d.site, d.at, d.kind, d.size,"
+    " d.hash, d.body, e.seq, e.tbl, e.key, e.stamp, e.site, f.name, f.url, f.options, f.watermark,"
+    " f.position, f.hydrated, f.confirmed_at, f.last_run_at, f.failures, f.last_code, f.last_error,"
+    " g.key, g.request, g.result, g.at FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
+    " kf_journal e, kf_remote f, kf_once g WHERE 0";
+
 const struct schema schema_store = {
     .format = 1,
     .create = create_sql,
+    .probe = probe_sql,
     .steps = NULL,
     .step_count = 0,
 };
