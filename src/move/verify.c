@@ -78,11 +78,40 @@ static void report_name(struct buf *b, str name)
     buf_json_string(b, (str){name.p, name.len < 200 ? name.len : 200});
 }
 
+static kf_rc note_fault(void *ctx, str name, const char *what, struct kf_err *err)
+{
+    struct verifying *v = ctx;
+    v->v.damaged++;
+    buf_c(&v->report, "document ");
+    report_name(&v->report, name);
+    buf_printf(&v->report, ": %s\n", what);
+    return buf_ok(&v->report, err);
+}
+
+/* What cannot be read is a finding, and the verification goes on behind it. */
+static kf_rc note_unreadable(struct verifying *v, kf_rc rc, const struct kf_err *why,
+                             struct kf_err *err)
+{
+    if (rc == KF_DAMAGED) {
+        v->v.damaged++;
+        buf_printf(&v->report, "%s\n", why->detail);
+        return buf_ok(&v->report, err);
+    }
+    if (rc != KF_OK && err)
+        *err = *why;
+    return rc;
+}
+
 static kf_rc verify_row(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct verifying *v = ctx;
     v->after = row->seq;
     v->seen++;
+    if (name_check(row->name, NULL) != KF_OK) {
+        kf_rc rc = note_fault(v, row->name, "no document can have this name", err);
+        if (rc != KF_OK)
+            return rc;
+    }
     if (row->damaged) {
         v->v.damaged++;
         buf_c(&v->report, "document ");
@@ -102,16 +131,17 @@ static kf_rc verify_row(void *ctx, const struct doc_row *row, struct kf_err *err
 static kf_rc verify_versions(struct kf_store *store, struct verifying *v, struct kf_err *err)
 {
     size_t count = PAGE;
+    struct kf_err why = KF_ERR_INIT;
     kf_rc rc = KF_OK;
     while (rc == KF_OK && count == PAGE) {
         struct db *db;
         rc = store_read(store, &db, err);
         if (rc != KF_OK)
             return rc;
-        rc = doc_all_versions(db, v->after, v->until, PAGE, verify_row, v, &count, err);
+        rc = doc_all_versions(db, v->after, v->until, PAGE, verify_row, v, &count, &why);
         store_read_end(store, db);
     }
-    return rc;
+    return note_unreadable(v, rc, &why, err);
 }
 
 /* A check of the pages tells nothing of how far it is: the caller is asked whether to go on, ten
@@ -131,17 +161,20 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
                           struct kf_err *err)
 {
     struct long_read read = {.wanted = is_wanted, .ctx = v};
+    struct kf_err why = KF_ERR_INIT;
     struct db *db;
     uint64_t bad = 0;
     kf_rc rc = store_read_long(store, &read, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = db_check(db, full, &v->report, &bad, err);
-    if (rc == KF_OK)
-        rc = doc_totals(db, &v->v.docs, &(uint64_t){0}, err);
-    store_read_end(store, db);
+    rc = db_check(db, full, &v->report, &bad, &why);
     v->v.damaged += bad;
-    return rc;
+    if (rc == KF_OK)
+        rc = doc_check(db, note_fault, v, &why);
+    if (rc == KF_OK)
+        rc = doc_totals(db, &v->v.docs, &(uint64_t){0}, &why);
+    store_read_end(store, db);
+    return note_unreadable(v, rc, &why, err);
 }
 
 static kf_rc found_damage(const struct kf_verified *v, struct kf_err *err)

@@ -4,7 +4,7 @@
  *     doc_cache.c   bodies in memory            doc_merge.c   what others wrote
  *     doc_row.c     rows in, rows out           doc_keep.c    what is kept, and until when
  *     doc_read.c    get, list, versions, diff   doc_submit.c  tickets
- *     doc.c         the object, its configuration */
+ *     doc.c         the object, its configuration   doc_check.c   whether rows agree */
 #ifndef KF_SHAPE_DOC_INTERNAL_H
 #define KF_SHAPE_DOC_INTERNAL_H
 

@@ -68,13 +68,15 @@ static kf_rc hot_of_row(const struct docs *docs, struct db_stmt *s, str name, st
     return KF_OK;
 }
 
-/* KF_ABSENT without a sentence: there is no head (*ret_seq = 0), or it is a deletion. */
+/* The name of a version is compared as well, here and wherever a version is found by its number: a hash says which bytes they are and not
+ * whose, and a flipped bit in the key of a head can make it the head of another name.
+ * KF_ABSENT without a sentence: there is no head (*ret_seq = 0), or it is a deletion. */
 static kf_rc read_current(const struct docs *docs, struct db *db, str name, struct hot **ret,
                           int64_t *ret_seq, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT d.version, d.seq, d.stamp, d.at, d.site, d.hash, v.body, d.deleted "
-        "FROM kf_doc d LEFT JOIN kf_doc_version v ON v.seq = d.seq "
+        "FROM kf_doc d LEFT JOIN kf_doc_version v ON v.seq = d.seq AND v.name = d.name "
         "WHERE d.name = $1";
     struct db_stmt *s;
     bool row = false;
@@ -167,9 +169,11 @@ kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, stru
 static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint64_t version,
                           struct hot **ret, struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT version, seq, stamp, at, site, hash, body FROM kf_doc_version "
-        "WHERE name = $1 AND version = $2";
+    static const char sql[] = /* i is the index alone, v the row that it leads to */
+        "SELECT v.version, v.seq, v.stamp, v.at, v.site, v.hash, v.body "
+        "FROM kf_doc_version i LEFT JOIN kf_doc_version v "
+        "ON v.seq = i.seq AND v.name = i.name AND v.version = i.version "
+        "WHERE i.name = $1 AND i.version = $2";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
@@ -178,7 +182,9 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
     db_bind_text(s, 1, name);
     db_bind_i64(s, 2, (int64_t)version);
     rc = db_step(s, &row, err);
-    if (rc == KF_OK && (!row || db_text(s, 5).len == 0))
+    if (rc == KF_OK && row && db_null(s, 1))
+        rc = damaged(docs, name, err);
+    else if (rc == KF_OK && (!row || db_text(s, 5).len == 0))
         rc = err_set(err, PROBLEM_NOT_FOUND, "version %llu of \"%.*s\" is %s",
                      (unsigned long long)version, SHOWN(name), row ? "a deletion" : "not kept");
     else if (rc == KF_OK)

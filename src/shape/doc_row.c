@@ -67,13 +67,14 @@ kf_rc doc_head_load(struct db *db, str name, struct doc_head *ret, struct kf_err
 
 kf_rc doc_body_load(struct db *db, str name, int64_t seq, struct buf *out, struct kf_err *err)
 {
-    static const char sql[] = "SELECT body, hash FROM kf_doc_version WHERE seq = $1";
+    static const char sql[] = "SELECT body, hash FROM kf_doc_version WHERE seq = $1 AND name = $2";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, seq);
+    db_bind_text(s, 2, name);
     rc = db_step(s, &row, err);
     if (rc == KF_OK && (!row || db_null(s, 0) || !doc_hash_fits(db_text(s, 0), db_text(s, 1))))
         rc = doc_damaged(name, err);
@@ -143,7 +144,8 @@ static kf_rc visit_rows(struct db_stmt *s, bool bodies, doc_visit *visit, void *
 #define HEADS(body)                                                                          \
     "SELECT d.name, d.version, d.seq, d.stamp, d.site, d.at, coalesce(v.kind, ''), d.size, " \
     "d.hash, "                                                                               \
-    "v.body IS NULL, " body " FROM kf_doc d LEFT JOIN kf_doc_version v ON v.seq = d.seq "    \
+    "v.body IS NULL, " body                                                                  \
+    " FROM kf_doc d LEFT JOIN kf_doc_version v ON v.seq = d.seq AND v.name = d.name "        \
     "WHERE d.name > $1 ORDER BY d.name LIMIT $2"
 
 kf_rc doc_heads(struct db *db, str after, size_t limit, bool bodies, doc_visit *visit, void *ctx,
@@ -163,7 +165,7 @@ kf_rc doc_heads(struct db *db, str after, size_t limit, bool bodies, doc_visit *
     "SELECT d.name, d.version, d.seq, d.stamp, d.site, d.at, coalesce(v.kind, ''), d.size, " \
     "d.hash, "                                                                               \
     "v.body IS NULL, " body " FROM kf_journal j JOIN kf_doc d ON d.name = j.key "            \
-    "LEFT JOIN kf_doc_version v ON v.seq = d.seq "                                           \
+    "LEFT JOIN kf_doc_version v ON v.seq = d.seq AND v.name = d.name "                       \
     "WHERE j.seq > $1 AND j.tbl = 'doc' ORDER BY j.seq LIMIT $2"
 
 kf_rc doc_changes(struct db *db, int64_t seq, size_t limit, bool bodies, doc_visit *visit,
