@@ -98,16 +98,17 @@ struct survey {
     struct remote_entry *newest; /* FOUND */
 };
 
-/* When a remote is to be looked at (again). */
+/* When a remote is to be looked at (again): at once when somebody asks for a run. */
 static int64_t due(struct remote_entry *e, int64_t now)
 {
     const struct config_schedule at_once = {.every_ms = 1};
     pthread_mutex_lock(&e->remotes->lock);
     struct schedule_view view = entry_view(e, now);
+    bool asked = e->asked;
     pthread_mutex_unlock(&e->remotes->lock);
     if (view.failures > LOOK_FAILURES_MAX)
         view.failures = LOOK_FAILURES_MAX;
-    return view.failures ? schedule_plan(&at_once, &view).next_ms : now;
+    return view.failures && !asked ? schedule_plan(&at_once, &view).next_ms : now;
 }
 
 static void survey_one(struct remotes *r, struct remote_entry *e, struct survey *s)
@@ -224,7 +225,7 @@ void hydrate_run_ended(struct run *run)
     } else if (hydrating) { /* else a restore replaced what was being filled */
         note_taken_in(run);
     }
-    if (run->rc != KF_OK)
+    if (run->rc != KF_OK || run->kind == RUN_HYDRATE) /* a good look is followed by its pull */
         waits_run_ended(r, run);
     remotes_plan(r);
 }
