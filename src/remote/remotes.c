@@ -791,9 +791,9 @@ void remotes_run_ended(struct run *run)
     bool was_down = e->failures > 0, removed = e->removed;
     bool changed = strcmp(e->last_code, why->code) != 0;
     e->running = false;
-    if (run->rc == KF_OK)
+    if (run->rc == KF_OK || run->confirmed)
         note_good(run);
-    else if (!stopping)
+    if (run->rc != KF_OK && !stopping)
         entry_failed(e, &run->err, remotes_now(r));
     move_on(e, run->rc == KF_OK);
     bool down = e->failures > 0;

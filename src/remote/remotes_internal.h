@@ -243,6 +243,8 @@ struct run {
     struct arena unread_arena;
     struct unread *unread;     /* `bad` of them, sorted by name */
     struct kf_err bad_err;     /* the first of them, and how many */
+    size_t damaged;            /* documents that could not be pushed, for they are damaged here */
+    struct kf_err damaged_err; /* the first of them */
     struct kf_pending pending; /* after a failure */
 };
 /* Passes rc on and notes a failure as the store's. */

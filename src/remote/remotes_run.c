@@ -67,6 +67,7 @@ struct snapshot {
 
     struct arena bodies; /* of heads from `from` to `to` */
     str body[BODY_GROUP];
+    bool whole[BODY_GROUP]; /* it fits the head's hash */
     size_t from, to;
 };
 
@@ -125,10 +126,14 @@ static kf_rc read_state(struct db *db, struct remote_set *set, struct kf_err *er
 static kf_rc copy_body(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct snapshot *s = ctx;
+    const struct head *h = &s->heads[s->to];
+    if (row->damaged || row->deleted || !str_eq(row->name, h->name) || !str_eq(row->hash, h->hash))
+        return KF_OK;
     str body = arena_str(&s->bodies, row->body);
     if (!body.p)
         return err_nomem(err);
     s->body[s->to - s->from] = body;
+    s->whole[s->to - s->from] = true;
     return KF_OK;
 }
 
@@ -138,6 +143,7 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
     struct db *db;
     arena_clear(&s->bodies);
     s->from = s->to = s->at;
+    memset(s->whole, 0, sizeof(s->whole));
     kf_rc rc = run_local(s->run, store_read(s->remotes->store, &db, err));
     if (rc != KF_OK)
         return rc;
@@ -161,15 +167,36 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
     return rc;
 }
 
+/* A document whose bytes are damaged here is not passed on: the others go, and the set ends below
+ * its number (W1). */
+static void leave_out(struct snapshot *s, const struct head *h)
+{
+    struct run *run = s->run;
+    log_event(s->remotes->log, LOG_CRIT, "store.damage", LOG_V("doc", h->name), LOG_END);
+    if (h->seq <= s->set.seq)
+        s->set.seq = h->seq - 1;
+    if (run->damaged++ == 0)
+        err_set(
+            &run->damaged_err, PROBLEM_DAMAGED,
+            "the stored bytes of \"%.*s\" are damaged and were not pushed, the others were: "
+            "bring it back from a backup or an older version, or write it anew with If-Match: *",
+            (int)(h->name.len < 200 ? h->name.len : 200), h->name.p);
+}
+
 static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_err *err)
 {
     struct snapshot *s = (struct snapshot *)set;
-    if (s->at == s->count)
-        return KF_ABSENT;
-    if (s->at >= s->to) {
-        kf_rc rc = read_bodies(s, err);
-        if (rc != KF_OK)
-            return rc;
+    for (;; s->at++) {
+        if (s->at == s->count)
+            return KF_ABSENT;
+        if (s->at >= s->to) {
+            kf_rc rc = read_bodies(s, err);
+            if (rc != KF_OK)
+                return rc;
+        }
+        if (s->heads[s->at].deleted || s->whole[s->at - s->from])
+            break;
+        leave_out(s, &s->heads[s->at]);
     }
     const struct head *h = &s->heads[s->at];
     *ret = (struct remote_doc){
@@ -270,6 +297,7 @@ static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, str
     }
     note_snapshot(run, s.set.seq);
     run->pushed = (struct remote_pushed){0};
+    run->damaged = 0;
     if (s.count)
         rc = remote->driver->push(remote, buf_view(&run->position), &s.set, &after, &run->pushed,
                                   err);
@@ -365,7 +393,12 @@ static kf_rc sync_remote(struct run *run, struct remote *remote, struct kf_err *
     if (rc != KF_OK)
         return rc;
     run->hydrated = run->bad == 0;
-    return confirm(run, err);
+    if ((rc = confirm(run, err)) != KF_OK || !run->damaged)
+        return rc;
+    run->local = true; /* what it holds is confirmed, and still this run has failed */
+    if (err)
+        *err = run->damaged_err;
+    return KF_DAMAGED;
 }
 
 static kf_rc look(struct run *run, struct remote *remote, struct kf_err *err)

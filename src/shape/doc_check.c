@@ -1,6 +1,7 @@
-/* Whether the rows of documents agree with each other. A hash covers the bytes of a version and nothing beside them; everything else stands twice or
- * follows from something else, and that is compared here: the head with its version, the head with the journal, numbers and stamps with
- * the largest that were ever given. */
+/* Whether the rows of documents agree with each other. A hash covers the bytes of a version and
+ * nothing beside them; everything else stands twice or follows from something else, and that is
+ * compared here: the head with its version, the head with the journal, numbers and stamps with the
+ * largest that were ever given. */
 #include "shape/doc_internal.h"
 
 struct rule {
