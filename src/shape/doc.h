@@ -143,8 +143,8 @@ kf_rc doc_body_of(struct db *db, str name, str hash, struct buf *out, struct kf_
 /* When the first change of `name` above number `seq` was made; 0 = none. */
 kf_rc doc_since(struct db *db, str name, int64_t seq, int64_t *ret_ms, struct kf_err *err);
 /* Calls `fault` for each document whose rows do not agree with each other, perhaps more than once;
- * names and reasons live as long as the call. Bodies are not read. KF_DAMAGED: pages cannot be read.
- * Cost: a pass over all rows. */
+ * names and reasons live as long as the call. Bodies are not read. KF_DAMAGED: pages cannot be
+ * read. Cost: a pass over all rows. */
 typedef kf_rc doc_fault(void *ctx, str name, const char *what, struct kf_err *err);
 kf_rc doc_check(struct db *db, doc_fault *fault, void *ctx, struct kf_err *err);
 /* Numbers of current documents and of their bytes. */

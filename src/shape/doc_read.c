@@ -68,8 +68,9 @@ static kf_rc hot_of_row(const struct docs *docs, struct db_stmt *s, str name, st
     return KF_OK;
 }
 
-/* The name of a version is compared as well, here and wherever a version is found by its number: a hash says which bytes they are and not
- * whose, and a flipped bit in the key of a head can make it the head of another name.
+/* The name of a version is compared as well, here and wherever a version is found by its number: a
+ * hash says which bytes they are and not whose, and a flipped bit in the key of a head can make it
+ * the head of another name.
  * KF_ABSENT without a sentence: there is no head (*ret_seq = 0), or it is a deletion. */
 static kf_rc read_current(const struct docs *docs, struct db *db, str name, struct hot **ret,
                           int64_t *ret_seq, struct kf_err *err)
