@@ -1,7 +1,7 @@
 /* Whether the rows of documents agree with each other. A hash covers the bytes of a version and
  * nothing beside them; everything else stands twice or follows from something else, and that is
- * compared here: the head with its version, the head with the journal, numbers with the largest that
- * was ever given. */
+ * compared here: the head with its version, the head with the journal, numbers with the largest
+ * that was ever given. */
 #include "shape/doc_internal.h"
 
 struct rule {
