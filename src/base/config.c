@@ -1,9 +1,10 @@
 /* The settings and their layers. The file's own shape is read in config_read.c.
  *
- * A key of the file or a flag that names no setting is refused: a misspelt one would be a setting not in force. So is an
- * environment variable that is meant to be one: its first word is a group of settings (KEEPFAST_LIMITS_DOCS), or it is an edit or two
- * away from one (KEEPFAST_LISTN). All others that begin with KEEPFAST_ are left alone: an orchestrator makes
- * KEEPFAST_PORT and KEEPFAST_SERVICE_HOST for a service of this name. */
+ * A key of the file or a flag that names no setting is refused: a misspelt one would be a setting
+ * not in force. So is an environment variable that is meant to be one: its first word is a group of
+ * settings (KEEPFAST_LIMITS_DOCS), or it is an edit or two away from one (KEEPFAST_LISTN). All
+ * others that begin with KEEPFAST_ are left alone: an orchestrator makes KEEPFAST_PORT and
+ * KEEPFAST_SERVICE_HOST for a service of this name. */
 #include "base/config_internal.h"
 
 #include "base/mem.h"
@@ -313,7 +314,8 @@ static const char *environ_get(char *const *environ, const char *name)
     return NULL;
 }
 
-/* Whether `name` (behind KEEPFAST_) begins with the group of a setting: LIMITS_, LOG_, POOL_ … or SPACES_. */
+/* Whether `name` (behind KEEPFAST_) begins with the group of a setting: LIMITS_, LOG_, POOL_ …, or
+ * with SPACES_. */
 static bool in_a_group(str name)
 {
     for (int id = 0; id < SETTING_COUNT; id++) {

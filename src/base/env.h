@@ -88,8 +88,9 @@ static inline int64_t env_mono_ms(const struct env *env)
  * and free bytes are only asked for, and not shown to it). Each continues exactly after EINTR and
  * short reads or writes; a sync is never repeated, for after a failed one the next may succeed
  * although the bytes are lost. Files are opened with O_CLOEXEC | O_NOFOLLOW and must be ordinary
- * ones: PERMISSION for links (but see FILE_LINKED), pipes, folders. Errors are filled with the path. Never used on a
- * store's own database files (a closed descriptor would drop SQLite's locks). */
+ * ones: PERMISSION for links (but see FILE_LINKED), pipes, folders. Errors are filled with the
+ * path. Never used on a store's own database files (a closed descriptor would drop SQLite's
+ * locks). */
 
 struct file {
     int fd; /* -1 = closed */
@@ -99,11 +100,12 @@ struct file {
 #define FILE_CLOSED ((struct file){-1, 0, 0})
 
 enum file_mode {
-    FILE_READ,   /* must exist */
-    FILE_LINKED, /* as FILE_READ, but a link is followed to a file of root or of our own user that not everybody may write:
-                      a mounted configuration is a link, `latest.zip` may be one */
-    FILE_CREATE, /* must not exist (O_EXCL), 0600 */
-    FILE_APPEND, /* made when absent, 0600, writes go to the end whatever their offset */
+    FILE_READ, /* must exist */
+    /* As FILE_READ, but a link is followed to a file of root or of our own user that not everybody
+     * may write: a mounted configuration is a link, `latest.zip` may be one. */
+    FILE_LINKED,
+    FILE_CREATE,   /* must not exist (O_EXCL), 0600 */
+    FILE_APPEND,   /* made when absent, 0600, writes go to the end whatever their offset */
     FILE_READWRITE /* made when absent, 0600 */
 };
 
