@@ -33,6 +33,15 @@ static void space_free(struct space *s)
     mem_free(s);
 }
 
+/* limits.memory is the server's: its spaces have the same share of it each. */
+static void share_memory(struct api *api)
+{
+    if (!api->space_count || !api->o.data_dir)
+        return;
+    for (struct space *s = api->spaces; s; s = s->next)
+        docs_cache_limit(store_docs(s->store), api->o.config->limit_memory / api->space_count);
+}
+
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,
                         struct kf_err *err)
 {
@@ -54,6 +63,7 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
     s->next = api->spaces;
     api->spaces = s;
     api->space_count++;
+    share_memory(api);
     *ret = s;
     return KF_OK;
 }
@@ -386,6 +396,7 @@ static kf_rc remove_space(struct api_call *c, struct kf_err *err)
     unlink_space(api, s);
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);
+    share_memory(api);
     return remove_files(api, c->match.space, err);
 }
 

@@ -125,6 +125,11 @@ void docs_forget_all(struct docs *docs)
     doc_cache_forget_all(docs->cache);
 }
 
+void docs_cache_limit(struct docs *docs, uint64_t bytes)
+{
+    doc_cache_limit(docs->cache, bytes);
+}
+
 uint64_t docs_cache_bytes(const struct docs *docs)
 {
     return doc_cache_bytes(docs->cache);

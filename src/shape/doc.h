@@ -197,6 +197,8 @@ bool docs_pinned(const struct docs *docs);
  * now and then by the owner of the store; not on the loop's thread. */
 kf_rc docs_retain(struct docs *docs, struct kf_err *err);
 
+/* How much of the bodies stays in memory from now on. Any thread. */
+void docs_cache_limit(struct docs *docs, uint64_t bytes);
 /* Bytes of bodies in memory. */
 uint64_t docs_cache_bytes(const struct docs *docs);
 

@@ -51,8 +51,7 @@ struct shard {
 struct doc_cache {
     struct shard shards[SHARDS];
     unsigned char seed[crypto_shorthash_KEYBYTES];
-    uint64_t limit;
-    atomic_uint_fast64_t bytes;
+    atomic_uint_fast64_t limit, bytes;
 };
 
 /* ----------------------------------------------------------------------------------- documents */
@@ -182,9 +181,14 @@ static void put(struct doc_cache *cache, struct shard *s, struct hot *hot)
     atomic_fetch_add_explicit(&cache->bytes, hot->cost, memory_order_relaxed);
 }
 
+static uint64_t limit_of(const struct doc_cache *cache)
+{
+    return atomic_load_explicit(&cache->limit, memory_order_relaxed);
+}
+
 static bool too_full(const struct doc_cache *cache)
 {
-    return atomic_load_explicit(&cache->bytes, memory_order_relaxed) > cache->limit;
+    return atomic_load_explicit(&cache->bytes, memory_order_relaxed) > limit_of(cache);
 }
 
 /* The oldest of a shard, but for `spare`; NULL when there is none. */
@@ -221,7 +225,7 @@ kf_rc doc_cache_new(const struct env *env, uint64_t limit_bytes, struct doc_cach
         return err_nomem(err);
     for (int i = 0; i < SHARDS; i++)
         pthread_mutex_init(&cache->shards[i].lock, NULL);
-    cache->limit = limit_bytes;
+    atomic_init(&cache->limit, limit_bytes);
     env->random(env->ctx, cache->seed, sizeof cache->seed);
     for (int i = 0; i < SHARDS; i++) {
         cache->shards[i].buckets = mem_calloc(BUCKETS_MIN, sizeof(struct hot *));
@@ -279,7 +283,7 @@ bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq)
 
 static bool keeps(const struct doc_cache *cache, const struct hot *hot)
 {
-    return hot->cost <= cache->limit / 4;
+    return hot->cost <= limit_of(cache) / 4;
 }
 
 /* Replaces or removes what is there under the name of `hot`, unless somebody has seen what is later
@@ -365,6 +369,12 @@ void doc_cache_forget_all(struct doc_cache *cache)
         while ((old = take_oldest(cache, s, NULL)) != NULL)
             hot_drop(old);
     }
+}
+
+void doc_cache_limit(struct doc_cache *cache, uint64_t limit_bytes)
+{
+    atomic_store_explicit(&cache->limit, limit_bytes, memory_order_relaxed);
+    make_room(cache, 0, NULL);
 }
 
 uint64_t doc_cache_bytes(const struct doc_cache *cache)

@@ -81,6 +81,8 @@ void doc_cache_forget_all(struct doc_cache *cache);
  * Called before the reader is answered. The document is kept when no other read or publish of this
  * name has ended since the mark; an older one that is there goes. */
 void doc_cache_saw(struct doc_cache *cache, str name, int64_t seq, struct hot *hot, uint64_t mark);
+/* Another bound from now on; what is beyond it goes. */
+void doc_cache_limit(struct doc_cache *cache, uint64_t limit_bytes);
 uint64_t doc_cache_bytes(const struct doc_cache *cache);
 
 /* --------------------------------------------------------------------------- rows (doc_row.c) */

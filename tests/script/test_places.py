@@ -39,6 +39,26 @@ def a_file_of_a_served_folder_is_its_space_and_not_default():
 
 
 @test
+def memory_is_the_server_s_and_not_a_space_s():
+    def held():
+        text = server.client().get("/metrics", raw=True).body.decode()
+        return {line.split('"')[1]: int(line.split()[-1]) for line in text.splitlines() if line.startswith("keepfast_cache_bytes{")}
+    server = Server(TOP / "shared", "limits: { memory: 1MiB }\n")
+    for space in ("a", "b", "c", "d"):
+        for i in range(40):
+            equal(server.client(space).put(f"/docs/{i}", b'"%s"' % (b"x" * 30000)).status, 201, "put")
+    shares = held()
+    check(len(shares) == 4 and sum(shares.values()) <= 1 << 20, f"within the limit together: {shares}")
+    check(min(shares.values()) > 100000, f"and each has its part: {shares}")
+    for space in ("a", "b", "c"):
+        equal(server.client(space).delete(f"?confirm={space}").status, 204, "removed")
+    for i in range(40):
+        server.client("d").get(f"/docs/{i}")
+    check(held()["d"] > 900000, f"what is alone has all of it: {held()}")
+    server.stop()
+
+
+@test
 def a_file_is_read_with_the_configuration_of_its_space():
     data = TOP / "alone"
     data.mkdir(0o700)

@@ -1010,6 +1010,16 @@ static void memory_is_bounded(void **state)
     assert_int_equal(testing_put(&t, "n0", large), KF_OK);
     assert_int_equal(doc_peek(t.docs, STR("n0"), &doc), KF_ABSENT);
     testing_is(&t, "n0", large, 2);
+    /* Another bound holds at once, and for what comes. */
+    docs_cache_limit(t.docs, 16 * 1024);
+    assert_in_range(docs_cache_bytes(t.docs), 1024, 16 * 1024);
+    for (int i = 0; i < 100; i++)
+        testing_is(&t, "n2999", "{\"a\":[1,2,3]}", 1);
+    assert_in_range(docs_cache_bytes(t.docs), 1024, 16 * 1024);
+    docs_cache_limit(t.docs, 0);
+    assert_int_equal(docs_cache_bytes(t.docs), 0);
+    testing_is(&t, "n2999", "{\"a\":[1,2,3]}", 1);
+    docs_cache_limit(t.docs, 64 * 1024);
     docs_forget_all(t.docs);
     assert_int_equal(docs_cache_bytes(t.docs), 0);
     free(large);
