@@ -15,6 +15,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define THREADS 6
@@ -523,6 +525,99 @@ static void a_thread_that_waits_for_a_ticket_is_not_waited_for_in_vain(void **st
     assert_int_equal(atomic_load(&wrong), 0);
 }
 
+/* ----------------------------------------------------------------------------------- the socket */
+
+#define CLIENTS      4
+#define REQUESTS_MAX 100000
+
+static struct sockaddr_un address;
+static int confirmed[CLIENTS]; /* each client's puts are numbered from 0 */
+static atomic_int answered, refused;
+
+/* The status, 0 when the connection ended without one, -1 when nobody is there. */
+static int ask(const char *request)
+{
+    char answer[2000];
+    size_t have = 0;
+    ssize_t n = 0;
+    int status = 0, fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        return -1;
+    }
+    if (send(fd, request, strlen(request), MSG_NOSIGNAL) > 0)
+        while ((n = read(fd, answer + have, sizeof answer - 1 - have)) > 0)
+            have += (size_t)n;
+    close(fd);
+    answer[have] = '\0';
+    if (have > 12 && memcmp(answer, "HTTP/1.1 ", 9) == 0)
+        status = (answer[9] - '0') * 100 + (answer[10] - '0') * 10 + answer[11] - '0';
+    MUST(have == 0 || (status && strstr(answer, "\r\n\r\n")));
+    return status;
+}
+
+static void *client(void *arg)
+{
+    int mine = (int)(intptr_t)arg;
+    for (int i = 0; i < REQUESTS_MAX; i++) {
+        char request[300];
+        snprintf(request, sizeof request,
+                 "PUT /v1/default/docs/c%d/%d HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+                 "Content-Type: application/json\r\nContent-Length: 1\r\n\r\n1",
+                 mine, i);
+        int status = ask(request);
+        if (status == -1)
+            break;
+        MUST(status == 0 || status == 201 || status == 503);
+        atomic_fetch_add(status == 201 ? &answered : &refused, 1);
+        if (status != 201)
+            break;
+        confirmed[mine] = i + 1;
+    }
+    return NULL;
+}
+
+/* What was confirmed is there; a request that came too late is refused or finds nobody. */
+static void requests_of_the_socket_are_ended(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    pthread_t threads[CLIENTS];
+    const char *path = testing_path(dir, "t.db");
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+    o.socket = testing_path(dir, "t.sock");
+    address.sun_family = AF_UNIX;
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", o.socket);
+    for (int round = 0; round < 5; round++) {
+        atomic_store(&answered, 0);
+        assert_int_equal(kf_open(path, &o, &store, NULL), KF_OK);
+        for (int i = 0; i < CLIENTS; i++)
+            threads[i] = start(client, (void *)(intptr_t)i);
+        while (atomic_load(&answered) < 20 && !atomic_load(&wrong))
+            nap();
+        assert_int_equal(kf_close(&store, NULL), KF_OK);
+        for (int i = 0; i < CLIENTS; i++)
+            pthread_join(threads[i], NULL);
+        assert_int_equal(kf_open(path, NULL, &store, NULL), KF_OK);
+        for (int i = 0; i < CLIENTS; i++) {
+            struct kf_doc doc = {0};
+            char name[32];
+            snprintf(name, sizeof name, "c%d/%d", i, confirmed[i] - 1);
+            assert_true(confirmed[i] == 0 || kf_doc_get(store, name, &doc, NULL) == KF_OK);
+            kf_doc_release(&doc);
+            confirmed[i] = 0;
+            for (int n = 0; n < REQUESTS_MAX; n++) { /* for the next round */
+                snprintf(name, sizeof name, "c%d/%d", i, n);
+                if (kf_doc_delete(store, name, NULL, NULL, NULL) != KF_OK)
+                    break;
+            }
+        }
+        assert_int_equal(kf_close(&store, NULL), KF_OK);
+    }
+    assert_int_equal(atomic_load(&wrong), 0);
+    print_message("# refused=%d\n", atomic_load(&refused));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -535,6 +630,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(what_was_submitted_is_committed, setup, teardown),
         cmocka_unit_test_setup_teardown(a_thread_that_waits_for_a_ticket_is_not_waited_for_in_vain,
                                         setup, teardown),
+        cmocka_unit_test_setup_teardown(requests_of_the_socket_are_ended, setup, teardown),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
