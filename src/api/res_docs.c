@@ -122,7 +122,13 @@ static void list_docs(struct api_call *c)
     c->rc = query_page(c, &limit, &after, &c->err);
     if (c->rc != KF_OK)
         return;
-    char *prefix = arena_dup(&c->arena, query_get(c, "prefix"));
+    str given = query_get(c, "prefix");
+    if (str_index(given, '\0') < given.len) { /* the call below would take a part for the whole */
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER,
+                        "prefix has a NUL byte, which no name contains: take it out");
+        return;
+    }
+    char *prefix = arena_dup(&c->arena, given);
     char *from = after.p ? arena_dup(&c->arena, after) : NULL;
     if (!prefix || (after.p && !from)) {
         c->rc = err_nomem(&c->err);
@@ -213,7 +219,8 @@ static void answer_written(struct api_call *c)
         answer_problem(c, &c->err);
         return;
     }
-    answer_header(c, "ETag", etag);
+    if (etag.len) /* a deletion has none */
+        answer_header(c, "ETag", etag);
     answer_header(c, "Keepfast-Ack", str_of(kf_level_name(w.level)));
     if (w.replayed)
         answer_header(c, "Idempotent-Replay", STR("true"));

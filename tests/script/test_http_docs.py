@@ -59,6 +59,21 @@ def made_replaced_unchanged():
 
 
 @test
+def a_deletion_has_no_etag():
+    C.put("/docs/gone.json", b"1")
+    gone = C.delete("/docs/gone.json")
+    equal(gone.status, 204, "deleted")
+    check("ETag" not in gone.headers, "an empty ETag is none")
+
+
+@test
+def a_nul_in_a_prefix_is_no_end_of_it():
+    C.put("/docs/nul.json", b"1")
+    refused(C.get("/docs?prefix=%00"), 400, "bad_filter", "NUL alone")
+    refused(C.get("/docs?prefix=nul%00x"), 400, "bad_filter", "NUL within")
+
+
+@test
 def absent_is_404_with_its_code():
     refused(C.get("/docs/nothing.json"), 404, "not_found", "GET")
     refused(C.delete("/docs/nothing.json"), 404, "not_found", "DELETE")
