@@ -313,8 +313,8 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
         return KF_OK;
     struct embedded *e = embedded_of(*store);
     kf_rc rc = store_enter(*store, err);
-    if (rc !=
-        KF_OK) { /* a child of fork, or another thread closes it: nothing here is ours to end */
+    /* A child of fork, or another thread closes it: nothing here is ours to end. */
+    if (rc != KF_OK) {
         *store = NULL;
         return rc;
     }
