@@ -7,7 +7,9 @@
 #include "db/sqlite_internal.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <unistd.h>
 
 /* A connection keeps this many small blocks for itself: 24 KiB, half of SQLite's default, for
  * stores have several connections that do nothing most of the time. */
@@ -101,6 +103,25 @@ static int configure(void)
     return rc;
 }
 
+/* SQLite takes these failures of a read for damage of the file and forgets what they were. A disk
+ * that cannot be read says nothing of what is on it: under an errno that SQLite makes nothing of,
+ * they stay what they are. */
+static ssize_t read_at(int fd, void *p, size_t len, off_t at)
+{
+    ssize_t n = pread(fd, p, len, at); /* seam: the call of SQLite's own seam */
+    if (n < 0 && (errno == EIO || errno == ENXIO))
+        errno = SQLITE_READ_EIO;
+    return n;
+}
+
+static int take_over_reads(void)
+{
+    sqlite3_vfs *unix_vfs = sqlite3_vfs_find("unix");
+    if (!unix_vfs)
+        return SQLITE_ERROR;
+    return unix_vfs->xSetSystemCall(unix_vfs, "pread", (sqlite3_syscall_ptr)read_at);
+}
+
 kf_rc db_init(struct kf_err *err)
 {
     /* Not pthread_once: running out of memory here must not be for ever. */
@@ -115,6 +136,8 @@ kf_rc db_init(struct kf_err *err)
     }
     if (rc == SQLITE_OK && !initialized) {
         rc = sqlite3_initialize();
+        if (rc == SQLITE_OK)
+            rc = take_over_reads();
         initialized = rc == SQLITE_OK;
     }
     pthread_mutex_unlock(&lock);

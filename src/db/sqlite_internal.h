@@ -8,6 +8,9 @@
 #include <sqlite3.h>
 #include <stdatomic.h>
 
+/* The errno in place of EIO when SQLite reads (sqlite_init.c). */
+#define SQLITE_READ_EIO EREMOTEIO
+
 struct tap_vfs;
 
 struct db_stmt {

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #define CACHE_BYTES   (2u << 20)
 #define BUSY_MS       100
@@ -205,6 +206,18 @@ static kf_rc prepare_owner(struct db *db, struct kf_err *err)
     return rc;
 }
 
+/* SQLite opens for reading what it cannot open for writing, whatever the reason, and would make a
+ * log that nobody may write. */
+static kf_rc not_writable(struct db *db, struct kf_err *err)
+{
+    if (access(db->path, W_OK) == 0) /* seam: asks for the mode alone */
+        return err_set(err, PROBLEM_IO_ERROR, "cannot open %s for writing: the disk failed",
+                       db->path);
+    return err_set(err, PROBLEM_PERMISSION,
+                   "%s or its folder may not be written by this user: change its owner or mode",
+                   db->path);
+}
+
 kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err)
 {
     kf_rc rc = db_init(err);
@@ -227,12 +240,8 @@ kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     }
     if (rc == KF_OK)
         rc = connect(db, o, err);
-    /* SQLite opens what it may not write for reading, and would make a log that nobody may
-     * write. */
     if (rc == KF_OK && o->mode == DB_OWNER && sqlite3_db_readonly(db->handle, "main") == 1)
-        rc = err_set(err, PROBLEM_PERMISSION,
-                     "%s or its folder may not be written by this user: change its owner or mode",
-                     db->path);
+        rc = not_writable(db, err);
     if (rc == KF_OK)
         rc = configure(db, o, err);
     if (rc == KF_OK && o->mode == DB_OWNER)

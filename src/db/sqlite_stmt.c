@@ -52,6 +52,7 @@ static kf_rc io_failure(struct db *db, int rc, int errnum, const char *what, str
 kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
 {
     int errnum = db->handle ? sqlite3_system_errno(db->handle) : 0;
+    errnum = errnum == SQLITE_READ_EIO ? EIO : errnum;
     db->trouble = trouble_of(rc, errnum);
     switch (db->trouble) {
     case DB_TROUBLE_NOMEM: return err_nomem(err);
