@@ -365,7 +365,9 @@ static void reference_settings(struct buf *out)
 {
     buf_c(out, "\n## Settings\n\nOutside `spaces`. A flag (`--data DIR`, `--pool.max 5`) beats the "
                "environment, which beats "
-               "`keepfast.yaml`.\n\n| setting | environment | type | default | "
+               "`keepfast.yaml`. A name that is none of these is refused, also in a variable whose "
+               "name begins like a group of them (`KEEPFAST_LIMITS_…`) or is nearly one.\n\n| "
+               "setting | environment | type | default | "
                "|\n|---|---|---|---|---|\n");
     for (int i = 0; i < SETTING_COUNT; i++) {
         const struct setting_info *s = &setting_table[i];
