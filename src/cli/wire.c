@@ -189,6 +189,8 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
         return t->rc;
     if (code == CURLE_COULDNT_CONNECT)
         return err_set(err, PROBLEM_BUSY, "nobody answers at %s: is the server running?", base);
+    if (code == CURLE_COULDNT_RESOLVE_HOST)
+        return err_set(err, PROBLEM_BUSY, "%s: %s", base, t->curl.easy_strerror(code));
     if (code == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, PROBLEM_TIMEOUT, "%s did not answer within %u s", base,
                        timeout_ms / 1000);
@@ -196,9 +198,14 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
     t->answer.status = (int)status;
     /* Refused before all of the body was sent: the problem is here, the connection is not. */
     bool refused = status >= 400 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
+    /* Not as busy: that is tried again, and this may have happened. Not as a remote that is away:
+     * that says that everything is safe here. */
     if (code != CURLE_OK && !refused)
-        return err_set(err, PROBLEM_REMOTE_FAILED, "talking to %s: %s", base,
-                       t->curl.easy_strerror(code));
+        return err_set(
+            err, PROBLEM_TIMEOUT,
+            "the connection to %s broke (%s): whether a write has happened is not known, "
+            "so read it before you repeat it",
+            base, t->curl.easy_strerror(code));
     return KF_OK;
 }
 

@@ -3,9 +3,11 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 
@@ -36,6 +38,21 @@ def a_file_of_a_served_folder_is_its_space_and_not_default():
     equal(names(server.client("other")), ["b"], "made where --at said")
     equal(names(server.client("default")), None, "and nowhere else")
     server.stop()
+
+
+@test
+def a_server_that_dies_has_not_made_anything_safe():
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        def die():
+            caller = door.accept()[0]
+            caller.recv(65536)
+            caller.close()
+        thread = threading.Thread(target=die)
+        thread.start()
+        done = run("put", "--at", f"http://127.0.0.1:{door.getsockname()[1]}/default", "a", "-", body=b"1")
+        thread.join()
+    equal(done.returncode, 10, f"no answer is no confirmation, and 6 would say that it is safe: {done.stderr}")
+    check(b"not known" in done.stderr, f"and it says so: {done.stderr}")
 
 
 @test
