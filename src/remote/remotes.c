@@ -192,6 +192,7 @@ void entry_detach(struct remote_entry *e)
         r->departed = e;
     }
     pthread_mutex_unlock(&r->lock);
+    unread_forget(e);
     remotes_plan_soon(r);
 }
 
@@ -463,6 +464,9 @@ static kf_rc remotes_init(struct remotes *r, const struct remotes_options *optio
     for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
         if (r->entries[i])
             rc = find_first(r->entries[i], err);
+    for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
+        if (r->entries[i])
+            rc = unread_load(r->entries[i], err);
     return rc == KF_OK ? decide_hydration(r, err) : rc;
 }
 
@@ -892,6 +896,8 @@ void remotes_reset(struct remotes *r)
     }
     for (int i = 0; i < REMOTES_MAX; i++) {
         struct remote_entry *e = entry_at(r, i);
+        if (e)
+            unread_forget(e);
         if (e && !e->from_config) {
             struct kf_err err = KF_ERR_INIT;
             if (row_put(e, &err) != KF_OK) /* the next run writes it */

@@ -22,9 +22,10 @@
  *     was taken before the caller came is not the one it rides on.
  * W4  Nothing is pushed before the store is hydrated.
  * W5  What could not be read at a remote is asked for again with every run, and a name of which
- *     nothing could be read is never absent: the store goes on hydrating, and reading that name
- *     fails, until a good version comes from there or from another remote, or somebody writes the
- *     name (If-Match: *, --force). An older version of ours does not take its place there.
+ *     nothing could be read is never absent: a store that is being filled goes on hydrating, an
+ *     open one remembers the name, and reading it fails, until a good version comes from there or
+ *     from another remote, or somebody writes the name (If-Match: *, --force). An older version of
+ *     ours does not take its place there.
  *
  * Hydration (hydrate.c): a store that was never written to takes in every configured remote, newest
  * first. The store's kf_meta says that it is on ("hydration"), `kf_remote.hydrated` which were

@@ -10,6 +10,7 @@
  *                     thread)
  *     remotes_wait.c  waiting, blocking or not
  *     remotes_pending.c what is not confirmed yet
+ *     remotes_unread.c  names of which a remote holds something that cannot be read
  *     remotes_verify.c  every object against its hash, and back from here what is damaged there
  *
  * Times named _ms without _wall are of the monotonic clock, moved so that 0 can mean never
@@ -270,6 +271,14 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err);
  * `stamp`. */
 bool take_left_unread(const struct run *run, str name, int64_t stamp);
 void take_free(struct take *t);
+
+/* --- remotes_unread.c */
+/* What the pull of a run has left unread: remembered here and in the store. Blocking. */
+kf_rc unread_note(struct run *run, struct kf_err *err);
+/* What the store remembers, into memory. */
+kf_rc unread_load(struct remote_entry *e, struct kf_err *err);
+/* Out of memory: the remote goes, or its store was replaced. */
+void unread_forget(struct remote_entry *e);
 
 /* --- remotes_pending.c */
 kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *ret,

@@ -278,14 +278,19 @@ kf_rc row_failed(struct remote_entry *e, const struct kf_err *why, uint32_t fail
 
 static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *err)
 {
-    static const char sql[] = "DELETE FROM kf_remote WHERE name = $1";
+    static const char row_sql[] = "DELETE FROM kf_remote WHERE name = $1",
+                      unread_sql[] = "DELETE FROM kf_meta WHERE key = 'unread/' || $1";
+    const char *const sqls[] = {row_sql, unread_sql};
     struct row_write *w = (struct row_write *)write;
-    struct db_stmt *s;
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, w->name);
-    return db_run(s, err);
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < sizeof(sqls) / sizeof(sqls[0]); i++) {
+        struct db_stmt *s;
+        if ((rc = db_use(group_db(g), sqls[i], &s, err)) != KF_OK)
+            return rc;
+        db_bind_text(s, 1, w->name);
+        rc = db_run(s, err);
+    }
+    return rc;
 }
 
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err)

@@ -370,6 +370,8 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err)
         run_local(t->run, rc);
     }
     if (rc == KF_OK)
+        rc = unread_note(t->run, err);
+    if (rc == KF_OK)
         *ret_watermark = watermark > t->run->watermark ? watermark : t->run->watermark;
     return rc;
 }

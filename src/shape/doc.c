@@ -41,6 +41,7 @@ kf_rc docs_new(struct kf_store *store, const struct config *config,
     atomic_init(&docs->hydrating, false);
     atomic_init(&docs->pins, 0);
     pthread_mutex_init(&docs->tickets_lock, NULL);
+    pthread_mutex_init(&docs->unread_lock, NULL);
     kf_rc rc = doc_cache_new(store_env(store), cache_bytes, &docs->cache, err);
     if (rc == KF_OK)
         rc = read_schemas(docs, err);
@@ -56,6 +57,7 @@ void docs_free(struct docs *docs)
     if (!docs)
         return;
     docs_free_tickets(docs);
+    docs_free_unread(docs);
     doc_cache_free(docs->cache);
     for (size_t i = 0; i < docs->schema_count; i++)
         json_schema_free(docs->schemas[i]);
@@ -104,8 +106,14 @@ bool docs_hydrating(const struct docs *docs)
     return atomic_load(&docs->hydrating);
 }
 
-kf_rc docs_not_hydrated(str name, struct kf_err *err)
+kf_rc docs_not_hydrated(const struct docs *docs, str name, struct kf_err *err)
 {
+    if (!docs_hydrating(docs))
+        return err_set(
+            err, PROBLEM_NOT_HYDRATED,
+            "a remote holds \"%.*s\" and it cannot be read there: `keepfast status` says "
+            "why. Bring its object back there, or write it anew with If-Match: *",
+            (int)(name.len < 200 ? name.len : 200), name.p);
     return err_set(
         err, PROBLEM_NOT_HYDRATED,
         "the store is still being filled from its remotes, and \"%.*s\" has not come in yet: try "

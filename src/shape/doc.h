@@ -188,6 +188,14 @@ void docs_forget_all(struct docs *docs);
 /* While the store is being filled: names that were taken in are served, all others fail. */
 void docs_set_hydrating(struct docs *docs, bool hydrating);
 
+/* In a store that is open: names which the remote of this slot holds and of which nothing could be
+ * read there. Who asks for one that is not here is told that it failed, not that it is absent. They
+ * replace those of the slot before; copied. */
+#define DOC_UNREAD_SLOTS 16
+kf_rc docs_set_unread(struct docs *docs, unsigned slot, const str *names, size_t count,
+                      struct kf_err *err);
+bool docs_has_unread(struct docs *docs, unsigned slot);
+
 /* While a backup reads versions at one moment, no version that it may need is trimmed. Nests. */
 void docs_pin(struct docs *docs);
 void docs_unpin(struct docs *docs);

@@ -10,6 +10,7 @@
 
 #include "shape/doc.h"
 
+#include "base/arena.h"
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/json.h"
@@ -25,6 +26,12 @@
 /* Versions from elsewhere beyond this are not believed: nobody has written so often. */
 #define DOC_VERSION_MAX ((uint64_t)1 << 53)
 
+struct unread_names {
+    struct arena arena;
+    str *names; /* sorted */
+    size_t count;
+};
+
 struct docs {
     struct kf_store *store;
     const struct config *config;
@@ -35,6 +42,9 @@ struct docs {
     size_t schema_count;
     atomic_bool hydrating;
     atomic_int pins;
+    atomic_bool any_unread;
+    pthread_mutex_t unread_lock;
+    struct unread_names unread[DOC_UNREAD_SLOTS]; /* under unread_lock */
     pthread_mutex_t tickets_lock;
     struct kf_ticket *tickets; /* not yet waited for */
 };
@@ -126,7 +136,10 @@ struct config_keep docs_keep(const struct docs *docs, str name);
 /* The default of an absent document, .p == NULL when there is none. */
 str docs_default(const struct docs *docs, str name);
 bool docs_hydrating(const struct docs *docs);
-kf_rc docs_not_hydrated(str name, struct kf_err *err);
+/* Whether a name that is not here may be one that has not come in. */
+bool docs_unknown(struct docs *docs, str name);
+void docs_free_unread(struct docs *docs);
+kf_rc docs_not_hydrated(const struct docs *docs, str name, struct kf_err *err);
 
 /* --------------------------------------------------------------------------- kept (doc_keep.c) */
 

@@ -115,7 +115,7 @@ static kf_rc get_absent(const struct docs *docs, str name, bool hydrating, bool 
                         struct kf_doc *ret_doc, struct kf_err *err)
 {
     if (hydrating && !there && !KF_SABOTAGE("absent-while-filling"))
-        return docs_not_hydrated(name, err);
+        return docs_not_hydrated(docs, name, err);
     if (hydrating)
         return not_found(name, err);
     return give_default(docs, name, ret_doc, err);
@@ -127,7 +127,7 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
     struct hot *hot = NULL;
     struct db *db;
     int64_t seq = 0;
-    bool hydrating = docs_hydrating(docs);
+    bool hydrating = docs_unknown(docs, name);
     kf_rc rc = store_read(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
@@ -196,13 +196,13 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
 
 /* Whether anything is known of the name; while the store is being filled that decides between
  * absent and not yet known. */
-static kf_rc check_known(struct db *db, str name, struct doc_head *ret_head, bool hydrating,
-                         struct kf_err *err)
+static kf_rc check_known(const struct docs *docs, struct db *db, str name,
+                         struct doc_head *ret_head, bool hydrating, struct kf_err *err)
 {
     kf_rc rc = doc_head_load(db, name, ret_head, err);
     if (rc != KF_OK || ret_head->there)
         return rc;
-    return hydrating ? docs_not_hydrated(name, err) : not_found(name, err);
+    return hydrating ? docs_not_hydrated(docs, name, err) : not_found(name, err);
 }
 
 kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
@@ -217,11 +217,11 @@ kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
         return rc;
-    bool hydrating = docs_hydrating(docs);
+    bool hydrating = docs_unknown(docs, n);
     rc = store_read(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = check_known(db, n, &head, hydrating, err);
+    rc = check_known(docs, db, n, &head, hydrating, err);
     if (rc == KF_OK)
         rc = read_version(docs, db, n, version, &hot, err);
     store_read_end(docs->store, db);
@@ -424,10 +424,10 @@ kf_rc docs_versions(struct docs *docs, const char *name, uint64_t before, size_t
         rc = list_new(limit, &list, err);
     if (rc != KF_OK)
         return rc;
-    bool hydrating = docs_hydrating(docs);
+    bool hydrating = docs_unknown(docs, n);
     rc = store_read(docs->store, &db, err);
     if (rc == KF_OK) {
-        rc = check_known(db, n, &head, hydrating, err);
+        rc = check_known(docs, db, n, &head, hydrating, err);
         if (rc == KF_OK)
             rc = list_versions(list, db, n, before, head.version, err);
         store_read_end(docs->store, db);
@@ -468,7 +468,7 @@ static kf_rc read_both(const struct docs *docs, struct db *db, str name, uint64_
                        bool hydrating, struct hot *ret[2], struct kf_err *err)
 {
     struct doc_head head;
-    kf_rc rc = check_known(db, name, &head, hydrating, err);
+    kf_rc rc = check_known(docs, db, name, &head, hydrating, err);
     if (rc == KF_OK && to == 0)
         to = head.version;
     if (rc == KF_OK && from == 0)
@@ -492,7 +492,7 @@ kf_rc docs_diff(struct docs *docs, const char *name, uint64_t from, uint64_t to,
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
         return rc;
-    bool hydrating = docs_hydrating(docs);
+    bool hydrating = docs_unknown(docs, n);
     rc = store_read(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = read_both(docs, db, n, from, to, hydrating, both, err);

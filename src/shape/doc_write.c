@@ -367,16 +367,19 @@ static bool overrides(const struct doc_write *w)
 static kf_rc check_hydrated(const struct doc_write *w, const struct doc_head *head,
                             struct kf_err *err)
 {
-    if (head->there || !docs_hydrating(w->docs))
+    if (head->there || !docs_unknown(w->docs, w->name))
         return KF_OK;
     if (w->verb == KF_PATCH || w->verb == KF_REVERT)
-        return docs_not_hydrated(w->name, err);
+        return docs_not_hydrated(w->docs, w->name, err);
     if (overrides(w))
         return KF_OK;
     return err_set(
         err, PROBLEM_LOAD_FAILED,
-        "the store is still being filled from its remotes, and \"%.*s\" has not come in yet: "
-        "writing it now could beat what is there. Wait, or insist with If-Match: * or --force",
+        "%s: writing \"%.*s\" now could beat what is there. Wait, or insist with If-Match: * or "
+        "--force",
+        docs_hydrating(w->docs)
+            ? "the store is still being filled from its remotes, and it has not come in yet"
+            : "a remote holds a document of this name that cannot be read there",
         SHOWN(w->name));
 }
 
@@ -388,7 +391,7 @@ static kf_rc check_match(const struct doc_write *w, const struct doc_head *head,
         return KF_OK;
     if (!exists(
             head)) /* while the store is being filled, * also speaks of what has not come in yet */
-        return str_is(w->if_match, "*") && !head->there && docs_hydrating(w->docs)
+        return str_is(w->if_match, "*") && !head->there && docs_unknown(w->docs, w->name)
                    ? KF_OK
                    : mismatch(w, head, err);
     if (str_is(w->if_match, "*"))
@@ -592,7 +595,7 @@ static kf_rc apply_delete(struct group *g, struct doc_write *w, const struct doc
 {
     /* While the store is being filled, a deletion that insists is kept and merged with what
      * comes. */
-    if (!exists(head) && (head->there || !docs_hydrating(w->docs)))
+    if (!exists(head) && (head->there || !docs_unknown(w->docs, w->name)))
         return not_found(w, err);
     return put_version(g, w, head, "delete", (str){0}, STR(""), err);
 }

@@ -827,6 +827,64 @@ static void a_damaged_name_is_never_absent(void **state)
     }
 }
 
+/* W5, for a store that is open and is given a remote. */
+static void an_open_store_knows_what_it_could_not_read(void **state)
+{
+    for (int way = 0; way < 3; way++) {
+        struct app a, b;
+        struct buf path = BUF_INIT;
+        char place[32], url[64];
+        snprintf(place, sizeof(place), "unread-open-%d", way);
+        snprintf(url, sizeof(url), "mem:%s", place);
+        app_init(&a);
+        app_remote(&a, "one", url);
+        app_open(&a);
+        settle(&a);
+        put(&a, "bad", "[1]");
+        put(&a, "good", "[2]");
+        sync_good(&a, "one");
+        app_end(&a);
+        object_of("bad", "[1]", &path);
+        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+
+        app_init(&b);
+        app_open(&b);
+        put(&b, "own", "[3]");
+        assert_int_equal(get_rc(&b, "bad"), KF_ABSENT);
+        app_close(&b);
+        app_remote(&b, "one", url);
+        for (int start = 0; start < 2; start++) {
+            app_open(&b);
+            if (start == 0)
+                assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+            assert_int_equal(store_state(b.store), STORE_OPEN);
+            assert_int_equal(get_rc(&b, "bad"), KF_NOT_HYDRATED);
+            assert_int_equal(get_rc(&b, "other"), KF_ABSENT);
+            is(&b, "good", "[2]");
+            assert_int_equal(write_rc(&b, "bad", "[4]", NULL, NULL), KF_CONFLICT);
+            assert_int_equal(write_rc(&b, "new", "[4]", NULL, NULL), KF_OK);
+            if (start == 0)
+                app_close(&b);
+        }
+        if (way == 0) { /* the object comes back */
+            mem_place_set(str_of(place), buf_view(&path), STR("[1]"));
+            sync_good(&b, "one");
+            is(&b, "bad", "[1]");
+        } else if (way == 1) { /* somebody writes the name anew */
+            assert_int_equal(write_rc(&b, "bad", "[5]", "*", NULL), KF_OK);
+            sync_good(&b, "one");
+            is(&b, "bad", "[5]");
+        } else { /* nobody holds it any more */
+            app_close(&b);
+            b.space.remote_count = 0;
+            app_open(&b);
+            assert_int_equal(get_rc(&b, "bad"), KF_ABSENT);
+        }
+        app_end(&b);
+        buf_release(&path);
+    }
+}
+
 /* W5, for a store that has an older version of its own. */
 static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
 {
@@ -1584,6 +1642,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(start_empty_waives_the_silent),
         cmocka_unit_test(hydration_goes_on_after_any_cut),
         cmocka_unit_test(a_damaged_name_is_never_absent),
+        cmocka_unit_test(an_open_store_knows_what_it_could_not_read),
         cmocka_unit_test(an_unreadable_version_is_not_replaced_by_an_older_one),
         cmocka_unit_test(what_could_not_be_read_is_not_forgotten),
         cmocka_unit_test(removing_a_silent_remote_waives_it),
