@@ -39,6 +39,7 @@ struct cli {
     struct config_flag flags[SETTING_COUNT]; /* --pool.max and the like */
     size_t flag_count;
     bool json, tty; /* tty: stderr is a terminal */
+    struct place *closing;
 };
 typedef kf_rc cli_command(struct cli *cli, struct kf_err *err);
 
@@ -52,9 +53,16 @@ struct place;
 /* The place of --at, KEEPFAST_AT or the default. *ret is to be freed by place_close. Opens nothing
  * yet. */
 kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
-/* Ends it, and runs remotes with on_change that have something pending. What is left is said on
- * stderr: the command has done what it was asked. */
+/* Says that nothing more is asked of it. */
 void place_close(struct place *place);
+/* Ends the place that was closed: runs remotes with on_change that have something pending; what is
+ * left is said on stderr, for the command has done what it was asked. At the next place_open, and
+ * when the command's output is out: a place that hangs keeps nobody from reading it. */
+void place_finish(struct cli *cli);
+/* The process ends with `status` after so many seconds, whatever hangs; 0 = no more. A run of a
+ * remote in a call of the system (a dead network disk) cannot be asked to end, and nothing that was
+ * answered depends on it: everything is on disk. May be called by a signal handler. */
+void cli_end_within(unsigned seconds, int status);
 /* After a request: whether somebody else answered it, who goes on when this command has ended. */
 bool place_is_served(const struct place *place);
 

@@ -23,19 +23,7 @@ static void on_signal(int number)
     (void)number;
     if (serving)
         house_stop(serving);
-    alarm(stop_s);
-}
-
-/* A place that hangs inside a call of the system (a dead network disk) cannot be asked to end.
- * Nothing that was answered depends on what is left to do by now: this end is as safe as that by a
- * second signal. */
-static void on_alarm(int number)
-{
-    static const char said[] = "keepfast: a remote hangs: ended without waiting for it\n";
-    (void)number;
-    ssize_t written = write(STDERR_FILENO, said, sizeof said - 1);
-    (void)written;
-    _exit(0);
+    cli_end_within(stop_s, 0);
 }
 
 /* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
@@ -46,8 +34,6 @@ static void catch_signals(void)
     sigemptyset(&a.sa_mask);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
-    a.sa_handler = on_alarm;
-    sigaction(SIGALRM, &a, NULL);
 }
 
 /* As many descriptors as we may have: a connection is one. */

@@ -374,6 +374,34 @@ static int end_output(int status)
     return err.exit_code;
 }
 
+static volatile sig_atomic_t late_status;
+
+static void on_alarm(int number)
+{
+    static const char said[] = "keepfast: a remote hangs: ended without waiting for it\n";
+    (void)number;
+    ssize_t written = write(STDERR_FILENO, said, sizeof said - 1);
+    (void)written;
+    _exit(late_status);
+}
+
+void cli_end_within(unsigned seconds, int status)
+{
+    struct sigaction a = {.sa_handler = on_alarm};
+    sigemptyset(&a.sa_mask);
+    late_status = status;
+    sigaction(SIGALRM, &a, NULL);
+    alarm(seconds);
+}
+
+/* Remotes have their 10 s (house_free), and no more. */
+static void finish(struct cli *cli, int status)
+{
+    cli_end_within(12, status);
+    place_finish(cli);
+    cli_end_within(0, status);
+}
+
 /* A descriptor of these three that is closed would be given to the next file that is opened, which
  * then is written to as if it were the terminal. */
 static void fill_standard_descriptors(void)
@@ -393,6 +421,7 @@ int main(int argc, char **argv)
         return 70;
     }
     int status = end_output(run(&cli, argc, argv));
+    finish(&cli, status);
     arena_release(&cli.arena);
     return status;
 }

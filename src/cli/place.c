@@ -247,6 +247,7 @@ kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
     struct place *p = arena_alloc(&cli->arena, sizeof *p);
     if (!p)
         return err_nomem(err);
+    place_finish(cli); /* a store is opened once in a process */
     p->cli = cli;
     kf_rc rc = split_at(p, str_of(at), err);
     if (rc == KF_OK)
@@ -256,9 +257,19 @@ kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
 
 void place_close(struct place *p)
 {
-    struct kf_err err = KF_ERR_INIT;
     if (!p)
         return;
+    place_finish(p->cli);
+    p->cli->closing = p;
+}
+
+void place_finish(struct cli *cli)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct place *p = cli->closing;
+    if (!p)
+        return;
+    cli->closing = NULL;
     if (p->house && house_free(p->house, &err) != KF_OK)
         print_talk("keepfast: %s", err.detail);
     p->house = NULL;

@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -64,11 +65,11 @@ def hanging(where):
     return tuple(word for word in slow(where, 600_000_000) if word != "--seccomp-bpf")
 
 
-def let_go(server):
-    """Ends the strace that delays the server's calls: they go on."""
-    status = Path(f"/proc/{server.process.pid}/status").read_text()
+def let_go(process):
+    """Ends the strace that delays the calls of a process: they go on."""
+    status = Path(f"/proc/{process.pid}/status").read_text()
     tracer = int(re.search(r"TracerPid:\s+(\d+)", status)[1])
-    check(tracer > 0, "the server is being delayed")
+    check(tracer > 0, "the process is being delayed")
     os.kill(tracer, signal.SIGKILL)
 
 
@@ -317,8 +318,8 @@ def what_was_insisted_on_is_kept_and_merged():
 
 # ------------------------------------------------------------------------- places that do not answer
 
-# Two servers that take their time while the tests between run. For the one a place is in the way from the first test on: by the
-# last, the pauses between its tries have grown. The other is stopped while its place hangs.
+# Two servers and a command that take their time while the tests between run. For the one a place is in the way from the first test on: by the
+# last, the pauses between its tries have grown. The other is stopped while its place hangs, and so is that of the command.
 OUTAGE = TOP / "outage"
 OUTAGE.write_text("no folder")
 PATIENT = Server(TOP / "patient", one(OUTAGE))
@@ -326,17 +327,39 @@ PATIENT_SINCE = time.monotonic()
 HUNG = ORIGIN.copy("stop-place")
 STOPPING = Server(TOP / "stop", one(HUNG), wrap=hanging(HUNG))
 STOPPED_IN = []
+ALONE = TOP / "alone"
+COMMAND = []
 
 
-def has_ended(server):
+def command_that_hangs():
+    """keepfast put without a server, on a store whose place hangs from then on."""
+    place = TOP / "alone-place"
+    (TOP / "alone.yaml").write_text(one(place))
+    words = ("put", "own", "-", "--at", ALONE, "--config", TOP / "alone.yaml")
+    equal(run(*words, stdin=b"1").status, 0, "written and pushed")
+    check((place / "manifest.ndjson").exists(), "the first one is pushed")
+    process = subprocess.Popen([*hanging(place), keepfast.PROGRAM, *map(str, words)], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdin.write(b"2")
+    process.stdin.close()
+    return process
+
+
+def watch_command():
+    began = time.monotonic()
+    wait_for(lambda: has_ended(COMMAND[0]), 40)
+    COMMAND.append(time.monotonic() - began)
+
+
+def has_ended(process):
     """Its first thread has; the one that hangs is held by strace."""
-    return Path(f"/proc/{server.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    return Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
 
 
 def stop_it():
     began = time.monotonic()
     STOPPING.process.terminate()
-    wait_for(lambda: has_ended(STOPPING), 30)
+    wait_for(lambda: has_ended(STOPPING.process), 30)
     STOPPED_IN.append(time.monotonic() - began)
 
 
@@ -344,6 +367,8 @@ def stop_it():
 def a_server_whose_place_hangs_is_told_to_stop():
     equal(STOPPING.client().put("/docs/own", b"1", headers={"If-Match": "*"}).status, 201, "written")
     threading.Thread(target=stop_it).start()
+    COMMAND.append(command_that_hangs())
+    threading.Thread(target=watch_command).start()
 
 
 @test
@@ -360,7 +385,7 @@ def a_place_that_hangs_keeps_nobody_waiting():
             equal(state(client), "hydrating", "shown")
             longest = max(longest, time.monotonic() - began)
         check(longest < 2, f"nobody waited: {longest:.2f} s")
-        let_go(server)
+        let_go(server.process)
         is_open(client, HEALS)
         for n in range(50):
             equal(client.get(f"/docs/own/{n}").json(), {"n": n}, "still there")
@@ -558,7 +583,7 @@ def a_server_whose_place_hangs_has_stopped():
     try:
         took = wait_for(lambda: STOPPED_IN, 30)[0]
     finally:
-        let_go(STOPPING)
+        let_go(STOPPING.process)
     note(f"stopped in {took:.1f} s")
     check(took < 10.5, "in time")
     equal(STOPPING.process.wait(5), 0, "exit status")
@@ -567,6 +592,23 @@ def a_server_whose_place_hangs_has_stopped():
         client = server.client()
         is_open(client, HEALS)
         equal(client.get("/docs/own").body, b"1", "what was acknowledged is there")
+
+
+@test
+def a_command_whose_place_hangs_has_ended():
+    process = COMMAND[0]
+    try:
+        took = wait_for(lambda: COMMAND[1:], 40)[0]
+    finally:
+        let_go(process)
+    process.wait(5)
+    out, talk = process.stdout.read(), process.stderr.read()
+    note(f"ended in {took:.1f} s")
+    check(took < 14, "in time")
+    equal(process.returncode, 0, f"the document was written: {talk}")
+    check(b"own: version 2 (disk)" in out + talk and b"a remote hangs" in talk, f"and both is said: {out} {talk}")
+    done = run("get", "own", at=ALONE)
+    equal((done.status, done.out), (0, b"2"), "it is there")
 
 
 @test
@@ -590,10 +632,10 @@ def after_a_long_outage_it_heals_in_seconds():
 try:
     main()
 finally:
-    for left in (PATIENT, STOPPING):
-        if left.process.poll() is None:
-            left.process.kill()
-            if left is STOPPING:
+    for left in (PATIENT.process, STOPPING.process, *COMMAND[:1]):
+        if left.poll() is None:
+            left.kill()
+            if left is not PATIENT.process:
                 let_go(left)
-            left.process.wait()
+            left.wait()
     shutil.rmtree(TOP, ignore_errors=True)
