@@ -453,8 +453,8 @@ KF_API kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to
 /* Replaces the store's content by a backup. The archive is verified whole and built beside before
  * anything is replaced; the old store file stays as PATH.db.before-TIME, unless it was never
  * written to. The restored store has a new site and everything is pending to every remote. Its
- * documents keep their stamps, so a later version that a remote still holds comes back from there at
- * its next run: to stay with the older state, remove the remote first or give it an empty place.
+ * documents keep their stamps, so a later version that a remote still holds comes back from there
+ * at its next run: to stay with the older state, remove the remote first or give it an empty place.
  * KF_CONFLICT not_empty, with nothing changed, when the store holds anything and `replace` is
  * false, also when it came while the archive was read. With `replace` a write that is confirmed
  * between the call and the moment in which the files change places is in the old file, not in the

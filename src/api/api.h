@@ -1,8 +1,8 @@
 /* api: the router. A request (method, target, headers, body) in, a response out, with calls of
  * keepfast.h. It knows no sockets.
  *
- * Three doors use it: the server's connections (server/http), the command line in its own process
- * (api/direct) and tests.
+ * Two doors use it: the server's connections (server/request.c) and the command line in its own
+ * process (api/direct).
  *
  * A call, from its head to its end; all on the loop's thread:
  *

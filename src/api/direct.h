@@ -1,8 +1,8 @@
 /* direct: the door without a socket. A request is answered by the router in this process; the loop
  * turns until it has ended.
  *
- * For the command line when no process owns the store, and for tests. Bodies stream: `send` is
- * asked for the request's, `take` is given the answer's. */
+ * For the command line when no process owns the store. Bodies stream: `send` is asked for the
+ * request's, `take` is given the answer's. */
 #ifndef KF_API_DIRECT_H
 #define KF_API_DIRECT_H
 

@@ -4,8 +4,7 @@
  *     keepfast put …    one store, no door      house_new(store_path), direct_call
  *     kf_open           one store, a thread that turns the loop, perhaps a socket (lib/open.c)
  *
- * Threads: the one that made it, until house_run or house_background gives the loop to one of its
- * own. */
+ * Threads: the one that made it, but house_stop. */
 #ifndef KF_LIB_HOUSE_H
 #define KF_LIB_HOUSE_H
 

@@ -1,13 +1,13 @@
 /* backup: a ZIP of everything or of what is pending; restore from one; verify; digest. The archive
- * is the portable form (remote/portable.h), stored by libarchive, manifest first in no order:
- * readers need the whole archive and get it verified whole.
+ * is the portable form (remote/portable.h), packed by libarchive, its manifest written last.
+ * Readers ask for no order: they check the whole archive before they use any of it.
  *
  * Consistent while writes go on: the backup reads the versions that were current at one number of
  * the sequence, in short snapshots; versions are immutable and pinned meanwhile (docs_pin).
  *
- * Restore: verify the archive whole -> build a scratch store beside -> compare digests -> nobody
- * writes: still empty, or to be replaced? -> swap -> new site, larger stamps, no watermarks. The
- * old file stays.
+ * Restore: verify the archive whole -> build a scratch store beside -> read it back for its digest
+ * -> nobody writes: still empty, or to be replaced? -> swap -> new site, larger stamps, no
+ * watermarks. The old file stays.
  *
  * Threads: a backup belongs to one thread at a time; blocking: for workers and programs, not for
  * the loop. */

@@ -1,7 +1,7 @@
 /* Restore, step by step, and what a crash at each leaves:
  *
- *     1  the archive is spooled to the side folder        a temporary file, removed at the next
- *                                                         start
+ *     1  the archive is spooled to the side folder        a temporary file, removed at a start
+ *                                                         behind a later write
  *     2  every file in it is read and checked: hash       "
  *        against name, JSON, manifest against files
  *     3  a scratch store is built from it                 "
@@ -11,8 +11,8 @@
  *        be replaced still? the files change places       (store_swap)
  *     6  watermarks are gone, the cache is empty          "
  *
- * An archive of what is pending (manifest: holds pending) is merged instead, in groups: the later
- * stamp wins. */
+ * An archive of what is pending (manifest: holds pending) is merged instead, a write for each
+ * document: the later stamp wins. */
 #include "move/backup.h"
 
 #include "base/err.h"
