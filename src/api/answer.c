@@ -126,8 +126,9 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
     if (strcmp(err.code, "level_unavailable") == 0)
         extra = STR(",\"level\":\"disk\"");
     problem_json(&err, c->id, extra, &c->out);
-    if (err.etag[0])
-        answer_header(c, "ETag", arena_str(&c->arena, str_of(err.etag)));
+    str etag = err.etag[0] ? arena_str(&c->arena, str_of(err.etag)) : (str){NULL, 0};
+    if (etag.p)
+        answer_header(c, "ETag", etag);
     retry_after_of(c, &err);
     if (c->out.failed) { /* no memory to say so at length */
         answer_empty(c, err.http_status);

@@ -3,6 +3,8 @@
  * may wait for remotes before they are answered. */
 #include "api/api_internal.h"
 
+#include "base/hooks.h"
+
 /* ------------------------------------------------------------------------------------- reading */
 
 /* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for
@@ -27,12 +29,16 @@ static void answer_doc(struct api_call *c)
     if (doc->is_default) {
         answer_header(c, "Keepfast-Default", STR("true"));
     } else {
+        /* Not without them: who writes on condition of the ETag would take its lack for none. */
         str etag = arena_str(&c->arena, str_of(doc->etag));
-        if (etag.p)
-            answer_header(c, "ETag", etag);
         char *version = arena_printf(&c->arena, "%llu", (unsigned long long)doc->version);
-        if (version)
-            answer_header(c, "Keepfast-Version", str_of(version));
+        if ((!etag.p || !version) && !KF_SABOTAGE("answer-without-etag")) {
+            err_nomem(&c->err);
+            answer_problem(c, &c->err);
+            return;
+        }
+        answer_header(c, "ETag", etag);
+        answer_header(c, "Keepfast-Version", str_of(version));
     }
     if (!doc->is_default && etag_listed(c->if_none_match, doc->etag))
         answer_empty(c, 304);

@@ -216,8 +216,8 @@ static int compare_names(const void *a, const void *b)
 }
 
 /* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store
- * whose replacement a crash cut short. */
-static bool is_space(const struct api *api, str file, str *ret_name)
+ * whose replacement a crash cut short; "" when it belongs to none. */
+static kf_rc space_of(const struct api *api, str file, str *ret_name, struct kf_err *err)
 {
     struct buf path = BUF_INIT;
     str name = {file.p, 0};
@@ -225,13 +225,15 @@ static bool is_space(const struct api *api, str file, str *ret_name)
         name.len = file.len - 3;
     else if (str_ends(file, STR(".db.d")))
         name.len = file.len - 5;
+    *ret_name = (str){"", 0};
     if (!config_space_name_ok(name))
-        return false;
+        return KF_OK;
     space_path(api, name, &path);
-    bool there = buf_ok(&path, NULL) == KF_OK && store_is_there(api->o.env, path.p);
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK && store_is_there(api->o.env, path.p))
+        *ret_name = name;
     buf_release(&path);
-    *ret_name = name;
-    return there;
+    return rc;
 }
 
 /* Names of all spaces in `c`'s arena, sorted, each once: files of the folder, and those that are
@@ -254,11 +256,18 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
         goto out;
     }
     for (struct space *s = api->spaces; s; s = s->next)
-        names[n++] = arena_str(&c->arena, str_of(s->name));
+        names[n++] = str_of(s->name); /* as long as the call: nothing closes a space meanwhile */
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
         str name;
-        if (is_space(api, str_of(files.p + at), &name) && !space_if_open(api, name))
-            names[n++] = arena_str(&c->arena, name);
+        if ((rc = space_of(api, str_of(files.p + at), &name, err)) != KF_OK)
+            goto out;
+        if (!name.len || space_if_open(api, name))
+            continue;
+        names[n] = arena_str(&c->arena, name);
+        if (!names[n++].p) {
+            rc = err_nomem(err);
+            goto out;
+        }
     }
     qsort(names, n, sizeof *names, compare_names);
     size_t kept = 0;
