@@ -474,7 +474,7 @@ static void head_is_get_without_its_body(void **unused)
     }
 }
 
-/* ----------------------------------------------------------------------------- clients that leave */
+/* --------------------------------------------------------------------------- clients that leave */
 
 /* The client goes `turns` turns of the loop after its request was whole; the call ends all the
  * same, and tells nobody. True when it had been answered before. */
