@@ -14,7 +14,7 @@
 #define PATIENCE_MS 2000
 /* A store that is being filled cannot say what is absent: it looks more often than one that only
  * has something to push. */
-#define LOOK_FAILURES_MAX 3 /* counted: pauses of 1, 2, then 4 s */
+#define LOOK_FAILURES_MAX 2 /* counted: pauses of 1, then 2 s */
 
 struct finish {
     struct task task; /* first */
