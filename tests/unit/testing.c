@@ -324,5 +324,6 @@ void testing_saboteur(const char *name, const char *test)
         poll(NULL, 0, 20);
     }
     assert_true(WIFEXITED(status));
-    assert_int_equal(WEXITSTATUS(status), 1);
+    /* 66 is the thread sanitizer's: a test that failed leaves its threads to what is torn down. */
+    assert_true(WEXITSTATUS(status) == 1 || WEXITSTATUS(status) == 66);
 }
