@@ -22,6 +22,7 @@ CONFIG = os.path.join(serving.TMP, "keepfast.yaml")
 
 
 def write_config():
+    os.makedirs(REMOTE, mode=0o700)
     with open(CONFIG, "w", encoding="utf-8") as file:
         file.write(f'spaces:\n  many:\n    remotes:\n      disk: {{ url: "dir:{REMOTE}", manual: true }}\n')
 

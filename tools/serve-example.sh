@@ -7,6 +7,8 @@ keepfast=$PWD/build/keepfast
 example=$PWD/examples/finance
 mkdir -p data
 cd data
+# The place that lasts, in the story; the folder of a remote is the operator's to make.
+mkdir -p -m 700 keepfast-remote
 
 mkfifo .ready.$$
 "$keepfast" serve --config "$example/keepfast.yaml" >.ready.$$ &

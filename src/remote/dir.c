@@ -10,8 +10,9 @@
  * name. Many at once are synced by one flush of the file system instead of one for each, which is
  * what makes a first push of thousands of documents take seconds.
  *
- * PATH itself is made when only it is missing: a path with two missing parts looks like a disk that
- * is not mounted, and is a failure, never an empty place. Below it no link is followed
+ * PATH itself is made by a push when only it is missing: a path with two missing parts looks like a
+ * disk that is not mounted, and is a failure, never an empty place. So is a missing PATH to a new
+ * store that asks whether there is anything to begin from. Below it no link is followed
  * (base/folder.h): whoever can write there can spoil what is there, which its hash shows, and
  * nothing elsewhere. */
 #include "remote/objects.h"
@@ -183,6 +184,20 @@ static kf_rc enter(struct dir *d, struct kf_err *err)
     if (rc != KF_OK && err)
         *err = why;
     return rc;
+}
+
+/* A new store asks so: would it be empty here? Without the folder nobody knows. A disk that is not mounted looks the same, and an app
+ * that is told "absent" writes its defaults over what is on it. */
+static kf_rc dir_look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
+{
+    struct dir *d = (struct dir *)r;
+    kf_rc rc = enter(d, err);
+    if (rc == KF_ABSENT)
+        return err_set(err, PROBLEM_REMOTE_FAILED,
+                       "there is no folder %s: is its disk mounted? For a place that is to be new, "
+                       "make it: mkdir -m 700 %s",
+                       d->path, d->path);
+    return rc == KF_OK ? objects_look(r, ret_stamp, err) : rc;
 }
 
 /* As enter, and makes the folder. */
@@ -505,7 +520,7 @@ const struct remote_driver remote_dir = {
     .open = dir_open,
     .close = dir_close,
     .probe = objects_probe,
-    .look = objects_look,
+    .look = dir_look,
     .pull = objects_pull,
     .push = objects_push,
     .verify = objects_verify,

@@ -47,10 +47,12 @@ static void place_new(const struct kind *kind, struct place *ret)
     static int count;
     struct place p = {.kind = kind};
     count++;
-    if (kind->folder)
+    if (kind->folder) {
         snprintf(p.where, sizeof(p.where), "%s/remote", testing_dir());
-    else
+        assert_int_equal(mkdir(p.where, 0700), 0);
+    } else {
         snprintf(p.where, sizeof(p.where), "place-%d", count);
+    }
     snprintf(p.clean, sizeof(p.clean), "%s%s", kind->folder ? "dir:" : "mem:", p.where);
     snprintf(p.url, sizeof(p.url), "%s", p.clean);
     if (kind->faults) {
@@ -1261,6 +1263,18 @@ static void a_missing_disk_is_not_filled(const struct kind *kind)
     assert_int_equal(run(url, &docs, SITE_A, 1, &pos, &err), KF_UNAVAILABLE);
     assert_string_equal(err.code, "remote_failed");
     assert_false(testing_exists(testing_path(dir, "mnt")));
+    /* Whether a new store is empty is not known without the folder; a push may make the last part of the path. */
+    struct remote *r = NULL;
+    int64_t stamp = 0;
+    snprintf(url, sizeof(url), "dir:%s/app", dir);
+    GOOD(remote_dir.open(&world.env, str_of(url), &r, &err));
+    assert_int_equal(r->driver->look(r, &stamp, &err), KF_UNAVAILABLE);
+    assert_string_equal(err.code, "remote_failed");
+    assert_non_null(strstr(err.detail, "mkdir -m 700"));
+    assert_false(testing_exists(testing_path(dir, "app")));
+    r->driver->close(r);
+    GOOD(run(url, &docs, SITE_A, 1, &pos, &err));
+    assert_true(testing_exists(testing_path(dir, "app/manifest.ndjson")));
     items_free(&docs);
     buf_release(&pos);
 }

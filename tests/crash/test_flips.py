@@ -48,6 +48,8 @@ def quoted(name):
 def filled(data, remotes=None, env=None):
     """A server whose space `default` holds DOCS, some with older versions; pushed."""
     config = f"spaces:\n  default:\n    remotes:\n      usb: {{ url: \"dir:{remotes}\", manual: true }}\n" if remotes else None
+    if remotes:
+        remotes.mkdir(mode=0o700)
     server = Server(data, config=config, env=env)
     client = server.client()
     for n, name in enumerate(NAMES):
@@ -197,6 +199,7 @@ def a_new_machine_does_not_take_a_flip_for_good():
 def damage_of_the_store_is_not_passed_on():
     """A document that is damaged before it was pushed: the others are pushed, and the run says what is wrong until it is written anew."""
     path, remote = TOP / "passed.db", TOP / "passed-usb"
+    remote.mkdir(mode=0o700)
     equal(run("remote", "add", "usb", f"dir:{remote}", "--manual", at=path).status, 0, "a remote")
     for name in NAMES[:9]:
         equal(run("put", name, "-", stdin=DOCS[name], at=path).status, 0, "a document")

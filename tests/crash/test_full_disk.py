@@ -445,6 +445,7 @@ def a_remote():
     """The disk of a `dir` remote is full, that of the store is not. What a push replaces stays there for an hour."""
     with small_disk("remote") as tmpfs:
         remote = tmpfs.point / "usb"
+        remote.mkdir(mode=0o700)
         config = f"spaces:\n  default:\n    remotes:\n      usb: {{ url: \"dir:{remote}\", on_change: 200ms }}\n"
         with Server(TOP / "pushes", config=config) as server:
             client = server.client()
@@ -483,6 +484,7 @@ def a_remote():
 def a_store_that_is_being_filled():
     """Hydration: the remote holds more than the disk of the new store takes."""
     remote = TOP / "full-remote"
+    remote.mkdir(mode=0o700)
     with Server(TOP / "fills", config=f"spaces:\n  default:\n    remotes:\n      usb: {{ url: \"dir:{remote}\" }}\n") as server:
         client = server.client()
         for n in range(700):

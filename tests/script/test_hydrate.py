@@ -94,6 +94,7 @@ class Origin:
 
     def __init__(self):
         self.where = TOP / "origin"
+        self.where.mkdir(mode=0o700)
         self.bodies = {name_of(n): body_of(n) for n in range(DOCS)}
         self.bodies["config/kept.json"] = b'{"email": "a@b.example"}'
         self.gone = "d/0/deleted.json"
@@ -334,6 +335,7 @@ COMMAND = []
 def command_that_hangs():
     """keepfast put without a server, on a store whose place hangs from then on."""
     place = TOP / "alone-place"
+    place.mkdir(mode=0o700)
     (TOP / "alone.yaml").write_text(one(place))
     words = ("put", "own", "-", "--at", ALONE, "--config", TOP / "alone.yaml")
     equal(run(*words, stdin=b"1").status, 0, "written and pushed")

@@ -82,6 +82,7 @@ def a_file_is_read_with_the_configuration_of_its_space():
     (data / "keepfast.yaml").write_text(
         f"spaces:\n  default:\n    remotes:\n      wrong: {{ url: \"dir:{TOP}/wrong\" }}\n"
         f"  finance:\n    remotes:\n      right: {{ url: \"dir:{TOP}/right\" }}\n")
+    (TOP / "right").mkdir(0o700)
     equal(run("put", "--at", str(data / "finance.db"), "a", "-", body=b"1").returncode, 0, "taken")
     check((TOP / "right" / "manifest.ndjson").exists(), "pushed to the space's own remote")
     check(not (TOP / "wrong").exists(), "and to no other space's")
