@@ -305,7 +305,7 @@ void api_begin(struct api_call *c, const struct api_head *head)
     c->state = CALL_BODY;
     c->id = c->api->next_id++;
     c->peer = head->peer;
-    c->eof = head->content_length == -1;
+    c->eof = head->content_length == -1 || head->content_length == 0;
     c->api->calls++;
     c->api->requests++;
     c->match.allowed = 0;

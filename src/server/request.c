@@ -389,8 +389,8 @@ static void door_head(void *ctx, const struct api_answer *answer)
 {
     struct work *w = ctx;
     struct conn *c = w->conn;
-    /* An answer before the end of the body is a refusal: the rest will not be read. */
-    if (!w->whole || c->server->stopping)
+    /* An answer before the router has the whole body is a refusal: the rest will not be read. */
+    if (!w->whole || w->held.len > 0 || c->server->stopping)
         c->answer.keep = false;
     server_take_buf(c->server, &c->answer.out);
     answer_head(&c->answer, answer, server_date(c->server));

@@ -452,6 +452,18 @@ static void other_methods_are_refused(void **unused)
     }
 }
 
+/* A body of no bytes is read to its end: its connection may go on. */
+static void a_refusal_of_no_body_closes_nothing(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    assert_int_equal(ask(API_POST, "/v1", ""), 405);
+    assert_false(door.close);
+    assert_int_equal(ask(API_POST, "/v1", "{}"), 405);
+    assert_true(door.close);
+    rig_close();
+}
+
 /* HEAD is GET without the body, in every state. */
 static void head_is_get_without_its_body(void **unused)
 {
@@ -761,6 +773,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(read_only_stores_answer),
         cmocka_unit_test(a_closing_router_refuses_all),
         cmocka_unit_test(other_methods_are_refused),
+        cmocka_unit_test(a_refusal_of_no_body_closes_nothing),
         cmocka_unit_test(head_is_get_without_its_body),
         cmocka_unit_test(a_client_may_leave_at_any_time),
         cmocka_unit_test(a_client_may_leave_within_its_body),
