@@ -13,12 +13,25 @@ import time
 import urllib.parse
 from pathlib import Path
 
+from described import Description
+
 PROGRAM = os.environ.get("KEEPFAST") or str(Path(__file__).resolve().parent.parent / "build" / "keepfast")
 
 
 def folder(prefix="kf-"):
     """A new empty folder, 0700."""
     return Path(tempfile.mkdtemp(prefix=prefix))
+
+
+_description = []
+
+
+def description():
+    """What the program says of its own routes."""
+    if not _description:
+        done = subprocess.run([PROGRAM, "reference", "--json"], capture_output=True, check=True, timeout=60)
+        _description.append(Description(done.stdout))
+    return _description[0]
 
 
 class Answer:
@@ -40,7 +53,9 @@ class Answer:
 
 
 class Client:
-    """One connection that is kept. `space` is put before paths that do not begin with /v1 or are the server's own."""
+    """One connection that is kept. `space` is put before the path unless `raw`. Each answer must be described (described.py)."""
+
+    met = set()  # of all clients: which operation gave which status or code
 
     def __init__(self, address, space="default", timeout=60):
         self.space = space
@@ -65,10 +80,12 @@ class Client:
             except (BrokenPipeError, ConnectionResetError):
                 pass  # refused before all of it was sent: the answer is there to be read
             answer = self.connection.getresponse()
-            return Answer(answer.status, answer.headers, answer.read())
+            answer = Answer(answer.status, answer.headers, answer.read())
         except Exception:
             self.connection.close()
             raise
+        self.met.add(description().check(method, path, answer.status, answer.headers, answer.body))
+        return answer
 
     def get(self, path, **kw):
         return self.ask("GET", path, **kw)

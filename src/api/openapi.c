@@ -76,7 +76,7 @@ static const struct {
 
 /* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, time, a schema's name, or
  * either with [] for a list of it;
- * `?` behind it: or null. */
+ * `?` behind it: or null. What stands behind `|` may be missing. */
 static const struct {
     const char *name, *members;
 } schemas[] = {
@@ -91,7 +91,7 @@ static const struct {
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
     {"RevertRequest", "version:integer"},
-    {"RemoteRequest", "name:string url:string docs:string[] every:string after:integer "
+    {"RemoteRequest", "name:string url:string | docs:string[] every:string after:integer "
                       "on_change:string manual:boolean"},
     {"PendingSum", "count:integer bytes:integer oldest:time? age_ms:integer"},
     {"LastError", "code:string detail:string"},
@@ -122,7 +122,7 @@ static const struct {
 
 static const char *const problem_members =
     "type:string title:string status:integer detail:string code:string retryable:boolean "
-    "request_id:string "
+    "request_id:string | "
     "offset:integer version:integer etag:string level:string";
 
 /* The next word of a list with blanks between; empty at its end. */
@@ -162,6 +162,18 @@ static void type_json(str type, struct buf *out)
     }
 }
 
+/* The names of the members that are always there. */
+static void required_json(str members, struct buf *out)
+{
+    bool one = true;
+    for (str w = next_word(&members); w.len && !str_is(w, "|"); w = next_word(&members)) {
+        if (!one)
+            buf_byte(out, ',');
+        one = false;
+        buf_json_string(out, (str){w.p, str_index(w, ':')});
+    }
+}
+
 static void schema_json(const char *name, const char *members, bool first, struct buf *out)
 {
     bool one = true;
@@ -169,6 +181,8 @@ static void schema_json(const char *name, const char *members, bool first, struc
     str rest = str_of(members);
     for (str w = next_word(&rest); w.len; w = next_word(&rest)) {
         size_t colon = str_index(w, ':');
+        if (str_is(w, "|"))
+            continue;
         if (!one)
             buf_byte(out, ',');
         one = false;
@@ -176,7 +190,9 @@ static void schema_json(const char *name, const char *members, bool first, struc
         buf_byte(out, ':');
         type_json(str_from(w, colon + 1), out);
     }
-    buf_c(out, "}}");
+    buf_c(out, "},\"required\":[");
+    required_json(str_of(members), out);
+    buf_c(out, "]}");
 }
 
 static void parameter_json(const char *name, const char *in, bool required, const char *type,
