@@ -186,8 +186,9 @@ static kf_rc enter(struct dir *d, struct kf_err *err)
     return rc;
 }
 
-/* A new store asks so: would it be empty here? Without the folder nobody knows. A disk that is not mounted looks the same, and an app
- * that is told "absent" writes its defaults over what is on it. */
+/* A new store asks so: would it be empty here? Without the folder nobody knows. A disk that is not
+ * mounted looks the same, and an app that is told "absent" writes its defaults over what is on
+ * it. */
 static kf_rc dir_look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
 {
     struct dir *d = (struct dir *)r;

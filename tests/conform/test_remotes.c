@@ -1263,7 +1263,8 @@ static void a_missing_disk_is_not_filled(const struct kind *kind)
     assert_int_equal(run(url, &docs, SITE_A, 1, &pos, &err), KF_UNAVAILABLE);
     assert_string_equal(err.code, "remote_failed");
     assert_false(testing_exists(testing_path(dir, "mnt")));
-    /* Whether a new store is empty is not known without the folder; a push may make the last part of the path. */
+    /* Whether a new store is empty is not known without the folder; a push may make the last part
+     * of the path. */
     struct remote *r = NULL;
     int64_t stamp = 0;
     snprintf(url, sizeof(url), "dir:%s/app", dir);
