@@ -172,6 +172,7 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
 static void leave_out(struct snapshot *s, const struct head *h)
 {
     struct run *run = s->run;
+    KF_SOMETIMES("damaged-document-not-pushed");
     log_event(s->remotes->log, LOG_CRIT, "store.damage", LOG_V("doc", h->name), LOG_END);
     if (h->seq <= s->set.seq)
         s->set.seq = h->seq - 1;

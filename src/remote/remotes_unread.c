@@ -67,6 +67,7 @@ kf_rc unread_note(struct run *run, struct kf_err *err)
     size_t count = run->bad < UNREAD_MAX ? run->bad : UNREAD_MAX;
     if (run->kind != RUN_SYNC || (!count && !docs_has_unread(docs, slot_of(e))))
         return KF_OK;
+    KF_SOMETIMES("unread-names-remembered");
     str *names = mem_calloc(count + 1, sizeof(*names));
     if (!names)
         return err_nomem(err);

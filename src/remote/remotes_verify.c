@@ -84,6 +84,7 @@ static kf_rc repair(struct verifying *v, struct remote *remote, const struct bad
         rc = remote->driver->repair(remote, &doc, &why);
     }
     if (rc == KF_OK) {
+        KF_SOMETIMES("remote-object-repaired");
         v->repaired++;
         buf_c(v->report, "; written again from this store\n");
         log_event(r->log, LOG_INFO, "remote.repaired", LOG_S("remote", v->entry->name),

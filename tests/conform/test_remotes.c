@@ -1046,6 +1046,14 @@ static kf_rc oom_run(void *ctx)
         rc = driver->push(r, buf_view(&pos), &set.set, &after, &pushed, NULL);
     if (rc == KF_OK)
         rc = driver->verify(r, &sink.sink, NULL);
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    hash_of(STR("[4]"), &hash);
+    hash_hex(&hash, hex);
+    const struct remote_doc doc = {
+        .doc = {.name = STR("old"), .body = STR("[4]")}, .hash = str_of(hex), .size = 3};
+    if (rc == KF_OK)
+        rc = driver->repair(r, &doc, NULL);
     if (rc == KF_OK)
         rc = driver->probe(r, NULL);
     driver->close(r);

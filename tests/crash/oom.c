@@ -14,6 +14,8 @@
 #include "base/mem.h"
 #include "base/str.h"
 
+#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -413,6 +415,20 @@ static kf_rc verify_deep(void)
     return rc;
 }
 
+/* The remote holds all, and one object of a document that no other script touches is cut. */
+static void damage_at_remote(void)
+{
+    glob_t found = {0};
+    char pattern[PATH_MAX];
+    put_for_sure("rots", "{\"rot\":1}");
+    assert_int_equal(kf_sync(st.store, "usb", 10000, NULL), KF_OK);
+    snprintf(pattern, sizeof(pattern), "%s/usb/docs/rots/*.json", dir);
+    assert_int_equal(glob(pattern, 0, NULL, &found), 0);
+    assert_int_equal(found.gl_pathc, 1);
+    assert_int_equal(truncate(found.gl_pathv[0], 0), 0);
+    globfree(&found);
+}
+
 /* -------------------------------------------------------------------------- backup and restore */
 
 static void new_file(void)
@@ -769,6 +785,11 @@ static const struct script scripts[] = {
     {.name = "digest", .run = digest},
     {.name = "verify", .run = verify},
     {.name = "verify_deep", .run = verify_deep, .instead = KF_UNAVAILABLE},
+    {.name = "verify_repairs",
+     .run = verify_deep,
+     .prepare = damage_at_remote,
+     .good = KF_DAMAGED,
+     .instead = KF_UNAVAILABLE},
     {.name = "backup", .run = backup, .prepare = new_file, .check = file_or_none},
     {.name = "backup_pending", .run = backup_pending, .prepare = new_file, .check = file_or_none},
     {.name = "restore", .run = restore, .prepare = remember_probe, .check = replaced_or_not},

@@ -160,6 +160,8 @@ def a_put_that_does_not_fit():
         heals(tmpfs, h.works("d3", 103), "put")
         h.reads("healed")
         h.ends("put")
+        said = h.server.stderr()
+        equal((said.count("store.full"), said.count("store.recovered")), (2, 2), f"told once each time: {said}")
 
 
 @test
