@@ -237,7 +237,7 @@ def damage_in_a_store_is_found():
         ("a journal of before", "UPDATE kf_journal SET stamp=0 WHERE key='a.json'", "journal ("),
         ("a journal of nothing", "INSERT INTO kf_journal VALUES(1,'doc','x',1,'')", "head None"),
         ("a number that is to come", "UPDATE kf_state SET seq=2", "is not in 1 to 2"),
-        ("a stamp that is to come", "UPDATE kf_state SET stamp=2", "is beyond"),
+        ("a version of later", "UPDATE kf_doc_version SET stamp=999999 WHERE seq=1", "later than the document"),
         ("a wrong size", "UPDATE kf_doc_version SET size=1 WHERE seq=1", "it has 7 bytes"),
         ("a body in a deletion", "UPDATE kf_doc_version SET body='0' WHERE seq=5", "its hash"),
         ("a watermark that is to come",
