@@ -402,6 +402,10 @@ static kf_rc remove_space(struct api_call *c, struct kf_err *err)
                        "this space is named in the configuration; take it out there first");
     if (s->users)
         return err_set(err, PROBLEM_BUSY, "other requests to this space are under way; try again");
+    /* Closing waits for a run, and a run for its remote: that may be for ever, of everybody. */
+    if (remotes_running(store_remotes(s->store)))
+        return err_set(err, PROBLEM_BUSY,
+                       "a run of a remote of this space is under way; try again when it has ended");
     unlink_space(api, s);
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);

@@ -522,6 +522,11 @@ static void forget_plan(struct remotes *r)
     pthread_mutex_unlock(&r->lock);
 }
 
+bool remotes_running(const struct remotes *r)
+{
+    return r->tasks != NULL;
+}
+
 void remotes_stop(struct remotes *r)
 {
     if (!r || r->stopped)

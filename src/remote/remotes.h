@@ -67,6 +67,9 @@ kf_rc remotes_new(struct kf_store *store, struct docs *docs, const struct remote
                   struct remotes **ret_remotes, struct kf_err *err);
 /* Begins what needs the loop: timers, hydration. On the loop's thread. */
 void remotes_start(struct remotes *r);
+/* Whether remotes_stop would have to wait: a run is under way, or what follows one. None begins
+ * before the loop turns. On the loop's thread. */
+bool remotes_running(const struct remotes *r);
 /* Ends timers, answers who waits, and waits for runs that go on (they end at their next step). On
  * the loop's thread, in a callback or not. */
 void remotes_stop(struct remotes *r);

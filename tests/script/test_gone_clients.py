@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Clients that leave while a worker still works for them: the store must not go before the work has ended."""
+"""Work that goes on, for clients that left or for remotes: the store does not go before it has ended, and nobody else waits for it."""
 
 import os
 import socket
@@ -8,7 +8,7 @@ import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from keepfast import Server, folder  # noqa: E402
+from keepfast import Server, folder, wait_for  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 TOP = folder()
@@ -57,6 +57,24 @@ def requests_to_one_space_do_not_keep_another_from_being_removed():
     client.put("/docs/a", b"1")
     ask_and_leave(server, b"big", 4)
     equal(client.ask("DELETE", "/v1/small?confirm=small", raw=True).status, 204, "removed at once")
+    equal(server.stop(), 0, "stops")
+
+
+@test
+def a_remote_that_hangs_keeps_its_space_and_nobody_else():
+    server = Server(TOP / "slow")
+    client = server.client("slow")
+    client.post("/remotes", {"name": "far", "url": "fail:at=1,delay=3s:mem:far", "on_change": "10ms"})
+    client.put("/docs/a", b"1")
+    wait_for(lambda: client.get("/remotes/far").json()["state"] == "running")
+    began = time.time()
+    answer = client.ask("DELETE", "/v1/slow?confirm=slow", raw=True)
+    equal((answer.status, answer.code), (503, "busy"), "refused while a run is under way")
+    equal(server.client("other").put("/docs/a", b"1").status, 201, "others go on")
+    equal(client.get("/docs/a").body, b"1", "and the space itself")
+    check(time.time() - began < 1.5, f"at once: {time.time() - began:.1f} s")
+    wait_for(lambda: client.ask("DELETE", "/v1/slow?confirm=slow", raw=True).status == 204)
+    equal(client.get("/docs/a").code, "unknown_space", "removed when the run has ended")
     equal(server.stop(), 0, "stops")
 
 
