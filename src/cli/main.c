@@ -217,8 +217,17 @@ static kf_rc parse(struct cli *cli, const struct command *c, char **argv, int ar
             cli->args[cli->arg_count++] = argv[i];
         }
     }
-    cli->json = cli->opt[OPT_JSON] != NULL;
     return KF_OK;
+}
+
+/* Errors of parsing are told as the caller will read them, whichever word stopped it. A --json that
+ * turns out to be another option's value counts until then. */
+static bool says_json(char **words, int count)
+{
+    for (int i = 0; i < count && strcmp(words[i], "--") != 0; i++)
+        if (strcmp(words[i], "--json") == 0)
+            return true;
+    return false;
 }
 
 /* Least and most arguments that the form allows: words in brackets may be left out, a `…` takes any
@@ -334,6 +343,7 @@ static int run(struct cli *cli, int argc, char **argv)
     int word = first_word(argc, argv), used = 0;
     if (argc < 2)
         return help(NULL, 2);
+    cli->json = says_json(argv + 1, argc - 1);
     if (is_help(argv[1]))
         return help_about(cli, argv + 2, argc - 2, &err);
     if (strcmp(argv[1], "--version") == 0) {
@@ -354,8 +364,10 @@ static int run(struct cli *cli, int argc, char **argv)
     kf_rc rc = parse(cli, c, argv + 1, word - 1, &err);
     if (rc == KF_OK)
         rc = parse(cli, c, argv + word + used, argc - word - used, &err);
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
+        cli->json = cli->opt[OPT_JSON] != NULL;
         rc = run_command(cli, c, &err);
+    }
     return rc == KF_OK ? 0 : fail(cli, &err);
 }
 

@@ -80,6 +80,19 @@ def exit_statuses():
 
 
 @test
+def errors_of_parsing_honour_json_wherever_it_stands():
+    for words in (("get", "x", "--frob", "1", "--json"), ("--json", "get", "x", "--frob", "1"), ("get", "x", "--frob=1", "--json"),
+                  ("--json", "--frob", "ls"), ("--frob", "ls", "--json"), ("get", "x", "-f", "--json"), ("get", "--json", "--at"),
+                  ("frobnicate", "--json"), ("--json", "frobnicate"), ("--json",), ("put", "--json"),
+                  ("status", "--token", "geheim", "--json"), ("help", "frobnicate", "--json")):
+        done = ends(run(*words), 2, " ".join(words))
+        equal(json.loads(done.err)["code"], "usage", f"a problem: {done!r}")
+        equal(done.out, b"", "nothing on stdout")
+    done = ends(run("frobnicate", "--", "--json"), 2, "an argument")
+    check(done.err.startswith(b"keepfast: "), f"what is no option asks for nothing: {done!r}")
+
+
+@test
 def help_and_version():
     check(b"keepfast put" not in ends(run("--help"), 0, "help").err, "help is data")
     check(b"--if-match" in ends(run("put", "--help"), 0, "help of a command").out, "options")
