@@ -284,8 +284,11 @@ static void doc_row(struct cli *cli, struct table *t, const struct json_node *n)
 kf_rc cmd_ls(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"NAME", "VERSION", "SIZE", "WRITTEN"};
-    char *prefix = cli->arg_count ? cli_escape(cli, cli->args[0]) : NULL;
-    const char *target = prefix ? arena_printf(&cli->arena, "/docs?prefix=%s", prefix) : "/docs";
+    const char *target = "/docs";
+    if (cli->arg_count) {
+        char *prefix = cli_escape(cli, cli->args[0]);
+        target = prefix ? arena_printf(&cli->arena, "/docs?prefix=%s", prefix) : NULL;
+    }
     struct table *t = table_new(cli, heads, 4);
     return show_list(cli, target, t, doc_row, err);
 }
