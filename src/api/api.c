@@ -29,6 +29,7 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
         s->store = options->store;
         s->config = config_space(options->config, str_of(options->store_space));
         api->spaces = s;
+        api->space_count = 1;
     }
     *ret_api = api;
     return KF_OK;

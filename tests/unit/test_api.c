@@ -765,6 +765,25 @@ static int teardown(void **state)
     return 0;
 }
 
+static void a_router_over_one_store_flushes_it(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct config *config = NULL;
+    struct house *house = NULL;
+    const char *dir = testing_dir_in_memory();
+    assert_int_equal(config_load(env_system(), NULL, NULL, NULL, 0, &config, &err), KF_OK);
+    struct house_options o = {.config = config,
+                              .store_path = testing_path(dir, "one.db"),
+                              .space = "default",
+                              .inline_loop = true};
+    if (house_new(&o, &house, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+    assert_int_equal(api_flush_spaces(house_api(house), 100, &err), KF_OK);
+    house_free(house, NULL);
+    config_free(config);
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -782,6 +801,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_backup_waits_for_a_full_door),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(any_part_may_lack_room),
+        cmocka_unit_test(a_router_over_one_store_flushes_it),
         cmocka_unit_test(saboteur_answer_without_etag),
     };
     if (argc > 1)
