@@ -213,6 +213,7 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
                               .log = p->log,
                               .data_dir = whole ? p->dir : NULL,
                               .store_path = whole ? NULL : p->file,
+                              .in_data_dir = p->dir != NULL,
                               .space = p->space,
                               .brief = true,
                               .lock_wait_ms = 1000};

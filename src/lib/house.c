@@ -57,7 +57,7 @@ static kf_rc house_open(struct house *h, const char *path, str space, bool must_
                              .space = name,
                              .socket = h->o.socket,
                              .brief = h->o.brief,
-                             .data_dir = h->o.data_dir != NULL,
+                             .data_dir = h->o.data_dir || h->o.in_data_dir,
                              .start_empty = h->o.start_empty,
                              .must_exist = must_exist,
                              .allow_network_fs = h->o.allow_network_fs,

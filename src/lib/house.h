@@ -18,6 +18,7 @@ struct house_options {
     struct log *log;             /* may be NULL */
     const char *data_dir;        /* a folder of spaces … */
     const char *store_path;      /* … or one store … */
+    bool in_data_dir;            /* … in a data folder, which is checked like one */
     const char *space;           /* … and which space of the configuration it is */
     const char *socket;          /* named in lock files: where others reach the owner */
     bool brief, start_empty, must_exist, allow_network_fs;

@@ -132,6 +132,22 @@ def a_store_that_may_not_be_written_is_refused_and_no_log_made_for_it():
 
 
 @test
+def a_data_folder_is_no_symbolic_link():
+    real, link = TOP / "real", TOP / "link"
+    real.mkdir(0o700)
+    link.symlink_to(real)
+    done = run("put", "--at", f"{link}#default", "a", "-", body=b"1")
+    equal(done.returncode, 3, f"refused as the server does: {done.stderr}")
+    check(b"symbolic link" in done.stderr, f"and it says why: {done.stderr}")
+    equal(list(real.iterdir()), [], "nothing was made")
+    equal(run("put", "--at", f"{real}#default", "a", "-", body=b"1").returncode, 0, "taken by the folder itself")
+    equal(run("get", "--at", f"{link}#default", "a").returncode, 3, "what is there is not read through the link")
+    equal(run("get", "--at", str(link / "default.db"), "a").stdout, b"1", "a file is anywhere")
+    os.chmod(real, 0o770)
+    equal(run("get", "--at", f"{real}#default", "a").returncode, 3, "nor from a folder that others may write to")
+
+
+@test
 def names_cannot_move_the_cursor():
     at = f"{TOP}/shown"
     for name in ("a\x1b[2Jb", "line\nbreak"):
