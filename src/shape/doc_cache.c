@@ -145,6 +145,7 @@ static void link_newest(struct shard *s, struct hot *hot)
 static struct hot *take(struct doc_cache *cache, struct shard *s, struct hot **at)
 {
     struct hot *hot = *at;
+    assert(hot); /* what stands in the order stands in a bucket, too */
     *at = hot->chain;
     unlink_order(s, hot);
     s->count--;
