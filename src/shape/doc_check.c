@@ -24,7 +24,8 @@ static const struct rule rules[] = {
     {"SELECT j.key FROM kf_journal j LEFT JOIN kf_doc h ON h.seq = j.seq AND h.name = j.key WHERE"
      " j.tbl = '" DOC_TABLE "' AND h.name IS NULL",
      "the journal has it and there is no such head"},
-    /* A stamp may be beyond the store's own, when it came from a clock far ahead; the document's is the latest all the same. */
+    /* A stamp may be beyond the store's own, when it came from a clock far ahead; the document's is
+     * the latest all the same. */
     {"SELECT v.name FROM kf_doc_version v JOIN kf_doc h ON h.name = v.name WHERE v.stamp > h.stamp",
      "a version is later than it"},
     {"SELECT name FROM kf_doc_version WHERE seq < 1 OR seq > (SELECT seq FROM kf_state)",
