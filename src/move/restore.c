@@ -11,8 +11,9 @@
  *        be replaced still? the files change places       (store_swap)
  *     6  watermarks are gone, the cache is empty          "
  *
- * An archive of what is pending (manifest: holds pending) is merged instead, a write for each
- * document: the later stamp wins. */
+ * An archive of what is pending (manifest: holds pending) is merged instead, behind step 2: the
+ * later stamp wins. Many documents are one write, as long as it is not over its slice, so that a
+ * sync is shared by them and others write in between. */
 #include "move/backup.h"
 
 #include "base/err.h"
@@ -26,7 +27,7 @@
 
 #include <stdio.h>
 
-enum { GROUP = 256 };
+enum { GROUP = 256, GROUP_BYTES = 8 * 1024 * 1024 };
 
 /* A version that the manifest names. */
 struct line {
@@ -60,6 +61,10 @@ struct restore {
     uint64_t lines, docs, versions, bytes;
     int64_t began_seq; /* of the store that is to be replaced */
     uint64_t overtaken;
+
+    struct doc_import batch[GROUP]; /* to be merged next */
+    size_t batch_count;
+    struct arena bodies; /* of the batch */
 
     struct db *db; /* of the scratch store */
     uint64_t loaded;
@@ -143,6 +148,7 @@ void restore_free(struct restore *r)
     HASH_CLEAR(hh, r->places); /* its elements are the arena's */
     rows_release(&r->files);
     arena_release(&r->arena);
+    arena_release(&r->bodies);
     buf_release(&r->manifest);
     mem_free(r->path);
     mem_free(r->scratch);
@@ -151,10 +157,14 @@ void restore_free(struct restore *r)
 
 static kf_rc tell(struct restore *r, struct kf_err *err)
 {
-    if (r->progress && !r->progress(r->ctx, r->loaded, r->lines))
+    if (!r->progress || r->progress(r->ctx, r->loaded, r->lines))
+        return KF_OK;
+    if (r->holds == PORTABLE_PENDING)
         return err_set(err, PROBLEM_BUSY,
-                       "the restore was ended by its caller; nothing was changed");
-    return KF_OK;
+                       "the restore was ended by its caller; %llu documents are merged, and the "
+                       "same archive once more does the rest",
+                       (unsigned long long)r->loaded);
+    return err_set(err, PROBLEM_BUSY, "the restore was ended by its caller; nothing was changed");
 }
 
 /* ------------------------------------------------------------------------ step 2: is it whole? */
@@ -448,36 +458,68 @@ static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err
 
 struct merge_write {
     struct write write; /* first */
-    struct docs *docs;
-    struct doc_import import;
+    struct restore *restore;
+    size_t from, to; /* of the batch; `to` is found by apply */
 };
 
 static kf_rc apply_merge(struct group *g, struct write *w, struct kf_err *err)
 {
     struct merge_write *m = (struct merge_write *)w;
-    enum doc_merged merged;
-    return doc_merge(g, m->docs, &m->import, &merged, err);
+    struct restore *r = m->restore;
+    kf_rc rc = KF_OK;
+    for (m->to = m->from; rc == KF_OK && m->to < r->batch_count;) {
+        enum doc_merged merged;
+        rc = doc_merge(g, store_docs(r->store), &r->batch[m->to++], &merged, err);
+        if (group_slice_over(g))
+            break;
+    }
+    return rc;
 }
 
 static void publish_merge(struct write *w)
 {
     struct merge_write *m = (struct merge_write *)w;
-    docs_forget(m->docs, m->import.name);
+    struct restore *r = m->restore;
+    for (size_t i = m->from; i < m->to; i++)
+        docs_forget(store_docs(r->store), r->batch[i].name);
+}
+
+static kf_rc merge_batch(struct restore *r, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t from = 0; rc == KF_OK && from < r->batch_count;) {
+        struct merge_write m = {.write = {.apply = apply_merge, .publish = publish_merge},
+                                .restore = r,
+                                .from = from};
+        rc = store_write(r->store, &m.write, err);
+        if (rc != KF_OK)
+            break;
+        r->loaded += m.to - from;
+        from = m.to;
+        rc = tell(r, err);
+    }
+    r->batch_count = 0;
+    arena_clear(&r->bodies);
+    return rc;
 }
 
 static kf_rc merge_line(struct restore *r, const struct line *l, str body, struct kf_err *err)
 {
-    struct merge_write m = {.write = {.apply = apply_merge, .publish = publish_merge},
-                            .docs = store_docs(r->store),
-                            .import = {.name = l->row.name,
-                                       .body = body,
-                                       .site = l->row.site,
-                                       .stamp = l->row.stamp,
-                                       .at_ms = l->row.at_ms,
-                                       .version = l->row.version}};
-    r->loaded++;
-    kf_rc rc = store_write(r->store, &m.write, err);
-    return rc == KF_OK ? tell(r, err) : rc;
+    kf_rc rc = KF_OK;
+    if (r->batch_count == GROUP ||
+        (r->batch_count && r->bodies.used_bytes + body.len > GROUP_BYTES))
+        rc = merge_batch(r, err);
+    if (rc != KF_OK)
+        return rc;
+    struct doc_import import = {.name = l->row.name,
+                                .site = l->row.site,
+                                .stamp = l->row.stamp,
+                                .at_ms = l->row.at_ms,
+                                .version = l->row.version};
+    if (body.p && !(import.body = arena_str(&r->bodies, body)).p)
+        return err_nomem(err);
+    r->batch[r->batch_count++] = import;
+    return KF_OK;
 }
 
 static kf_rc merge_object(void *ctx, str name, str bytes, struct kf_err *err)
@@ -500,7 +542,9 @@ static kf_rc merge_all(struct restore *r, struct kf_err *err)
     for (struct line *l = r->deleted; l && rc == KF_OK; l = l->next)
         if (l->current)
             rc = merge_line(r, l, (str){NULL, 0}, err);
-    return rc == KF_OK ? zip_each(&r->spool, &r->limits, merge_object, r, err) : rc;
+    if (rc == KF_OK)
+        rc = zip_each(&r->spool, &r->limits, merge_object, r, err);
+    return rc == KF_OK ? merge_batch(r, err) : rc;
 }
 
 /* ---------------------------------------------------------------------------------------- finish

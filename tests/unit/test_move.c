@@ -375,6 +375,102 @@ static void long_work_says_how_far_it_is_and_can_be_ended(void **state)
     kf_close(&s, NULL);
 }
 
+/* -------------------------------------------------------------------- merging what was pending */
+
+enum { PENDING_DOCS = 2000 };
+
+/* An archive of what is pending to a remote: documents, and deletions of others. */
+static const char *pending_archive(char ret_digest[65])
+{
+    struct kf_err err = KF_ERR_INIT;
+    const char *to = testing_path(dir, "pending.zip");
+    struct kf_remote_options usb = KF_REMOTE_OPTIONS_INIT;
+    usb.name = "usb";
+    usb.url = "mem:move-pending";
+    usb.manual = true;
+    kf_store *s = open_store(testing_path(dir, "pending.db"), NULL);
+    for (int i = 0; i < PENDING_DOCS; i++) {
+        char name[32], body[32];
+        snprintf(name, sizeof name, "%d", i);
+        snprintf(body, sizeof body, "{\"n\":%d}", i);
+        struct kf_write_options o = KF_WRITE_OPTIONS_INIT;
+        o.level = KF_LEVEL_MEMORY;
+        must(kf_doc_put(s, name, body, strlen(body), &o, NULL, &err), &err);
+        if (i % 50 == 0)
+            must(kf_doc_delete(s, name, NULL, NULL, &err), &err);
+    }
+    must(kf_remote_add(s, &usb, &err), &err);
+    must(kf_backup(s, to, "usb", NULL, NULL, &err), &err);
+    digest(s, ret_digest);
+    kf_close(&s, NULL);
+    return to;
+}
+
+static kf_store *open_with(struct testing_env *t, const char *name)
+{
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    kf_store *s = NULL;
+    o.env = &t->env;
+    o.no_background = true;
+    must(kf_open(testing_path(dir, name), &o, &s, &err), &err);
+    return s;
+}
+
+/* At each look so much time has gone that a slice is over. */
+static uint64_t time_flies(void *ctx)
+{
+    struct testing_env *t = ctx;
+    return atomic_fetch_add(&t->mono_ns, 60000000);
+}
+
+static void what_was_pending_is_merged_by_groups(void **state)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct testing_env t;
+    struct patience p = {0};
+    char was[65], is[65];
+    (void)state;
+    const char *archive = pending_archive(was);
+    testing_env_init(&t);
+    kf_store *s = open_with(&t, "merged.db");
+    put_doc(s, "own", "1");
+    uint64_t syncs = t.calls[IO_SYNC];
+    must(kf_restore(s, archive, false, be_patient, &p, &err), &err);
+    syncs = t.calls[IO_SYNC] - syncs;
+    assert_int_equal(p.last, PENDING_DOCS);
+    assert_in_range(p.calls, PENDING_DOCS / 256, PENDING_DOCS / 100);
+    assert_in_range(syncs, PENDING_DOCS / 256, PENDING_DOCS / 20);
+    must(kf_doc_delete(s, "own", NULL, NULL, &err), &err);
+    digest(s, is);
+    assert_string_equal(was, is);
+    kf_close(&s, NULL);
+
+    /* Ended by its caller: what was merged stays, once more does the rest. */
+    s = open_with(&t, "ended.db");
+    p = (struct patience){.until = 2};
+    assert_int_equal(kf_restore(s, archive, false, be_patient, &p, &err), KF_BUSY);
+    assert_null(strstr(err.detail, "nothing"));
+    struct kf_status status = {0};
+    must(kf_status(s, &status, &err), &err);
+    assert_in_range(status.docs, 256, 600);
+    must(kf_restore(s, archive, false, NULL, NULL, &err), &err);
+    digest(s, is);
+    assert_string_equal(was, is);
+    kf_close(&s, NULL);
+
+    /* Each write that takes long is left to others after its first document. */
+    t.env.mono_ns = time_flies;
+    s = open_with(&t, "slow.db");
+    p = (struct patience){0};
+    must(kf_restore(s, archive, false, be_patient, &p, &err), &err);
+    assert_int_equal(p.calls, PENDING_DOCS);
+    digest(s, is);
+    assert_string_equal(was, is);
+    kf_close(&s, NULL);
+    testing_env_release(&t);
+}
+
 static void what_is_there_is_not_written_over(void **state)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -501,6 +597,7 @@ int main(int argc, char **argv)
         TEST(versions_and_deletions_come_back),
         TEST(an_empty_store_is_backed_up_too),
         TEST(long_work_says_how_far_it_is_and_can_be_ended),
+        TEST(what_was_pending_is_merged_by_groups),
         TEST(what_is_there_is_not_written_over),
         TEST(damage_is_found_by_all),
         TEST(a_disk_that_fails_leaves_no_backup),
