@@ -800,11 +800,16 @@ void remotes_run_ended(struct run *run)
     bool was_down = e->failures > 0, removed = e->removed;
     bool changed = strcmp(e->last_code, why->code) != 0;
     e->running = false;
-    if (run->rc == KF_OK || run->confirmed)
+    run->outdated = run->content != r->content;
+    if (run->outdated) {
+        KF_SOMETIMES("run-outlived-its-store");
+        e->last_end_ms = remotes_now(r);
+    } else if (run->rc == KF_OK || run->confirmed) {
         note_good(run);
-    if (run->rc != KF_OK && !stopping)
+    }
+    if (run->rc != KF_OK && !stopping && !run->outdated)
         entry_failed(e, &run->err, remotes_now(r));
-    move_on(e, run->rc == KF_OK);
+    move_on(e, run->rc == KF_OK && !run->outdated);
     bool down = e->failures > 0;
     pthread_mutex_unlock(&r->lock);
     if (!removed && down && !stopping) {
@@ -890,6 +895,7 @@ void remotes_reset(struct remotes *r)
     pthread_mutex_lock(&r->lock);
     bool hydrating = r->hydrating;
     r->hydrating = false;
+    r->content++;
     r->last_seq = store_seq(r->store);
     for (int i = 0; i < REMOTES_MAX; i++)
         if (r->entries[i])

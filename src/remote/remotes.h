@@ -14,7 +14,8 @@
  *
  * W1  The watermark moves only after the kind said KF_OK for everything up to it. A document whose
  *     bytes are damaged here is not passed on: all others are pushed, the watermark stays below it
- *     and the run fails with `damaged`, until somebody writes it anew.
+ *     and the run fails with `damaged`, until somebody writes it anew. So it is with one that would
+ *     replace a version that could not be read there (W5).
  * W2  Nothing of a run holds a lock, a read snapshot over 1 s or the loop while it waits for the
  *     remote: local writes go on.
  * W3  Save now, the schedule and close share one run: a caller that waits for number N is answered

@@ -117,6 +117,8 @@ struct remotes {
     struct remote_entry *departed;
     struct plan_msg *plan;
     int64_t last_seq, last_wall_ms;
+    /* Counts restores: what a run knows of the content before one says nothing of the new one. */
+    uint64_t content;
 
     /* --- the loop's */
     struct remotes_wait *waits;
@@ -191,6 +193,7 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err);
  * `site`. */
 struct row_confirm {
     int64_t watermark;
+    uint64_t content; /* as in struct run */
     str position, site;
     const char *code, *error; /* "" = nothing wrong */
     uint32_t failures;
@@ -225,6 +228,7 @@ struct run {
 
     /* taken from the entry at the start */
     char site[17];
+    uint64_t content; /* of the store; see struct remotes */
     int64_t watermark;
     struct buf since; /* its position */
     bool again;       /* all of the place was never read without a fault */
@@ -237,6 +241,7 @@ struct run {
     int64_t seq;
     struct buf position;
     bool confirmed, hydrated;
+    bool outdated; /* the store was replaced while it ran: it says nothing */
     int64_t stamp; /* RUN_LOOK; 0 = nothing there */
     struct remote_pushed pushed;
     uint64_t taken, lost;
@@ -244,6 +249,7 @@ struct run {
     struct arena unread_arena;
     struct unread *unread;     /* `bad` of them, sorted by name */
     struct kf_err bad_err;     /* the first of them, and how many */
+    size_t held_back;          /* documents that would replace one that was not read (W5) */
     size_t damaged;            /* documents that could not be pushed, for they are damaged here */
     struct kf_err damaged_err; /* the first of them */
     struct kf_pending pending; /* after a failure */

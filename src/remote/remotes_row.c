@@ -229,7 +229,10 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     struct row_write *w = (struct row_write *)write;
     const struct row_confirm *c = w->confirm;
     struct db_stmt *s;
-    if (!str_is(c->site, group_site(g)))
+    pthread_mutex_lock(&w->entry->remotes->lock);
+    bool same = c->content == w->entry->remotes->content;
+    pthread_mutex_unlock(&w->entry->remotes->lock);
+    if (!same || !str_is(c->site, group_site(g)))
         return err_set(err, PROBLEM_VERSION_MISMATCH, "the store was replaced meanwhile");
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)

@@ -71,6 +71,13 @@ struct snapshot {
     size_t from, to;
 };
 
+/* The set, and with it the watermark, ends below this number: its document is not pushed (W1). */
+static void end_below(struct snapshot *s, int64_t seq)
+{
+    if (seq <= s->set.seq)
+        s->set.seq = seq - 1;
+}
+
 static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct snapshot *s = ctx;
@@ -78,6 +85,8 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
         return KF_OK;
     if (take_left_unread(s->run, row->name, row->stamp)) { /* W5 */
         KF_SOMETIMES("remote-unread-not-replaced");
+        s->run->held_back++;
+        end_below(s, row->seq);
         return KF_OK;
     }
     if (s->count == s->cap) {
@@ -174,8 +183,7 @@ static void leave_out(struct snapshot *s, const struct head *h)
     struct run *run = s->run;
     KF_SOMETIMES("damaged-document-not-pushed");
     log_event(s->remotes->log, LOG_CRIT, "store.damage", LOG_V("doc", h->name), LOG_END);
-    if (h->seq <= s->set.seq)
-        s->set.seq = h->seq - 1;
+    end_below(s, h->seq);
     if (run->damaged++ == 0)
         err_set(
             &run->damaged_err, PROBLEM_DAMAGED,
@@ -231,6 +239,7 @@ static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *
     *s = (struct snapshot){.set = {.next = next_of}, .run = run, .remotes = r, .entry = run->entry};
     memcpy(s->site, run->site, sizeof(s->site));
     s->set.site = str_of(s->site);
+    run->held_back = 0;
     kf_rc rc = store_read(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
@@ -348,6 +357,7 @@ static kf_rc confirm(struct run *run, struct kf_err *err)
         .watermark = run->seq,
         .position = buf_view(&run->position),
         .site = str_of(run->site),
+        .content = run->content,
         .code = bad ? run->bad_err.code : "",
         .error = bad ? run->bad_err.detail : "",
         .failures = bad ? run->failures + 1 : 0,
@@ -394,12 +404,13 @@ static kf_rc sync_remote(struct run *run, struct remote *remote, struct kf_err *
     if (rc != KF_OK)
         return rc;
     run->hydrated = run->bad == 0;
-    if ((rc = confirm(run, err)) != KF_OK || !run->damaged)
+    if ((rc = confirm(run, err)) != KF_OK || (!run->damaged && !run->held_back))
         return rc;
-    run->local = true; /* what it holds is confirmed, and still this run has failed */
+    /* What it holds is confirmed, and still this run has failed. */
+    run->local = run->damaged > 0;
     if (err)
-        *err = run->damaged_err;
-    return KF_DAMAGED;
+        *err = run->damaged ? run->damaged_err : run->bad_err;
+    return run->damaged ? KF_DAMAGED : run->bad_err.rc;
 }
 
 static kf_rc look(struct run *run, struct remote *remote, struct kf_err *err)
@@ -538,6 +549,7 @@ void run_start(struct remote_entry *e, enum run_kind kind)
         run->failures = e->failures;
         run->again = !e->hydrated;
         buf_str(&run->since, buf_view(&e->position));
+        run->content = r->content;
         e->refs++;
         e->running = true;
         e->asked = false;

@@ -178,6 +178,10 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     uint32_t bit = e->bit;
     bool failed = run->rc != KF_OK, confirmed = !failed && run->confirmed;
     const struct kf_err *why = failed ? &run->err : &run->bad_err;
+    if (run->outdated) {
+        w->skip &= ~bit;
+        return !w->ride;
+    }
     if (confirmed && !w->on_end && run->seq >= w->seq) {
         w->waiting &= ~bit;
         return false;

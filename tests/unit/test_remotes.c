@@ -889,7 +889,7 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
 static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
 {
     struct app a, b;
-    struct buf path = BUF_INIT;
+    struct buf path = BUF_INIT, path2 = BUF_INIT, there = BUF_INIT;
     app_init(&b);
     app_open(&b);
     put(&b, "bad", "[1]");
@@ -911,11 +911,20 @@ static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
     }
     assert_string_equal(info_of(&b, "one").last_code, "bad_object");
     is(&b, "bad", "[1]");
+    /* It is here alone: others reach the remote, and it is pending. */
+    put(&b, "other", "[3]");
+    assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+    assert_int_equal(pending(&b, "one"), 2);
+    object_of("other", "[3]", &path2);
+    assert_int_equal(mem_place_get(STR("unread"), buf_view(&path2), &there), KF_OK);
     mem_place_set(STR("unread"), buf_view(&path), STR("[2]"));
     sync_good(&b, "one");
     is(&b, "bad", "[2]");
+    assert_int_equal(pending(&b, "one"), 0);
     app_end(&b);
     buf_release(&path);
+    buf_release(&path2);
+    buf_release(&there);
 }
 
 /* W5, when the place was away in between. */
@@ -1513,6 +1522,29 @@ static void a_hanging_remote_keeps_nobody_waiting(void **state)
     app_end(&a);
 }
 
+/* A run that a restore has overtaken: what it confirms is of the old content. */
+static void a_run_that_outlives_its_store_says_nothing(void **state)
+{
+    struct app a;
+    app_init(&a);
+    a.env = env_system();
+    a.workers = 1;
+    app_remote(&a, "one", "fail:name=outlive,delay=200ms:mem:outlive")->schedule.manual = true;
+    app_open(&a);
+    while (store_state(a.store) == STORE_HYDRATING)
+        usleep(1000);
+    put(&a, "a", "[1]");
+    assert_int_equal(kf_sync(a.store, "one", 50, NULL), KF_UNAVAILABLE); /* it goes on */
+    assert_int_equal(info_of(&a, "one").state, KF_REMOTE_RUNNING);
+    remotes_reset(a.r);
+    for (int i = 0; info_of(&a, "one").state == KF_REMOTE_RUNNING && i < 5000; i++)
+        usleep(2000);
+    assert_int_equal(pending(&a, "one"), 1);
+    assert_int_equal(kf_sync(a.store, "one", 10000, NULL), KF_OK);
+    assert_int_equal(pending(&a, "one"), 0);
+    app_end(&a);
+}
+
 static void adding_and_removing_while_they_run(void **state)
 {
     struct app a;
@@ -1658,6 +1690,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_reset_makes_everything_pending),
         cmocka_unit_test(confirmed_is_confirmed_under_load),
         cmocka_unit_test(a_hanging_remote_keeps_nobody_waiting),
+        cmocka_unit_test(a_run_that_outlives_its_store_says_nothing),
         cmocka_unit_test(adding_and_removing_while_they_run),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
