@@ -387,6 +387,20 @@ kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
     return rc;
 }
 
+/* A restore is also how a mistake is undone, and a remote that holds later versions undoes that. */
+static void tell_of_remotes(struct cli *cli)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1"};
+    if (ask(cli, &r, &a, &root, NULL) != KF_OK)
+        return;
+    const struct json_node *items = json_member(root, "items");
+    if (items && items->count)
+        print_talk("its remotes keep what they hold: later versions there come back with the next "
+                   "run; to stay with the backup, remove the remote or give it an empty place");
+}
+
 kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
@@ -408,6 +422,7 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
     if (overtaken)
         print_talk("%llu changes were confirmed while this ran: they are in the old store alone",
                    (unsigned long long)overtaken);
+    tell_of_remotes(cli);
     return KF_OK;
 }
 
