@@ -488,9 +488,8 @@ static kf_rc merge_batch(struct restore *r, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     for (size_t from = 0; rc == KF_OK && from < r->batch_count;) {
-        struct merge_write m = {.write = {.apply = apply_merge, .publish = publish_merge},
-                                .restore = r,
-                                .from = from};
+        struct merge_write m = {
+            .write = {.apply = apply_merge, .publish = publish_merge}, .restore = r, .from = from};
         rc = store_write(r->store, &m.write, err);
         if (rc != KF_OK)
             break;
