@@ -59,11 +59,26 @@ static kf_rc check_own_dir(const struct env *env, struct log *log, const char *p
     return st->st_mode & (S_IRWXG | S_IRWXO) ? make_private(env, log, path, err) : KF_OK;
 }
 
+/* The folder's own name: "LINK/" and "LINK/." are what is behind the link. */
+static kf_rc look_at(const struct env *env, const char *path, struct stat *ret, struct kf_err *err)
+{
+    struct buf name = BUF_INIT;
+    str p = str_of(path);
+    while (p.len > 1 && (str_ends(p, STR("/")) || str_ends(p, STR("/."))))
+        p.len--;
+    buf_str(&name, p);
+    kf_rc rc = buf_ok(&name, err);
+    if (rc == KF_OK)
+        rc = path_stat(env, name.p, ret, err);
+    buf_release(&name);
+    return rc;
+}
+
 kf_rc store_check_dir(const struct env *env, struct log *log, const char *path, bool ours,
                       struct kf_err *err)
 {
     struct stat st;
-    kf_rc rc = path_stat(env, path, &st, err);
+    kf_rc rc = look_at(env, path, &st, err);
     if (rc != KF_OK)
         return rc;
     if (S_ISLNK(st.st_mode)) {

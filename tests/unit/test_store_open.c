@@ -320,6 +320,13 @@ static void places_that_are_not_safe_are_refused(void **state)
     assert_int_equal(refused(at, (struct store_options){.data_dir = true}, &err), KF_CONFIG);
     s = testing_store_open(at, with((struct store_options){0}));
     store_close(s);
+    static const char *const tails[] = {"", "/", "//", "/.", "/./"};
+    for (size_t i = 0; i < sizeof tails / sizeof *tails; i++) {
+        snprintf(at, sizeof(at), "%s%s", path("link"), tails[i]);
+        assert_int_equal(store_check_dir(&t.env, NULL, at, true, &err), KF_CONFIG);
+        snprintf(at, sizeof(at), "%s%s", dir, tails[i]);
+        assert_int_equal(store_check_dir(&t.env, NULL, at, true, &err), KF_OK);
+    }
     assert_int_equal(store_check_dir(&t.env, NULL, path("a.db"), false, &err), KF_CONFIG);
     if (geteuid() == 0) {
         assert_int_equal(chown(dir, 12345, 12345), 0);
