@@ -11,12 +11,11 @@
  *                                                               |
  *         publish each (memory shows it) -> done each (callers are told) -> checkpoint when due
  *
- * - a thread that calls store_write leads itself when it can: a lone writer hands nothing over
- * and
- *     waits for nobody; others ride in the next group and are woken when it is durable. A leader
- *     serves one group and hands on;
- * - store_submit only queues; the loop's after-hook leads, so everything that one turn of the
- *     loop read is one group.
+ * - a thread that calls store_write leads itself when it can: a lone writer hands nothing over and
+ *   waits for nobody; others ride in the next group and are woken when it is durable. A leader
+ *   serves one group and hands on;
+ * - store_submit only queues; the loop's after-hook leads, so everything that one turn of the loop
+ *   read is one group.
  *
  * G1  Nobody is told OK before the COMMIT of its group has returned (ack level memory: before
  *     COMMIT, after apply).
