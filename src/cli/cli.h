@@ -39,6 +39,7 @@ struct cli {
     struct config_flag flags[SETTING_COUNT]; /* --pool.max and the like */
     size_t flag_count;
     bool json, tty; /* tty: stderr is a terminal */
+    bool starved;   /* memory lacked for something that was to be shown: the command fails */
     struct place *closing;
 };
 typedef kf_rc cli_command(struct cli *cli, struct kf_err *err);

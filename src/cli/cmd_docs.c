@@ -261,6 +261,7 @@ static kf_rc show_list(struct cli *cli, const char *target, struct table *t,
 static void cell_u64(struct cli *cli, struct table *t, uint64_t v)
 {
     char *text = arena_printf(&cli->arena, "%llu", (unsigned long long)v);
+    cli->starved |= !text;
     table_cell(t, str_of(text ? text : ""));
 }
 
@@ -269,6 +270,7 @@ static void cell_size(struct cli *cli, struct table *t, uint64_t v)
     struct buf b = BUF_INIT;
     size_human(v, &b);
     str s = arena_str(&cli->arena, buf_view(&b));
+    cli->starved |= b.failed || !s.p;
     buf_release(&b);
     table_cell(t, s.p ? s : STR(""));
 }

@@ -41,6 +41,7 @@ static void remote_row(struct cli *cli, struct table *t, const struct json_node 
     char *count = arena_printf(&cli->arena, "%llu", (unsigned long long)node_u64(pending, "count"));
     table_cell(t, node_text(cli, n, "name"));
     table_cell(t, node_text(cli, n, "state"));
+    cli->starved |= !count;
     table_cell(t, str_of(count ? count : ""));
     table_cell(t, human_size(cli, node_u64(pending, "bytes")));
     table_cell(t, node_u64(pending, "count") ? node_age(cli, pending, "oldest") : STR("-"));

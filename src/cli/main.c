@@ -367,6 +367,8 @@ static int run(struct cli *cli, int argc, char **argv)
     if (rc == KF_OK) {
         cli->json = cli->opt[OPT_JSON] != NULL;
         rc = run_command(cli, c, &err);
+        if (rc == KF_OK && cli->starved)
+            rc = err_nomem(&err);
     }
     return rc == KF_OK ? 0 : fail(cli, &err);
 }

@@ -155,6 +155,7 @@ struct table *table_new(struct cli *cli, const char *const *heads, size_t column
 {
     assert(columns <= TABLE_COLUMNS_MAX);
     struct table *t = arena_alloc(&cli->arena, sizeof *t);
+    cli->starved |= !t;
     if (!t)
         return NULL;
     t->cli = cli;
@@ -171,6 +172,7 @@ void table_cell(struct table *t, str text)
     if (t->count == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : 64;
         str *more = arena_alloc(&t->cli->arena, cap * sizeof *more);
+        t->cli->starved |= !more;
         if (!more)
             return;
         if (t->count)
@@ -180,7 +182,8 @@ void table_cell(struct table *t, str text)
     }
     struct buf shown = BUF_INIT;
     put_shown(&shown, text, false);
-    t->cells[t->count++] = arena_str(&t->cli->arena, buf_view(&shown));
+    t->cells[t->count] = arena_str(&t->cli->arena, buf_view(&shown));
+    t->cli->starved |= shown.failed || !t->cells[t->count++].p;
     buf_release(&shown);
 }
 
@@ -263,6 +266,7 @@ str node_text(struct cli *cli, const struct json_node *object, const char *membe
     if (!n || n->type != JSON_STRING)
         return none;
     str text = json_text(n->raw, &cli->arena);
+    cli->starved |= !text.p;
     return text.p ? text : none;
 }
 
@@ -292,6 +296,7 @@ str node_age(struct cli *cli, const struct json_node *object, const char *member
     if (at <= now)
         buf_c(&b, " ago");
     str s = arena_str(&cli->arena, buf_view(&b));
+    cli->starved |= b.failed || !s.p;
     buf_release(&b);
     return s.p ? s : STR("");
 }
