@@ -182,8 +182,9 @@ void table_cell(struct table *t, str text)
     }
     struct buf shown = BUF_INIT;
     put_shown(&shown, text, false);
-    t->cells[t->count] = arena_str(&t->cli->arena, buf_view(&shown));
-    t->cli->starved |= shown.failed || !t->cells[t->count++].p;
+    str cell = arena_str(&t->cli->arena, buf_view(&shown));
+    t->cli->starved |= shown.failed || !cell.p;
+    t->cells[t->count++] = cell;
     buf_release(&shown);
 }
 
