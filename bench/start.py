@@ -121,6 +121,7 @@ def nginx_figures():
 
 def main():
     finance = os.path.join(serving.TMP, "finance")
+    os.makedirs(os.path.join(serving.TMP, "keepfast-remote"), mode=0o700)  # of its configuration; servers start here
     fill(finance)
     targets = {"start": {"target": 20, "aim": 10}, "idle": {"target": 8, "aim": 5}}
 
