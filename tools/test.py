@@ -225,6 +225,7 @@ def run(test, flavour, tally):
         UBSAN_OPTIONS="print_stacktrace=1",
         TSAN_OPTIONS="halt_on_error=0:second_deadlock_stack=1",
         LC_ALL="C.UTF-8",
+        TZ="UTC",  # without it glibc sets its zone anew with each call, under a lock that the thread sanitizer cannot see
     )
     if flavour != "release":
         environment["KF_SOMETIMES_FILE"] = os.path.join(TOP, "build-test", "situations.txt")

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 from tap import NotPossible
 
@@ -22,12 +23,22 @@ LIBC.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, c
 
 
 def own_namespace():
-    if os.environ.get("KF_OWN_NAMESPACE") != "1" and os.geteuid() == 0:
-        os.environ["KF_OWN_NAMESPACE"] = "1"
-        os.execvp("unshare", ["unshare", "-m", "--propagation", "private", sys.executable, *sys.argv])
+    if "KF_OWN_NAMESPACE" in os.environ or os.geteuid() != 0:
+        return
+    # In a folder that was made the root, which is no mount point, nothing can be made private: it is enough when nothing is shared.
+    ways = ["private"]
+    if " shared:" not in Path("/proc/self/mountinfo").read_text():
+        ways.append("unchanged")
+    for way in ways:
+        words = ["unshare", "-m", "--propagation", way]
+        if subprocess.run([*words, "true"], capture_output=True).returncode == 0:
+            os.environ["KF_OWN_NAMESPACE"] = "1"
+            os.execvp("unshare", [*words, sys.executable, *sys.argv])
 
 
 def mount(*words):
+    if "KF_OWN_NAMESPACE" not in os.environ:
+        raise NotPossible("there is no mount namespace of its own")
     done = subprocess.run(["mount", *map(str, words)], capture_output=True, text=True)
     if done.returncode:
         raise NotPossible(f"mount: {done.stderr.strip()}")

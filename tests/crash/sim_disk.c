@@ -294,15 +294,34 @@ static struct inode *file_of(struct sim_disk *d, const char *path)
     return i == NO_FILE || i == IS_FOLDER ? NULL : &d->files[i];
 }
 
+static bool same_place(const struct sim_event *a, const struct sim_event *b)
+{
+    if (a->op != IO_WRITE || b->op != IO_WRITE)
+        return a->op == b->op;
+    return a->offset < b->offset + (int64_t)b->len && b->offset < a->offset + (int64_t)a->len;
+}
+
+/* What was written later and is on disk cannot be overwritten by what was lost before it. */
+static size_t forget_lost(struct inode *f, size_t count, const struct sim_event *synced)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < count; i++)
+        if (!same_place(f->changes[i].event, synced))
+            f->changes[kept++] = f->changes[i];
+    return kept;
+}
+
 static void sync_file(struct inode *f, bool failed)
 {
     size_t kept = 0;
     for (size_t i = 0; i < f->change_count; i++) {
         struct change c = f->changes[i];
-        if (failed || c.lost)
+        if (failed || c.lost) {
             f->changes[kept++] = (struct change){c.event, true};
-        else
+        } else {
             bytes_change(&f->synced, c.event, c.event->len);
+            kept = forget_lost(f, kept, c.event);
+        }
     }
     f->change_count = kept;
 }

