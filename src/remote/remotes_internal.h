@@ -1,6 +1,8 @@
 /* remotes_internal: what the files of the wrapper share.
  *
- *     remotes.c       the list of remotes, planning, what commits and ends of runs do to it
+ *     remotes.c       the list of remotes: from configuration and rows, its end, status, restore
+ *     remotes_entry.c one entry of it
+ *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
  *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
@@ -139,7 +141,7 @@ static inline int64_t remotes_now(const struct remotes *r)
 /* When a point of the wall clock was; one in the future, as clocks may say, is now. 0 = never. */
 int64_t remotes_mono_of(const struct remotes *r, int64_t wall_ms);
 
-/* --- remotes.c */
+/* --- remotes_entry.c */
 /* Makes an entry; reads nothing. Strings are copied. */
 struct entry_options {
     str name, url, kind;
@@ -163,6 +165,12 @@ kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err
 /* Takes it out of the list; a run of it that is on confirms nothing any more. Its timer and its
  * waiters are ended by the loop, soon. */
 void entry_detach(struct remote_entry *e);
+/* Ends the timers and the waiters of those that were taken out. The loop's. */
+void entries_see_off(struct remotes *r);
+
+/* --- remotes_plan.c */
+/* A store_on_commit; ctx = the remotes. */
+void remotes_on_commit(void *ctx, int64_t seq, int64_t at_ms);
 /* Looks at all remotes again, soon. Any thread. */
 void remotes_plan_soon(struct remotes *r);
 /* At once. The loop's. */

@@ -1,5 +1,5 @@
 /* schedule: when does a remote run? A pure function of what is known; the loop around it is thin
- * (remotes.c).
+ * (remotes_plan.c).
  *
  *     every       so long after the end of the last run, with up to 10 % of jitter; also when
  *                 nothing is pending, since it pulls too

@@ -30,7 +30,7 @@ PLANTED = [
     ("src/store/unlisted.c", "int x;\n", "not named in src/store/meson.build"),
     ("tests/unit/test_unlisted.c", "int x;\n", "not named in tests/unit/meson.build"),
     ("tools/a.py", "def f(:\n", "Python: "),
-    ("packaging/a.json", '"https://registry.npm' 'js.org/x"\n', "address of a package registry"),
+    ("packaging/a.json", '"https://%s/x"\n' % ".".join(("packages", "py" + "pi", "org")), "address of a package registry"),
 ]
 
 FINE = {
