@@ -104,7 +104,9 @@ static kf_rc gather_heads(struct backup *b, struct kf_err *err)
  * Inside store_read, which keeps it from happening meanwhile. */
 static kf_rc check_same(const struct backup *b, struct kf_err *err)
 {
-    if (strcmp(b->site, store_site(b->store)) == 0)
+    char site[STORE_SITE_LEN + 1];
+    store_site(b->store, site);
+    if (strcmp(b->site, site) == 0)
         return KF_OK;
     return err_set(err, PROBLEM_BUSY,
                    "the store was replaced by a restore while it was backed up; begin again");
@@ -131,7 +133,7 @@ static kf_rc pin(struct backup *b, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     b->until = store_seq(b->store);
-    snprintf(b->site, sizeof b->site, "%s", store_site(b->store));
+    store_site(b->store, b->site);
     store_read_end(b->store, db);
     return KF_OK;
 }

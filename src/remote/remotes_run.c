@@ -63,7 +63,7 @@ struct snapshot {
     struct head *heads;
     size_t count, cap, at;
     uint64_t bytes;
-    char site[17];
+    char site[STORE_SITE_LEN + 1];
 
     struct arena bodies; /* of heads from `from` to `to` */
     str body[BODY_GROUP];
@@ -529,7 +529,7 @@ static struct run *run_new(struct remote_entry *e, enum run_kind kind)
     run->entry = e;
     run->kind = kind;
     run->err = run->bad_err = (struct kf_err)KF_ERR_INIT;
-    snprintf(run->site, sizeof(run->site), "%s", store_site(r->store));
+    store_site(r->store, run->site);
     return run;
 }
 

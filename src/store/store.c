@@ -111,9 +111,11 @@ const char *store_path(const struct kf_store *s)
     return s->path;
 }
 
-const char *store_site(const struct kf_store *s)
+void store_site(struct kf_store *s, char ret[STORE_SITE_LEN + 1])
 {
-    return s->site;
+    pthread_mutex_lock(&s->meta_lock);
+    memcpy(ret, s->site, sizeof(s->site));
+    pthread_mutex_unlock(&s->meta_lock);
 }
 
 struct docs *store_docs(const struct kf_store *s)
@@ -192,9 +194,11 @@ static kf_state public_state(enum store_state state)
 
 kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err)
 {
+    char site[STORE_SITE_LEN + 1];
+    store_site(s, site);
     ret->state = public_state(store_state(s));
     state_reason(s, ret->reason);
-    ret->site = strtoull(s->site, NULL, 16);
+    ret->site = strtoull(site, NULL, 16);
     ret->seq = (uint64_t)store_seq(s);
     ret->wal_bytes = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
     ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path);

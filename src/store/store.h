@@ -34,7 +34,7 @@
  *                     +----------+--------+--> READ_ONLY --(reopen only)
  *
  * HYDRATING and OPEN differ only for readers of names; FULL heals by itself when a write
- * succeeds again.
+ * succeeds again. A store that a crash left on a full disk opens FULL, to be read.
  *
  * Threads: calls are any-thread unless marked. Lock order: every lock is a leaf and held for
  * moments; no callback is made under one. */
@@ -48,6 +48,7 @@
 #include "db/schema.h"
 #include "store/clock.h"
 
+#define STORE_SITE_LEN    16 /* hex digits */
 #define STORE_GROUP_MAX   256
 #define STORE_QUEUE_MAX   65536
 #define STORE_SLICE_MS    50
@@ -88,7 +89,8 @@ struct store_options {
 /* Opens, creates or migrates the store at `path`. Problems: busy (names the pid), permission,
  * config, not_found (must_exist, or no folder), format_too_new, damaged, io_error, disk_full. A
  * failed open leaves a file that was there as it was, or recovered; a format that is too new
- * leaves it byte for byte. Cost: a few milliseconds; an older format is copied aside first
+ * leaves it byte for byte. Without the space to take over what a crash left, the store opens in
+ * state FULL: reads go, writes fail with disk_full until there is some. Cost: a few milliseconds; an older format is copied aside first
  * (PATH.before-TIME). */
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
@@ -220,7 +222,8 @@ struct loop *store_loop(const struct kf_store *store);
 const char *store_path(const struct kf_store *store);
 /* SPACE.db.d/, made when first asked for: scratch files. */
 kf_rc store_side_dir(struct kf_store *store, const char **ret_path, struct kf_err *err);
-const char *store_site(const struct kf_store *store);
+/* Its site as it is now; another one after a restore, and when a copy finds out that it is one. */
+void store_site(struct kf_store *store, char ret[STORE_SITE_LEN + 1]);
 
 /* Values of kf_meta. Absent: KF_ABSENT. Setting goes through a group. */
 kf_rc store_meta_get(struct kf_store *store, const char *key, struct buf *out, struct kf_err *err);

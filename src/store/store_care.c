@@ -66,6 +66,8 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
     }
     kf_rc rc = swap_reopen(s, err);
     if (rc == KF_OK)
+        rc = content_settle(s, err);
+    if (rc == KF_OK)
         rc = check_stall(s, now_ms, err);
     if (rc == KF_OK && now_ms - s->looked_ms >= STORE_LOOK_MS) {
         s->looked_ms = now_ms;
@@ -80,6 +82,33 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
             "less than %llu bytes are free on the disk of %s: make room; deleting is allowed",
             (unsigned long long)s->low_water, s->path);
     return KF_OK;
+}
+
+void care_judge(struct kf_store *s, struct kf_err *err)
+{
+    struct kf_err why = *err;
+    switch (db_trouble(s->db)) {
+    case DB_TROUBLE_FULL: state_full(s, &why); break;
+    case DB_TROUBLE_SYNC:
+        db_distrust(s->db);
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.sync_failed", why.detail);
+        state_refusal(s, err);
+        break;
+    case DB_TROUBLE_IO:
+        db_distrust(s->db);
+        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", why.detail);
+        state_refusal(s, err);
+        break;
+    case DB_TROUBLE_CORRUPT:
+        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
+                  LOG_S("reason", why.detail), LOG_END);
+        break;
+    case DB_TROUBLE_NOMEM:
+        log_event(s->options.log, LOG_ERROR, "mem.fail", LOG_S("path", s->path), LOG_END);
+        break;
+    case DB_TROUBLE_BUSY:
+    case DB_FINE: break;
+    }
 }
 
 bool care_is_due(struct kf_store *s)
@@ -117,19 +146,8 @@ void care_after(struct kf_store *s)
     s->checkpointed = db_wal_frames(s->db);
     db_trouble_clear(s->db);
     if (db_checkpoint(s->db, false, &left, &err) != KF_OK) {
-        enum db_trouble trouble = db_trouble(s->db);
         KF_SOMETIMES("checkpoint-failed");
-        if (trouble == DB_TROUBLE_FULL) {
-            state_full(s, &err);
-        } else if (trouble == DB_TROUBLE_SYNC || trouble == DB_TROUBLE_IO) {
-            db_distrust(s->db);
-            state_read_only(s, PROBLEM_STORE_READ_ONLY,
-                            trouble == DB_TROUBLE_SYNC ? "store.sync_failed" : "store.io",
-                            err.detail);
-        } else if (trouble == DB_TROUBLE_CORRUPT) {
-            log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
-                      LOG_S("reason", err.detail), LOG_END);
-        }
+        care_judge(s, &err);
     }
     judge_log(s);
 }

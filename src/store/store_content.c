@@ -8,7 +8,10 @@
  *                                                                            v
  *                                                      number and clock go on from kf_state
  *
- * A swap goes through the same steps with another file at the path. */
+ * A swap goes through the same steps with another file at the path.
+ *
+ * Emptying the log and a new site need space. Where there is none the store is "unsettled": FULL,
+ * read as it is, and nothing is written to it before both are done (content_settle). */
 #include "store/store_internal.h"
 #include "base/when.h"
 
@@ -156,15 +159,12 @@ static kf_rc empty_log(struct kf_store *s, struct db *db, bool made, struct kf_e
     uint32_t frames = db_wal_frames(db), left;
     if (!frames)
         return KF_OK;
-    if (!made) { /* else they are its tables */
+    kf_rc rc = db_checkpoint(db, true, &left, err);
+    if (!made && (rc == KF_OK || rc == KF_BUSY)) { /* else they are its tables */
         KF_SOMETIMES("log-recovered-at-open");
         log_event(s->options.log, LOG_INFO, "store.recovered", LOG_S("path", s->path),
                   LOG_I("frames", frames), LOG_END);
     }
-    kf_rc rc = db_checkpoint(db, true, &left, err);
-    if (rc ==
-        KF_BUSY) /* a foreign reader: it goes on being a log, and what can be moved has been */
-        rc = KF_OK;
     return rc;
 }
 
@@ -210,6 +210,13 @@ static kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, stru
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+static void set_site(struct kf_store *s, const char *site)
+{
+    pthread_mutex_lock(&s->meta_lock);
+    memcpy(s->site, site, sizeof(s->site));
+    pthread_mutex_unlock(&s->meta_lock);
+}
+
 static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, struct kf_err *err)
 {
     kf_rc rc = db_begin(db, DB_WRITE, err);
@@ -248,7 +255,7 @@ static kf_rc new_site(struct kf_store *s, struct db *db, str old_site, str marke
     if (rc == KF_OK)
         rc = write_identity(db, buf_view(&site), buf_view(&old), marker, err);
     if (rc == KF_OK) {
-        memcpy(s->site, site.p, sizeof(s->site));
+        set_site(s, site.p);
         if (old_site.len) {
             KF_SOMETIMES("store-was-cloned");
             log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
@@ -271,7 +278,7 @@ static kf_rc identify(struct kf_store *s, struct db *db, struct kf_err *err)
         rc = meta_or_empty(db, "clone_marker", &known, err);
     if (rc == KF_OK && site.len == sizeof(s->site) - 1 &&
         str_eq(buf_view(&known), buf_view(&marker)))
-        memcpy(s->site, site.p, sizeof(s->site));
+        set_site(s, site.p);
     else if (rc == KF_OK)
         rc = new_site(s, db, buf_view(&site), buf_view(&marker), err);
     buf_release(&site);
@@ -301,6 +308,42 @@ static kf_rc read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, str
 
 /* ------------------------------------------------------------------------------------ content */
 
+/* As the file stands, with the site that it names. */
+static kf_rc leave_unsettled(struct kf_store *s, struct db *db, const struct kf_err *why,
+                             struct kf_err *err)
+{
+    struct buf site = BUF_INIT;
+    kf_rc rc = meta_get(db, "site", &site, err);
+    if (rc == KF_OK && site.len != sizeof(s->site) - 1)
+        rc = err_set(err, PROBLEM_DAMAGED, "the store's site is no site: restore a backup");
+    if (rc == KF_OK) {
+        KF_SOMETIMES("opened-on-a-full-disk");
+        set_site(s, site.p);
+        s->unsettled = true;
+        s->full_tried_ms = env_mono_ms(s->env);
+        state_full(s, why);
+    }
+    buf_release(&site);
+    return rc;
+}
+
+/* The log emptied and the file ours, or unsettled for want of space. */
+static kf_rc settle(struct kf_store *s, struct db *db, bool made, struct kf_err *err)
+{
+    struct kf_err later;
+    s->unsettled = false;
+    db_trouble_clear(db);
+    kf_rc rc = empty_log(s, db, made, err);
+    if (rc == KF_BUSY) /* a foreign reader: it goes on being a log, and what can be moved has been */
+        rc = KF_OK;
+    if (rc == KF_OK)
+        rc = identify(s, db, err);
+    if (rc != KF_OK && !made && db_trouble(db) == DB_TROUBLE_FULL &&
+        leave_unsettled(s, db, err, &later) == KF_OK)
+        return KF_OK;
+    return rc;
+}
+
 /* What db_open and its followers do to an open connection; the store is not touched before all
  * of it went well. */
 static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *err)
@@ -309,8 +352,8 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
     struct stat st;
     bool made = false;
     kf_rc rc = bring_up_to_date(s, db, &made, err);
-    if (rc == KF_OK && (rc = empty_log(s, db, made, err)) == KF_OK &&
-        (rc = identify(s, db, err)) == KF_OK && (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
+    if (rc == KF_OK && (rc = settle(s, db, made, err)) == KF_OK &&
+        (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
         (rc = path_stat(s->env, s->path, &st, err)) == KF_OK &&
         (rc = store_lock_guard(s->lock, &st, err)) == KF_OK) {
         s->seq = seq;
@@ -352,6 +395,25 @@ kf_rc content_open(struct kf_store *s, bool create, struct kf_err *err)
     db_set_busy(db, DB_BUSY_NONE);
     s->db = db;
     return KF_OK;
+}
+
+kf_rc content_settle(struct kf_store *s, struct kf_err *err)
+{
+    if (!s->unsettled)
+        return KF_OK;
+    db_trouble_clear(s->db);
+    kf_rc rc = empty_log(s, s->db, false, err);
+    /* Not as while opening: the reader may be one of ours, which ends. */
+    if (rc == KF_BUSY)
+        return err_set(err, PROBLEM_BUSY,
+                       "a reader holds on to the log that a crash left, into which nothing more "
+                       "may be written: end long reads, also of other programs");
+    if (rc == KF_OK)
+        rc = identify(s, s->db, err);
+    if (rc != KF_OK)
+        care_judge(s, err);
+    s->unsettled = rc != KF_OK;
+    return rc;
 }
 
 void content_close(struct kf_store *s)

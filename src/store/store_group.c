@@ -422,34 +422,6 @@ static enum verdict transact(struct group *g, struct kf_err *err)
     return v;
 }
 
-/* What the loss of a transaction means for the store. */
-static void judge(struct kf_store *s, struct kf_err *err)
-{
-    struct kf_err why = *err;
-    switch (db_trouble(s->db)) {
-    case DB_TROUBLE_FULL: state_full(s, &why); break;
-    case DB_TROUBLE_SYNC:
-        db_distrust(s->db);
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.sync_failed", why.detail);
-        state_refusal(s, err);
-        break;
-    case DB_TROUBLE_IO:
-        db_distrust(s->db);
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", why.detail);
-        state_refusal(s, err);
-        break;
-    case DB_TROUBLE_CORRUPT:
-        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
-                  LOG_S("reason", why.detail), LOG_END);
-        break;
-    case DB_TROUBLE_NOMEM:
-        log_event(s->options.log, LOG_ERROR, "mem.fail", LOG_S("path", s->path), LOG_END);
-        break;
-    case DB_TROUBLE_BUSY:
-    case DB_FINE: break;
-    }
-}
-
 /* Who leads for the loop may not sleep: the group goes back to the queue, and a timer will lead
  * again. Who leads for a write of its own must: given back, it would lead again at once. */
 static bool hand_to_timer(struct group *g)
@@ -503,7 +475,7 @@ static void run(struct group *g)
             return;
         if (v == AGAIN && round + 1 < ROUNDS_MAX)
             continue;
-        judge(s, &err);
+        care_judge(s, &err);
         if (db_trouble(s->db) != DB_TROUBLE_FULL || !KF_SABOTAGE("enospc-as-ok"))
             fail_unsettled(g, &err);
         return;

@@ -66,6 +66,7 @@ struct kf_store {
     uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
     bool low, wal_big, wal_stalled, clock_back, clock_ahead;
+    bool unsettled; /* opened without the space to; store_content.c */
 
     /* --- the loop's */
     struct loop_hook hook;
@@ -84,11 +85,11 @@ struct kf_store {
     struct reader *readers; /* options.readers_max of them */
     bool readers_shut;
 
-    /* --- meta_lock: what a swap changes */
+    /* --- meta_lock */
     pthread_mutex_t meta_lock;
-    char *side; /* NULL until asked for */
+    char *side;    /* NULL until asked for */
+    char site[STORE_SITE_LEN + 1]; /* changed by the leader alone, who reads it without the lock */
 
-    char site[17];
     _Atomic int state;
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
@@ -155,6 +156,9 @@ kf_rc care_check_moved(struct kf_store *s, struct kf_err *err);
 /* Checkpoint when it is time. */
 bool care_is_due(struct kf_store *s);
 void care_after(struct kf_store *s);
+/* What the failure of the owner's connection (db_trouble) means for the store. In err the reason
+ * why no more is written, when that is what it means. */
+void care_judge(struct kf_store *s, struct kf_err *err);
 /* Clock warnings. */
 void care_clock(struct kf_store *s, int64_t wall_ms);
 
@@ -171,8 +175,10 @@ int64_t readers_oldest_ms(struct kf_store *s);
 /* --- store_content.c: the leader's */
 /* Whether a closed file is a store of a format that can be opened. */
 kf_rc content_look(struct kf_store *s, const char *path, struct kf_err *err);
-/* Opens the file, migrates, reads seq, clock, site. */
+/* Opens the file, migrates, reads seq, clock, site. May leave it unsettled. */
 kf_rc content_open(struct kf_store *s, bool create, struct kf_err *err);
+/* Before anything is written: does what opening found no space for. */
+kf_rc content_settle(struct kf_store *s, struct kf_err *err);
 void content_close(struct kf_store *s);
 /* Writes what is in an open file that has lost its name to one beside it. */
 void content_rescue(struct kf_store *s);

@@ -194,7 +194,8 @@ kf_rc store_open(const char *path, const struct store_options *options, struct k
     }
     set_low_water(s);
     remove_stray(s);
-    state_move(s, STORE_OPEN);
+    if (!s->unsettled)
+        state_move(s, STORE_OPEN);
     *ret_store = s;
     return KF_OK;
 }

@@ -196,6 +196,8 @@ static kf_rc exchange(struct kf_store *s, const struct names *n, struct kf_err *
         rc = rename_synced(s->env, n->scratch, s->path, s->dir, err);
     if (rc == KF_OK)
         rc = content_open(s, false, err);
+    if (rc == KF_OK && s->unsettled)
+        rc = state_refusal(s, err);
     return rc == KF_OK ? marker_remove(s->env, n->marker.p, n->side, err) : rc;
 }
 

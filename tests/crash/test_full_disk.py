@@ -2,9 +2,9 @@
 # test: timeout=180 alone
 """A full disk, from outside: a file system of 16 MiB, filled to different levels, under the real program.
 
-Twelve places in which the space runs out: a store that is made, one that is opened, its lock file, a put, the midst of groups, a
-checkpoint, a migration, a backup, a restore, a remote, a store that is being filled, and the log. Each time the answer is
-`disk_full` (507, exit 7; a remote's is `remote_full`, exit 6), what was acknowledged is there, what was open can be read, no half
+Thirteen places in which the space runs out: a store that is made, one that is opened, one that a kill left, its lock file, a put,
+the midst of groups, a checkpoint, a migration, a backup, a restore, a remote, a store that is being filled, and the log. Each
+time the answer is `disk_full` (507, exit 7; a remote's is `remote_full`, exit 6), what was acknowledged is there, what was open can be read, no half
 file stands under a final name, and everything goes on within 5 s after space came back, without a restart. Below the mark of
 free space writes are refused before they are tried (`low_space`), and deleting is allowed.
 
@@ -336,6 +336,47 @@ def a_store_that_is_opened():
     check(PLACES.get("open", 0) >= 3, "levels at which there was no space")
 
 
+@test
+def a_restart_after_a_kill():
+    """What was acknowledged is in the log, which finds no room in the file: it is read from there, and with room all goes on."""
+    config = "spaces: {default: {remotes: {folder: {url: 'dir:%s', on_change: 50ms}}}}\n"
+    with small_disk("restart") as tmpfs:
+        remote = TOP / "restart-remote"
+        remote.mkdir()
+        with Held(tmpfs, config=config % remote) as h:
+            for n in range(60):  # too few for a checkpoint
+                equal(h.put(f"d{n}", body(n, 2000)).status, 201, "while there is space")
+            tmpfs.fill()
+            h.server.kill()
+            docs = h.docs
+        grew = (tmpfs.point / "data" / "default.db").stat().st_size
+        for words in (("get", "d1"), ("ls",), ("put", "d1", "-")):
+            done = run(*words, at=h.path, stdin=b"1")
+            if words[0] == "put":
+                full(done, "a put by command")
+            else:
+                equal(done.status, 0, f"{words}: {done}")
+        equal(run("get", "d59", at=h.path).out, docs["d59"], "read by command")
+        for _ in range(2):  # a supervisor starts it again and again
+            with Held(tmpfs, config=config % remote) as h:
+                h.docs = dict(docs)
+                equal(state(h.client), "full", "status says so")
+                refused(h.put("d1", body(7)), "after a restart")
+                h.reads("after a restart")
+                equal(h.client.ask("GET", "/durablez", raw=True).status, 503, "nothing is durable now")
+                h.server.kill()
+        equal((tmpfs.point / "data" / "default.db").stat().st_size, grew, "the file had no room to grow")
+        ran_out("restart")
+        with Held(tmpfs, config=config % remote) as h:
+            h.docs = dict(docs)
+            heals(tmpfs, lambda: state(h.client) == "open", "restart, by itself")
+            equal(h.put("d1", body(8)).status, 200, "healed")
+            h.reads("healed")
+            h.ends("restart")
+            said = h.server.stderr()
+            equal((said.count("store.full"), said.count("store.recovered")), (1, 2), f"what it said: {said}")
+
+
 def copied(path):
     """How many rows the migration has copied; 0 in the old format."""
     with closing(sqlite3.connect(path)) as db:
@@ -551,7 +592,7 @@ def the_log():
 
 @test
 def in_all_places():
-    wanted = {"make", "open", "lock file", "put", "group", "checkpoint", "migrate", "backup", "restore", "remote", "hydrate", "log"}
+    wanted = {"make", "open", "restart", "lock file", "put", "group", "checkpoint", "migrate", "backup", "restore", "remote", "hydrate", "log"}
     note(" ".join(f"{place.replace(' ', '_')}={count}" for place, count in PLACES.items()))
     equal(set(PLACES), wanted, "places in which the space ran out")
 

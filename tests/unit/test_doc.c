@@ -119,7 +119,9 @@ static void put_and_get(void **state)
     assert_false(t.written.unchanged);
     assert_int_equal(t.written.level, KF_LEVEL_DISK);
     assert_int_equal(strlen(t.written.etag), DOC_ETAG_LEN);
-    assert_memory_equal(t.written.etag + 17, store_site(t.store), 16);
+    char site[STORE_SITE_LEN + 1];
+    store_site(t.store, site);
+    assert_memory_equal(t.written.etag + 17, site, STORE_SITE_LEN);
     testing_is(&t, "a", " {\"x\" : 1.0}\n", 1);
     struct kf_written first = t.written;
     assert_int_equal(testing_put(&t, "a", "2"), KF_OK);

@@ -31,7 +31,7 @@ struct version {
     bool deleted;
     struct value value;
     int64_t stamp;
-    char site[17];
+    char site[STORE_SITE_LEN + 1];
     const char *kind;
 };
 struct model_doc {
@@ -245,7 +245,7 @@ static struct kf_write_options random_match(struct model_doc *d, char etag[DOC_E
 static void stamp_of_last(struct version *v)
 {
     v->stamp = testing_number(&t, "SELECT stamp FROM kf_doc_version ORDER BY seq DESC LIMIT 1");
-    snprintf(v->site, sizeof v->site, "%s", store_site(t.store));
+    store_site(t.store, v->site);
 }
 
 static void expect_written(int doc, struct version *v, bool same)

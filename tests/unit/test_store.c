@@ -76,9 +76,9 @@ static void what_is_written_is_there_after_reopening(void **state)
     struct kf_store *s = open_store("a.db");
     assert_true(store_is_empty(s));
     assert_int_equal(store_state(s), STORE_OPEN);
-    assert_int_equal(strlen(store_site(s)), 16);
-    char site[17];
-    snprintf(site, sizeof(site), "%s", store_site(s));
+    char site[STORE_SITE_LEN + 1], again[STORE_SITE_LEN + 1];
+    store_site(s, site);
+    assert_int_equal(strlen(site), STORE_SITE_LEN);
     assert_int_equal(put(s, "k", "v", NULL), KF_OK);
     assert_string_equal(get(s, "k"), "v");
     assert_int_equal(store_seq(s), 1);
@@ -89,7 +89,8 @@ static void what_is_written_is_there_after_reopening(void **state)
     assert_string_equal(get(s, "k"), "v");
     assert_int_equal(store_seq(s), 1);
     assert_false(store_is_empty(s));
-    assert_string_equal(store_site(s), site);
+    store_site(s, again);
+    assert_string_equal(again, site);
     store_close(s);
 }
 
@@ -683,6 +684,98 @@ static void a_full_disk_in_a_checkpoint_heals(void **state)
     store_close(s);
 }
 
+/* What a crash left: the file and its log at another path. */
+static void crashed_copy(const char *from, const char *to)
+{
+    static const char *const ends[] = {"", "-wal"};
+    for (size_t i = 0; i < 2; i++) {
+        char name[64];
+        size_t len;
+        snprintf(name, sizeof(name), "%s%s", from, ends[i]);
+        const char *bytes = testing_read(path(name), &len);
+        assert_true(len > 0);
+        snprintf(name, sizeof(name), "%s%s", to, ends[i]);
+        testing_write(path(name), bytes, len);
+    }
+}
+
+/* Its log cannot be emptied and the site that a copy needs cannot be written; both is done once
+ * there is space, before anything else. */
+static void what_a_crash_left_on_a_full_disk_is_read(void **state)
+{
+    (void)state;
+    char site[STORE_SITE_LEN + 1], read[STORE_SITE_LEN + 1], after[STORE_SITE_LEN + 1];
+    struct kf_store *s = open_store("a.db");
+    struct kf_err err;
+    struct db *db;
+    assert_int_equal(put(s, "k", "acked", NULL), KF_OK);
+    store_site(s, site);
+    crashed_copy("a.db", "c.db");
+    store_close(s);
+
+    only.suffix = "c.db";
+    only.op = IO_WRITE;
+    only.errnum = ENOSPC;
+    for (int i = 0; i < 2; i++) {
+        s = open_with("c.db", (struct store_options){.env = &only_env});
+        assert_int_equal(store_state(s), STORE_FULL);
+        assert_string_equal(get(s, "k"), "acked");
+        assert_int_equal(store_seq(s), 1);
+        store_site(s, read);
+        assert_string_equal(read, site);
+        testing_env_advance(&t, 1000);
+        assert_int_equal(put(s, "k", "lost", &err), KF_FULL);
+        assert_string_equal(err.code, "disk_full");
+        assert_string_equal(get(s, "k"), "acked");
+        if (i == 0)
+            store_close(s);
+    }
+
+    only.suffix = NULL;
+    testing_env_advance(&t, 1000);
+    assert_int_equal(store_read(s, &db, NULL), KF_OK);
+    assert_int_equal(put(s, "k", "too early", &err), KF_BUSY);
+    assert_true(strstr(err.detail, "reader") != NULL);
+    assert_int_equal(store_state(s), STORE_FULL);
+    store_read_end(s, db);
+    testing_env_advance(&t, 1000);
+    assert_int_equal(put(s, "k", "new", NULL), KF_OK);
+    assert_int_equal(store_state(s), STORE_OPEN);
+    assert_int_equal(store_seq(s), 2);
+    store_site(s, after);
+    assert_string_not_equal(after, site);
+    store_close(s);
+    s = open_with("c.db", (struct store_options){.env = &only_env});
+    assert_string_equal(get(s, "k"), "new");
+    store_site(s, read);
+    assert_string_equal(read, after);
+    store_close(s);
+}
+
+/* The sync that fails while the log is emptied ends writing as any other. */
+static void a_failed_sync_behind_a_full_disk_ends_writing(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_store("a.db");
+    assert_int_equal(put(s, "k", "acked", NULL), KF_OK);
+    crashed_copy("a.db", "c.db");
+    store_close(s);
+    only.suffix = "c.db";
+    only.op = IO_WRITE;
+    only.errnum = ENOSPC;
+    s = open_with("c.db", (struct store_options){.env = &only_env});
+    assert_int_equal(store_state(s), STORE_FULL);
+    only.op = IO_SYNC;
+    only.errnum = EIO;
+    testing_env_advance(&t, 1000);
+    assert_int_equal(put(s, "k", "lost", NULL), KF_READ_ONLY);
+    assert_int_equal(store_state(s), STORE_READ_ONLY);
+    assert_string_equal(get(s, "k"), "acked");
+    only.suffix = NULL;
+    store_close(s);
+    assert_true(testing_exists(path("c.db-wal")));
+}
+
 static void the_log_is_checkpointed_and_begins_anew(void **state)
 {
     (void)state;
@@ -1119,6 +1212,8 @@ int main(int argc, char **argv)
         TEST(a_failed_read_ends_writing),
         TEST(a_failed_checkpoint_loses_nothing),
         TEST(a_full_disk_in_a_checkpoint_heals),
+        TEST(what_a_crash_left_on_a_full_disk_is_read),
+        TEST(a_failed_sync_behind_a_full_disk_ends_writing),
         TEST(the_log_is_checkpointed_and_begins_anew),
         TEST(a_log_that_a_reader_holds_is_told_and_stops_writes),
         TEST(little_space_lets_only_pass_what_makes_room),

@@ -580,21 +580,22 @@ static void what_is_no_store_is_refused(void **state)
 static void a_copy_gets_a_site_of_its_own(void **state)
 {
     (void)state;
-    char first[17], second[17];
+    char first[STORE_SITE_LEN + 1], second[STORE_SITE_LEN + 1];
     size_t len;
     struct kf_store *s = open_store("a.db");
-    snprintf(first, sizeof(first), "%s", store_site(s));
+    store_site(s, first);
     assert_int_equal(put(s, "k", "v", NULL), KF_OK);
     store_close(s);
     s = open_store("a.db");
-    assert_string_equal(store_site(s), first);
+    store_site(s, second);
+    assert_string_equal(second, first);
     store_close(s);
     assert_int_equal(logged("node.cloned"), 0);
 
     const char *bytes = testing_read(path("a.db"), &len);
     testing_write(path("b.db"), bytes, len);
     s = open_store("b.db");
-    snprintf(second, sizeof(second), "%s", store_site(s));
+    store_site(s, second);
     assert_string_not_equal(second, first);
     assert_string_equal(get(s, "old_sites"), first);
     assert_string_equal(get(s, "k"), "v");
@@ -695,11 +696,11 @@ static void a_swap_replaces_the_content(void **state)
 {
     (void)state;
     struct kf_store *s = open_store("a.db");
-    char site[17], kept[400] = "";
+    char site[STORE_SITE_LEN + 1], site_then[STORE_SITE_LEN + 1], kept[400] = "";
     struct put p = put_of("k", "old");
     assert_int_equal(store_write(s, &p.write, NULL), KF_OK);
     assert_string_equal(get(s, "k"), "old");
-    snprintf(site, sizeof(site), "%s", store_site(s));
+    store_site(s, site);
     int64_t stamp = p.stamp;
     struct published pub = {.store = s};
     assert_int_equal(store_swap(s,
@@ -713,7 +714,8 @@ static void a_swap_replaces_the_content(void **state)
     assert_int_equal(pub.count, 1);
     assert_int_equal(pub.seq, 40);
     assert_string_equal(get(s, "k"), "new");
-    assert_string_not_equal(store_site(s), site);
+    store_site(s, site_then);
+    assert_string_not_equal(site_then, site);
     p = put_of("k", "newer");
     assert_int_equal(store_write(s, &p.write, NULL), KF_OK);
     assert_int_equal(p.seq, 41);
