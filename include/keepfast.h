@@ -121,8 +121,8 @@ struct kf_options {
  * at a time; a second open, also in the same process, is KF_BUSY. An older format is migrated after
  * a backup (path.before-TIME); a newer one is KF_TOO_NEW and untouched. A store that is empty and
  * has remotes is filled from them in the background; until then names not yet taken in answer
- * KF_NOT_HYDRATED. One that was killed on a full disk opens in KF_STATE_FULL. Frees: kf_close. Cost:
- * a few milliseconds. */
+ * KF_NOT_HYDRATED. A store that was killed on a full disk opens in KF_STATE_FULL. Frees: kf_close.
+ * Cost: a few milliseconds. */
 KF_API kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret_store,
                      struct kf_err *err);
 

@@ -90,8 +90,8 @@ struct store_options {
  * config, not_found (must_exist, or no folder), format_too_new, damaged, io_error, disk_full. A
  * failed open leaves a file that was there as it was, or recovered; a format that is too new
  * leaves it byte for byte. Without the space to take over what a crash left, the store opens in
- * state FULL: reads go, writes fail with disk_full until there is some. Cost: a few milliseconds; an older format is copied aside first
- * (PATH.before-TIME). */
+ * state FULL: reads go, writes fail with disk_full until there is some. Cost: a few milliseconds;
+ * an older format is copied aside first (PATH.before-TIME). */
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
 /* Whether there is a store to open at `path`: its file, or a replacement of it that a crash cut

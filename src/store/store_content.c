@@ -334,7 +334,8 @@ static kf_rc settle(struct kf_store *s, struct db *db, bool made, struct kf_err 
     s->unsettled = false;
     db_trouble_clear(db);
     kf_rc rc = empty_log(s, db, made, err);
-    if (rc == KF_BUSY) /* a foreign reader: it goes on being a log, and what can be moved has been */
+    /* A foreign reader: it goes on being a log, and what can be moved has been. */
+    if (rc == KF_BUSY)
         rc = KF_OK;
     if (rc == KF_OK)
         rc = identify(s, db, err);

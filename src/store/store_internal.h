@@ -87,7 +87,7 @@ struct kf_store {
 
     /* --- meta_lock */
     pthread_mutex_t meta_lock;
-    char *side;    /* NULL until asked for */
+    char *side;                    /* NULL until asked for */
     char site[STORE_SITE_LEN + 1]; /* changed by the leader alone, who reads it without the lock */
 
     _Atomic int state;
