@@ -112,9 +112,10 @@ static void paths_unique(struct paths *l)
 
 static const struct object_ops ops;
 
-static kf_rc dir_open(const struct env *env, str url, struct remote **ret, struct kf_err *err)
+static kf_rc dir_open(const struct env *env, const struct remote_place *place, struct remote **ret,
+                      struct kf_err *err)
 {
-    str path = str_from(url, sizeof(PREFIX) - 1);
+    str path = str_from(place->url, sizeof(PREFIX) - 1);
     if (path.len == 0 || str_index(path, '\0') < path.len)
         return err_set(err, PROBLEM_CONFIG,
                        "the address \"" PREFIX "\" needs the path of a folder behind it");

@@ -144,25 +144,28 @@ static void fail_close(struct remote *r)
     mem_free(f);
 }
 
-static kf_rc open_inner(struct fail *f, const struct env *env, str url, struct kf_err *err)
+static kf_rc open_inner(struct fail *f, const struct env *env, const struct remote_place *place,
+                        struct kf_err *err)
 {
     const struct remote_driver *driver = NULL;
     struct remote *inner = NULL;
-    kf_rc rc = remote_driver_of(env, STR(""), url, &driver, err);
+    kf_rc rc = remote_driver_of(env, STR(""), place->url, &driver, err);
     if (rc == KF_OK && driver->push != objects_push)
         rc = err_set(err, PROBLEM_CONFIG, "fail: stands before an object store alone");
     if (rc == KF_OK)
-        rc = driver->open(env, url, &inner, err);
+        rc = driver->open(env, place, &inner, err);
     if (rc == KF_OK)
         f->inner = (struct object_store *)inner;
     return rc;
 }
 
-static kf_rc fail_open(const struct env *env, str url, struct remote **ret, struct kf_err *err)
+static kf_rc fail_open(const struct env *env, const struct remote_place *place, struct remote **ret,
+                       struct kf_err *err)
 {
-    str rest = str_from(url, sizeof(PREFIX) - 1);
+    str rest = str_from(place->url, sizeof(PREFIX) - 1);
     str spec = {rest.p, str_index(rest, ':')}, name = {0, 0};
     struct fail_plan plan = {0};
+    struct remote_place behind = *place;
     if (!read_spec(spec, &plan, &name))
         return err_set(err, PROBLEM_CONFIG, "fail: does not know what to do with \"%.*s\"",
                        STR_ARGS(spec));
@@ -170,7 +173,8 @@ static kf_rc fail_open(const struct env *env, str url, struct remote **ret, stru
     if (!f)
         return err_nomem(err);
     f->store = (struct object_store){{.driver = &remote_fail, .env = env}, &ops};
-    kf_rc rc = open_inner(f, env, str_from(rest, spec.len + 1), err);
+    behind.url = str_from(rest, spec.len + 1);
+    kf_rc rc = open_inner(f, env, &behind, err);
     if (rc == KF_OK) {
         pthread_mutex_lock(&lock);
         f->plan = plan_make(name, &plan);

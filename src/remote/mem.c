@@ -192,9 +192,10 @@ static struct mem *mem_of(struct object_store *o)
 
 static const struct object_ops ops;
 
-static kf_rc mem_open(const struct env *env, str url, struct remote **ret, struct kf_err *err)
+static kf_rc mem_open(const struct env *env, const struct remote_place *place, struct remote **ret,
+                      struct kf_err *err)
 {
-    str name = str_from(url, sizeof(PREFIX) - 1);
+    str name = str_from(place->url, sizeof(PREFIX) - 1);
     struct mem *m = mem_calloc(1, sizeof(*m));
     if (!m || !(m->name = mem_dup(name.p, name.len))) {
         mem_free(m);

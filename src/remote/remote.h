@@ -41,6 +41,20 @@
 
 struct remote_driver;
 
+/* Where a remote is and what opens the door there: names of variables and files, never a secret.
+ * Whoever makes one owns the texts; a kind copies what it keeps. "" = not said. Kinds look at what
+ * concerns them: all of them at `url`. */
+struct remote_place {
+    str url;
+    str branch;
+    str token_env, token_file;          /* where the token is */
+    str ssh_key_file, known_hosts_file; /* our key, and the hosts that are believed */
+    str ca_file;                        /* certificates that are believed */
+    bool insecure;                      /* what travels may be read and changed on the way */
+    bool public_ok;                     /* it may be readable by everybody */
+    str dir; /* a folder of this remote's own beside the store; a kind that needs it makes it */
+};
+
 /* Base struct first in each kind's own. A connection lives for one run: nothing is held open
  * between runs (a disk can be unmounted). */
 struct remote {
@@ -94,7 +108,8 @@ struct remote_driver {
     const char *prefix; /* of addresses: "dir:" */
     unsigned caps;      /* enum remote_cap */
     /* Checks the address and prepares; touches nothing outside. KF_CONFIG with the cause. */
-    kf_rc (*open)(const struct env *env, str url, struct remote **ret, struct kf_err *err);
+    kf_rc (*open)(const struct env *env, const struct remote_place *place, struct remote **ret,
+                  struct kf_err *err);
     void (*close)(struct remote *r);
     kf_rc (*probe)(struct remote *r, struct kf_err *err);
     /* KF_ABSENT: there is nothing of ours. *ret_stamp: the newest stamp it holds. */

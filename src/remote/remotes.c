@@ -34,7 +34,7 @@ static kf_rc same_place(const struct remote_entry *e, const struct row *row, boo
     }
     const struct json_node *a = rc == KF_OK ? json_member(here, "docs") : NULL;
     const struct json_node *b = rc == KF_OK ? json_member(there, "docs") : NULL;
-    *ret = a && b && str_eq(a->raw, b->raw) && str_is(buf_view(&row->url), e->url);
+    *ret = a && b && str_eq(a->raw, b->raw) && str_eq(buf_view(&row->url), e->place.url);
     arena_release(&arena);
     return KF_OK;
 }
@@ -91,7 +91,7 @@ static kf_rc add_configured(struct remotes *r, struct db *db, const struct confi
 {
     struct entry_options o = {
         .name = c->name,
-        .url = c->url,
+        .place = {.url = c->url},
         .kind = c->kind,
         .schedule = c->schedule,
         .docs = c->docs,
@@ -149,7 +149,7 @@ static kf_rc add_stored(void *ctx, str name, const struct row *row, struct kf_er
     struct remotes *r = ctx;
     struct arena arena = ARENA_INIT;
     struct entry_options o = {.name = name,
-                              .url = buf_view(&row->url),
+                              .place = {.url = buf_view(&row->url)},
                               .kind = STR(""),
                               .warn_bytes = CONFIG_WARN_PENDING};
     struct kf_err why = KF_ERR_INIT;

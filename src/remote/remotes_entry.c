@@ -24,19 +24,44 @@ static void options_text(const struct entry_options *o, struct buf *out)
     buf_byte(out, '}');
 }
 
+static kf_rc copy_place(struct remote_entry *e, const struct remote_place *from, struct kf_err *err)
+{
+    struct remote_place *to = &e->place;
+    const struct {
+        str *to;
+        str from;
+    } texts[] = {
+        {&to->url, from->url},
+        {&to->branch, from->branch},
+        {&to->token_env, from->token_env},
+        {&to->token_file, from->token_file},
+        {&to->ssh_key_file, from->ssh_key_file},
+        {&to->known_hosts_file, from->known_hosts_file},
+        {&to->ca_file, from->ca_file},
+    };
+    to->insecure = from->insecure;
+    to->public_ok = from->public_ok;
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
+        *texts[i].to = arena_str(&e->arena, texts[i].from);
+        if (!texts[i].to->p)
+            return err_nomem(err);
+    }
+    /* Beside the store; names of remotes hold no dot, so none meets a scratch file there. */
+    to->dir = str_of(arena_printf(&e->arena, "%s.d/%s", store_path(e->remotes->store), e->name));
+    return to->dir.p ? KF_OK : err_nomem(err);
+}
+
 static kf_rc copy_texts(struct remote_entry *e, const struct entry_options *o, struct kf_err *err)
 {
     struct buf shown = BUF_INIT, options = BUF_INIT;
     struct arena *a = &e->arena;
-    remote_url_shown(o->url, &shown);
+    remote_url_shown(o->place.url, &shown);
     options_text(o, &options);
     e->name = arena_dup(a, o->name);
-    e->url = arena_dup(a, o->url);
     e->shown = arena_dup(a, buf_view(&shown));
     e->options = arena_dup(a, buf_view(&options));
     e->docs = arena_alloc(a, (o->doc_count + 1) * sizeof(*e->docs));
-    bool good = !shown.failed && !options.failed && e->name && e->url && e->shown && e->options &&
-                e->docs;
+    bool good = !shown.failed && !options.failed && e->name && e->shown && e->options && e->docs;
     for (size_t i = 0; good && i < o->doc_count; i++) {
         e->docs[i] = arena_str(a, o->docs[i]);
         good = e->docs[i].p != NULL;
@@ -44,14 +69,14 @@ static kf_rc copy_texts(struct remote_entry *e, const struct entry_options *o, s
     e->doc_count = o->doc_count;
     buf_release(&shown);
     buf_release(&options);
-    return good ? KF_OK : err_nomem(err);
+    return good ? copy_place(e, &o->place, err) : err_nomem(err);
 }
 
 /* An address that the kind does not understand is refused here and not at the first run. */
 static kf_rc check_url(const struct remotes *r, const struct remote_entry *e, struct kf_err *err)
 {
     struct remote *remote = NULL;
-    kf_rc rc = e->driver->open(r->env, str_of(e->url), &remote, err);
+    kf_rc rc = e->driver->open(r->env, &e->place, &remote, err);
     if (rc == KF_OK)
         e->driver->close(remote);
     return rc;
@@ -80,7 +105,7 @@ kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_
     e->started_ms = remotes_now(r);
     kf_rc rc = copy_texts(e, o, err);
     if (rc == KF_OK)
-        rc = remote_driver_of(r->env, o->kind, o->url, &e->driver, err);
+        rc = remote_driver_of(r->env, o->kind, o->place.url, &e->driver, err);
     if (rc == KF_OK)
         rc = check_url(r, e, err);
     if (rc != KF_OK) {

@@ -60,7 +60,8 @@ struct remote_entry {
     /* --- constant */
     struct remotes *remotes;
     struct arena arena;
-    char *name, *url, *shown;
+    char *name, *shown;
+    struct remote_place place;
     char *options; /* JSON: source, schedule, docs; as in the row */
     const struct remote_driver *driver;
     struct config_schedule schedule; /* effective */
@@ -144,7 +145,8 @@ int64_t remotes_mono_of(const struct remotes *r, int64_t wall_ms);
 /* --- remotes_entry.c */
 /* Makes an entry; reads nothing. Strings are copied. */
 struct entry_options {
-    str name, url, kind;
+    str name, kind;
+    struct remote_place place; /* but for its folder */
     struct config_schedule schedule;
     const str *docs;
     size_t doc_count;

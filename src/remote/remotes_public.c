@@ -170,7 +170,7 @@ kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, st
         return rc;
     struct entry_options eo = {
         .name = str_of(o.name),
-        .url = str_of(o.url),
+        .place = {.url = str_of(o.url)},
         .kind = STR(""),
         .schedule = {.every_ms = o.every_ms,
                      .on_change_ms = o.on_change_ms,

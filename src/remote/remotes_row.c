@@ -177,7 +177,7 @@ static kf_rc apply_put(struct group *g, struct write *write, struct kf_err *err)
         return rc;
     const struct row *row = &w->row;
     db_bind_text(s, 1, str_of(e->name));
-    db_bind_text(s, 2, str_of(e->url));
+    db_bind_text(s, 2, e->place.url);
     db_bind_text(s, 3, str_of(e->options));
     db_bind_i64(s, 4, row->watermark);
     db_bind_text(s, 5, buf_view(&row->position));

@@ -25,7 +25,7 @@ kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *
 {
     struct remotes *r = e->remotes;
     struct remote *remote = NULL;
-    kf_rc rc = e->driver->open(r->env, str_of(e->url), &remote, err);
+    kf_rc rc = e->driver->open(r->env, &e->place, &remote, err);
     if (rc != KF_OK)
         return rc;
     uint64_t limit = docs_limit(r->docs);

@@ -300,13 +300,20 @@ static void sink_init(struct test_sink *t)
 
 /* ------------------------------------------------------------------------------------ one call */
 
+static kf_rc open_place(const struct remote_driver *driver, const char *url, struct remote **ret,
+                        struct kf_err *err)
+{
+    const struct remote_place place = {.url = str_of(url)};
+    return driver->open(&world.env, &place, ret, err);
+}
+
 static struct remote *connect_to(const char *url)
 {
     const struct remote_driver *driver = NULL;
     struct remote *r = NULL;
     struct kf_err err = KF_ERR_INIT;
     if (remote_driver_of(&world.env, STR(""), str_of(url), &driver, &err) != KF_OK ||
-        driver->open(&world.env, str_of(url), &r, &err) != KF_OK)
+        open_place(driver, url, &r, &err) != KF_OK)
         fail_msg("%s: %s", url, err.detail);
     r->call_ms = 1000;
     return r;
@@ -1036,7 +1043,7 @@ static kf_rc oom_run(void *ctx)
     struct buf pos = BUF_INIT, after = BUF_INIT;
     kf_rc rc = remote_driver_of(&world.env, STR(""), str_of(o->place.url), &driver, NULL);
     if (rc == KF_OK)
-        rc = driver->open(&world.env, str_of(o->place.url), &r, NULL);
+        rc = open_place(driver, o->place.url, &r, NULL);
     if (rc != KF_OK)
         return rc;
     set_init(&set, &o->docs, SITE_A, 1);
@@ -1276,7 +1283,7 @@ static void a_missing_disk_is_not_filled(const struct kind *kind)
     struct remote *r = NULL;
     int64_t stamp = 0;
     snprintf(url, sizeof(url), "dir:%s/app", dir);
-    GOOD(remote_dir.open(&world.env, str_of(url), &r, &err));
+    GOOD(open_place(&remote_dir, url, &r, &err));
     assert_int_equal(r->driver->look(r, &stamp, &err), KF_UNAVAILABLE);
     assert_string_equal(err.code, "remote_failed");
     assert_non_null(strstr(err.detail, "mkdir -m 700"));
@@ -1338,7 +1345,7 @@ static void addresses(void **state)
         struct remote *r = NULL;
         assert_int_equal(remote_driver_of(&world.env, STR(""), str_of(bad[i]), &driver, &err),
                          KF_OK);
-        assert_int_equal(driver->open(&world.env, str_of(bad[i]), &r, &err), KF_CONFIG);
+        assert_int_equal(open_place(driver, bad[i], &r, &err), KF_CONFIG);
     }
     static const char *const shown[][2] = {
         {"dir:/mnt/a@b?c", "dir:/mnt/a@b?c"},

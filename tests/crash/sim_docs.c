@@ -90,7 +90,8 @@ char *sim_place(const struct env *env, const char *place)
     struct buf position = BUF_INIT;
     char url[1200];
     snprintf(url, sizeof(url), "dir:%s", place);
-    kf_rc rc = remote_dir.open(env, str_of(url), &remote, &err);
+    const struct remote_place where = {.url = str_of(url)};
+    kf_rc rc = remote_dir.open(env, &where, &remote, &err);
     if (rc == KF_OK)
         rc = remote_dir.pull(remote, STR(""), true, &l.sink, &position, &err);
     if (rc != KF_OK && rc != KF_ABSENT)
