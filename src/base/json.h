@@ -110,6 +110,19 @@ kf_rc json_compact(str text, struct buf *out, struct kf_err *err);
  * before storing. */
 kf_rc json_merge_patch(str target, str patch, struct buf *out, struct kf_err *err);
 
+/* Three-way merge by top-level members: `ours` with what was changed between `base` and `theirs`.
+ * A member (its canonical value, or that it is absent) changed on one side takes that side's value;
+ * changed to equal values on both is no clash; changed to different ones, removed here and changed
+ * there too, is a clash and takes the value of the winner: ours with ours_win, else theirs. When
+ * one of the three is no object, the whole value counts as one member.
+ * The text: that of `ours` when the result has the value of ours, else that of `theirs` when it has
+ * that of theirs, else ours with its exact bytes and order but for the members that theirs gives
+ * (their value's exact bytes); new ones come last, in their order, with the blanks of the member
+ * before them. Deterministic. The result may have more tokens than either text: check it before
+ * storing. *ret_clashes (may be NULL): members that clashed. Cost: O(n log n). */
+kf_rc json_merge3(str base, str ours, str theirs, bool ours_win, struct buf *out,
+                  uint32_t *ret_clashes, struct kf_err *err);
+
 /* RFC 6902: a patch that makes `to` of `from`, as a compact JSON array; `[]` when their values are
  * equal. Objects by member, arrays by their longest common part (elements compared by canonical
  * value); whole values are replaced where that is the shorter answer. Bounded work: 4,000,000

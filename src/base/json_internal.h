@@ -113,6 +113,30 @@ size_t json_sorted_find(const struct json_node *const *members, size_t count, st
 typedef int json_order(const void *a, const void *b);
 void json_sort(const void **items, const void **scratch, size_t count, json_order *order);
 
+/* --------------------------------------------------------------------------- objects, rewritten */
+
+/* An object that is written anew after an old one, in its bytes and blanks (json_rewrite.c has the
+ * drawing). For each member of the old one, in its order: json_rewrite_next; then, if it stays,
+ * json_rewrite_name and the caller appends a value. New members follow by json_rewrite_name alone,
+ * dressed like the last of the old ones. */
+struct json_rewrite {
+    struct buf *out;
+    const struct json_node *object;
+    const char *from;      /* behind the bracket or comma before the next member */
+    str lead, colon, tail; /* around the member at hand */
+    str owed;              /* behind the member written last, should another follow */
+    str closing;
+    bool any;
+};
+void json_rewrite_begin(struct json_rewrite *w, const struct json_node *object, struct buf *out);
+void json_rewrite_next(struct json_rewrite *w, const struct json_node *member);
+void json_rewrite_name(struct json_rewrite *w, str name);
+void json_rewrite_end(struct json_rewrite *w);
+
+/* What stands in `text` before and behind its value `root`. */
+str json_text_before(str text, const struct json_node *root);
+str json_text_behind(str text, const struct json_node *root);
+
 /* ------------------------------------------------------------------------------------- values */
 
 /* The canonical text of a number, of a string, and of one ASCII byte of a string. */

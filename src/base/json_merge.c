@@ -1,13 +1,11 @@
-/* json_merge: RFC 7396 on texts.
+/* json_merge: RFC 7396 on texts. What a member's bytes are, and how they stay: json_rewrite.c.
  *
- * The bytes of an object, and which of them a removal takes along:
- *
- *     {  lead  "name"  colon  value  tail  ,  lead  "name"  colon  value  closing  }
- *        └──────────── a member ──────────┘  └──────────── a member ────┘
- *
- * `colon` is the colon with the blanks around it. A member that stays is written as `lead "name"
- * colon value`, with its tail only when another follows. The closing blanks belong to the object,
- * so that a pretty text stays pretty when its last member goes. */
+ *     member of         the patch's:
+ *     the target        absent    null      object              anything else
+ *     ---------------------------------------------------------------------------
+ *     absent                                it, less nulls      it
+ *     object            stays     goes      merged, deeper      it
+ *     anything else     stays     goes      it, less nulls      it */
 #include "base/json_internal.h"
 
 #include "base/err.h"
@@ -18,53 +16,6 @@ struct merger {
     bool *met; /* by index in the patch: the target has a member of this name */
     bool out_of_memory;
 };
-
-/* The blanks (and the colon) around a member, in the text it stands in. */
-struct dress {
-    str lead, colon, tail;
-};
-
-static const char *behind(str s)
-{
-    return s.p + s.len;
-}
-
-static str between(const char *from, const char *to)
-{
-    return str_make(from, (size_t)(to - from));
-}
-
-/* `from`: behind the bracket or comma before the member. */
-static struct dress dress_of(const struct json_node *member, const char *from)
-{
-    const char *end = behind(member->raw), *next = end;
-    while (*next != ',' && *next != '}')
-        next++;
-    return (struct dress){
-        .lead = between(from, member->name.p),
-        .colon = between(behind(member->name), member->raw.p),
-        .tail = between(end, next),
-    };
-}
-
-/* An object while it is written. */
-struct writing {
-    bool any;
-    str tail; /* of the member written last, owed if another follows */
-};
-
-static void begin_member(struct merger *m, struct writing *w, const struct dress *d, str name)
-{
-    if (w->any) {
-        buf_str(m->out, w->tail);
-        buf_byte(m->out, ',');
-    }
-    w->any = true;
-    w->tail = d->tail;
-    buf_str(m->out, d->lead);
-    buf_str(m->out, name);
-    buf_str(m->out, d->colon);
-}
 
 static void put_object(struct merger *m, const struct json_node *object,
                        const struct json_node *patch);
@@ -80,12 +31,12 @@ static void put_new(struct merger *m, const struct json_node *value)
 }
 
 /* What becomes of one member: `by` is the patch's member of its name, NULL when there is none. */
-static void put_member(struct merger *m, struct writing *w, const struct dress *d,
-                       const struct json_node *member, const struct json_node *by)
+static void put_member(struct merger *m, struct json_rewrite *w, const struct json_node *member,
+                       const struct json_node *by)
 {
     if (by && by->type == JSON_NULL)
         return;
-    begin_member(m, w, d, member->name);
+    json_rewrite_name(w, member->name);
     if (!by)
         buf_str(m->out, member->raw);
     else if (by->type == JSON_OBJECT && member->type == JSON_OBJECT)
@@ -94,14 +45,13 @@ static void put_member(struct merger *m, struct writing *w, const struct dress *
         put_new(m, by);
 }
 
-/* Members of the patch that the target does not have, dressed like the last one it has. */
-static void put_additions(struct merger *m, struct writing *w, const struct dress *like,
-                          const struct json_node *patch)
+/* Members of the patch that the target does not have. */
+static void put_additions(struct merger *m, struct json_rewrite *w, const struct json_node *patch)
 {
     for (const struct json_node *p = patch->child; p; p = p->next) {
         if (m->met[p->index] || p->type == JSON_NULL)
             continue;
-        begin_member(m, w, like, p->name);
+        json_rewrite_name(w, p->name);
         put_new(m, p);
     }
 }
@@ -115,30 +65,18 @@ static void put_object(struct merger *m, const struct json_node *object,
         m->out_of_memory = true;
         return;
     }
-    struct writing w = {.any = false};
-    struct dress d = {STR(""), STR(":"), STR("")};
-    str closing = STR("");
-    const char *from = object->raw.p + 1;
-    buf_byte(m->out, '{');
+    struct json_rewrite w;
+    json_rewrite_begin(&w, object, m->out);
     for (const struct json_node *t = object->child; t; t = t->next) {
-        d = dress_of(t, from);
-        from = behind(d.tail) + 1;
-        if (!t->next) {
-            closing = d.tail;
-            d.tail = STR("");
-        }
         size_t at = json_sorted_find(wanted, patch->count, t->name);
         const struct json_node *by = at < patch->count ? wanted[at] : NULL;
         if (by)
             m->met[by->index] = true;
-        put_member(m, &w, &d, t, by);
+        json_rewrite_next(&w, t);
+        put_member(m, &w, t, by);
     }
-    put_additions(m, &w, &d, patch);
-    if (object->count == 0 && !w.any)
-        closing = between(from, behind(object->raw) - 1);
-    if (object->count == 0 || w.any)
-        buf_str(m->out, closing);
-    buf_byte(m->out, '}');
+    put_additions(m, &w, patch);
+    json_rewrite_end(&w);
 }
 
 static kf_rc merge_trees(str text, const struct json_node *target, const struct json_node *patch,
@@ -149,9 +87,9 @@ static kf_rc merge_trees(str text, const struct json_node *target, const struct 
     if (!m.met)
         return err_nomem(err);
     if (target->type == JSON_OBJECT && patch->type == JSON_OBJECT) {
-        buf_str(out, between(text.p, target->raw.p));
+        buf_str(out, json_text_before(text, target));
         put_object(&m, target, patch);
-        buf_str(out, between(behind(target->raw), behind(text)));
+        buf_str(out, json_text_behind(text, target));
     } else {
         put_new(&m, patch);
     }
