@@ -229,6 +229,15 @@ kf_rc file_size(struct file *f, int64_t *ret_size, struct kf_err *err)
     return KF_OK;
 }
 
+kf_rc file_mode(struct file *f, mode_t *ret_mode, struct kf_err *err)
+{
+    struct stat st;
+    if (fstat(f->fd, &st) != 0)
+        return err_errno(err, errno, "cannot look at %s", f->path);
+    *ret_mode = st.st_mode & 07777;
+    return KF_OK;
+}
+
 kf_rc file_sync(struct file *f, struct kf_err *err)
 {
     int e = tap_path(f->env, IO_SYNC, f->path);

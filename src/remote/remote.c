@@ -1,6 +1,7 @@
 #include "remote/remote.h"
 
 #include "base/err.h"
+#include "remote/git_url.h"
 
 #include <poll.h>
 
@@ -61,7 +62,8 @@ kf_rc remote_driver_of(const struct env *env, str kind, str url, const struct re
     return no_kind(env, kind, err);
 }
 
-/* "SCHEME://USER:SECRET@HOST/PATH?QUERY#PART" -> "SCHEME://HOST/PATH". */
+/* "SCHEME://USER:SECRET@HOST/PATH?QUERY#PART" -> "SCHEME://HOST/PATH", "USER@HOST:PATH" ->
+ * "HOST:PATH". */
 void remote_url_shown(str url, struct buf *out)
 {
     size_t scheme = 0;
@@ -69,7 +71,9 @@ void remote_url_shown(str url, struct buf *out)
         if (memcmp(url.p + i, "://", 3) == 0)
             scheme = i + 3;
     if (!scheme) { /* a path: there is nothing secret in it, and `?` and `@` may be part of names */
-        buf_str(out, url);
+        size_t host = 0, path;
+        git_url_is_scp(url, &host, &path);
+        buf_str(out, str_from(url, host));
         return;
     }
     buf_str(out, (str){url.p, scheme});

@@ -1,0 +1,100 @@
+#include "base/secret.h"
+
+#include "base/err.h"
+
+/* GitHub, GitLab, Gitea and Forgejo (bare hex), Bitbucket, Azure DevOps is without a mark. */
+static const char *const beginnings[] = {"ghp_",        "gho_",   "ghu_",  "ghs_",   "ghr_",
+                                         "github_pat_", "glpat-", "gldt-", "glptt-", "gloas-",
+                                         "ATBB",        "ATCTT",  "ATATT"};
+#define MARKED_MIN 16 /* with its beginning: a variable may well be called ghp_token */
+#define HEX_MIN    32
+
+static bool is_hex(str s)
+{
+    for (size_t i = 0; i < s.len; i++) {
+        char c = s.p[i];
+        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f') && !(c >= 'A' && c <= 'F'))
+            return false;
+    }
+    return s.len > 0;
+}
+
+bool secret_like(str word)
+{
+    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
+        if (word.len >= MARKED_MIN && str_starts(word, str_of(beginnings[i])))
+            return true;
+    }
+    return word.len >= HEX_MIN && is_hex(word);
+}
+
+bool secret_in_url(str url)
+{
+    size_t scheme = 0;
+    for (size_t i = 0; i + 3 <= url.len && !scheme; i++)
+        if (memcmp(url.p + i, "://", 3) == 0)
+            scheme = i + 3;
+    str rest = str_from(url, scheme);
+    if (scheme)
+        rest.len = str_index(rest, '/');
+    size_t at = rest.len;
+    while (at > 0 && rest.p[at - 1] != '@') /* the last one: a password may hold another */
+        at--;
+    if (at == 0)
+        return false;
+    str user = {rest.p, at - 1};
+    /* Without a scheme `dir:/a@b` is a path; USER:PASSWORD@HOST:PATH is none of ours. */
+    return (scheme && str_index(user, ':') < user.len) || secret_like(user);
+}
+
+bool secret_variable_ok(str name)
+{
+    for (size_t i = 0; i < name.len; i++) {
+        char c = name.p[i];
+        bool digit = c >= '0' && c <= '9';
+        if (!(c >= 'a' && c <= 'z') && !(c >= 'A' && c <= 'Z') && c != '_' && !(digit && i > 0))
+            return false;
+    }
+    return name.len > 0 && name.len <= 128;
+}
+
+/* ------------------------------------------------------------------------------------ files */
+
+static kf_rc open_checked(const struct env *env, const char *path, struct file *ret,
+                          struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    mode_t mode = 0;
+    kf_rc rc = file_open(env, path, FILE_LINKED, &f, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = file_mode(&f, &mode, err);
+    if (rc == KF_OK && (mode & 077))
+        rc = err_set(err, PROBLEM_PERMISSION,
+                     "others may read or write %s (mode %04o), and it holds a secret: chmod 600 %s",
+                     path, (unsigned)mode, path);
+    if (rc == KF_OK)
+        *ret = f;
+    else
+        file_close(&f);
+    return rc;
+}
+
+kf_rc secret_file_check(const struct env *env, const char *path, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    kf_rc rc = open_checked(env, path, &f, err);
+    file_close(&f);
+    return rc;
+}
+
+kf_rc secret_file_read(const struct env *env, const char *path, char *to, size_t cap,
+                       size_t *ret_len, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    kf_rc rc = open_checked(env, path, &f, err);
+    if (rc == KF_OK)
+        rc = file_read(&f, 0, to, cap, ret_len, err);
+    file_close(&f);
+    return rc;
+}
