@@ -48,7 +48,7 @@ const char *io_op_name(enum io_op op)
         [IO_WRITE] = "write",   [IO_SYNC] = "sync",     [IO_DIRSYNC] = "dirsync",
         [IO_RENAME] = "rename", [IO_UNLINK] = "unlink", [IO_TRUNCATE] = "truncate",
         [IO_LOCK] = "lock",     [IO_MKDIR] = "mkdir",   [IO_ACCEPT] = "accept",
-        [IO_RECV] = "recv",     [IO_SEND] = "send",
+        [IO_RECV] = "recv",     [IO_SEND] = "send",     [IO_SPAWN] = "spawn",
     };
     return (unsigned)op < IO_OP_COUNT ? names[op] : "unknown";
 }

@@ -3,8 +3,8 @@
  * Nothing else in the library asks for the time, reads random bytes or touches a file system
  * (SQLite goes through db/vfs, which reports to the same `io`). A test gives its own env to turn
  * the clock, fail the N-th call or lose what was not synced. What passes a socket goes through
- * base/net.h, which asks the same tap; waiting for it is the loop's (base/loop.h). Nothing here
- * starts another program.
+ * base/net.h, which asks the same tap; waiting for it is the loop's (base/loop.h). Other programs
+ * are run by base/child.h alone, which shows each start to the tap.
  *
  * Threads: an env is used from all threads at once; its functions must allow that. */
 #ifndef KF_BASE_ENV_H
@@ -30,9 +30,10 @@ enum io_op {
     IO_TRUNCATE,
     IO_LOCK,
     IO_MKDIR,
-    IO_ACCEPT, /* the last three are of sockets (base/net.h): no path */
+    IO_ACCEPT, /* these three are of sockets (base/net.h): no path */
     IO_RECV,
     IO_SEND,
+    IO_SPAWN, /* the path is that of a program (base/child.h) */
     IO_OP_COUNT
 };
 const char *io_op_name(enum io_op op);
