@@ -39,6 +39,11 @@ FILE_SEAM = re.compile(r"src/(base/(env|file|io)(_\w+)?|db/vfs(_\w+)?)\.c$")
 NET_CALLS = "accept accept4 recv recvfrom recvmsg send sendto sendmsg".split()
 NET_SEAM = re.compile(r"src/base/net\.c$")
 
+# Other programs are run with bounds, and nothing of ours runs in a copy of the process.
+CHILD_CALLS = """fork _Fork vfork clone __clone clone3 posix_spawn posix_spawnp execv execve execvp execvpe execveat execl execle
+    execlp fexecve wait wait3 wait4 waitpid waitid pidfd_open pidfd_send_signal""".split()
+CHILD_SEAM = re.compile(r"src/base/child(_start)?\.c$")
+
 # A library neither prints nor ends the process it lives in.
 PROCESS_CALLS = "printf puts putchar perror exit _exit _Exit quick_exit abort".split()
 
@@ -132,6 +137,9 @@ class Lint:
                     self.say(name, number, f"{call}: sockets are read and written through base/net.h alone")
                 if call in PROCESS_CALLS and floor != "cli":
                     self.say(name, number, f"{call}: a library neither prints nor ends the process")
+            for call in re.findall(r"(?<![\w.>])(\w+) *\(|\bSYS_(\w+)", line):
+                if set(call) & set(CHILD_CALLS) and not CHILD_SEAM.search(name):
+                    self.say(name, number, f"{call[0] or call[1]}: other programs are run through base/child.h alone")
             if "Wdeprecated-declarations" in raw[number - 1] and line.lstrip().startswith("#") and not BAN_LIFTED.search(name):
                 self.say(name, number, "a ban is lifted only where the replacement is made (base/banned.h)")
 

@@ -19,6 +19,11 @@ PLANTED = [
     ("src/server/a.c", "int f(void)\n{\n    return stat (a, b);\n}\n", "stat: files are touched"),
     ("src/store/a.c", 'void f(void)\n{\n    printf("x");\n}\n', "printf: a library neither prints"),
     ("src/store/a.c", "void f(void)\n{\n    exit(1);\n}\n", "exit: a library neither prints"),
+    ("src/remote/a.c", "int f(void)\n{\n    return vfork();\n}\n", "vfork: other programs are run"),
+    ("src/remote/a.c", "int f(void)\n{\n    return execve(p, a, e);\n}\n", "execve: other programs are run"),
+    ("src/store/a.c", "int f(void)\n{\n    return waitpid(-1, 0, 0);\n}\n", "waitpid: other programs are run"),
+    ("src/lib/a.c", "int f(void)\n{\n    return syscall(SYS_clone3, a, b);\n}\n", "clone3: other programs are run"),
+    ("src/cli/a.c", "int f(void)\n{\n    return posix_spawnp(p, f, 0, 0, a, e);\n}\n", "posix_spawnp: other programs are run"),
     ("src/store/a.c", '#pragma GCC diagnostic ignored "-Wdeprecated-declarations"\n', "a ban is lifted only"),
     ("src/store/a.c", "/* TO" "DO */\n", "unfinished"),
     ("docs/a.md", "It is not imple" "mented.\n", "unfinished"),
@@ -36,7 +41,7 @@ PLANTED = [
 FINE = {
     "src/store/meson.build": "core_sources += files('a.c')\n",
     "src/store/a.c": '#include "base/str.h"\n#include "store/a.h"\n\n/* open(x), printf("x") */\n'
-    'const char *s = "open(x)";\nint f(struct v *v)\n{\n    return v->open(v) + v.stat(v) + file_open(v);\n}\n'
+    'const char *s = "open(x)";\nint f(struct v *v)\n{\n    return v->open(v) + v.stat(v) + file_open(v) + v->wait(v);\n}\n'
     "int fd = open(p, 0); /* seam: a reason */\n",
     "src/store/a.h": "#ifndef KF_STORE_A_H\n#define KF_STORE_A_H\n#endif\n",
 }
