@@ -143,8 +143,10 @@ static void assert_dies(pid_t pid)
 {
     assert_true(pid > 1);
     for (int64_t until = real_ms() + LATE_MS; is_alive(pid);) {
-        if (real_ms() > until)
-            fail_msg("process %d lives", (int)pid);
+        if (real_ms() > until) {
+            kill(pid, SIGKILL);
+            fail_msg("process %d lived", (int)pid);
+        }
         poll(NULL, 0, 10);
     }
 }
