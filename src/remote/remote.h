@@ -42,8 +42,8 @@
 struct remote_driver;
 
 /* Where a remote is and what opens the door there: names of variables and files, never a secret.
- * Whoever makes one owns the texts; a kind copies what it keeps. "" = not said. Kinds look at what
- * concerns them: all of them at `url`. */
+ * Whoever makes one owns the texts, each with a NUL behind it; a kind copies what it keeps. "" =
+ * not said. Kinds look at what concerns them: all of them at `url`. */
 struct remote_place {
     str url;
     str branch;
