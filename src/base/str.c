@@ -114,6 +114,19 @@ size_t str_utf8_valid(str s)
     return i;
 }
 
+size_t str_utf8_first(str s, uint32_t *ret)
+{
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t n = s.len ? utf8_char(p, s.len) : 0;
+    if (n == 0)
+        return 0;
+    uint32_t c = n == 1 ? p[0] : p[0] & (0x7F >> n);
+    for (size_t i = 1; i < n; i++)
+        c = c << 6 | (p[i] & 0x3F);
+    *ret = c;
+    return n;
+}
+
 /* -------------------------------------------------------------------------------------- glob
  *
  * The pattern is taken token by token over a row of all places in the name: row[i] says whether

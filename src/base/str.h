@@ -74,6 +74,10 @@ bool str_to_u64(str s, uint64_t *ret);
  * surrogates, no overlong forms, nothing above U+10FFFF). */
 size_t str_utf8_valid(str s);
 
+/* Bytes of the first character of `s`, with *ret its code point; 0, and *ret untouched, when `s`
+ * does not begin with valid UTF-8 or is empty. */
+size_t str_utf8_first(str s, uint32_t *ret);
+
 /* Glob of configured names: `*` and `?` stay within a segment, `**` crosses `/`, everything else is
  * itself. `?` is one UTF-8 character, or one byte that belongs to none. A name over
  * STR_GLOB_NAME_MAX bytes matches nothing. Cost: O(len(pattern) * len(name)). */

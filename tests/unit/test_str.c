@@ -97,6 +97,9 @@ static void every_character_is_judged(void **state)
         assert_int_equal(str_utf8_valid(str_make(c, len)), valid ? len : 0);
         if (len > 1)
             assert_int_equal(str_utf8_valid(str_make(c, len - 1)), 0);
+        uint32_t first = 0xFFFFFFFF;
+        assert_int_equal(str_utf8_first(str_make(c, len), &first), valid ? len : 0);
+        assert_int_equal(first, valid ? code : 0xFFFFFFFF);
     }
 }
 
@@ -134,6 +137,12 @@ static void the_valid_part_ends_where_it_does(void **state)
     assert_int_equal(str_utf8_valid(STR("\xF4\x90\x80\x80")), 0); /* above U+10FFFF */
     assert_int_equal(str_utf8_valid(STR("ab\xF0\x9F\x98")), 2);   /* cut */
     assert_int_equal(str_utf8_valid(str_of(NULL)), 0);
+    uint32_t first = 7;
+    assert_int_equal(str_utf8_first(str_of(NULL), &first), 0);
+    assert_int_equal(str_utf8_first(STR("\xF0\x9F\x98"), &first), 0);
+    assert_int_equal(first, 7);
+    assert_int_equal(str_utf8_first(STR("\xC5\xBCx"), &first), 2);
+    assert_int_equal(first, 0x17C);
 }
 
 /* -------------------------------------------------------------------------------------- glob */
