@@ -44,6 +44,7 @@
 #include "base/arena.h"
 #include "base/buf.h"
 #include "base/hash.h"
+#include "remote/path_map.h"
 
 #include <keepfast.h>
 
@@ -51,11 +52,14 @@
 #define PORTABLE_FORMAT   1
 #define PORTABLE_LINE_MAX 16384
 #define PORTABLE_SITE     16 /* hex digits of a site or stamp */
-/* Longest mapped form of a name: each byte escaped, a cut every 200 bytes. */
-#define PORTABLE_PATH_MAX 3200
+#define PORTABLE_PATH_MAX PATH_MAP_MAX
 
 /* The mapped form of a name that name_check accepts, appended. */
 void portable_path_of_name(str name, struct buf *out);
+/* The same without folders but those of cuts: a slash is %2F. */
+void portable_flat_of_name(str name, struct buf *out);
+/* Whether an ASCII byte needs no escape. */
+bool portable_byte_stays(unsigned char c);
 /* The name of a mapped path, appended; KF_INVALID bad_archive for a path that portable_path_of_name
  * could not have made. */
 kf_rc portable_name_of_path(str path, struct buf *out, struct kf_err *err);

@@ -126,6 +126,7 @@ def names_are_mapped_and_back():
         (b"com7", b"%63om7"),
         (b"conin$.x.y", b"%63onin$.x.y"),
         (b"console", b"console"),
+        (b"nul\t.a", b"nul%09.a"),
         (b"con." + b"x" * 200, b"%63on." + b"x" * 196 + b"%~/xxxx"),
         (b"a:b\\c*?", b"a%3Ab%5Cc%2A%3F"),
         (b"tab\there\x7f", b"tab%09here%7F"),

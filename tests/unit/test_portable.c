@@ -56,6 +56,7 @@ static void names_have_these_paths(void **state)
         {"nul.txt", "%6Eul.txt"},
         {"com1 .a.b", "%63om1 .a.b"},
         {"com10", "com10"},
+        {"nul\t.a", "nul%09.a"},
         {"conin$", "%63onin$"},
         {"CON", "%43%4F%4E"},
         {"console", "console"},
