@@ -218,6 +218,70 @@ def name_of_path(path):
 def object_path(name, hash_):
     return b"docs/" + path_of_name(name) + b"/" + hash_.encode() + b".json"
 
+# --- names in git
+
+# Letters beyond ASCII that stay in a plain path: first and last of each run.
+GIT_LETTERS = """
+    00C0-00D6 00D8-00F6 00F8-0131 0134-013E 0141-0148 014A-017E 0180-01BF 01CD-01F0 01F4-0220 0222-0233 0250-02AD
+    0386-0386 0388-038A 038C-038C 038E-03A1 03A3-03CE
+    0400-0481 048A-04CE 04D0-04F5 04F8-04F9 0500-050F
+    05D0-05EA 0621-063A 0641-064A 0671-0673 0679-06D3 06D5-06D5
+    1E00-1E99 1EA0-1EF9
+    3005-3007 3041-3096 309D-309E 30A1-30FA 30FC-30FE 3400-4DB5 4E00-9FA5 AC00-D7A3
+"""
+GIT_PLAIN = frozenset(
+    chr(code)
+    for run in GIT_LETTERS.split() + ["0041-005A"]
+    for code in range(int(run[:4], 16), int(run[5:], 16) + 1)
+) | frozenset(map(chr, PLAIN))
+GIT_DEVICE = re.compile(DEVICE.pattern, re.I)
+GIT_DEVICE_CUT = re.compile(DEVICE_CUT.pattern, re.I)
+
+
+def _git_escape(text):
+    return "".join("%%%02X" % byte for byte in text.encode())
+
+
+def _git_piece(piece, last):
+    raw = piece.encode()
+    taken = (GIT_DEVICE if last else GIT_DEVICE_CUT).match(raw)
+    shown = [c if c in GIT_PLAIN else _git_escape(c) for c in piece]
+    if piece[0] in ".- " or taken:
+        shown[0] = _git_escape(piece[0])
+    if last and piece[-1] in ". ":
+        shown[-1] = _git_escape(piece[-1])
+    return "".join(shown)
+
+
+def _git_segment(segment):
+    pieces, length = [""], 0
+    for c in segment:
+        size = len(c.encode()) * (1 if c in GIT_PLAIN else 3)
+        if length + size > PIECE:
+            pieces.append("")
+            length = 0
+        pieces[-1] += c
+        length += size
+    return "".join(_git_piece(piece, False) + "%~/" for piece in pieces[:-1]) + _git_piece(pieces[-1], True)
+
+
+def git_plain(name):
+    return "/".join(map(_git_segment, name.decode().split("/"))).encode()
+
+
+def git_apart(name):
+    return b"%~" + map_segment(name)
+
+
+def git_name(path):
+    """The name that has this path in one of its forms; Bad for a path that no name has."""
+    apart = path.startswith(b"%~")
+    joined = (path[2:] if apart else path).replace(b"%~/", b"")
+    name = re.sub(rb"%([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), joined)
+    if name_fault(name) or (git_apart if apart else git_plain)(name) != path:
+        raise Bad("no name has the path %r in git" % path)
+    return name
+
 
 # --- what a check gives
 
