@@ -46,6 +46,7 @@ PLAIN = {  # nobody's settings but the test's
     "PATH": os.environ.get("PATH", "/usr/bin:/bin") + ":/usr/local/sbin:/usr/sbin:/sbin",
     "HOME": "/nonexistent", "LC_ALL": "C.UTF-8", "TZ": "UTC", "GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null",
 }
+LIST_MAX = 64 << 20
 # A process is told to end when the *thread* that started it does: this one lives as long as the test.
 STARTER = ThreadPoolExecutor(1)
 
@@ -263,7 +264,14 @@ done
     def files(self, repo, branch):
         """{path: bytes} of all that is a file; a path that is no UTF-8 comes with surrogates."""
         found = []
-        for line in self.at(repo, "ls-tree", "-r", "-z", f"refs/heads/{branch}").split(b"\0")[:-1]:
+        # A few objects can name more files than there is memory for.
+        with subprocess.Popen(["git", "-C", self.path(repo), "ls-tree", "-r", "-z", f"refs/heads/{branch}"], stdout=subprocess.PIPE, env=PLAIN) as ls:
+            lines = ls.stdout.read(LIST_MAX)
+            if len(lines) == LIST_MAX:
+                ls.kill()
+        if ls.returncode:
+            raise RuntimeError(f"cannot list {branch} of {repo}: exit {ls.returncode}, {len(lines)} bytes")
+        for line in lines.split(b"\0")[:-1]:
             (mode, _, blob), path = line.partition(b"\t")[0].split(), line.partition(b"\t")[2]
             if mode.startswith(b"100"):
                 found.append((os.fsdecode(path), blob))
