@@ -155,9 +155,6 @@ static bool is_listen(str s)
     return true;
 }
 
-/* At most this much of a value is repeated in an error. */
-#define SHOWN(s) (int)((s).len < 60 ? (s).len : 60), (s).p
-
 static kf_rc set_text(struct config *c, enum setting id, str text, const struct config_place *place,
                       struct kf_err *err)
 {

@@ -55,8 +55,16 @@ struct config_schedule {
     bool manual;
 };
 
+/* What a remote of kind git names beside its address (access.def); "" = not said. Files are whole
+ * paths. */
+struct config_access {
+    str branch, token_env, token_file, ssh_key_file, known_hosts_file, ca_file;
+    bool insecure, public_ok;
+};
+
 struct config_remote {
     str name, url, kind;
+    struct config_access access;
     struct config_schedule schedule; /* nothing set: on_change 10 s */
     str *docs;                       /* globs; none = all */
     size_t doc_count;

@@ -1,4 +1,5 @@
-/* config_internal: what config.c (settings, layers) and config_read.c (the file) share. */
+/* config_internal: what config.c (settings, layers), config_read.c (the file) and config_remote.c (the
+ * remotes in it) share. */
 #ifndef KF_BASE_CONFIG_INTERNAL_H
 #define KF_BASE_CONFIG_INTERNAL_H
 
@@ -33,5 +34,48 @@ const char *config_nearest(str word, const char *const *words);
  * folder with a slash behind it, or "". */
 kf_rc config_read(struct config *c, const struct env *env, const char *file, str dir, str text,
                   struct config_place places[SETTING_COUNT], struct kf_err *err);
+
+/* Whether this build has remotes of kind git. */
+#define CONFIG_HAS_GIT false
+
+/* The file while it is read. */
+struct config_reader {
+    struct config *c;
+    const struct env *env;
+    const char *file;
+    str dir;
+    struct config_place *places;
+    bool git; /* the kind git is there */
+    struct kf_err *err;
+};
+/* config_read, as `r` says. */
+kf_rc config_read_with(struct config_reader *r, str text);
+/* The map `remotes` of a space. */
+kf_rc config_read_remotes(struct config_reader *r, const struct yaml_node *n, void *space);
+
+/* A key of a map; read == NULL: its part is not built yet. */
+struct config_key {
+    const char *name;
+    kf_rc (*read)(struct config_reader *r, const struct yaml_node *value, void *target);
+};
+
+#define REFUSE(r, node, ...) yaml_refuse((r)->file, node, (r)->err, __VA_ARGS__)
+/* At most this much of a value is repeated in an error. */
+#define SHOWN(s) (int)((s).len < 60 ? (s).len : 60), (s).p
+
+/* Values by their form; `what` names the key in what an error says. Texts are copied. */
+kf_rc reader_map(struct config_reader *r, const struct yaml_node *map, const char *where,
+                 const struct config_key *keys, void *target);
+kf_rc reader_text(struct config_reader *r, const struct yaml_node *n, const char *what, str *ret);
+/* One text or a list of them. */
+kf_rc reader_texts(struct config_reader *r, const struct yaml_node *n, const char *what, str **ret,
+                   size_t *ret_count);
+kf_rc reader_duration(struct config_reader *r, const struct yaml_node *n, const char *what,
+                      uint64_t min_ms, uint64_t *ret_ms);
+kf_rc reader_count(struct config_reader *r, const struct yaml_node *n, const char *what,
+                   uint32_t min, uint32_t max, uint32_t *ret);
+kf_rc reader_keep(struct config_reader *r, str text, str *ret);
+/* The value of a key, NULL when the map has none. */
+const struct yaml_node *reader_value(const struct yaml_node *map, const char *key);
 
 #endif

@@ -29,6 +29,29 @@ void config_schedule_format(const struct config_schedule *s, struct buf *out)
         schedule_part(out, start, "on_change", CONFIG_ON_CHANGE_MS, true);
 }
 
+/* The keys of access.def that are set: names of variables and files, never what they hold. */
+static void print_access(const struct config_access *a, bool json, struct buf *out)
+{
+#define T(member, key)                                       \
+    if (a->member.len) {                                     \
+        buf_c(out, json ? ", \"" key "\": " : "  " key " "); \
+        if (json)                                            \
+            buf_json_string(out, a->member);                 \
+        else                                                 \
+            buf_str(out, a->member);                         \
+    }
+#define F(member, key) T(member, key)
+#define S(member, key) T(member, key)
+#define B(member, key) \
+    if (a->member)     \
+        buf_c(out, json ? ", \"" key "\": true" : "  " key);
+#include "base/access.def"
+#undef T
+#undef F
+#undef S
+#undef B
+}
+
 static void print_remote(const struct config_remote *r, bool json, struct buf *out)
 {
     struct buf when = BUF_INIT;
@@ -42,10 +65,13 @@ static void print_remote(const struct config_remote *r, bool json, struct buf *o
         buf_json_string(out, r->kind);
         buf_c(out, ", \"schedule\": ");
         buf_json_string(out, buf_view(&when));
+        print_access(&r->access, true, out);
         buf_c(out, "}");
     } else {
-        buf_printf(out, "  remote %.*s  %.*s  (%.*s)\n", STR_ARGS(r->name), STR_ARGS(r->url),
+        buf_printf(out, "  remote %.*s  %.*s  (%.*s)", STR_ARGS(r->name), STR_ARGS(r->url),
                    STR_ARGS(buf_view(&when)));
+        print_access(&r->access, false, out);
+        buf_byte(out, '\n');
     }
     out->failed = out->failed || when.failed;
     buf_release(&when);

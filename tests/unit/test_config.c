@@ -2,12 +2,13 @@
  * printing. */
 #include "testing.h"
 
-#include "base/config.h"
+#include "base/config_internal.h"
 #include "base/json.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const char *path;
 
@@ -214,12 +215,17 @@ static const struct wrong {
     {"spaces: { a: { remotes: { x: {} } } }\n", "1:27", "the remote \"x\" has no \"url\""},
     {"spaces: { a: { remotes: { x: { url: here } } } }\n", "1:37", "names no kind"},
     {"spaces: { a: { remotes: { x: { url: \"dir:\" } } } }\n", "1:37", "needs the path"},
-    {"spaces: { a: { remotes: { x: { url: \"https://u:hunter2@h/x.git\" } } } }\n", "1:37",
-     "remotes of kind git are not part"},
     {"spaces: { a: { remotes: { x: { url: \"s3://b/p\" } } } }\n", "1:37", "kind s3 are not part"},
     {"spaces: { a: { remotes: { x: { url: dir:x, kind: ftp } } } }\n", "1:50", "no kind \"ftp\""},
     {"spaces: { a: { remotes: { x: { url: mem:x, kind: dir } } } }\n", "1:37", "begins with dir:"},
-    {"spaces: { a: { remotes: { x: { url: dir:x, branch: d } } } }\n", "1:44", "not part of this"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, branch: d } } } }\n", "1:44",
+     "\"branch\" is for remotes of kind git alone"},
+    {"spaces: { a: { remotes: { x: { token_env: T, url: mem:x } } } }\n", "1:32",
+     "\"token_env\" is for remotes of kind git alone"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, public: false } } } }\n", "1:44",
+     "\"public\" is for remotes of kind git alone"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, token: y } } } }\n", "1:44", "has no key"},
+    {"spaces: { a: { remotes: { x: { url: dir:x, encrypt: {} } } } }\n", "1:44", "not part of"},
     {"spaces: { a: { remotes: { x: { url: dir:x, evry: 5m } } } }\n", "1:44",
      "did you mean \"every\"?"},
     {"spaces: { a: { remotes: { x: { url: dir:x, every: 5 } } } }\n", "1:51", "every is a time"},
@@ -291,6 +297,162 @@ static void a_secret_is_not_repeated(void **state)
         if (strstr(err.detail, "hunter2"))
             fail_msg("%s", err.detail);
     }
+}
+
+/* ------------------------------------------------------------------------------ remotes of git */
+
+/* As a build that has them reads it. */
+static kf_rc read_git(const char *text, struct config **ret, struct kf_err *err)
+{
+    struct config_place places[SETTING_COUNT] = {0};
+    struct config *c = NULL;
+    char dir[300];
+    snprintf(dir, sizeof dir, "%s/", folder());
+    kf_rc rc = config_load(env_system(), NULL, NULL, NULL, 0, &c, err);
+    if (rc != KF_OK)
+        return rc;
+    struct config_reader r = {.c = c,
+                              .env = env_system(),
+                              .file = "f",
+                              .dir = str_of(dir),
+                              .places = places,
+                              .git = true,
+                              .err = err};
+    rc = config_read_with(&r, str_of(text));
+    if (rc == KF_OK)
+        *ret = c;
+    else
+        config_free(c);
+    return rc;
+}
+
+#define REMOTE(inner) "spaces: { a: { remotes: { x: { " inner " } } } }\n"
+
+static void remotes_of_git_are_read(void **state)
+{
+    (void)state;
+    static const char *const urls[] = {
+        "https://github.com/me/app-data.git",
+        "git+https://host/x",
+        "ssh://git@host/x",
+        "git@github.com:me/x.git",
+        "file:///srv/x.git",
+        "http://127.0.0.1:3000/x.git",
+    };
+    struct kf_err err = KF_ERR_INIT;
+    struct config *c = NULL;
+    struct buf out = BUF_INIT;
+    char text[900], file[300];
+    for (size_t i = 0; i < sizeof urls / sizeof *urls; i++) {
+        snprintf(text, sizeof text, REMOTE("url: \"%s\""), urls[i]);
+        if (read_git(text, &c, &err) != KF_OK)
+            fail_msg("%s: %s", urls[i], err.detail);
+        assert_true(str_is(c->spaces[0].remotes[0].kind, "git"));
+        assert_int_equal(c->spaces[0].remotes[0].access.branch.len, 0);
+        config_free(c);
+    }
+    assert_int_equal(read_git(REMOTE("url: \"me@host:x\", kind: git"), &c, &err), KF_OK);
+    config_free(c);
+    if (read_git(REMOTE("url: \"https://h/x.git\", branch: live, token_env: GITHUB_TOKEN, "
+                        "ssh_key_file: keys/id, known_hosts_file: /etc/known, ca_file: ca.pem, "
+                        "insecure: true, public: true, every: 1h"),
+                 &c, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+    const struct config_access *a = &c->spaces[0].remotes[0].access;
+    assert_true(str_is(a->branch, "live") && str_is(a->token_env, "GITHUB_TOKEN"));
+    snprintf(file, sizeof file, "%s/keys/id", folder());
+    assert_true(str_is(a->ssh_key_file, file) && str_is(a->known_hosts_file, "/etc/known"));
+    snprintf(file, sizeof file, "%s/ca.pem", folder());
+    assert_true(str_is(a->ca_file, file) && a->insecure && a->public_ok);
+    config_print(c, true, &out);
+    if (json_check(buf_view(&out), NULL, NULL, &err) != KF_OK)
+        fail_msg("%s\n%s", err.detail, out.p);
+    assert_non_null(strstr(out.p, "\"schedule\": \"every: 1h\", \"branch\": \"live\", "
+                                  "\"token_env\": \"GITHUB_TOKEN\", \"ssh_key_file\": \"/"));
+    assert_non_null(strstr(out.p, "\"insecure\": true, \"public\": true}"));
+    buf_clear(&out);
+    config_print(c, false, &out);
+    assert_non_null(strstr(out.p, "  remote x  https://h/x.git  (every: 1h)  branch live  "
+                                  "token_env GITHUB_TOKEN  ssh_key_file /"));
+    buf_release(&out);
+    config_free(c);
+}
+
+static void wrong_remotes_of_git_are_told_where(void **state)
+{
+    (void)state;
+    static const struct wrong table[] = {
+        {REMOTE("url: \"https://u:hunter2@h/x.git\""), "1:37", "holds a password or token"},
+        {REMOTE("url: \"https://ghp_hunter2hunter2hunter2@h/x.git\""), "1:37",
+         "(token_env) or the file (token_file)"},
+        {REMOTE("kind: git, url: \"dir:/x\""), "1:48", "begins with https:"},
+        {REMOTE("kind: git, url: \"here\""), "1:48", "begins with https:"},
+        {REMOTE("kind: dir, url: \"https://h/x.git\""), "1:48", "begins with dir:"},
+        {REMOTE("url: \"git@h:x\", token_env: ghp_hunter2hunter2hunter2"), "1:59",
+         "looks like a token itself"},
+        {REMOTE("url: \"git@h:x\", token_env: $TOKEN"), "1:59", "the name of a variable"},
+        {REMOTE("url: \"git@h:x\", token_env: T, token_file: none"), "1:48", "leave one out"},
+        {REMOTE("url: \"git@h:x\", token_env: [T]"), "1:59", "token_env is a text"},
+        {REMOTE("url: \"git@h:x\", branch:"), "1:48", "branch is a text"},
+        {REMOTE("url: \"git@h:x\", insecure: perhaps"), "1:58", "insecure is true or false"},
+        {REMOTE("url: \"git@h:x\", public: 1"), "1:56", "public is true or false"},
+        {REMOTE("url: \"git@h:x\", token: hunter2"), "1:48", "has no key \"token\""},
+        {REMOTE("url: \"git@h:x\", token_file: open"), "1:60", "(mode 0644)"},
+        {REMOTE("url: \"git@h:x\", ssh_key_file: open"), "1:62", "(mode 0644)"},
+        {REMOTE("url: \"git@h:x\", token_file: ."), "1:60", "no ordinary file"},
+        {REMOTE("url: \"git@h:x\", layout: chat"), "1:48", "not part of this version"},
+    };
+    const char *open_file = testing_path(folder(), "open");
+    testing_write(open_file, "hunter2", 7);
+    assert_int_equal(chmod(open_file, 0644), 0);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct config *c = NULL;
+        struct kf_err err = KF_ERR_INIT;
+        char place[40];
+        snprintf(place, sizeof place, "f:%s: ", table[i].place);
+        kf_rc rc = read_git(table[i].text, &c, &err);
+        if (rc != KF_CONFIG || err.exit_code != 3 ||
+            strncmp(err.detail, place, strlen(place)) != 0 || !strstr(err.detail, table[i].says) ||
+            strstr(err.detail, "hunter2"))
+            fail_msg("%swant %s %s\n got %s", table[i].text, place, table[i].says, err.detail);
+    }
+    /* A file that is nobody else's, or not there yet. */
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(chmod(open_file, 0600), 0);
+    assert_int_equal(read_git(REMOTE("url: \"git@h:x\", token_file: open"), &c, &err), KF_OK);
+    config_free(c);
+    assert_int_equal(read_git(REMOTE("url: \"git@h:x\", token_file: later"), &c, &err), KF_OK);
+    config_free(c);
+}
+
+static void git_is_there_when_it_is_built(void **state)
+{
+    (void)state;
+    static const char text[] = REMOTE("url: \"https://h/x.git\"");
+    struct config *c = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = load(text, strlen(text), &c, &err);
+    assert_int_equal(rc, CONFIG_HAS_GIT ? KF_OK : KF_CONFIG);
+    if (rc != KF_OK)
+        assert_non_null(strstr(err.detail, ":1:37: remotes of kind git are not part of this"));
+    config_free(c);
+}
+
+static kf_rc read_git_once(void *ctx)
+{
+    struct config *c = NULL;
+    kf_rc rc = read_git(ctx, &c, NULL);
+    if (rc == KF_OK)
+        config_free(c);
+    return rc;
+}
+
+static void no_memory_for_git(void **state)
+{
+    (void)state;
+    static char text[] = REMOTE("url: \"https://h/x.git\", token_file: later, ca_file: ca.pem");
+    assert_true(testing_oom_each(read_git_once, text) >= 8);
 }
 
 static void a_nul_and_a_large_file(void **state)
@@ -524,6 +686,10 @@ int main(void)
         cmocka_unit_test(wrong_inputs_are_told_where),
         cmocka_unit_test(a_schema_is_checked_with_the_default),
         cmocka_unit_test(a_secret_is_not_repeated),
+        cmocka_unit_test(remotes_of_git_are_read),
+        cmocka_unit_test(wrong_remotes_of_git_are_told_where),
+        cmocka_unit_test(git_is_there_when_it_is_built),
+        cmocka_unit_test(no_memory_for_git),
         cmocka_unit_test(a_nul_and_a_large_file),
         cmocka_unit_test(later_layers_win),
         cmocka_unit_test(a_variable_that_is_meant_to_be_a_setting_is_one),

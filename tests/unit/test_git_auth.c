@@ -71,7 +71,7 @@ static void open_good(struct in *in, const struct remote_place *place)
         fail_msg("%s", err.detail);
 }
 
-/* ------------------------------------------------------------------------- the exact environment */
+/* ----------------------------------------------------------------------- the exact environment */
 
 #define BASE                                                                           \
     "PATH=/opt/bin:/usr/bin:/bin", "HOME=/nonexistent", "LC_ALL=C", "TZ=UTC",          \
