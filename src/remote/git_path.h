@@ -14,9 +14,13 @@
  * P3  Folds of apart paths are equal for no two names, and never the fold of a plain path or of a
  *     folder of one.
  * P4  Every path is one that `git fsck --strict`, core.protectHFS and core.protectNTFS let pass and
- *     that Linux, macOS and Windows can check out, as far as its whole length allows. It is UTF-8
- *     in the normal forms C and KC of Unicode, its segments have at most 206 bytes, and it does not
- *     begin with a dot.
+ *     that Linux, macOS and Windows can check out, as far as their bounds on a whole path allow. It
+ *     is UTF-8 in the normal forms C and KC of Unicode, its segments have at most 206 bytes (HFS+,
+ *     which takes letters apart, has room for 85 that have two marks), and it does not begin with a
+ *     dot.
+ *
+ * In a tree there is room for a path when its fold is neither that of a file which is there nor of
+ * a folder of one, and none of the folders of its fold is the fold of a file.
  *
  * Outputs are appended. Out of memory is the buf's to tell (buf_ok).
  *

@@ -30,12 +30,12 @@
  * from the manifest, so that a hostile one cannot point elsewhere; that of `retired` must be one
  * the map could have made.
  *
- * Names to paths (reversible; serves git, dir and ZIP; portable_name.c has the rules). A path is
- * plain ASCII without capitals, so that it survives every file system, archive and locale, and two
- * names never meet in one path: `Zażółć.json` is `%5Aa%C5%BC%C3%B3%C5%82%C4%87.json`. A name that
- * is a folder of another is no clash, because each name is a folder of its own here
- * (`docs/a/HASH.json`, `docs/a/b/HASH.json`); git, which has files, adds its own rule.
- * Reading back refuses every path that the map could not have made.
+ * Names to paths (reversible; path_map.c and portable_name.c have the rules). A path is plain ASCII
+ * without capitals, so that it survives every file system, archive and locale, and two names never
+ * meet in one path: `Zażółć.json` is `%5Aa%C5%BC%C3%B3%C5%82%C4%87.json`. A name that is a folder
+ * of another is no clash, because each name is a folder of its own here (`docs/a/HASH.json`,
+ * `docs/a/b/HASH.json`); git, which has files, has a map of its own (git_path.h). Reading back
+ * refuses every path that the map could not have made.
  *
  * Threads: pure. */
 #ifndef KF_REMOTE_PORTABLE_H
