@@ -9,6 +9,9 @@
  *     written by this store before what is here now           not needed: our own past
  *     a version of it is kept here already                    not needed
  *
+ * The bytes of an inexact document are not those that were written, so stamp and site alone tell
+ * whether it is known.
+ *
  * A first pull also notes what the remote holds. Whatever is here and not there, or there as
  * something else, is pending to it; the watermark begins right below the first of these numbers. So
  * a store that came from one remote has nothing pending to it. */
@@ -20,6 +23,7 @@
 struct held {
     str name, site, hash;
     int64_t stamp;
+    bool inexact;
 };
 
 struct take {
@@ -56,16 +60,17 @@ static void *grown(void *p, size_t count, size_t *cap, size_t size)
 static kf_rc is_kept(struct db *db, const struct remote_doc *doc, bool *ret, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 AND stamp = $3"
-        " AND site = $4 LIMIT 1";
+        "SELECT 1 FROM kf_doc_version WHERE name = $1 AND (hash = $2 OR $3 = 1) AND stamp = $4"
+        " AND site = $5 LIMIT 1";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, doc->doc.name);
     db_bind_text(s, 2, doc->hash);
-    db_bind_i64(s, 3, doc->doc.stamp);
-    db_bind_text(s, 4, doc->doc.site);
+    db_bind_i64(s, 3, doc->doc.inexact);
+    db_bind_i64(s, 4, doc->doc.stamp);
+    db_bind_text(s, 5, doc->doc.site);
     rc = db_step(s, ret, err);
     db_done(s);
     return rc;
@@ -101,7 +106,7 @@ static kf_rc note_held(struct take *t, const struct remote_doc *doc, struct kf_e
         return err_nomem(err);
     t->held = p;
     struct held h = {arena_str(&t->arena, doc->doc.name), arena_str(&t->arena, doc->doc.site),
-                     arena_str(&t->arena, doc->hash), doc->doc.stamp};
+                     arena_str(&t->arena, doc->hash), doc->doc.stamp, doc->doc.inexact};
     if (!h.name.p || !h.site.p || !h.hash.p)
         return err_nomem(err);
     t->held[t->held_count++] = h;
@@ -175,6 +180,22 @@ struct merge_write {
     struct kf_err why; /* the last refusal */
 };
 
+/* Lost is what one side had written and the current document does not have. */
+static void count_merged(struct merge_write *m, enum doc_merged merged)
+{
+    switch (merged) {
+    case DOC_SAME: break;
+    case DOC_TAKEN:
+    case DOC_MERGED: m->taken++; break;
+    case DOC_LOST: m->lost++; break;
+    case DOC_REPLACED:
+    case DOC_MERGED_CLASH:
+        m->taken++;
+        m->lost++;
+        break;
+    }
+}
+
 static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *err)
 {
     struct merge_write *m = (struct merge_write *)write;
@@ -187,8 +208,8 @@ static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *er
         enum doc_merged merged = DOC_SAME;
         struct kf_err why = KF_ERR_INIT;
         rc = doc_merge(g, t->remotes->docs, &t->batch[m->to], &merged, &why);
-        m->taken += rc == KF_OK && (merged == DOC_TAKEN || merged == DOC_REPLACED);
-        m->lost += rc == KF_OK && (merged == DOC_LOST || merged == DOC_REPLACED);
+        if (rc == KF_OK)
+            count_merged(m, merged);
         if (rc == KF_INVALID || rc == KF_LIMIT) { /* it was refused before anything was written */
             m->refused_at[m->refused++] = m->to;
             m->why = why;
@@ -238,16 +259,20 @@ static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, st
     const struct doc_import *d = &doc->doc;
     kf_rc rc = KF_OK;
     if (t->batch_count == REMOTES_GROUP ||
-        (t->batch_count && t->batch_arena.used_bytes + d->body.len > REMOTES_GROUP_BYTES))
+        (t->batch_count &&
+         t->batch_arena.used_bytes + d->body.len + d->base.len > REMOTES_GROUP_BYTES))
         rc = merge_batch(t, err);
     if (rc != KF_OK)
         return rc;
     struct doc_import copy = *d;
+    copy.told = t->run->watermark;
     copy.name = arena_str(&t->batch_arena, d->name);
     copy.site = arena_str(&t->batch_arena, d->site);
     if (d->body.p)
         copy.body = arena_str(&t->batch_arena, d->body);
-    if (!copy.name.p || !copy.site.p || (d->body.p && !copy.body.p))
+    if (d->base.p)
+        copy.base = arena_str(&t->batch_arena, d->base);
+    if (!copy.name.p || !copy.site.p || !copy.body.p != !d->body.p || !copy.base.p != !d->base.p)
         return err_nomem(err);
     t->batch[t->batch_count++] = copy;
     return KF_OK;
@@ -323,7 +348,8 @@ static kf_rc find_other(void *ctx, const struct doc_row *row, struct kf_err *err
     const struct held *h = t->held_count
                                ? bsearch(&key, t->held, t->held_count, sizeof(key), compare_held)
                                : NULL;
-    if (h && h->stamp == row->stamp && str_eq(h->site, row->site) && str_eq(h->hash, row->hash))
+    if (h && h->stamp == row->stamp && str_eq(h->site, row->site) &&
+        (h->inexact || str_eq(h->hash, row->hash)))
         return KF_OK;
     f->seq = row->seq;
     return KF_ABSENT; /* ends the walk */

@@ -158,16 +158,34 @@ struct doc_import {
     str site;
     int64_t stamp, at_ms;
     uint64_t version;
+    /* The document when this store and the other one last agreed: as it came with the last pull
+     * that was merged here, or as it was pushed behind that. An older one makes clashes out of what
+     * was taken in already. .p == NULL: there was none, or it is not known. What is no acceptable
+     * JSON counts as not known. */
+    str base;
+    /* The number up to which the other one knows what was written here; 0 = of nothing. */
+    int64_t told;
+    /* The body stands for a value; its bytes are not those that were written (a git host keeps
+     * pretty forms). */
+    bool inexact;
 };
 enum doc_merged {
-    DOC_SAME,    /* already there: same stamp and site, or the same bytes */
-    DOC_TAKEN,   /* it is the current document now */
-    DOC_LOST,    /* the local one is later; the other stays as a version */
-    DOC_REPLACED /* it is current now; the local one it beat stays as a version */
+    DOC_SAME,        /* nothing in it is new here: the same write, the same bytes, or with a base
+                      * nothing that the later document here does not have */
+    DOC_TAKEN,       /* it is the current document now, and nothing here was beaten by it */
+    DOC_LOST,        /* the local one is later; the other stays as a version */
+    DOC_REPLACED,    /* it is current now; the local one it beat stays as a version */
+    DOC_MERGED,      /* a new version has the changes of both, which stay as versions */
+    DOC_MERGED_CLASH /* the same, but some members had been changed by both: the later one's */
 };
 /* Inside a group: the later stamp wins, then site, then content hash; the loser stays as a version.
  * A stamp that the clock does not believe counts for its document and does not move the clock. How
  * versions are numbered: doc_merge.c.
+ * With a base, what was written here and not told yet is merged by members with what was changed
+ * there (json_merge3), into a new version of this store with a stamp later than both, so that it is
+ * pending to every remote; deletions are not merged. An inexact body of equal value counts as the
+ * bytes of the current document, and one whose stamp and site are known here is the same write
+ * whatever its bytes.
  * KF_INVALID bad_key, bad_json or bad_archive (site, stamp) for what cannot be taken: nothing was
  * changed. */
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,

@@ -2,9 +2,10 @@
  *
  *     doc_etag.c    ETags                       doc_write.c   put, patch, delete, revert in a group
  *     doc_cache.c   bodies in memory            doc_merge.c   what others wrote
- *     doc_row.c     rows in, rows out           doc_keep.c    what is kept, and until when
- *     doc_read.c    get, list, versions, diff   doc_submit.c  tickets
- *     doc.c         the object, its configuration   doc_check.c   whether rows agree */
+ *     doc_row.c     rows in, rows out           doc_join.c    what two versions make together
+ *     doc_read.c    get, list, versions, diff   doc_keep.c    what is kept, and until when
+ *     doc_submit.c  tickets                     doc_check.c   whether rows agree
+ *     doc.c         the object, its configuration */
 #ifndef KF_SHAPE_DOC_INTERNAL_H
 #define KF_SHAPE_DOC_INTERNAL_H
 
@@ -127,6 +128,28 @@ kf_rc doc_record(struct group *g, const struct doc_record *record, const struct 
                  int64_t *ret_seq, struct kf_err *err);
 /* Writes it as a version only. */
 kf_rc doc_record_past(struct group *g, const struct doc_record *record, struct kf_err *err);
+
+/* ------------------------------------------------------- what may be written (doc_write.c) */
+
+/* Size, JSON and schema of a body that this store writes under `name`. */
+kf_rc doc_body_check(const struct docs *docs, str name, str body, struct kf_err *err);
+
+/* ------------------------------------------------- two versions of a document (doc_join.c) */
+
+struct doc_join {
+    struct buf ours; /* the current body; empty when there is none or it cannot be read */
+    struct buf made; /* the merged value, when neither version has it; else empty */
+    char made_hash[HASH_HEX + 1];
+    bool equal;        /* the values of the two are */
+    bool nothing_lost; /* the result has all that either of them changed */
+};
+/* Fills a zeroed *ret with what `import` and the current version make together. With `made` empty
+ * the later one of the two is the result. Without base nothing is made, and without inexact, too,
+ * nothing is read: both stay as different as they are. */
+kf_rc doc_join(struct group *g, const struct docs *docs, const struct doc_import *import,
+               const struct doc_head *head, bool import_is_later, struct doc_join *ret,
+               struct kf_err *err);
+void doc_join_release(struct doc_join *join);
 
 /* -------------------------------------------------------------------- configuration (doc.c) */
 

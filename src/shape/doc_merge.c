@@ -15,13 +15,29 @@
  *     ours is later, and we have it   nothing to do                                       SAME
  *     ours is later                   it stays as a version of kind `loser`               LOST
  *
+ * Knowing the base of both (doc_join.c), the last lines are finer. J is what they make together:
+ *
+ *     J is neither of them, or it     both stay as versions, J is written on top with a
+ *     is the earlier one              stamp of ours that is later than both               MERGED
+ *     J is the other one, later       it becomes the document; nothing of ours is lost    TAKEN
+ *     J is ours, later                the other stays as a version, nothing of it is
+ *                                     lost                                                SAME
+ *
+ * and with a clash MERGED_CLASH, REPLACED and LOST.
+ *
+ * Two stores that join the same two versions at one time make two versions of one value: the later
+ * one wins like any other, and as the values are equal nothing more is made of them.
+ *
+ * An inexact body has lost its hash. Stamp and site alone say whether it is known, and one that has
+ * the value of the current document counts as its bytes.
+ *
  * Numbers. Ours is at version L, the other was at I on its site.
  *
- *     TAKEN      max(I, 1), after a deletion or a stranger's life max(I, L + 1)
- *     REPLACED   max(I, L + 1)
- *     LOST       the loser is L + 1, and ours is written once more as L + 2 (kind `merge`, stamp
- *                and so ETag unchanged): the current document has the highest number (D1), and L
- *                stays what readers know it to be
+ *     taken over    max(I, L + 1); L is 0 where nothing was
+ *     loser         L + 1, and ours is written once more as L + 2 (kind `merge`, stamp and so ETag
+ *                   unchanged): the current document has the highest number (D1), and L stays what
+ *                   readers know it to be
+ *     joined        the other one as in these two lines, J behind it instead
  *
  * A stamp that our clock does not believe (more than 5 minutes ahead) does not move it, so the
  * future does not spread to other documents. It orders the versions of this one like any other
@@ -41,6 +57,7 @@
 
 struct incoming {
     const struct doc_import *import;
+    str body;                /* the import's, or what stands for it */
     char hash[HASH_HEX + 1]; /* "" for a deletion */
     int64_t stamp, at_ms;
     str site;
@@ -70,8 +87,11 @@ static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
 static void read_import(struct group *g, const struct doc_import *import, struct incoming *ret)
 {
     struct hash hash;
-    *ret = (struct incoming){
-        .import = import, .stamp = import->stamp, .at_ms = import->at_ms, .site = import->site};
+    *ret = (struct incoming){.import = import,
+                             .body = import->body,
+                             .stamp = import->stamp,
+                             .at_ms = import->at_ms,
+                             .site = import->site};
     if (import->body.p) {
         hash_of(import->body, &hash);
         hash_hex(&hash, ret->hash);
@@ -93,19 +113,20 @@ static int compare(const struct incoming *in, const struct doc_head *head)
     return str_cmp(str_of(in->hash), str_of(head->hash));
 }
 
-/* Whether a kept version is the same write. */
+/* Whether a kept version, the current one among them, is the same write. */
 static kf_rc is_kept(struct group *g, const struct incoming *in, bool *ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT 1 FROM kf_doc_version WHERE name = $1 AND hash = $2 "
-                              "AND stamp = $3 AND site = $4 LIMIT 1";
+    static const char sql[] = "SELECT 1 FROM kf_doc_version WHERE name = $1 AND (hash = $2 OR "
+                              "$3 = 1) AND stamp = $4 AND site = $5 LIMIT 1";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, in->import->name);
     db_bind_text(s, 2, str_of(in->hash));
-    db_bind_i64(s, 3, in->stamp);
-    db_bind_text(s, 4, in->site);
+    db_bind_i64(s, 3, in->import->inexact);
+    db_bind_i64(s, 4, in->stamp);
+    db_bind_text(s, 5, in->site);
     rc = db_step(s, ret, err);
     db_done(s);
     return rc;
@@ -118,12 +139,20 @@ static void as_record(const struct incoming *in, const char *kind, uint64_t vers
         .name = in->import->name,
         .site = in->site,
         .kind = str_of(kind),
-        .body = in->import->body,
+        .body = in->body,
         .hash = str_of(in->hash),
         .version = version,
         .stamp = in->stamp,
         .at_ms = in->at_ms,
     };
+}
+
+/* Its number when it comes behind what is here. */
+static uint64_t number_behind(const struct incoming *in, const struct doc_head *head)
+{
+    uint64_t next = head->there ? head->version + 1 : 1;
+    uint64_t theirs = in->import->version <= DOC_VERSION_MAX ? in->import->version : 0;
+    return theirs > next ? theirs : next;
 }
 
 /* It becomes the document. */
@@ -132,9 +161,7 @@ static kf_rc take_over(struct group *g, struct docs *docs, const struct incoming
 {
     struct doc_record record;
     int64_t seq;
-    uint64_t next = head->there ? head->version + 1 : 1;
-    uint64_t theirs = in->import->version <= DOC_VERSION_MAX ? in->import->version : 0;
-    as_record(in, "merge", theirs > next ? theirs : next, &record);
+    as_record(in, "merge", number_behind(in, head), &record);
     kf_rc rc = doc_record(g, &record, head, &seq, err);
     return rc == KF_OK ? doc_trim(g, docs, record.name, record.version, err) : rc;
 }
@@ -215,12 +242,59 @@ static kf_rc keep_loser(struct group *g, struct docs *docs, const struct incomin
     return rc;
 }
 
-enum action { LEAVE, ADOPT_STAMP, TAKE_OVER, KEEP_LOSER };
+/* Later than both, also when one of them came from a clock far ahead. */
+static int64_t stamp_for(struct group *g, const struct incoming *in, const struct doc_head *head)
+{
+    int64_t before = in->stamp > head->stamp ? in->stamp : head->stamp;
+    int64_t stamp = group_stamp(g);
+    return KF_SABOTAGE("merged-not-later") ? before : stamp > before ? stamp : before + 1;
+}
 
-/* A backup finds versions by the numbers that they had when it began: while one is on, a version is
- * not given another. */
-static kf_rc decide(struct group *g, const struct docs *docs, const struct incoming *in,
-                    const struct doc_head *head, enum action *ret, struct kf_err *err)
+/* The other one becomes a version, and what both make together the document. */
+static kf_rc write_joined(struct group *g, struct docs *docs, const struct incoming *in,
+                          const struct doc_head *head, const struct doc_join *join,
+                          struct kf_err *err)
+{
+    struct doc_record past;
+    int64_t seq;
+    bool later = compare(in, head) > 0;
+    if (later)
+        as_record(in, "merge", number_behind(in, head), &past);
+    else
+        as_record(in, "loser", head->version + 1, &past);
+    struct doc_record joined = {
+        .name = past.name,
+        .site = str_of(group_site(g)),
+        .kind = STR("merge"),
+        .body = buf_view(&join->made),
+        .hash = str_of(join->made_hash),
+        .version = past.version + 1,
+        .stamp = stamp_for(g, in, head),
+        .at_ms = group_now_ms(g),
+    };
+    kf_rc rc = doc_record_past(g, &past, err);
+    if (rc == KF_OK)
+        rc = doc_record(g, &joined, head, &seq, err);
+    if (rc == KF_OK)
+        rc = doc_trim(g, docs, joined.name, joined.version, err);
+    return rc;
+}
+
+enum action { LEAVE, ADOPT_STAMP, TAKE_OVER, KEEP_LOSER, WRITE_JOINED };
+
+/* The same bytes. A backup finds versions by the numbers that they had when it began: while one is
+ * on, a version is not given another. */
+static enum action for_equal(const struct docs *docs, const struct incoming *in,
+                             const struct doc_head *head)
+{
+    if (compare(in, head) <= 0)
+        return LEAVE;
+    return docs_pinned(docs) ? TAKE_OVER : ADOPT_STAMP;
+}
+
+static kf_rc decide(struct group *g, const struct docs *docs, struct incoming *in,
+                    const struct doc_head *head, struct doc_join *join, enum action *ret,
+                    struct kf_err *err)
 {
     bool kept = false;
     if (!head->there) {
@@ -228,25 +302,64 @@ static kf_rc decide(struct group *g, const struct docs *docs, const struct incom
         return KF_OK;
     }
     if (strcmp(in->hash, head->hash) == 0) {
-        *ret = compare(in, head) <= 0 ? LEAVE : docs_pinned(docs) ? TAKE_OVER : ADOPT_STAMP;
+        *ret = for_equal(docs, in, head);
         return KF_OK;
     }
     kf_rc rc = is_kept(g, in, &kept, err);
+    bool later = compare(in, head) > 0;
+    if (rc != KF_OK || kept || (!later && str_is(in->site, group_site(g)))) {
+        *ret = LEAVE;
+        return rc;
+    }
+    rc = doc_join(g, docs, in->import, head, later, join, err);
     if (rc != KF_OK)
         return rc;
-    if (kept)
-        *ret = LEAVE;
-    else if (compare(in, head) > 0)
-        *ret = TAKE_OVER;
-    else
-        *ret = str_is(in->site, group_site(g)) ? LEAVE : KEEP_LOSER;
+    if (join->equal && in->import->inexact) {
+        in->body = buf_view(&join->ours);
+        memcpy(in->hash, head->hash, sizeof in->hash);
+        *ret = for_equal(docs, in, head);
+    } else if (join->made.len) {
+        *ret = WRITE_JOINED;
+    } else {
+        *ret = later ? TAKE_OVER : KEEP_LOSER;
+    }
     return KF_OK;
+}
+
+static kf_rc act(struct group *g, struct docs *docs, const struct incoming *in,
+                 const struct doc_head *head, const struct doc_join *join, enum action action,
+                 struct kf_err *err)
+{
+    switch (action) {
+    case LEAVE: return KF_OK;
+    case ADOPT_STAMP: return adopt_stamp(g, in, head, err);
+    case TAKE_OVER: return take_over(g, docs, in, head, err);
+    case KEEP_LOSER: return keep_loser(g, docs, in, head, err);
+    case WRITE_JOINED: return write_joined(g, docs, in, head, join, err);
+    }
+    assert(!"an action that decide gave");
+    return err_set(err, PROBLEM_INTERNAL, "no such action");
+}
+
+static enum doc_merged outcome(enum action action, const struct doc_head *head,
+                               const struct doc_join *join)
+{
+    bool beaten = head->there && !join->nothing_lost;
+    switch (action) {
+    case LEAVE:
+    case ADOPT_STAMP: break;
+    case TAKE_OVER: return beaten ? DOC_REPLACED : DOC_TAKEN;
+    case KEEP_LOSER: return beaten ? DOC_LOST : DOC_SAME;
+    case WRITE_JOINED: return beaten ? DOC_MERGED_CLASH : DOC_MERGED;
+    }
+    return DOC_SAME;
 }
 
 kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *import,
                 enum doc_merged *ret, struct kf_err *err)
 {
     struct doc_head head;
+    struct doc_join join = {0};
     struct incoming in;
     enum action action = LEAVE;
     kf_rc rc = check_import(import, err);
@@ -255,19 +368,11 @@ kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *imp
     if (rc != KF_OK)
         return rc;
     read_import(g, import, &in);
-    rc = decide(g, docs, &in, &head, &action, err);
-    if (rc != KF_OK)
-        return rc;
-    switch (action) {
-    case LEAVE: break;
-    case ADOPT_STAMP: rc = adopt_stamp(g, &in, &head, err); break;
-    case TAKE_OVER: rc = take_over(g, docs, &in, &head, err); break;
-    case KEEP_LOSER: rc = keep_loser(g, docs, &in, &head, err); break;
-    }
+    rc = decide(g, docs, &in, &head, &join, &action, err);
     if (rc == KF_OK)
-        *ret = action == KEEP_LOSER  ? DOC_LOST
-               : action != TAKE_OVER ? DOC_SAME
-               : head.there          ? DOC_REPLACED
-                                     : DOC_TAKEN;
+        rc = act(g, docs, &in, &head, &join, action, err);
+    if (rc == KF_OK)
+        *ret = outcome(action, &head, &join);
+    doc_join_release(&join);
     return rc;
 }

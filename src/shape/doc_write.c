@@ -68,7 +68,7 @@ static kf_rc check_size(const struct docs *docs, str body, struct kf_err *err)
                    body.len, (unsigned long long)docs->limit_doc);
 }
 
-static kf_rc check_body(const struct docs *docs, str name, str body, struct kf_err *err)
+kf_rc doc_body_check(const struct docs *docs, str name, str body, struct kf_err *err)
 {
     kf_rc rc = check_size(docs, body, err);
     if (rc == KF_OK)
@@ -92,7 +92,7 @@ static kf_rc check_request(const struct docs *docs, const struct kf_write *r, st
     if (rc != KF_OK)
         return rc;
     switch (r->verb) {
-    case KF_PUT: return check_body(docs, name, body, err);
+    case KF_PUT: return doc_body_check(docs, name, body, err);
     case KF_PATCH:
         rc = check_size(docs, body, err);
         return rc == KF_OK ? json_check(body, NULL, NULL, err) : rc;
@@ -514,7 +514,7 @@ static kf_rc put_made(struct group *g, struct doc_write *w, const struct doc_hea
 {
     struct hash hash;
     char hex[HASH_HEX + 1];
-    kf_rc rc = check_body(w->docs, w->name, body, err);
+    kf_rc rc = doc_body_check(w->docs, w->name, body, err);
     if (rc != KF_OK && rc != KF_NOMEM) {
         err_prefix(err, "the document would be refused after this %s", kind);
         if (err)

@@ -24,11 +24,14 @@ static void close_store_of(struct testing_docs *t)
 
 void testing_docs_open(struct testing_docs *t, const char *yaml)
 {
-    uint64_t cache_bytes = t->cache_bytes;
+    struct testing_docs kept = {
+        .cache_bytes = t->cache_bytes, .in_memory = t->in_memory, .seed = t->seed};
     struct kf_err err = KF_ERR_INIT;
-    const char *dir = testing_dir();
-    *t = (struct testing_docs){.cache_bytes = cache_bytes};
+    const char *dir = kept.in_memory ? testing_dir_in_memory() : testing_dir();
+    *t = kept;
     testing_env_init(&t->env);
+    if (t->seed)
+        atomic_store(&t->env.seed, t->seed);
     t->path = testing_path(dir, "t.db");
     const char *config = NULL;
     if (yaml) {

@@ -13,13 +13,15 @@ struct testing_docs {
     struct kf_store *store;
     struct docs *docs;
     uint64_t cache_bytes;
+    bool in_memory; /* where syncing costs nothing */
+    uint64_t seed;  /* of the env's randomness, and so of the store's site; 0 = the usual one */
     /* of the last call */
     struct kf_written written;
     struct kf_err err;
 };
 
-/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes
- * as it is in *t. */
+/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes,
+ * in_memory and seed as they are in *t. */
 void testing_docs_open(struct testing_docs *t, const char *yaml);
 void testing_docs_reopen(struct testing_docs *t);
 void testing_docs_close(struct testing_docs *t);
