@@ -187,12 +187,13 @@ class FaultProxy:
         self._fillers = []
         doors = ("refuse", "no_answer_to_connect")
         if before.do in doors or fault.do in doors:
-            self._door(fault.do)
+            self._door(before.do, fault.do)
 
-    def _door(self, do):
-        """The port stays ours all the while: a socket that was shut keeps its address and can listen again."""
+    def _door(self, before, do):
+        """The port stays ours all the while: a socket that was shut keeps its address and can listen again. One that does not
+        listen must not be shut: what it accepts later would begin at its end."""
         self._listening.clear()
-        with contextlib.suppress(OSError):
+        if before != "refuse":
             self.listener.shutdown(socket.SHUT_RD)
         if do == "no_answer_to_connect":
             # A full queue lets Linux drop the first packet of whoever comes next.

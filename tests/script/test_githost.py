@@ -306,7 +306,8 @@ def nobody_listens():
         proxy.refuse()
         check(raises(ConnectionRefusedError, lambda: ask(proxy)), "refused again")
         proxy.pass_on()
-        equal(clone(host, url=proxy.url("store"))[0].returncode, 0, "and back")
+        done = clone(host, url=proxy.url("store"))[0]
+        equal(done.returncode, 0, f"and back: {done.stderr}")
 
 
 @test
