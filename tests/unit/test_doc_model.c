@@ -16,11 +16,12 @@
 #define DOCS     5
 #define MEMBERS  3
 #define VERSIONS 400
-#define STEPS    250
+#define STEPS    600
 #define KEEP     6 /* of documents 0 and 1; the others keep 100 */
 
-/* A value is an object of up to MEMBERS numbers, in an order. */
+/* A value is an object of up to MEMBERS numbers, in an order, laid out with blanks or without. */
 struct value {
+    bool blanks;
     int count;
     struct {
         int name, number;
@@ -31,6 +32,7 @@ struct version {
     bool deleted;
     struct value value;
     int64_t stamp;
+    int64_t seq; /* of what was written here */
     char site[STORE_SITE_LEN + 1];
     const char *kind;
 };
@@ -42,7 +44,6 @@ struct model_doc {
 static struct testing_docs t;
 static struct model_doc model[DOCS];
 static uint64_t seed;
-static unsigned long counts[16]; /* what the generator really did */
 
 enum {
     DID_PUT,
@@ -58,9 +59,16 @@ enum {
     DID_LOST,
     DID_MERGE_SAME,
     DID_ADOPT,
+    DID_JOIN,
+    DID_JOIN_CLASH,
+    DID_JOIN_NOTHING, /* the later one has all of it */
+    DID_TOLD,         /* what would have been joined, had it not been told */
+    DID_KNOW,         /* other bytes of a version that is here */
+    DID_ADOPT_VALUE,
     DID_REOPEN,
     DID_END
 };
+static unsigned long counts[DID_END]; /* what the generator really did */
 
 static int pick(int below)
 {
@@ -73,8 +81,8 @@ static void text_of(const struct value *v, char *out, size_t size)
 {
     int at = snprintf(out, size, "{");
     for (int i = 0; i < v->count; i++)
-        at += snprintf(out + at, size - (size_t)at, "%s\"%c\":%d", i ? "," : "",
-                       'a' + v->members[i].name, v->members[i].number);
+        at += snprintf(out + at, size - (size_t)at, "%s%s\"%c\":%d", i ? "," : "",
+                       v->blanks ? " " : "", 'a' + v->members[i].name, v->members[i].number);
     snprintf(out + at, size - (size_t)at, "}");
 }
 
@@ -130,7 +138,56 @@ static struct value patched(struct value v, const struct value *patch, unsigned 
             v.count += at == v.count;
         }
     }
+    v.blanks = v.blanks && v.count;
     return v;
+}
+
+/* The number of a member, -1 = it is absent. */
+static int number_in(const struct value *v, int name)
+{
+    for (int i = 0; i < v->count; i++)
+        if (v->members[i].name == name)
+            return v->members[i].number;
+    return -1;
+}
+
+static bool equal(const struct value *a, const struct value *b)
+{
+    for (int name = 0; name < MEMBERS; name++)
+        if (number_in(a, name) != number_in(b, name))
+            return false;
+    return true;
+}
+
+static void add_member(struct value *v, int name, int number)
+{
+    v->members[v->count].name = name;
+    v->members[v->count++].number = number;
+}
+
+/* Both changes of `base`: in the order of ours, what is new behind it in the order of theirs. */
+static struct value joined(const struct value *base, const struct value *ours,
+                           const struct value *theirs, bool ours_win, int *clashes)
+{
+    int now[MEMBERS];
+    struct value v = {.blanks = ours->blanks};
+    for (int name = 0; name < MEMBERS; name++) {
+        int before = number_in(base, name), we = number_in(ours, name);
+        int they = number_in(theirs, name);
+        bool clash = we != they && we != before && they != before;
+        *clashes += clash;
+        now[name] = clash ? (ours_win ? we : they) : we == before ? they : we;
+    }
+    for (int i = 0; i < ours->count; i++)
+        if (now[ours->members[i].name] >= 0)
+            add_member(&v, ours->members[i].name, now[ours->members[i].name]);
+    for (int i = 0; i < theirs->count; i++) {
+        int name = theirs->members[i].name;
+        if (number_in(ours, name) < 0 && now[name] >= 0)
+            add_member(&v, name, now[name]);
+    }
+    v.blanks = v.blanks && v.count;
+    return equal(&v, ours) ? *ours : equal(&v, theirs) ? *theirs : v;
 }
 
 /* --------------------------------------------------------------------------------- comparison */
@@ -213,6 +270,7 @@ static struct value random_value(void)
         v.members[i].name = (first + i) % MEMBERS;
         v.members[i].number = pick(3);
     }
+    v.blanks = pick(2);
     return v;
 }
 
@@ -245,6 +303,7 @@ static struct kf_write_options random_match(struct model_doc *d, char etag[DOC_E
 static void stamp_of_last(struct version *v)
 {
     v->stamp = testing_number(&t, "SELECT stamp FROM kf_doc_version ORDER BY seq DESC LIMIT 1");
+    v->seq = store_seq(t.store);
     store_site(t.store, v->site);
 }
 
@@ -360,64 +419,188 @@ static bool same_bytes(const struct version *a, const struct version *b)
     return a->deleted == b->deleted && (a->deleted || same_value(&a->value, &b->value));
 }
 
-static enum doc_merged model_merge(int doc, struct version v, uint64_t theirs)
+/* What comes from elsewhere, and what is known of it. */
+struct other {
+    struct version version;
+    uint64_t number; /* on its site */
+    bool with_base, inexact;
+    struct value base;
+    int64_t told;
+};
+
+static bool is_untold(const struct model_doc *d, int64_t told)
+{
+    char site[STORE_SITE_LEN + 1];
+    store_site(t.store, site);
+    for (int i = 0; i < d->count; i++) {
+        const struct version *v = &d->versions[i];
+        if (v->seq > told && strcmp(v->site, site) == 0 && strcmp(v->kind, "merge") != 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_known(const struct model_doc *d, const struct other *o)
+{
+    for (int i = 0; i < d->count; i++)
+        if (d->versions[i].stamp == o->version.stamp &&
+            strcmp(d->versions[i].site, o->version.site) == 0 &&
+            (o->inexact || same_bytes(&d->versions[i], &o->version)))
+            return true;
+    return false;
+}
+
+static void adopt(struct version *now, const struct version *v)
+{
+    now->stamp = v->stamp;
+    memcpy(now->site, v->site, sizeof now->site);
+}
+
+/* The later one as a whole. */
+static enum doc_merged model_whole(int doc, const struct other *o, bool later, bool nothing_lost)
 {
     struct model_doc *d = &model[doc];
-    struct version *now = current(d);
-    uint64_t next = d->count ? now->number + 1 : 1;
-    v.kind = "merge";
-    v.number = theirs > next ? theirs : next;
-    if (d->count == 0) {
+    uint64_t next = current(d)->number + 1;
+    struct version v = o->version, again = *current(d);
+    if (later) {
+        v.kind = "merge";
+        v.number = o->number > next ? o->number : next;
         append(doc, &v);
-        return DOC_TAKEN;
+        return nothing_lost ? DOC_TAKEN : DOC_REPLACED;
     }
-    if (same_bytes(&v, now)) {
-        if (order(&v, now) > 0) {
-            now->stamp = v.stamp;
-            memcpy(now->site, v.site, sizeof now->site);
-            counts[DID_ADOPT]++;
-        }
-        return DOC_SAME;
-    }
-    for (int i = 0; i < d->count; i++)
-        if (d->versions[i].stamp == v.stamp && strcmp(d->versions[i].site, v.site) == 0 &&
-            same_bytes(&d->versions[i], &v))
-            return DOC_SAME;
-    if (order(&v, now) > 0) {
-        append(doc, &v);
-        return DOC_REPLACED;
-    }
-    struct version again = *now;
     v.kind = "loser";
     v.number = next;
     again.kind = "merge";
     again.number = next + 1;
     d->versions[d->count++] = v;
     append(doc, &again);
-    return DOC_LOST;
+    return nothing_lost ? DOC_SAME : DOC_LOST;
+}
+
+/* A version of both, whose stamp the store has given by now. */
+static enum doc_merged model_join(int doc, const struct other *o, bool later,
+                                  const struct value *value, int clashes)
+{
+    struct model_doc *d = &model[doc];
+    uint64_t next = current(d)->number + 1;
+    struct version v = o->version, both = {.value = *value, .kind = "merge"};
+    v.kind = later ? "merge" : "loser";
+    v.number = later && o->number > next ? o->number : next;
+    both.number = v.number + 1;
+    stamp_of_last(&both);
+    assert_true(both.stamp > v.stamp && both.stamp > current(d)->stamp);
+    d->versions[d->count++] = v;
+    append(doc, &both);
+    return clashes ? DOC_MERGED_CLASH : DOC_MERGED;
+}
+
+static enum doc_merged model_both(int doc, const struct other *o, bool later)
+{
+    struct model_doc *d = &model[doc];
+    const struct version *now = current(d), *v = &o->version;
+    int clashes = 0;
+    if (v->deleted || now->deleted) {
+        const struct version *earlier = later ? now : v;
+        return model_whole(doc, o, later, !earlier->deleted && equal(&earlier->value, &o->base));
+    }
+    struct value value = joined(&o->base, &now->value, &v->value, !later, &clashes);
+    bool is_later = equal(&value, later ? &v->value : &now->value);
+    if (!is_later && is_untold(d, o->told))
+        return model_join(doc, o, later, &value, clashes);
+    counts[is_later ? DID_JOIN_NOTHING : DID_TOLD]++;
+    return model_whole(doc, o, later, is_later && clashes == 0);
+}
+
+static enum doc_merged model_merge(int doc, const struct other *o)
+{
+    struct model_doc *d = &model[doc];
+    struct version *now = current(d);
+    if (d->count == 0) {
+        struct version v = o->version;
+        v.kind = "merge";
+        v.number = o->number ? o->number : 1;
+        append(doc, &v);
+        return DOC_TAKEN;
+    }
+    bool later = order(&o->version, now) > 0;
+    if (same_bytes(&o->version, now)) {
+        if (later)
+            adopt(now, &o->version);
+        counts[DID_ADOPT] += later;
+        return DOC_SAME;
+    }
+    if (is_known(d, o)) {
+        counts[DID_KNOW] += o->inexact;
+        return DOC_SAME;
+    }
+    bool values = !o->version.deleted && !now->deleted;
+    if (values && o->inexact && equal(&o->version.value, &now->value)) {
+        if (later)
+            adopt(now, &o->version);
+        counts[DID_ADOPT_VALUE] += later;
+        return DOC_SAME;
+    }
+    if (values && o->with_base && equal(&o->version.value, &now->value))
+        return model_whole(doc, o, later, true);
+    return o->with_base ? model_both(doc, o, later) : model_whole(doc, o, later, false);
+}
+
+static struct other random_other(int doc)
+{
+    struct model_doc *d = &model[doc];
+    struct other o = {.version = {.deleted = pick(6) == 0, .value = random_value()},
+                      .number = (uint64_t)pick(20),
+                      .with_base = pick(3) > 0,
+                      .inexact = pick(3) == 0};
+    const struct version *some = !d->count ? NULL
+                                 : pick(2) ? current(d)
+                                           : &d->versions[pick(d->count)];
+    o.base = some && !some->deleted && pick(3) ? some->value : random_value();
+    if (some && !some->deleted && pick(4) == 0) /* the value of a version, laid out anew */
+        o.version.value = some->value;
+    o.version.value.blanks = pick(2) && o.version.value.count;
+    int64_t seq = store_seq(t.store);
+    o.told = pick(2) ? 0 : seq - pick(10);
+    o.version.stamp = (atomic_load(&t.env.wall_ms) - 2000 + pick(4) * 1000) << 16;
+    snprintf(o.version.site, sizeof o.version.site, "%s",
+             pick(2) ? "0000000000000001" : "fffffffffffffffe");
+    if (exists(d) && pick(8) == 0) { /* the current value, later */
+        o.version.value = current(d)->value;
+        o.version.value.blanks = !o.version.value.blanks && o.version.value.count;
+        o.version.stamp = current(d)->stamp + 1;
+        o.version.deleted = false;
+        o.inexact = true;
+    } else if (some && pick(6) == 0) { /* a write that is here */
+        o.version.stamp = some->stamp;
+        memcpy(o.version.site, some->site, sizeof o.version.site);
+        o.inexact = true;
+    }
+    return o;
 }
 
 static void step_merge(int doc)
 {
-    struct version v = {.deleted = pick(6) == 0, .value = random_value()};
-    char body[64];
-    uint64_t theirs = (uint64_t)pick(20);
+    static const int did[] = {
+        [DOC_SAME] = DID_MERGE_SAME,   [DOC_TAKEN] = DID_TAKEN, [DOC_LOST] = DID_LOST,
+        [DOC_REPLACED] = DID_REPLACED, [DOC_MERGED] = DID_JOIN, [DOC_MERGED_CLASH] = DID_JOIN_CLASH,
+    };
+    struct other o = random_other(doc);
+    char body[64], base[64];
     enum doc_merged merged = DOC_SAME, want;
-    v.stamp = (atomic_load(&t.env.wall_ms) - 2000 + pick(4) * 1000) << 16;
-    snprintf(v.site, sizeof v.site, "%s", pick(2) ? "0000000000000001" : "fffffffffffffffe");
-    text_of(&v.value, body, sizeof body);
+    text_of(&o.version.value, body, sizeof body);
+    text_of(&o.base, base, sizeof base);
     struct doc_import import = {.name = str_of(name_of(doc)),
-                                .body = v.deleted ? (str){0} : str_of(body),
-                                .site = str_of(v.site),
-                                .stamp = v.stamp,
-                                .version = theirs};
+                                .body = o.version.deleted ? (str){0} : str_of(body),
+                                .base = o.with_base ? str_of(base) : (str){0},
+                                .told = o.told,
+                                .inexact = o.inexact,
+                                .site = str_of(o.version.site),
+                                .stamp = o.version.stamp,
+                                .version = o.number};
     assert_int_equal(testing_merge(&t, &import, &merged), KF_OK);
-    want = model_merge(doc, v, theirs);
+    want = model_merge(doc, &o);
     assert_int_equal(merged, want);
-    counts[want == DOC_TAKEN      ? DID_TAKEN
-           : want == DOC_REPLACED ? DID_REPLACED
-           : want == DOC_LOST     ? DID_LOST
-                                  : DID_MERGE_SAME]++;
+    counts[did[want]]++;
 }
 
 static void run(uint64_t first_seed)
@@ -425,6 +608,7 @@ static void run(uint64_t first_seed)
     seed = first_seed;
     t.cache_bytes = pick(2) ? 1 << 20 : 900;
     memset(model, 0, sizeof model);
+    t.in_memory = true;
     testing_docs_open(
         &t, "spaces: { default: { docs: [ { match: \"keep/*\", keep: { versions: 6 } } ] } }\n");
     for (int step = 0; step < STEPS; step++) {
