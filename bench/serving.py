@@ -18,11 +18,12 @@ TMP = os.environ["TMPDIR"]
 class Served:
     """keepfast serve on a free port. ready_ms: from exec until its first line."""
 
-    def __init__(self, data, *arguments):
+    def __init__(self, data, *arguments, env=None):
         argv = [PROGRAM, "serve", "--data", data, "--listen", "127.0.0.1:0", *arguments]
         with open(os.path.join(TMP, "stderr"), "a", encoding="utf-8") as errors:
             start = time.perf_counter()
-            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=TMP)
+            self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, cwd=TMP,
+                                            env={**os.environ, **(env or {})})
             line = self.process.stdout.readline()
         self.started, self.ready_ms = start, (time.perf_counter() - start) * 1000
         if not line:

@@ -36,7 +36,7 @@ kf_rc config_read(struct config *c, const struct env *env, const char *file, str
                   struct config_place places[SETTING_COUNT], struct kf_err *err);
 
 /* Whether this build has remotes of kind git. */
-#define CONFIG_HAS_GIT false
+#define CONFIG_HAS_GIT true
 
 /* The file while it is read. */
 struct config_reader {

@@ -22,7 +22,7 @@
 #include "base/mem.h"
 #include "db/schema.h"
 #include "move/rows.h"
-#include "move/table.h"
+#include "base/table.h"
 #include "move/zip.h"
 
 #include <stdio.h>

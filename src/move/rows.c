@@ -3,7 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
-#include "move/table.h"
+#include "base/table.h"
 
 #include <stdlib.h>
 

@@ -517,7 +517,7 @@ static const struct object_ops ops = {
 
 const struct remote_driver remote_dir = {
     .kind = "dir",
-    .prefix = PREFIX,
+    .prefixes = (const char *const[]){PREFIX, NULL},
     .caps = REMOTE_EXACT_BYTES,
     .open = dir_open,
     .close = dir_close,

@@ -284,7 +284,7 @@ static const struct object_ops ops = {
 
 const struct remote_driver remote_fail = {
     .kind = "fail",
-    .prefix = PREFIX,
+    .prefixes = (const char *const[]){PREFIX, NULL},
     .caps = REMOTE_EXACT_BYTES | REMOTE_TEST_ONLY,
     .open = fail_open,
     .close = fail_close,

@@ -315,7 +315,7 @@ static const struct object_ops ops = {
 
 const struct remote_driver remote_mem = {
     .kind = "mem",
-    .prefix = PREFIX,
+    .prefixes = (const char *const[]){PREFIX, NULL},
     .caps = REMOTE_EXACT_BYTES | REMOTE_TEST_ONLY,
     .open = mem_open,
     .close = mem_close,

@@ -84,6 +84,7 @@ static kf_rc manifest_add(struct manifest *m, struct portable_entry *e, struct k
     case PORTABLE_DOC: return lines_add(&m->docs, e, err);
     case PORTABLE_RETIRED: return lines_add(&m->retired, e, err);
     case PORTABLE_PAST: return err_set(err, PROBLEM_BAD_ARCHIVE, "this is a backup and no remote");
+    case PORTABLE_FILE: /* the reader gives none */
     case PORTABLE_END: break;
     }
     return KF_OK;

@@ -23,6 +23,12 @@
  *     end: BLAKE2b-256 of every byte before this line
  *         {"end":LINES,"hash":H}
  *
+ * What git cannot know of the files in a branch stands in parts of such lines, by name, without
+ * head and end (git has a hash over them); `text` is the hash of the file as it was written:
+ *         {"file":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"size":B,"hash":H,"path":PATH,
+ *          "text":H}                       (one line)
+ *         {"file":NAME,"version":V,"stamp":T,"site":S,"at":TIME,"deleted":true}
+ *
  * Their order: head; `seen` by site; `doc` by name as bytes, each followed by its `past` from the
  * newest; `retired` by object; end. Nothing stands twice. S and T are 16 lower-case hex digits (T
  * below 2^63), H 64, TIME is RFC 3339 in milliseconds UTC, P counts the pushes to this place by
@@ -76,14 +82,16 @@ enum portable_line {
     PORTABLE_DOC,
     PORTABLE_PAST,
     PORTABLE_RETIRED,
-    PORTABLE_END
+    PORTABLE_END,
+    PORTABLE_FILE
 };
 
 /* One line, read or to be written; which members count depends on `line`. Slices are borrowed. */
 struct portable_entry {
     enum portable_line line;
-    str name;             /* DOC, PAST: the document; RETIRED: the object */
+    str name;             /* DOC, PAST, FILE: the document; RETIRED: the object */
     str site, hash, kind; /* hash: "" for a deletion */
+    str path, text;       /* FILE; "" for a deletion. The path is not looked at */
     uint64_t version, size;
     uint64_t seq;  /* HEAD, SEEN; END: the number of lines before */
     uint64_t push; /* HEAD */
@@ -119,8 +127,12 @@ struct portable_reader {
     enum portable_line last_line;
     uint64_t last_version;
     bool nomem;
+    bool part;
 };
 void portable_read_begin(struct portable_reader *r, str text);
+/* For lines of kind FILE: what was read before the first error, or KF_ABSENT at the end, may be
+ * used. */
+void portable_read_part(struct portable_reader *r, str text);
 /* KF_ABSENT behind the last line. The entry is valid until the next call. */
 kf_rc portable_read(struct portable_reader *r, struct portable_entry *ret, struct kf_err *err);
 void portable_read_end(struct portable_reader *r);

@@ -1,7 +1,7 @@
-/* The manifest, written and read. Reading is strict by construction: a line is taken apart as JSON,
- * and must come out the same byte for byte when it is written again. Unknown members, another
- * order, a number with a fraction, an escape more than needed: all are refused without a rule of
- * their own. */
+/* The manifest and parts of it, written and read. Reading is strict by construction: a line is
+ * taken apart as JSON, and must come out the same byte for byte when it is written again. Unknown
+ * members, another order, a number with a fraction, an escape more than needed: all are refused
+ * without a rule of their own. */
 #include "remote/portable.h"
 
 #include "base/err.h"
@@ -59,7 +59,11 @@ static void put_head(struct buf *out, const struct portable_entry *e)
 
 static void put_version(struct buf *out, const struct portable_entry *e)
 {
-    put_text(out, e->line == PORTABLE_DOC ? "{\"doc\":" : "{\"past\":", e->name);
+    put_text(out,
+             e->line == PORTABLE_DOC    ? "{\"doc\":"
+             : e->line == PORTABLE_FILE ? "{\"file\":"
+                                        : "{\"past\":",
+             e->name);
     put_number(out, ",\"version\":", e->version);
     put_stamp(out, e->stamp);
     put_text(out, ",\"site\":", e->site);
@@ -71,6 +75,10 @@ static void put_version(struct buf *out, const struct portable_entry *e)
     } else {
         put_number(out, ",\"size\":", e->size);
         put_text(out, ",\"hash\":", e->hash);
+        if (e->line == PORTABLE_FILE) {
+            put_text(out, ",\"path\":", e->path);
+            put_text(out, ",\"text\":", e->text);
+        }
     }
 }
 
@@ -83,6 +91,7 @@ static void put_line(struct buf *out, const struct portable_entry *e)
         put_number(out, ",\"seq\":", e->seq);
         break;
     case PORTABLE_DOC:
+    case PORTABLE_FILE:
     case PORTABLE_PAST: put_version(out, e); break;
     case PORTABLE_RETIRED:
         put_text(out, "{\"retired\":", e->name);
@@ -121,7 +130,8 @@ void portable_write_end(struct portable_writer *w)
 
 static kf_rc not_ours(const struct portable_reader *r, struct kf_err *err, const char *why)
 {
-    return err_set(err, PROBLEM_BAD_ARCHIVE, "line %" PRIu64 " of the manifest: %s", r->line, why);
+    return err_set(err, PROBLEM_BAD_ARCHIVE, "line %" PRIu64 " of the %s: %s", r->line,
+                   r->part ? "file" : "manifest", why);
 }
 
 static bool is_hex(str s, size_t len)
@@ -178,6 +188,7 @@ static enum portable_line line_of(const struct json_node *line)
     } words[] = {
         {"keepfast", PORTABLE_HEAD}, {"seen", PORTABLE_SEEN},       {"doc", PORTABLE_DOC},
         {"past", PORTABLE_PAST},     {"retired", PORTABLE_RETIRED}, {"end", PORTABLE_END},
+        {"file", PORTABLE_FILE},
     };
     for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
         if (json_member(line, words[i].member))
@@ -199,11 +210,14 @@ static void take_apart(struct portable_reader *r, const struct json_node *line,
 {
     const char *name = e->line == PORTABLE_DOC    ? "doc"
                        : e->line == PORTABLE_PAST ? "past"
+                       : e->line == PORTABLE_FILE ? "file"
                                                   : "retired";
     e->name = text_of(r, line, name);
     e->site = text_of(r, line, e->line == PORTABLE_SEEN ? "seen" : "site");
     e->hash = text_of(r, line, "hash");
     e->kind = text_of(r, line, "kind");
+    e->path = text_of(r, line, "path");
+    e->text = text_of(r, line, "text");
     e->version = number_of(line, "version");
     e->size = number_of(line, "size");
     e->seq = number_of(line, e->line == PORTABLE_END ? "end" : "seq");
@@ -225,7 +239,7 @@ static bool is_kind(str s)
 /* What the form alone does not say of a line's values. NULL = nothing wrong. */
 static const char *wrong_value(struct portable_reader *r, const struct portable_entry *e)
 {
-    bool version = e->line == PORTABLE_DOC || e->line == PORTABLE_PAST;
+    bool version = e->line == PORTABLE_DOC || e->line == PORTABLE_PAST || e->line == PORTABLE_FILE;
     if (e->line != PORTABLE_RETIRED && e->line != PORTABLE_END && !is_hex(e->site, PORTABLE_SITE))
         return "a site is 16 hex digits";
     if ((e->line == PORTABLE_HEAD || e->line == PORTABLE_SEEN) && e->seq > INT64_MAX)
@@ -244,6 +258,8 @@ static const char *wrong_value(struct portable_reader *r, const struct portable_
         return "the kind is not possible";
     if ((e->line == PORTABLE_END || (version && !e->deleted)) && !is_hex(e->hash, HASH_HEX))
         return "a hash is 64 hex digits";
+    if (e->line == PORTABLE_FILE && !e->deleted && !is_hex(e->text, HASH_HEX))
+        return "a hash is 64 hex digits";
     if (e->line == PORTABLE_RETIRED) {
         struct buf name = BUF_INIT;
         str hash;
@@ -259,6 +275,9 @@ static const char *wrong_value(struct portable_reader *r, const struct portable_
 /* Whether `e` may stand behind the line before it. */
 static bool in_order(const struct portable_reader *r, const struct portable_entry *e)
 {
+    if (r->part || e->line == PORTABLE_FILE)
+        return r->part && e->line == PORTABLE_FILE &&
+               (r->last_line == 0 || str_cmp(buf_view(&r->last), e->name) < 0);
     if (r->last_line == 0)
         return e->line == PORTABLE_HEAD;
     if (r->last_line == PORTABLE_END || e->line == PORTABLE_HEAD)
@@ -272,6 +291,7 @@ static bool in_order(const struct portable_reader *r, const struct portable_entr
     case PORTABLE_PAST: return versions && order == 0 && e->version < r->last_version;
     case PORTABLE_RETIRED: return r->last_line != PORTABLE_RETIRED || order < 0;
     case PORTABLE_END: return true;
+    case PORTABLE_FILE:
     case PORTABLE_HEAD: break;
     }
     return false;
@@ -332,6 +352,11 @@ void portable_read_begin(struct portable_reader *r, str text)
     *r = (struct portable_reader){.text = text};
 }
 
+void portable_read_part(struct portable_reader *r, str text)
+{
+    *r = (struct portable_reader){.text = text, .part = true};
+}
+
 kf_rc portable_read(struct portable_reader *r, struct portable_entry *ret, struct kf_err *err)
 {
     str rest = str_from(r->text, r->at);
@@ -340,7 +365,8 @@ kf_rc portable_read(struct portable_reader *r, struct portable_entry *ret, struc
     r->line++;
     size_t n = str_index(rest, '\n');
     if (n == rest.len)
-        return err_set(err, PROBLEM_INCOMPLETE, "line %" PRIu64 " of the manifest is cut", r->line);
+        return err_set(err, PROBLEM_INCOMPLETE, "line %" PRIu64 " of the %s is cut", r->line,
+                       r->part ? "file" : "manifest");
     if (n >= PORTABLE_LINE_MAX)
         return not_ours(r, err, "it is too long");
     arena_clear(&r->arena);

@@ -6,10 +6,7 @@
 #include <poll.h>
 
 const struct remote_driver *const remote_drivers[] = {
-    &remote_dir,
-    &remote_mem,
-    &remote_fail,
-    NULL,
+    &remote_dir, &remote_git, &remote_mem, &remote_fail, NULL,
 };
 
 /* Kinds for tests lose everything or break on purpose: nobody gets one by a word in a
@@ -23,6 +20,14 @@ static bool is_there(const struct remote_driver *driver, const struct env *env)
 #endif
 }
 
+static bool begins_as(const struct remote_driver *driver, str url)
+{
+    for (const char *const *p = driver->prefixes; *p; p++)
+        if (str_starts(url, str_of(*p)))
+            return true;
+    return false;
+}
+
 static kf_rc no_kind(const struct env *env, str kind, struct kf_err *err)
 {
     struct buf kinds = BUF_INIT;
@@ -30,7 +35,7 @@ static kf_rc no_kind(const struct env *env, str kind, struct kf_err *err)
         if (!is_there(*d, env))
             continue;
         buf_c(&kinds, kinds.len ? ", " : "");
-        buf_printf(&kinds, "%s (%s…)", (*d)->kind, (*d)->prefix);
+        buf_printf(&kinds, "%s (%s…)", (*d)->kind, (*d)->prefixes[0]);
     }
     kf_rc rc = buf_ok(&kinds, err);
     if (rc == KF_OK && kind.len)
@@ -49,13 +54,14 @@ kf_rc remote_driver_of(const struct env *env, str kind, str url, const struct re
                        struct kf_err *err)
 {
     for (const struct remote_driver *const *d = remote_drivers; *d; d++) {
-        bool fits = kind.len ? str_is(kind, (*d)->kind) : str_starts(url, str_of((*d)->prefix));
+        bool begins = begins_as(*d, url);
+        bool fits = kind.len ? str_is(kind, (*d)->kind) : begins;
         if (!fits || !is_there(*d, env))
             continue;
-        if (!str_starts(url, str_of((*d)->prefix)))
+        if (!begins && !((*d)->caps & REMOTE_OTHER_FORMS))
             return err_set(err, PROBLEM_CONFIG,
                            "the address of a remote of kind %s begins with \"%s\"", (*d)->kind,
-                           (*d)->prefix);
+                           (*d)->prefixes[0]);
         *ret = *d;
         return KF_OK;
     }

@@ -74,8 +74,13 @@ struct remote_doc {
     size_t size;
 };
 
-/* The set that is pushed, each name once: asked for one after the other. */
+/* The set that is pushed, each name once. */
 struct remote_set {
+    /* What is in it, without bodies; i < count. Valid as long as the set. */
+    size_t count;
+    void (*head)(const struct remote_set *set, size_t i, struct remote_doc *ret);
+    /* One after the other in the same order, with their bodies; those that turned out to be
+     * unusable are missing. */
     /* KF_OK: *ret is valid until the next call; KF_ABSENT: that was all. */
     kf_rc (*next)(struct remote_set *set, struct remote_doc *ret, struct kf_err *err);
     str site;      /* of the store that pushes */
@@ -100,13 +105,15 @@ struct remote_sink {
 
 enum remote_cap {
     REMOTE_EXACT_BYTES = 1, /* bytes come back as they were put (git keeps values) */
-    REMOTE_TEST_ONLY = 2    /* refused but in test builds and under a test's env */
+    REMOTE_TEST_ONLY = 2,   /* refused but in test builds and under a test's env */
+    REMOTE_OTHER_FORMS = 4  /* `open` knows addresses that begin with none of the prefixes, where
+                               the kind is named */
 };
 
 struct remote_driver {
     const char *kind;
-    const char *prefix; /* of addresses: "dir:" */
-    unsigned caps;      /* enum remote_cap */
+    const char *const *prefixes; /* of addresses: "dir:"; ended by NULL */
+    unsigned caps;               /* enum remote_cap */
     /* Checks the address and prepares; touches nothing outside. KF_CONFIG with the cause. */
     kf_rc (*open)(const struct env *env, const struct remote_place *place, struct remote **ret,
                   struct kf_err *err);
@@ -133,7 +140,7 @@ struct remote_driver {
 
 /* All kinds of this build; ended by NULL. */
 extern const struct remote_driver *const remote_drivers[];
-extern const struct remote_driver remote_dir, remote_mem, remote_fail;
+extern const struct remote_driver remote_dir, remote_git, remote_mem, remote_fail;
 
 /* By stated kind ("" = by address). KF_CONFIG names the kinds there are; a kind for tests is not
  * there under the system's env. */

@@ -91,7 +91,15 @@ static kf_rc add_configured(struct remotes *r, struct db *db, const struct confi
 {
     struct entry_options o = {
         .name = c->name,
-        .place = {.url = c->url},
+        .place = {.url = c->url,
+                  .branch = c->access.branch,
+                  .token_env = c->access.token_env,
+                  .token_file = c->access.token_file,
+                  .ssh_key_file = c->access.ssh_key_file,
+                  .known_hosts_file = c->access.known_hosts_file,
+                  .ca_file = c->access.ca_file,
+                  .insecure = c->access.insecure,
+                  .public_ok = c->access.public_ok},
         .kind = c->kind,
         .schedule = c->schedule,
         .docs = c->docs,

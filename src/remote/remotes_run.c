@@ -192,6 +192,20 @@ static void leave_out(struct snapshot *s, const struct head *h)
             (int)(h->name.len < 200 ? h->name.len : 200), h->name.p);
 }
 
+static void head_of(const struct remote_set *set, size_t i, struct remote_doc *ret)
+{
+    const struct head *h = &((const struct snapshot *)set)->heads[i];
+    *ret = (struct remote_doc){
+        .doc = {.name = h->name,
+                .site = h->site,
+                .stamp = h->stamp,
+                .at_ms = h->at_ms,
+                .version = h->version},
+        .hash = h->hash,
+        .size = h->size,
+    };
+}
+
 static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_err *err)
 {
     struct snapshot *s = (struct snapshot *)set;
@@ -207,17 +221,8 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
             break;
         leave_out(s, &s->heads[s->at]);
     }
-    const struct head *h = &s->heads[s->at];
-    *ret = (struct remote_doc){
-        .doc = {.name = h->name,
-                .body = s->body[s->at - s->from],
-                .site = h->site,
-                .stamp = h->stamp,
-                .at_ms = h->at_ms,
-                .version = h->version},
-        .hash = h->hash,
-        .size = h->size,
-    };
+    head_of(set, s->at, ret);
+    ret->doc.body = s->body[s->at - s->from];
     s->at++;
     return KF_OK;
 }
@@ -236,7 +241,8 @@ static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *
     struct remotes *r = run->entry->remotes;
     struct db *db;
     size_t count;
-    *s = (struct snapshot){.set = {.next = next_of}, .run = run, .remotes = r, .entry = run->entry};
+    *s = (struct snapshot){
+        .set = {.head = head_of, .next = next_of}, .run = run, .remotes = r, .entry = run->entry};
     memcpy(s->site, run->site, sizeof(s->site));
     s->set.site = str_of(s->site);
     run->held_back = 0;
@@ -247,6 +253,7 @@ static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *
     if (rc == KF_OK)
         rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_head, s, &count, err);
     store_read_end(r->store, db);
+    s->set.count = s->count;
     s->set.now_ms = env_wall_ms(r->env);
     if (rc != KF_OK)
         snapshot_release(s);

@@ -1,8 +1,8 @@
 /* table: uthash with our memory, for keys that are hashes themselves (32 bytes of BLAKE2b: their
  * first bytes spread as well as any function of them). An element that could not be added for lack
  * of memory has `lost` set. */
-#ifndef KF_MOVE_TABLE_H
-#define KF_MOVE_TABLE_H
+#ifndef KF_BASE_TABLE_H
+#define KF_BASE_TABLE_H
 
 #include "base/mem.h"
 
