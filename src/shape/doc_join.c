@@ -93,11 +93,13 @@ static kf_rc join(struct group *g, const struct docs *docs, const struct doc_imp
                   struct kf_err *err)
 {
     kf_rc rc = KF_OK;
-    if (!head->deleted)
+    str ours = {0};
+    if (!head->deleted) {
         rc = doc_body_load(group_db(g), import->name, head->seq, &ret->ours, err);
+        ours = buf_view(&ret->ours);
+    }
     if (rc != KF_OK)
         return rc;
-    str ours = head->deleted ? (str){0} : buf_view(&ret->ours);
     if (ours.p && import->body.p) {
         rc = json_same(ours, import->body, &ret->equal, err);
         ret->nothing_lost = ret->equal;
