@@ -19,6 +19,7 @@ Objects are written as a pack with its index, past all of git's checks:
 import bisect
 import functools
 import hashlib
+import json
 import os
 import secrets
 import struct
@@ -425,6 +426,107 @@ def many_parents(change):
     """A commit with 500 parents, each a root of its own."""
     empty = change.tree([])
     change.parents += [change.commit(empty, [], b"root %d\n" % n) for n in range(500)]
+
+
+# ------------------------------------------------------------------------------------- Keepfast's own files, and documents
+
+
+SITE, TIME = "0" * 15 + "1", "2026-01-01T00:00:00.000Z"
+
+
+def row(name, content=b"1\n", **other):
+    """The line that stands for a document (docs/formats.md), with other values where they are given; None takes a member away."""
+    values = {"doc": name, "version": 1, "stamp": "019b76daa8000000", "site": SITE, "at": TIME, "size": len(content),
+              "hash": hashlib.blake2b(content, digest_size=32).hexdigest(), "path": name,
+              "blob": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()} | other
+    text = json.dumps({member: value for member, value in values.items() if value is not None}, separators=(",", ":"), ensure_ascii=False)
+    return text.replace("\\n", "\\u000a").encode() + b"\n"
+
+
+def rows(change, *lines, shelf=None, form=b'{"keepfast":"git","format":1}\n'):
+    """Keepfast's own folder with these lines, each on the shelf of its name, or all on one."""
+    shelves = {}
+    for line in lines:
+        name = json.loads(line)["doc"].encode("utf-8", "surrogatepass") if shelf is None else b""
+        shelves.setdefault(shelf or hashlib.blake2b(name, digest_size=32).hexdigest()[:2], []).append(line)
+    docs = change.tree([(FILE, name.encode(), change.blob(b"".join(sorted(lines)))) for name, lines in shelves.items()])
+    change.top = [entry for entry in change.top if entry[1] != b".keepfast"]
+    change.folder(b".keepfast", [(FILE, b"format.json", change.blob(form)), (FOLDER, b"docs", docs)])
+
+
+@hostile()
+def format_of_the_future(change):
+    """The branch says that a Keepfast wrote it that we are not."""
+    rows(change, row("good.json"), form=b'{"keepfast":"git","format":999}\n')
+
+
+@hostile()
+def format_that_is_none(change):
+    """What should say which format this is says nothing."""
+    rows(change, row("good.json"), form=b'{"keepfast":"git","form')
+
+
+@hostile()
+def own_folder_is_a_file(change):
+    """.keepfast is a file, and .KEEPFAST a folder beside it."""
+    change.top = [entry for entry in change.top if entry[1] != b".keepfast"]
+    change.file(b".keepfast", b"{}\n")
+    change.folder(b".KEEPFAST", [(FILE, b"format.json", change.blob(b'{"keepfast":"git","format":1}\n'))])
+
+
+@hostile()
+def rows_that_lie(change):
+    """Well-formed rows with paths that leave the tree, belong to another document or to Keepfast, values out of their range, and
+    one document twice."""
+    rows(change, row("good.json", path="../../outside.json"), row("/etc/passwd", path="/etc/passwd"), row("a/../b.json"), row("git", path=".git/config"),
+         row("own", path=".keepfast/format.json"), row("b.json", path="good.json"), row("c.json", version=0), row("d.json", version=-1),
+         row("e.json", version=1 << 63), row("f.json", stamp="0" * 16), row("g.json", site="x" * 16), row("h.json", size=1 << 62), row("i.json", hash="0" * 64),
+         row("j.json", blob="7" * 40), row("k.json", size=-1, path=None), row("l.json"), row("l.json", b"2\n", version=2), row("m.json", more=1),
+         row("n.json", at="yesterday"), row("nul\0.json"), row("\n.json"), row("n" * 2000))
+
+
+@hostile()
+def rows_of_the_far_future(change):
+    """A row whose stamp is the largest there is, and one of the year 2200."""
+    rows(change, row("good.json", stamp="3fffffffffffffff", version=2), row("later.json", stamp="0699e991a8000000"))
+
+
+@hostile()
+def rows_on_the_wrong_shelf(change):
+    """All rows stand in one file, whatever their names."""
+    rows(change, *(row(f"{n}.json") for n in range(50)), row("good.json"), shelf="00")
+
+
+@hostile()
+def rows_that_are_none(change):
+    """Lines that are cut, no JSON, no UTF-8, empty, or the members of which stand in another order; the last one does not end."""
+    rows(change, b"\n", b"[1]\n", b'{"doc":"a","version":1\n', b'{"doc":"\xff"}\n', b'{"version":1,"doc":"b.json"}\n', b"\0\0\0\n", row("c.json") + b" \n",
+         b'{"doc":"d.json"', shelf="7f")
+
+
+@hostile()
+def row_without_end(change):
+    """One row of 32 MiB."""
+    rows(change, row("r" * (32 << 20)))
+
+
+@hostile()
+def documents_that_are_no_json(change):
+    """Files that a person or a program left half done: cut, empty, with a byte order mark, with NaN, a comment or a member twice,
+    of bytes that are no text, of two values, of a conflict that was not resolved."""
+    for n, content in enumerate((b"", b'{"a":', b"\xef\xbb\xbf1\n", b"NaN\n", b"// 1\n1\n", b'{"a":1,"a":2}\n', b"\xff\xfe1\0", b"\0" * 100, b"1 2\n", b"[1,]\n",
+                                 b"01\n", b'"\\ud800"\n', b"<<<<<<< ours\n1\n=======\n2\n>>>>>>> theirs\n", b"version https://git-lfs.example/spec/v1\n")):
+        change.file(b"bad%02d.json" % n, content)
+
+
+@hostile()
+def documents_beyond_their_bounds(change):
+    """JSON that is deep, long, wide or large: 100,000 brackets, a number of a million digits, 200,000 members, 10 MiB."""
+    change.file(b"deep.json", b"[" * 100_000 + b"]" * 100_000)
+    change.file(b"long.json", b"1" * 1_000_000)
+    change.file(b"wide.json", b"{" + b",".join(b'"%d":0' % n for n in range(200_000)) + b"}")
+    change.file(b"large.json", b'"' + b"x" * (10 << 20) + b'"')
+    change.file(b"number.json", b"1e999999999")
 
 
 # ------------------------------------------------------------------------------------- commits

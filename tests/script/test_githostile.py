@@ -42,7 +42,7 @@ def fetch(name, tip):
 
 @test
 def each_is_named_and_described():
-    check(len(HOSTILE) >= 45, f"{len(HOSTILE)} of them")
+    check(len(HOSTILE) >= 55, f"{len(HOSTILE)} of them")
     for name, hostile in HOSTILE.items():
         check(hostile.__doc__ and hostile.__doc__.endswith("."), f"{name} says what it is")
 
@@ -104,6 +104,8 @@ def those_of_odd_kinds_have_them():
     equal(git("unrelated_root", "rev-list", "--count", "data"), b"1\n", "a root")
     equal(git("second_root", "rev-list", "--max-parents=0", "--count", "data"), b"2\n", "two roots")
     check(b"instead" in git("replaced", "log", "--format=%s", "data"), "replaced, for all who believe it")
+    shelves = git("rows_that_lie", "ls-tree", "-r", "--name-only", "data:.keepfast/docs").split()
+    check(len(shelves) > 15, f"rows on their shelves: {shelves}")
     for name, hostile in HOSTILE.items():
         if hostile.arrives:
             equal(git(name, "cat-file", "-p", "data:good.json"), b"1\n", f"{name}: what was there is there")
