@@ -189,9 +189,11 @@ static void sync_site(int site, int place, int depth)
         struct version before[DOCS];
         memcpy(before, w.agreed[site][place], sizeof before);
         pull(site, place);
-        if (!w.own_members &&
-            pick(6) == 0) { /* it ends here, and the next begins as this one did */
-            memcpy(w.agreed[site][place], before, sizeof before);
+        /* It ends here. The base has moved, or, where that may cost members, the next run begins as
+         * this one did. */
+        if (pick(6) == 0) {
+            if (!w.own_members && pick(2))
+                memcpy(w.agreed[site][place], before, sizeof before);
             return;
         }
         if (depth < 2 && tries++ == 0 && pick(3) == 0) /* another one comes in between */
