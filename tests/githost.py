@@ -237,12 +237,13 @@ done
                 lines.append(f"from {tip}\n".encode())
             for path, content in files.items():
                 lines.append(b"D " + quoted(path) + b"\n" if content is None else b"M 100644 inline " + quoted(path) + b"\n" + data(content))
-            with contextlib.suppress(RuntimeError):
+            try:
                 self.at(repo, "fast-import", "--quiet", stdin=b"".join(lines))
                 return self.tip(repo, branch)
-            if self.tip(repo, branch) == tip:
-                break
-        raise RuntimeError(f"cannot commit on {branch} of {repo}: {b''.join(lines)[:500]!r}")
+            except RuntimeError:
+                if self.tip(repo, branch) == tip:
+                    raise
+        raise RuntimeError(f"{repo}: overtaken eight times on {branch}")
 
     def tip(self, repo, branch):
         """Its hash, "" when there is no such branch."""
@@ -403,7 +404,7 @@ auth.backend.plain.userfile = "{self.top}/users"
         mark = f"/flush-log-{self._flushed} "
         with socket.create_connection(self.address) as door:
             if self.kind == "https":
-                door = ssl.create_default_context(cafile=self.top / "ca.pem").wrap_socket(door, server_hostname="127.0.0.1")
+                door = ssl._create_unverified_context().wrap_socket(door)  # whatever its certificate says
             door.sendall(f"GET {mark}HTTP/1.0\r\n\r\n".encode())
             while door.recv(4096):
                 pass
@@ -432,15 +433,16 @@ exec git-shell -c "${{SSH_ORIGINAL_COMMAND%% *}} './${{SSH_ORIGINAL_COMMAND#*/}}
 """)
         (self.top / "authorized_keys").write_text(f'restrict,command="{serve}" {public["key"]}\n')
         (self.top / "known_hosts").write_text(f'[127.0.0.1]:* {public["host_key"]}\n')
+        name = pwd.getpwuid(os.geteuid()).pw_name
         (self.top / "sshd_config").write_text(f"""HostKey {self.top}/host_key
 AuthorizedKeysFile {self.top}/authorized_keys
 PidFile none
 StrictModes no
-UsePAM no
+UsePAM {"yes" if locked(name) else "no"}
 PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
-AllowUsers {pwd.getpwuid(os.geteuid()).pw_name}
+AllowUsers {name}
 AcceptEnv GIT_PROTOCOL
 LogLevel VERBOSE
 UseDNS no
@@ -517,7 +519,7 @@ UseDNS no
         for process in self._processes:
             if process.poll() is None:
                 process.terminate()
-        until = time.monotonic() + 5
+        until = time.monotonic() + 1  # for what ends by itself when its server has; a hook that sleeps does not
         while ours and time.monotonic() < until:
             for process in self._processes:
                 process.poll()
@@ -529,6 +531,16 @@ UseDNS no
         for process in self._processes:
             process.wait()
         shutil.rmtree(self.top, ignore_errors=True)
+
+
+def locked(name):
+    """Whether an account has a password that fits nothing. Without PAM sshd then refuses its keys, too; with it, it wants more of a
+    container than many give."""
+    try:
+        lines = Path("/etc/shadow").read_text().splitlines()
+    except OSError:
+        return False  # nor can the sshd of that user look
+    return any(line.startswith(f"{name}:!") for line in lines)
 
 
 def alive(pid):

@@ -323,8 +323,8 @@ def not_utf8(change):
 @hostile()
 def odd_names(change):
     """Names that a shell, a terminal, a list or Windows takes for something else."""
-    for name in (b"-rf.json", b"--upload-pack=x.json", b"new\nline.json", b"tab\t.json", b"\x1b[31mred.json", b'quo"te.json', b"back\\slash.json", b"C:.json",
-                 b"con.json", b"end. ", b" begin.json", b"%2e%2e.json", b"$(touch x).json", b"*.json", b":!x.json", b"\xe2\x80\xaegnp.json"):
+    for name in (b"-rf.json", b"--upload-pack=x.json", b"new\nline.json", b"tab\t.json", b"\x1b[31mred.json", b'quo"te.json', b"back\\slash.json",
+                 b"C:.json", b"con.json", b"end. ", b" begin.json", b"%2e%2e.json", b"$(touch x).json", b"*.json", b":!x.json", b"\xe2\x80\xaegnp.json"):
         change.file(name, b"1\n")
 
 
@@ -478,10 +478,11 @@ def own_folder_is_a_file(change):
 def rows_that_lie(change):
     """Well-formed rows with paths that leave the tree, belong to another document or to Keepfast, values out of their range, and
     one document twice."""
-    rows(change, row("good.json", path="../../outside.json"), row("/etc/passwd", path="/etc/passwd"), row("a/../b.json"), row("git", path=".git/config"),
-         row("own", path=".keepfast/format.json"), row("b.json", path="good.json"), row("c.json", version=0), row("d.json", version=-1),
-         row("e.json", version=1 << 63), row("f.json", stamp="0" * 16), row("g.json", site="x" * 16), row("h.json", size=1 << 62), row("i.json", hash="0" * 64),
-         row("j.json", blob="7" * 40), row("k.json", size=-1, path=None), row("l.json"), row("l.json", b"2\n", version=2), row("m.json", more=1),
+    rows(change, row("good.json", path="../../outside.json"), row("/etc/passwd", path="/etc/passwd"), row("a/../b.json"),
+         row("git", path=".git/config"), row("own", path=".keepfast/format.json"), row("b.json", path="good.json"),
+         row("c.json", version=0), row("d.json", version=-1), row("e.json", version=1 << 63), row("f.json", stamp="0" * 16),
+         row("g.json", site="x" * 16), row("h.json", size=1 << 62), row("i.json", hash="0" * 64), row("j.json", blob="7" * 40),
+         row("k.json", size=-1, path=None), row("l.json"), row("l.json", b"2\n", version=2), row("m.json", more=1),
          row("n.json", at="yesterday"), row("nul\0.json"), row("\n.json"), row("n" * 2000))
 
 
@@ -500,8 +501,8 @@ def rows_on_the_wrong_shelf(change):
 @hostile()
 def rows_that_are_none(change):
     """Lines that are cut, no JSON, no UTF-8, empty, or the members of which stand in another order; the last one does not end."""
-    rows(change, b"\n", b"[1]\n", b'{"doc":"a","version":1\n', b'{"doc":"\xff"}\n', b'{"version":1,"doc":"b.json"}\n', b"\0\0\0\n", row("c.json") + b" \n",
-         b'{"doc":"d.json"', shelf="7f")
+    rows(change, b"\n", b"[1]\n", b'{"doc":"a","version":1\n', b'{"doc":"\xff"}\n', b'{"version":1,"doc":"b.json"}\n', b"\0\0\0\n",
+         row("c.json") + b" \n", b'{"doc":"d.json"', shelf="7f")
 
 
 @hostile()
@@ -514,8 +515,9 @@ def row_without_end(change):
 def documents_that_are_no_json(change):
     """Files that a person or a program left half done: cut, empty, with a byte order mark, with NaN, a comment or a member twice,
     of bytes that are no text, of two values, of a conflict that was not resolved."""
-    for n, content in enumerate((b"", b'{"a":', b"\xef\xbb\xbf1\n", b"NaN\n", b"// 1\n1\n", b'{"a":1,"a":2}\n', b"\xff\xfe1\0", b"\0" * 100, b"1 2\n", b"[1,]\n",
-                                 b"01\n", b'"\\ud800"\n', b"<<<<<<< ours\n1\n=======\n2\n>>>>>>> theirs\n", b"version https://git-lfs.example/spec/v1\n")):
+    contents = (b"", b'{"a":', b"\xef\xbb\xbf1\n", b"NaN\n", b"// 1\n1\n", b'{"a":1,"a":2}\n', b"\xff\xfe1\0", b"\0" * 100, b"1 2\n", b"[1,]\n", b"01\n",
+                b'"\\ud800"\n', b"<<<<<<< ours\n1\n=======\n2\n>>>>>>> theirs\n", b"version https://git-lfs.example/spec/v1\n")
+    for n, content in enumerate(contents):
         change.file(b"bad%02d.json" % n, content)
 
 

@@ -468,12 +468,19 @@ def nothing_is_left_when_a_host_ends():
     for kind in SERVERS:
         with host_with(kind) as host, FaultProxy(host) as proxy:
             door = socket.create_connection(host.address)  # somebody who stays
-            equal(clone(host, url=proxy.url("store"))[0].returncode, 0, "it works")
-            wait_for(host.processes)
+            done, at = clone(host, url=proxy.url("store"))
+            equal(done.returncode, 0, "it works")
+            edit(host, at, "a.json", b"2\n")
+            sleeps = TOP / f"sleeps-{kind}"
+            host.hook("store", "pre-receive", f"touch {sleeps}; sleep 600")
+            pusher = subprocess.Popen(["git", "push", "-q", "origin", "HEAD:main"], cwd=at, env=host.client(), stderr=subprocess.DEVNULL)
+            wait_for(sleeps.exists)
+            check(len(host.processes()) >= 3, "and is at work")
             mark, address, top = host.mark, host.address, host.top
         equal(family((), f"{MARK}={mark}"), set(), f"{kind}: no process")
         check(raises(ConnectionRefusedError, lambda: socket.create_connection(address)), "nobody listens")
         check(not top.exists(), "no file")
+        check(pusher.wait(10) != 0, "who pushed has failed")
         door.close()
 
 

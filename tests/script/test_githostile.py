@@ -34,8 +34,8 @@ def fetch(name, tip):
     """Whether it came, and what was said."""
     bare = TOP / f"{name}.git"
     HOST.git("init", "-q", "--bare", bare)
-    done = subprocess.run(["prlimit", f"--as={MEMORY}", "git", "-C", bare, "-c", "transfer.fsckObjects=true", "fetch", "-q", HOST.url(name), "+data:data"],
-                          env=HOST.client(), capture_output=True, timeout=60)
+    words = ["prlimit", f"--as={MEMORY}", "git", "-C", bare, "-c", "transfer.fsckObjects=true", "fetch", "-q", HOST.url(name), "+data:data"]
+    done = subprocess.run(words, env=HOST.client(), capture_output=True, timeout=60)
     came = subprocess.run(["git", "-C", bare, "rev-parse", "-q", "--verify", "refs/heads/data"], capture_output=True, text=True).stdout.strip()
     return came == tip, done.stderr.decode(errors="replace")
 
@@ -114,7 +114,8 @@ def those_of_odd_kinds_have_them():
 @test
 def a_host_takes_no_push_of_what_is_broken():
     HOST.make("taker")
-    for name, takes in (("dot_git", False), ("dot_dot", False), ("no_author", False), ("duplicate_entries", False), ("symlinks", True), ("submodules", True)):
+    for name in ("dot_git", "dot_dot", "no_author", "duplicate_entries", "symlinks", "submodules"):
+        takes = not HOSTILE[name].fsck
         done = HOST.git("push", "-q", HOST.url("taker"), f"data:{name}", cwd=HOST.path(name))
         equal(done.returncode == 0, takes, f"{name}: {done.stderr}")
     equal(HOST.git("ls-remote", "-h", HOST.url("taker")).stdout.count("\n"), 2, "it has those two")
