@@ -353,6 +353,10 @@ struct kf_remote_info {
     uint32_t failures;      /* in a row */
     const char *last_code;  /* code of the last failure, "" = the last run was good */
     const char *last_error; /* its sentence, with the next step */
+    /* What it names beside its address, "" = not said; names of variables and files, never what
+     * they hold. Only remotes of kind git have them. */
+    const char *branch, *token_env, *token_file, *ssh_key_file, *known_hosts_file, *ca_file;
+    bool insecure, public_ok;
 };
 struct kf_remote_list {
     struct kf_remote_info *items;
@@ -372,10 +376,20 @@ struct kf_remote_options {
     uint64_t every_ms, on_change_ms;
     uint32_t after;
     bool manual;
+    /* The rest is for remotes of kind git; NULL = not said. A secret is never given here, only the
+     * name of the variable or file that holds it. Files are whole paths. */
+    const char *branch;
+    const char *token_env;        /* variable of the process that owns the store */
+    const char *token_file;       /* readable by its owner alone, as the next */
+    const char *ssh_key_file;     /* NULL = the keys of the user that runs this */
+    const char *known_hosts_file; /* hosts that ssh believes; NULL = that user's */
+    const char *ca_file;          /* authorities that https believes; NULL = the system's */
+    bool insecure;                /* http to another machine, where the way there is one's own */
+    bool public_ok;               /* a repository that everybody can read will do */
 };
-#define KF_REMOTE_OPTIONS_INIT                                \
-    {                                                         \
-        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0 \
+#define KF_REMOTE_OPTIONS_INIT                                                        \
+    {                                                                                 \
+        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 KF_API kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options,
                            struct kf_err *err);

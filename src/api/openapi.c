@@ -92,14 +92,18 @@ static const struct {
                 "replayed:boolean ack:string"},
     {"RevertRequest", "version:integer"},
     {"RemoteRequest", "name:string url:string | docs:string[] every:string after:integer "
-                      "on_change:string manual:boolean"},
+                      "on_change:string manual:boolean branch:string token_env:string "
+                      "token_file:string ssh_key_file:string known_hosts_file:string "
+                      "ca_file:string insecure:boolean public:boolean"},
     {"PendingSum", "count:integer bytes:integer oldest:time? age_ms:integer"},
     {"LastError", "code:string detail:string"},
     {"Remote",
      "name:string url:string kind:string source:string schedule:string state:string "
      "hydrated:boolean "
      "pending:PendingSum confirmed_seq:integer confirmed:time? last_run:time? next_run:time? "
-     "overdue_since:time? failures:integer last_error:LastError?"},
+     "overdue_since:time? failures:integer last_error:LastError? | "
+     "branch:string token_env:string token_file:string ssh_key_file:string "
+     "known_hosts_file:string ca_file:string insecure:boolean public:boolean"},
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},

@@ -100,11 +100,42 @@ static kf_rc member_docs(struct api_call *c, const struct json_node *n, const ch
     return rc;
 }
 
+static kf_rc member_flag(const struct json_node *n, const char *key, bool *ret, struct kf_err *err)
+{
+    if (n->type != JSON_TRUE && n->type != JSON_FALSE)
+        return err_set(err, PROBLEM_BAD_REQUEST, "%s must be true or false", key);
+    *ret = n->type == JSON_TRUE;
+    return KF_OK;
+}
+
+/* Those of access.def; *ret_taken is whether it is one. */
+static kf_rc take_access(struct api_call *c, str key, const struct json_node *n,
+                         struct kf_remote_options *o, bool *ret_taken, struct kf_err *err)
+{
+    *ret_taken = true;
+#define T(member, word)    \
+    if (str_is(key, word)) \
+        return member_text(c, n, word, &o->member, err);
+#define F(member, word) T(member, word)
+#define S(member, word) T(member, word)
+#define B(member, word)    \
+    if (str_is(key, word)) \
+        return member_flag(n, word, &o->member, err);
+#include "base/access.def"
+#undef T
+#undef F
+#undef S
+#undef B
+    *ret_taken = false;
+    return KF_OK;
+}
+
 static kf_rc take_member(struct api_call *c, const struct json_node *n, struct kf_remote_options *o,
                          struct kf_err *err)
 {
     str key = json_text(n->name, &c->arena);
     uint64_t count;
+    bool taken;
     if (!key.p)
         return err_nomem(err);
     if (str_is(key, "name"))
@@ -117,22 +148,22 @@ static kf_rc take_member(struct api_call *c, const struct json_node *n, struct k
         return member_duration(c, n, "every", &o->every_ms, err);
     if (str_is(key, "on_change"))
         return member_duration(c, n, "on_change", &o->on_change_ms, err);
-    if (str_is(key, "manual")) {
-        o->manual = n->type == JSON_TRUE;
-        if (n->type != JSON_TRUE && n->type != JSON_FALSE)
-            return err_set(err, PROBLEM_BAD_REQUEST, "manual must be true or false");
-        return KF_OK;
-    }
+    if (str_is(key, "manual"))
+        return member_flag(n, "manual", &o->manual, err);
     if (str_is(key, "after")) {
         if (!json_u64(n, &count) || count < 1 || count > UINT32_MAX)
             return err_set(err, PROBLEM_BAD_REQUEST, "after must be a number of items");
         o->after = (uint32_t)count;
         return KF_OK;
     }
-    return err_set(err, PROBLEM_BAD_REQUEST,
-                   "a remote has no member \"%.*s\"; it takes name, url, docs, every, after, "
-                   "on_change, manual",
-                   (int)(key.len < 40 ? key.len : 40), key.p);
+    kf_rc rc = take_access(c, key, n, o, &taken, err);
+    return taken
+               ? rc
+               : err_set(err, PROBLEM_BAD_REQUEST,
+                         "a remote has no member \"%.*s\"; it takes name, url, docs, every, after, "
+                         "on_change, manual, and of kind git branch, token_env, token_file, "
+                         "ssh_key_file, known_hosts_file, ca_file, insecure, public",
+                         (int)(key.len < 40 ? key.len : 40), key.p);
 }
 
 static void work_add(struct api_call *c)

@@ -25,6 +25,24 @@ static const char *remote_state_name(kf_remote_state s)
     return names[s];
 }
 
+/* What it names beside its address, where it does. */
+static void access_json(const struct kf_remote_info *r, bool *first, struct buf *out)
+{
+#define T(member, word) \
+    if (r->member[0])   \
+        json_put_str(out, first, word, str_of(r->member));
+#define F(member, word) T(member, word)
+#define S(member, word) T(member, word)
+#define B(member, word) \
+    if (r->member)      \
+        json_put_bool(out, first, word, true);
+#include "base/access.def"
+#undef T
+#undef F
+#undef S
+#undef B
+}
+
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out)
 {
     bool first = true;
@@ -54,6 +72,7 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
     } else {
         buf_c(out, "null");
     }
+    access_json(r, &first, out);
     buf_c(out, "}");
 }
 

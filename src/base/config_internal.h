@@ -1,5 +1,5 @@
-/* config_internal: what config.c (settings, layers), config_read.c (the file) and config_remote.c (the
- * remotes in it) share. */
+/* config_internal: what config.c (settings, layers), config_read.c (the file) and config_remote.c
+ * (the remotes in it) share. */
 #ifndef KF_BASE_CONFIG_INTERNAL_H
 #define KF_BASE_CONFIG_INTERNAL_H
 

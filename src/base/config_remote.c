@@ -39,6 +39,7 @@ static const struct kind {
     {"git", "ssh:", false},
     {"git", "file:", false},
     {"git", "http:", false},
+    {"git", "git:", false},
 };
 #define KIND_COUNT (sizeof kinds / sizeof *kinds)
 

@@ -2,6 +2,7 @@
  * spaces. */
 #include "cli/cli.h"
 
+#include "base/secret.h"
 #include "base/when.h"
 
 #include <poll.h>
@@ -202,6 +203,35 @@ static const char *remote_address(struct cli *cli, const char *address)
     return path ? arena_printf(&cli->arena, "dir:%s", path) : NULL;
 }
 
+/* Files are meant as they are seen from here, like a folder. */
+static kf_rc put_access(struct cli *cli, struct buf *b, struct kf_err *err)
+{
+    static const struct {
+        enum option option;
+        const char *key;
+    } texts[] = {{OPT_BRANCH, "branch"}, {OPT_TOKEN_ENV, "token_env"}},
+      files[] = {{OPT_TOKEN_FILE, "token_file"},
+                 {OPT_SSH_KEY_FILE, "ssh_key_file"},
+                 {OPT_KNOWN_HOSTS_FILE, "known_hosts_file"},
+                 {OPT_CA_FILE, "ca_file"}};
+    const char *variable = cli->opt[OPT_TOKEN_ENV];
+    if (secret_in_url(str_of(cli->args[1])) || (variable && secret_like(str_of(variable))))
+        return cli_usage(err, "a token is no argument, others see it there: make a new one, put it "
+                              "into a variable or a file, and name that with --token-env or "
+                              "--token-file");
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        put_text(b, texts[i].key, cli->opt[texts[i].option]);
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        const char *path = cli->opt[files[i].option];
+        if (path && !(path = cli_absolute(cli, path)))
+            return err_nomem(err);
+        put_text(b, files[i].key, path);
+    }
+    buf_c(b, cli->opt[OPT_INSECURE] ? ",\"insecure\":true" : "");
+    buf_c(b, cli->opt[OPT_PUBLIC] ? ",\"public\":true" : "");
+    return KF_OK;
+}
+
 kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
 {
     struct buf b = BUF_INIT;
@@ -221,6 +251,7 @@ kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
         buf_printf(&b, ",\"after\":%s", cli->opt[OPT_AFTER]);
     if (cli->opt[OPT_MANUAL])
         buf_c(&b, ",\"manual\":true");
+    kf_rc rc = put_access(cli, &b, err);
     for (size_t i = 0; i < cli->repeat_count[OPT_DOCS]; i++) {
         buf_c(&b, i ? "," : ",\"docs\":[");
         buf_json_string(&b, str_of(cli->repeat[OPT_DOCS][i]));
@@ -228,7 +259,8 @@ kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
     buf_c(&b, cli->repeat_count[OPT_DOCS] ? "]}" : "}");
     struct cli_request r = {.method = API_POST, .target = "/remotes", .body = buf_view(&b)};
     r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/json")};
-    kf_rc rc = buf_ok(&b, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&b, err);
     if (rc == KF_OK)
         rc = ask(cli, &r, &a, NULL, err);
     buf_release(&b);

@@ -40,6 +40,10 @@ static const char *value_kind(enum option o)
 {
     switch (o) {
     case OPT_CONFIG:
+    case OPT_TOKEN_FILE:
+    case OPT_SSH_KEY_FILE:
+    case OPT_KNOWN_HOSTS_FILE:
+    case OPT_CA_FILE:
     case OPT_SOCKET: return "file";
     case OPT_DATA: return "folder";
     case OPT_WAIT:

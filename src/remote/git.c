@@ -271,7 +271,7 @@ static kf_rc repair(struct remote *r, const struct remote_doc *doc, struct kf_er
 const struct remote_driver remote_git = {
     .kind = "git",
     .prefixes = (const char *const[]){GIT_URL_PREFIXES, NULL},
-    .caps = REMOTE_OTHER_FORMS,
+    .caps = REMOTE_OTHER_FORMS | REMOTE_HAS_ACCESS,
     .open = open_git,
     .close = close_git,
     .probe = probe,

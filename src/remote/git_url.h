@@ -22,8 +22,9 @@
 #define GIT_URL_MAX    1024 /* bytes of an address */
 #define GIT_BRANCH_MAX 200
 #define GIT_BRANCH     "data" /* where none is named */
-/* How addresses of this kind begin; USER@HOST:PATH with other users needs its kind named. */
-#define GIT_URL_PREFIXES "https://", "git@", "ssh://", "file://", "http://", "git+https://"
+/* How addresses of this kind begin (remote.h). */
+#define GIT_URL_PREFIXES \
+    "https://", "git+https://", "ssh://", REMOTE_SCP, "file://", "http://", "git://"
 
 enum git_transport { GIT_HTTPS, GIT_HTTP, GIT_SSH, GIT_FILE, GIT_DAEMON };
 

@@ -22,8 +22,10 @@ static bool is_there(const struct remote_driver *driver, const struct env *env)
 
 static bool begins_as(const struct remote_driver *driver, str url)
 {
+    size_t host, path;
     for (const char *const *p = driver->prefixes; *p; p++)
-        if (str_starts(url, str_of(*p)))
+        if (strcmp(*p, REMOTE_SCP) == 0 ? git_url_is_scp(url, &host, &path)
+                                        : str_starts(url, str_of(*p)))
             return true;
     return false;
 }

@@ -38,6 +38,7 @@
 #include <stdatomic.h>
 
 #define REMOTE_POSITION_MAX 1024
+#define REMOTE_SCP          "USER@HOST:" /* a prefix: git_url_is_scp */
 
 struct remote_driver;
 
@@ -106,13 +107,14 @@ struct remote_sink {
 enum remote_cap {
     REMOTE_EXACT_BYTES = 1, /* bytes come back as they were put (git keeps values) */
     REMOTE_TEST_ONLY = 2,   /* refused but in test builds and under a test's env */
-    REMOTE_OTHER_FORMS = 4  /* `open` knows addresses that begin with none of the prefixes, where
+    REMOTE_OTHER_FORMS = 4, /* `open` knows addresses that begin with none of the prefixes, where
                                the kind is named */
+    REMOTE_HAS_ACCESS = 8   /* what base/access.def names means something to it */
 };
 
 struct remote_driver {
     const char *kind;
-    const char *const *prefixes; /* of addresses: "dir:"; ended by NULL */
+    const char *const *prefixes; /* of addresses: "dir:", REMOTE_SCP; ended by NULL */
     unsigned caps;               /* enum remote_cap */
     /* Checks the address and prepares; touches nothing outside. KF_CONFIG with the cause. */
     kf_rc (*open)(const struct env *env, const struct remote_place *place, struct remote **ret,

@@ -3,6 +3,7 @@
 #include "remote/remotes_internal.h"
 
 #include "base/json.h"
+#include "remote/git_url.h"
 
 #include <stdio.h>
 
@@ -18,23 +19,33 @@ int64_t remotes_mono_of(const struct remotes *r, int64_t wall_ms)
 }
 /* ------------------------------------------------------------------------- what the store knows */
 
-/* Whether the row is of this remote: same address, same patterns. */
+/* "" and the default are the same branch. */
+static bool same_branch(str a, str b)
+{
+    return str_eq(a.len ? a : STR(GIT_BRANCH), b.len ? b : STR(GIT_BRANCH));
+}
+
+/* Whether the row is of this remote: same address, same branch, same patterns. */
 static kf_rc same_place(const struct remote_entry *e, const struct row *row, bool *ret,
                         struct kf_err *err)
 {
     struct arena arena = ARENA_INIT;
     struct json_node *here = NULL, *there = NULL;
+    struct remote_place place = {.branch = STR("")};
     struct kf_err why = KF_ERR_INIT;
     kf_rc rc = json_parse(str_of(e->options), NULL, &arena, &here, &why);
     if (rc == KF_OK)
         rc = json_parse(buf_view(&row->options), NULL, &arena, &there, &why);
+    if (rc == KF_OK)
+        rc = access_read(there, &arena, &place, &why);
     if (rc == KF_NOMEM) {
         arena_release(&arena);
         return err_nomem(err);
     }
     const struct json_node *a = rc == KF_OK ? json_member(here, "docs") : NULL;
     const struct json_node *b = rc == KF_OK ? json_member(there, "docs") : NULL;
-    *ret = a && b && str_eq(a->raw, b->raw) && str_eq(buf_view(&row->url), e->place.url);
+    *ret = a && b && str_eq(a->raw, b->raw) && str_eq(buf_view(&row->url), e->place.url) &&
+           same_branch(place.branch, e->place.branch);
     arena_release(&arena);
     return KF_OK;
 }
@@ -91,15 +102,7 @@ static kf_rc add_configured(struct remotes *r, struct db *db, const struct confi
 {
     struct entry_options o = {
         .name = c->name,
-        .place = {.url = c->url,
-                  .branch = c->access.branch,
-                  .token_env = c->access.token_env,
-                  .token_file = c->access.token_file,
-                  .ssh_key_file = c->access.ssh_key_file,
-                  .known_hosts_file = c->access.known_hosts_file,
-                  .ca_file = c->access.ca_file,
-                  .insecure = c->access.insecure,
-                  .public_ok = c->access.public_ok},
+        .place = {.url = c->url},
         .kind = c->kind,
         .schedule = c->schedule,
         .docs = c->docs,
@@ -108,6 +111,7 @@ static kf_rc add_configured(struct remotes *r, struct db *db, const struct confi
         .from_config = true,
     };
     struct row row = {0};
+    access_of_config(&c->access, &o.place);
     kf_rc rc = row_load(db, c->name, &row, err);
     if (rc == KF_OK || rc == KF_ABSENT)
         rc = add_entry(r, &o, rc == KF_OK ? &row : NULL, err);
@@ -147,7 +151,7 @@ static kf_rc read_options(const struct row *row, struct arena *arena, struct ent
         .after = (uint32_t)number_of(root, "after"),
         .manual = manual && manual->type == JSON_TRUE,
     };
-    return KF_OK;
+    return access_read(root, arena, &ret->place, err);
 }
 
 /* A remote that `remote add` made. One that this build does not understand keeps nobody from

@@ -38,7 +38,8 @@
  *     HYDRATING --all taken in or waived--> done: docs_set_hydrating(false)
  *
  * What is kept of a remote is its row in kf_remote. A remote of the configuration has one too; when
- * its address or its patterns (`docs`) change, it is another remote: nothing is confirmed there.
+ * its address, its branch or its patterns (`docs`) change, it is another remote: nothing is
+ * confirmed there.
  *
  * Threads: any unless marked; state is under one mutex, which is a leaf and never held while
  * calling out. */

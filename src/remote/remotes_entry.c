@@ -10,6 +10,7 @@ static void options_text(const struct entry_options *o, struct buf *out)
         buf_json_string(out, o->docs[i]);
     }
     buf_byte(out, ']');
+    access_write(&o->place, !o->from_config, out);
     if (!o->from_config) {
         const struct config_schedule *s = &o->schedule;
         if (s->every_ms)
@@ -27,25 +28,12 @@ static void options_text(const struct entry_options *o, struct buf *out)
 static kf_rc copy_place(struct remote_entry *e, const struct remote_place *from, struct kf_err *err)
 {
     struct remote_place *to = &e->place;
-    const struct {
-        str *to;
-        str from;
-    } texts[] = {
-        {&to->url, from->url},
-        {&to->branch, from->branch},
-        {&to->token_env, from->token_env},
-        {&to->token_file, from->token_file},
-        {&to->ssh_key_file, from->ssh_key_file},
-        {&to->known_hosts_file, from->known_hosts_file},
-        {&to->ca_file, from->ca_file},
-    };
-    to->insecure = from->insecure;
-    to->public_ok = from->public_ok;
-    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
-        *texts[i].to = arena_str(&e->arena, texts[i].from);
-        if (!texts[i].to->p)
-            return err_nomem(err);
-    }
+    to->url = arena_str(&e->arena, from->url);
+    if (!to->url.p)
+        return err_nomem(err);
+    kf_rc rc = access_copy(&e->arena, from, to, err);
+    if (rc != KF_OK)
+        return rc;
     /* Beside the store; names of remotes hold no dot, so none meets a scratch file there. */
     to->dir = str_of(arena_printf(&e->arena, "%s.d/%s", store_path(e->remotes->store), e->name));
     return to->dir.p ? KF_OK : err_nomem(err);
@@ -106,6 +94,8 @@ kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_
     kf_rc rc = copy_texts(e, o, err);
     if (rc == KF_OK)
         rc = remote_driver_of(r->env, o->kind, o->place.url, &e->driver, err);
+    if (rc == KF_OK)
+        rc = access_check(e->driver, &e->place, err);
     if (rc == KF_OK)
         rc = check_url(r, e, err);
     if (rc != KF_OK) {

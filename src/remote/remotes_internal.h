@@ -2,6 +2,7 @@
  *
  *     remotes.c       the list of remotes: from configuration and rows, its end, status, restore
  *     remotes_entry.c one entry of it
+ *     remotes_access.c  what it names beside its address
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
  *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
@@ -62,7 +63,7 @@ struct remote_entry {
     struct arena arena;
     char *name, *shown;
     struct remote_place place;
-    char *options; /* JSON: source, schedule, docs; as in the row */
+    char *options; /* JSON: source, schedule, docs, access; as in the row */
     const struct remote_driver *driver;
     struct config_schedule schedule; /* effective */
     str *docs;
@@ -169,6 +170,27 @@ kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err
 void entry_detach(struct remote_entry *e);
 /* Ends the timers and the waiters of those that were taken out. The loop's. */
 void entries_see_off(struct remotes *r);
+
+/* --- remotes_access.c */
+/* Texts are borrowed. */
+void access_of_config(const struct config_access *a, struct remote_place *to);
+/* The same from a call of kf_remote_add, checked but for what only the kind knows: KF_INVALID, and
+ * KF_CONFIG for a file of a secret that is not its owner's alone. to->url is set. */
+kf_rc access_of_options(const struct env *env, const struct kf_remote_options *o,
+                        struct remote_place *to, struct kf_err *err);
+kf_rc access_copy(struct arena *a, const struct remote_place *from, struct remote_place *to,
+                  struct kf_err *err);
+/* KF_CONFIG when something is named and means nothing to this kind. */
+kf_rc access_check(const struct remote_driver *driver, const struct remote_place *place,
+                   struct kf_err *err);
+/* Members of the row's options, each with a comma before it; not `all`: the branch alone. */
+void access_write(const struct remote_place *p, bool all, struct buf *out);
+/* Copied to the arena. */
+struct json_node;
+kf_rc access_read(const struct json_node *root, struct arena *a, struct remote_place *to,
+                  struct kf_err *err);
+kf_rc access_show(const struct remote_place *p, struct arena *a, struct kf_remote_info *ret,
+                  struct kf_err *err);
 
 /* --- remotes_plan.c */
 /* A store_on_commit; ctx = the remotes. */

@@ -70,7 +70,7 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
     pthread_mutex_unlock(&r->lock);
     ret->schedule = schedule_text(a, &e->schedule);
     bool good = ret->name && ret->url && ret->last_code && ret->last_error && ret->schedule;
-    return good ? KF_OK : err_nomem(err);
+    return good ? access_show(&e->place, a, ret, err) : err_nomem(err);
 }
 
 static int compare_infos(const void *a, const void *b)
@@ -178,7 +178,9 @@ kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, st
                      .manual = o.manual},
         .warn_bytes = CONFIG_WARN_PENDING,
     };
-    rc = split_globs(o.docs ? o.docs : "", &arena, &eo, err);
+    rc = access_of_options(r->env, &o, &eo.place, err);
+    if (rc == KF_OK)
+        rc = split_globs(o.docs ? o.docs : "", &arena, &eo, err);
     if (rc == KF_OK)
         rc = entry_new(r, &eo, &e, err);
     arena_release(&arena);

@@ -1,6 +1,7 @@
 /* The rows of kf_remote. `options` is JSON:
- * {"source":"store","docs":["*.json"],"every":60000,"after":5,"on_change":…,"manual":true}, times
- * in milliseconds; of a remote of the configuration only source and docs. Writing goes through the
+ * {"source":"store","docs":["*.json"],"every":60000,"after":5,"on_change":…,"manual":true,
+ * "branch":"data","token_env":…}, times in milliseconds; of a remote of the configuration only
+ * source, docs and branch. Writing goes through the
  * store's writer and blocks. */
 #include "remote/remotes_internal.h"
 

@@ -143,6 +143,33 @@ def remotes_and_sync():
 
 
 @test
+def what_a_remote_names_beside_its_address():
+    token = TOP / "token"
+    token.write_text("hunter2")
+    token.chmod(0o600)
+    named = {"branch": "live", "token_env": "HOST_TOKEN", "token_file": str(token), "ssh_key_file": str(TOP / "id"),
+             "known_hosts_file": "/etc/known", "ca_file": str(TOP / "ca.pem")}
+    flags = [w for k, v in named.items() for w in ("--" + k.replace("_", "-"), os.path.relpath(v) if v.startswith(str(TOP)) else v)]
+    ends(run("remote", "add", "host", "mem:cli", "--manual", "--insecure", "--public", *flags, at=DB), 0, "remote add")
+    shown = ends(run("remote", "ls", "--json", at=DB), 0, "remote ls").json()["items"][0]
+    shown = {k: os.path.normpath(v) if k in named else v for k, v in shown.items()}
+    equal({k: shown.get(k) for k in named}, named, "files as they are seen from here")
+    equal((shown["insecure"], shown["public"]), (True, True), "and the flags")
+    ends(run("remote", "rm", "host", at=DB), 0, "remote rm")
+    place = TOP / "no-access"
+    place.mkdir(mode=0o700)
+    done = ends(run("remote", "add", "usb", f"dir:{place}", "--branch", "live", at=DB), 3, "a folder has no branch")
+    check(b"kind git alone" in done.err, f"{done!r}")
+    token.chmod(0o640)
+    done = ends(run("remote", "add", "host", "mem:cli", "--token-file", token, at=DB), 3, "others may read the token")
+    check(b"(mode 0640)" in done.err and str(token).encode() in done.err, f"{done!r}")
+    for words in (["https://me:hunter2@host/x.git"], ["https://host/x.git", "--token-env", "ghp_hunter2hunter2hunter2"]):
+        done = ends(run("remote", "add", "host", *words, at=DB), 2, "a token is no argument")
+        check(b"--token-file" in done.err and b"hunter2" not in done.err, f"{done!r}")
+    equal(run("remote", "ls", "--json", at=DB).json()["items"], [], "none of them is kept")
+
+
+@test
 def a_lost_folder_comes_back_by_the_first_command():
     place, data = TOP / "lasting", TOP / "lost"
     place.mkdir(mode=0o700)

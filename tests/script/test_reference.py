@@ -28,7 +28,7 @@ def every_reference_in_the_description_leads_somewhere():
 
 
 def fits(value, schema, schemas, where):
-    """Raises unless the value has exactly the members that the schema names, all the way down."""
+    """Raises unless the value has the members that the schema requires and none it does not name, all the way down."""
     if "anyOf" in schema:
         if value is None:
             return
@@ -42,9 +42,10 @@ def fits(value, schema, schemas, where):
         for n, item in enumerate(value):
             fits(item, schema["items"], schemas, f"{where}[{n}]")
     elif "object" in kinds and "properties" in schema:
-        equal(sorted(value), sorted(schema["properties"]), f"members of {where}")
-        for member, inner in schema["properties"].items():
-            fits(value[member], inner, schemas, f"{where}.{member}")
+        unknown, missing = set(value) - set(schema["properties"]), set(schema["required"]) - set(value)
+        check(not unknown and not missing, f"members of {where}: unknown {unknown}, missing {missing}")
+        for member in value:
+            fits(value[member], schema["properties"][member], schemas, f"{where}.{member}")
     elif "integer" in kinds:
         check(isinstance(value, int) and not isinstance(value, bool), f"{where} is an integer")
     elif "boolean" in kinds:

@@ -12,6 +12,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define SECOND 1000
@@ -1131,7 +1132,113 @@ static void remotes_are_added_kept_and_removed(void **state)
     app_end(&a);
 }
 
-/* Another address or other patterns: another remote. */
+static const struct kf_remote_info *find_info(const struct kf_remote_list *list, const char *name)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if (strcmp(list->items[i].name, name) == 0)
+            return &list->items[i];
+    fail_msg("there is no remote %s", name);
+    return NULL;
+}
+
+/* What a remote names beside its address is kept and shown, as names. */
+static void what_opens_the_door_is_kept(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct kf_remote_list list = {0};
+    const char *secret = testing_path(testing_dir(), "token");
+    testing_write(secret, "hunter2", 7);
+    assert_int_equal(chmod(secret, 0600), 0);
+    app_init(&a);
+    app_open(&a);
+    o.name = "host";
+    o.url = "mem:access-1";
+    o.manual = true;
+    o.branch = "live";
+    o.token_env = "HOST_TOKEN";
+    o.token_file = secret;
+    o.ssh_key_file = "/not/there/yet";
+    o.known_hosts_file = "/etc/known \"hosts\"";
+    o.ca_file = "/etc/\xc5\xbc.pem";
+    o.insecure = o.public_ok = true;
+    assert_int_equal(kf_remote_add(a.store, &o, &err), KF_OK);
+    o = (struct kf_remote_options){.size = offsetof(struct kf_remote_options, branch),
+                                   .name = "older",
+                                   .url = "mem:access-2",
+                                   .manual = true,
+                                   .branch = "what a program of before does not have"};
+    assert_int_equal(kf_remote_add(a.store, &o, &err), KF_OK);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(kf_remotes(a.store, &list, NULL), KF_OK);
+        const struct kf_remote_info *r = find_info(&list, "host");
+        assert_string_equal(r->branch, "live");
+        assert_string_equal(r->token_env, "HOST_TOKEN");
+        assert_string_equal(r->token_file, secret);
+        assert_string_equal(r->ssh_key_file, "/not/there/yet");
+        assert_string_equal(r->known_hosts_file, "/etc/known \"hosts\"");
+        assert_string_equal(r->ca_file, "/etc/\xc5\xbc.pem");
+        assert_true(r->insecure && r->public_ok);
+        r = find_info(&list, "older");
+        assert_string_equal(r->branch, "");
+        assert_string_equal(r->token_file, "");
+        assert_false(r->insecure || r->public_ok);
+        kf_remote_list_free(&list);
+        app_close(&a);
+        app_open(&a);
+    }
+    app_end(&a);
+}
+
+static void what_opens_no_door_is_refused(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    const char *open_file = testing_path(testing_dir(), "open");
+    testing_write(open_file, "hunter2", 7);
+    assert_int_equal(chmod(open_file, 0644), 0);
+    const struct {
+        struct kf_remote_options o;
+        kf_rc rc;
+        const char *code, *says;
+    } table[] = {
+        {{.url = "dir:/x", .branch = "live"}, KF_CONFIG, "config", "branch is for remotes of kind"},
+        {{.url = "dir:/x", .public_ok = true}, KF_CONFIG, "config", "public is for remotes of"},
+        {{.url = "mem:x", .token_file = "token"},
+         KF_INVALID,
+         "bad_request",
+         "must be a whole path"},
+        {{.url = "mem:x", .ca_file = "~/ca"}, KF_INVALID, "bad_request", "must be a whole path"},
+        {{.url = "mem:x", .branch = "\xff"}, KF_INVALID, "bad_request", "branch is not UTF-8"},
+        {{.url = "mem:x", .token_file = open_file}, KF_CONFIG, "config", "(mode 0644)"},
+        {{.url = "mem:x", .ssh_key_file = open_file}, KF_CONFIG, "config", open_file},
+        {{.url = "mem:x", .token_env = "ghp_hunter2hunter2hunter2"},
+         KF_INVALID,
+         "bad_request",
+         "the name of its variable"},
+        {{.url = "https://u:hunter2@h/x.git"},
+         KF_INVALID,
+         "bad_request",
+         "(token_file) that holds"},
+        {{.url = "ftp://u:hunter2@h/x"}, KF_INVALID, "bad_request", "would be stored and shown"},
+    };
+    app_init(&a);
+    app_open(&a);
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
+        struct kf_remote_options o = table[i].o;
+        o.size = sizeof(o);
+        o.name = "host";
+        kf_rc rc = kf_remote_add(a.store, &o, &err);
+        if (rc != table[i].rc || strcmp(err.code, table[i].code) != 0 ||
+            !strstr(err.detail, table[i].says) || strstr(err.detail, "hunter2"))
+            fail_msg("%s: %s %s", o.url, err.code, err.detail);
+    }
+    app_end(&a);
+    assert_null(strstr(testing_read(log_path, NULL), "hunter2"));
+}
+
+/* Another address, another branch or other patterns: another remote. */
 static void a_changed_remote_begins_anew(void **state)
 {
     struct app a;
@@ -1158,6 +1265,20 @@ static void a_changed_remote_begins_anew(void **state)
     assert_int_equal(info_of(&a, "usb").confirmed_seq, 0);
     pass(&a, MINUTE);
     assert_true(held("moved-2", "a.json", "1") && held("moved-2", "b", "1"));
+    assert_int_equal(pending(&a, "usb"), 0);
+    app_close(&a);
+    c->access.branch = STR("data"); /* what it was without a word */
+    c->access.token_env = STR("HOST_TOKEN");
+    app_open(&a);
+    assert_int_equal(pending(&a, "usb"), 0);
+    app_close(&a);
+    c->access.branch = STR("live");
+    app_open(&a);
+    assert_int_equal(pending(&a, "usb"), 2);
+    assert_int_equal(info_of(&a, "usb").confirmed_seq, 0);
+    pass(&a, MINUTE);
+    app_close(&a);
+    app_open(&a);
     assert_int_equal(pending(&a, "usb"), 0);
     app_end(&a);
 }
@@ -1681,6 +1802,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_remotes_a_store_is_hydrated_at_once),
         cmocka_unit_test(two_stores_meet_in_one_remote),
         cmocka_unit_test(remotes_are_added_kept_and_removed),
+        cmocka_unit_test(what_opens_the_door_is_kept),
+        cmocka_unit_test(what_opens_no_door_is_refused),
+        cmocka_unit_test(what_opens_the_door_is_kept),
+        cmocka_unit_test(what_opens_no_door_is_refused),
         cmocka_unit_test(a_changed_remote_begins_anew),
         cmocka_unit_test(pending_is_listed),
         cmocka_unit_test(waiters_share_one_run),
