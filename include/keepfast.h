@@ -424,6 +424,35 @@ KF_API void kf_pending_list_free(struct kf_pending_list *list);
 KF_API kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t limit,
                         struct kf_pending_list *ret_list, struct kf_err *err);
 
+/* The log of runs, newest first: those of a remote, or of all (NULL), whose id is below `before`
+ * (0 = from the newest). A run that found nothing to do is not in it; one that failed as the one
+ * before it, having done nothing, is counted in the same item. At most 1,000 items of each remote
+ * and 90 days are kept. */
+struct kf_run {
+    uint64_t id;
+    const char *remote;
+    int64_t began_ms, ended_ms; /* began: the first, ended: the last of `times` */
+    const char *cause;          /* "change", "schedule", "asked" or "hydration" */
+    const char *code;           /* of what went wrong, "" = nothing */
+    const char *message;        /* its sentence, with the next step */
+    uint64_t times;             /* how many runs this is: 1, or failures in a row */
+    uint64_t tries;             /* pulls and pushes in the last: more than 1 = others pushed too */
+    uint64_t pushed_docs, pushed_bytes; /* written there: what the place held does not count */
+    uint64_t taken_docs, taken_bytes;   /* current here since */
+    uint64_t lost;  /* versions, of either side, that gave way to a later one and are kept */
+    uint64_t bad;   /* documents there of which nothing could be read */
+    uint64_t aside; /* documents here that were left out while the rest went on */
+};
+struct kf_run_list {
+    struct kf_run *items;
+    size_t count;
+    bool more;
+    void *owned;
+};
+KF_API void kf_run_list_free(struct kf_run_list *list);
+KF_API kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_t limit,
+                     struct kf_run_list *ret_list, struct kf_err *err);
+
 /* ------------------------------------------------------------------------------------- status */
 
 typedef enum kf_state {

@@ -208,6 +208,9 @@ kf_rc query_timeout(const struct api_call *c, uint32_t *ret_ms, struct kf_err *e
 kf_rc query_flag(const struct api_call *c, const char *key, bool *ret, struct kf_err *err);
 
 /* One remote as JSON, appended; for status, lists and single answers. */
+/* {"code":…,"detail":…} under `member`; null without a code. */
+void last_error_json(const char *member, const char *code, const char *detail, bool *first,
+                     struct buf *out);
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
 
 #define R(id, method, pattern, body, handler, query, right, summary) api_handler handler;

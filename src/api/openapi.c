@@ -62,6 +62,8 @@ static const struct {
     {ROUTE_REMOTE_RUN, "202", "application/json", "Remote"},
     {ROUTE_REMOTE_PROBE, "200", "application/json", "Ok"},
     {ROUTE_REMOTE_PENDING, "200", "application/json", "Pending"},
+    {ROUTE_REMOTE_RUNS, "200", "application/json", "Runs"},
+    {ROUTE_RUNS, "200", "application/json", "Runs"},
     {ROUTE_BACKUP, "200", "application/zip", NULL},
     {ROUTE_RESTORE, "200", "application/json", "Restored"},
     {ROUTE_DIGEST, "200", "application/json", "Digest"},
@@ -107,6 +109,11 @@ static const struct {
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},
+    {"RunSum", "docs:integer bytes:integer"},
+    {"Run", "id:integer remote:string began:time ended:time cause:string times:integer "
+            "tries:integer pushed:RunSum taken:RunSum lost:integer bad:integer set_aside:integer "
+            "error:LastError?"},
+    {"Runs", "items:Run[] next:string?"},
     {"Store", "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
               "disk_bytes:integer "
               "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "

@@ -1,4 +1,4 @@
-/* Remotes: list, add, forget, run now, probe, what is pending. */
+/* Remotes: list, add, forget, run now, probe, what is pending, the log of runs. */
 #include "api/api_internal.h"
 
 static void work_list(struct api_call *c)
@@ -326,4 +326,82 @@ void remote_pending(struct api_call *c)
 {
     if (call_enter_space(c, false))
         call_work(c, work_pending, call_answer_out);
+}
+
+/* ----------------------------------------------------------------------------------------- runs */
+
+static void sum_json(const char *key, uint64_t docs, uint64_t bytes, bool *first, struct buf *out)
+{
+    bool one = true;
+    json_key(out, first, key);
+    buf_c(out, "{");
+    json_put_u64(out, &one, "docs", docs);
+    json_put_u64(out, &one, "bytes", bytes);
+    buf_c(out, "}");
+}
+
+static void run_json(const struct kf_run *r, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_u64(out, &first, "id", r->id);
+    json_put_str(out, &first, "remote", str_of(r->remote));
+    json_put_time(out, &first, "began", r->began_ms);
+    json_put_time(out, &first, "ended", r->ended_ms);
+    json_put_str(out, &first, "cause", str_of(r->cause));
+    json_put_u64(out, &first, "times", r->times);
+    json_put_u64(out, &first, "tries", r->tries);
+    sum_json("pushed", r->pushed_docs, r->pushed_bytes, &first, out);
+    sum_json("taken", r->taken_docs, r->taken_bytes, &first, out);
+    json_put_u64(out, &first, "lost", r->lost);
+    json_put_u64(out, &first, "bad", r->bad);
+    json_put_u64(out, &first, "set_aside", r->aside);
+    last_error_json("error", r->code, r->message, &first, out);
+    buf_c(out, "}");
+}
+
+/* The cursor is the id of the last item, in digits. */
+static kf_rc query_runs(struct api_call *c, size_t *ret_limit, uint64_t *ret_before,
+                        struct kf_err *err)
+{
+    str after;
+    kf_rc rc = query_page(c, ret_limit, &after, err);
+    if (rc == KF_OK && after.p && (!str_to_u64(after, ret_before) || *ret_before == 0))
+        rc = err_set(err, PROBLEM_BAD_FILTER, "this cursor is not one of the log of runs");
+    return rc;
+}
+
+static void work_runs(struct api_call *c)
+{
+    struct kf_run_list list = {0};
+    size_t limit;
+    uint64_t before = 0;
+    char *name = NULL;
+    c->rc = query_runs(c, &limit, &before, &c->err);
+    if (c->rc == KF_OK && c->match.remote.p && !(name = arena_dup(&c->arena, c->match.remote)))
+        c->rc = err_nomem(&c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_runs(c->store, name, before, limit, &list, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    struct buf last = BUF_INIT;
+    buf_c(&c->out, "{\"items\":[");
+    for (size_t i = 0; i < list.count; i++) {
+        if (i)
+            buf_byte(&c->out, ',');
+        run_json(&list.items[i], &c->out);
+    }
+    if (list.more)
+        buf_u64(&last, list.items[list.count - 1].id);
+    answer_next(&c->out, list.more, buf_view(&last));
+    if (last.failed)
+        c->rc = err_nomem(&c->err);
+    buf_release(&last);
+    kf_run_list_free(&list);
+}
+
+void remote_runs(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_runs, call_answer_out);
 }

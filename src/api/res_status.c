@@ -43,6 +43,21 @@ static void access_json(const struct kf_remote_info *r, bool *first, struct buf 
 #undef B
 }
 
+void last_error_json(const char *member, const char *code, const char *detail, bool *first,
+                     struct buf *out)
+{
+    bool one = true;
+    json_key(out, first, member);
+    if (!code[0]) {
+        buf_c(out, "null");
+        return;
+    }
+    buf_c(out, "{");
+    json_put_str(out, &one, "code", str_of(code));
+    json_put_str(out, &one, "detail", str_of(detail));
+    buf_c(out, "}");
+}
+
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out)
 {
     bool first = true;
@@ -62,16 +77,7 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
     json_put_time(out, &first, "next_run", r->next_run_ms);
     json_put_time(out, &first, "overdue_since", r->overdue_ms);
     json_put_u64(out, &first, "failures", r->failures);
-    json_key(out, &first, "last_error");
-    if (r->last_code[0]) {
-        bool f = true;
-        buf_c(out, "{");
-        json_put_str(out, &f, "code", str_of(r->last_code));
-        json_put_str(out, &f, "detail", str_of(r->last_error));
-        buf_c(out, "}");
-    } else {
-        buf_c(out, "null");
-    }
+    last_error_json("last_error", r->last_code, r->last_error, &first, out);
     access_json(r, &first, out);
     buf_c(out, "}");
 }

@@ -134,7 +134,14 @@ void print_removed(const char *name);
 struct table;
 struct table *table_new(struct cli *cli, const char *const *heads, size_t columns);
 void table_cell(struct table *t, str text);
+void table_u64(struct cli *cli, struct table *t, uint64_t v);
+void table_size(struct cli *cli, struct table *t, uint64_t v); /* "1.2 MiB" */
 void table_print(struct table *t);
+/* Every page of the list at `target`: through `row` into the table, or as one JSON object. `target`
+ * and `t` may be NULL for lack of memory. */
+kf_rc list_show(struct cli *cli, const char *target, struct table *t,
+                void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
+                struct kf_err *err);
 
 /* Values of a parsed answer. */
 kf_rc answer_parse(struct cli *cli, const struct cli_answer *a, struct json_node **ret,

@@ -235,10 +235,9 @@ static kf_rc show_page(struct cli *cli, struct place *place, const char *target,
     return KF_OK;
 }
 
-/* Every page of a list. */
-static kf_rc show_list(struct cli *cli, const char *target, struct table *t,
-                       void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
-                       struct kf_err *err)
+kf_rc list_show(struct cli *cli, const char *target, struct table *t,
+                void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
+                struct kf_err *err)
 {
     struct listing l = {.table = t, .row = row};
     struct place *place = NULL;
@@ -258,14 +257,14 @@ static kf_rc show_list(struct cli *cli, const char *target, struct table *t,
     return rc;
 }
 
-static void cell_u64(struct cli *cli, struct table *t, uint64_t v)
+void table_u64(struct cli *cli, struct table *t, uint64_t v)
 {
     char *text = arena_printf(&cli->arena, "%llu", (unsigned long long)v);
     cli->starved |= !text;
     table_cell(t, str_of(text ? text : ""));
 }
 
-static void cell_size(struct cli *cli, struct table *t, uint64_t v)
+void table_size(struct cli *cli, struct table *t, uint64_t v)
 {
     struct buf b = BUF_INIT;
     size_human(v, &b);
@@ -278,8 +277,8 @@ static void cell_size(struct cli *cli, struct table *t, uint64_t v)
 static void doc_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
     table_cell(t, node_text(cli, n, "name"));
-    cell_u64(cli, t, node_u64(n, "version"));
-    cell_size(cli, t, node_u64(n, "size"));
+    table_u64(cli, t, node_u64(n, "version"));
+    table_size(cli, t, node_u64(n, "size"));
     table_cell(t, node_age(cli, n, "at"));
 }
 
@@ -292,14 +291,14 @@ kf_rc cmd_ls(struct cli *cli, struct kf_err *err)
         target = prefix ? arena_printf(&cli->arena, "/docs?prefix=%s", prefix) : NULL;
     }
     struct table *t = table_new(cli, heads, 4);
-    return show_list(cli, target, t, doc_row, err);
+    return list_show(cli, target, t, doc_row, err);
 }
 
 static void version_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
-    cell_u64(cli, t, node_u64(n, "version"));
+    table_u64(cli, t, node_u64(n, "version"));
     table_cell(t, node_text(cli, n, "at"));
-    cell_size(cli, t, node_u64(n, "size"));
+    table_size(cli, t, node_u64(n, "size"));
     table_cell(t, node_text(cli, n, "kind"));
     table_cell(t, node_true(n, "current") ? STR("current") : STR(""));
 }
@@ -310,14 +309,14 @@ kf_rc cmd_log(struct cli *cli, struct kf_err *err)
     char *name = cli_escape_name(cli, cli->args[0]);
     char *target = name ? arena_printf(&cli->arena, "/docs/%s/versions", name) : NULL;
     struct table *t = table_new(cli, heads, 5);
-    return show_list(cli, target, t, version_row, err);
+    return list_show(cli, target, t, version_row, err);
 }
 
 static void pending_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
     table_cell(t, node_text(cli, n, "name"));
-    cell_u64(cli, t, node_u64(n, "version"));
-    cell_size(cli, t, node_u64(n, "size"));
+    table_u64(cli, t, node_u64(n, "version"));
+    table_size(cli, t, node_u64(n, "size"));
     table_cell(t, node_age(cli, n, "since"));
     table_cell(t, node_true(n, "deleted") ? STR("deleted") : STR(""));
 }
@@ -331,7 +330,7 @@ kf_rc cmd_pending(struct cli *cli, struct kf_err *err)
     char *name = cli_escape(cli, cli->args[0]);
     char *target = name ? arena_printf(&cli->arena, "/remotes/%s/pending", name) : NULL;
     struct table *t = table_new(cli, heads, 5);
-    return show_list(cli, target, t, pending_row, err);
+    return list_show(cli, target, t, pending_row, err);
 }
 
 static void space_row(struct cli *cli, struct table *t, const struct json_node *n)
@@ -344,5 +343,5 @@ kf_rc cmd_space_ls(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"SPACE", ""};
     struct table *t = table_new(cli, heads, 2);
-    return show_list(cli, "//v1", t, space_row, err);
+    return list_show(cli, "//v1", t, space_row, err);
 }

@@ -162,6 +162,17 @@ kf_rc kf_pending(kf_store *store, const char *remote, const char *after, size_t 
     return store_leave(store, rc);
 }
 
+kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_t limit,
+              struct kf_run_list *ret_list, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes_for(store, ret_list, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = remotes_runs(r, remote, before, limit, ret_list, err);
+    return store_leave(store, rc);
+}
+
 /* ------------------------------------------------------------------------------------ the whole */
 
 kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)

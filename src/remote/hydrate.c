@@ -125,7 +125,7 @@ static void survey_one(struct remotes *r, struct remote_entry *e, struct survey 
             look_again_at(r, at);
         } else {
             e->taking = TAKE_LOOKING;
-            run_start(e, RUN_LOOK); /* sets it back when it cannot */
+            run_start(e, RUN_LOOK, "hydration"); /* sets it back when it cannot */
         }
     }
     s->looking += e->taking == TAKE_LOOKING;
@@ -151,7 +151,7 @@ void hydrate_plan(struct remotes *r)
             look_again_at(r, patient_until);
         } else {
             s.newest->taking = TAKE_PULLING;
-            run_start(s.newest, RUN_HYDRATE);
+            run_start(s.newest, RUN_HYDRATE, "hydration");
         }
     }
     for (int i = 0; i < REMOTES_MAX; i++)

@@ -97,6 +97,33 @@ void remote_url_shown(str url, struct buf *out)
     buf_str(out, rest);
 }
 
+static void hide(str secret, char *text)
+{
+    size_t len = strlen(text);
+    for (size_t i = 0; i + secret.len <= len; i++)
+        if (memcmp(text + i, secret.p, secret.len) == 0)
+            memset(text + i, '*', secret.len);
+}
+
+void remote_url_hide(str url, char *text)
+{
+    size_t scheme = 0, query = str_index(url, '?'), fragment = str_index(url, '#');
+    for (size_t i = 0; i + 3 <= url.len && !scheme; i++)
+        if (memcmp(url.p + i, "://", 3) == 0)
+            scheme = i + 3;
+    if (!scheme)
+        return;
+    size_t end = query < fragment ? query : fragment;
+    if (end + 1 < url.len)
+        hide(str_from(url, end + 1), text);
+    str user = {url.p + scheme,
+                end > scheme ? str_index((str){url.p + scheme, end - scheme}, '/') : 0};
+    while (user.len && user.p[user.len - 1] != '@')
+        user.len--;
+    if (user.len > 1 && (user.len > 8 || str_index(user, ':') < user.len)) /* not "git@" */
+        hide((str){user.p, user.len - 1}, text);
+}
+
 kf_rc remote_go_on(const struct remote *r, struct kf_err *err)
 {
     if (r->stop && atomic_load(r->stop))

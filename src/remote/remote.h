@@ -150,6 +150,8 @@ kf_rc remote_driver_of(const struct env *env, str kind, str url, const struct re
                        struct kf_err *err);
 /* The address without user, password and query, for status and logs. */
 void remote_url_shown(str url, struct buf *out);
+/* Writes stars over what of the address is not shown, wherever it stands in `text`. */
+void remote_url_hide(str url, char *text);
 
 /* For kinds. KF_BUSY `stopping` when `stop` was set. */
 kf_rc remote_go_on(const struct remote *r, struct kf_err *err);

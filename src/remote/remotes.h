@@ -57,6 +57,8 @@
 #define REMOTES_GROUP_BYTES (8u * 1024 * 1024)
 #define REMOTES_WAIT_MS     10000 /* where a caller gives no time */
 #define REMOTES_TELL_MS     (10 * 60 * 1000)
+#define REMOTES_RUNS_MAX    1000 /* in the log, of each remote */
+#define REMOTES_RUNS_MS     ((int64_t)90 * 24 * 3600 * 1000)
 
 struct remotes_options {
     const struct config_space *space; /* may be NULL; copied */
@@ -131,6 +133,9 @@ kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err);
 kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err);
 kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, size_t limit,
                       struct kf_pending_list *ret_list, struct kf_err *err);
+
+kf_rc remotes_runs(struct remotes *r, const char *remote, uint64_t before, size_t limit,
+                   struct kf_run_list *ret_list, struct kf_err *err);
 
 /* Fills status->pending with the worst of all remotes, and in HYDRATING the reason. */
 void remotes_status(struct remotes *r, struct kf_status *status);

@@ -5,6 +5,7 @@
  *     remotes_access.c  what it names beside its address
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
+ *     remotes_log.c   the log of runs, kf_run
  *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
  *                     run's thread)
@@ -160,6 +161,9 @@ kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_
  * and entry_find give one or NULL; dropping the last frees. NULL is fine. */
 struct remote_entry *entry_at(struct remotes *r, int slot);
 struct remote_entry *entry_find(struct remotes *r, str name);
+/* KF_ABSENT unknown_remote says so. */
+kf_rc entry_named(struct remotes *r, const char *name, struct remote_entry **ret,
+                  struct kf_err *err);
 void entry_drop(struct remote_entry *e);
 bool entry_wants(const struct remote_entry *e, str name); /* its patterns */
 /* Puts it in a free slot: KF_LIMIT, and KF_CONFLICT when its name is taken. Takes over the caller's
@@ -221,21 +225,18 @@ kf_rc row_each(struct db *db,
                void *ctx, struct kf_err *err);
 /* Writes the whole row from the entry, unless it was removed. Blocking. */
 kf_rc row_put(struct remote_entry *e, struct kf_err *err);
-/* A run was good: in one group. Refused (KF_CONFLICT) when the store's content was replaced since
- * `site`. */
-struct row_confirm {
-    int64_t watermark;
-    uint64_t content; /* as in struct run */
-    str position, site;
-    const char *code, *error; /* "" = nothing wrong */
-    uint32_t failures;
-    bool hydrated;
-};
-kf_rc row_confirm(struct remote_entry *e, const struct row_confirm *c, struct kf_err *err);
-/* It was not. */
-kf_rc row_failed(struct remote_entry *e, const struct kf_err *why, uint32_t failures,
-                 struct kf_err *err);
+/* What a run found is confirmed, and the run is put in the log: in one group. `why`: what is wrong
+ * all the same, NULL = nothing. Refused (KF_CONFLICT) when the store's content was replaced since
+ * it began, or the remote removed. */
+kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err);
+/* It failed, and nothing is confirmed. */
+kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err);
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
+/* --- remotes_log.c */
+/* Puts a run in the log, in the group that confirms it or notes its failure; nothing of one that
+ * did nothing. `why` as for row_confirm. */
+kf_rc log_run(struct group *g, const struct run *run, const struct kf_err *why, struct kf_err *err);
+
 /* kf_meta "hydration" */
 kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err);
 kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
@@ -256,7 +257,9 @@ struct run {
     struct task task; /* first */
     struct remote_entry *entry;
     enum run_kind kind;
-    bool asked; /* go to the place even when nothing is pending */
+    bool asked;        /* go to the place even when nothing is pending */
+    const char *cause; /* what started it, as the log has it */
+    int64_t began_wall_ms;
 
     /* taken from the entry at the start */
     char site[17];
@@ -276,7 +279,8 @@ struct run {
     bool outdated; /* the store was replaced while it ran: it says nothing */
     int64_t stamp; /* RUN_LOOK; 0 = nothing there */
     struct remote_pushed pushed;
-    uint64_t taken, lost;
+    uint64_t taken, taken_bytes, lost;
+    uint32_t tries;
     size_t bad; /* documents of which nothing could be read */
     struct arena unread_arena;
     struct unread *unread;     /* `bad` of them, sorted by name */
@@ -289,8 +293,8 @@ struct run {
 /* Passes rc on and notes a failure as the store's. */
 kf_rc run_local(struct run *run, kf_rc rc);
 /* Starts a run. On the loop's thread; the entry is neither running nor removed. A failure is noted
- * like one of the run. */
-void run_start(struct remote_entry *e, enum run_kind kind);
+ * like one of the run. `cause`: where nobody asked for it. */
+void run_start(struct remote_entry *e, enum run_kind kind, const char *cause);
 /* What remotes.c and hydrate.c do with a run that ended. */
 void remotes_run_ended(struct run *run);
 void hydrate_run_ended(struct run *run);

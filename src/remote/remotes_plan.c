@@ -39,7 +39,7 @@ static void plan_one(struct remote_entry *e)
     struct schedule_plan plan = schedule_plan(&e->schedule, &view);
     if (plan.run_now) {
         loop_timer_cancel(&e->timer);
-        run_start(e, RUN_SYNC);
+        run_start(e, RUN_SYNC, plan.by_clock ? "schedule" : "change");
     } else if (plan.next_ms) {
         /* Without memory for the timer the next commit or run looks again. */
         loop_timer_set(r->loop, &e->timer, plan.next_ms - now, timer_fire);
@@ -268,9 +268,12 @@ void remotes_run_ended(struct run *run)
         e->told_down_ms = 0;
         e->told_big = false;
     }
-    if (run->taken || run->lost)
-        log_event(r->log, LOG_INFO, "remote.merged", LOG_S("remote", e->name),
-                  LOG_I("taken", run->taken), LOG_I("losers", run->lost), LOG_END);
+    if (run->pushed.docs || run->taken || run->lost)
+        log_event(r->log, LOG_INFO, "remote.run", LOG_S("remote", e->name),
+                  LOG_S("cause", run->cause), LOG_I("tries", run->tries),
+                  LOG_I("pushed", run->pushed.docs), LOG_I("bytes", run->pushed.bytes),
+                  LOG_I("taken", run->taken), LOG_I("losers", run->lost), LOG_I("bad", run->bad),
+                  LOG_END);
     waits_run_ended(r, run);
     remotes_plan(r);
 }

@@ -3,8 +3,8 @@
 
 #include <stdlib.h>
 
-static kf_rc find_entry(struct remotes *r, const char *name, struct remote_entry **ret,
-                        struct kf_err *err)
+kf_rc entry_named(struct remotes *r, const char *name, struct remote_entry **ret,
+                  struct kf_err *err)
 {
     if (!name)
         return err_set(err, PROBLEM_MISUSE, "the name of a remote is missing");
@@ -206,7 +206,7 @@ kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, st
 kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = find_entry(r, name, &e, err);
+    kf_rc rc = entry_named(r, name, &e, err);
     if (rc != KF_OK)
         return rc;
     if (e->from_config) {
@@ -225,7 +225,7 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
     struct remote_entry *e = NULL;
     struct remote *remote = NULL;
     struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = find_entry(r, name, &e, err);
+    kf_rc rc = entry_named(r, name, &e, err);
     if (rc != KF_OK)
         return rc;
     rc = entry_connect(e, &remote, &why);
@@ -315,7 +315,7 @@ kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, 
                       struct kf_pending_list *ret_list, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = find_entry(r, remote, &e, err);
+    kf_rc rc = entry_named(r, remote, &e, err);
     if (rc != KF_OK)
         return rc;
     if (limit < 1 || limit > 1000) {

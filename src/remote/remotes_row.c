@@ -138,11 +138,10 @@ struct row_write {
     struct write write; /* first */
     struct remote_entry *entry;
     struct remotes *remotes;
-    const struct row_confirm *confirm;
-    const struct kf_err *why;
-    str name;
-    uint32_t failures;
-    struct row row; /* row_put */
+    const struct run *run;    /* row_confirm, row_failed */
+    const struct kf_err *why; /* of them */
+    str name;                 /* row_delete */
+    struct row row;           /* row_put */
 };
 
 static kf_rc write_row(struct remotes *r, struct row_write *w,
@@ -221,6 +220,16 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err)
     return rc;
 }
 
+/* Whether the run still speaks of this remote and of what the store holds now. */
+static bool is_current(const struct run *run, struct group *g)
+{
+    struct remote_entry *e = run->entry;
+    pthread_mutex_lock(&e->remotes->lock);
+    bool current = run->content == e->remotes->content && !e->removed;
+    pthread_mutex_unlock(&e->remotes->lock);
+    return current && strcmp(run->site, group_site(g)) == 0;
+}
+
 /* An UPDATE: the row of a remote that was removed meanwhile does not come back. */
 static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *err)
 {
@@ -228,31 +237,30 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
         "UPDATE kf_remote SET watermark = $1, position = $2, hydrated = $3, confirmed_at = $4,"
         " last_run_at = $4, failures = $5, last_code = $6, last_error = $7 WHERE name = $8";
     struct row_write *w = (struct row_write *)write;
-    const struct row_confirm *c = w->confirm;
+    const struct run *run = w->run;
     struct db_stmt *s;
-    pthread_mutex_lock(&w->entry->remotes->lock);
-    bool same = c->content == w->entry->remotes->content;
-    pthread_mutex_unlock(&w->entry->remotes->lock);
-    if (!same || !str_is(c->site, group_site(g)))
-        return err_set(err, PROBLEM_VERSION_MISMATCH, "the store was replaced meanwhile");
+    if (!is_current(run, g))
+        return err_set(err, PROBLEM_VERSION_MISMATCH,
+                       "the store was replaced or the remote removed meanwhile");
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, c->watermark);
-    db_bind_text(s, 2, c->position);
-    db_bind_i64(s, 3, c->hydrated);
+    db_bind_i64(s, 1, run->seq);
+    db_bind_text(s, 2, buf_view(&run->position));
+    db_bind_i64(s, 3, run->hydrated);
     db_bind_i64(s, 4, group_now_ms(g));
-    db_bind_i64(s, 5, c->failures);
-    db_bind_text(s, 6, str_of(c->code));
-    db_bind_text(s, 7, str_of(c->error));
-    db_bind_text(s, 8, str_of(w->entry->name));
-    return db_run(s, err);
+    db_bind_i64(s, 5, w->why ? run->failures + 1 : 0);
+    db_bind_text(s, 6, str_of(w->why ? w->why->code : ""));
+    db_bind_text(s, 7, str_of(w->why ? w->why->detail : ""));
+    db_bind_text(s, 8, str_of(run->entry->name));
+    rc = db_run(s, err);
+    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
 }
 
-kf_rc row_confirm(struct remote_entry *e, const struct row_confirm *c, struct kf_err *err)
+kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
 {
-    struct row_write w = {.entry = e, .confirm = c};
-    return write_row(e->remotes, &w, apply_confirm, err);
+    struct row_write w = {.run = run, .why = why};
+    return write_row(run->entry->remotes, &w, apply_confirm, err);
 }
 
 static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *err)
@@ -261,30 +269,34 @@ static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *e
         "UPDATE kf_remote SET last_run_at = $1, failures = $2, last_code = $3, last_error = $4"
         " WHERE name = $5";
     struct row_write *w = (struct row_write *)write;
+    const struct run *run = w->run;
     struct db_stmt *s;
+    if (!is_current(run, g))
+        return KF_OK;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, group_now_ms(g));
-    db_bind_i64(s, 2, w->failures);
+    db_bind_i64(s, 2, (int64_t)run->failures + 1);
     db_bind_text(s, 3, str_of(w->why->code));
     db_bind_text(s, 4, str_of(w->why->detail));
-    db_bind_text(s, 5, str_of(w->entry->name));
-    return db_run(s, err);
+    db_bind_text(s, 5, str_of(run->entry->name));
+    rc = db_run(s, err);
+    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
 }
 
-kf_rc row_failed(struct remote_entry *e, const struct kf_err *why, uint32_t failures,
-                 struct kf_err *err)
+kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err)
 {
-    struct row_write w = {.entry = e, .why = why, .failures = failures};
-    return write_row(e->remotes, &w, apply_failed, err);
+    struct row_write w = {.run = run, .why = why};
+    return write_row(run->entry->remotes, &w, apply_failed, err);
 }
 
 static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *err)
 {
     static const char row_sql[] = "DELETE FROM kf_remote WHERE name = $1",
-                      unread_sql[] = "DELETE FROM kf_meta WHERE key = 'unread/' || $1";
-    const char *const sqls[] = {row_sql, unread_sql};
+                      unread_sql[] = "DELETE FROM kf_meta WHERE key = 'unread/' || $1",
+                      runs_sql[] = "DELETE FROM kf_run WHERE remote = $1";
+    const char *const sqls[] = {row_sql, unread_sql, runs_sql};
     struct row_write *w = (struct row_write *)write;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < sizeof(sqls) / sizeof(sqls[0]); i++) {

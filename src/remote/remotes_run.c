@@ -338,6 +338,7 @@ static kf_rc pull_and_push(struct run *run, struct remote *remote, struct kf_err
     kf_rc rc = KF_CONFLICT;
     for (int tries = 0; rc == KF_CONFLICT && tries < REMOTES_RACE_TRIES; tries++) {
         struct kf_err why = KF_ERR_INIT;
+        run->tries++;
         if (tries) {
             KF_SOMETIMES("remote-race-tried-again");
             log_event(run->entry->remotes->log, LOG_INFO, "remote.race",
@@ -359,18 +360,8 @@ static kf_rc pull_and_push(struct run *run, struct remote *remote, struct kf_err
 
 static kf_rc confirm(struct run *run, struct kf_err *err)
 {
-    bool bad = run->bad > 0;
-    struct row_confirm c = {
-        .watermark = run->seq,
-        .position = buf_view(&run->position),
-        .site = str_of(run->site),
-        .content = run->content,
-        .code = bad ? run->bad_err.code : "",
-        .error = bad ? run->bad_err.detail : "",
-        .failures = bad ? run->failures + 1 : 0,
-        .hydrated = run->hydrated,
-    };
-    kf_rc rc = run_local(run, row_confirm(run->entry, &c, err));
+    const struct kf_err *why = run->damaged ? &run->damaged_err : run->bad ? &run->bad_err : NULL;
+    kf_rc rc = run_local(run, row_confirm(run, why, err));
     run->confirmed = rc == KF_OK;
     return rc;
 }
@@ -469,7 +460,9 @@ static void note_failure(struct run *run)
         blame_remote(&run->err);
     if (problem_is(&run->err, PROBLEM_STOPPING))
         return;
-    row_failed(run->entry, &run->err, run->failures + 1, NULL);
+    remote_url_hide(run->entry->place.url, run->err.detail);
+    if (!run->confirmed) /* else its failure stands beside what is confirmed */
+        row_failed(run, &run->err, NULL);
     pending_of(run->entry, run->watermark, &run->pending, NULL);
 }
 
@@ -524,7 +517,7 @@ static void run_forget(struct task *t)
     run->entry = NULL;
 }
 
-static struct run *run_new(struct remote_entry *e, enum run_kind kind)
+static struct run *run_new(struct remote_entry *e, enum run_kind kind, const char *cause)
 {
     struct remotes *r = e->remotes;
     struct run *run = mem_calloc(1, sizeof(*run));
@@ -535,22 +528,26 @@ static struct run *run_new(struct remote_entry *e, enum run_kind kind)
     run->task.forget = run_forget;
     run->entry = e;
     run->kind = kind;
+    run->cause = cause;
+    run->began_wall_ms = env_wall_ms(r->env);
     run->err = run->bad_err = (struct kf_err)KF_ERR_INIT;
     store_site(r->store, run->site);
     return run;
 }
 
-void run_start(struct remote_entry *e, enum run_kind kind)
+void run_start(struct remote_entry *e, enum run_kind kind, const char *cause)
 {
     struct remotes *r = e->remotes;
     struct kf_err err = KF_ERR_INIT;
-    struct run *run = run_new(e, kind);
+    struct run *run = run_new(e, kind, cause);
     uint32_t random = 0;
     r->env->random(r->env->ctx, &random, sizeof(random));
     pthread_mutex_lock(&r->lock);
     e->jitter = random & 0xffff;
     if (run) {
         run->asked = e->asked || e->schedule.every_ms;
+        if (e->asked && kind == RUN_SYNC)
+            run->cause = "asked";
         run->watermark = e->watermark;
         run->hydrated = e->hydrated;
         run->failures = e->failures;

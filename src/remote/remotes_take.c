@@ -149,8 +149,10 @@ static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct 
                           struct kf_err *err)
 {
     struct run *run = t->run;
+    struct kf_err told = *why;
+    remote_url_hide(run->entry->place.url, told.detail);
     log_event(t->remotes->log, LOG_ERROR, "remote.bad_object", LOG_S("remote", run->entry->name),
-              LOG_V("doc", name), LOG_S("why", why->detail), LOG_END);
+              LOG_V("doc", name), LOG_S("why", told.detail), LOG_END);
     struct unread *p = grown(t->missing, t->missing_count, &t->missing_cap, sizeof(*p));
     if (!p)
         return err_nomem(err);
@@ -160,7 +162,7 @@ static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct 
         return err_nomem(err);
     t->missing[t->missing_count++] = m;
     if (run->bad_err.rc == KF_OK)
-        run->bad_err = *why;
+        run->bad_err = told;
     return KF_OK;
 }
 
@@ -174,26 +176,19 @@ struct merge_write {
     struct write write; /* first */
     struct take *take;
     size_t from, to; /* of the batch; `to` is found by apply */
-    uint64_t taken, lost;
+    uint64_t taken, taken_bytes, lost;
     size_t refused; /* of those, how many were no documents */
     size_t refused_at[REMOTES_GROUP];
     struct kf_err why; /* the last refusal */
 };
 
 /* Lost is what one side had written and the current document does not have. */
-static void count_merged(struct merge_write *m, enum doc_merged merged)
+static void count_merged(struct merge_write *m, enum doc_merged merged, size_t size)
 {
-    switch (merged) {
-    case DOC_SAME: break;
-    case DOC_TAKEN:
-    case DOC_MERGED: m->taken++; break;
-    case DOC_LOST: m->lost++; break;
-    case DOC_REPLACED:
-    case DOC_MERGED_CLASH:
-        m->taken++;
-        m->lost++;
-        break;
-    }
+    bool taken = merged != DOC_SAME && merged != DOC_LOST;
+    m->taken += taken;
+    m->taken_bytes += taken ? size : 0;
+    m->lost += merged == DOC_LOST || merged == DOC_REPLACED || merged == DOC_MERGED_CLASH;
 }
 
 static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *err)
@@ -201,7 +196,7 @@ static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *er
     struct merge_write *m = (struct merge_write *)write;
     struct take *t = m->take;
     kf_rc rc = KF_OK;
-    m->taken = m->lost = m->refused = 0;
+    m->taken = m->taken_bytes = m->lost = m->refused = 0;
     if (t->run->kind == RUN_HYDRATE && m->from == 0)
         rc = hydration_mark(g, true, err);
     for (m->to = m->from; rc == KF_OK && m->to < t->batch_count;) {
@@ -209,7 +204,7 @@ static kf_rc apply_merge(struct group *g, struct write *write, struct kf_err *er
         struct kf_err why = KF_ERR_INIT;
         rc = doc_merge(g, t->remotes->docs, &t->batch[m->to], &merged, &why);
         if (rc == KF_OK)
-            count_merged(m, merged);
+            count_merged(m, merged, t->batch[m->to].body.len);
         if (rc == KF_INVALID || rc == KF_LIMIT) { /* it was refused before anything was written */
             m->refused_at[m->refused++] = m->to;
             m->why = why;
@@ -241,6 +236,7 @@ static kf_rc merge_batch(struct take *t, struct kf_err *err)
         if (rc != KF_OK)
             break;
         t->run->taken += m.taken;
+        t->run->taken_bytes += m.taken_bytes;
         t->run->lost += m.lost;
         for (size_t i = 0; rc == KF_OK && i < m.refused; i++) {
             const struct doc_import *d = &t->batch[m.refused_at[i]];

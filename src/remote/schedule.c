@@ -77,6 +77,7 @@ struct schedule_plan schedule_plan(const struct config_schedule *s, const struct
     }
     for (int i = 0; i < 3; i++) {
         at = sooner(at, due[i].at_ms);
+        plan.by_clock = at != 0 && at == due[0].at_ms;
         if (due[i].since_ms == 0)
             continue;
         int64_t late = due[i].since_ms + SCHEDULE_LATE_MS + due[i].interval_ms / 10;

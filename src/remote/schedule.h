@@ -43,6 +43,7 @@ struct schedule_view {
 };
 struct schedule_plan {
     bool run_now;
+    bool by_clock;      /* it is `every` that is due, not what is pending */
     int64_t next_ms;    /* when to look again; 0 = only after a change or the end of the run */
     int64_t overdue_ms; /* since when it is late; 0 = it is not */
 };

@@ -36,6 +36,8 @@ APPLICATION_ID = 0x4B706674
 FORMAT = 1
 HASH = re.compile(r"[0-9a-f]{64}\Z")
 HEX16 = re.compile(r"[0-9a-f]{16}\Z")
+CAUSES = {"change", "schedule", "asked", "hydration"}
+RUNS_MAX = 1000
 KINDS = {"put", "patch", "delete", "revert", "merge", "loser"}
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
@@ -429,8 +431,26 @@ def _check_tables(db, report):
     for name, watermark in db.execute("SELECT name, watermark FROM kf_remote"):
         if not 0 <= watermark <= seq_max:
             report.find("remote %r: watermark %d is beyond %d", name, watermark, seq_max)
+    _check_runs(db, report)
     report.counts = {"versions": count, "seq": seq_max, "journal": len(journal),
                      "journal_tables": sorted(t.decode() for t in tables)}
+
+
+def _check_runs(db, report):
+    rows = ("SELECT id, began, ended, cause, code, message, times, tries, pushed_docs, pushed_bytes, taken_docs,"
+            " taken_bytes, lost, bad, aside FROM kf_run")
+    for number, began, ended, cause, code, message, times, *counts in db.execute(rows):
+        if cause.decode() not in CAUSES:
+            report.find("run %d: the cause %r", number, cause)
+        if ended < began:
+            report.find("run %d: it ended before it began", number)
+        if (code == b"") != (message == b""):
+            report.find("run %d: code %r, message %r", number, code, message)
+        if times < 1 or min(counts) < 0 or (times > 1 and (code == b"" or any(counts[1:]))):
+            report.find("run %d: %d times, counts %r", number, times, counts)
+    for remote, count in db.execute("SELECT remote, count(*) FROM kf_run GROUP BY remote"):
+        if count > RUNS_MAX:
+            report.find("remote %r: %d runs in the log", remote, count)
 
 
 # --- the portable form: a `dir` remote and a backup

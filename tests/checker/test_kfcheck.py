@@ -21,6 +21,9 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 SITE, STAMP, WHEN = "00000000000000a1", "0000019a00000001", "2025-11-09T14:23:45.000Z"
 
 
+RUN = "INSERT INTO kf_run VALUES(1,'usb',%s)"
+
+
 def h(data):
     return hashlib.blake2b(data, digest_size=32).hexdigest()
 
@@ -243,6 +246,13 @@ def damage_in_a_store_is_found():
         ("a body in a deletion", "UPDATE kf_doc_version SET body='0' WHERE seq=5", "its hash"),
         ("a watermark that is to come",
          "INSERT INTO kf_remote(name,url,watermark) VALUES('usb','dir:x',9)", "watermark"),
+        ("a run of no cause", RUN % "1,2,'whim','','',1,1,1,1,0,0,0,0,0", "the cause b'whim'"),
+        ("a run that ends before it begins", RUN % "2,1,'asked','','',1,1,1,1,0,0,0,0,0", "before it began"),
+        ("a failure without a word", RUN % "1,2,'asked','busy','',1,1,0,0,0,0,0,0,0", "message b''"),
+        ("a run that pushed less than nothing", RUN % "1,2,'asked','','',1,1,-1,0,0,0,0,0,0", "counts [1, -1"),
+        ("a good run many times", RUN % "1,2,'asked','','',2,1,0,0,0,0,0,0,0", "2 times"),
+        ("a log without end", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1001) INSERT INTO "
+         "kf_run SELECT i,'usb',1,2,'asked','','',1,1,1,1,0,0,0,0,0 FROM n", "1001 runs"),
         ("another kind of file", "PRAGMA application_id=1", "application_id"),
         ("another format", "PRAGMA user_version=2", "user_version"),
     ):

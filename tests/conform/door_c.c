@@ -312,6 +312,23 @@ static void do_pending(void)
     kf_pending_list_free(&list);
 }
 
+static void do_runs(void)
+{
+    struct kf_run_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_runs(store, get("name"), 0, 100, &list, &err);
+    say_result(rc, &err);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++) {
+        char text[256];
+        const struct kf_run *r = &list.items[i];
+        snprintf(text, sizeof text, "%s %s %llu %llu %llu %s", r->remote, r->cause,
+                 (unsigned long long)r->pushed_docs, (unsigned long long)r->pushed_bytes,
+                 (unsigned long long)r->taken_docs, *r->code ? r->code : "good");
+        say("item", text);
+    }
+    kf_run_list_free(&list);
+}
+
 static void do_move(const char *verb)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -372,6 +389,8 @@ static bool act(const char *verb)
         do_remote(verb);
     else if (strcmp(verb, "pending") == 0)
         do_pending();
+    else if (strcmp(verb, "runs") == 0)
+        do_runs();
     else if (strcmp(verb, "backup") == 0 || strcmp(verb, "restore") == 0)
         do_move(verb);
     else if (strcmp(verb, "verify") == 0)

@@ -39,6 +39,11 @@ def digits(items, *keys):
             for i in items]
 
 
+def run_lines(items):
+    return [f'{r["remote"]} {r["cause"]} {r["pushed"]["docs"]} {r["pushed"]["bytes"]} {r["taken"]["docs"]} '
+            f'{r["error"]["code"] if r["error"] else "good"}' for r in items]
+
+
 # ------------------------------------------------------------------------------------------- doors
 
 
@@ -126,6 +131,9 @@ class C:
 
     def pending(self, name):
         return self.ask("pending", name=name)
+
+    def runs(self, name=None):
+        return self.ask("runs", name=name)
 
     def backup(self, file, pending=None):
         return self.ask("backup", file=file, pending=pending)
@@ -263,6 +271,11 @@ class Http:
     def pending(self, name):
         result, answer = self.ask("GET", f"/remotes/{quote(name, safe='')}/pending")
         result["items"] = [] if result["code"] else digits(answer.json()["items"], "name", "version", "size")
+        return result
+
+    def runs(self, name=None):
+        result, answer = self.ask("GET", f"/remotes/{quote(name, safe='')}/runs" if name else "/runs")
+        result["items"] = [] if result["code"] else run_lines(answer.json()["items"])
         return result
 
     def backup(self, file, pending=None):
@@ -405,6 +418,11 @@ class Cli:
     def pending(self, name):
         result, done = self.ask("pending", name)
         result["items"] = [] if result["code"] else digits(done.json()["items"], "name", "version", "size")
+        return result
+
+    def runs(self, name=None):
+        result, done = self.ask("runs", *([name] if name else []))
+        result["items"] = [] if result["code"] else run_lines(done.json()["items"])
         return result
 
     def backup(self, file, pending=None):
@@ -644,16 +662,21 @@ def remotes():
     s.step("pending", name="usb", _expect={"items": ["b 2 0 deleted"]})
     s.step("put", name="c", body=b"1", wait="usb", _expect={"ack": "remote"})
     s.step("status", _expect={"pending": 0})
+    s.step("runs", name="none", _expect={"code": "unknown_remote", "exit": 1})
+    done = ["usb asked 2 1 0 good", "usb asked 2 3 0 good"]
+    s.step("runs", name="usb", _expect={"items": done})
     s.act(lambda own: (own / "usb").rename(own / "away"))
     s.act(lambda own: (own / "usb").write_text("in the way"))
     s.step("put", name="d", body=b"1", wait="usb", timeout_ms=2000, _expect={"code": "level_unavailable", "exit": 6})
     s.step("get", name="d", _expect={"body": b"1"})
     s.step("sync", name="usb", _expect={"code": ANY, "exit": 6})
     s.step("pending", name="usb", _expect={"items": ["d 1 1"]})
+    s.step("runs", name="usb", _expect={"items": ["usb asked 0 0 0 remote_failed", *done]})
     s.act(lambda own: (own / "usb").unlink())
     s.act(lambda own: (own / "away").rename(own / "usb"))
     s.step("sync", name="usb")
     s.step("status", _expect={"pending": 0})
+    s.step("runs", _expect={"items": ["usb asked 1 1 0 good", "usb asked 0 0 0 remote_failed", *done]})
     s.step("remote_add", name="second", url="dir:@/second", manual=True, docs="a,x*")
     s.step("pending", name="second", _expect={"items": ["a 1 1"]})
     # One with a schedule pushes what is there at once: what it has pending is not asked before it is waited for.

@@ -550,6 +550,14 @@ static kf_rc pending(void)
     return rc;
 }
 
+static kf_rc runs(void)
+{
+    struct kf_run_list list = {0};
+    kf_rc rc = kf_runs(st.store, "usb", 0, 10, &list, &st.err);
+    kf_run_list_free(&list);
+    return rc;
+}
+
 static kf_rc sync_now(void)
 {
     return kf_sync(st.store, "usb", 60000, &st.err);
@@ -800,6 +808,7 @@ static const struct script scripts[] = {
     {.name = "remotes", .run = remotes},
     {.name = "remote_probe", .run = probe, .instead = KF_UNAVAILABLE},
     {.name = "pending", .run = pending, .prepare = something_pending},
+    {.name = "runs", .run = runs},
     {.name = "sync",
      .run = sync_now,
      .prepare = something_pending,

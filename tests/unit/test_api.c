@@ -289,6 +289,8 @@ static const struct request {
      false},
     {ROUTE_REMOTE_PROBE, "/v1/s/remotes/usb/probe", NULL, "", "remote_failed", "", true},
     {ROUTE_REMOTE_PENDING, "/v1/s/remotes/usb/pending", NULL, "", "", "", false},
+    {ROUTE_REMOTE_RUNS, "/v1/s/remotes/usb/runs", NULL, "", "", "", false},
+    {ROUTE_RUNS, "/v1/s/runs", NULL, "", "", "", false},
     {ROUTE_BACKUP, "/v1/s/backup", NULL, "", "", "", false},
     {ROUTE_RESTORE, "/v1/s/restore?replace=true", "(archive)", "", "", "store_read_only", false},
     {ROUTE_DIGEST, "/v1/s/digest", NULL, "", "", "", false},

@@ -1695,6 +1695,267 @@ static void adding_and_removing_while_they_run(void **state)
     app_end(&a);
 }
 
+/* ------------------------------------------------------------------------------ the log of runs */
+
+static struct kf_run_list runs_of(struct app *a, const char *remote, uint64_t before, size_t limit)
+{
+    struct kf_run_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    if (kf_runs(a->store, remote, before, limit, &list, &err) != KF_OK)
+        fail_msg("runs: %s: %s", err.code, err.detail);
+    return list;
+}
+
+static size_t run_count(struct app *a, const char *remote)
+{
+    struct kf_run_list list = runs_of(a, remote, 0, 1000);
+    size_t count = list.count;
+    kf_run_list_free(&list);
+    return count;
+}
+
+/* The newest run of a remote, in one word after the other. */
+static void newest_is(struct app *a, const char *remote, const char *wanted)
+{
+    char text[256];
+    struct kf_run_list list = runs_of(a, remote, 0, 1);
+    assert_int_equal(list.count, 1);
+    const struct kf_run *r = &list.items[0];
+    assert_string_equal(r->remote, remote);
+    assert_true(r->began_ms && r->began_ms <= r->ended_ms);
+    assert_int_equal(!*r->code, !*r->message);
+    snprintf(text, sizeof(text),
+             "%s %s times=%d tries=%d pushed=%d/%d taken=%d/%d lost=%d bad=%d aside=%d", r->cause,
+             *r->code ? r->code : "good", (int)r->times, (int)r->tries, (int)r->pushed_docs,
+             (int)r->pushed_bytes, (int)r->taken_docs, (int)r->taken_bytes, (int)r->lost,
+             (int)r->bad, (int)r->aside);
+    assert_string_equal(text, wanted);
+    kf_run_list_free(&list);
+}
+
+static void runs_are_logged_with_true_counts(void **state)
+{
+    struct app a, b;
+    app_init(&a);
+    app_remote(&a, "usb", "mem:log-1");
+    app_remote(&a, "timed", "mem:log-2")->schedule.every_ms = MINUTE;
+    app_open(&a);
+    pass(&a, SECOND);
+    assert_int_equal(run_count(&a, NULL), 0); /* nothing was there to do */
+    put(&a, "a", "[1]");
+    put(&a, "b", "[22]");
+    pass(&a, 10 * SECOND);
+    newest_is(&a, "usb", "change good times=1 tries=1 pushed=2/7 taken=0/0 lost=0 bad=0 aside=0");
+    pass(&a, 2 * MINUTE);
+    newest_is(&a, "timed",
+              "schedule good times=1 tries=1 pushed=2/7 taken=0/0 lost=0 bad=0 aside=0");
+    assert_int_equal(write_rc(&a, "b", NULL, NULL, NULL), KF_OK);
+    sync_good(&a, "usb");
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=1/0 taken=0/0 lost=0 bad=0 aside=0");
+    /* An idle schedule, and who asks in vain, leave nothing. */
+    size_t before = run_count(&a, "usb");
+    pass(&a, 2 * MINUTE);
+    size_t timed = run_count(&a, "timed");
+    for (int i = 0; i < 20; i++) {
+        pass(&a, 2 * MINUTE);
+        sync_good(&a, "usb");
+    }
+    assert_int_equal(run_count(&a, "usb"), before);
+    assert_int_equal(run_count(&a, "timed"), timed);
+
+    app_init(&b);
+    app_remote(&b, "usb", "mem:log-1");
+    app_open(&b);
+    settle(&b);
+    newest_is(&b, "usb",
+              "hydration good times=1 tries=0 pushed=0/0 taken=2/3 lost=0 bad=0 aside=0");
+    testing_env_advance(&world, SECOND);
+    put(&b, "a", "[333]");
+    put(&b, "c", "1");
+    sync_good(&b, "usb");
+    testing_env_advance(&world, SECOND);
+    put(&a, "a", "[4444]"); /* later: what comes in loses, and goes out */
+    sync_good(&a, "usb");
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=1/6 taken=1/1 lost=1 bad=0 aside=0");
+    app_end(&b);
+    app_close(&a);
+    app_open(&a); /* it is on disk */
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=1/6 taken=1/1 lost=1 bad=0 aside=0");
+    app_end(&a);
+}
+
+static void failures_in_a_row_are_one_item(void **state)
+{
+    struct app a;
+    app_init(&a);
+    app_remote(&a, "usb", "fail:name=log-f:mem:log-3");
+    app_open(&a);
+    settle(&a);
+    put(&a, "a", "[1]");
+    sync_good(&a, "usb");
+    down("log-f", true);
+    put(&a, "a", "[2]");
+    pass(&a, 10 * SECOND);
+    int64_t since = atomic_load(&world.wall_ms);
+    for (int i = 0; i < 50; i++)
+        pass(&a, 10 * MINUTE);
+    assert_int_equal(run_count(&a, "usb"), 2);
+    struct kf_run_list list = runs_of(&a, "usb", 0, 10);
+    assert_string_equal(list.items[0].code, "remote_failed");
+    assert_string_equal(list.items[0].cause, "change");
+    assert_non_null(strstr(list.items[0].message, "a fault of the test"));
+    assert_int_equal(list.items[0].times, 51);
+    assert_true(list.items[0].began_ms <= since);
+    assert_true(list.items[0].ended_ms >= since + 400 * (int64_t)MINUTE);
+    kf_run_list_free(&list);
+    assert_int_equal(sync_now(&a, "usb", NULL), KF_UNAVAILABLE);
+    newest_is(&a, "usb",
+              "asked remote_failed times=1 tries=1 pushed=0/0 taken=0/0 lost=0 bad=0 aside=0");
+    assert_int_equal(run_count(&a, "usb"), 3);
+    fail_plan_set(STR("log-f"),
+                  &(struct fail_plan){.at = 1, .sticky = true, .code = "remote_full"});
+    assert_int_equal(sync_now(&a, "usb", NULL), KF_UNAVAILABLE);
+    newest_is(&a, "usb",
+              "asked remote_full times=1 tries=1 pushed=0/0 taken=0/0 lost=0 bad=0 aside=0");
+    down("log-f", false);
+    sync_good(&a, "usb");
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=1/3 taken=0/0 lost=0 bad=0 aside=0");
+    /* That it is back is said, though there was nothing to do. */
+    down("log-f", true);
+    assert_int_equal(sync_now(&a, "usb", NULL), KF_UNAVAILABLE);
+    down("log-f", false);
+    sync_good(&a, "usb");
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=0/0 taken=0/0 lost=0 bad=0 aside=0");
+    size_t count = run_count(&a, "usb");
+    sync_good(&a, "usb");
+    assert_int_equal(run_count(&a, "usb"), count);
+    app_end(&a);
+}
+
+struct fill_log {
+    struct write write; /* first */
+    int64_t ended;
+};
+
+static kf_rc fill_log(struct group *g, struct write *w, struct kf_err *err)
+{
+    static const char sql[] =
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
+        " INSERT INTO kf_run(remote, began, ended, cause, code, message, times, tries, pushed_docs,"
+        " pushed_bytes, taken_docs, taken_bytes, lost, bad, aside)"
+        " SELECT CASE i % 2 WHEN 1 THEN 'usb' ELSE 'gone' END, 1, $1, 'asked', '', '', 1, 1, 1, 1,"
+        " 0, 0, 0, 0, 0 FROM n";
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, ((struct fill_log *)w)->ended);
+    return db_run(s, err);
+}
+
+static void the_log_is_bounded_and_paged(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    app_init(&a);
+    app_remote(&a, "usb", "mem:log-4");
+    app_open(&a);
+    settle(&a);
+    struct fill_log fill = {.write = {.apply = fill_log}, .ended = atomic_load(&world.wall_ms)};
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(store_write(a.store, &fill.write, &err), KF_OK);
+    put(&a, "a", "[1]");
+    sync_good(&a, "usb");
+    assert_int_equal(run_count(&a, "usb"), REMOTES_RUNS_MAX);
+    newest_is(&a, "usb", "asked good times=1 tries=1 pushed=1/3 taken=0/0 lost=0 bad=0 aside=0");
+    /* Pages: each once, newest first. */
+    uint64_t before = 0, last = UINT64_MAX;
+    size_t seen = 0;
+    for (bool more = true; more;) {
+        struct kf_run_list list = runs_of(&a, "usb", before, 300);
+        more = list.more;
+        for (size_t i = 0; i < list.count; i++, seen++) {
+            assert_true(list.items[i].id < last);
+            last = list.items[i].id;
+        }
+        before = last;
+        kf_run_list_free(&list);
+    }
+    assert_int_equal(seen, REMOTES_RUNS_MAX);
+    struct kf_run_list list = runs_of(&a, NULL, 0, 2); /* of all remotes */
+    assert_true(list.more);
+    assert_string_equal(list.items[0].remote, "usb");
+    assert_string_equal(list.items[1].remote, "gone");
+    kf_run_list_free(&list);
+    list = runs_of(&a, "usb", 1, 10);
+    assert_int_equal(list.count, 0);
+    assert_false(list.more);
+    kf_run_list_free(&list);
+    kf_run_list_free(NULL);
+    assert_int_equal(kf_runs(a.store, "usb", 0, 0, &list, &err), KF_INVALID);
+    assert_int_equal(kf_runs(a.store, "usb", 0, 1001, &list, &err), KF_INVALID);
+    assert_int_equal(kf_runs(a.store, "nobody", 0, 1, &list, &err), KF_ABSENT);
+    assert_string_equal(err.code, "unknown_remote");
+    /* After 90 days they go, those of remotes that are no more, too. */
+    testing_env_advance(&world, REMOTES_RUNS_MS + MINUTE);
+    put(&a, "a", "[2]");
+    sync_good(&a, "usb");
+    assert_int_equal(run_count(&a, NULL), 1);
+    app_end(&a);
+}
+
+static void runs_go_with_their_remote(void **state)
+{
+    struct app a;
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    app_init(&a);
+    app_remote(&a, "fixed", "mem:log-5");
+    app_open(&a);
+    settle(&a);
+    o.name = "usb";
+    o.url = "mem:log-6";
+    o.manual = true;
+    assert_int_equal(kf_remote_add(a.store, &o, NULL), KF_OK);
+    put(&a, "a", "[1]");
+    sync_good(&a, "all");
+    assert_int_equal(run_count(&a, NULL), 2);
+    assert_int_equal(kf_remote_remove(a.store, "usb", NULL), KF_OK);
+    assert_int_equal(run_count(&a, NULL), 1);
+    assert_int_equal(kf_remote_add(a.store, &o, NULL), KF_OK);
+    assert_int_equal(run_count(&a, "usb"), 0);
+    app_end(&a);
+}
+
+/* A run of a remote that was removed, and came again under its name, confirms nothing of it. */
+static void a_run_says_nothing_of_its_successor(void **state)
+{
+    struct app a;
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    app_init(&a);
+    a.env = env_system();
+    a.workers = 2;
+    app_open(&a);
+    o.name = "usb";
+    o.url = "fail:delay=80ms,name=log-s:mem:log-7";
+    assert_int_equal(kf_remote_add(a.store, &o, NULL), KF_OK);
+    put(&a, "a", "[1]");
+    assert_int_equal(kf_sync(a.store, "usb", 100, NULL), KF_UNAVAILABLE);
+    assert_int_equal(kf_remote_remove(a.store, "usb", NULL), KF_OK);
+    o.url = "mem:log-8";
+    o.manual = true;
+    assert_int_equal(kf_remote_add(a.store, &o, NULL), KF_OK);
+    for (uint64_t calls = 0; calls != fail_calls(STR("log-s")); usleep(400000))
+        calls = fail_calls(STR("log-s")); /* until the first one's run has ended */
+    assert_true(fail_calls(STR("log-s")) > 4);
+    assert_int_equal(info_of(&a, "usb").confirmed_seq, 0);
+    assert_int_equal(run_count(&a, "usb"), 0);
+    app_close(&a);
+    app_open(&a);
+    assert_int_equal(info_of(&a, "usb").confirmed_seq, 0);
+    assert_int_equal(pending(&a, "usb"), 1);
+    app_end(&a);
+}
+
 /* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc oom_life(void *ctx)
@@ -1703,6 +1964,7 @@ static kf_rc oom_life(void *ctx)
     struct kf_err err = KF_ERR_INIT;
     struct kf_remote_list list = {0};
     struct kf_pending_list items = {0};
+    struct kf_run_list runs = {0};
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
     kf_rc rc = app_try_open(a, &err);
     if (rc == KF_OK)
@@ -1715,6 +1977,8 @@ static kf_rc oom_life(void *ctx)
         rc = kf_remotes(a->store, &list, &err);
     if (rc == KF_OK)
         rc = kf_pending(a->store, "usb", NULL, 10, &items, &err);
+    if (rc == KF_OK)
+        rc = kf_runs(a->store, "usb", 0, 10, &runs, &err);
     o.name = "more";
     o.url = "mem:oom-2";
     if (rc == KF_OK)
@@ -1723,6 +1987,7 @@ static kf_rc oom_life(void *ctx)
         rc = kf_remote_remove(a->store, "more", &err);
     kf_remote_list_free(&list);
     kf_pending_list_free(&items);
+    kf_run_list_free(&runs);
     if (a->r)
         remotes_stop(a->r);
     remotes_free(a->r);
@@ -1817,6 +2082,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_hanging_remote_keeps_nobody_waiting),
         cmocka_unit_test(a_run_that_outlives_its_store_says_nothing),
         cmocka_unit_test(adding_and_removing_while_they_run),
+        cmocka_unit_test(runs_are_logged_with_true_counts),
+        cmocka_unit_test(failures_in_a_row_are_one_item),
+        cmocka_unit_test(the_log_is_bounded_and_paged),
+        cmocka_unit_test(runs_go_with_their_remote),
+        cmocka_unit_test(a_run_says_nothing_of_its_successor),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
     };
