@@ -2,7 +2,7 @@
 #
 #   make            build/keepfast, build/libkeepfast.so, build/libkeepfast.a
 #   make run        build, and serve sample data at 127.0.0.1:7070
-#   make demo       the story of a machine that is thrown away; it ends by itself
+#   make demo       the story of a machine that is thrown away, with a git host; it ends by itself
 #   make test       every test; the last line is "N passed, N failed, N skipped"  (TESTS=pattern chooses)
 #   make lint       layout, static analysis, the project's own rules
 #   make format     rewrites our C sources in the house layout
@@ -15,6 +15,7 @@ DESTDIR =
 TESTS =
 BENCH =
 BUILD_NEEDS = packaging/debian-packages.txt
+DEMO_NEEDS = $(BUILD_NEEDS) packaging/debian-packages-demo.txt
 TEST_NEEDS = $(BUILD_NEEDS) packaging/debian-packages-test.txt
 
 all: needs
@@ -23,13 +24,16 @@ all: needs
 needs:
 	@tools/setup.sh $(BUILD_NEEDS)
 
+needs-demo:
+	@tools/setup.sh $(DEMO_NEEDS)
+
 needs-test:
 	@tools/setup.sh $(TEST_NEEDS)
 
 run: all
 	@tools/serve-example.sh
 
-demo: all
+demo: needs-demo all
 	@tools/demo.sh
 
 test: needs-test
@@ -52,4 +56,4 @@ install: all
 clean:
 	rm -rf build build-*
 
-.PHONY: all needs needs-test run demo test lint format bench install clean
+.PHONY: all needs needs-demo needs-test run demo test lint format bench install clean

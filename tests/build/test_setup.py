@@ -73,7 +73,7 @@ def a_failed_installation_is_told():
 
 @test
 def every_package_has_its_reason():
-    for name in ("debian-packages.txt", "debian-packages-test.txt"):
+    for name in ("debian-packages.txt", "debian-packages-demo.txt", "debian-packages-test.txt"):
         with open(os.path.join(TOP, "packaging", name), encoding="utf-8") as file:
             for line in file:
                 check(line.startswith("#") or len(line.split()) > 1, f"{name}: {line.strip()}")
