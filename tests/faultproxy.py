@@ -5,7 +5,7 @@
         ...                      the client is given proxy.port
         proxy.pass_on()
 
-What it can do; each call takes the place of the one before, also while connections are open:
+What it can do; each call takes the place of the one before, for the connections that come after it:
 
     pass_on()                 as if it were not there
     refuse()                  nobody listens: "connection refused"
@@ -13,6 +13,7 @@ What it can do; each call takes the place of the one before, also while connecti
     black_hole()              connects, and nothing more ever moves
     slow(1)                   so many bytes a second, in both directions
     cut(down=N) cut(up=N)     ends the connection after N bytes from the peer, or from the client; reset=True: with a reset
+    stall(down=N) stall(up=N) after N bytes nothing moves any more, and nobody is told
     flip(down=N) flip(up=N)   one bit of byte N is another one
     lose_answer()             the peer gets all and does its work, the client hears nothing
     hang_after_head()         the head of the answer comes, its body never  [http]
@@ -25,7 +26,8 @@ With http=True each request is a connection of its own, and `only` (a part of th
 many of them it happens to; requests() has all that came, with their headers. FaultProxy(None) has no peer: it answers what it is
 told to (404 at first) and shows what came to a place where nothing should have come.
 
-A held connection is let go when what is done changes, a slow one goes on fast."""
+Of the connections that are open, those that are held are let go when what is done changes, slow ones go on fast, the others go on as
+they are; drop_connections() ends them all."""
 
 import contextlib
 import dataclasses
@@ -75,6 +77,7 @@ class Fault:
     down: int | None = None
     rate: float = 0.0
     reset: bool = False
+    stall: bool = False
     reply: bytes = b""
 
 
@@ -135,6 +138,9 @@ class FaultProxy:
 
     def cut(self, up=None, down=None, reset=False, **which):
         self._set(Fault("relay", up=up, down=down, reset=reset, **which))
+
+    def stall(self, up=None, down=None, **which):
+        self._set(Fault("relay", up=up, down=down, stall=True, **which))
 
     def flip(self, up=None, down=None, **which):
         self._set(Fault("flip", up=up, down=down, **which))
@@ -271,7 +277,7 @@ class FaultProxy:
     def _black_hole(self, client, _head, _fault, turn):
         self._hold(client, turn)
 
-    # Came just before the door was shut, or over a peer that has none.
+    # For what came through the door just before it was shut.
     _refuse = _no_answer_to_connect = _black_hole
 
     def _reply(self, client, _head, fault, turn):
@@ -325,6 +331,8 @@ class FaultProxy:
                 piece = self._changed_by(fault, way, piece)
                 if left is not None and len(piece) >= left:
                     self._send(to, piece[:left], fault, turn, way)
+                    if fault.stall:
+                        self._hold(source if way == "up" else to, turn)
                     self._over(source, to, reset=fault.reset)
                     return
                 left = None if left is None else left - len(piece)
@@ -368,10 +376,9 @@ class FaultProxy:
         self._relay(client, head, dataclasses.replace(fault), turn)
 
     def _send(self, to, piece, fault, turn, way):
-        if way == "up":
-            self.bytes_up += len(piece)
-        else:
-            self.bytes_down += len(piece)
+        with self._lock:
+            self.bytes_up += len(piece) if way == "up" else 0
+            self.bytes_down += len(piece) if way == "down" else 0
         while fault.rate and piece and self._same(turn):
             size = max(1, int(fault.rate / 10))
             to.sendall(piece[:size])
