@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from gitclient import SERVERS, TOP, clone, edit, fails, host_with, push, raises  # noqa: E402
+from gitclient import TOP, clone, edit, fails, host_with, push, raises  # noqa: E402
 from githost import MARK, TOKEN_ENV, USER, FaultProxy, GitHost, alive, basic, family  # noqa: E402
 from keepfast import wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
@@ -162,7 +162,7 @@ def history_is_not_overwritten_unless_the_host_allows_it():
 
 @test
 def a_hook_refuses_and_says_why():
-    for kind in ("http", "ssh", "path"):
+    for kind in ("http", "path"):
         with host_with(kind) as host:
             before = host.tip("store", "main")
             at = clone(host)[1]
@@ -222,7 +222,7 @@ def a_check_finds_what_is_wrong():
 
 @test
 def nothing_is_left_when_a_host_ends():
-    for kind in SERVERS:
+    for kind in ("http", "ssh", "daemon"):
         with host_with(kind) as host, FaultProxy(host) as proxy:
             door = socket.create_connection(host.address)  # somebody who stays
             done, at = clone(host, url=proxy.url("store"))
