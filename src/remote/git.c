@@ -83,8 +83,7 @@ static kf_rc refuse_foreign(void *ctx, const struct git_file *file, struct kf_er
         f->g->branch, (int)(file->path.len < 100 ? file->path.len : 100), file->path.p, GIT_FORMAT);
 }
 
-kf_rc git_check_format(struct git *g, const struct git_id *commit, bool *ret_ours,
-                       struct kf_err *err)
+kf_rc git_check_format(struct git *g, const struct git_id *commit, struct kf_err *err)
 {
     struct format_look f = {.g = g};
     struct buf name = BUF_INIT;
@@ -96,7 +95,6 @@ kf_rc git_check_format(struct git *g, const struct git_id *commit, bool *ret_our
     buf_release(&name);
     if (rc != KF_OK)
         return rc;
-    *ret_ours = f.there;
     if (!f.there)
         return git_files(&g->repo, commit, refuse_foreign, &f, err);
     if (f.format > GIT_FORMAT)
@@ -202,7 +200,7 @@ static kf_rc look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
 {
     struct git *g = (struct git *)r;
     struct git_id tip = {""};
-    bool ours = false, here = false;
+    bool here = false;
     kf_rc rc = git_begin(g, err);
     if (rc == KF_OK)
         rc = git_remote_tip(&g->repo, g->branch, &tip, err);
@@ -213,7 +211,7 @@ static kf_rc look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
     if (rc == KF_OK && !here)
         rc = git_fetch(&g->repo, g->branch, GIT_NEWEST, &tip, err);
     if (rc == KF_OK)
-        rc = git_check_format(g, &tip, &ours, err);
+        rc = git_check_format(g, &tip, err);
     if (rc == KF_OK)
         rc = stamp_of_tip(g, &tip, ret_stamp, err);
     return rc;
@@ -271,7 +269,7 @@ static kf_rc repair(struct remote *r, const struct remote_doc *doc, struct kf_er
 const struct remote_driver remote_git = {
     .kind = "git",
     .prefixes = (const char *const[]){GIT_URL_PREFIXES, NULL},
-    .caps = REMOTE_OTHER_FORMS | REMOTE_HAS_ACCESS,
+    .caps = REMOTE_OTHER_FORMS | REMOTE_HAS_ACCESS | REMOTE_PUSH_FIRST,
     .open = open_git,
     .close = close_git,
     .probe = probe,

@@ -63,6 +63,7 @@ struct git_part {
 };
 struct git_rows {
     struct arena arena;
+    bool ours; /* the commit has a format file, of whatever format */
     struct git_part part[GIT_PARTS];
 };
 /* Where the row of a document stands. */
@@ -70,8 +71,8 @@ unsigned git_part_of(str name);
 /* "XX" of a path ".keepfast/docs/XX"; -1 for any other. */
 int git_part_of_path(str path);
 void git_part_path(unsigned part, struct buf *out);
-/* Reads the parts that are wanted as they are in `commit` ("": there are none). bad_object when one
- * is not as Keepfast writes it. */
+/* Reads the parts that are wanted as they are in `commit` ("": there are none). KF_ABSENT when the
+ * commit is not here; bad_object when a part is not as Keepfast writes it. */
 kf_rc git_rows_load(struct git *g, const struct git_id *commit, struct git_rows *ret,
                     struct kf_err *err);
 /* NULL when there is none. */
@@ -89,10 +90,9 @@ void git_rows_release(struct git_rows *rows);
 kf_rc git_begin(struct git *g, struct kf_err *err);
 /* The position as an id; KF_INVALID for what is none. */
 kf_rc git_position(str position, struct git_id *ret, struct kf_err *err);
-/* Looks at the format of a commit. KF_TOO_NEW; diverged when the branch is of somebody else.
- * *ret_ours: it has a format file. */
-kf_rc git_check_format(struct git *g, const struct git_id *commit, bool *ret_ours,
-                       struct kf_err *err);
+/* Looks at the format of a commit that is here. KF_TOO_NEW; KF_CONFIG when the branch is of
+ * somebody else. */
+kf_rc git_check_format(struct git *g, const struct git_id *commit, struct kf_err *err);
 /* Stamp of a time that git has, within what is possible. */
 int64_t git_stamp(int64_t time_s);
 

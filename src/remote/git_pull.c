@@ -478,7 +478,7 @@ kf_rc git_pull(struct remote *r, str since_text, bool all, struct remote_sink *s
     struct git *g = (struct git *)r;
     struct git_id since = {""}, tip = {""};
     const struct git_id none = {""};
-    bool here = false, ours = false;
+    bool here = false;
     kf_rc rc = since_text.len ? git_position(since_text, &since, err) : KF_OK;
     if (rc == KF_OK)
         rc = git_begin(g, err);
@@ -494,7 +494,7 @@ kf_rc git_pull(struct remote *r, str since_text, bool all, struct remote_sink *s
     if (rc == KF_OK && !here)
         rc = fetch_tip(g, &since, &tip, err);
     if (rc == KF_OK && (moved || all))
-        rc = git_check_format(g, &tip, &ours, err);
+        rc = git_check_format(g, &tip, err);
     if (rc == KF_OK && (moved || all))
         rc = git_hand_out(g, all ? &none : &since, &tip, sink, err);
     if (rc == KF_OK) {

@@ -49,7 +49,6 @@ struct pushing {
     size_t count, at, head; /* at, head: whose body comes next, at the earliest */
     struct taken *taken;
     bool listed; /* `taken` has what the branch holds */
-    bool ours;   /* the branch has a format file */
 
     enum { BODIES, PARTS, FORMAT, DONE } step;
     unsigned part;
@@ -363,7 +362,7 @@ static kf_rc next_part(struct pushing *p, struct git_change *ret, struct kf_err 
 
 static kf_rc next_format(struct pushing *p, struct git_change *ret, struct kf_err *err)
 {
-    if (p->ours)
+    if (p->rows.ours)
         return KF_ABSENT;
     buf_clear(&p->bytes);
     buf_printf(&p->bytes, "{\"keepfast\":\"git\",\"format\":%d}\n", GIT_FORMAT);
@@ -414,8 +413,6 @@ static kf_rc make_and_push(struct pushing *p, struct git_id *ret, struct kf_err 
     } else if (rc == KF_OK) {
         rc = git_push(&p->g->repo, p->g->branch, p->on, ret, err);
         if (rc == KF_OK)
-            rc = git_keep(&p->g->repo, ret, err);
-        if (rc == KF_OK)
             rc = git_pack(&p->g->repo, err);
     }
     buf_release(&message);
@@ -428,18 +425,13 @@ kf_rc git_push_set(struct remote *r, str on_text, struct remote_set *set, struct
     struct git *g = (struct git *)r;
     struct git_id on = {""}, made = {""};
     struct pushing p = {.g = g, .on = &on, .set = set};
-    bool here = true;
     kf_rc rc = on_text.len ? git_position(on_text, &on, err) : KF_OK;
     if (rc == KF_OK)
         rc = git_begin(g, err);
-    if (rc == KF_OK && on.hex[0])
-        rc = git_has(&g->repo, &on, &here, err);
-    if (rc == KF_OK && !here) /* the cache was removed since the pull */
-        rc = err_set(err, PROBLEM_VERSION_MISMATCH, "commit %.12s is not here any more", on.hex);
-    if (rc == KF_OK && on.hex[0])
-        rc = git_check_format(g, &on, &p.ours, err);
     if (rc == KF_OK)
         rc = decide(&p, err);
+    if (rc == KF_ABSENT) /* the cache was removed: a pull brings it back */
+        rc = err_set(err, PROBLEM_VERSION_MISMATCH, "commit %.12s is not here any more", on.hex);
     if (rc == KF_OK && p.count)
         rc = make_and_push(&p, &made, err);
     else

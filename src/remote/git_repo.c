@@ -21,6 +21,8 @@
 #define MEMORY_MAX ((uint64_t)512 << 20)
 #define FILE_MAX   ((uint64_t)8 << 30)
 #define ARGS_MAX   40
+#define LOOSE_MAX  2048 /* objects that are not packed, about */
+#define PACKS_MAX  30
 #define TIP        "refs/keepfast/tip"
 #define NEXT       "refs/keepfast/next"
 #define READY      "keepfast-ready"
@@ -66,8 +68,9 @@ static kf_rc failed(const struct git_repo *r, const struct command *c, struct ch
     return rc;
 }
 
-/* Runs `git --git-dir=DIR ARGS`. With ret_status the exit status is the caller's to judge; what it
- * said is then appended to `said` (may be NULL). Without, all but 0 is remote_failed. */
+/* Runs `git --git-dir=DIR ARGS`. With ret_status the exit status is the caller's to judge (of a
+ * signal: 128 and its number, as in a shell); what it said is then appended to `said` (may be
+ * NULL). Without, all but 0 is remote_failed. */
 static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, struct buf *said,
                  struct kf_err *err)
 {
@@ -111,8 +114,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         .file_max = FILE_MAX,
     };
     rc = child_run(r->env, &child, &end, err);
-    if (rc == KF_OK && ret_status && end.status >= 0) {
-        *ret_status = end.status;
+    if (rc == KF_OK && ret_status) {
+        *ret_status = end.status < 0 ? 128 + end.signal : end.status;
         if (said)
             reason(r, &end, said);
     } else if (rc == KF_OK && end.status != 0) {
@@ -241,17 +244,33 @@ kf_rc git_follows(struct git_repo *r, const struct git_id *older, const struct g
     return rc;
 }
 
-kf_rc git_keep(struct git_repo *r, const struct git_id *id, struct kf_err *err)
+static size_t names_in(struct git_repo *r, const char *folder)
 {
-    struct command c = {.what = "keep a commit", .args = {"update-ref", TIP, id->hex}};
-    return run(r, &c, NULL, NULL, err);
+    struct buf path = BUF_INIT, names = BUF_INIT;
+    size_t count = 0;
+    buf_printf(&path, "%s/objects/%s", r->dir, folder);
+    if (buf_ok(&path, NULL) == KF_OK && dir_list(r->env, path.p, &names, NULL) == KF_OK)
+        for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1)
+            count++;
+    buf_release(&path);
+    buf_release(&names);
+    return count;
+}
+
+/* One of the 256 folders of loose objects tells how many there are; a pack is two files. */
+static bool has_gathered(struct git_repo *r)
+{
+    return names_in(r, "17") >= LOOSE_MAX / 256 || names_in(r, "pack") >= 2 * PACKS_MAX;
 }
 
 kf_rc git_pack(struct git_repo *r, struct kf_err *err)
 {
     struct command c = {.what = "pack its objects",
-                        .args = {"-c", "gc.auto=2000", "-c", "gc.autoDetach=false", "-c",
-                                 "gc.reflogExpire=now", "gc", "--quiet", "--auto"}};
+                        .args = {"-c", "gc.autoDetach=false", "-c", "gc.reflogExpire=now", "-c",
+                                 "gc.pruneExpire=1.hour.ago", "gc", "--quiet"}};
+    if (!has_gathered(r))
+        return KF_OK;
+    KF_SOMETIMES("git-repository-packed");
     return run(r, &c, NULL, NULL, err);
 }
 
@@ -364,9 +383,15 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
                         const struct git_id *commit, const char *said, struct kf_err *err)
 {
     struct git_id now = {""};
-    kf_rc rc = tip_of(r, ref, &now, err);
-    if (rc != KF_OK)
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = tip_of(r, ref, &now, &why);
+    if (rc == KF_UNAVAILABLE) /* the push has said why */
+        return err_set(err, PROBLEM_REMOTE_FAILED, "git could not push to the host: %s", said);
+    if (rc != KF_OK) {
+        if (err)
+            *err = why;
         return rc;
+    }
     if (strcmp(now.hex, commit->hex) == 0) {
         KF_SOMETIMES("git-push-arrived-unheard");
         return KF_OK;
@@ -380,8 +405,16 @@ static kf_rc push_and_judge(struct git_repo *r, const char *ref, const struct gi
                             const struct git_id *commit, struct kf_err *err)
 {
     struct buf said = BUF_INIT;
+    struct kf_err why = KF_ERR_INIT;
     int status = 0;
-    kf_rc rc = push_ref(r, ref, on, commit, &status, &said, err);
+    kf_rc rc = push_ref(r, ref, on, commit, &status, &said, &why);
+    if (rc == KF_UNAVAILABLE) { /* its time was over: it may have arrived */
+        buf_c(&said, why.detail);
+        status = -1;
+        rc = KF_OK;
+    } else if (rc != KF_OK && err) {
+        *err = why;
+    }
     if (rc == KF_OK && status != 0)
         rc = judge_push(r, ref, on, commit, buf_ok(&said, NULL) == KF_OK ? said.p : "", err);
     buf_release(&said);

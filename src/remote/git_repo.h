@@ -99,7 +99,8 @@ kf_rc git_commit_read(struct git_repo *r, const struct git_id *id, int64_t *ret_
                       struct buf *message, struct kf_err *err);
 
 /* Makes a commit on top of `on`. The files come from `next`, one after the other, until it says
- * KF_ABSENT; `bytes.p` NULL removes the path. Kept by the name refs/keepfast/next. */
+ * KF_ABSENT; `bytes.p` NULL removes the path. Kept by the name refs/keepfast/next until the next
+ * one is made. */
 struct git_change {
     str path, bytes;
 };
@@ -112,8 +113,6 @@ struct git_commit {
 };
 kf_rc git_commit_make(struct git_repo *r, const struct git_commit *c, struct git_id *ret,
                       struct kf_err *err);
-/* Remembers `id` as the branch's tip, as git_fetch does. */
-kf_rc git_keep(struct git_repo *r, const struct git_id *id, struct kf_err *err);
 /* Packs what has gathered, when it is much. */
 kf_rc git_pack(struct git_repo *r, struct kf_err *err);
 

@@ -39,9 +39,12 @@ void git_part_path(unsigned part, struct buf *out)
 
 /* -------------------------------------------------------------------------------------- reading */
 
+/* What is read: the commit, its format file, the parts. */
+#define FIRST_PART 2
 struct loading {
     struct git_rows *rows;
-    unsigned part[GIT_PARTS]; /* of the object that is read as number i */
+    bool here;
+    unsigned part[FIRST_PART + GIT_PARTS]; /* of the object that is read as number i */
 };
 
 static kf_rc damaged(unsigned part, const char *why, struct kf_err *err)
@@ -105,6 +108,12 @@ static kf_rc keep_row(struct git_rows *rows, struct git_part *part, size_t *cap,
 static kf_rc read_part(void *ctx, size_t i, bool there, str bytes, struct kf_err *err)
 {
     struct loading *l = ctx;
+    if (i == 0)
+        l->here = there;
+    if (i == 1)
+        l->rows->ours = there;
+    if (i < FIRST_PART)
+        return KF_OK;
     struct git_part *part = &l->rows->part[l->part[i]];
     struct portable_reader r;
     struct portable_entry e;
@@ -135,22 +144,24 @@ kf_rc git_rows_load(struct git *g, const struct git_id *commit, struct git_rows 
 {
     struct loading l = {.rows = rows};
     struct arena names = ARENA_INIT;
-    str object[GIT_PARTS];
-    size_t count = 0;
-    kf_rc rc = KF_OK;
-    for (unsigned i = 0; rc == KF_OK && commit->hex[0] && i < GIT_PARTS; i++) {
+    str object[FIRST_PART + GIT_PARTS] = {str_of(commit->hex)};
+    size_t count = FIRST_PART;
+    if (!commit->hex[0])
+        return KF_OK;
+    object[1] = str_of(arena_printf(&names, "%s:" GIT_FORMAT_FILE, commit->hex));
+    bool nomem = object[1].p == NULL;
+    for (unsigned i = 0; i < GIT_PARTS; i++) {
         if (!rows->part[i].wanted)
             continue;
-        char *name = arena_printf(&names, "%s:" DOCS "%02x", commit->hex, i);
-        if (!name)
-            rc = err_nomem(err);
-        object[count] = str_of(name);
+        object[count] = str_of(arena_printf(&names, "%s:" DOCS "%02x", commit->hex, i));
+        nomem |= object[count].p == NULL;
         l.part[count++] = i;
     }
+    kf_rc rc = nomem ? err_nomem(err) : KF_OK;
     if (rc == KF_OK)
         rc = git_read(&g->repo, object, count, GIT_PART_MAX, read_part, &l, err);
     arena_release(&names);
-    return rc;
+    return rc == KF_OK && !l.here ? KF_ABSENT : rc;
 }
 
 /* -------------------------------------------------------------------------------------- finding */

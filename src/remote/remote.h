@@ -107,6 +107,9 @@ struct remote_sink {
 enum remote_cap {
     REMOTE_EXACT_BYTES = 1, /* bytes come back as they were put (git keeps values) */
     REMOTE_TEST_ONLY = 2,   /* refused but in test builds and under a test's env */
+    REMOTE_PUSH_FIRST = 16, /* looking costs about as much as pushing, which tells as well whether
+                              somebody else pushed: a run that has something to push does not pull
+                              before it was refused */
     REMOTE_OTHER_FORMS = 4, /* `open` knows addresses that begin with none of the prefixes, where
                                the kind is named */
     REMOTE_HAS_ACCESS = 8   /* what base/access.def names means something to it */

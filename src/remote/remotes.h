@@ -4,9 +4,11 @@
  * A run of one remote (single flight; on a thread of its own, so that a place that hangs keeps
  * nobody but itself waiting):
  *
- *     IDLE -> RUNNING:  pull (merge what others changed, through the store's writer)
+ *     IDLE -> RUNNING:  pull (merge what others changed, through the store's writer; the position
+ *                       is remembered whatever becomes of the push)
  *                       push what is above the watermark up to number S, on top of what was pulled
  *                          KF_CONFLICT: pull again, at most 8 times
+ *                       (a kind that says REMOTE_PUSH_FIRST begins with the push)
  *                       confirm: watermark = S, position, in one group
  *          -> IDLE (good)
  *           | RETRYING (failed: back-off)

@@ -231,6 +231,9 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err);
 kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err);
 /* It failed, and nothing is confirmed. */
 kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err);
+/* What a pull brought is merged: its position alone, whatever becomes of the push. Refused as
+ * row_confirm. */
+kf_rc row_moved(struct run *run, struct kf_err *err);
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
 /* --- remotes_log.c */
 /* Puts a run in the log, in the group that confirms it or notes its failure; nothing of one that

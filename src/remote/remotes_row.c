@@ -230,6 +230,12 @@ static bool is_current(const struct run *run, struct group *g)
     return current && strcmp(run->site, group_site(g)) == 0;
 }
 
+static kf_rc overtaken(struct kf_err *err)
+{
+    return err_set(err, PROBLEM_VERSION_MISMATCH,
+                   "the store was replaced or the remote removed meanwhile");
+}
+
 /* An UPDATE: the row of a remote that was removed meanwhile does not come back. */
 static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *err)
 {
@@ -240,8 +246,7 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     const struct run *run = w->run;
     struct db_stmt *s;
     if (!is_current(run, g))
-        return err_set(err, PROBLEM_VERSION_MISMATCH,
-                       "the store was replaced or the remote removed meanwhile");
+        return overtaken(err);
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
@@ -261,6 +266,27 @@ kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
 {
     struct row_write w = {.run = run, .why = why};
     return write_row(run->entry->remotes, &w, apply_confirm, err);
+}
+
+static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_remote SET position = $1 WHERE name = $2";
+    const struct run *run = ((struct row_write *)write)->run;
+    struct db_stmt *s;
+    if (!is_current(run, g))
+        return overtaken(err);
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, buf_view(&run->position));
+    db_bind_text(s, 2, str_of(run->entry->name));
+    return db_run(s, err);
+}
+
+kf_rc row_moved(struct run *run, struct kf_err *err)
+{
+    struct row_write w = {.run = run};
+    return write_row(run->entry->remotes, &w, apply_moved, err);
 }
 
 static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *err)

@@ -276,6 +276,30 @@ static void note_snapshot(struct run *run, int64_t seq)
 
 /* -------------------------------------------------------------------------------- pull and push */
 
+/* What was merged is what both sides agree on from here on, also when the push that follows fails:
+ * the next pull must not take an older state for the base of a merge. Not after a first pull, which
+ * is one until it is confirmed. */
+static kf_rc remember_pulled(struct run *run, struct kf_err *err)
+{
+    struct remote_entry *e = run->entry;
+    str position = buf_view(&run->position);
+    if (run->since.len == 0 || str_eq(buf_view(&run->since), position))
+        return KF_OK;
+    buf_clear(&run->since);
+    buf_str(&run->since, position);
+    kf_rc rc = buf_ok(&run->since, err);
+    if (rc == KF_OK)
+        rc = run_local(run, row_moved(run, err));
+    if (rc != KF_OK)
+        return rc;
+    pthread_mutex_lock(&e->remotes->lock);
+    buf_clear(&e->position);
+    buf_str(&e->position, position);
+    rc = buf_ok(&e->position, err);
+    pthread_mutex_unlock(&e->remotes->lock);
+    return rc;
+}
+
 static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark,
                   struct kf_err *err)
 {
@@ -294,14 +318,16 @@ static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark
         buf_release(&run->position);
         run->position = position;
         position = BUF_INIT;
+        rc = remember_pulled(run, err);
     }
     take_free(t);
     buf_release(&position);
     return rc;
 }
 
-/* Pushes what is above the watermark, on top of what was pulled. */
-static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, struct kf_err *err)
+/* Pushes what is above the watermark, on top of what was pulled. *ret_any: there was something. */
+static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, bool *ret_any,
+                  struct kf_err *err)
 {
     struct snapshot s;
     struct buf after = BUF_INIT;
@@ -313,6 +339,7 @@ static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, str
         return rc;
     }
     note_snapshot(run, s.set.seq);
+    *ret_any = s.count > 0;
     run->pushed = (struct remote_pushed){0};
     run->damaged = 0;
     if (s.count)
@@ -332,10 +359,29 @@ static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, str
     return rc;
 }
 
+/* Pushes on top of the position, which is still the newest unless it is refused. KF_ABSENT: there
+ * is nothing to push, or everything must be read first. */
+static kf_rc push_before_pull(struct run *run, struct remote *remote, struct kf_err *err)
+{
+    bool any = false;
+    if (!(remote->driver->caps & REMOTE_PUSH_FIRST) || run->since.len == 0 || run->again)
+        return KF_ABSENT;
+    buf_clear(&run->position);
+    buf_str(&run->position, buf_view(&run->since));
+    kf_rc rc = buf_ok(&run->position, err);
+    if (rc == KF_OK)
+        rc = push(run, remote, run->watermark, &any, err);
+    return rc == KF_OK && !any ? KF_ABSENT : rc;
+}
+
 static kf_rc pull_and_push(struct run *run, struct remote *remote, struct kf_err *err)
 {
     int64_t watermark = run->watermark;
-    kf_rc rc = KF_CONFLICT;
+    bool any;
+    kf_rc rc = push_before_pull(run, remote, err);
+    if (rc == KF_OK || (rc != KF_ABSENT && rc != KF_CONFLICT))
+        return rc;
+    rc = KF_CONFLICT;
     for (int tries = 0; rc == KF_CONFLICT && tries < REMOTES_RACE_TRIES; tries++) {
         struct kf_err why = KF_ERR_INIT;
         run->tries++;
@@ -346,7 +392,7 @@ static kf_rc pull_and_push(struct run *run, struct remote *remote, struct kf_err
         }
         rc = pull(run, remote, &watermark, &why);
         if (rc == KF_OK)
-            rc = push(run, remote, watermark, &why);
+            rc = push(run, remote, watermark, &any, &why);
         if (rc != KF_OK && err)
             *err = why;
         if (rc == KF_CONFLICT && !problem_is(&why, PROBLEM_VERSION_MISMATCH))

@@ -82,7 +82,7 @@ def story(kind):
     with GitHost(kind) as host:
         host.make("store")
         with Machine(host, f"{kind}-a") as a:
-            equal(state(a.client), "open", "an empty host fills nothing")
+            wait_for(lambda: state(a.client) == "open", 20)  # an empty host fills nothing
             a.put("kredyty.json", {"rata": 1200, "bank": "x"})
             a.put("chat/Zażółć.json", ["cześć"])
             a.put("gone", 1)
