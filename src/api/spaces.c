@@ -324,27 +324,16 @@ void space_put(struct api_call *c)
     call_answer_out(c);
 }
 
-/* The files of the side folder, and the folder. */
+/* The side folder: scratch files, and the folders of remotes. */
 static kf_rc remove_side(struct api *api, str name, struct kf_err *err)
 {
-    struct buf dir = BUF_INIT, files = BUF_INIT, path = BUF_INIT;
+    struct buf dir = BUF_INIT;
     space_path(api, name, &dir);
     buf_c(&dir, ".d");
     kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK)
-        rc = dir_list(api->o.env, dir.p, &files, err);
-    for (size_t at = 0; rc == KF_OK && at < files.len; at += strlen(files.p + at) + 1) {
-        buf_clear(&path);
-        buf_printf(&path, "%s/%s", dir.p, files.p + at);
-        rc = buf_ok(&path, err);
-        if (rc == KF_OK)
-            rc = file_unlink(api->o.env, path.p, err);
-    }
-    if (rc == KF_OK)
-        rc = dir_unmake(api->o.env, dir.p, err);
+        rc = dir_unmake_all(api->o.env, dir.p, err);
     buf_release(&dir);
-    buf_release(&files);
-    buf_release(&path);
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 

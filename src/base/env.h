@@ -159,6 +159,10 @@ kf_rc dir_sync(const struct env *env, const char *path, struct kf_err *err);
 kf_rc dir_make(const struct env *env, const char *path, struct kf_err *err);
 /* Removes an empty folder. KF_ABSENT when it is not there. */
 kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err);
+/* Removes a folder of our own with all in it; a link in it goes and what it leads to stays.
+ * KF_ABSENT when it is not there, KF_LIMIT beyond 32 levels. What was removed before a failure is
+ * gone. */
+kf_rc dir_unmake_all(const struct env *env, const char *path, struct kf_err *err);
 /* Names in a folder, without . and .., in the order of bytes, NUL after each, appended to `out`.
  * KF_ABSENT. */
 kf_rc dir_list(const struct env *env, const char *path, struct buf *out, struct kf_err *err);

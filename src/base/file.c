@@ -488,6 +488,50 @@ kf_rc dir_unmake(const struct env *env, const char *path, struct kf_err *err)
     return e ? err_errno(err, e, "cannot remove the folder %s", path) : KF_OK;
 }
 
+#define REMOVE_DEPTH 32
+
+/* What is at *path, which is as before when it returns. */
+static kf_rc remove_at(const struct env *env, struct buf *path, int depth, struct kf_err *err)
+{
+    struct buf names = BUF_INIT;
+    struct stat st;
+    size_t len = path->len;
+    kf_rc rc = path_stat(env, path->p, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    if (!S_ISDIR(st.st_mode))
+        return file_unlink(env, path->p, err);
+    if (depth == REMOVE_DEPTH)
+        return err_set(err, PROBLEM_TOO_LARGE, "%s: more than %d folders in one another", path->p,
+                       REMOVE_DEPTH);
+    rc = dir_list(env, path->p, &names, err);
+    for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1) {
+        buf_printf(path, "/%s", names.p + at);
+        rc = buf_ok(path, err);
+        if (rc == KF_OK)
+            rc = remove_at(env, path, depth + 1, err);
+        if (rc == KF_ABSENT) /* it went by itself */
+            rc = KF_OK;
+        if (rc != KF_NOMEM) {
+            path->len = len;
+            path->p[len] = '\0';
+        }
+    }
+    buf_release(&names);
+    return rc == KF_OK ? dir_unmake(env, path->p, err) : rc;
+}
+
+kf_rc dir_unmake_all(const struct env *env, const char *path, struct kf_err *err)
+{
+    struct buf at = BUF_INIT;
+    buf_c(&at, path);
+    kf_rc rc = buf_ok(&at, err);
+    if (rc == KF_OK)
+        rc = remove_at(env, &at, 0, err);
+    buf_release(&at);
+    return rc;
+}
+
 static int open_folder(const char *path, int *ret_fd)
 {
     int fd;

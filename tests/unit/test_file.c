@@ -407,6 +407,49 @@ static void folders_are_made_and_synced(void **state)
     assert_int_equal(dir_make(&t.env, path("e"), &err), KF_OK);
 }
 
+static void folders_go_with_all_in_them(void **state)
+{
+    struct kf_err err = KF_ERR_INIT;
+    char deep[200];
+    (void)state;
+    assert_int_equal(dir_make(&t.env, path("kept"), &err), KF_OK);
+    testing_write(path("kept/f"), "x", 1);
+    assert_int_equal(dir_make(&t.env, path("gone/a/b"), &err), KF_OK);
+    testing_write(path("gone/f"), "x", 1);
+    testing_write(path("gone/a/b/f"), "x", 1);
+    assert_int_equal(symlink("../kept", path("gone/link")), 0);
+    assert_int_equal(symlink("nowhere", path("gone/a/broken")), 0);
+    for (uint64_t nth = 1;; nth++) { /* what a failure leaves is taken up again */
+        testing_env_fault(&t, IO_UNLINK, nth % 3 + 1, EIO, false);
+        if (dir_unmake_all(&t.env, path("gone"), &err) == KF_OK)
+            break;
+        assert_true(nth < 20);
+    }
+    testing_env_fault(&t, IO_OP_COUNT, 0, 0, false);
+    assert_int_equal(dir_unmake_all(&t.env, path("gone"), &err), KF_ABSENT);
+    assert_true(testing_exists(path("kept/f")));
+    snprintf(deep, sizeof(deep), "%s", "deep");
+    for (int i = 0; i < 40; i++)
+        snprintf(deep + strlen(deep), sizeof(deep) - strlen(deep), "/%d", i % 10);
+    assert_int_equal(dir_make(&t.env, path(deep), &err), KF_OK);
+    assert_int_equal(dir_unmake_all(&t.env, path("deep"), &err), KF_LIMIT);
+}
+
+static kf_rc make_and_remove(void *ctx)
+{
+    kf_rc rc = dir_make(env_system(), ctx, NULL);
+    if (rc == KF_OK)
+        rc = dir_unmake_all(env_system(), ctx, NULL);
+    rmdir(ctx);
+    return rc;
+}
+
+static void removing_without_memory(void **state)
+{
+    (void)state;
+    assert_true(testing_oom_each(make_and_remove, (void *)(uintptr_t)path("gone")) >= 4);
+}
+
 static void lists_are_sorted(void **state)
 {
     struct buf b = BUF_INIT;
@@ -520,6 +563,8 @@ int main(void)
         TEST(a_new_file_appears_whole_or_not),
         TEST(names),
         TEST(folders_are_made_and_synced),
+        TEST(folders_go_with_all_in_them),
+        TEST(removing_without_memory),
         TEST(lists_are_sorted),
         TEST(parents),
         TEST(lack_of_memory_is_an_answer),
