@@ -104,6 +104,9 @@ kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_
         entry_free(e);
         return rc;
     }
+    if (e->place.insecure)
+        log_event(r->log, LOG_WARN, "remote.insecure", LOG_S("remote", e->name),
+                  LOG_S("url", e->shown), LOG_END);
     *ret = e;
     return KF_OK;
 }
