@@ -2,6 +2,7 @@
 """A branch of 10,000 documents in 256 folders, beside the git program with a checkout of the same files. The host is lighttpd with git
 http-backend on loopback, the same for both; the two take turns.
 
+    git.commit.one    one changed document as a commit            git add -A, git commit
     git.push.one      one changed document, until the host has it     git add -A, git commit, git push
     git.push.100      100 documents saved one by one with ?wait=      100 times the same
     git.hydrate.10k   an empty store, from exec until it is open      git clone
@@ -38,7 +39,7 @@ def body(number, turn=0):
 def config(host):
     path = os.path.join(serving.TMP, "keepfast.yaml")
     with open(path, "w", encoding="utf-8") as file:
-        file.write(json.dumps({"spaces": {"many": {"remotes": {"host": host.config("store", manual=True)}}}}))
+        file.write(json.dumps({"log": {"level": "debug", "format": "json"}, "spaces": {"many": {"remotes": {"host": host.config("store", manual=True)}}}}))
     return path
 
 
@@ -49,6 +50,18 @@ def saved(client, number, turn):
     if answer.status not in (200, 201):
         raise RuntimeError(str(answer))
     return time.perf_counter() - start
+
+
+class Commands:
+    """How long the commands took that the server ran since it was asked last, without those that reach the host: by its own log."""
+
+    def __init__(self):
+        self.file = open(os.path.join(serving.TMP, "stderr"), encoding="utf-8")
+        self.local()
+
+    def local(self):
+        lines = [json.loads(line) for line in self.file if '"git.ran"' in line]
+        return sum(line["us"] for line in lines if "host" not in line["to"]) / 1e6
 
 
 class Checkout:
@@ -64,13 +77,15 @@ class Checkout:
             raise RuntimeError(f"git {words}: {done.stderr}")
 
     def saved(self, number, turn):
+        """Seconds until it is committed, and until the host has it."""
         with open(os.path.join(self.path, path_of(number)), "wb") as file:
             file.write(body(number, turn))
         start = time.perf_counter()
         self.git("add", "-A")
         self.git("commit", "-q", "-m", "one")
+        committed = time.perf_counter() - start
         self.git("push", "-q", "origin", self.branch)
-        return time.perf_counter() - start
+        return committed, time.perf_counter() - start
 
 
 def cloned(host, turn):
@@ -113,12 +128,15 @@ def main():
             saved(client, 0, 1)  # the first push also writes what git cannot know
             host.at("store", "branch", "other", "data")
             checkout = Checkout(host, "other")
-            ours, theirs = [], []
+            commands, made, ours, theirs = Commands(), [], [], []
             for turn in range(ROUNDS):
                 ours.append(saved(client, 7 * turn, turn + 2))
+                made.append(commands.local())
                 theirs.append(checkout.saved(7 * turn, turn + 2))
+            serving.figure("git.commit.one", statistics.median(made) * 1000, "ms", better="less", target=0.3,
+                           base=round(statistics.median(t[0] for t in theirs) * 1000, 1), against="git add -A, commit")
             serving.figure("git.push.one", statistics.median(ours) * 1000, "ms", better="less", target=0.8,
-                           base=round(statistics.median(theirs) * 1000, 1), against="git add -A, commit, push")
+                           base=round(statistics.median(t[1] for t in theirs) * 1000, 1), against="git add -A, commit, push")
             start = time.perf_counter()
             for n in range(SAVES):
                 saved(client, n, 100)

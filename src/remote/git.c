@@ -163,6 +163,7 @@ kf_rc git_begin(struct git *g, struct kf_err *err)
     if (!g->auth)
         rc = git_auth_new(g->remote.env, &g->place, &g->url, environ, &g->auth, err);
     g->repo.env = g->remote.env;
+    g->repo.log = g->remote.log;
     g->repo.place = &g->place;
     g->repo.url = &g->url;
     g->repo.auth = g->auth;

@@ -75,7 +75,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
                  struct kf_err *err)
 {
     /* So that it stays below MEMORY_MAX whatever the size of a pack: what it maps and keeps is
-     * bounded, large files are streamed. */
+     * bounded, large files are streamed. A commit is one pack. The cache is not synced; a host that
+     * is a folder is. */
     const char *argv[ARGS_MAX + 1] = {"git",
                                       "-c",
                                       "core.packedGitWindowSize=16m",
@@ -88,10 +89,15 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
                                       "-c",
                                       "pack.windowMemory=64m",
                                       "-c",
-                                      "pack.threads=1"};
+                                      "pack.threads=1",
+                                      "-c",
+                                      "fastimport.unpackLimit=1",
+                                      "-c",
+                                      c->as == GIT_AS_NOBODY ? "core.fsync=none"
+                                                             : "core.fsync=all"};
     struct child_end end = {0};
     struct buf dir = BUF_INIT;
-    int n = 13;
+    int n = 17;
     buf_printf(&dir, "--git-dir=%s", r->dir);
     kf_rc rc = buf_ok(&dir, err);
     if (rc != KF_OK)
@@ -113,7 +119,10 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         .memory_max = MEMORY_MAX,
         .file_max = FILE_MAX,
     };
+    uint64_t began_ns = env_mono_ns(r->env);
     rc = child_run(r->env, &child, &end, err);
+    log_event(r->log, LOG_DEBUG, "git.ran", LOG_S("to", c->what), LOG_I("status", end.status),
+              LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
     if (rc == KF_OK && ret_status) {
         *ret_status = end.status < 0 ? 128 + end.signal : end.status;
         if (said)
@@ -177,7 +186,16 @@ kf_rc git_repo_remove(struct git_repo *r, struct kf_err *err)
     return rc;
 }
 
-static kf_rc init(struct git_repo *r, const char *ready, struct kf_err *err)
+/* Says what the machine started with: it is another text after each start. */
+static kf_rc read_boot(struct git_repo *r, struct buf *out, struct kf_err *err)
+{
+    kf_rc rc = file_load(r->env, "/proc/sys/kernel/random/boot_id", 128, out, err);
+    if (rc == KF_ABSENT) /* then every start is like the others, and a sync is not waited for */
+        rc = KF_OK;
+    return rc == KF_OK ? buf_ok(out, err) : rc;
+}
+
+static kf_rc init(struct git_repo *r, const char *ready, str boot, struct kf_err *err)
 {
     struct command c = {.what = "make a repository beside the store",
                         .args = {"init", "--quiet", "--bare", "--template=", r->dir}};
@@ -186,7 +204,24 @@ static kf_rc init(struct git_repo *r, const char *ready, struct kf_err *err)
         rc = dir_make(r->env, r->dir, err);
     if (rc == KF_OK)
         rc = run(r, &c, NULL, NULL, err);
-    return rc == KF_OK ? file_store(r->env, ready, STR("1\n"), err) : rc;
+    return rc == KF_OK ? file_store(r->env, ready, boot, err) : rc;
+}
+
+/* Nothing in it is synced, so after a loss of power it may be in any state: it is read whole once,
+ * and made anew when something is wrong. */
+static kf_rc check_after_start(struct git_repo *r, const char *ready, str boot, struct kf_err *err)
+{
+    struct command c = {.what = "check the repository beside the store",
+                        .args = {"fsck", "--full", "--no-dangling", "--no-progress"}};
+    int status = 0;
+    kf_rc rc = run(r, &c, &status, NULL, err);
+    if (rc == KF_OK && status == 0)
+        return file_store(r->env, ready, boot, err);
+    if (rc != KF_OK && rc != KF_UNAVAILABLE)
+        return rc;
+    KF_SOMETIMES("git-repository-made-anew");
+    log_event(r->log, LOG_WARN, "git.cache", LOG_S("path", r->dir), LOG_END);
+    return init(r, ready, boot, err);
 }
 
 /* What fast-import leaves when it fails: as much as it was given, and of no use. */
@@ -208,15 +243,20 @@ static void remove_crash_reports(struct git_repo *r)
 
 kf_rc git_repo_make(struct git_repo *r, struct kf_err *err)
 {
-    struct buf ready = BUF_INIT;
-    struct stat st;
+    struct buf ready = BUF_INIT, then = BUF_INIT, boot = BUF_INIT;
     buf_printf(&ready, "%s/" READY, r->dir);
     kf_rc rc = buf_ok(&ready, err);
-    if (rc == KF_OK && (rc = path_stat(r->env, ready.p, &st, err)) == KF_ABSENT)
-        rc = init(r, ready.p, err);
-    else if (rc == KF_OK)
+    if (rc == KF_OK)
+        rc = read_boot(r, &boot, err);
+    if (rc == KF_OK && (rc = file_load(r->env, ready.p, 128, &then, err)) == KF_ABSENT)
+        rc = init(r, ready.p, buf_view(&boot), err);
+    else if (rc == KF_OK && !str_eq(buf_view(&then), buf_view(&boot)))
+        rc = check_after_start(r, ready.p, buf_view(&boot), err);
+    if (rc == KF_OK)
         remove_crash_reports(r);
     buf_release(&ready);
+    buf_release(&then);
+    buf_release(&boot);
     return rc;
 }
 
@@ -266,8 +306,7 @@ static bool has_gathered(struct git_repo *r)
 kf_rc git_pack(struct git_repo *r, struct kf_err *err)
 {
     struct command c = {.what = "pack its objects",
-                        .args = {"-c", "gc.autoDetach=false", "-c", "gc.reflogExpire=now", "-c",
-                                 "gc.pruneExpire=1.hour.ago", "gc", "--quiet"}};
+                        .args = {"repack", "-d", "--quiet", "--geometric=2"}};
     if (!has_gathered(r))
         return KF_OK;
     KF_SOMETIMES("git-repository-packed");

@@ -2,7 +2,8 @@
  * own beside the store.
  *
  * The repository is a cache: what it holds stands at the host too, or was never promised. It may be
- * removed at any time while no run is on; what is found broken in it is removed and fetched again.
+ * removed at any time while no run is on. Nothing in it is synced; after each start of the machine
+ * it is checked, and made anew and fetched again when something in it is broken.
  * There is no checkout, no hook, no configuration but what the environment says (git_auth.h), and
  * no object is read that was not checked while it was fetched (transfer.fsckObjects).
  *
@@ -29,6 +30,7 @@ struct git_id {
 
 struct git_repo {
     const struct env *env;
+    struct log *log; /* may be NULL; each command is told there at level debug */
     const char *dir; /* of the bare repository */
     const struct remote_place *place;
     const struct git_url *url;

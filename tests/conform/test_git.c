@@ -484,6 +484,33 @@ static void a_cache_that_is_gone_is_fetched_again(void **state)
     assert_string_equal(find(&got, "x")->base, "1");
 }
 
+/* After a loss of power: the machine was started since, and objects are not what they were. */
+static void a_cache_that_is_broken_is_made_anew(void **state)
+{
+    (void)state;
+    struct store a = store_new("a");
+    struct sink got;
+    char ready[400], head[400];
+    size_t len;
+    assert_int_equal(PUSH(&a, {"x", "1", 1}), KF_OK);
+    assert_int_equal(pull(&a, &got), KF_OK);
+    snprintf(ready, sizeof(ready), "%s/git/keepfast-ready", a.dir);
+    const char *boot = testing_read(ready, &len);
+    assert_true(len > 30);
+    testing_write(ready, "another start\n", 14);
+    assert_int_equal(PUSH(&a, {"x", "2", 2}), KF_OK); /* whole: it goes on */
+    size_t again;
+    assert_memory_equal(testing_read(ready, &again), boot, len);
+    testing_write(ready, "another start\n", 14);
+    snprintf(head, sizeof(head), "%s/git/refs/keepfast/next", a.dir);
+    testing_write(head, "1234567890123456789012345678901234567890\n", 41);
+    assert_int_equal(PUSH(&a, {"x", "3", 3}), KF_CONFLICT); /* nothing is here to build upon */
+    assert_int_equal(pull(&a, &got), KF_OK);
+    assert_int_equal(got.count, 0);
+    assert_int_equal(PUSH(&a, {"x", "3", 3}), KF_OK);
+    assert_int_equal(commits(), 3);
+}
+
 static void a_branch_of_somebody_else_is_left_alone(void **state)
 {
     (void)state;
@@ -643,6 +670,7 @@ int main(void)
         TEST(who_is_late_is_told),
         TEST(a_history_that_was_rewritten_is_seen),
         TEST(a_cache_that_is_gone_is_fetched_again),
+        TEST(a_cache_that_is_broken_is_made_anew),
         TEST(a_branch_of_somebody_else_is_left_alone),
         TEST(probing_and_looking),
         TEST(a_push_of_which_nothing_is_heard),
