@@ -385,7 +385,7 @@ struct kf_remote_options {
     const char *known_hosts_file; /* hosts that ssh believes; NULL = that user's */
     const char *ca_file;          /* authorities that https believes; NULL = the system's */
     bool insecure;                /* http to another machine, where the way there is one's own */
-    bool public_ok;               /* a repository that everybody can read will do */
+    bool public_ok;               /* for a repository that everybody can read: kept and shown */
 };
 #define KF_REMOTE_OPTIONS_INIT                                                        \
     {                                                                                 \

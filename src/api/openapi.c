@@ -403,6 +403,29 @@ static void reference_settings(struct buf *out)
     }
 }
 
+static void reference_access(struct buf *out)
+{
+    static const struct {
+        const char *key, *help;
+    } keys[] = {
+#define T(member, word, help) {word, help},
+#define F(member, word, help) {word, help},
+#define S(member, word, help) {word, help},
+#define B(member, word, help) {word, help},
+#include "base/access.def"
+#undef T
+#undef F
+#undef S
+#undef B
+    };
+    buf_c(out,
+          "\n## Remotes of kind git\n\nWhat may stand beside the address, in the configuration and "
+          "in `POST /v1/{space}/remotes`; `keepfast remote add` has a flag for each "
+          "(`--token-env`). [git.md](git.md) says what to set.\n\n| key | |\n|---|---|\n");
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        buf_printf(out, "| `%s` | %s |\n", keys[i].key, keys[i].help);
+}
+
 kf_rc api_reference(struct buf *out, struct kf_err *err)
 {
     buf_c(out, "# Reference\n\nMade from the tables of the program by `keepfast reference`; a test "
@@ -410,5 +433,6 @@ kf_rc api_reference(struct buf *out, struct kf_err *err)
     reference_routes(out);
     reference_problems(out);
     reference_settings(out);
+    reference_access(out);
     return buf_ok(out, err);
 }

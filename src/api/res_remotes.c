@@ -113,13 +113,13 @@ static kf_rc take_access(struct api_call *c, str key, const struct json_node *n,
                          struct kf_remote_options *o, bool *ret_taken, struct kf_err *err)
 {
     *ret_taken = true;
-#define T(member, word)    \
-    if (str_is(key, word)) \
+#define T(member, word, help) \
+    if (str_is(key, word))    \
         return member_text(c, n, word, &o->member, err);
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word)    \
-    if (str_is(key, word)) \
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) \
+    if (str_is(key, word))    \
         return member_flag(n, word, &o->member, err);
 #include "base/access.def"
 #undef T

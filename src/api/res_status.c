@@ -28,13 +28,13 @@ static const char *remote_state_name(kf_remote_state s)
 /* What it names beside its address, where it does. */
 static void access_json(const struct kf_remote_info *r, bool *first, struct buf *out)
 {
-#define T(member, word) \
-    if (r->member[0])   \
+#define T(member, word, help) \
+    if (r->member[0])         \
         json_put_str(out, first, word, str_of(r->member));
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word) \
-    if (r->member)      \
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) \
+    if (r->member)            \
         json_put_bool(out, first, word, true);
 #include "base/access.def"
 #undef T

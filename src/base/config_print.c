@@ -32,7 +32,7 @@ void config_schedule_format(const struct config_schedule *s, struct buf *out)
 /* The keys of access.def that are set: names of variables and files, never what they hold. */
 static void print_access(const struct config_access *a, bool json, struct buf *out)
 {
-#define T(member, key)                                       \
+#define T(member, key, help)                                 \
     if (a->member.len) {                                     \
         buf_c(out, json ? ", \"" key "\": " : "  " key " "); \
         if (json)                                            \
@@ -40,10 +40,10 @@ static void print_access(const struct config_access *a, bool json, struct buf *o
         else                                                 \
             buf_str(out, a->member);                         \
     }
-#define F(member, key) T(member, key)
-#define S(member, key) T(member, key)
-#define B(member, key) \
-    if (a->member)     \
+#define F(member, key, help) T(member, key, help)
+#define S(member, key, help) T(member, key, help)
+#define B(member, key, help) \
+    if (a->member)           \
         buf_c(out, json ? ", \"" key "\": true" : "  " key);
 #include "base/access.def"
 #undef T

@@ -183,10 +183,10 @@ static kf_rc read_secret_file(struct config_reader *r, const struct yaml_node *n
             t->access = n->key;                                                                  \
         return read(r, n, word, &t->remote->access.member);                                      \
     }
-#define T(member, key) READER(member, key, reader_text)
-#define F(member, key) READER(member, key, read_file)
-#define S(member, key) READER(member, key, read_secret_file)
-#define B(member, key) READER(member, key, read_flag)
+#define T(member, key, help) READER(member, key, reader_text)
+#define F(member, key, help) READER(member, key, read_file)
+#define S(member, key, help) READER(member, key, read_secret_file)
+#define B(member, key, help) READER(member, key, read_flag)
 #include "base/access.def"
 #undef T
 #undef F
@@ -263,10 +263,10 @@ static kf_rc read_remote(struct config_reader *r, const struct yaml_node *n,
                                              {"manual", read_manual},
                                              {"docs", read_globs},
                                              {"warn_pending", read_warn_pending},
-#define T(member, key) {key, read_##member},
-#define F(member, key) T(member, key)
-#define S(member, key) T(member, key)
-#define B(member, key) T(member, key)
+#define T(member, key, help) {key, read_##member},
+#define F(member, key, help) T(member, key, help)
+#define S(member, key, help) T(member, key, help)
+#define B(member, key, help) T(member, key, help)
 #include "base/access.def"
 #undef T
 #undef F

@@ -13,10 +13,10 @@
 
 void access_of_config(const struct config_access *a, struct remote_place *to)
 {
-#define T(member, word) to->member = a->member;
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word) T(member, word)
+#define T(member, word, help) to->member = a->member;
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) T(member, word, help)
 #include "base/access.def"
 #undef T
 #undef F
@@ -27,13 +27,13 @@ void access_of_config(const struct config_access *a, struct remote_place *to)
 kf_rc access_copy(struct arena *a, const struct remote_place *from, struct remote_place *to,
                   struct kf_err *err)
 {
-#define T(member, word)                      \
+#define T(member, word, help)                \
     to->member = arena_str(a, from->member); \
     if (!to->member.p)                       \
         return err_nomem(err);
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word) to->member = from->member;
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) to->member = from->member;
 #include "base/access.def"
 #undef T
 #undef F
@@ -85,16 +85,16 @@ kf_rc access_of_options(const struct env *env, const struct kf_remote_options *o
                        "a token stands where the address or the name of its variable belongs, and "
                        "would be stored and shown: make a new one, and name the variable "
                        "(token_env) or the file (token_file) that holds it");
-#define T(member, word) \
-    if (rc == KF_OK)    \
+#define T(member, word, help) \
+    if (rc == KF_OK)          \
         rc = take_text(word, o->member, &to->member, err);
-#define F(member, word) \
-    if (rc == KF_OK)    \
+#define F(member, word, help) \
+    if (rc == KF_OK)          \
         rc = take_file(word, o->member, &to->member, err);
-#define S(member, word) \
-    if (rc == KF_OK)    \
+#define S(member, word, help) \
+    if (rc == KF_OK)          \
         rc = take_secret_file(env, word, o->member, &to->member, err);
-#define B(member, word) to->member = o->member;
+#define B(member, word, help) to->member = o->member;
 #include "base/access.def"
 #undef T
 #undef F
@@ -107,12 +107,12 @@ kf_rc access_check(const struct remote_driver *driver, const struct remote_place
                    struct kf_err *err)
 {
     const char *named = NULL;
-#define T(member, word)              \
+#define T(member, word, help)        \
     if (place->member.len && !named) \
         named = word;
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word)          \
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help)    \
     if (place->member && !named) \
         named = word;
 #include "base/access.def"
@@ -129,15 +129,15 @@ kf_rc access_check(const struct remote_driver *driver, const struct remote_place
 
 void access_write(const struct remote_place *p, bool all, struct buf *out)
 {
-#define T(member, word)                                          \
+#define T(member, word, help)                                    \
     if (p->member.len && (all || strcmp(word, "branch") == 0)) { \
         buf_c(out, ",\"" word "\":");                            \
         buf_json_string(out, p->member);                         \
     }
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word)   \
-    if (p->member && all) \
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) \
+    if (p->member && all)     \
         buf_c(out, ",\"" word "\":true");
 #include "base/access.def"
 #undef T
@@ -170,12 +170,12 @@ kf_rc access_read(const struct json_node *root, struct arena *a, struct remote_p
                   struct kf_err *err)
 {
     kf_rc rc = KF_OK;
-#define T(member, word) \
-    if (rc == KF_OK)    \
+#define T(member, word, help) \
+    if (rc == KF_OK)          \
         rc = read_text(root, word, a, &to->member, err);
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word) to->member = read_flag(root, word);
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) to->member = read_flag(root, word);
 #include "base/access.def"
 #undef T
 #undef F
@@ -189,12 +189,12 @@ kf_rc access_read(const struct json_node *root, struct arena *a, struct remote_p
 kf_rc access_show(const struct remote_place *p, struct arena *a, struct kf_remote_info *ret,
                   struct kf_err *err)
 {
-#define T(member, word)                           \
+#define T(member, word, help)                     \
     if (!(ret->member = arena_dup(a, p->member))) \
         return err_nomem(err);
-#define F(member, word) T(member, word)
-#define S(member, word) T(member, word)
-#define B(member, word) ret->member = p->member;
+#define F(member, word, help) T(member, word, help)
+#define S(member, word, help) T(member, word, help)
+#define B(member, word, help) ret->member = p->member;
 #include "base/access.def"
 #undef T
 #undef F
