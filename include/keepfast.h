@@ -393,6 +393,18 @@ struct kf_remote_options {
     }
 KF_API kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options,
                            struct kf_err *err);
+/* What a place holds that is to become a remote. */
+struct kf_remote_found {
+    bool there;    /* something that this kind can use; else the first push makes it */
+    uint64_t docs; /* documents there */
+    uint64_t bad;  /* and those of which nothing can be read */
+};
+/* Tries what a remote with these options would need: reads what is there, all of it, then writes
+ * something small and removes it. Nothing of it is kept in the store. KF_CONFIG when the place
+ * holds something else than documents, or what the options name is not there; KF_UNAVAILABLE when
+ * the place cannot be used as it is; both say what to do. KF_CONFLICT for a name that is taken. */
+KF_API kf_rc kf_remote_try(kf_store *store, const struct kf_remote_options *options,
+                           struct kf_remote_found *ret_found, struct kf_err *err);
 /* Forgets a remote and its watermark; what it holds stays there. KF_CONFLICT for one of the
  * configuration. */
 KF_API kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err);

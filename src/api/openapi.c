@@ -31,6 +31,7 @@ static const struct {
     {"confirm", "string", "the name of the space once more"},
     {"pending", "string", "only what is pending to this remote"},
     {"replace", "boolean", "replace a space that is not empty"},
+    {"probe", "boolean", "try it first: one that cannot be used is not added"},
     {"deep", "boolean", "read every object of every remote too"},
 };
 
@@ -105,7 +106,9 @@ static const struct {
      "pending:PendingSum confirmed_seq:integer confirmed:time? last_run:time? next_run:time? "
      "overdue_since:time? failures:integer last_error:LastError? | "
      "branch:string token_env:string token_file:string ssh_key_file:string "
-     "known_hosts_file:string ca_file:string insecure:boolean public:boolean"},
+     "known_hosts_file:string ca_file:string insecure:boolean public:boolean "
+     "found:RemoteFound"},
+    {"RemoteFound", "there:boolean docs:integer bad:integer"},
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},

@@ -166,9 +166,25 @@ static kf_rc take_member(struct api_call *c, const struct json_node *n, struct k
                          (int)(key.len < 40 ? key.len : 40), key.p);
 }
 
+/* As the last member of the remote that was written before. */
+static void found_json(const struct kf_remote_found *found, struct buf *out)
+{
+    bool first = true;
+    if (buf_ok(out, NULL) != KF_OK)
+        return;
+    out->len--;
+    buf_c(out, ",\"found\":{");
+    json_put_bool(out, &first, "there", found->there);
+    json_put_u64(out, &first, "docs", found->docs);
+    json_put_u64(out, &first, "bad", found->bad);
+    buf_c(out, "}}");
+}
+
 static void work_add(struct api_call *c)
 {
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct kf_remote_found found = {0};
+    bool probe = false;
     struct json_node *root;
     c->rc = json_parse(buf_view(&c->body), NULL, &c->arena, &root, &c->err);
     if (c->rc != KF_OK)
@@ -180,12 +196,18 @@ static void work_add(struct api_call *c)
     for (const struct json_node *n = root->child; n && c->rc == KF_OK; n = n->next)
         c->rc = take_member(c, n, &o, &c->err);
     if (c->rc == KF_OK)
+        c->rc = query_flag(c, "probe", &probe, &c->err);
+    if (c->rc == KF_OK && probe)
+        c->rc = kf_remote_try(c->store, &o, &found, &c->err);
+    if (c->rc == KF_OK)
         c->rc = kf_remote_add(c->store, &o, &c->err);
     if (c->rc != KF_OK)
         return;
     c->status = 201;
     c->match.remote = str_of(o.name);
     work_get(c);
+    if (c->rc == KF_OK && probe)
+        found_json(&found, &c->out);
 }
 
 void remote_add(struct api_call *c)

@@ -4,6 +4,8 @@
 
 #include "base/secret.h"
 #include "base/when.h"
+#include "remote/git_url.h"
+#include "remote/remote.h"
 
 #include <poll.h>
 #include <unistd.h>
@@ -232,10 +234,48 @@ static kf_rc put_access(struct cli *cli, struct buf *b, struct kf_err *err)
     return KF_OK;
 }
 
+/* A folder may be one that is not mounted now; a host is there or the set-up is not done. */
+static bool tries_first(struct cli *cli, const char *address)
+{
+    const struct remote_driver *driver = NULL;
+    return !cli->opt[OPT_NO_PROBE] &&
+           remote_driver_of(cli->env, STR(""), str_of(address), &driver, NULL) == KF_OK &&
+           driver == &remote_git;
+}
+
+static void say_added(struct cli *cli, const struct json_node *root)
+{
+    const char *name = cli->args[0],
+               *branch = cli->opt[OPT_BRANCH] ? cli->opt[OPT_BRANCH] : GIT_BRANCH;
+    const struct json_node *found = json_member(root, "found"),
+                           *there = json_member(found, "there");
+    uint64_t docs = node_u64(found, "docs"), bad = node_u64(found, "bad");
+    if (!found) {
+        print_talk("%s: added; keepfast remote probe %s tries it", name, name);
+        return;
+    }
+    if (!there || there->type != JSON_TRUE)
+        print_talk("%s: may be read and written; the branch %s is not there yet, the first save "
+                   "makes it",
+                   name, branch);
+    else if (docs + bad == 0)
+        print_talk("%s: may be read and written; the branch %s holds no documents yet", name,
+                   branch);
+    else
+        print_talk("%s: may be read and written; the branch %s holds %llu document%s of Keepfast, "
+                   "which are joined with those here",
+                   name, branch, (unsigned long long)(docs + bad), docs + bad == 1 ? "" : "s");
+    if (bad)
+        print_talk("%s: %llu of them cannot be read; keepfast verify --deep names them", name,
+                   (unsigned long long)bad);
+    print_talk("%s: added; keepfast sync %s --wait saves everything there now", name, name);
+}
+
 kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
 {
     struct buf b = BUF_INIT;
     struct cli_answer a;
+    struct json_node *root = NULL;
     uint64_t after;
     const char *address = remote_address(cli, cli->args[1]);
     if (!address)
@@ -257,15 +297,25 @@ kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
         buf_json_string(&b, str_of(cli->repeat[OPT_DOCS][i]));
     }
     buf_c(&b, cli->repeat_count[OPT_DOCS] ? "]}" : "}");
-    struct cli_request r = {.method = API_POST, .target = "/remotes", .body = buf_view(&b)};
+    bool probe = tries_first(cli, address);
+    struct cli_request r = {.method = API_POST,
+                            .target = probe ? "/remotes?probe=true" : "/remotes",
+                            .body = buf_view(&b),
+                            .timeout_ms = probe ? 300000 : 0};
     r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/json")};
     if (rc == KF_OK)
         rc = buf_ok(&b, err);
     if (rc == KF_OK)
-        rc = ask(cli, &r, &a, NULL, err);
+        rc = ask(cli, &r, &a, &root, err);
     buf_release(&b);
-    if (rc == KF_OK && !cli->json)
-        print_talk("%s: added; keepfast remote probe %s tries it", cli->args[0], cli->args[0]);
+    if (cli->json)
+        return rc;
+    if (rc == KF_OK)
+        say_added(cli, root);
+    else if (probe && rc == KF_UNAVAILABLE)
+        print_talk("%s: not added. Its token or key needs to read and write the contents of this "
+                   "one repository, nothing more; --no-probe adds it untried",
+                   cli->args[0]);
     return rc;
 }
 

@@ -160,11 +160,10 @@ static kf_rc look(struct place *p, struct kf_err *err)
  * itself. */
 static bool creates(const struct cli_request *r)
 {
-    str target = str_of(r->target);
+    str target = {r->target, strcspn(r->target, "?")};
     if (r->method == API_PUT)
         return true;
-    return r->method == API_POST &&
-           (str_is(target, "/remotes") || str_starts(target, STR("/restore")));
+    return r->method == API_POST && (str_is(target, "/remotes") || str_is(target, "/restore"));
 }
 
 /* Requests about spaces are about the folder. */

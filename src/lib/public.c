@@ -127,6 +127,14 @@ kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options, st
     return rc == KF_OK ? store_leave(store, remotes_add(r, options, err)) : rc;
 }
 
+kf_rc kf_remote_try(kf_store *store, const struct kf_remote_options *options,
+                    struct kf_remote_found *ret_found, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes_for(store, ret_found, &r, err);
+    return rc == KF_OK ? store_leave(store, remotes_try(r, options, ret_found, err)) : rc;
+}
+
 kf_rc kf_remote_remove(kf_store *store, const char *name, struct kf_err *err)
 {
     struct remotes *r = NULL;

@@ -131,6 +131,8 @@ void remotes_end_waits(struct remotes *r);
  * result. */
 kf_rc remotes_list(struct remotes *r, struct kf_remote_list *ret_list, struct kf_err *err);
 kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err);
+kf_rc remotes_try(struct remotes *r, const struct kf_remote_options *options,
+                  struct kf_remote_found *ret_found, struct kf_err *err);
 kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err);
 kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err);
 kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, size_t limit,

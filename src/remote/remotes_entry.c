@@ -152,6 +152,12 @@ bool entry_wants(const struct remote_entry *e, str name)
     return e->doc_count == 0;
 }
 
+kf_rc entry_taken(const struct remote_entry *e, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_NOT_EMPTY,
+                   "there is a remote \"%s\" already: remove it or choose another name", e->name);
+}
+
 kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
@@ -169,9 +175,7 @@ kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err
     }
     pthread_mutex_unlock(&r->lock);
     if (rc != KF_OK)
-        return err_set(err, PROBLEM_NOT_EMPTY,
-                       "there is a remote \"%s\" already: remove it or choose another name",
-                       e->name);
+        return entry_taken(e, err);
     if (slot < 0)
         return err_set(err, PROBLEM_TOO_LARGE, "a store has at most %d remotes", REMOTES_MAX);
     return KF_OK;

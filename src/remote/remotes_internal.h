@@ -166,6 +166,8 @@ kf_rc entry_named(struct remotes *r, const char *name, struct remote_entry **ret
                   struct kf_err *err);
 void entry_drop(struct remote_entry *e);
 bool entry_wants(const struct remote_entry *e, str name); /* its patterns */
+/* KF_CONFLICT that says so. */
+kf_rc entry_taken(const struct remote_entry *e, struct kf_err *err);
 /* Puts it in a free slot: KF_LIMIT, and KF_CONFLICT when its name is taken. Takes over the caller's
  * count. */
 kf_rc entry_attach(struct remotes *r, struct remote_entry *e, struct kf_err *err);

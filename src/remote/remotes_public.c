@@ -157,13 +157,14 @@ static kf_rc split_globs(const char *docs, struct arena *a, struct entry_options
     return KF_OK;
 }
 
-kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err)
+/* An entry that is in no list and has no row. */
+static kf_rc entry_of_options(struct remotes *r, const struct kf_remote_options *options,
+                              struct remote_entry **ret, struct kf_err *err)
 {
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
-    struct remote_entry *e = NULL;
     struct arena arena = ARENA_INIT;
     if (!options)
-        return err_set(err, PROBLEM_MISUSE, "kf_remote_add needs options");
+        return err_set(err, PROBLEM_MISUSE, "a remote needs options");
     memcpy(&o, options, options->size && options->size < sizeof(o) ? options->size : sizeof(o));
     kf_rc rc = check_options(&o, err);
     if (rc != KF_OK)
@@ -182,8 +183,15 @@ kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, st
     if (rc == KF_OK)
         rc = split_globs(o.docs ? o.docs : "", &arena, &eo, err);
     if (rc == KF_OK)
-        rc = entry_new(r, &eo, &e, err);
+        rc = entry_new(r, &eo, ret, err);
     arena_release(&arena);
+    return rc;
+}
+
+kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err)
+{
+    struct remote_entry *e = NULL;
+    kf_rc rc = entry_of_options(r, options, &e, err);
     if (rc != KF_OK)
         return rc;
     e->first_ms = remotes_now(r); /* everything is pending to it */
@@ -237,6 +245,82 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
         rc = err_nomem(err);
     else if (rc != KF_OK)
         rc = err_set(err, PROBLEM_REMOTE_FAILED, "%s: %s", e->name, why.detail);
+    entry_drop(e);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- trying */
+
+struct counting {
+    struct remote_sink sink; /* first */
+    struct kf_remote_found found;
+};
+
+static kf_rc count_one(struct remote_sink *sink, const struct remote_doc *doc, bool *ret_want,
+                       struct kf_err *err)
+{
+    struct counting *c = (struct counting *)sink;
+    (void)err;
+    c->found.docs += doc->hash.len > 0; /* else it is a deletion */
+    *ret_want = false;
+    return KF_OK;
+}
+
+static kf_rc take_none(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
+{
+    (void)sink;
+    (void)doc;
+    return err_set(err, PROBLEM_INTERNAL, "a document came that was not wanted");
+}
+
+static kf_rc count_bad(struct remote_sink *sink, const struct remote_doc *doc,
+                       const struct kf_err *why, struct kf_err *err)
+{
+    struct counting *c = (struct counting *)sink;
+    (void)doc;
+    (void)why;
+    (void)err;
+    c->found.bad++;
+    return KF_OK;
+}
+
+static kf_rc try_place(struct remote_entry *e, struct counting *c, struct kf_err *err)
+{
+    struct remote *remote = NULL;
+    struct buf position = BUF_INIT;
+    kf_rc rc = entry_connect(e, &remote, err);
+    if (rc == KF_OK)
+        rc = remote->driver->pull(remote, STR(""), true, &c->sink, &position, err);
+    if (rc == KF_OK)
+        rc = remote->driver->probe(remote, err);
+    if (remote)
+        remote->driver->close(remote);
+    c->found.there = position.len > 0;
+    buf_release(&position);
+    return rc;
+}
+
+/* A name that is taken is refused first: its runs work in the same folder beside the store. */
+kf_rc remotes_try(struct remotes *r, const struct kf_remote_options *options,
+                  struct kf_remote_found *ret_found, struct kf_err *err)
+{
+    struct counting c = {.sink = {.want = count_one, .take = take_none, .bad = count_bad}};
+    struct kf_err why = KF_ERR_INIT;
+    struct remote_entry *e = NULL, *other = NULL;
+    kf_rc rc = entry_of_options(r, options, &e, err);
+    if (rc != KF_OK)
+        return rc;
+    if ((other = entry_find(r, str_of(e->name))))
+        rc = entry_taken(e, err);
+    else if ((rc = try_place(e, &c, &why)) == KF_NOMEM)
+        rc = err_nomem(err);
+    else if (rc == KF_CONFIG)
+        rc = err_set(err, PROBLEM_CONFIG, "%s: %s", e->name, why.detail);
+    else if (rc != KF_OK)
+        rc = err_set(err, PROBLEM_REMOTE_FAILED, "%s: %s", e->name, why.detail);
+    else
+        *ret_found = c.found;
+    entry_drop(other);
     entry_drop(e);
     return rc;
 }

@@ -535,6 +535,17 @@ static kf_rc probe(void)
     return kf_remote_probe(st.store, "usb", &st.err);
 }
 
+static kf_rc try_it(void)
+{
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct kf_remote_found found;
+    char url[512];
+    snprintf(url, sizeof(url), "dir:%s/usb", dir);
+    o.name = "tried";
+    o.url = url;
+    return kf_remote_try(st.store, &o, &found, &st.err);
+}
+
 static void something_pending(void)
 {
     char body[64];
@@ -807,6 +818,7 @@ static const struct script scripts[] = {
     {.name = "remote_remove", .run = remote_remove, .prepare = with_other},
     {.name = "remotes", .run = remotes},
     {.name = "remote_probe", .run = probe, .instead = KF_UNAVAILABLE},
+    {.name = "remote_try", .run = try_it, .instead = KF_UNAVAILABLE},
     {.name = "pending", .run = pending, .prepare = something_pending},
     {.name = "runs", .run = runs},
     {.name = "sync",

@@ -14,7 +14,7 @@ import time
 import urllib.parse
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from githost import GitHost  # noqa: E402
+from githost import GitHost, TOKEN_ENV  # noqa: E402
 from keepfast import Server, folder, run, state, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
@@ -210,6 +210,55 @@ def commands_without_a_server():
         equal(run("verify", "--deep", cwd=where, env=env).status, 0, "verify")
         done = run("sync", "--wait", cwd=where)
         check(done.status != 0 and b"KEEPFAST_TEST_TOKEN" in done.err, f"without its token: {done}")
+
+
+@test
+def a_remote_is_tried_before_it_is_added():
+    with GitHost("http") as host:
+        for repo in ("store", "foreign", "begun"):
+            host.make(repo)
+        host.commit("foreign", "data", {"app.py": b"import app"}, "by hand")
+        host.commit("begun", "data", {"README.md": b"# Data"}, "by hand")
+        where = place("guide")
+
+        def add(name, *words, repo="store", env=None, cwd=where):
+            return run("remote", "add", name, host.url(repo), "--token-env", TOKEN_ENV, "--manual", *words, cwd=cwd,
+                       env=host.environment() if env is None else env)
+
+        def refused(done, status, *says):
+            equal(done.status, status, f"not added: {done}")
+            for text in says:
+                check(text in done.err.decode(), f"{text!r}: {done}")
+            equal(json.loads(run("remote", "ls", "--json", cwd=where).out)["items"], [], "and not kept")
+
+        refused(add("host", env={}), 3, TOKEN_ENV)
+        needs = "host: not added. Its token or key needs to read and write the contents of this one repository"
+        refused(add("host", env=host.environment("wrong")), 6, needs, "does not take the token")
+        refused(add("host", env=host.environment(host.read_token)), 6, needs, "knows who asks and refuses")
+        refused(add("host", repo="absent"), 6, needs, "shows no such repository")
+        refused(add("host", repo="foreign"), 3, "holds something else than Keepfast's documents (app.py)")
+        refused(add("host", "--json", env=host.environment("wrong")), 6, "does not take the token")
+
+        done = add("host")
+        equal(done.status, 0, f"added: {done}")
+        check(b"the branch data is not there yet, the first save makes it" in done.err, f"{done}")
+        equal(host.at("store", "for-each-ref"), b"", "nothing is left of the trial")
+        refs = add("host")
+        check(refs.status == 3 and b"already" in refs.err, f"the name is taken: {refs}")
+        done = add("begun", "--json", repo="begun")
+        equal((done.status, json.loads(done.out)["found"]), (0, {"there": True, "docs": 0, "bad": 0}), f"{done}")
+        done = add("other", "--branch", "live", repo="foreign")
+        check(done.status == 0 and b"the branch live is not there yet" in done.err, f"another branch: {done}")
+        equal(add("later", "--no-probe", repo="absent").status, 0, "untried")
+        equal(run("remote", "rm", "later", cwd=where).status, 0, "which fills no empty store")
+        equal(run("put", "a", "-", stdin=b"[1]", cwd=where, env=host.environment()).status, 0, "put")
+        equal(run("sync", "host", "--wait", cwd=where, env=host.environment()).status, 0, "sync")
+        host.commit("store", "data", {"b.json": b"2"}, "by hand")
+        another = place("guide-2")
+        done = add("host", cwd=another)
+        check(b"holds 2 documents of Keepfast, which are joined" in done.err, f"what it holds: {done}")
+        for kept in (p for top in (where, another) for p in top.rglob("*") if p.is_file()):
+            check(host.token.encode() not in kept.read_bytes(), f"the token is in {kept}")
 
 
 main()

@@ -26,9 +26,9 @@ def store(name):
 
 
 def add(at, config, env=None):
-    """remote add with what stands in a remote's configuration."""
+    """remote add with what stands in a remote's configuration, untried."""
     flags = [word for key, value in config.items() if key != "url" for word in ("--" + key.replace("_", "-"), value)]
-    return run("remote", "add", "host", config["url"], "--manual", *flags, at=at, env=env)
+    return run("remote", "add", "host", config["url"], "--manual", "--no-probe", *flags, at=at, env=env)
 
 
 def sync(at, env=None, **more):

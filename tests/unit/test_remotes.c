@@ -1132,6 +1132,49 @@ static void remotes_are_added_kept_and_removed(void **state)
     app_end(&a);
 }
 
+/* What a place holds is said, and nothing of the trial is kept, here or there. */
+static void a_place_is_tried_before_it_is_added(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
+    struct kf_remote_found found = {true, 99, 99};
+    struct kf_remote_list list = {0};
+    app_init(&a);
+    app_remote(&a, "usb", "mem:try-1");
+    app_open(&a);
+    settle(&a);
+    o.name = "tried";
+    o.url = "mem:try-2";
+    assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_OK);
+    assert_true(!found.there && found.docs == 0 && found.bad == 0);
+    put(&a, "a", "1");
+    put(&a, "b", "1");
+    put(&a, "gone", "1");
+    assert_int_equal(kf_doc_delete(a.store, "gone", NULL, NULL, &err), KF_OK);
+    sync_good(&a, "usb");
+    o.url = "mem:try-1";
+    assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_OK);
+    assert_true(found.there && found.docs == 2 && found.bad == 0);
+    o.url = "fail:name=try:mem:try-1";
+    down("try", true);
+    found = (struct kf_remote_found){true, 99, 99};
+    assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_UNAVAILABLE);
+    assert_string_equal(err.code, "remote_failed");
+    assert_true(str_starts(str_of(err.detail), STR("tried: ")));
+    o.url = "gopher://x";
+    assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_CONFIG);
+    o.name = "usb";
+    o.url = "mem:try-1";
+    assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_CONFLICT);
+    assert_int_equal(kf_remote_try(a.store, NULL, &found, &err), KF_MISUSE);
+    assert_true(found.docs == 99 && found.bad == 99);
+    assert_int_equal(kf_remotes(a.store, &list, NULL), KF_OK);
+    assert_int_equal(list.count, 1);
+    kf_remote_list_free(&list);
+    app_end(&a);
+}
+
 static const struct kf_remote_info *find_info(const struct kf_remote_list *list, const char *name)
 {
     for (size_t i = 0; i < list->count; i++)
@@ -2068,6 +2111,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(without_remotes_a_store_is_hydrated_at_once),
         cmocka_unit_test(two_stores_meet_in_one_remote),
         cmocka_unit_test(remotes_are_added_kept_and_removed),
+        cmocka_unit_test(a_place_is_tried_before_it_is_added),
         cmocka_unit_test(what_opens_the_door_is_kept),
         cmocka_unit_test(what_opens_no_door_is_refused),
         cmocka_unit_test(a_changed_remote_begins_anew),
