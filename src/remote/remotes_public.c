@@ -211,6 +211,22 @@ kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, st
     return rc;
 }
 
+/* The folder of its own, which is a cache. A run or a probe that is on still works in it: then it
+ * stays until the space goes. Called with the entry taken out of the list, which nobody can find
+ * any more: the list and the caller count one each. */
+static void drop_folder(struct remote_entry *e)
+{
+    struct remotes *r = e->remotes;
+    struct kf_err why = KF_ERR_INIT;
+    pthread_mutex_lock(&r->lock);
+    bool busy = e->running || e->refs > 2;
+    pthread_mutex_unlock(&r->lock);
+    kf_rc rc = busy ? KF_OK : dir_unmake_all(r->env, e->place.dir.p, &why);
+    if (rc != KF_OK && rc != KF_ABSENT)
+        log_event(r->log, LOG_WARN, "remote.folder_left", LOG_S("remote", e->name),
+                  LOG_S("why", why.detail), LOG_END);
+}
+
 kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
@@ -223,6 +239,8 @@ kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err)
     } else {
         entry_detach(e);
         rc = row_delete(r, str_of(e->name), err);
+        if (rc == KF_OK)
+            drop_folder(e);
     }
     entry_drop(e);
     return rc;

@@ -44,8 +44,12 @@ def way(kind):
         done = sync(at, host.environment())
         equal(done.status, 0, f"sync: {done}")
         check("a" in host.files("store", "live"), "it is there, in the branch that was named")
+        check((at.parent / "a.db.d/host").is_dir(), "its repository is beside the store")
         shown = run("remote", "ls", "--json", at=at)
         check(b'"branch":"live"' in shown.out and (not host.token or host.token.encode() not in shown.out), f"{shown.out}")
+        equal(run("remote", "rm", "host", at=at).status, 0, "remote rm")
+        check(not (at.parent / "a.db.d/host").exists(), "and goes with the remote")
+        check("a" in host.files("store", "live"), "what it saved stays")
 
 
 @test
