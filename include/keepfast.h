@@ -331,9 +331,10 @@ struct kf_pending {
 typedef enum kf_remote_state {
     KF_REMOTE_IDLE = 1, /* nothing to do, or waiting for its schedule */
     KF_REMOTE_RUNNING,
-    KF_REMOTE_RETRYING,   /* the last run failed; it will be tried again by itself */
-    KF_REMOTE_DIVERGED,   /* needs a decision: nothing is pushed or dropped */
-    KF_REMOTE_ROLLED_BACK /* the remote shows an older state than it had */
+    KF_REMOTE_RETRYING,    /* the last run failed; it will be tried again by itself */
+    KF_REMOTE_DIVERGED,    /* needs a decision: nothing is pushed or dropped */
+    KF_REMOTE_ROLLED_BACK, /* the remote shows an older state than it had */
+    KF_REMOTE_AUTH         /* it does not let us in; tried again every five minutes */
 } kf_remote_state;
 
 struct kf_remote_info {

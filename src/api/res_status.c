@@ -21,6 +21,7 @@ static const char *remote_state_name(kf_remote_state s)
         [KF_REMOTE_RETRYING] = "retrying",
         [KF_REMOTE_DIVERGED] = "diverged",
         [KF_REMOTE_ROLLED_BACK] = "rolled_back",
+        [KF_REMOTE_AUTH] = "auth",
     };
     return names[s];
 }

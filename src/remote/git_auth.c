@@ -518,7 +518,7 @@ static void advise_redirect(const struct remote_place *p, const struct git_url *
 }
 
 bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
-                     struct buf *out)
+                     bool *ret_denied, struct buf *out)
 {
     /* As git 2.30 to 2.4x, OpenSSH and curl say it in LC_ALL=C; the first that fits. */
     static const struct {
@@ -549,6 +549,8 @@ bool git_auth_advice(const struct remote_place *place, const struct git_url *url
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (says(said, table[i].says)) {
             table[i].advise(place, url, out);
+            *ret_denied = table[i].advise == advise_key || table[i].advise == advise_token ||
+                          table[i].advise == advise_right;
             return true;
         }
     }

@@ -44,8 +44,9 @@ void git_auth_hide(const struct git_auth *a, char *text, size_t len);
 void git_auth_free(struct git_auth *a);
 
 /* What to do about a child that could not get in, when `said` (the end of its stderr) tells:
- * appended as one sentence. False, and nothing, for any other failure. */
+ * appended as one sentence; denied: it is the key or the token that the host did not accept. False,
+ * and nothing, for any other failure. */
 bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
-                     struct buf *out);
+                     bool *ret_denied, struct buf *out);
 
 #endif

@@ -38,10 +38,27 @@ struct command {
     void *ctx;
 };
 
-/* The last lines of what it said, on one line and without the token; or what to do about it. */
-static void reason(const struct git_repo *r, struct child_end *end, struct buf *out)
+/* Why a command failed. */
+struct said {
+    struct buf why;
+    bool denied; /* the host did not accept our key or token */
+};
+
+static const char *why_of(const struct said *s)
 {
-    if (git_auth_advice(r->place, r->url, buf_view(&end->said), out))
+    return s->why.len && !s->why.failed ? s->why.p : "";
+}
+
+static enum problem problem_of(const struct said *s)
+{
+    return s->denied ? PROBLEM_REMOTE_AUTH : PROBLEM_REMOTE_FAILED;
+}
+
+/* The last lines of what it said, on one line and without the token; or what to do about it. */
+static void reason(const struct git_repo *r, struct child_end *end, struct said *ret)
+{
+    struct buf *out = &ret->why;
+    if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->denied, out))
         return;
     git_auth_hide(r->auth, end->said.p, end->said.len);
     str said = str_trim(buf_view(&end->said));
@@ -59,19 +76,19 @@ static void reason(const struct git_repo *r, struct child_end *end, struct buf *
 static kf_rc failed(const struct git_repo *r, const struct command *c, struct child_end *end,
                     struct kf_err *err)
 {
-    struct buf why = BUF_INIT;
-    reason(r, end, &why);
-    kf_rc rc = buf_ok(&why, err);
+    struct said said = {.why = BUF_INIT};
+    reason(r, end, &said);
+    kf_rc rc = buf_ok(&said.why, err);
     if (rc == KF_OK)
-        rc = err_set(err, PROBLEM_REMOTE_FAILED, "git could not %s: %s", c->what, why.p);
-    buf_release(&why);
+        rc = err_set(err, problem_of(&said), "git could not %s: %s", c->what, said.why.p);
+    buf_release(&said.why);
     return rc;
 }
 
 /* Runs `git --git-dir=DIR ARGS`. With ret_status the exit status is the caller's to judge (of a
  * signal: 128 and its number, as in a shell); what it said is then appended to `said` (may be
  * NULL). Without, all but 0 is remote_failed. */
-static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, struct buf *said,
+static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, struct said *said,
                  struct kf_err *err)
 {
     /* So that it stays below MEMORY_MAX whatever the size of a pack: what it maps and keeps is
@@ -397,7 +414,7 @@ kf_rc git_fetch(struct git_repo *r, const char *branch, enum git_depth depth, st
 
 /* Pushes "COMMIT:REF" on condition that REF is at `on` now. */
 static kf_rc push_ref(struct git_repo *r, const char *ref, const struct git_id *on,
-                      const struct git_id *commit, int *ret_status, struct buf *said,
+                      const struct git_id *commit, int *ret_status, struct said *said,
                       struct kf_err *err)
 {
     struct buf lease = BUF_INIT, spec = BUF_INIT;
@@ -419,13 +436,13 @@ static kf_rc push_ref(struct git_repo *r, const char *ref, const struct git_id *
 
 /* Where the ref is after a push that git called a failure. */
 static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id *on,
-                        const struct git_id *commit, const char *said, struct kf_err *err)
+                        const struct git_id *commit, const struct said *said, struct kf_err *err)
 {
     struct git_id now = {""};
     struct kf_err why = KF_ERR_INIT;
     kf_rc rc = tip_of(r, ref, &now, &why);
     if (rc == KF_UNAVAILABLE) /* the push has said why */
-        return err_set(err, PROBLEM_REMOTE_FAILED, "git could not push to the host: %s", said);
+        return err_set(err, problem_of(said), "git could not push to the host: %s", why_of(said));
     if (rc != KF_OK) {
         if (err)
             *err = why;
@@ -437,26 +454,26 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
     }
     if (strcmp(now.hex, on->hex) != 0)
         return err_set(err, PROBLEM_VERSION_MISMATCH, "somebody else pushed meanwhile");
-    return err_set(err, PROBLEM_REMOTE_FAILED, "the host refused the push: %s", said);
+    return err_set(err, problem_of(said), "the host refused the push: %s", why_of(said));
 }
 
 static kf_rc push_and_judge(struct git_repo *r, const char *ref, const struct git_id *on,
                             const struct git_id *commit, struct kf_err *err)
 {
-    struct buf said = BUF_INIT;
+    struct said said = {.why = BUF_INIT};
     struct kf_err why = KF_ERR_INIT;
     int status = 0;
     kf_rc rc = push_ref(r, ref, on, commit, &status, &said, &why);
     if (rc == KF_UNAVAILABLE) { /* its time was over: it may have arrived */
-        buf_c(&said, why.detail);
+        buf_c(&said.why, why.detail);
         status = -1;
         rc = KF_OK;
     } else if (rc != KF_OK && err) {
         *err = why;
     }
     if (rc == KF_OK && status != 0)
-        rc = judge_push(r, ref, on, commit, buf_ok(&said, NULL) == KF_OK ? said.p : "", err);
-    buf_release(&said);
+        rc = judge_push(r, ref, on, commit, &said, err);
+    buf_release(&said.why);
     return rc;
 }
 

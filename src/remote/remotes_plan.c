@@ -19,6 +19,8 @@ struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms)
         .failures = e->failures,
         .running = e->running,
         .asked = e->asked,
+        .refused = e->failures &&
+                   strcmp(e->last_code, problem_table[PROBLEM_REMOTE_AUTH].code) == 0,
         .jitter = e->jitter,
     };
 }
@@ -157,6 +159,8 @@ enum kf_remote_state entry_state(const struct remote_entry *e)
         return KF_REMOTE_DIVERGED;
     if (strcmp(e->last_code, problem_table[PROBLEM_ROLLED_BACK].code) == 0)
         return KF_REMOTE_ROLLED_BACK;
+    if (strcmp(e->last_code, problem_table[PROBLEM_REMOTE_AUTH].code) == 0)
+        return KF_REMOTE_AUTH;
     return KF_REMOTE_RETRYING;
 }
 
@@ -188,6 +192,9 @@ static void tell_down(struct remote_entry *e, const struct kf_err *why, bool cha
     } else if (problem_is(why, PROBLEM_REMOTE_FULL)) {
         level = LOG_ERROR;
         event = "remote.full";
+    } else if (problem_is(why, PROBLEM_REMOTE_AUTH)) {
+        level = LOG_ERROR;
+        event = "remote.auth";
     }
     log_event(r->log, level, event, LOG_S("remote", e->name), LOG_S("code", why->code),
               LOG_S("why", why->detail), LOG_I("failures", e->failures),

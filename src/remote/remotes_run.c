@@ -489,8 +489,9 @@ static kf_rc hydrate(struct run *run, struct remote *remote, struct kf_err *err)
 static void blame_remote(struct kf_err *err)
 {
     static const enum problem as_they_are[] = {
-        PROBLEM_REMOTE_FAILED, PROBLEM_REMOTE_FULL, PROBLEM_BAD_OBJECT, PROBLEM_DIVERGED,
-        PROBLEM_ROLLED_BACK,   PROBLEM_NO_MEMORY,   PROBLEM_STOPPING,   PROBLEM_FORMAT_TOO_NEW,
+        PROBLEM_REMOTE_FAILED, PROBLEM_REMOTE_FULL,    PROBLEM_BAD_OBJECT,
+        PROBLEM_DIVERGED,      PROBLEM_ROLLED_BACK,    PROBLEM_NO_MEMORY,
+        PROBLEM_STOPPING,      PROBLEM_FORMAT_TOO_NEW, PROBLEM_REMOTE_AUTH,
     };
     for (size_t i = 0; i < sizeof(as_they_are) / sizeof(as_they_are[0]); i++)
         if (problem_is(err, as_they_are[i]))

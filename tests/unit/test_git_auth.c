@@ -560,7 +560,8 @@ static void advice_fits_what_was_said(void **state)
         struct git_url u;
         struct buf out = BUF_INIT;
         assert_int_equal(git_place_check(&place, &u, NULL), KF_OK);
-        bool said = git_auth_advice(&place, &u, str_of(table[i].said), &out);
+        bool denied = false,
+             said = git_auth_advice(&place, &u, str_of(table[i].said), &denied, &out);
         if (said != (table[i].says != NULL) || (said && !strstr(out.p, table[i].says)))
             fail_msg("%s: %s", table[i].said, out.p ? out.p : "nothing");
         buf_release(&out);
