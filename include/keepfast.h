@@ -358,6 +358,7 @@ struct kf_remote_info {
      * they hold. Only remotes of kind git have them. */
     const char *branch, *token_env, *token_file, *ssh_key_file, *known_hosts_file, *ca_file;
     bool insecure, public_ok;
+    uint64_t set_aside; /* what is left alone there while the rest goes on; kf_aside */
 };
 struct kf_remote_list {
     struct kf_remote_info *items;
@@ -454,7 +455,7 @@ struct kf_run {
     uint64_t taken_docs, taken_bytes;   /* current here since */
     uint64_t lost;  /* versions, of either side, that gave way to a later one and are kept */
     uint64_t bad;   /* documents there of which nothing could be read */
-    uint64_t aside; /* documents here that were left out while the rest went on */
+    uint64_t aside; /* what was set aside when it had ended; kf_aside lists it */
 };
 struct kf_run_list {
     struct kf_run *items;
@@ -465,6 +466,40 @@ struct kf_run_list {
 KF_API void kf_run_list_free(struct kf_run_list *list);
 KF_API kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_t limit,
                      struct kf_run_list *ret_list, struct kf_err *err);
+
+/* What is set aside: left alone while the rest goes on, with the reason. Kinds:
+ *   "damaged"    a document whose stored bytes are damaged, so it is not sent
+ *   "held_back"  a document that is not sent, for it would replace a later one there that cannot be
+ *                read
+ *   "refused"    a document there that cannot be taken in
+ *   "at_place"   something there that is no document; `name` is its path
+ * At most 1,000 items of a remote are kept; kf_remote_info.set_aside counts those beyond, too. */
+struct kf_aside_item {
+    const char *remote, *kind, *name;
+    int64_t since_ms;
+    const char *code;   /* "damaged", "bad_object" and so on */
+    const char *reason; /* its sentence */
+};
+struct kf_aside_list {
+    struct kf_aside_item *items;
+    size_t count;
+    bool more;
+    void *owned;
+};
+KF_API void kf_aside_list_free(struct kf_aside_list *list);
+/* Of a remote, or of all (NULL), of this name alone, or all (NULL): sorted by remote, kind and
+ * name, behind `after` (NULL = from the first). */
+KF_API kf_rc kf_aside(kf_store *store, const char *remote, const char *name,
+                      const struct kf_aside_item *after, size_t limit,
+                      struct kf_aside_list *ret_list, struct kf_err *err);
+/* Runs the remote as kf_sync does, and asks it again for everything it holds: what is right by now
+ * is set aside no more. */
+KF_API kf_rc kf_aside_retry(kf_store *store, const char *remote, uint32_t timeout_ms,
+                            struct kf_err *err);
+/* Forgets what is set aside under this name, or everything (NULL), until it is met again. KF_ABSENT
+ * when there is none of the name. */
+KF_API kf_rc kf_aside_drop(kf_store *store, const char *remote, const char *name,
+                           struct kf_err *err);
 
 /* ------------------------------------------------------------------------------------- status */
 

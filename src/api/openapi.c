@@ -19,6 +19,7 @@ static const struct {
 } parameters[] = {
     {"limit", "integer", "items a page, 1 to 1,000, default 100"},
     {"cursor", "string", "the member next of the page before"},
+    {"name", "string", "only what has this name or path"},
     {"prefix", "string", "only names that begin with this"},
     {"version", "integer", "a kept version instead of the current one"},
     {"from", "integer", "older version, default the last but one"},
@@ -64,6 +65,11 @@ static const struct {
     {ROUTE_REMOTE_PROBE, "200", "application/json", "Ok"},
     {ROUTE_REMOTE_PENDING, "200", "application/json", "Pending"},
     {ROUTE_REMOTE_RUNS, "200", "application/json", "Runs"},
+    {ROUTE_REMOTE_ASIDE, "200", "application/json", "SetAside"},
+    {ROUTE_REMOTE_RETRY, "200", "application/json", "Remote"},
+    {ROUTE_REMOTE_RETRY, "202", "application/json", "Remote"},
+    {ROUTE_REMOTE_DROP, "204", NULL, NULL},
+    {ROUTE_ASIDE, "200", "application/json", "SetAside"},
     {ROUTE_RUNS, "200", "application/json", "Runs"},
     {ROUTE_BACKUP, "200", "application/zip", NULL},
     {ROUTE_RESTORE, "200", "application/json", "Restored"},
@@ -104,7 +110,7 @@ static const struct {
      "name:string url:string kind:string source:string schedule:string state:string "
      "hydrated:boolean "
      "pending:PendingSum confirmed_seq:integer confirmed:time? last_run:time? next_run:time? "
-     "overdue_since:time? failures:integer last_error:LastError? | "
+     "overdue_since:time? failures:integer set_aside:integer last_error:LastError? | "
      "branch:string token_env:string token_file:string ssh_key_file:string "
      "known_hosts_file:string ca_file:string insecure:boolean public:boolean "
      "found:RemoteFound"},
@@ -117,6 +123,8 @@ static const struct {
             "tries:integer pushed:RunSum taken:RunSum lost:integer bad:integer set_aside:integer "
             "error:LastError?"},
     {"Runs", "items:Run[] next:string?"},
+    {"SetAsideItem", "remote:string kind:string name:string since:time code:string reason:string"},
+    {"SetAside", "items:SetAsideItem[] next:string?"},
     {"Store", "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
               "disk_bytes:integer "
               "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "

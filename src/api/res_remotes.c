@@ -1,4 +1,5 @@
-/* Remotes: list, add, forget, run now, probe, what is pending, the log of runs. */
+/* Remotes: list, add, forget, run now, probe, what is pending, the log of runs,
+ * what is set aside. */
 #include "api/api_internal.h"
 
 static void work_list(struct api_call *c)
@@ -298,6 +299,11 @@ void remote_run(struct api_call *c)
         answer_problem(c, &c->err);
         return;
     }
+    if (c->match.route == ROUTE_REMOTE_RETRY &&
+        remotes_ask_again(store_remotes(c->store), c->match.remote, &c->err) != KF_OK) {
+        answer_problem(c, &c->err);
+        return;
+    }
     if (start) {
         only_start(c);
         return;
@@ -426,4 +432,103 @@ void remote_runs(struct api_call *c)
 {
     if (call_enter_space(c, false))
         call_work(c, work_runs, call_answer_out);
+}
+
+/* ------------------------------------------------------------------------------------ set aside */
+
+static void aside_json(const struct kf_aside_item *a, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_str(out, &first, "remote", str_of(a->remote));
+    json_put_str(out, &first, "kind", str_of(a->kind));
+    json_put_str(out, &first, "name", str_of(a->name));
+    json_put_time(out, &first, "since", a->since_ms);
+    json_put_str(out, &first, "code", str_of(a->code));
+    json_put_str(out, &first, "reason", str_of(a->reason));
+    buf_c(out, "}");
+}
+
+/* REMOTE/KIND/NAME: neither of the first two holds a slash. */
+static kf_rc read_after(struct api_call *c, str cursor, struct kf_aside_item *ret,
+                        struct kf_err *err)
+{
+    size_t one = str_index(cursor, '/'), two = str_index(str_from(cursor, one + 1), '/');
+    str name = str_from(cursor, one + two + 2);
+    if (!name.len)
+        return err_set(err, PROBLEM_BAD_FILTER, "this cursor is not one of what is set aside");
+    ret->remote = arena_dup(&c->arena, (str){cursor.p, one});
+    ret->kind = arena_dup(&c->arena, (str){cursor.p + one + 1, two});
+    ret->name = arena_dup(&c->arena, name);
+    return ret->remote && ret->kind && ret->name ? KF_OK : err_nomem(err);
+}
+
+/* The name of the query and the remote of the path; NULL = all. */
+static kf_rc aside_words(struct api_call *c, const char **ret_remote, const char **ret_name,
+                         struct kf_err *err)
+{
+    str name = query_get(c, "name");
+    *ret_remote = c->match.remote.p ? arena_dup(&c->arena, c->match.remote) : NULL;
+    *ret_name = name.len ? arena_dup(&c->arena, name) : NULL;
+    bool good = (*ret_remote || !c->match.remote.p) && (*ret_name || !name.len);
+    return good ? KF_OK : err_nomem(err);
+}
+
+static void list_aside(struct api_call *c, const struct kf_aside_list *list)
+{
+    struct buf last = BUF_INIT;
+    buf_c(&c->out, "{\"items\":[");
+    for (size_t i = 0; i < list->count; i++) {
+        if (i)
+            buf_byte(&c->out, ',');
+        aside_json(&list->items[i], &c->out);
+    }
+    if (list->more) {
+        const struct kf_aside_item *a = &list->items[list->count - 1];
+        buf_printf(&last, "%s/%s/%s", a->remote, a->kind, a->name);
+    }
+    answer_next(&c->out, list->more, buf_view(&last));
+    if (last.failed)
+        c->rc = err_nomem(&c->err);
+    buf_release(&last);
+}
+
+static void work_aside(struct api_call *c)
+{
+    struct kf_aside_list list = {0};
+    struct kf_aside_item from = {0};
+    const char *remote = NULL, *name = NULL;
+    size_t limit;
+    str after;
+    c->rc = query_page(c, &limit, &after, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = aside_words(c, &remote, &name, &c->err);
+    if (c->rc == KF_OK && after.p)
+        c->rc = read_after(c, after, &from, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_aside(c->store, remote, name, after.p ? &from : NULL, limit, &list, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    list_aside(c, &list);
+    kf_aside_list_free(&list);
+}
+
+void remote_aside(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_aside, call_answer_out);
+}
+
+static void work_drop(struct api_call *c)
+{
+    const char *remote = NULL, *name = NULL;
+    c->rc = aside_words(c, &remote, &name, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_aside_drop(c->store, remote, name, &c->err);
+}
+
+void remote_drop(struct api_call *c)
+{
+    if (call_enter_space(c, false))
+        call_work(c, work_drop, answer_done);
 }

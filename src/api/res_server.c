@@ -144,6 +144,10 @@ static int64_t remote_overdue(const struct kf_remote_info *r)
 {
     return r->overdue_ms / 1000;
 }
+static int64_t remote_aside_count(const struct kf_remote_info *r)
+{
+    return (int64_t)r->set_aside;
+}
 static int64_t remote_failures(const struct kf_remote_info *r)
 {
     return r->failures;
@@ -182,6 +186,8 @@ static void space_lines(const struct sampled *s, size_t n, struct buf *out)
                  remote_confirmed, out);
     remote_lines(s, n, "keepfast_remote_overdue_since_seconds",
                  "Since when a run is late, 0 = it is not", remote_overdue, out);
+    remote_lines(s, n, "keepfast_remote_set_aside", "Items left alone while the rest goes on",
+                 remote_aside_count, out);
     remote_lines(s, n, "keepfast_remote_failures", "Failed runs in a row", remote_failures, out);
 }
 

@@ -78,6 +78,7 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
     json_put_time(out, &first, "next_run", r->next_run_ms);
     json_put_time(out, &first, "overdue_since", r->overdue_ms);
     json_put_u64(out, &first, "failures", r->failures);
+    json_put_u64(out, &first, "set_aside", r->set_aside);
     last_error_json("last_error", r->last_code, r->last_error, &first, out);
     access_json(r, &first, out);
     buf_c(out, "}");

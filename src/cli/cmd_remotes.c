@@ -1,4 +1,5 @@
-/* What remotes have done, on the command line: the log of their runs. */
+/* What remotes have done and left alone, on the command line: the log of their runs, what is set
+ * aside. */
 #include "cli/cli.h"
 
 #include "base/when.h"
@@ -62,4 +63,146 @@ kf_rc cmd_runs(struct cli *cli, struct kf_err *err)
     }
     struct table *t = table_new(cli, heads, 12);
     return list_show(cli, target, t, run_row, err);
+}
+
+/* ------------------------------------------------------------------------------------ set aside */
+
+static void aside_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    table_cell(t, node_text(cli, n, "remote"));
+    table_cell(t, node_text(cli, n, "kind"));
+    table_cell(t, node_text(cli, n, "name"));
+    table_cell(t, node_age(cli, n, "since"));
+    table_cell(t, node_text(cli, n, "code"));
+    table_cell(t, node_text(cli, n, "reason"));
+}
+
+/* What is asked of one remote; `name` may be NULL. NULL without memory. */
+static char *aside_target(struct cli *cli, const char *remote, const char *name)
+{
+    char *r = cli_escape(cli, remote), *n = name ? cli_escape(cli, name) : NULL;
+    if (!r || (name && !n))
+        return NULL;
+    return arena_printf(&cli->arena, "/remotes/%s/set-aside%s%s", r, name ? "?name=" : "",
+                        name ? n : "");
+}
+
+kf_rc cmd_aside_ls(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"REMOTE", "KIND", "NAME", "SINCE", "CODE", "REASON"};
+    const char *target = "/set-aside";
+    if (cli->arg_count)
+        target = aside_target(cli, cli->args[0], NULL);
+    struct table *t = table_new(cli, heads, 6);
+    return list_show(cli, target, t, aside_row, err);
+}
+
+static kf_rc ask(struct cli *cli, struct place *place, const struct cli_request *r,
+                 struct cli_answer *ret, struct json_node **ret_root, struct kf_err *err)
+{
+    kf_rc rc = r->target ? place_request(place, r, ret, err) : err_nomem(err);
+    return rc == KF_OK && ret_root ? answer_parse(cli, ret, ret_root, err) : rc;
+}
+
+/* The document of this name as it stands here, whatever is said of it elsewhere. */
+static kf_rc show_document(struct cli *cli, struct place *place, const char *name)
+{
+    struct cli_answer a;
+    struct kf_err why = KF_ERR_INIT;
+    char *escaped = cli_escape_name(cli, name);
+    struct cli_request r = {.method = API_GET};
+    r.target = escaped ? arena_printf(&cli->arena, "/docs/%s", escaped) : NULL;
+    kf_rc rc = ask(cli, place, &r, &a, NULL, &why);
+    if (rc == KF_OK)
+        print_line(a.body);
+    else
+        print_talk("here: %s", why.detail);
+    return rc == KF_NOMEM ? rc : KF_OK;
+}
+
+static bool is_at_place(struct cli *cli, const struct json_node *n)
+{
+    return str_is(node_text(cli, n, "kind"), "at_place");
+}
+
+static kf_rc show_items(struct cli *cli, struct place *place, const struct json_node *items,
+                        struct kf_err *err)
+{
+    bool document = false;
+    for (const struct json_node *n = items->child; n; n = n->next) {
+        print_talk("%.*s, since %.*s (%.*s): %.*s", STR_ARGS(node_text(cli, n, "kind")),
+                   STR_ARGS(node_text(cli, n, "since")), STR_ARGS(node_text(cli, n, "code")),
+                   STR_ARGS(node_text(cli, n, "reason")));
+        document |= !is_at_place(cli, n);
+    }
+    return document && show_document(cli, place, cli->args[1]) != KF_OK ? err_nomem(err) : KF_OK;
+}
+
+kf_rc cmd_aside_show(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct place *place = NULL;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_GET,
+                            .target = aside_target(cli, cli->args[0], cli->args[1])};
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = ask(cli, place, &r, &a, &root, err);
+    const struct json_node *items = rc == KF_OK ? json_member(root, "items") : NULL;
+    if (rc == KF_OK && (!items || !items->count))
+        rc = err_set(err, PROBLEM_NOT_FOUND, "nothing of this name is set aside at %s",
+                     cli->args[0]);
+    if (rc == KF_OK && cli->json)
+        print_line(a.body);
+    else if (rc == KF_OK)
+        rc = show_items(cli, place, items, err);
+    place_close(place);
+    return rc;
+}
+
+kf_rc cmd_aside_retry(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct place *place = NULL;
+    struct json_node *root = NULL;
+    uint64_t ms = 10000;
+    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
+        return cli_usage(err, "--timeout wants a time such as 10s");
+    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)ms + 15000};
+    r.target = aside_target(cli, cli->args[0], NULL);
+    r.target = r.target ? arena_printf(&cli->arena, "%s?timeout=%llums", r.target,
+                                       (unsigned long long)ms)
+                        : NULL;
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = ask(cli, place, &r, &a, &root, err);
+    if (rc == KF_OK && cli->json)
+        print_line(a.body);
+    else if (rc == KF_OK)
+        print_talk("%s: asked again, %llu set aside", cli->args[0],
+                   (unsigned long long)node_u64(root, "set_aside"));
+    place_close(place);
+    return rc;
+}
+
+kf_rc cmd_aside_drop(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct place *place = NULL;
+    const char *name = cli->arg_count > 1 ? cli->args[1] : NULL;
+    if (!name && !cli->opt[OPT_YES])
+        return cli_usage(err,
+                         "this forgets everything that is set aside at %s: name one, or say "
+                         "--yes",
+                         cli->args[0]);
+    struct cli_request r = {.method = API_DELETE, .target = aside_target(cli, cli->args[0], name)};
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = ask(cli, place, &r, &a, NULL, err);
+    if (rc == KF_OK && cli->json)
+        print_removed(name ? name : cli->args[0]);
+    else if (rc == KF_OK)
+        print_talk("%s: forgotten, until it is met again", name ? name : cli->args[0]);
+    place_close(place);
+    return rc;
 }

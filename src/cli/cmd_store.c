@@ -66,6 +66,11 @@ static void remote_table(struct cli *cli, const struct json_node *remotes)
         if (failed && failed->type == JSON_OBJECT)
             print_fmt("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
                       STR_ARGS(node_text(cli, failed, "detail")));
+        if (node_u64(n, "set_aside"))
+            print_fmt("%.*s: %llu set aside; keepfast set-aside ls %.*s\n",
+                      STR_ARGS(node_text(cli, n, "name")),
+                      (unsigned long long)node_u64(n, "set_aside"),
+                      STR_ARGS(node_text(cli, n, "name")));
     }
 }
 

@@ -26,7 +26,8 @@ static const char *kind_of(const struct command *c)
     bool none = !*c->args || strcmp(c->words, "remote add") == 0;
     if (none || str_starts(str_of(c->words), STR("space ")))
         return "";
-    if (str_starts(str_of(c->words), STR("remote ")) || str_starts(str_of(c->args), STR("[REMOTE")))
+    if (str_starts(str_of(c->words), STR("remote ")) ||
+        str_starts(str_of(c->args), STR("[REMOTE")) || str_starts(str_of(c->args), STR("REMOTE")))
         return "remote";
     if (str_starts(str_of(c->args), STR("FILE")))
         return "file";

@@ -7,6 +7,7 @@
  *   kf_journal  the latest change of each tracked row, in order
  *   kf_remote   the remotes: watermark, position, and those that `remote add` made
  *   kf_run      the log of their runs
+ *   kf_aside    what is left alone while the rest goes on, per remote
  *   kf_once     first results of idempotency keys
  *
  * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its
@@ -35,7 +36,8 @@ static const char create_sql[] =
     " watermark INTEGER NOT NULL DEFAULT 0, position TEXT, hydrated INTEGER NOT NULL DEFAULT 0,"
     " confirmed_at INTEGER NOT NULL DEFAULT 0, last_run_at INTEGER NOT NULL DEFAULT 0,"
     " failures INTEGER NOT NULL DEFAULT 0, last_code TEXT NOT NULL DEFAULT '',"
-    " last_error TEXT NOT NULL DEFAULT '') STRICT, WITHOUT ROWID;"
+    " last_error TEXT NOT NULL DEFAULT '', aside_more INTEGER NOT NULL DEFAULT 0)"
+    " STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_run(id INTEGER PRIMARY KEY, remote TEXT NOT NULL, began INTEGER NOT NULL,"
     " ended INTEGER NOT NULL, cause TEXT NOT NULL, code TEXT NOT NULL, message TEXT NOT NULL,"
     " times INTEGER NOT NULL, tries INTEGER NOT NULL, pushed_docs INTEGER NOT NULL,"
@@ -43,6 +45,9 @@ static const char create_sql[] =
     " lost INTEGER NOT NULL, bad INTEGER NOT NULL, aside INTEGER NOT NULL) STRICT;"
     "CREATE INDEX kf_run_of ON kf_run(remote, id);"
     "CREATE INDEX kf_run_ended ON kf_run(ended);"
+    "CREATE TABLE kf_aside(remote TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,"
+    " since INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,"
+    " PRIMARY KEY(remote, kind, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_once(key TEXT PRIMARY KEY NOT NULL, request TEXT NOT NULL,"
     " result TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX kf_once_at ON kf_once(at);";
@@ -52,10 +57,12 @@ static const char probe_sql[] =
     " c.size, c.hash, c.deleted, d.seq, d.name, d.version, d.stamp, d.site, d.at, d.kind, d.size,"
     " d.hash, d.body, e.seq, e.tbl, e.key, e.stamp, e.site, f.name, f.url, f.options, f.watermark,"
     " f.position, f.hydrated, f.confirmed_at, f.last_run_at, f.failures, f.last_code, f.last_error,"
+    " f.aside_more,"
     " g.key, g.request, g.result, g.at, h.id, h.remote, h.began, h.ended, h.cause, h.code,"
     " h.message, h.times, h.tries, h.pushed_docs, h.pushed_bytes, h.taken_docs, h.taken_bytes,"
-    " h.lost, h.bad, h.aside FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
-    " kf_journal e, kf_remote f, kf_once g, kf_run h WHERE 0";
+    " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason FROM kf_state a, "
+    "kf_meta b, kf_doc c, kf_doc_version d,"
+    " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i WHERE 0";
 
 const struct schema schema_store = {
     .format = 1,

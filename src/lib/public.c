@@ -181,6 +181,32 @@ kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_t limit
     return store_leave(store, rc);
 }
 
+kf_rc kf_aside(kf_store *store, const char *remote, const char *name,
+               const struct kf_aside_item *after, size_t limit, struct kf_aside_list *ret_list,
+               struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes_for(store, ret_list, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = remotes_aside(r, remote, name, after, limit, ret_list, err);
+    return store_leave(store, rc);
+}
+
+kf_rc kf_aside_retry(kf_store *store, const char *remote, uint32_t timeout_ms, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes(store, &r, err);
+    return rc == KF_OK ? store_leave(store, remotes_aside_retry(r, remote, timeout_ms, err)) : rc;
+}
+
+kf_rc kf_aside_drop(kf_store *store, const char *remote, const char *name, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes(store, &r, err);
+    return rc == KF_OK ? store_leave(store, remotes_aside_drop(r, remote, name, err)) : rc;
+}
+
 /* ------------------------------------------------------------------------------------ the whole */
 
 kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)

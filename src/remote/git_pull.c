@@ -76,10 +76,19 @@ static struct item *item_add(struct pulling *p, str name)
 
 /* --------------------------------------------------------------------------------------- items */
 
-static void tell_aside(const struct pulling *p, str path, const char *why)
+static kf_rc tell_aside(const struct pulling *p, str path, const char *why, struct kf_err *err)
 {
-    log_event(p->g->remote.log, LOG_WARN, "remote.aside", LOG_V("path", path), LOG_S("why", why),
-              LOG_END);
+    struct kf_err cause = KF_ERR_INIT;
+    if (!p->sink->aside)
+        return KF_OK;
+    err_set(&cause, PROBLEM_BAD_OBJECT, "%s", why);
+    return p->sink->aside(p->sink, path, &cause, err);
+}
+
+/* What is right, or there no more. */
+static kf_rc tell_right(const struct pulling *p, str path, struct kf_err *err)
+{
+    return p->sink->aside && p->sink->partial ? p->sink->aside(p->sink, path, NULL, err) : KF_OK;
 }
 
 static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
@@ -92,6 +101,9 @@ static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
             p->changed[part] = true;
         return KF_OK;
     }
+    kf_rc told = tell_right(p, f->path, err); /* until somebody finds otherwise */
+    if (told != KF_OK)
+        return told;
     kf_rc rc = git_path_name(f->path, &name, NULL);
     if (rc == KF_OK) {
         struct item *i = item_add(p, buf_view(&name));
@@ -104,9 +116,7 @@ static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
             i->old_path = REGULAR(f->old_mode) ? path : (str){0, 0};
         }
     } else if (rc == KF_INVALID) {
-        if (f->mode)
-            tell_aside(p, f->path, "the path is not one of a document");
-        rc = KF_OK;
+        rc = f->mode ? tell_aside(p, f->path, "the path is not one of a document", err) : KF_OK;
     } else {
         rc = err_nomem(err);
     }
@@ -120,33 +130,38 @@ static int compare_items(const void *a, const void *b)
 }
 
 /* Two paths of one name (plain and apart): the file counts that the row names, or the only one. */
-static void unite(struct pulling *p, struct item *into, const struct item *other)
+static kf_rc unite(struct pulling *p, struct item *into, const struct item *other,
+                   struct kf_err *err)
 {
     const struct git_row *row = git_rows_find(&p->now, into->name);
     bool others = other->path.p && (!into->path.p || (row && str_eq(row->path, other->path)));
+    kf_rc rc = KF_OK;
     if (other->path.p && into->path.p)
-        tell_aside(p, others ? into->path : other->path,
-                   "there is another file of the same document");
+        rc = tell_aside(p, others ? into->path : other->path,
+                        "there is another file of the same document", err);
     if (others) {
         into->path = other->path;
         into->mode = other->mode;
     }
     if (!into->old_path.p)
         into->old_path = other->old_path;
+    return rc;
 }
 
-static void sort_items(struct pulling *p)
+static kf_rc sort_items(struct pulling *p, struct kf_err *err)
 {
     size_t n = 0;
+    kf_rc rc = KF_OK;
     if (p->count)
         qsort(p->items, p->count, sizeof(*p->items), compare_items);
-    for (size_t i = 0; i < p->count; i++) {
+    for (size_t i = 0; rc == KF_OK && i < p->count; i++) {
         if (n && str_eq(p->items[n - 1].name, p->items[i].name))
-            unite(p, &p->items[n - 1], &p->items[i]);
+            rc = unite(p, &p->items[n - 1], &p->items[i], err);
         else
             p->items[n++] = p->items[i];
     }
     p->count = n;
+    return rc;
 }
 
 static bool same_row(const struct git_row *a, const struct git_row *b)
@@ -178,8 +193,7 @@ static kf_rc add_changed_rows(struct pulling *p, struct kf_err *err)
             }
         }
     }
-    sort_items(p);
-    return KF_OK;
+    return sort_items(p, err);
 }
 
 static kf_rc gather(struct pulling *p, struct kf_err *err)
@@ -199,8 +213,8 @@ static kf_rc gather(struct pulling *p, struct kf_err *err)
         rc = git_rows_load(p->g, p->since, &p->before, err);
     if (rc != KF_OK)
         return rc;
-    sort_items(p);
-    return add_changed_rows(p, err);
+    rc = sort_items(p, err);
+    return rc == KF_OK ? add_changed_rows(p, err) : rc;
 }
 
 /* ----------------------------------------------------------------------------- who was it, when */
@@ -280,9 +294,9 @@ static kf_rc unreadable(struct pulling *p, const struct item *i, const struct gi
 {
     struct kf_err cause = KF_ERR_INIT;
     struct remote_doc doc = {.doc = {.name = i->name}};
-    tell_aside(p, i->path, why);
-    if (!row || row->deleted)
-        return KF_OK;
+    kf_rc rc = tell_aside(p, i->path, why, err);
+    if (rc != KF_OK || !row || row->deleted)
+        return rc;
     as_written(row, &doc);
     err_set(&cause, PROBLEM_BAD_OBJECT, "its file %.*s: %.200s",
             (int)(i->path.len < 200 ? i->path.len : 200), i->path.p, why);
@@ -423,6 +437,7 @@ kf_rc git_hand_out(struct git *g, const struct git_id *since, const struct git_i
                    struct remote_sink *sink, struct kf_err *err)
 {
     struct pulling p = {.g = g, .since = since, .tip = tip, .sink = sink};
+    sink->partial = since->hex[0] != '\0';
     kf_rc rc = gather(&p, err);
     if (rc == KF_OK)
         rc = find_who(&p, err);

@@ -303,6 +303,31 @@ static kf_rc mem_put_if(struct object_store *o, str path, str bytes, str tag, st
     return mem_put(o, path, bytes, err);
 }
 
+/* Somebody put it there beside what is Keepfast's. */
+static kf_rc tell_aside(struct mem *m, struct remote_sink *sink, struct kf_err *err)
+{
+    struct buf paths = BUF_INIT;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = mem_place_list(str_of(m->name), STR(MEM_ASIDE), &paths) == KF_OK ? KF_OK
+                                                                                : err_nomem(err);
+    err_set(&why, PROBLEM_BAD_KEY, "it is no document");
+    for (size_t at = 0; rc == KF_OK && at < paths.len; at += strlen(paths.p + at) + 1)
+        rc = sink->aside(sink, str_of(paths.p + at), &why, err);
+    buf_release(&paths);
+    return rc;
+}
+
+static kf_rc mem_pull(struct remote *r, str since, bool all, struct remote_sink *sink,
+                      struct buf *position, struct kf_err *err)
+{
+    size_t before = position->len;
+    kf_rc rc = objects_pull(r, since, all, sink, position, err);
+    bool moved = !str_eq(str_from(buf_view(position), before), since);
+    if (rc == KF_OK && sink->aside && (moved || all || !since.len))
+        rc = tell_aside((struct mem *)r, sink, err);
+    return rc;
+}
+
 static const struct object_ops ops = {
     .get = mem_get,
     .put = mem_put,
@@ -321,7 +346,7 @@ const struct remote_driver remote_mem = {
     .close = mem_close,
     .probe = objects_probe,
     .look = objects_look,
-    .pull = objects_pull,
+    .pull = mem_pull,
     .push = objects_push,
     .verify = objects_verify,
     .repair = objects_repair,

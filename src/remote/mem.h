@@ -20,6 +20,9 @@
 
 #include "remote/objects.h"
 
+/* What is put under this is no document: a pull tells that it is set aside. */
+#define MEM_ASIDE "aside/"
+
 /* What a place holds under `path`, appended; KF_ABSENT. */
 kf_rc mem_place_get(str place, str path, struct buf *out);
 /* Puts, replaces or (bytes.p == NULL) removes, as somebody would who tampers with it. */

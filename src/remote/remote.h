@@ -102,6 +102,13 @@ struct remote_sink {
     /* A document that cannot be used: the pull goes on. `doc` as for `want`. */
     kf_rc (*bad)(struct remote_sink *sink, const struct remote_doc *doc, const struct kf_err *why,
                  struct kf_err *err);
+    /* Something at `path` there that is no document and is left alone. Neither the pull nor its run
+     * fails by it. why == NULL: what was told of this path before holds no more; only a partial
+     * pull says so. The slot may be NULL. */
+    kf_rc (*aside)(struct remote_sink *sink, str path, const struct kf_err *why,
+                   struct kf_err *err);
+    bool partial; /* set by the kind before it tells anything aside: it looks only at what differs
+                     from `since`. Otherwise a pull that hands out tells all that is aside. */
 };
 
 enum remote_cap {

@@ -192,6 +192,9 @@ static kf_rc load_entries(struct remotes *r, const struct config_space *space, s
         rc = add_configured(r, db, &space->remotes[i], err);
     if (rc == KF_OK)
         rc = row_each(db, add_stored, r, err);
+    for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
+        if (r->entries[i])
+            rc = aside_load(r->entries[i], db, err);
     store_read_end(r->store, db);
     return rc;
 }
@@ -419,6 +422,7 @@ static void forget_place(struct remote_entry *e)
 {
     buf_clear(&e->position);
     e->watermark = 0;
+    e->set_aside = 0;
     e->hydrated = false;
     e->row_stale = true;
     e->confirmed_wall_ms = 0;

@@ -60,6 +60,7 @@
 #define REMOTES_WAIT_MS     10000 /* where a caller gives no time */
 #define REMOTES_TELL_MS     (10 * 60 * 1000)
 #define REMOTES_RUNS_MAX    1000 /* in the log, of each remote */
+#define REMOTES_ASIDE_MAX   1000 /* listed, of each remote */
 #define REMOTES_RUNS_MS     ((int64_t)90 * 24 * 3600 * 1000)
 
 struct remotes_options {
@@ -140,6 +141,15 @@ kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, 
 
 kf_rc remotes_runs(struct remotes *r, const char *remote, uint64_t before, size_t limit,
                    struct kf_run_list *ret_list, struct kf_err *err);
+kf_rc remotes_aside(struct remotes *r, const char *remote, const char *name,
+                    const struct kf_aside_item *after, size_t limit, struct kf_aside_list *ret_list,
+                    struct kf_err *err);
+kf_rc remotes_aside_retry(struct remotes *r, const char *remote, uint32_t timeout_ms,
+                          struct kf_err *err);
+kf_rc remotes_aside_drop(struct remotes *r, const char *remote, const char *name,
+                         struct kf_err *err);
+/* The next run of the remote asks it for everything it holds. Any thread. */
+kf_rc remotes_ask_again(struct remotes *r, str remote, struct kf_err *err);
 
 /* Fills status->pending with the worst of all remotes, and in HYDRATING the reason. */
 void remotes_status(struct remotes *r, struct kf_status *status);

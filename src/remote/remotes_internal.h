@@ -5,6 +5,7 @@
  *     remotes_access.c  what it names beside its address
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
+ *     remotes_aside.c what is set aside, kf_aside
  *     remotes_log.c   the log of runs, kf_run
  *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
@@ -82,6 +83,8 @@ struct remote_entry {
     bool hydrated, waived;
     int64_t confirmed_wall_ms, last_run_wall_ms;
     uint32_t failures;
+    uint64_t set_aside;
+    uint32_t asked_again, answered_again; /* how often everything was asked for; up to which */
     char last_code[32];
     char last_error[600];
     bool running, asked;
@@ -233,18 +236,51 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err);
 kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err);
 /* It failed, and nothing is confirmed. */
 kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err);
-/* What a pull brought is merged: its position alone, whatever becomes of the push. Refused as
+/* What a pull brought is merged: its position and what it has set aside, whatever becomes of the
+ * push. Refused as
  * row_confirm. */
 kf_rc row_moved(struct run *run, struct kf_err *err);
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
+/* kf_meta "hydration" */
+kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err);
+kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
+
 /* --- remotes_log.c */
 /* Puts a run in the log, in the group that confirms it or notes its failure; nothing of one that
  * did nothing. `why` as for row_confirm. */
 kf_rc log_run(struct group *g, const struct run *run, const struct kf_err *why, struct kf_err *err);
 
-/* kf_meta "hydration" */
-kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err);
-kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
+/* --- remotes_aside.c */
+enum aside_kind { ASIDE_DAMAGED, ASIDE_HELD_BACK, ASIDE_REFUSED, ASIDE_AT_PLACE, ASIDE_KINDS };
+struct aside_item {
+    enum aside_kind kind;
+    str name, reason;
+    const char *code;    /* static */
+    size_t order;        /* in which it was told */
+    bool right;          /* it is set aside no more */
+    bool there, differs; /* than the row that is there */
+};
+/* What a run has met, and what became of it in the store. */
+struct aside {
+    struct arena arena;
+    struct aside_item *items;
+    size_t count, cap, of_kind[ASIDE_KINDS];
+    uint64_t beyond;               /* what is not in `items`, for there were too many */
+    bool pulled, told_all, pushed; /* which lists are whole */
+    uint64_t total;                /* set aside at the remote: before, and once written by now */
+    bool changed, changed_before;  /* something is new or gone: by this write, by an earlier one */
+};
+/* A pull begins: what an earlier try met is forgotten. */
+void aside_begin(struct run *run);
+/* why == NULL: it is right again. */
+kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf_err *why,
+                struct kf_err *err);
+/* In the group that confirms the run or notes its failure, before log_run; and behind its
+ * commit. */
+kf_rc aside_write(struct group *g, struct run *run, struct kf_err *err);
+void aside_publish(struct run *run);
+kf_rc aside_load(struct remote_entry *e, struct db *db, struct kf_err *err);
+void aside_release(struct aside *a);
 
 /* --- remotes_task.c */
 /* On the loop's thread. Otherwise than KF_OK `done` is not called. */
@@ -256,6 +292,7 @@ void tasks_stop(struct remotes *r);
 struct unread {
     str name;
     int64_t stamp;
+    struct kf_err *why; /* NULL once it is judged */
 };
 enum run_kind { RUN_SYNC, RUN_LOOK, RUN_HYDRATE };
 struct run {
@@ -271,7 +308,8 @@ struct run {
     uint64_t content; /* of the store; see struct remotes */
     int64_t watermark;
     struct buf since; /* its position */
-    bool again;       /* all of the place was never read without a fault */
+    bool again;       /* all of the place was never read without a fault, or somebody asks for it */
+    uint32_t asked_again;
     uint32_t failures;
 
     /* found; the worker's until `done` */
@@ -293,6 +331,7 @@ struct run {
     size_t held_back;          /* documents that would replace one that was not read (W5) */
     size_t damaged;            /* documents that could not be pushed, for they are damaged here */
     struct kf_err damaged_err; /* the first of them */
+    struct aside aside;
     struct kf_pending pending; /* after a failure */
 };
 /* Passes rc on and notes a failure as the store's. */

@@ -4,9 +4,9 @@
  *
  *     the run                                             the log
  *     pushed, took in, or made something lose             a row
- *     left something out, or could not read it            a row
- *     failed                                              a row; as the row before, both without
- *                                                         any count: that row once more (times + 1,
+ *     set something aside, or no more                     a row
+ *     failed                                              a row; as the row before, and did nothing
+ *                                                         in either: that row once more (times + 1,
  *                                                         ended, message)
  *     is good again after a failure                       a row
  *     found nothing to do                                 nothing: an idle schedule writes nothing
@@ -22,8 +22,8 @@
 
 static bool did_something(const struct run *run)
 {
-    return run->pushed.docs || run->taken || run->lost || run->bad || run->held_back ||
-           run->damaged;
+    return run->pushed.docs || run->taken || run->lost || run->aside.changed ||
+           run->aside.changed_before;
 }
 
 /* The row of a failure like this one, when it is the newest of the remote; 0 = there is none. */
@@ -31,7 +31,7 @@ static kf_rc find_alike(struct group *g, const struct run *run, const struct kf_
                         int64_t *ret_id, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT id, cause, code, pushed_docs + taken_docs + lost + bad + aside FROM kf_run"
+        "SELECT id, cause, code, pushed_docs + taken_docs + lost, bad FROM kf_run"
         " WHERE remote = $1 ORDER BY id DESC LIMIT 1";
     struct db_stmt *s;
     bool row = false;
@@ -41,7 +41,7 @@ static kf_rc find_alike(struct group *g, const struct run *run, const struct kf_
     db_bind_text(s, 1, str_of(run->entry->name));
     rc = db_step(s, &row, err);
     bool alike = row && str_is(db_text(s, 1), run->cause) && str_is(db_text(s, 2), why->code) &&
-                 db_i64(s, 3) == 0;
+                 db_i64(s, 3) == 0 && db_i64(s, 4) == (int64_t)run->bad;
     *ret_id = rc == KF_OK && alike ? db_i64(s, 0) : 0;
     db_done(s);
     return rc;
@@ -88,7 +88,7 @@ static kf_rc insert(struct group *g, const struct run *run, const struct kf_err 
     db_bind_i64(s, 11, (int64_t)run->taken_bytes);
     db_bind_i64(s, 12, (int64_t)run->lost);
     db_bind_i64(s, 13, (int64_t)run->bad);
-    db_bind_i64(s, 14, (int64_t)(run->held_back + run->damaged));
+    db_bind_i64(s, 14, (int64_t)run->aside.total);
     return db_run(s, err);
 }
 

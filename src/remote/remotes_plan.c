@@ -230,6 +230,7 @@ static void note_good(struct run *run)
     e->position = position;
     e->watermark = run->seq;
     e->hydrated = run->hydrated;
+    e->answered_again = run->asked_again;
     e->confirmed_wall_ms = e->last_run_wall_ms = env_wall_ms(r->env);
     e->last_end_ms = remotes_now(r);
     e->full_ms = 0;
@@ -275,6 +276,9 @@ void remotes_run_ended(struct run *run)
         e->told_down_ms = 0;
         e->told_big = false;
     }
+    if (run->aside.changed_before)
+        log_event(r->log, LOG_WARN, "remote.aside", LOG_S("remote", e->name),
+                  LOG_I("items", run->aside.total), LOG_END);
     if (run->pushed.docs || run->taken || run->lost)
         log_event(r->log, LOG_INFO, "remote.run", LOG_S("remote", e->name),
                   LOG_S("cause", run->cause), LOG_I("tries", run->tries),

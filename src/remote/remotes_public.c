@@ -64,6 +64,7 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
         .next_run_ms = wall_of(r, plan.next_ms, now),
         .overdue_ms = wall_of(r, plan.overdue_ms, now),
         .failures = e->failures,
+        .set_aside = e->set_aside,
         .last_code = arena_dup(a, str_of(e->last_code)),
         .last_error = arena_dup(a, str_of(e->last_error)),
     };

@@ -138,9 +138,10 @@ struct row_write {
     struct write write; /* first */
     struct remote_entry *entry;
     struct remotes *remotes;
-    const struct run *run;    /* row_confirm, row_failed */
+    struct run *run;          /* row_confirm, row_failed */
     const struct kf_err *why; /* of them */
     str name;                 /* row_delete */
+    bool idle;                /* row_failed: it says nothing any more */
     struct row row;           /* row_put */
 };
 
@@ -236,6 +237,19 @@ static kf_rc overtaken(struct kf_err *err)
                    "the store was replaced or the remote removed meanwhile");
 }
 
+static kf_rc note_run(struct group *g, struct row_write *w, struct kf_err *err)
+{
+    kf_rc rc = aside_write(g, w->run, err);
+    return rc == KF_OK ? log_run(g, w->run, w->why, err) : rc;
+}
+
+static void publish_run(struct write *write)
+{
+    struct row_write *w = (struct row_write *)write;
+    if (!w->idle)
+        aside_publish(w->run);
+}
+
 /* An UPDATE: the row of a remote that was removed meanwhile does not come back. */
 static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *err)
 {
@@ -243,7 +257,7 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
         "UPDATE kf_remote SET watermark = $1, position = $2, hydrated = $3, confirmed_at = $4,"
         " last_run_at = $4, failures = $5, last_code = $6, last_error = $7 WHERE name = $8";
     struct row_write *w = (struct row_write *)write;
-    const struct run *run = w->run;
+    struct run *run = w->run;
     struct db_stmt *s;
     if (!is_current(run, g))
         return overtaken(err);
@@ -259,19 +273,19 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     db_bind_text(s, 7, str_of(w->why ? w->why->detail : ""));
     db_bind_text(s, 8, str_of(run->entry->name));
     rc = db_run(s, err);
-    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
+    return rc == KF_OK ? note_run(g, w, err) : rc;
 }
 
 kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
 {
-    struct row_write w = {.run = run, .why = why};
+    struct row_write w = {.write = {.publish = publish_run}, .run = run, .why = why};
     return write_row(run->entry->remotes, &w, apply_confirm, err);
 }
 
 static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *err)
 {
     static const char sql[] = "UPDATE kf_remote SET position = $1 WHERE name = $2";
-    const struct run *run = ((struct row_write *)write)->run;
+    struct run *run = ((struct row_write *)write)->run;
     struct db_stmt *s;
     if (!is_current(run, g))
         return overtaken(err);
@@ -280,12 +294,13 @@ static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *er
         return rc;
     db_bind_text(s, 1, buf_view(&run->position));
     db_bind_text(s, 2, str_of(run->entry->name));
-    return db_run(s, err);
+    rc = db_run(s, err);
+    return rc == KF_OK ? aside_write(g, run, err) : rc;
 }
 
 kf_rc row_moved(struct run *run, struct kf_err *err)
 {
-    struct row_write w = {.run = run};
+    struct row_write w = {.write = {.publish = publish_run}, .run = run};
     return write_row(run->entry->remotes, &w, apply_moved, err);
 }
 
@@ -295,9 +310,10 @@ static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *e
         "UPDATE kf_remote SET last_run_at = $1, failures = $2, last_code = $3, last_error = $4"
         " WHERE name = $5";
     struct row_write *w = (struct row_write *)write;
-    const struct run *run = w->run;
+    struct run *run = w->run;
     struct db_stmt *s;
-    if (!is_current(run, g))
+    w->idle = !is_current(run, g);
+    if (w->idle)
         return KF_OK;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
@@ -308,12 +324,12 @@ static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *e
     db_bind_text(s, 4, str_of(w->why->detail));
     db_bind_text(s, 5, str_of(run->entry->name));
     rc = db_run(s, err);
-    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
+    return rc == KF_OK ? note_run(g, w, err) : rc;
 }
 
 kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err)
 {
-    struct row_write w = {.run = run, .why = why};
+    struct row_write w = {.write = {.publish = publish_run}, .run = run, .why = why};
     return write_row(run->entry->remotes, &w, apply_failed, err);
 }
 
@@ -321,8 +337,9 @@ static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *e
 {
     static const char row_sql[] = "DELETE FROM kf_remote WHERE name = $1",
                       unread_sql[] = "DELETE FROM kf_meta WHERE key = 'unread/' || $1",
-                      runs_sql[] = "DELETE FROM kf_run WHERE remote = $1";
-    const char *const sqls[] = {row_sql, unread_sql, runs_sql};
+                      runs_sql[] = "DELETE FROM kf_run WHERE remote = $1",
+                      aside_sql[] = "DELETE FROM kf_aside WHERE remote = $1";
+    const char *const sqls[] = {row_sql, unread_sql, runs_sql, aside_sql};
     struct row_write *w = (struct row_write *)write;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < sizeof(sqls) / sizeof(sqls[0]); i++) {

@@ -78,6 +78,14 @@ static void end_below(struct snapshot *s, int64_t seq)
         s->set.seq = seq - 1;
 }
 
+static kf_rc hold_back(struct run *run, str name, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    err_set(&why, PROBLEM_BAD_OBJECT,
+            "a later version of it is there and cannot be read: this one does not take its place");
+    return aside_add(run, ASIDE_HELD_BACK, name, &why, err);
+}
+
 static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct snapshot *s = ctx;
@@ -87,7 +95,7 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
         KF_SOMETIMES("remote-unread-not-replaced");
         s->run->held_back++;
         end_below(s, row->seq);
-        return KF_OK;
+        return hold_back(s->run, row->name, err);
     }
     if (s->count == s->cap) {
         size_t cap = s->cap ? s->cap * 2 : 64;
@@ -178,8 +186,9 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
 
 /* A document whose bytes are damaged here is not passed on: the others go, and the set ends below
  * its number (W1). */
-static void leave_out(struct snapshot *s, const struct head *h)
+static kf_rc leave_out(struct snapshot *s, const struct head *h, struct kf_err *err)
 {
+    struct kf_err why = KF_ERR_INIT;
     struct run *run = s->run;
     KF_SOMETIMES("damaged-document-not-pushed");
     log_event(s->remotes->log, LOG_CRIT, "store.damage", LOG_V("doc", h->name), LOG_END);
@@ -190,6 +199,10 @@ static void leave_out(struct snapshot *s, const struct head *h)
             "the stored bytes of \"%.*s\" are damaged and were not pushed, the others were: "
             "bring it back from a backup or an older version, or write it anew with If-Match: *",
             (int)(h->name.len < 200 ? h->name.len : 200), h->name.p);
+    err_set(&why, PROBLEM_DAMAGED,
+            "its stored bytes are damaged: bring it back from a backup or an older version, or "
+            "write it anew with If-Match: *");
+    return aside_add(run, ASIDE_DAMAGED, h->name, &why, err);
 }
 
 static void head_of(const struct remote_set *set, size_t i, struct remote_doc *ret)
@@ -219,7 +232,9 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
         }
         if (s->heads[s->at].deleted || s->whole[s->at - s->from])
             break;
-        leave_out(s, &s->heads[s->at]);
+        kf_rc rc = leave_out(s, &s->heads[s->at], err);
+        if (rc != KF_OK)
+            return rc;
     }
     head_of(set, s->at, ret);
     ret->doc.body = s->body[s->at - s->from];
@@ -306,6 +321,7 @@ static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark
     struct take *t = NULL;
     struct buf position = BUF_INIT;
     kf_rc rc = take_new(run, &t, err);
+    aside_begin(run);
     run->bad = 0;
     run->bad_err = (struct kf_err)KF_ERR_INIT;
     arena_clear(&run->unread_arena);
@@ -315,6 +331,9 @@ static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark
     if (rc == KF_OK)
         rc = take_finish(t, ret_watermark, err);
     if (rc == KF_OK) {
+        bool moved = !str_eq(buf_view(&position), buf_view(&run->since));
+        run->aside.pulled = true;
+        run->aside.told_all = run->again || !run->since.len || (moved && !take_sink(t)->partial);
         buf_release(&run->position);
         run->position = position;
         position = BUF_INIT;
@@ -347,6 +366,7 @@ static kf_rc push(struct run *run, struct remote *remote, int64_t watermark, boo
                                   err);
     docs_unpin(r->docs);
     if (rc == KF_OK) {
+        run->aside.pushed = true;
         run->seq = s.set.seq;
         if (s.count) {
             buf_release(&run->position);
@@ -541,6 +561,7 @@ static void run_free(struct run *run)
     buf_release(&run->since);
     buf_release(&run->position);
     arena_release(&run->unread_arena);
+    aside_release(&run->aside);
     mem_free(run);
 }
 
@@ -598,7 +619,9 @@ void run_start(struct remote_entry *e, enum run_kind kind, const char *cause)
         run->watermark = e->watermark;
         run->hydrated = e->hydrated;
         run->failures = e->failures;
-        run->again = !e->hydrated;
+        run->asked_again = e->asked_again;
+        run->aside.total = e->set_aside;
+        run->again = !e->hydrated || e->asked_again != e->answered_again;
         buf_str(&run->since, buf_view(&e->position));
         run->content = r->content;
         e->refs++;

@@ -157,9 +157,10 @@ static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct 
     if (!p)
         return err_nomem(err);
     t->missing = p;
-    struct unread m = {arena_str(&t->arena, name), stamp};
-    if (!m.name.p)
+    struct unread m = {arena_str(&t->arena, name), stamp, arena_alloc(&t->arena, sizeof(told))};
+    if (!m.name.p || !m.why)
         return err_nomem(err);
+    *m.why = told;
     t->missing[t->missing_count++] = m;
     if (run->bad_err.rc == KF_OK)
         run->bad_err = told;
@@ -170,6 +171,11 @@ static kf_rc bad(struct remote_sink *sink, const struct remote_doc *doc, const s
                  struct kf_err *err)
 {
     return note_missing((struct take *)sink, doc->doc.name, doc->doc.stamp, why, err);
+}
+
+static kf_rc aside(struct remote_sink *sink, str path, const struct kf_err *why, struct kf_err *err)
+{
+    return aside_add(((struct take *)sink)->run, ASIDE_AT_PLACE, path, why, err);
 }
 
 struct merge_write {
@@ -306,10 +312,11 @@ static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
         if (run->bad == 0)
             snprintf(first, sizeof(first), "%.*s", (int)(m->name.len < 150 ? m->name.len : 150),
                      m->name.p);
-        struct unread left = {arena_str(&run->unread_arena, m->name), m->stamp};
+        struct unread left = {arena_str(&run->unread_arena, m->name), m->stamp, NULL};
         if (!left.name.p)
             return err_nomem(err);
         run->unread[run->bad++] = left;
+        rc = aside_add(run, ASIDE_REFUSED, m->name, m->why, err);
     }
     if (rc == KF_OK && run->bad)
         qsort(run->unread, run->bad, sizeof(*run->unread), compare_unread);
@@ -411,7 +418,7 @@ kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err)
     struct take *t = mem_calloc(1, sizeof(*t));
     if (!t)
         return err_nomem(err);
-    t->sink = (struct remote_sink){.want = want, .take = take_one, .bad = bad};
+    t->sink = (struct remote_sink){.want = want, .take = take_one, .bad = bad, .aside = aside};
     t->run = run;
     t->remotes = run->entry->remotes;
     t->first = run->since.len == 0;

@@ -37,7 +37,8 @@ FORMAT = 1
 HASH = re.compile(r"[0-9a-f]{64}\Z")
 HEX16 = re.compile(r"[0-9a-f]{16}\Z")
 CAUSES = {"change", "schedule", "asked", "hydration"}
-RUNS_MAX = 1000
+RUNS_MAX = ASIDE_MAX = 1000
+ASIDE_KINDS = {"damaged", "held_back", "refused", "at_place"}
 KINDS = {"put", "patch", "delete", "revert", "merge", "loser"}
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
@@ -432,6 +433,7 @@ def _check_tables(db, report):
         if not 0 <= watermark <= seq_max:
             report.find("remote %r: watermark %d is beyond %d", name, watermark, seq_max)
     _check_runs(db, report)
+    _check_aside(db, report)
     report.counts = {"versions": count, "seq": seq_max, "journal": len(journal),
                      "journal_tables": sorted(t.decode() for t in tables)}
 
@@ -451,6 +453,19 @@ def _check_runs(db, report):
     for remote, count in db.execute("SELECT remote, count(*) FROM kf_run GROUP BY remote"):
         if count > RUNS_MAX:
             report.find("remote %r: %d runs in the log", remote, count)
+
+
+def _check_aside(db, report):
+    for remote, kind, name, since, code, reason in db.execute("SELECT remote, kind, name, since, code, reason FROM kf_aside"):
+        if kind.decode() not in ASIDE_KINDS:
+            report.find("set aside %r: the kind %r", name, kind)
+        if not name or since <= 0 or not code or not reason:
+            report.find("set aside %r: since %d, code %r, reason %r", name, since, code, reason)
+    for remote, count in db.execute("SELECT remote, count(*) FROM kf_aside GROUP BY remote"):
+        if count > ASIDE_MAX:
+            report.find("remote %r: %d items set aside", remote, count)
+    for remote, more in db.execute("SELECT name, aside_more FROM kf_remote WHERE aside_more < 0"):
+        report.find("remote %r: %d more set aside", remote, more)
 
 
 # --- the portable form: a `dir` remote and a backup

@@ -329,6 +329,27 @@ static void do_runs(void)
     kf_run_list_free(&list);
 }
 
+static void do_aside(const char *verb)
+{
+    struct kf_aside_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc;
+    if (strcmp(verb, "aside-drop") == 0)
+        rc = kf_aside_drop(store, get("remote"), get("name"), &err);
+    else if (strcmp(verb, "aside-retry") == 0)
+        rc = kf_aside_retry(store, get("remote"), 3000, &err);
+    else
+        rc = kf_aside(store, get("remote"), get("name"), NULL, 100, &list, &err);
+    say_result(rc, &err);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++) {
+        char text[1200];
+        const struct kf_aside_item *a = &list.items[i];
+        snprintf(text, sizeof text, "%s %s %s %s", a->remote, a->kind, a->name, a->code);
+        say("item", text);
+    }
+    kf_aside_list_free(&list);
+}
+
 static void do_move(const char *verb)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -391,6 +412,8 @@ static bool act(const char *verb)
         do_pending();
     else if (strcmp(verb, "runs") == 0)
         do_runs();
+    else if (is_any(verb, "aside", "aside-drop", "aside-retry", "aside"))
+        do_aside(verb);
     else if (strcmp(verb, "backup") == 0 || strcmp(verb, "restore") == 0)
         do_move(verb);
     else if (strcmp(verb, "verify") == 0)

@@ -135,6 +135,15 @@ class C:
     def runs(self, name=None):
         return self.ask("runs", name=name)
 
+    def aside(self, remote=None, name=None):
+        return self.ask("aside", remote=remote, name=name)
+
+    def aside_drop(self, remote, name=None):
+        return self.ask("aside-drop", remote=remote, name=name)
+
+    def aside_retry(self, remote):
+        return self.ask("aside-retry", remote=remote)
+
     def backup(self, file, pending=None):
         return self.ask("backup", file=file, pending=pending)
 
@@ -277,6 +286,21 @@ class Http:
         result, answer = self.ask("GET", f"/remotes/{quote(name, safe='')}/runs" if name else "/runs")
         result["items"] = [] if result["code"] else run_lines(answer.json()["items"])
         return result
+
+    @staticmethod
+    def aside_path(remote):
+        return f"/remotes/{quote(remote, safe='')}/set-aside"
+
+    def aside(self, remote=None, name=None):
+        result, answer = self.ask("GET", self.aside_path(remote) if remote else "/set-aside", query={"name": name})
+        result["items"] = [] if result["code"] else digits(answer.json()["items"], "remote", "kind", "name", "code")
+        return result
+
+    def aside_drop(self, remote, name=None):
+        return self.ask("DELETE", self.aside_path(remote), query={"name": name})[0]
+
+    def aside_retry(self, remote):
+        return self.ask("POST", self.aside_path(remote), query={"timeout": "3s"})[0]
 
     def backup(self, file, pending=None):
         result, answer = self.ask("GET", "/backup", query={"pending": pending})
@@ -424,6 +448,17 @@ class Cli:
         result, done = self.ask("runs", *([name] if name else []))
         result["items"] = [] if result["code"] else run_lines(done.json()["items"])
         return result
+
+    def aside(self, remote=None, name=None):
+        result, done = self.group("set-aside", "show" if name else "ls", *(w for w in (remote, name) if w))
+        result["items"] = [] if result["code"] else digits(done.json()["items"], "remote", "kind", "name", "code")
+        return result
+
+    def aside_drop(self, remote, name=None):
+        return self.group("set-aside", "drop", *(w for w in (remote, name) if w), options={"yes": not name or None})[0]
+
+    def aside_retry(self, remote):
+        return self.group("set-aside", "retry", remote, options={"timeout": "3s"})[0]
 
     def backup(self, file, pending=None):
         return self.ask("backup", file, options={"pending": pending})[0]
@@ -688,6 +723,50 @@ def remotes():
     s.step("remote_rm", name="usb")
     s.step("remote_rm", name="usb", _expect={"code": "unknown_remote", "exit": 1})
     s.step("remotes")
+    s.run()
+
+
+def somebody_elses(own):
+    """A place to which another store has pushed, with an object damaged since."""
+    at = ("--at", str(own / "other.db"))
+    for words in (("put", "theirs", "-"), ("put", "fine", "-"), ("remote", "add", "bad", f"dir:{own}/bad"), ("sync",)):
+        equal(run(*words, *at, stdin=b"[1234]").status, 0, f"{words}")
+    (damaged,) = (own / "bad/docs/theirs").iterdir()
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"[9999]")
+
+
+def mend(own):
+    (damaged,) = (own / "bad/docs/theirs").iterdir()
+    damaged.write_bytes(b"[1234]")
+
+
+@test
+def set_aside():
+    s = Story("aside", config_file("aside.yaml"))
+    s.act(somebody_elses)
+    s.step("put", name="own", body=b"1")
+    s.step("aside", _expect={"items": []})
+    s.step("aside", remote="bad", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("remote_add", name="bad", url="dir:@/bad", manual=True)
+    s.step("sync", name="bad", _expect={"code": "level_unavailable", "exit": 6})
+    s.step("get", name="fine", _expect={"body": b"[1234]"})
+    s.step("get", name="theirs", _expect={"code": "not_hydrated", "exit": 8})
+    for _ in range(2):
+        s.step("aside", _expect={"items": ["bad refused theirs bad_object"]})
+        s.step("aside", remote="bad", name="theirs", _expect={"items": ["bad refused theirs bad_object"]})
+        s.step("aside_drop", remote="bad", name="other", _expect={"code": "not_found", "exit": 1})
+        s.step("aside_drop", remote="bad", name="theirs")
+        s.step("aside", remote="bad", _expect={"items": []})
+        s.step("aside_retry", remote="bad", _expect={"code": "level_unavailable", "exit": 6})
+    s.step("aside_drop", remote="bad")
+    s.step("aside", _expect={"items": []})
+    s.act(mend)
+    s.step("aside_retry", remote="bad")
+    s.step("aside_retry", remote="none", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("aside_drop", remote="none", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("aside", remote="bad", _expect={"items": []})
+    s.step("get", name="theirs", _expect={"body": b"[1234]"})
     s.run()
 
 

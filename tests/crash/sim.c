@@ -220,7 +220,7 @@ static const char tables_sql[] =
     " || ' ORDER BY 1'"
     " FROM sqlite_schema t, pragma_table_info(t.name) c"
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "
-    "'kf_run') AND c.name <> 'site' GROUP BY t.name ORDER BY t.name";
+    "'kf_run', 'kf_aside') AND c.name <> 'site' GROUP BY t.name ORDER BY t.name";
 static const char version_sql[] = "PRAGMA user_version";
 static const char state_sql[] =
     "SELECT seq, stamp, (SELECT coalesce(max(watermark), 0) FROM kf_remote) FROM kf_state";

@@ -74,6 +74,7 @@ def answers_have_the_members_that_are_described():
                  ("GET", "/remotes/usb/pending", "/v1/{space}/remotes/{remote}/pending", "200", None),
                  ("POST", "/remotes/usb/run", "/v1/{space}/remotes/{remote}/run", "200", None),
                  ("GET", "/remotes/usb/runs", "/v1/{space}/remotes/{remote}/runs", "200", None),
+                 ("GET", "/set-aside", "/v1/{space}/set-aside", "200", None),
                  ("GET", "/runs", "/v1/{space}/runs", "200", None),
                  ("POST", "/remotes/usb/probe", "/v1/{space}/remotes/{remote}/probe", "200", None),
                  ("GET", "/remotes", "/v1/{space}/remotes", "200", None),

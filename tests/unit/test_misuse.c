@@ -54,6 +54,7 @@ static void a_result_without_a_place_is_misuse(void **state)
     assert_int_equal(kf_remote_try(s, NULL, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_pending(s, "usb", NULL, 10, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_runs(s, NULL, 0, 10, NULL, &err), KF_MISUSE);
+    assert_int_equal(kf_aside(s, NULL, NULL, NULL, 10, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_status(s, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_digest(s, NULL, &err), KF_MISUSE);
 }

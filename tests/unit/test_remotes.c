@@ -2000,6 +2000,208 @@ static void a_run_says_nothing_of_its_successor(void **state)
     app_end(&a);
 }
 
+/* ------------------------------------------------------------------------------------ set aside */
+
+/* "KIND NAME CODE" of all that is set aside at a remote, each ended by a semicolon. */
+static void aside_is(struct app *a, const char *remote, const char *wanted)
+{
+    struct kf_aside_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    struct buf b = BUF_INIT;
+    if (kf_aside(a->store, remote, NULL, NULL, 1000, &list, &err) != KF_OK)
+        fail_msg("aside: %s: %s", err.code, err.detail);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kf_aside_item *item = &list.items[i];
+        assert_string_equal(item->remote, remote);
+        assert_true(item->since_ms > 0 && *item->reason);
+        buf_printf(&b, "%s %s %s;", item->kind, item->name, item->code);
+    }
+    buf_byte(&b, '\0');
+    assert_string_equal(b.p, wanted);
+    assert_int_equal(info_of(a, remote).set_aside, list.count);
+    kf_aside_list_free(&list);
+    buf_release(&b);
+}
+
+static int64_t aside_since(struct app *a, const char *remote, const char *name)
+{
+    struct kf_aside_list list = {0};
+    assert_int_equal(kf_aside(a->store, remote, name, NULL, 10, &list, NULL), KF_OK);
+    assert_int_equal(list.count, 1);
+    int64_t since = list.items[0].since_ms;
+    kf_aside_list_free(&list);
+    return since;
+}
+
+static void what_is_no_document_is_left_alone(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    app_init(&a);
+    app_remote(&a, "usb", "mem:aside-1");
+    app_open(&a);
+    settle(&a);
+    put(&a, "a", "[1]");
+    sync_good(&a, "usb");
+    mem_place_set(STR("aside-1"), STR("aside/README.md"), STR("hello"));
+    mem_place_set(STR("aside-1"), STR("aside/z\xff\xc5\xbc"), STR("1"));
+    app_anew(&a); /* it is in nobody's way, while a store is being filled neither */
+    settle(&a);
+    assert_int_equal(store_state(a.store), STORE_OPEN);
+    is(&a, "a", "[1]");
+    static const char *const both =
+        "at_place aside/README.md bad_key;at_place aside/z\\xff\xc5\xbc bad_key;";
+    aside_is(&a, "usb", both);
+    newest_is(&a, "usb",
+              "hydration good times=1 tries=0 pushed=0/0 taken=1/3 lost=0 bad=0 aside=2");
+    assert_int_equal(info_of(&a, "usb").failures, 0);
+    int64_t since = aside_since(&a, "usb", "aside/README.md");
+    /* A place that did not change is not asked again, unless somebody wants it. */
+    mem_place_set(STR("aside-1"), STR("aside/z\xff\xc5\xbc"), (str){0, 0});
+    pass(&a, MINUTE);
+    sync_good(&a, "usb");
+    aside_is(&a, "usb", both);
+    size_t runs = run_count(&a, "usb");
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, &err), KF_OK);
+    aside_is(&a, "usb", "at_place aside/README.md bad_key;");
+    assert_int_equal(aside_since(&a, "usb", "aside/README.md"), since);
+    assert_int_equal(run_count(&a, "usb"), runs + 1); /* it is told that one has gone */
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, &err), KF_OK);
+    assert_int_equal(run_count(&a, "usb"), runs + 1);
+    app_close(&a);
+    app_open(&a); /* it is on disk */
+    aside_is(&a, "usb", "at_place aside/README.md bad_key;");
+    /* Forgotten until it is met again. */
+    assert_int_equal(kf_aside_drop(a.store, "usb", "other", &err), KF_ABSENT);
+    assert_string_equal(err.code, "not_found");
+    assert_int_equal(kf_aside_drop(a.store, "usb", "aside/README.md", &err), KF_OK);
+    aside_is(&a, "usb", "");
+    sync_good(&a, "usb");
+    aside_is(&a, "usb", "");
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, &err), KF_OK);
+    aside_is(&a, "usb", "at_place aside/README.md bad_key;");
+    assert_true(aside_since(&a, "usb", "aside/README.md") > since);
+    assert_int_equal(kf_aside_retry(a.store, "nobody", 5000, &err), KF_ABSENT);
+    assert_int_equal(kf_aside_retry(a.store, NULL, 5000, &err), KF_MISUSE);
+    assert_int_equal(kf_aside_drop(a.store, "nobody", NULL, &err), KF_ABSENT);
+    remotes_reset(a.r); /* a restore: what the other store knew does not count */
+    assert_int_equal(info_of(&a, "usb").set_aside, 0);
+    app_end(&a);
+}
+
+struct damage {
+    struct write write; /* first */
+    const char *sql;    /* static */
+};
+
+static kf_rc damage_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), ((struct damage *)w)->sql, &s, err);
+    return rc == KF_OK ? db_run(s, err) : rc;
+}
+
+static void a_damaged_document_is_set_aside(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    static const char sql[] = "UPDATE kf_doc_version SET body = '[9]' WHERE name = 'bad'";
+    struct damage damage = {.write = {.apply = damage_apply}, .sql = sql};
+    app_init(&a);
+    app_remote(&a, "usb", "mem:aside-2")->schedule.manual = true;
+    app_open(&a);
+    settle(&a);
+    put(&a, "bad", "[1]");
+    put(&a, "good", "[2]");
+    assert_int_equal(store_write(a.store, &damage.write, &err), KF_OK);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(sync_now(&a, "usb", NULL), KF_UNAVAILABLE);
+    assert_true(held("aside-2", "good", "[2]"));
+    aside_is(&a, "usb", "damaged bad damaged;");
+    newest_is(&a, "usb", "asked damaged times=2 tries=1 pushed=0/0 taken=0/0 lost=0 bad=0 aside=1");
+    assert_int_equal(run_count(&a, "usb"), 2);
+    assert_int_equal(write_rc(&a, "bad", "[3]", "*", NULL), KF_OK);
+    sync_good(&a, "usb");
+    aside_is(&a, "usb", "");
+    assert_true(held("aside-2", "bad", "[3]"));
+    app_end(&a);
+}
+
+static void what_cannot_be_taken_in_is_set_aside(void **state)
+{
+    struct app a, b;
+    struct buf path = BUF_INIT;
+    app_init(&b);
+    app_open(&b);
+    put(&b, "bad", "[1]");
+    app_close(&b);
+    app_init(&a);
+    app_remote(&a, "one", "mem:aside-3");
+    app_open(&a);
+    pass(&a, SECOND);
+    put(&a, "bad", "[2]");
+    sync_good(&a, "one");
+    object_of("bad", "[2]", &path);
+    mem_place_set(STR("aside-3"), buf_view(&path), STR("[9]"));
+    app_anew(&a); /* a store that is being filled says it, too */
+    settle(&a);
+    assert_int_equal(store_state(a.store), STORE_HYDRATING);
+    aside_is(&a, "one", "refused bad bad_object;");
+    app_end(&a);
+    app_remote(&b, "one", "mem:aside-3");
+    app_open(&b);
+    assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+    aside_is(&b, "one", "held_back bad bad_object;refused bad bad_object;");
+    mem_place_set(STR("aside-3"), buf_view(&path), STR("[2]"));
+    sync_good(&b, "one");
+    aside_is(&b, "one", "");
+    is(&b, "bad", "[2]");
+    app_end(&b);
+    buf_release(&path);
+}
+
+static void what_is_set_aside_is_bounded(void **state)
+{
+    struct app a;
+    struct kf_aside_list list = {0};
+    struct kf_aside_item after = {0};
+    struct kf_err err = KF_ERR_INIT;
+    char text[40];
+    app_init(&a);
+    app_remote(&a, "usb", "mem:aside-4")->schedule.manual = true;
+    app_open(&a);
+    settle(&a);
+    put(&a, "a", "[1]");
+    for (int i = 0; i < 1500; i++) {
+        snprintf(text, sizeof(text), "aside/%05d", i);
+        mem_place_set(STR("aside-4"), str_of(text), STR("x"));
+    }
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, &err), KF_OK);
+    assert_int_equal(info_of(&a, "usb").set_aside, 1500);
+    size_t seen = 0;
+    for (bool more = true; more; seen += list.count) {
+        kf_aside_list_free(&list);
+        assert_int_equal(kf_aside(a.store, NULL, NULL, seen ? &after : NULL, 300, &list, &err), 0);
+        more = list.more;
+        snprintf(text, sizeof(text), "%s", list.items[list.count - 1].name);
+        after = (struct kf_aside_item){.remote = "usb", .kind = "at_place", .name = text};
+    }
+    assert_int_equal(seen, REMOTES_ASIDE_MAX);
+    kf_aside_list_free(&list);
+    kf_aside_list_free(NULL);
+    after.kind = NULL;
+    assert_int_equal(kf_aside(a.store, "usb", NULL, &after, 10, &list, &err), KF_MISUSE);
+    assert_int_equal(kf_aside(a.store, "usb", NULL, NULL, 0, &list, &err), KF_INVALID);
+    assert_int_equal(kf_aside(a.store, "no", NULL, NULL, 10, &list, &err), KF_ABSENT);
+    app_close(&a);
+    app_open(&a);
+    assert_int_equal(info_of(&a, "usb").set_aside, 1500);
+    assert_int_equal(kf_aside_drop(a.store, "usb", NULL, &err), KF_OK);
+    aside_is(&a, "usb", "");
+    assert_int_equal(kf_aside_drop(a.store, "usb", NULL, &err), KF_OK);
+    app_end(&a);
+}
+
 /* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc oom_life(void *ctx)
@@ -2009,6 +2211,7 @@ static kf_rc oom_life(void *ctx)
     struct kf_remote_list list = {0};
     struct kf_pending_list items = {0};
     struct kf_run_list runs = {0};
+    struct kf_aside_list asides = {0};
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
     kf_rc rc = app_try_open(a, &err);
     if (rc == KF_OK)
@@ -2023,6 +2226,12 @@ static kf_rc oom_life(void *ctx)
         rc = kf_pending(a->store, "usb", NULL, 10, &items, &err);
     if (rc == KF_OK)
         rc = kf_runs(a->store, "usb", 0, 10, &runs, &err);
+    if (rc == KF_OK)
+        rc = kf_aside(a->store, "usb", "aside/x", NULL, 10, &asides, &err);
+    if (rc == KF_OK)
+        rc = kf_aside_drop(a->store, "usb", NULL, &err);
+    if (rc == KF_OK)
+        rc = kf_aside_retry(a->store, "usb", 60000, &err);
     o.name = "more";
     o.url = "mem:oom-2";
     if (rc == KF_OK)
@@ -2032,6 +2241,7 @@ static kf_rc oom_life(void *ctx)
     kf_remote_list_free(&list);
     kf_pending_list_free(&items);
     kf_run_list_free(&runs);
+    kf_aside_list_free(&asides);
     if (a->r)
         remotes_stop(a->r);
     remotes_free(a->r);
@@ -2052,6 +2262,8 @@ static void lack_of_memory_is_survived(void **state)
     struct app a;
     app_init(&a);
     app_remote(&a, "usb", "mem:oom-1");
+    mem_place_set(STR("oom-1"), STR("aside/x"), STR("1"));
+    mem_place_set(STR("oom-1"), STR("aside/y"), STR("1"));
     size_t failed = testing_oom_each_tolerant(oom_life, &a);
     print_message("# allocations failed: %zu\n", failed);
     assert_true(failed > 100);
@@ -2130,6 +2342,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(the_log_is_bounded_and_paged),
         cmocka_unit_test(runs_go_with_their_remote),
         cmocka_unit_test(a_run_says_nothing_of_its_successor),
+        cmocka_unit_test(what_is_no_document_is_left_alone),
+        cmocka_unit_test(a_damaged_document_is_set_aside),
+        cmocka_unit_test(what_cannot_be_taken_in_is_set_aside),
+        cmocka_unit_test(what_is_set_aside_is_bounded),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
     };

@@ -26,7 +26,7 @@ static int setup(void **state)
     pthread_mutex_init(&remotes.lock, NULL);
     static char name[] = "place";
     entry = (struct remote_entry){.remotes = &remotes, .name = name, .bit = 1};
-    run = (struct run){.entry = &entry, .kind = RUN_SYNC};
+    run = (struct run){.entry = &entry, .kind = RUN_SYNC, .cause = "asked"};
     run.bad_err = (struct kf_err)KF_ERR_INIT;
     store_site(t.store, run.site);
     buf_c(&run.since, "somewhere");
@@ -38,6 +38,7 @@ static int teardown(void **state)
     (void)state;
     buf_release(&run.since);
     arena_release(&run.unread_arena);
+    aside_release(&run.aside);
     pthread_mutex_destroy(&remotes.lock);
     testing_docs_close(&t);
     return 0;
@@ -220,6 +221,99 @@ static void no_memory(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* ------------------------------------------------------------------------------------ set aside */
+
+/* One pull that tells `paths` ('-' in front: it is right again), and its confirmation. */
+static void tell(bool all, bool pushed, const char *const *paths)
+{
+    struct take *take = NULL;
+    struct kf_err why = KF_ERR_INIT, err = KF_ERR_INIT;
+    err_set(&why, PROBLEM_BAD_KEY, "it is none");
+    aside_begin(&run);
+    assert_int_equal(take_new(&run, &take, NULL), KF_OK);
+    struct remote_sink *sink = take_sink(take);
+    for (; *paths; paths++) {
+        bool right = **paths == '-';
+        assert_int_equal(sink->aside(sink, str_of(*paths + right), right ? NULL : &why, NULL),
+                         KF_OK);
+    }
+    take_free(take);
+    run.aside.pulled = true;
+    run.aside.told_all = all;
+    run.aside.pushed = pushed;
+    if (row_confirm(&run, NULL, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+}
+
+static void asides_are(int64_t count, int64_t changed)
+{
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_aside"), count);
+    assert_int_equal(run.aside.total, count);
+    assert_int_equal(entry.set_aside, count);
+    assert_int_equal(run.aside.changed, changed);
+}
+
+/* A kind that looks only at what is new tells what is new, and what is right again. */
+static void differences_are_added_to_what_is_known(void **state)
+{
+    (void)state;
+    tell(false, true, (const char *const[]){"-a", NULL}); /* there is nothing to be right */
+    asides_are(0, 0);
+    tell(false, true, (const char *const[]){"b", "a", "a", NULL});
+    asides_are(2, 1);
+    tell(false, true, (const char *const[]){NULL});
+    asides_are(2, 0);
+    tell(false, true, (const char *const[]){"c", "-a", NULL});
+    asides_are(2, 1);
+    tell(false, true, (const char *const[]){"-b", "b", NULL}); /* changed, and none still */
+    asides_are(2, 0);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_aside WHERE name IN ('b', 'c')"),
+                     2);
+    tell(true, true, (const char *const[]){"d", NULL}); /* all of it */
+    asides_are(1, 1);
+    tell(true, true, (const char *const[]){NULL});
+    asides_are(0, 1);
+}
+
+/* What a push was to leave out is known when it has ended well. */
+static void only_what_is_whole_is_replaced(void **state)
+{
+    struct kf_err why = KF_ERR_INIT;
+    (void)state;
+    err_set(&why, PROBLEM_DAMAGED, "it is damaged");
+    for (int pushed = 1; pushed >= 0; pushed--) {
+        aside_begin(&run);
+        assert_int_equal(aside_add(&run, ASIDE_DAMAGED, STR("x"), &why, NULL), KF_OK);
+        assert_int_equal(aside_add(&run, ASIDE_REFUSED, STR("x"), &why, NULL), KF_OK);
+        run.aside.pulled = run.aside.pushed = true;
+        assert_int_equal(row_confirm(&run, NULL, NULL), KF_OK);
+        asides_are(2, pushed);
+    }
+    tell(false, false, (const char *const[]){NULL});
+    asides_are(1, 1);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_aside WHERE kind = 'damaged'"), 1);
+    tell(false, true, (const char *const[]){NULL});
+    asides_are(0, 1);
+}
+
+/* A token in an address stays out of what is kept. */
+static void reasons_hold_no_secret(void **state)
+{
+    struct kf_err why = KF_ERR_INIT;
+    (void)state;
+    entry.place.url = STR("https://me:pass-word@host/x.git?key=hidden");
+    err_set(&why, PROBLEM_BAD_OBJECT, "https://me:pass-word@host/x.git?key=hidden is me:pass-word");
+    aside_begin(&run);
+    assert_int_equal(aside_add(&run, ASIDE_REFUSED, STR("x"), &why, NULL), KF_OK);
+    assert_true(str_is(run.aside.items[0].reason,
+                       "https://************@host/x.git?********** is ************"));
+    entry.place.url = STR("ssh://git@host/x.git");
+    err_set(&why, PROBLEM_BAD_OBJECT, "git says no");
+    assert_int_equal(aside_add(&run, ASIDE_REFUSED, STR("y"), &why, NULL), KF_OK);
+    assert_true(str_is(run.aside.items[1].reason, "git says no"));
+    entry.place.url = STR("");
+}
+
 int main(int argc, char **argv)
 {
     if (argc > 1)
@@ -229,6 +323,9 @@ int main(int argc, char **argv)
         TEST(what_the_place_was_told_is_not_joined),
         TEST(what_is_inexact_is_known_by_its_stamp),
         TEST(a_first_pull_of_what_is_inexact),
+        TEST(differences_are_added_to_what_is_known),
+        TEST(only_what_is_whole_is_replaced),
+        TEST(reasons_hold_no_secret),
         TEST(no_memory),
     };
     return cmocka_run_group_tests_name("take", tests, NULL, NULL);
