@@ -511,6 +511,37 @@ typedef enum kf_state {
 } kf_state;
 KF_API const char *kf_state_name(kf_state state);
 
+/* The newest good backup of the schedule (`backup:` in the configuration). */
+struct kf_backup_made {
+    int64_t at_ms;   /* its moment; 0 = there is none */
+    char file[128];  /* its name in the folder */
+    uint64_t bytes;  /* of the archive */
+    uint64_t docs;   /* current documents in it; this and the digest are known to who made it */
+    char digest[65]; /* taken from the store while it was made; "" = not known */
+};
+/* The last restore drill: a backup restored into a scratch store and verified. */
+struct kf_backup_drill {
+    int64_t at_ms; /* 0 = there was none */
+    char file[128];
+    bool good;     /* it restored, was verified, and no digest differed */
+    bool compared; /* there was a digest to compare with */
+    uint64_t docs; /* current documents found */
+    char digest[65];
+    char code[32]; /* why it is not good; "" else */
+    char error[300];
+};
+/* All zero where no backups are configured. */
+struct kf_backups {
+    bool on;
+    struct kf_backup_made last;
+    int64_t next_ms;    /* when the next one is due */
+    int64_t overdue_ms; /* since when there should have been one; 0 = it is not late */
+    uint32_t failures;  /* in a row */
+    char last_code[32]; /* why the last one failed; "" = it did not */
+    char last_error[300];
+    struct kf_backup_drill drill;
+};
+
 struct kf_status {
     kf_state state;
     char reason[300]; /* of a state other than open; "" else */
@@ -526,6 +557,7 @@ struct kf_status {
     uint64_t writes;      /* writes committed since open */
     int64_t opened_ms;
     struct kf_pending pending; /* the worst remote: largest count, bytes and age over all of them */
+    struct kf_backups backups;
 };
 KF_API kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err);
 

@@ -101,7 +101,8 @@ struct api_options {
     bool server; /* healthz and friends speak for a server */
 };
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
-/* Opens (and so begins to hydrate) the spaces that the configuration names. */
+/* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are
+ * wanted, all that are there: they are made of what is open. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
 /* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all.
  * KF_UNAVAILABLE names what is left. */

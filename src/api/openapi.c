@@ -129,7 +129,13 @@ static const struct {
               "disk_bytes:integer "
               "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "
               "writes:integer opened:time?"},
-    {"Status", "space:string at:time pending:PendingSum store:Store remotes:Remote[]"},
+    {"Status",
+     "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups?"},
+    {"BackupMade", "file:string at:time bytes:integer docs:integer digest:string"},
+    {"BackupDrill", "file:string at:time good:boolean compared:boolean docs:integer digest:string "
+                    "error:LastError?"},
+    {"Backups", "last:BackupMade? next:time? overdue_since:time? failures:integer "
+                "last_error:LastError? drill:BackupDrill?"},
     {"Restored",
      "docs:integer versions:integer bytes:integer digest:string kept_as:string overtaken:integer"},
     {"Digest", "digest:string docs:integer"},
@@ -409,8 +415,9 @@ static void reference_settings(struct buf *out)
                "|\n|---|---|---|---|---|\n");
     for (int i = 0; i < SETTING_COUNT; i++) {
         const struct setting_info *s = &setting_table[i];
-        buf_printf(out, "| `%s` | `%s` | %s | `%s` | %s |\n", s->path, s->env, s->type, s->def,
-                   s->help);
+        const char *quote = s->def[0] ? "`" : "";
+        buf_printf(out, "| `%s` | `%s` | %s | %s%s%s | %s |\n", s->path, s->env, s->type, quote,
+                   s->def, quote, s->help);
     }
 }
 

@@ -11,7 +11,8 @@ void readyz(struct api_call *c)
     answer_json(c, 200, STR("{\"status\":\"ready\"}"));
 }
 
-/* One space: whether a write confirmed now would last. */
+/* One space: whether a write confirmed now would last; past this disk too, where backups are
+ * wanted. */
 static bool durable_space(const struct space *s, bool first_item, struct buf *out)
 {
     struct kf_status status;
@@ -19,13 +20,18 @@ static bool durable_space(const struct space *s, bool first_item, struct buf *ou
     kf_rc rc = kf_status(s->store, &status, &err);
     bool good = rc == KF_OK &&
                 (status.state == KF_STATE_OPEN || status.state == KF_STATE_HYDRATING);
+    const char *reason = rc == KF_OK ? status.reason : err.detail;
+    if (good && status.backups.overdue_ms) {
+        good = false;
+        reason = status.backups.last_error[0] ? status.backups.last_error : "a backup is overdue";
+    }
     bool first = true;
     buf_c(out, first_item ? "{" : ",{");
     json_put_str(out, &first, "space", str_of(s->name));
     json_put_bool(out, &first, "durable", good);
     json_put_str(out, &first, "state",
                  str_of(rc == KF_OK ? kf_state_name(status.state) : err.code));
-    json_put_str(out, &first, "reason", str_of(rc == KF_OK ? status.reason : err.detail));
+    json_put_str(out, &first, "reason", str_of(reason));
     buf_c(out, "}");
     return good;
 }
@@ -89,6 +95,12 @@ GAUGE(read_pending_bytes, s->pending.bytes)
 GAUGE(read_durable, s->state == KF_STATE_OPEN || s->state == KF_STATE_HYDRATING)
 GAUGE(read_hydrating, s->state == KF_STATE_HYDRATING)
 
+GAUGE(read_backup, s->backups.last.at_ms / 1000)
+GAUGE(read_backup_overdue, s->backups.overdue_ms / 1000)
+GAUGE(read_backup_failures, s->backups.failures)
+GAUGE(read_drill, s->backups.drill.at_ms / 1000)
+GAUGE(read_drill_good, s->backups.drill.good)
+
 static const struct gauge gauges[] = {
     {"keepfast_docs", "gauge", "Current documents", read_docs},
     {"keepfast_doc_bytes", "gauge", "Bytes of current documents", read_doc_bytes},
@@ -103,6 +115,16 @@ static const struct gauge gauges[] = {
      read_pending_bytes},
     {"keepfast_durable", "gauge", "1 when writes are taken", read_durable},
     {"keepfast_hydrating", "gauge", "1 while the store is being filled", read_hydrating},
+    {"keepfast_backup_seconds", "gauge", "When the last good scheduled backup was made, 0 = never",
+     read_backup},
+    {"keepfast_backup_overdue_since_seconds", "gauge",
+     "Since when a scheduled backup is late, 0 = it is not", read_backup_overdue},
+    {"keepfast_backup_failures", "gauge", "Failed scheduled backups in a row",
+     read_backup_failures},
+    {"keepfast_backup_drill_seconds", "gauge", "When the last restore drill was, 0 = never",
+     read_drill},
+    {"keepfast_backup_drill_good", "gauge", "1 when the last restore drill was good",
+     read_drill_good},
 };
 
 struct sampled {

@@ -106,6 +106,59 @@ static void store_json(const struct kf_status *s, struct buf *out)
     buf_c(out, "}");
 }
 
+static void made_json(const struct kf_backup_made *m, struct buf *out)
+{
+    bool first = true;
+    if (!m->at_ms) {
+        buf_c(out, "null");
+        return;
+    }
+    buf_c(out, "{");
+    json_put_str(out, &first, "file", str_of(m->file));
+    json_put_time(out, &first, "at", m->at_ms);
+    json_put_u64(out, &first, "bytes", m->bytes);
+    json_put_u64(out, &first, "docs", m->docs);
+    json_put_str(out, &first, "digest", str_of(m->digest));
+    buf_c(out, "}");
+}
+
+static void drill_json(const struct kf_backup_drill *d, struct buf *out)
+{
+    bool first = true;
+    if (!d->at_ms) {
+        buf_c(out, "null");
+        return;
+    }
+    buf_c(out, "{");
+    json_put_str(out, &first, "file", str_of(d->file));
+    json_put_time(out, &first, "at", d->at_ms);
+    json_put_bool(out, &first, "good", d->good);
+    json_put_bool(out, &first, "compared", d->compared);
+    json_put_u64(out, &first, "docs", d->docs);
+    json_put_str(out, &first, "digest", str_of(d->digest));
+    last_error_json("error", d->code, d->error, &first, out);
+    buf_c(out, "}");
+}
+
+static void backups_json(const struct kf_backups *b, struct buf *out)
+{
+    bool first = true;
+    if (!b->on) {
+        buf_c(out, "null");
+        return;
+    }
+    buf_c(out, "{");
+    json_key(out, &first, "last");
+    made_json(&b->last, out);
+    json_put_time(out, &first, "next", b->next_ms);
+    json_put_time(out, &first, "overdue_since", b->overdue_ms);
+    json_put_u64(out, &first, "failures", b->failures);
+    last_error_json("last_error", b->last_code, b->last_error, &first, out);
+    json_key(out, &first, "drill");
+    drill_json(&b->drill, out);
+    buf_c(out, "}");
+}
+
 static void work_status(struct api_call *c)
 {
     struct kf_status s;
@@ -131,7 +184,10 @@ static void work_status(struct api_call *c)
             buf_byte(&c->out, ',');
         remote_json(&remotes.items[i], now, &c->out);
     }
-    buf_c(&c->out, "]}");
+    buf_c(&c->out, "]");
+    json_key(&c->out, &first, "backups");
+    backups_json(&s.backups, &c->out);
+    buf_c(&c->out, "}");
     kf_remote_list_free(&remotes);
 }
 

@@ -137,6 +137,49 @@ void call_leave_spaces(struct api_call *c)
     c->held_count = 0;
 }
 
+/* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store
+ * whose replacement a crash cut short; "" when it belongs to none. */
+static kf_rc space_of(const struct api *api, str file, str *ret_name, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    str name = {file.p, 0};
+    if (str_ends(file, STR(".db")))
+        name.len = file.len - 3;
+    else if (str_ends(file, STR(".db.d")))
+        name.len = file.len - 5;
+    *ret_name = (str){"", 0};
+    if (!config_space_name_ok(name))
+        return KF_OK;
+    space_path(api, name, &path);
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK && store_is_there(api->o.env, path.p))
+        *ret_name = name;
+    buf_release(&path);
+    return rc;
+}
+
+/* One that cannot be opened keeps nobody else from starting; it says so itself when it is asked
+ * for. */
+static kf_rc open_the_others(struct api *api, struct kf_err *err)
+{
+    struct buf files = BUF_INIT;
+    kf_rc rc = dir_list(api->o.env, api->o.data_dir, &files, err);
+    for (size_t at = 0; rc == KF_OK && at < files.len; at += strlen(files.p + at) + 1) {
+        struct kf_err why = KF_ERR_INIT;
+        struct space *s;
+        str name;
+        rc = space_of(api, str_of(files.p + at), &name, err);
+        if (rc != KF_OK || !name.len || space_find(api, name, false, &s, &why) == KF_OK)
+            continue;
+        if (why.rc == KF_NOMEM)
+            rc = err_nomem(err);
+        log_event(api->o.log, LOG_ERROR, "space.open", LOG_V("space", name),
+                  LOG_S("code", why.code), LOG_S("detail", why.detail), LOG_END);
+    }
+    buf_release(&files);
+    return rc;
+}
+
 kf_rc api_open_spaces(struct api *api, struct kf_err *err)
 {
     const struct config *config = api->o.config;
@@ -146,7 +189,7 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
         if (rc != KF_OK)
             return rc;
     }
-    return KF_OK;
+    return config->backup_to.len && api->o.data_dir ? open_the_others(api, err) : KF_OK;
 }
 
 /* A remote that has failed is tried again with back-off: that may take long. */
@@ -213,27 +256,6 @@ void api_free(struct api *api)
 static int compare_names(const void *a, const void *b)
 {
     return str_cmp(*(const str *)a, *(const str *)b);
-}
-
-/* The name of the space that a file of the folder belongs to: "NAME.db", or "NAME.db.d" of a store
- * whose replacement a crash cut short; "" when it belongs to none. */
-static kf_rc space_of(const struct api *api, str file, str *ret_name, struct kf_err *err)
-{
-    struct buf path = BUF_INIT;
-    str name = {file.p, 0};
-    if (str_ends(file, STR(".db")))
-        name.len = file.len - 3;
-    else if (str_ends(file, STR(".db.d")))
-        name.len = file.len - 5;
-    *ret_name = (str){"", 0};
-    if (!config_space_name_ok(name))
-        return KF_OK;
-    space_path(api, name, &path);
-    kf_rc rc = buf_ok(&path, err);
-    if (rc == KF_OK && store_is_there(api->o.env, path.p))
-        *ret_name = name;
-    buf_release(&path);
-    return rc;
 }
 
 /* Names of all spaces in `c`'s arena, sorted, each once: files of the folder, and those that are

@@ -52,6 +52,8 @@ static const struct bounds {
     [SETTING_LIMITS_MEMORY] = {.min = 0, .max = (uint64_t)1 << 46},
     [SETTING_LIMITS_CONNECTIONS] = {.min = 1, .max = 1000000},
     [SETTING_LIMITS_PER_ADDRESS] = {.min = 1, .max = 1000000},
+    [SETTING_BACKUP_EVERY] = {.min = 100, .max = 365 * DAY_MS},
+    [SETTING_BACKUP_KEEP] = {.min = 1, .max = 1000000},
     [SETTING_LOG_FORMAT] = {.words = {"text", "json"}},
     [SETTING_LOG_LEVEL] = {.words = {"debug", "info", "warn", "error"}},
 };
@@ -155,13 +157,23 @@ static bool is_listen(str s)
     return true;
 }
 
+static bool is_folder(str s)
+{
+    return str_starts(s, STR("dir:")) && s.len > 4 && !memchr(s.p, 0, s.len);
+}
+
 static kf_rc set_text(struct config *c, enum setting id, str text, const struct config_place *place,
                       struct kf_err *err)
 {
     const struct setting_info *info = &setting_table[id];
     const char *const *words = bounds[id].words;
-    if (text.len == 0)
+    if (text.len == 0 && info->def[0])
         return config_refuse(place, err, "%s is empty", info->path);
+    if (id == SETTING_BACKUP_TO && text.len && !is_folder(text))
+        return config_refuse(place, err,
+                             "%s is dir:PATH; backups to other places are not part of this "
+                             "version (%s) yet",
+                             info->path, kf_version());
     bool fits = !words[0];
     for (size_t i = 0; words[i]; i++)
         fits = fits || str_is(text, words[i]);
@@ -426,6 +438,11 @@ static kf_rc check_together(struct config *c, const struct config_place places[S
                              "stores in PostgreSQL are not part of this version (%s) yet: name a "
                              "folder",
                              kf_version());
+    bool to = c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT;
+    for (int id = SETTING_BACKUP_EVERY; id <= SETTING_BACKUP_KEEP; id++)
+        if (!to && c->source[id] != CONFIG_DEFAULT)
+            return config_refuse(&places[id], err, "%s needs backup.to beside it: dir:PATH",
+                                 setting_table[id].path);
     if (c->pool_min <= c->pool_max)
         return KF_OK;
     if (c->source[SETTING_POOL_MIN] == CONFIG_DEFAULT) {

@@ -89,6 +89,8 @@ struct config {
     size_t listen_count;
     uint64_t pool_min, pool_max, pool_idle_ms;
     uint64_t limit_doc, limit_body, limit_memory, limit_connections, limit_per_address;
+    str backup_to; /* "dir:PATH", "" = none */
+    uint64_t backup_every_ms, backup_keep;
     str log_format, log_level;
 
     struct config_space *spaces;

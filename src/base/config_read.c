@@ -379,9 +379,11 @@ static bool is_section(str name)
 
 static bool is_later(str section, str name)
 {
-    static const char *const later[][2] = {{"", "allow_origins"}, {"", "backup"},
-                                           {"limits", "entry"},   {"limits", "blob"},
-                                           {"limits", "rate"},    {"limits", "quota"}};
+    static const char *const later[][2] = {{"", "allow_origins"},
+                                           {"limits", "entry"},
+                                           {"limits", "blob"},
+                                           {"limits", "rate"},
+                                           {"limits", "quota"}};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (str_is(section, later[i][0]) && str_is(name, later[i][1]))
             return true;
@@ -420,7 +422,8 @@ static kf_rc read_section(struct config_reader *r, const struct yaml_node *map)
 
 static kf_rc read_top(struct config_reader *r, const struct yaml_node *n)
 {
-    static const char *const known[] = {"data", "listen", "pool", "limits", "log", "spaces", NULL};
+    static const char *const known[] = {"data",   "listen", "pool",   "limits",
+                                        "backup", "log",    "spaces", NULL};
     str name = n->key->text;
     int id = setting_of(STR(""), name);
     if (str_is(name, "spaces"))

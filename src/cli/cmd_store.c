@@ -91,6 +91,38 @@ static void say_loss(struct cli *cli, const struct json_node *root)
                   STR_ARGS(node_age(cli, p, "oldest")));
 }
 
+/* One or two lines; nothing where no backups are configured. */
+static void say_backups(struct cli *cli, const struct json_node *b)
+{
+    if (!b || b->type != JSON_OBJECT)
+        return;
+    const struct json_node *last = json_member(b, "last"), *failed = json_member(b, "last_error"),
+                           *drill = json_member(b, "drill");
+    bool made = last && last->type == JSON_OBJECT;
+    print_fmt("\nLast backup: %.*s%s%.*s%s",
+              STR_ARGS(made ? node_age(cli, last, "at") : STR("none")), made ? ", " : "",
+              STR_ARGS(made ? node_text(cli, last, "file") : STR("")),
+              node_text(cli, b, "overdue_since").len ? ", OVERDUE" : "");
+    if (node_text(cli, b, "next").len)
+        print_fmt("; next %.*s", STR_ARGS(node_age(cli, b, "next")));
+    print_line(STR(""));
+    if (failed && failed->type == JSON_OBJECT)
+        print_fmt("  it failed %llu times in a row: %.*s\n",
+                  (unsigned long long)node_u64(b, "failures"),
+                  STR_ARGS(node_text(cli, failed, "detail")));
+    if (!drill || drill->type != JSON_OBJECT)
+        return;
+    failed = json_member(drill, "error");
+    bool bad = failed && failed->type == JSON_OBJECT;
+    print_fmt("Restore drill: %.*s, %.*s: %s%.*s\n", STR_ARGS(node_age(cli, drill, "at")),
+              STR_ARGS(node_text(cli, drill, "file")),
+              bad ? "NOT PROVED: "
+              : node_true(drill, "compared")
+                  ? "restored, verified, digest equal"
+                  : "restored and verified; its digest is not known here",
+              STR_ARGS(bad ? node_text(cli, failed, "detail") : STR("")));
+}
+
 static kf_rc show_status(struct cli *cli, struct kf_err *err)
 {
     struct cli_request r = {.method = API_GET, .target = "/status"};
@@ -112,6 +144,7 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
         print_line(STR(""));
         remote_table(cli, remotes);
     }
+    say_backups(cli, json_member(root, "backups"));
     return KF_OK;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "lib/backups.h"
 #include "remote/remotes.h"
 #include "store/lock.h"
 #include "store/store.h"
@@ -28,6 +29,7 @@ struct house {
     bool ready;
     struct kf_store *store;  /* of a store_path */
     struct store_lock *lock; /* of a data_dir */
+    struct backups_turn turn;
 };
 
 struct api *house_api(struct house *h)
@@ -62,7 +64,8 @@ static kf_rc house_open(struct house *h, const char *path, str space, bool must_
                              .must_exist = must_exist,
                              .allow_network_fs = h->o.allow_network_fs,
                              .lock_wait_ms = h->ready ? request_lock_ms : h->o.lock_wait_ms,
-                             .cache_bytes = h->o.config->limit_memory};
+                             .cache_bytes = h->o.config->limit_memory,
+                             .turn = &h->turn};
     return open_store(path, &o, ret, err);
 }
 

@@ -11,6 +11,7 @@
 #include "api/direct.h"
 #include "server/server.h"
 
+struct backups_turn; /* lib/backups.h */
 struct house;
 struct house_options {
     const struct env *env;       /* NULL = the system's */
@@ -56,6 +57,7 @@ struct open_options {
     bool brief, start_empty, must_exist, allow_network_fs;
     uint32_t lock_wait_ms;
     uint64_t cache_bytes;
+    struct backups_turn *turn; /* of all stores of the loop; outlives them */
 };
 kf_rc open_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
                  struct kf_err *err);

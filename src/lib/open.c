@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "lib/backups.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
 #include "shape/doc.h"
@@ -32,18 +33,22 @@ struct embedded;
 /* What is around an open store; hangs on it as its host. */
 struct host {
     struct upkeep *upkeep;     /* of a lasting owner */
+    struct backups *backups;   /* of one that wants them */
     struct embedded *embedded; /* of kf_open */
 };
 
 /* ------------------------------------------------------------------------------ open_store */
 
-static kf_rc give_host(struct kf_store *store, bool brief, struct kf_err *err)
+static kf_rc give_host(struct kf_store *store, const struct open_options *o, struct kf_err *err)
 {
     struct host *h = mem_calloc(1, sizeof *h);
     if (!h)
         return err_nomem(err);
     store_set_host(store, h);
-    return brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
+    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
+    if (rc == KF_OK && !o->brief)
+        rc = backups_start(store, o->config, o->space, o->turn, &h->backups, err);
+    return rc;
 }
 
 kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
@@ -81,7 +86,7 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         return rc;
     }
     store_attach(store, docs, remotes);
-    rc = give_host(store, o->brief, err);
+    rc = give_host(store, o, err);
     if (rc != KF_OK) {
         close_store(&store);
         return rc;
@@ -98,8 +103,10 @@ void close_store(struct kf_store **store)
     struct docs *docs = store_docs(*store);
     struct remotes *remotes = store_remotes(*store);
     struct host *host = store_host(*store);
-    if (host)
+    if (host) {
+        backups_stop(host->backups);
         upkeep_stop(host->upkeep);
+    }
     remotes_stop(remotes);
     store_close(*store);
     remotes_free(remotes);
@@ -119,6 +126,7 @@ struct embedded {
     pthread_t thread;
     bool threaded;   /* it runs */
     bool background; /* it ran at first; constant */
+    struct backups_turn turn;
 };
 
 static void *turn(void *arg)
@@ -239,7 +247,8 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
                                   .must_exist = o.must_exist,
                                   .allow_network_fs = o.allow_network_fs,
                                   .lock_wait_ms = o.lock_wait_ms,
-                                  .cache_bytes = e->config->limit_memory};
+                                  .cache_bytes = e->config->limit_memory,
+                                  .turn = &e->turn};
         rc = open_store(path, &oo, &store, err);
     }
     if (rc == KF_OK && o.socket)
@@ -351,6 +360,8 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
         return rc;
     s.cache_bytes = docs_cache_bytes(store_docs(store));
     remotes_status(store_remotes(store), &s);
+    const struct host *host = store_host(store);
+    backups_status(host ? host->backups : NULL, &s.backups);
     rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;

@@ -357,8 +357,13 @@ kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err)
 
 /* -------------------------------------------------------------------------------- kf_backup */
 
-static kf_rc copy_out(struct backup *b, struct file *f, kf_progress *progress, void *ctx,
-                      struct kf_err *err)
+static kf_rc ended(struct kf_err *err)
+{
+    return err_set(err, PROBLEM_BUSY, "the backup was ended by its caller");
+}
+
+kf_rc backup_copy(struct backup *b, struct file *f, kf_progress *progress, void *ctx,
+                  struct kf_err *err)
 {
     struct buf piece = BUF_INIT;
     int64_t at = 0;
@@ -368,12 +373,57 @@ static kf_rc copy_out(struct backup *b, struct file *f, kf_progress *progress, v
         at += (int64_t)piece.len;
         buf_clear(&piece);
         if (rc == KF_OK && progress && !progress(ctx, b->done, b->total))
-            rc = err_set(err, PROBLEM_BUSY, "the backup was ended by its caller");
+            rc = ended(err);
         if (rc != KF_OK)
             break;
     }
     buf_release(&piece);
     return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+static kf_rc digest_row(struct backup *b, const struct row *r, struct portable_digest *d,
+                        struct kf_err *err)
+{
+    struct kf_doc doc;
+    kf_rc rc = docs_get_version(store_docs(b->store), r->name, r->version, &doc, err);
+    if (rc != KF_OK)
+        return rc == KF_DAMAGED || rc == KF_ABSENT ? damaged(str_of(r->name), r->version, err) : rc;
+    rc = portable_digest_add(d, str_of(r->name), str_make(doc.body, doc.len), err);
+    kf_doc_release(&doc);
+    return rc;
+}
+
+/* The rows are sorted by name, the newest version of each first: what is current. */
+kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
+                    uint64_t *ret_docs, struct kf_err *err)
+{
+    struct portable_digest digest;
+    struct db *db;
+    char hex[HASH_HEX + 1];
+    uint64_t docs = 0;
+    kf_rc rc = KF_OK;
+    assert(b->phase == BACKUP_END && !b->pending_to);
+    portable_digest_begin(&digest);
+    for (size_t i = 0; i < b->rows.count && rc == KF_OK; i++) {
+        const struct row *r = &b->rows.items[i];
+        if (r->deleted || (i > 0 && strcmp(r[-1].name, r->name) == 0))
+            continue;
+        rc = digest_row(b, r, &digest, err);
+        if (++docs % PAGE == 0 && rc == KF_OK && progress && !progress(ctx, docs, b->rows.count))
+            rc = ended(err);
+    }
+    portable_digest_end(&digest, hex);
+    if (rc == KF_OK)
+        rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = check_same(b, err);
+    store_read_end(b->store, db);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(ret_hex, hex, sizeof hex);
+    *ret_docs = docs;
+    return KF_OK;
 }
 
 kf_rc backup_store(struct kf_store *store, const char *path, const char *pending_to,
@@ -387,7 +437,7 @@ kf_rc backup_store(struct kf_store *store, const char *path, const char *pending
     if (rc == KF_OK)
         rc = file_new_begin(store_env(store), path, &f, err);
     if (rc == KF_OK)
-        rc = file_new_end(&f, path, copy_out(b, &f, progress, ctx, err), err);
+        rc = file_new_end(&f, path, backup_copy(b, &f, progress, ctx, err), err);
     backup_free(b);
     return rc;
 }

@@ -26,6 +26,14 @@ kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, st
  * only by what one document or the manifest adds. KF_ABSENT at its end. For streaming with
  * back-pressure. */
 kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
+/* All of it into a new file; not synced. KF_BUSY when `progress` (may be NULL) says no. */
+kf_rc backup_copy(struct backup *b, struct file *f, kf_progress *progress, void *ctx,
+                  struct kf_err *err);
+/* Behind the end of a backup of everything: the digest of the documents that were current at its
+ * moment, read from the store once more and not from what was written: a restore of the archive
+ * must have the same. Cost: as digest_now. */
+kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
+                    uint64_t *ret_docs, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
 void backup_free(struct backup *b);
 
@@ -58,5 +66,29 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
                      struct kf_err *err);
 /* Removes the spool; nothing was changed unless restore_finish said KF_OK. */
 void restore_free(struct restore *r);
+
+/* Whether the archive in `f` is a whole backup: reads all of it, every file against its hash, the
+ * manifest against the files. Problems as of a restore: incomplete, bad_archive. Changes nothing.
+ * KF_BUSY when `progress` says no. */
+kf_rc restore_check(struct kf_store *store, struct file *f, kf_progress *progress, void *ctx,
+                    struct kf_err *err);
+
+/* A drill: the archive at `path` is restored into a scratch store in the side folder, which is then
+ * read back (digest), verified as `verify --deep` would, and removed. The store itself is not
+ * touched. low_space, with nothing built, unless twice what it takes is free beyond the store's
+ * low-water mark: the drill must not be what stops writes. */
+struct restore_tried {
+    uint64_t docs, versions;
+    char digest[HASH_HEX + 1];
+};
+kf_rc restore_try(struct kf_store *store, const char *path, kf_progress *progress, void *ctx,
+                  struct restore_tried *ret, struct kf_err *err);
+/* Removes what drills left in the side folder that a crash cut short. While none is on its way. */
+void restore_try_sweep(struct kf_store *store);
+
+/* Verifies a database that no store has open: its pages, then every version. KF_DAMAGED, with the
+ * first finding in *err. */
+kf_rc verify_db(struct db *db, const struct env *env, kf_progress *progress, void *ctx,
+                struct kf_err *err);
 
 #endif

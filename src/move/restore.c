@@ -13,7 +13,10 @@
  *
  * An archive of what is pending (manifest: holds pending) is merged instead, behind step 2: the
  * later stamp wins. Many documents are one write, as long as it is not over its slice, so that a
- * sync is shared by them and others write in between. */
+ * sync is shared by them and others write in between.
+ *
+ * A drill (restore_try) reads the archive where it is, takes steps 2 to 4, verifies the scratch
+ * store and removes it; what a crash leaves of it, the next drill removes. */
 #include "move/backup.h"
 
 #include "base/err.h"
@@ -46,6 +49,7 @@ struct place {
 struct restore {
     struct kf_store *store;
     bool replace;
+    bool trial; /* the store is not touched: a drill, or only a look */
     struct file spool;
     char *path, *scratch; /* in the side folder */
     int64_t at;
@@ -59,6 +63,8 @@ struct restore {
     struct line *deleted; /* lines without an object */
     struct arena arena;   /* of lines and places */
     uint64_t lines, docs, versions, bytes;
+    uint64_t looked;   /* objects, in step 2 */
+    uint64_t room;     /* bytes of all versions */
     int64_t began_seq; /* of the store that is to be replaced */
     uint64_t overtaken;
 
@@ -75,12 +81,14 @@ struct restore {
 /* ------------------------------------------------------------------------------------- the spool
  */
 
-static char *side_path(const struct env *env, const char *dir, const char *tail)
+static const char restore_prefix[] = ".tmp-restore-", trial_prefix[] = ".tmp-drill-";
+
+static char *side_path(const struct env *env, const char *dir, const char *prefix, const char *tail)
 {
     uint64_t id;
     char name[64];
     env->random(env->ctx, &id, sizeof id);
-    snprintf(name, sizeof name, "/.tmp-restore-%016llx%s", (unsigned long long)id, tail);
+    snprintf(name, sizeof name, "/%s%016llx%s", prefix, (unsigned long long)id, tail);
     size_t len = strlen(dir);
     char *path = mem_alloc(len + strlen(name) + 1);
     if (path) {
@@ -90,23 +98,31 @@ static char *side_path(const struct env *env, const char *dir, const char *tail)
     return path;
 }
 
+static struct restore *reader_new(struct kf_store *store)
+{
+    struct restore *r = mem_calloc(1, sizeof *r);
+    if (!r)
+        return NULL;
+    r->store = store;
+    r->spool = FILE_CLOSED;
+    r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
+                                    PORTABLE_MANIFEST};
+    return r;
+}
+
 kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, struct kf_err *err)
 {
     const char *dir;
     kf_rc rc = store_side_dir(store, &dir, err);
     if (rc != KF_OK)
         return rc;
-    struct restore *r = mem_calloc(1, sizeof *r);
+    struct restore *r = reader_new(store);
     if (!r)
         return err_nomem(err);
-    r->store = store;
     r->replace = replace;
     r->began_seq = store_seq(store);
-    r->spool = FILE_CLOSED;
-    r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
-                                    PORTABLE_MANIFEST};
-    r->path = side_path(store_env(store), dir, ".zip");
-    r->scratch = side_path(store_env(store), dir, ".db");
+    r->path = side_path(store_env(store), dir, restore_prefix, ".zip");
+    r->scratch = side_path(store_env(store), dir, restore_prefix, ".db");
     rc = r->path && r->scratch ? file_open(store_env(store), r->path, FILE_CREATE, &r->spool, err)
                                : err_nomem(err);
     if (rc != KF_OK) {
@@ -194,6 +210,8 @@ static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err 
         rc = json_check(bytes, NULL, NULL, err);
     r->bytes += bytes.len;
     buf_release(&doc);
+    if (rc == KF_OK && r->trial && ++r->looked % GROUP == 0)
+        rc = tell(r, err);
     return rc;
 }
 
@@ -289,6 +307,7 @@ static kf_rc take_entry(struct restore *r, const struct portable_entry *e, struc
         r->newest_stamp = e->stamp;
     r->lines++;
     r->versions++;
+    r->room += e->size;
     r->docs += l->current && !l->row.deleted;
     return file_line(r, l, err);
 }
@@ -377,7 +396,7 @@ static kf_rc load_all(struct restore *r, struct kf_err *err)
     if (rc == KF_OK && r->loaded != r->lines)
         rc = err_set(err, PROBLEM_INCOMPLETE,
                      "the archive changed while it was read; nothing was changed");
-    if (rc == KF_OK)
+    if (rc == KF_OK && !r->trial)
         rc = remotes_copy(store_remotes(r->store), r->db, err);
     if (rc == KF_OK)
         rc = set_state(r, err);
@@ -559,15 +578,19 @@ static kf_rc replace_all(struct restore *r, struct restored *ret, struct kf_err 
     return rc == KF_OK ? put_in_place(r, ret, err) : rc;
 }
 
+static kf_rc check_whole(struct restore *r, struct kf_err *err)
+{
+    kf_rc rc = zip_each(&r->spool, &r->limits, first_look, r, err);
+    return rc == KF_OK ? read_manifest(r, err) : rc;
+}
+
 kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct restored *ret,
                      struct kf_err *err)
 {
     struct restored done = {0};
     r->progress = progress;
     r->ctx = ctx;
-    kf_rc rc = zip_each(&r->spool, &r->limits, first_look, r, err);
-    if (rc == KF_OK)
-        rc = read_manifest(r, err);
+    kf_rc rc = check_whole(r, err);
     if (rc == KF_OK && r->holds == PORTABLE_PENDING) {
         rc = merge_all(r, err);
         if (rc == KF_OK)
@@ -607,4 +630,123 @@ kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_p
     restore_free(r);
     file_close(&f);
     return rc;
+}
+
+/* ----------------------------------------------------------------------------------------- drill
+ */
+
+static kf_rc check_kind(const struct restore *r, struct kf_err *err)
+{
+    if (r->holds == PORTABLE_BACKUP)
+        return KF_OK;
+    return err_set(err, PROBLEM_BAD_ARCHIVE, "the archive holds what was pending, not everything");
+}
+
+kf_rc restore_check(struct kf_store *store, struct file *f, kf_progress *progress, void *ctx,
+                    struct kf_err *err)
+{
+    struct restore *r = reader_new(store);
+    if (!r)
+        return err_nomem(err);
+    r->trial = true;
+    r->progress = progress;
+    r->ctx = ctx;
+    r->spool = *f;
+    kf_rc rc = check_whole(r, err);
+    if (rc == KF_OK)
+        rc = check_kind(r, err);
+    r->spool = FILE_CLOSED; /* the caller's */
+    restore_free(r);
+    return rc;
+}
+
+/* Versions of the same bytes are one object and as many rows, so it is the rows that count. */
+static kf_rc check_room(const struct restore *r, const char *dir, struct kf_err *err)
+{
+    uint64_t free_bytes, needed = 2 * (r->room + r->manifest.len) + store_low_water(r->store);
+    kf_rc rc = path_free_bytes(store_env(r->store), dir, &free_bytes, err);
+    if (rc != KF_OK || free_bytes >= needed)
+        return rc;
+    return err_set(err, PROBLEM_LOW_SPACE,
+                   "a drill wants %llu bytes free in %s, and %llu are; it is tried again the next "
+                   "time",
+                   (unsigned long long)needed, dir, (unsigned long long)free_bytes);
+}
+
+static bool is_wanted(void *ctx)
+{
+    struct restore *r = ctx;
+    return !r->progress || r->progress(r->ctx, r->loaded, r->lines);
+}
+
+static kf_rc try_whole(struct restore *r, const char *dir, char ret_digest[HASH_HEX + 1],
+                       struct kf_err *err)
+{
+    kf_rc rc = check_whole(r, err);
+    if (rc == KF_OK)
+        rc = check_kind(r, err);
+    if (rc == KF_OK)
+        rc = check_room(r, dir, err);
+    if (rc == KF_OK)
+        rc = build_scratch(r, err);
+    if (rc == KF_OK)
+        rc = verify_db(r->db, store_env(r->store), r->progress, r->ctx, err);
+    if (rc != KF_OK)
+        return rc;
+    db_watch(r->db, is_wanted, r);
+    rc = digest_of(r->db, ret_digest, err);
+    db_watch(r->db, NULL, NULL);
+    return rc;
+}
+
+kf_rc restore_try(struct kf_store *store, const char *path, kf_progress *progress, void *ctx,
+                  struct restore_tried *ret, struct kf_err *err)
+{
+    struct restore_tried tried = {0};
+    const char *dir;
+    kf_rc rc = store_side_dir(store, &dir, err);
+    if (rc != KF_OK)
+        return rc;
+    struct restore *r = reader_new(store);
+    if (!r)
+        return err_nomem(err);
+    r->trial = true;
+    r->progress = progress;
+    r->ctx = ctx;
+    r->scratch = side_path(store_env(store), dir, trial_prefix, ".db");
+    rc = r->scratch ? file_open(store_env(store), path, FILE_READ, &r->spool, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = try_whole(r, dir, tried.digest, err);
+    tried.docs = r->docs;
+    tried.versions = r->versions;
+    restore_free(r);
+    if (rc == KF_OK)
+        *ret = tried;
+    return rc;
+}
+
+void restore_try_sweep(struct kf_store *store)
+{
+    struct buf names = BUF_INIT, path = BUF_INIT;
+    const char *dir;
+    int64_t count = 0;
+    if (store_side_dir(store, &dir, NULL) != KF_OK ||
+        dir_list(store_env(store), dir, &names, NULL) != KF_OK)
+        goto out;
+    for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1) {
+        if (!str_starts(str_of(names.p + at), str_of(trial_prefix)))
+            continue;
+        buf_clear(&path);
+        buf_printf(&path, "%s/%s", dir, names.p + at);
+        if (buf_ok(&path, NULL) == KF_OK)
+            count += file_unlink(store_env(store), path.p, NULL) == KF_OK;
+    }
+    if (count) {
+        KF_SOMETIMES("drill-scratch-removed");
+        log_event(store_log(store), LOG_INFO, "gc.temp", LOG_S("path", dir), LOG_I("n", count),
+                  LOG_END);
+    }
+out:
+    buf_release(&names);
+    buf_release(&path);
 }

@@ -208,3 +208,27 @@ kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, voi
     buf_release(&v.report);
     return rc == KF_OK && v.v.damaged ? found_damage(&v.v, err) : rc;
 }
+
+kf_rc verify_db(struct db *db, const struct env *env, kf_progress *progress, void *ctx,
+                struct kf_err *err)
+{
+    struct verifying v = {.progress = progress, .ctx = ctx, .until = INT64_MAX, .env = env};
+    size_t count = PAGE;
+    uint64_t bad = 0;
+    db_watch(db, is_wanted, &v);
+    kf_rc rc = db_check(db, true, &v.report, &bad, err);
+    v.v.damaged += bad;
+    if (rc == KF_OK)
+        rc = doc_check(db, note_fault, &v, err);
+    while (rc == KF_OK && count == PAGE)
+        rc = doc_all_versions(db, v.after, v.until, PAGE, verify_row, &v, &count, err);
+    db_watch(db, NULL, NULL);
+    if (rc == KF_OK)
+        rc = buf_ok(&v.report, err);
+    if (rc == KF_OK && v.v.damaged)
+        rc = err_set(err, PROBLEM_DAMAGED, "%llu damaged; the first: %.*s",
+                     (unsigned long long)v.v.damaged, (int)str_index(buf_view(&v.report), '\n'),
+                     v.report.p);
+    buf_release(&v.report);
+    return rc;
+}

@@ -152,6 +152,11 @@ void store_listen(struct kf_store *s, store_on_commit *fn, void *ctx)
     lead_end(s);
 }
 
+uint64_t store_low_water(const struct kf_store *s)
+{
+    return s->low_water;
+}
+
 kf_rc store_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)
 {
     struct buf path = BUF_INIT;

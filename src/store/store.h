@@ -213,6 +213,8 @@ void store_set_hydrating(struct kf_store *store, bool hydrating);
 /* Whether anything was ever written to it. */
 bool store_is_empty(const struct kf_store *store);
 
+/* Bytes that must stay free on its disk; with less, writes are refused. */
+uint64_t store_low_water(const struct kf_store *store);
 /* Fills what the store itself knows; the shapes and remotes add theirs. */
 kf_rc store_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err);
 
