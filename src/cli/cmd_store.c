@@ -134,9 +134,10 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
     const struct json_node *s = json_member(root, "store");
     str reason = node_text(cli, s, "reason");
     say_loss(cli, root);
-    print_fmt("\n%.*s: %.*s%s%.*s, %llu documents, %.*s on disk, %.*s free\n",
+    print_fmt("\n%.*s: %.*s%s%.*s, %llu document%s, %.*s on disk, %.*s free\n",
               STR_ARGS(node_text(cli, root, "space")), STR_ARGS(node_text(cli, s, "state")),
               reason.len ? " - " : "", STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
+              node_u64(s, "docs") == 1 ? "" : "s",
               STR_ARGS(human_size(cli, node_u64(s, "disk_bytes"))),
               STR_ARGS(human_size(cli, node_u64(s, "disk_free"))));
     const struct json_node *remotes = json_member(root, "remotes");

@@ -263,6 +263,8 @@ def a_file_that_is_no_json_damages_itself_alone():
         host.commit("store", "data", {"a": b"{", "b": b"2"}, "by hand")
         done = run("sync", "--wait", cwd=where, env=env)
         check(done.status == 0 and b"remote.bad_object remote=host doc=a" in done.err, f"it is logged: {done}")
+        aside = json.loads(run("set-aside", "ls", "--json", cwd=where, env=env).out)["items"]
+        equal(([i["name"] for i in aside], status(where, env)["remotes"][0]["set_aside"]), (["a"], 1), "and set aside")
         done = run("verify", "--deep", cwd=where, env=env)
         check(done.status == 9 and b'remote host: "a"' in done.out, f"and found: {done}")
         equal([run("get", name, cwd=where, env=env).out.strip() for name in "ab"], [b"1", b"2"], "who has it keeps it, the rest goes on")
