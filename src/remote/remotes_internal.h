@@ -236,9 +236,8 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err);
 kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err);
 /* It failed, and nothing is confirmed. */
 kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err);
-/* What a pull brought is merged: its position and what it has set aside, whatever becomes of the
- * push. Refused as
- * row_confirm. */
+/* What a pull brought is merged: its position, what it has set aside, and that not all of it could
+ * be read (W5), whatever becomes of the push. Refused as row_confirm. */
 kf_rc row_moved(struct run *run, struct kf_err *err);
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
 /* kf_meta "hydration" */

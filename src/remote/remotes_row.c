@@ -284,7 +284,8 @@ kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
 
 static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *err)
 {
-    static const char sql[] = "UPDATE kf_remote SET position = $1 WHERE name = $2";
+    static const char sql[] =
+        "UPDATE kf_remote SET position = $1, hydrated = min(hydrated, $2) WHERE name = $3";
     struct run *run = ((struct row_write *)write)->run;
     struct db_stmt *s;
     if (!is_current(run, g))
@@ -293,7 +294,8 @@ static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *er
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, buf_view(&run->position));
-    db_bind_text(s, 2, str_of(run->entry->name));
+    db_bind_i64(s, 2, run->bad == 0); /* W5 */
+    db_bind_text(s, 3, str_of(run->entry->name));
     rc = db_run(s, err);
     return rc == KF_OK ? aside_write(g, run, err) : rc;
 }

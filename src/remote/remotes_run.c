@@ -311,6 +311,11 @@ static kf_rc remember_pulled(struct run *run, struct kf_err *err)
     buf_clear(&e->position);
     buf_str(&e->position, position);
     rc = buf_ok(&e->position, err);
+    if (run->bad) { /* W5: it is not behind us, whatever becomes of the push */
+        KF_SOMETIMES("remote-unread-behind-the-position");
+        e->hydrated = false;
+        run->again = true;
+    }
     pthread_mutex_unlock(&e->remotes->lock);
     return rc;
 }

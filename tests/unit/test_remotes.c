@@ -2160,6 +2160,54 @@ static void what_cannot_be_taken_in_is_set_aside(void **state)
     buf_release(&path);
 }
 
+/* W5, when it was the push behind it that failed. */
+static void what_could_not_be_read_outlives_a_failed_push(void **state)
+{
+    for (int restart = 0; restart < 2; restart++) {
+        struct app a, b;
+        struct buf path = BUF_INIT;
+        char place[24], url[32], failing[64];
+        snprintf(place, sizeof(place), "unread-push-%d", restart);
+        snprintf(url, sizeof(url), "mem:%s", place);
+        snprintf(failing, sizeof(failing), "fail:name=unpushed:%s", url);
+        app_init(&a);
+        app_remote(&a, "one", url);
+        app_open(&a);
+        settle(&a);
+        put(&a, "bad", "[1]");
+        sync_good(&a, "one");
+        app_init(&b);
+        app_remote(&b, "one", failing)->schedule.manual = true;
+        app_open(&b);
+        settle(&b);
+        is(&b, "bad", "[1]");
+        put(&a, "bad", "[2]");
+        sync_good(&a, "one");
+        app_end(&a);
+        object_of("bad", "[2]", &path);
+        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        put(&b, "own", "[3]");
+        /* Manifest and object are got, then the push begins. */
+        fail_plan_set(STR("unpushed"), &(struct fail_plan){.at = 3, .sticky = true});
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        assert_string_equal(info_of(&b, "one").last_code, "remote_failed");
+        aside_is(&b, "one", "refused bad bad_object;");
+        down("unpushed", false);
+        if (restart) {
+            app_close(&b);
+            app_open(&b);
+        }
+        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+        assert_string_equal(info_of(&b, "one").last_code, "bad_object");
+        mem_place_set(str_of(place), buf_view(&path), STR("[2]"));
+        sync_good(&b, "one");
+        is(&b, "bad", "[2]");
+        aside_is(&b, "one", "");
+        app_end(&b);
+        buf_release(&path);
+    }
+}
+
 static void what_is_set_aside_is_bounded(void **state)
 {
     struct app a;
@@ -2345,6 +2393,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_no_document_is_left_alone),
         cmocka_unit_test(a_damaged_document_is_set_aside),
         cmocka_unit_test(what_cannot_be_taken_in_is_set_aside),
+        cmocka_unit_test(what_could_not_be_read_outlives_a_failed_push),
         cmocka_unit_test(what_is_set_aside_is_bounded),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
