@@ -436,9 +436,9 @@ SITE, TIME = "0" * 15 + "1", "2026-01-01T00:00:00.000Z"
 
 def row(name, content=b"1\n", **other):
     """The line that stands for a document (docs/formats.md), with other values where they are given; None takes a member away."""
-    values = {"doc": name, "version": 1, "stamp": "019b76daa8000000", "site": SITE, "at": TIME, "size": len(content),
+    values = {"file": name, "version": 1, "stamp": "019b76daa8000000", "site": SITE, "at": TIME, "size": len(content),
               "hash": hashlib.blake2b(content, digest_size=32).hexdigest(), "path": name,
-              "blob": hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()} | other
+              "text": hashlib.blake2b(content, digest_size=32).hexdigest()} | other
     text = json.dumps({member: value for member, value in values.items() if value is not None}, separators=(",", ":"), ensure_ascii=False)
     return text.replace("\\n", "\\u000a").encode() + b"\n"
 
@@ -447,7 +447,7 @@ def rows(change, *lines, shelf=None, form=b'{"keepfast":"git","format":1}\n'):
     """Keepfast's own folder with these lines, each on the shelf of its name, or all on one."""
     shelves = {}
     for line in lines:
-        name = json.loads(line)["doc"].encode("utf-8", "surrogatepass") if shelf is None else b""
+        name = json.loads(line)["file"].encode("utf-8", "surrogatepass") if shelf is None else b""
         shelves.setdefault(shelf or hashlib.blake2b(name, digest_size=32).hexdigest()[:2], []).append(line)
     docs = change.tree([(FILE, name.encode(), change.blob(b"".join(sorted(lines)))) for name, lines in shelves.items()])
     change.top = [entry for entry in change.top if entry[1] != b".keepfast"]
@@ -474,16 +474,19 @@ def own_folder_is_a_file(change):
     change.folder(b".KEEPFAST", [(FILE, b"format.json", change.blob(b'{"keepfast":"git","format":1}\n'))])
 
 
+LIES = (row("good.json", path="../../outside.json"), row("/etc/passwd", path="/etc/passwd"), row("a/../b.json"),
+        row("git", path=".git/config"), row("own", path=".keepfast/format.json"), row("b.json", path="good.json"),
+        row("c.json", version=0), row("d.json", version=-1), row("e.json", version=1 << 63), row("f.json", stamp="0" * 16),
+        row("g.json", site="x" * 16), row("h.json", size=1 << 62), row("i.json", hash="0" * 64), row("j.json", text="7" * 40),
+        row("k.json", size=-1, path=None), row("l.json"), row("l.json", b"2\n", version=2), row("m.json", more=1),
+        row("n.json", at="yesterday"), row("nul\0.json"), row("\n.json"), row("n" * 2000))
+
+
 @hostile()
 def rows_that_lie(change):
     """Well-formed rows with paths that leave the tree, belong to another document or to Keepfast, values out of their range, and
     one document twice."""
-    rows(change, row("good.json", path="../../outside.json"), row("/etc/passwd", path="/etc/passwd"), row("a/../b.json"),
-         row("git", path=".git/config"), row("own", path=".keepfast/format.json"), row("b.json", path="good.json"),
-         row("c.json", version=0), row("d.json", version=-1), row("e.json", version=1 << 63), row("f.json", stamp="0" * 16),
-         row("g.json", site="x" * 16), row("h.json", size=1 << 62), row("i.json", hash="0" * 64), row("j.json", blob="7" * 40),
-         row("k.json", size=-1, path=None), row("l.json"), row("l.json", b"2\n", version=2), row("m.json", more=1),
-         row("n.json", at="yesterday"), row("nul\0.json"), row("\n.json"), row("n" * 2000))
+    rows(change, *LIES)
 
 
 @hostile()
@@ -501,8 +504,8 @@ def rows_on_the_wrong_shelf(change):
 @hostile()
 def rows_that_are_none(change):
     """Lines that are cut, no JSON, no UTF-8, empty, or the members of which stand in another order; the last one does not end."""
-    rows(change, b"\n", b"[1]\n", b'{"doc":"a","version":1\n', b'{"doc":"\xff"}\n', b'{"version":1,"doc":"b.json"}\n', b"\0\0\0\n",
-         row("c.json") + b" \n", b'{"doc":"d.json"', shelf="7f")
+    rows(change, b"\n", b"[1]\n", b'{"file":"a","version":1\n', b'{"file":"\xff"}\n', b'{"version":1,"file":"b.json"}\n', b"\0\0\0\n",
+         row("c.json") + b" \n", b'{"file":"d.json"', shelf="7f")
 
 
 @hostile()

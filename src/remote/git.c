@@ -7,6 +7,7 @@
 #include "remote/git_internal.h"
 
 #include "base/err.h"
+#include "base/hooks.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "store/clock.h"
@@ -54,14 +55,14 @@ struct format_look {
     uint64_t format;
 };
 
-static kf_rc read_format(void *ctx, size_t i, bool there, str bytes, struct kf_err *err)
+static kf_rc read_format(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err)
 {
     struct format_look *f = ctx;
     struct arena arena = ARENA_INIT;
     struct json_node *root = NULL;
     uint64_t format = 0;
-    f->there = there;
-    if (!there)
+    f->there = found != GIT_MISSING;
+    if (found != GIT_THERE)
         return KF_OK;
     kf_rc rc = json_parse(str_trim(bytes), NULL, &arena, &root, NULL);
     if (rc == KF_OK && json_u64(json_member(root, "format"), &format))
@@ -107,6 +108,15 @@ kf_rc git_check_format(struct git *g, const struct git_id *commit, struct kf_err
                        GIT_FORMAT_FILE " of the branch is not as Keepfast writes it: revert the "
                                        "commit that changed it");
     return KF_OK;
+}
+
+kf_rc git_too_much(struct kf_err *err)
+{
+    KF_SOMETIMES("git-too-much");
+    return err_set(err, PROBLEM_REMOTE_FAILED,
+                   "the branch has more files than can be kept in memory: their names and rows are "
+                   "more than %zu MiB; revert the commit that brought them",
+                   GIT_HELD_MAX >> 20);
 }
 
 /* ------------------------------------------------------------------------------- open and close */

@@ -36,6 +36,9 @@
 #define GIT_PARTS       256
 #define GIT_PART_MAX    (64u * 1024 * 1024)
 #define GIT_BODY_MAX    (64u * 1024 * 1024) /* where remote.body_max says nothing */
+/* What a run keeps in memory of the names in a branch, and as much of its rows: a few objects can
+ * name more files than any machine could list. */
+#define GIT_HELD_MAX ((size_t)256 * 1024 * 1024)
 
 struct git {
     struct remote remote; /* first */
@@ -63,7 +66,8 @@ struct git_part {
 };
 struct git_rows {
     struct arena arena;
-    bool ours; /* the commit has a format file, of whatever format */
+    bool ours;          /* the commit has a format file, of whatever format */
+    size_t array_bytes; /* of the parts' rows, while they are loaded */
     struct git_part part[GIT_PARTS];
 };
 /* Where the row of a document stands. */
@@ -95,6 +99,9 @@ kf_rc git_position(str position, struct git_id *ret, struct kf_err *err);
 kf_rc git_check_format(struct git *g, const struct git_id *commit, struct kf_err *err);
 /* Stamp of a time that git has, within what is possible. */
 int64_t git_stamp(int64_t time_s);
+
+/* More than GIT_HELD_MAX: remote_failed. */
+kf_rc git_too_much(struct kf_err *err);
 
 /* --- git_pull.c */
 

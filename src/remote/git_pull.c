@@ -36,6 +36,7 @@
 struct item {
     str name;
     str path, old_path; /* .p NULL: no file of this name in the tip, at the position */
+    str id, old_id;     /* of their objects; .p NULL: not known */
     struct git_id by;   /* who touched it last; "" = nobody between */
     int64_t by_time_s;
     uint32_t mode;
@@ -56,22 +57,44 @@ struct pulling {
     bool has_base;
 };
 
-static struct item *item_add(struct pulling *p, str name)
+static kf_rc item_add(struct pulling *p, str name, struct item **ret, struct kf_err *err)
 {
-    if (p->count == p->cap) {
-        size_t cap = p->cap ? p->cap * 2 : 64;
+    size_t cap = p->count < p->cap ? p->cap : p->cap ? p->cap * 2 : 64;
+    if (cap * sizeof(*p->items) + p->arena.used_bytes > GIT_HELD_MAX)
+        return git_too_much(err);
+    if (cap > p->cap) {
         struct item *grown = mem_realloc(p->items, cap * sizeof(*grown));
         if (!grown)
-            return NULL;
+            return err_nomem(err);
         p->items = grown;
         p->cap = cap;
     }
     struct item *i = &p->items[p->count];
     *i = (struct item){.name = arena_str(&p->arena, name)};
     if (!i->name.p)
-        return NULL;
+        return err_nomem(err);
     p->count++;
-    return i;
+    *ret = i;
+    return KF_OK;
+}
+
+/* Where the file is, and what was there before. */
+static kf_rc item_place(struct pulling *p, struct item *i, const struct git_file *f,
+                        struct kf_err *err)
+{
+    /* Most names stand as they are. */
+    str path = str_eq(f->path, i->name) ? i->name : arena_str(&p->arena, f->path);
+    bool ok = path.p != NULL;
+    i->mode = f->mode;
+    if (f->mode)
+        i->path = path;
+    if (REGULAR(f->mode))
+        ok &= (i->id = arena_str(&p->arena, f->id)).p != NULL;
+    if (REGULAR(f->old_mode)) {
+        i->old_path = path;
+        ok &= (i->old_id = arena_str(&p->arena, f->old_id)).p != NULL;
+    }
+    return ok ? KF_OK : err_nomem(err);
 }
 
 /* --------------------------------------------------------------------------------------- items */
@@ -106,15 +129,10 @@ static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
         return told;
     kf_rc rc = git_path_name(f->path, &name, NULL);
     if (rc == KF_OK) {
-        struct item *i = item_add(p, buf_view(&name));
-        str path = arena_str(&p->arena, f->path);
-        if (!i || !path.p) {
-            rc = err_nomem(err);
-        } else {
-            i->mode = f->mode;
-            i->path = f->mode ? path : (str){0, 0};
-            i->old_path = REGULAR(f->old_mode) ? path : (str){0, 0};
-        }
+        struct item *i;
+        rc = item_add(p, buf_view(&name), &i, err);
+        if (rc == KF_OK)
+            rc = item_place(p, i, f, err);
     } else if (rc == KF_INVALID) {
         rc = f->mode ? tell_aside(p, f->path, "the path is not one of a document", err) : KF_OK;
     } else {
@@ -141,10 +159,13 @@ static kf_rc unite(struct pulling *p, struct item *into, const struct item *othe
                         "there is another file of the same document", err);
     if (others) {
         into->path = other->path;
+        into->id = other->id;
         into->mode = other->mode;
     }
-    if (!into->old_path.p)
+    if (!into->old_path.p) {
         into->old_path = other->old_path;
+        into->old_id = other->old_id;
+    }
     return rc;
 }
 
@@ -184,10 +205,11 @@ static kf_rc add_changed_rows(struct pulling *p, struct kf_err *err)
                 continue;
             if (files && bsearch(&key, p->items, files, sizeof(key), compare_items))
                 continue;
-            struct item *item = item_add(p, row->name);
-            if (!item)
-                return err_nomem(err);
-            if (p->since->hex[0] && !row->deleted) { /* its file is as it was */
+            struct item *item;
+            kf_rc rc = item_add(p, row->name, &item, err);
+            if (rc != KF_OK)
+                return rc;
+            if (p->since->hex[0] && !row->deleted) { /* its file is as it was, if there is one */
                 item->path = item->old_path = row->path;
                 item->mode = 0100644;
             }
@@ -357,18 +379,20 @@ struct requests {
     size_t count;
 };
 
-static kf_rc ask(struct requests *r, const struct git_id *commit, str path, size_t item, bool base,
-                 struct kf_err *err)
+/* By its path only where the id is not known: git would read a folder of 100,000 files through for
+ * each of them. */
+static kf_rc ask(struct requests *r, const struct git_id *commit, str path, str id, size_t item,
+                 bool base, struct kf_err *err)
 {
-    char *name = arena_printf(&r->names, "%s:%.*s", commit->hex, STR_ARGS(path));
-    if (!name)
+    char *name = NULL;
+    if (!id.p && !(name = arena_printf(&r->names, "%s:%.*s", commit->hex, STR_ARGS(path))))
         return err_nomem(err);
-    r->object[r->count] = str_of(name);
+    r->object[r->count] = name ? str_of(name) : id;
     r->request[r->count++] = (struct request){item, base};
     return KF_OK;
 }
 
-static kf_rc got(void *ctx, size_t n, bool there, str bytes, struct kf_err *err)
+static kf_rc got(void *ctx, size_t n, enum git_found found, str bytes, struct kf_err *err)
 {
     struct requests *r = ctx;
     struct pulling *p = r->p;
@@ -380,13 +404,16 @@ static kf_rc got(void *ctx, size_t n, bool there, str bytes, struct kf_err *err)
     if (r->request[n].base) {
         buf_clear(&p->base);
         buf_str(&p->base, bytes);
-        p->has_base = there && json_check(bytes, NULL, NULL, NULL) == KF_OK;
+        p->has_base = found == GIT_THERE && json_check(bytes, NULL, NULL, NULL) == KF_OK;
         return buf_ok(&p->base, err);
     }
-    if (there)
+    if (found == GIT_THERE)
         rc = take_file(p, i, row, bytes, err);
+    else if (found == GIT_MISSING && !i->id.p) /* only the row said that there is one */
+        rc = take_absence(p, i, row, err);
     else
-        rc = unreadable(p, i, row, "it cannot be read, or is too large", err);
+        rc = unreadable(p, i, row, found == GIT_TOO_LARGE ? "it is too large" : "it cannot be read",
+                        err);
     p->has_base = false;
     return rc;
 }
@@ -420,9 +447,9 @@ static kf_rc read_items(struct pulling *p, struct kf_err *err)
         if (!REGULAR(i->mode))
             continue;
         if (i->old_path.p && p->since->hex[0])
-            rc = ask(&r, p->since, i->old_path, k, true, err);
+            rc = ask(&r, p->since, i->old_path, i->old_id, k, true, err);
         if (rc == KF_OK)
-            rc = ask(&r, p->tip, i->path, k, false, err);
+            rc = ask(&r, p->tip, i->path, i->id, k, false, err);
     }
     /* A pretty form may be several times as long as the document. */
     if (rc == KF_OK)

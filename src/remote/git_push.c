@@ -74,6 +74,8 @@ static kf_rc add_taken(struct pushing *p, str path, bool folder, struct kf_err *
     struct hash key;
     if (find_taken(p, path, &key))
         return KF_OK;
+    if (p->arena.used_bytes > GIT_HELD_MAX)
+        return git_too_much(err);
     struct taken *t = arena_alloc(&p->arena, sizeof(*t));
     if (!t)
         return err_nomem(err);

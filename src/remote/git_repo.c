@@ -38,6 +38,15 @@ struct command {
     void *ctx;
 };
 
+static bool str_has(str s, const char *what)
+{
+    str w = str_of(what);
+    for (size_t i = 0; i + w.len <= s.len; i++)
+        if (memcmp(s.p + i, w.p, w.len) == 0)
+            return true;
+    return false;
+}
+
 /* Why a command failed. */
 struct said {
     struct buf why;
@@ -68,6 +77,9 @@ static void reason(const struct git_repo *r, struct child_end *end, struct said 
         unsigned char c = (unsigned char)said.p[i];
         buf_byte(out, c < 0x20 || c == 0x7f ? ' ' : (char)c);
     }
+    if (str_has(said, "ut of memory"))
+        buf_printf(out, " (it may use %d MiB: the branch holds something too large)",
+                   (int)(MEMORY_MAX >> 20));
     if (said.len == 0)
         buf_printf(out, end->status < 0 ? "it was ended by signal %d" : "it ended with status %d",
                    end->status < 0 ? end->signal : end->status);
@@ -241,21 +253,40 @@ static kf_rc check_after_start(struct git_repo *r, const char *ready, str boot, 
     return init(r, ready, boot, err);
 }
 
-/* What fast-import leaves when it fails: as much as it was given, and of no use. */
-static void remove_crash_reports(struct git_repo *r)
+/* What a command leaves when it is killed, or fails: a lock, which would stop all that come after
+ * it; a pack that is kept, or was not finished; a report of fast-import, as large as what it was
+ * given. No other command is at work here, so nobody misses any of it. */
+static bool is_left(str name)
+{
+    return str_ends(name, STR(".lock")) || str_ends(name, STR(".keep")) ||
+           str_starts(name, STR("tmp_")) || str_starts(name, STR(".tmp-")) ||
+           str_starts(name, STR("fast_import_crash_"));
+}
+
+static void remove_left_of(struct git_repo *r, const char *folder)
 {
     struct buf names = BUF_INIT, path = BUF_INIT;
-    if (dir_list(r->env, r->dir, &names, NULL) == KF_OK)
+    buf_printf(&path, "%s/%s", r->dir, folder);
+    size_t len = path.len;
+    if (buf_ok(&path, NULL) == KF_OK && dir_list(r->env, path.p, &names, NULL) == KF_OK)
         for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1) {
-            if (!str_starts(str_of(names.p + at), STR("fast_import_crash_")))
+            if (!is_left(str_of(names.p + at)))
                 continue;
-            buf_clear(&path);
-            buf_printf(&path, "%s/%s", r->dir, names.p + at);
+            KF_SOMETIMES("git-left-by-a-killed-command");
+            path.len = len;
+            buf_printf(&path, "/%s", names.p + at);
             if (buf_ok(&path, NULL) == KF_OK)
                 file_unlink(r->env, path.p, NULL);
         }
     buf_release(&names);
     buf_release(&path);
+}
+
+static void remove_left(struct git_repo *r)
+{
+    static const char *const folders[] = {".", "refs/keepfast", "objects", "objects/pack"};
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++)
+        remove_left_of(r, folders[i]);
 }
 
 kf_rc git_repo_make(struct git_repo *r, struct kf_err *err)
@@ -265,12 +296,12 @@ kf_rc git_repo_make(struct git_repo *r, struct kf_err *err)
     kf_rc rc = buf_ok(&ready, err);
     if (rc == KF_OK)
         rc = read_boot(r, &boot, err);
+    if (rc == KF_OK)
+        remove_left(r);
     if (rc == KF_OK && (rc = file_load(r->env, ready.p, 128, &then, err)) == KF_ABSENT)
         rc = init(r, ready.p, buf_view(&boot), err);
     else if (rc == KF_OK && !str_eq(buf_view(&then), buf_view(&boot)))
         rc = check_after_start(r, ready.p, buf_view(&boot), err);
-    if (rc == KF_OK)
-        remove_crash_reports(r);
     buf_release(&ready);
     buf_release(&then);
     buf_release(&boot);
@@ -559,6 +590,7 @@ struct listing {
     git_each *each;
     void *ctx;
     struct git_file file; /* of a change, until its path comes */
+    struct git_id id, old_id;
     bool has_head;
 };
 
@@ -583,13 +615,26 @@ static bool read_mode(str s, uint32_t *ret)
     return true;
 }
 
+/* The next word; what is behind it stays in *rest. */
+static str take_word(str *rest)
+{
+    str word = {rest->p, str_index(*rest, ' ')};
+    *rest = str_from(*rest, word.len + 1);
+    return word;
+}
+
 static kf_rc file_record(struct records *r, str record, struct kf_err *err)
 {
     struct listing *l = (struct listing *)r;
     struct git_file f = {0};
     size_t tab = str_index(record, '\t');
-    if (tab == record.len || !read_mode(record, &f.mode))
+    str words = {record.p, tab};
+    bool ok = tab < record.len && read_mode(record, &f.mode);
+    take_word(&words); /* the mode */
+    take_word(&words); /* the type, as the mode says */
+    if (!ok || !read_id(words, &l->id))
         return not_understood("ls-tree", err);
+    f.id = str_of(l->id.hex);
     f.path = str_from(record, tab + 1);
     return l->each(l->ctx, &f, err);
 }
@@ -602,9 +647,13 @@ static kf_rc change_record(struct records *r, str record, struct kf_err *err)
         l->file.path = record;
         return l->each(l->ctx, &l->file, err);
     }
+    str ids = str_from(record, 15);
     if (!str_starts(record, STR(":")) || !read_mode(str_from(record, 1), &l->file.old_mode) ||
-        !read_mode(str_from(record, 8), &l->file.mode))
+        !read_mode(str_from(record, 8), &l->file.mode) || !read_id(take_word(&ids), &l->old_id) ||
+        !read_id(take_word(&ids), &l->id))
         return not_understood("diff-tree", err);
+    l->file.old_id = str_of(l->old_id.hex);
+    l->file.id = str_of(l->id.hex);
     l->has_head = true;
     return KF_OK;
 }
@@ -662,10 +711,10 @@ static kf_rc feed_names(void *ctx, struct buf *out, struct kf_err *err)
     return buf_ok(out, err);
 }
 
-static kf_rc answer(struct reading *r, bool there, struct kf_err *err)
+static kf_rc answer(struct reading *r, enum git_found found, struct kf_err *err)
 {
-    str bytes = there ? buf_view(&r->body) : (str){0, 0};
-    kf_rc rc = r->each(r->ctx, r->at++, there, bytes, err);
+    str bytes = found == GIT_THERE ? buf_view(&r->body) : (str){0, 0};
+    kf_rc rc = r->each(r->ctx, r->at++, found, bytes, err);
     buf_clear(&r->body);
     return rc;
 }
@@ -676,7 +725,7 @@ static kf_rc read_head(struct reading *r, struct kf_err *err)
     str head = buf_view(&r->head);
     struct git_id id;
     if (str_ends(head, STR(" missing")) || str_ends(head, STR(" ambiguous")))
-        return answer(r, false, err);
+        return answer(r, GIT_MISSING, err);
     size_t a = str_index(head, ' ');
     str rest = str_from(head, a + 1);
     size_t b = str_index(rest, ' ');
@@ -699,7 +748,7 @@ static kf_rc take_body(struct reading *r, str *bytes, struct kf_err *err)
     if (rc != KF_OK || r->left)
         return rc;
     r->in_body = false;
-    return answer(r, !r->too_large, err);
+    return answer(r, r->too_large ? GIT_TOO_LARGE : GIT_THERE, err);
 }
 
 static kf_rc take_objects(void *ctx, str bytes, struct kf_err *err)
@@ -805,26 +854,47 @@ kf_rc git_touched(struct git_repo *r, const struct git_id *from, const struct gi
     return rc;
 }
 
+/* "SECONDS\nMESSAGE": a message may be as long as somebody likes. */
+struct commit_reading {
+    struct buf time; /* until the end of its line */
+    struct buf *message;
+    bool in_message;
+};
+
+static kf_rc take_commit(void *ctx, str bytes, struct kf_err *err)
+{
+    struct commit_reading *c = ctx;
+    if (!c->in_message) {
+        size_t n = str_index(bytes, '\n');
+        if (c->time.len + n > 64)
+            return not_understood("log", err);
+        buf_add(&c->time, bytes.p, n);
+        c->in_message = n < bytes.len;
+        bytes = str_from(bytes, n + 1);
+    }
+    buf_str(c->message, bytes);
+    kf_rc rc = buf_ok(c->message, err);
+    if (rc == KF_OK && c->message->len > 2 * GIT_MESSAGE_MAX)
+        buf_shift(c->message, c->message->len - GIT_MESSAGE_MAX);
+    return rc == KF_OK ? buf_ok(&c->time, err) : rc;
+}
+
 kf_rc git_commit_read(struct git_repo *r, const struct git_id *id, int64_t *ret_time_s,
                       struct buf *message, struct kf_err *err)
 {
-    struct text t = {.max = 16 * GIT_MESSAGE_MAX};
+    struct commit_reading reading = {.message = message};
     struct command c = {.what = "read a commit",
                         .args = {"log", "-1", "--format=%ct%n%B", id->hex},
-                        .take = take_text,
-                        .ctx = &t};
+                        .take = take_commit,
+                        .ctx = &reading};
     uint64_t seconds = 0;
     kf_rc rc = run(r, &c, NULL, NULL, err);
-    if (rc == KF_OK) {
-        str text = buf_view(&t.out);
-        size_t n = str_index(text, '\n');
-        *ret_time_s = str_to_u64((str){text.p, n}, &seconds) && seconds < INT32_MAX * (uint64_t)64
+    if (rc == KF_OK)
+        *ret_time_s = str_to_u64(buf_view(&reading.time), &seconds) &&
+                              seconds < INT32_MAX * (uint64_t)64
                           ? (int64_t)seconds
                           : 0;
-        buf_str(message, str_from(text, n + 1));
-        rc = buf_ok(message, err);
-    }
-    buf_release(&t.out);
+    buf_release(&reading.time);
     return rc;
 }
 

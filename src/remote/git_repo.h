@@ -21,7 +21,7 @@
 #define GIT_ID_MAX      64
 #define GIT_FILES_MAX   4000000 /* in a branch; more is refused */
 #define GIT_RECORD_MAX  16384   /* of a path; longer ones are refused */
-#define GIT_MESSAGE_MAX 65536
+#define GIT_MESSAGE_MAX 65536   /* of a commit: the last bytes are read, where its trailers stand */
 
 /* An object's id in hex: 40 digits, or 64. "" = none. */
 struct git_id {
@@ -77,6 +77,7 @@ struct git_file {
     uint32_t mode;     /* 0100644, 0100755, 0120000 (link), 0160000 (submodule); 0 = not there */
     uint32_t old_mode; /* of a change: before */
     str path;
+    str id, old_id; /* of its object, in hex; zeros where there is none */
 };
 typedef kf_rc git_each(void *ctx, const struct git_file *file, struct kf_err *err);
 kf_rc git_files(struct git_repo *r, const struct git_id *commit, git_each *each, void *ctx,
@@ -84,9 +85,11 @@ kf_rc git_files(struct git_repo *r, const struct git_id *commit, git_each *each,
 kf_rc git_changes(struct git_repo *r, const struct git_id *from, const struct git_id *to,
                   git_each *each, void *ctx, struct kf_err *err);
 
-/* Reads objects, each named as "ID" or "ID:PATH", in their order. `there`: it is, and no larger
- * than max. `ctx` and `bytes` until the callback returns. */
-typedef kf_rc git_object(void *ctx, size_t i, bool there, str bytes, struct kf_err *err);
+/* Reads objects, each named as "ID" or "ID:PATH", in their order. `bytes` until the callback
+ * returns; none of an object that is not there, or larger than max.
+ * Cost of a PATH: its folders are read through, each time; where the id is known it is better. */
+enum git_found { GIT_MISSING, GIT_TOO_LARGE, GIT_THERE };
+typedef kf_rc git_object(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err);
 kf_rc git_read(struct git_repo *r, const str *names, size_t count, size_t max, git_object *each,
                void *ctx, struct kf_err *err);
 
@@ -96,7 +99,7 @@ typedef kf_rc git_touch(void *ctx, const struct git_id *commit, int64_t time_s, 
                         struct kf_err *err);
 kf_rc git_touched(struct git_repo *r, const struct git_id *from, const struct git_id *to,
                   git_touch *each, void *ctx, struct kf_err *err);
-/* Time and message of one commit. */
+/* Time of one commit, and the end of its message. */
 kf_rc git_commit_read(struct git_repo *r, const struct git_id *id, int64_t *ret_time_s,
                       struct buf *message, struct kf_err *err);
 

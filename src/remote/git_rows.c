@@ -88,8 +88,11 @@ static kf_rc keep_row(struct git_rows *rows, struct git_part *part, size_t *cap,
         if (!p)
             return err_nomem(err);
         part->rows = p;
+        rows->array_bytes += (larger - *cap) * sizeof(*p);
         *cap = larger;
     }
+    if (rows->arena.used_bytes + rows->array_bytes > GIT_HELD_MAX)
+        return git_too_much(err);
     part->rows[part->count++] = (struct git_row){
         .name = kept(&rows->arena, e->name, &nomem),
         .path = kept(&rows->arena, e->path, &nomem),
@@ -105,13 +108,13 @@ static kf_rc keep_row(struct git_rows *rows, struct git_part *part, size_t *cap,
     return nomem ? err_nomem(err) : KF_OK;
 }
 
-static kf_rc read_part(void *ctx, size_t i, bool there, str bytes, struct kf_err *err)
+static kf_rc read_part(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err)
 {
     struct loading *l = ctx;
     if (i == 0)
-        l->here = there;
+        l->here = found != GIT_MISSING;
     if (i == 1)
-        l->rows->ours = there;
+        l->rows->ours = found != GIT_MISSING;
     if (i < FIRST_PART)
         return KF_OK;
     struct git_part *part = &l->rows->part[l->part[i]];
@@ -120,7 +123,9 @@ static kf_rc read_part(void *ctx, size_t i, bool there, str bytes, struct kf_err
     struct kf_err why = KF_ERR_INIT;
     size_t cap = 0;
     kf_rc rc;
-    if (!there)
+    if (found == GIT_TOO_LARGE)
+        return damaged(l->part[i], "it is larger than any that Keepfast writes", err);
+    if (found == GIT_MISSING)
         return KF_OK;
     part->there = true;
     portable_read_part(&r, bytes);
