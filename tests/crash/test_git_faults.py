@@ -348,6 +348,24 @@ def life(c, server, client, begin, says, drained_s):
 # ------------------------------------------------------------------------------------- tests
 
 
+def killed_beside_a_silent_host():
+    """What git started sees neither the end of git nor an answer: it lives on, but only for the time in which something must move."""
+    with GitHost("http") as host, FaultProxy(host) as proxy:
+        host.make("store")
+        where = TOP / "killed"
+        remote = host.config("store", port=proxy.port, on_change="50ms")
+        with Server(where, config=json.dumps({"spaces": {"default": {"remotes": {"host": remote}}}}), env=host.environment()) as server:
+            with contextlib.closing(server.client()) as client:
+                wait_for(lambda: state(client) == "open", 30)
+                proxy.black_hole()
+                client.put("/docs/a", b"1")
+                wait_for(lambda: proxy.hit, 30)
+                server.kill()
+        began = time.monotonic()
+        wait_for(lambda: not of_folder(where), 45, 0.1)
+        return time.monotonic() - began
+
+
 def all_cells(names):
     """name: what came of it, or why not."""
     def safely(name):
@@ -364,7 +382,10 @@ def local_writes_do_not_notice_and_the_queue_drains():
     watcher = threading.Thread(target=watch, daemon=True)
     watcher.start()
     chosen = [name for name in CELLS if not os.environ.get("KF_CELL") or name in os.environ["KF_CELL"].split(",")]
-    results = all_cells(chosen)
+    with ThreadPoolExecutor(1) as beside:
+        outlived = beside.submit(killed_beside_a_silent_host)
+        results = all_cells(chosen)
+        note(f"git outlived a kill beside a silent host by {outlived.result():.1f} s")
     OVER.set()
     watcher.join()
     wrong = {name: found for name, found in results.items() if isinstance(found, str)}
