@@ -78,7 +78,7 @@ static void reason(const struct git_repo *r, struct child_end *end, struct said 
         buf_byte(out, c < 0x20 || c == 0x7f ? ' ' : (char)c);
     }
     if (str_has(said, "ut of memory"))
-        buf_printf(out, " (it may use %d MiB: the branch holds something too large)",
+        buf_printf(out, " (it may use %d MiB: something at the host is too large for that)",
                    (int)(MEMORY_MAX >> 20));
     if (said.len == 0)
         buf_printf(out, end->status < 0 ? "it was ended by signal %d" : "it ended with status %d",

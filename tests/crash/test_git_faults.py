@@ -4,7 +4,7 @@
 out by itself afterwards.
 
     seed pushed -> the fault begins -> 1,000 writes, none of which fails -> `remote show` names the cause
-                -> the fault ends -> nothing is pending, nobody having asked -> the branch has all values and is strictly well-formed
+                -> the fault ends -> nothing is pending, nobody having asked (but where the host did not let us in) -> the branch has all values and is strictly well-formed
                 -> no process of git is left -> the server ends
 
 All cells run at once: those of a silent host wait half a minute for git to give it up. Meanwhile one thread looks at the command lines
@@ -87,10 +87,11 @@ def of_folder(path):
 CELLS = {}
 
 
-def cell(says, kind="http", drained_s=30):
-    """says: how the cause is named. The function begins the fault and gives back what ends it."""
+def cell(says, kind="http", drained_s=30, asked=False):
+    """says: how the cause is named. asked: a host that does not let us in is asked again after five minutes, or when somebody wants
+    it. The function begins the fault and gives back what ends it."""
     def decorate(function):
-        CELLS[function.__name__] = (function, says, kind, drained_s)
+        CELLS[function.__name__] = (function, says, kind, drained_s, asked)
         return function
     return decorate
 
@@ -152,7 +153,7 @@ def too_many_requests(c):
     return c.proxy.pass_on
 
 
-@cell("refuses: the token or key needs the right")
+@cell("refuses: the token or key needs the right", asked=True)
 def forbidden(c):
     c.proxy.answer(403)
     return c.proxy.pass_on
@@ -220,7 +221,7 @@ def endless_answer(c):
     return c.proxy.pass_on
 
 
-@cell("does not take the token")
+@cell("does not take the token", asked=True)
 def token_is_revoked(c):
     c.host.revoke()
     return c.host.renew
@@ -294,18 +295,18 @@ def told(c, client, says):
 
 
 def go(name):
-    begin, says, kind, drained_s = CELLS[name]
+    begin, says, kind, drained_s, asked = CELLS[name]
     c = Case(name, kind)
     try:
         config = c.host.config("store", port=c.proxy.port, on_change="100ms", every="2s")
         server = Server(TOP / name, config=json.dumps({"spaces": {"default": {"remotes": {"host": config}}}}), env=c.host.environment())
         with server, contextlib.closing(server.client()) as client:
-            return life(c, server, client, begin, says, drained_s)
+            return life(c, server, client, begin, says, drained_s, asked)
     finally:
         c.close()
 
 
-def life(c, server, client, begin, says, drained_s):
+def life(c, server, client, begin, says, drained_s, asked):
     wait_for(lambda: state(client) == "open", 30)
     equal(client.put("/docs/seed?wait=host&timeout=30s", b"0").status, 201, "before all")
     heal = begin(c)
@@ -321,6 +322,8 @@ def life(c, server, client, begin, says, drained_s):
     check(not says or pending > 0, "nothing was confirmed that is not there")
     heal()
     began = time.monotonic()
+    if asked:
+        equal(client.ask("POST", f"/remotes/host/run?timeout={drained_s}s").status, 200, "when it is asked")
     try:
         wait_for(lambda: client.get("/remotes/host").json()["pending"]["count"] == 0, drained_s, 0.1)
         if c.by_hand:

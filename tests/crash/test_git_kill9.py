@@ -115,7 +115,7 @@ def a_server_is_killed_while_it_pushes_and_pulls():
                 time.sleep(RNG.uniform(0, 0.15))
                 by_hand[f"hand{n % 3}"] = n
                 host.commit("store", "data", {f"hand{n % 3}": b"%d\n" % n, **({} if tip else {".keepfast/format.json": b'{"keepfast":"git","format":1}\n'})}, "by hand")
-                time.sleep(RNG.uniform(0.02, 0.5))
+                time.sleep(RNG.uniform(0.05, 0.9))
                 in_flight += bool(of_folder(where))
                 server.kill()
             clients.join()
