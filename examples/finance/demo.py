@@ -422,7 +422,8 @@ def main():
         return 2
     program = os.path.abspath(sys.argv[1])
     # So that the way out is the same as that of an interruption.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda which, _: sys.exit(128 + which))
     top = Path(tempfile.mkdtemp(prefix="keepfast-demo-"))
     tempfile.tempdir = str(top)
     try:

@@ -57,15 +57,16 @@ def the_story_holds_and_leaves_nothing_behind():
 
 @test
 def an_interrupted_demo_leaves_nothing_behind():
-    process, temporary = began()
-    for line in process.stdout:
-        if line.startswith("3."):
-            break
-    time.sleep(0.5)
-    process.send_signal(signal.SIGTERM)
-    process.communicate(timeout=60)
-    equal(process.returncode, 143, "it ends as it was told to")
-    wait_for(lambda: not os.listdir(temporary) and not left(temporary), 5)
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        process, temporary = began()
+        for line in process.stdout:
+            if line.startswith("3."):
+                break
+        time.sleep(0.5)
+        process.send_signal(number)
+        process.communicate(timeout=60)
+        equal(process.returncode, 128 + number, "it ends as it was told to")
+        wait_for(lambda where=temporary: not os.listdir(where) and not left(where), 5)
 
 
 @test
