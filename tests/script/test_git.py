@@ -195,6 +195,32 @@ def a_host_that_does_not_want_us():
 
 
 @test
+def what_is_no_document_is_set_aside():
+    with GitHost("path") as host:
+        host.make("store")
+        with Machine(host, "aside", on_change="1h") as a:
+            a.put("a.json", [1])
+
+            def aside():
+                equal(a.sync().status, 200, "it is in nobody's way")
+                items = a.client.get("/remotes/host/set-aside").json()["items"]
+                equal(a.remote()["set_aside"], len(items), "as it is counted")
+                return sorted((i["kind"], i["name"]) for i in items)
+
+            equal(aside(), [], "nothing yet")
+            host.commit("store", "data", {"README.md": b"read me", "b.json": b"{", "sub/.git.json": b"1"}, "by hand")
+            found = aside()
+            check({("at_place", "README.md"), ("at_place", "b.json")} <= set(found), f"what is no document: {found}")
+            host.commit("store", "data", {"b.json": b"[2]"}, "mended")
+            equal(aside(), [i for i in found if i[1] != "b.json"], "only what was mended is gone")
+            equal(a.value("b.json"), [2], "and taken in")
+            host.commit("store", "data", {"README.md": None}, "removed")
+            equal(aside(), [i for i in found if i[1] not in ("b.json", "README.md")], "and what was removed")
+            runs = a.client.get("/remotes/host/runs").json()["items"]
+            equal([r["error"] for r in runs], [None] * len(runs), "no run failed by it")
+
+
+@test
 def commands_without_a_server():
     with GitHost("http") as host:
         host.make("store")
