@@ -44,6 +44,39 @@ def put_get_list_remove():
 
 
 @test
+def what_remotes_did_and_left_alone():
+    at = TOP / "log.db"
+    (TOP / "theirs").mkdir(mode=0o700)
+    for words, body in ((("put", "fine", "-"), b"[1]"), (("put", "bad", "-"), b"[2]"),
+                        (("remote", "add", "usb", f"dir:{TOP}/theirs", "--manual"), b""), (("sync",), b"")):
+        ends(run(*words, at=TOP / "other.db", stdin=body), 0, words)
+    (damaged,) = (TOP / "theirs/docs/bad").iterdir()
+    damaged.chmod(0o600)
+    damaged.write_bytes(b"[9]")
+    ends(run("put", "own", "-", at=at, stdin=b"1"), 0, "put")
+    ends(run("remote", "add", "usb", f"dir:{TOP}/theirs", "--manual", at=at), 0, "remote add")
+    ends(run("sync", at=at), 6, "one document cannot be read")
+    lines = ends(run("runs", at=at), 0, "runs").out.decode().splitlines()
+    check(len(lines) == 2 and lines[0].split()[:3] == ["ENDED", "TOOK", "REMOTE"], f"a table: {lines}")
+    check("usb" in lines[1] and "asked" in lines[1] and lines[1].endswith("bad_object"), f"what it met: {lines}")
+    equal(ends(run("runs", "usb", at=at), 0, "runs").out.decode().splitlines(), lines, "of the only remote")
+    ends(run("runs", "none", at=at), 1, "an unknown remote")
+    check(b"1 set aside; keepfast set-aside ls usb" in ends(run("remote", "ls", at=at), 0, "remote ls").out, "it is counted")
+    line = ends(run("set-aside", "ls", at=at), 0, "ls").out.decode().splitlines()[1]
+    equal(line.split()[:3], ["usb", "refused", "bad"], "what was left alone")
+    shown = ends(run("set-aside", "show", "usb", "bad", at=at), 0, "show")
+    check(b"refused, since" in shown.err and shown.out == b"", f"the reason, and no document: {shown!r}")
+    ends(run("set-aside", "show", "usb", "fine", at=at), 1, "nothing of this name")
+    ends(run("set-aside", "retry", "usb", at=at), 6, "still")
+    ends(run("set-aside", "drop", "usb", at=at), 2, "all of it, without --yes")
+    ends(run("set-aside", "drop", "usb", "--yes", at=at), 0, "drop")
+    equal(len(run("set-aside", "ls", at=at).out.decode().splitlines()), 1, "forgotten")
+    damaged.write_bytes(b"[2]")
+    check(b"0 set aside" in ends(run("set-aside", "retry", "usb", at=at), 0, "retry").err, "asked again")
+    equal(run("get", "bad", at=at).out, b"[2]", "and taken in")
+
+
+@test
 def names_that_look_like_routes_or_options():
     for name in ["versions", "x/versions", "a b", "za\u017c\u00f3\u0142\u0107/\u2603", "50%", "a?b#c", "--version"]:
         ends(run("put", "--", name, "-", stdin=b"1", env={"KEEPFAST_AT": str(DB)}), 0, name)
