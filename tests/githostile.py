@@ -409,6 +409,15 @@ def tree_bomb(change):
 
 
 @hostile()
+def tree_bomb_of_no_names(change):
+    """As many files, none of which can be a document: their paths are no UTF-8."""
+    inner = change.blob(b"1\n")
+    for level in range(10):
+        inner = change.tree([(FOLDER if level else FILE, b"\xff%d" % n, inner) for n in range(10)])
+    change.top.append((FOLDER, b"bomb", inner))
+
+
+@hostile()
 def many_files(change):
     """100,000 documents in one folder, of 100 different contents."""
     blobs = [change.blob(b"%d\n" % n) for n in range(100)]

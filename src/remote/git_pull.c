@@ -31,6 +31,8 @@
 
 #include <stdlib.h>
 
+#define TOLD_BYTES 128 /* about, for a path beside its text */
+
 #define REGULAR(mode) ((mode) == 0100644 || (mode) == 0100755)
 
 struct item {
@@ -49,6 +51,7 @@ struct pulling {
     struct arena arena;
     struct item *items;
     size_t count, cap;
+    size_t told_bytes; /* of paths that were told to the sink, which remembers them */
     bool changed[GIT_PARTS];
     struct git_rows now, before;
     int64_t tip_time_s;
@@ -124,6 +127,9 @@ static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
             p->changed[part] = true;
         return KF_OK;
     }
+    p->told_bytes += f->path.len + TOLD_BYTES;
+    if (p->told_bytes > GIT_HELD_MAX)
+        return git_too_much(err);
     kf_rc told = tell_right(p, f->path, err); /* until somebody finds otherwise */
     if (told != KF_OK)
         return told;
