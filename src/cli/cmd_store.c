@@ -288,7 +288,7 @@ static void say_added(struct cli *cli, const struct json_node *root)
                *branch = cli->opt[OPT_BRANCH] ? cli->opt[OPT_BRANCH] : GIT_BRANCH;
     const struct json_node *found = json_member(root, "found"),
                            *there = json_member(found, "there");
-    uint64_t docs = node_u64(found, "docs"), bad = node_u64(found, "bad");
+    unsigned long long bad = node_u64(found, "bad"), all = node_u64(found, "docs") + bad;
     if (!found) {
         print_talk("%s: added; keepfast remote probe %s tries it", name, name);
         return;
@@ -297,16 +297,15 @@ static void say_added(struct cli *cli, const struct json_node *root)
         print_talk("%s: may be read and written; the branch %s is not there yet, the first save "
                    "makes it",
                    name, branch);
-    else if (docs + bad == 0)
+    else if (all == 0)
         print_talk("%s: may be read and written; the branch %s holds no documents yet", name,
                    branch);
     else
         print_talk("%s: may be read and written; the branch %s holds %llu document%s of Keepfast, "
                    "which are joined with those here",
-                   name, branch, (unsigned long long)(docs + bad), docs + bad == 1 ? "" : "s");
+                   name, branch, all, all == 1 ? "" : "s");
     if (bad)
-        print_talk("%s: %llu of them cannot be read; keepfast verify --deep names them", name,
-                   (unsigned long long)bad);
+        print_talk("%s: %llu of them cannot be read; keepfast verify --deep names them", name, bad);
     print_talk("%s: added; keepfast sync %s --wait saves everything there now", name, name);
 }
 

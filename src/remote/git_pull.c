@@ -29,6 +29,7 @@
 #include "remote/git_path.h"
 #include "store/clock.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #define TOLD_BYTES 128 /* about, for a path beside its text */
@@ -211,10 +212,11 @@ static kf_rc add_changed_rows(struct pulling *p, struct kf_err *err)
                 continue;
             if (files && bsearch(&key, p->items, files, sizeof(key), compare_items))
                 continue;
-            struct item *item;
+            struct item *item = NULL;
             kf_rc rc = item_add(p, row->name, &item, err);
             if (rc != KF_OK)
                 return rc;
+            assert(item);
             if (p->since->hex[0] && !row->deleted) { /* its file is as it was, if there is one */
                 item->path = item->old_path = row->path;
                 item->mode = 0100644;

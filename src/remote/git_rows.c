@@ -44,7 +44,7 @@ void git_part_path(unsigned part, struct buf *out)
 struct loading {
     struct git_rows *rows;
     bool here;
-    unsigned part[FIRST_PART + GIT_PARTS]; /* of the object that is read as number i */
+    unsigned part[GIT_PARTS]; /* of the objects from FIRST_PART on */
 };
 
 static kf_rc damaged(unsigned part, const char *why, struct kf_err *err)
@@ -108,31 +108,20 @@ static kf_rc keep_row(struct git_rows *rows, struct git_part *part, size_t *cap,
     return nomem ? err_nomem(err) : KF_OK;
 }
 
-static kf_rc read_part(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err)
+static kf_rc read_part(struct git_rows *rows, unsigned number, str bytes, struct kf_err *err)
 {
-    struct loading *l = ctx;
-    if (i == 0)
-        l->here = found != GIT_MISSING;
-    if (i == 1)
-        l->rows->ours = found != GIT_MISSING;
-    if (i < FIRST_PART)
-        return KF_OK;
-    struct git_part *part = &l->rows->part[l->part[i]];
+    struct git_part *part = &rows->part[number];
     struct portable_reader r;
     struct portable_entry e;
     struct kf_err why = KF_ERR_INIT;
     size_t cap = 0;
     kf_rc rc;
-    if (found == GIT_TOO_LARGE)
-        return damaged(l->part[i], "it is larger than any that Keepfast writes", err);
-    if (found == GIT_MISSING)
-        return KF_OK;
     part->there = true;
     portable_read_part(&r, bytes);
     while ((rc = portable_read(&r, &e, &why)) == KF_OK) {
-        rc = check_path(&e, l->part[i], err);
+        rc = check_path(&e, number, err);
         if (rc == KF_OK)
-            rc = keep_row(l->rows, part, &cap, &e, err);
+            rc = keep_row(rows, part, &cap, &e, err);
         if (rc != KF_OK)
             break;
     }
@@ -141,7 +130,21 @@ static kf_rc read_part(void *ctx, size_t i, enum git_found found, str bytes, str
         return KF_OK;
     if (why.rc == KF_OK)
         return rc;
-    return rc == KF_NOMEM ? err_nomem(err) : damaged(l->part[i], why.detail, err);
+    return rc == KF_NOMEM ? err_nomem(err) : damaged(number, why.detail, err);
+}
+
+static kf_rc read_object(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    if (i == 0)
+        l->here = found != GIT_MISSING;
+    else if (i == 1)
+        l->rows->ours = found != GIT_MISSING;
+    else if (found == GIT_TOO_LARGE)
+        return damaged(l->part[i - FIRST_PART], "it is larger than any that Keepfast writes", err);
+    else if (found == GIT_THERE)
+        return read_part(l->rows, l->part[i - FIRST_PART], bytes, err);
+    return KF_OK;
 }
 
 kf_rc git_rows_load(struct git *g, const struct git_id *commit, struct git_rows *rows,
@@ -160,11 +163,11 @@ kf_rc git_rows_load(struct git *g, const struct git_id *commit, struct git_rows 
             continue;
         object[count] = str_of(arena_printf(&names, "%s:" DOCS "%02x", commit->hex, i));
         nomem |= object[count].p == NULL;
-        l.part[count++] = i;
+        l.part[count++ - FIRST_PART] = i;
     }
     kf_rc rc = nomem ? err_nomem(err) : KF_OK;
     if (rc == KF_OK)
-        rc = git_read(&g->repo, object, count, GIT_PART_MAX, read_part, &l, err);
+        rc = git_read(&g->repo, object, count, GIT_PART_MAX, read_object, &l, err);
     arena_release(&names);
     return rc == KF_OK && !l.here ? KF_ABSENT : rc;
 }
