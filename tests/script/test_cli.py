@@ -49,7 +49,7 @@ def what_remotes_did_and_left_alone():
     (TOP / "theirs").mkdir(mode=0o700)
     for words, body in ((("put", "fine", "-"), b"[1]"), (("put", "bad", "-"), b"[2]"),
                         (("remote", "add", "usb", f"dir:{TOP}/theirs", "--manual"), b""), (("sync",), b"")):
-        ends(run(*words, at=TOP / "other.db", stdin=body), 0, words)
+        ends(run(*words, at=TOP / "theirs.db", stdin=body), 0, words)
     (damaged,) = (TOP / "theirs/docs/bad").iterdir()
     damaged.chmod(0o600)
     damaged.write_bytes(b"[9]")

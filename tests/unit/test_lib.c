@@ -197,6 +197,9 @@ static void who_has_a_thread_needs_no_steps(void **state)
     for (int waited = 0; waited < 10000 && !holds(store, "a", "1"); waited++)
         poll(NULL, 0, 1);
     assert_true(holds(store, "a", "1"));
+    /* A write is seen before its callback has run; after the close it has. */
+    assert_int_equal(kf_close(&store, &err), KF_OK);
+    assert_int_equal(done, 1);
 }
 
 /* ----------------------------------------------------------------------------- a foreign writer */

@@ -1177,7 +1177,11 @@ static void saboteur_group_is_found(void **state)
 static void saboteur_lock_is_found(void **state)
 {
     assert_int_equal(run_with(*state, "", "many_threads_*"), 0);
-    assert_int_not_equal(run_with(*state, "checkpoint-no-lock", "many_threads_*"), 0);
+    /* A race: seen in nearly every run, and in one of twenty for certain. */
+    int found = 0;
+    for (int tries = 0; tries < 20 && !found; tries++)
+        found = run_with(*state, "checkpoint-no-lock", "many_threads_*");
+    assert_int_not_equal(found, 0);
 }
 #endif
 
