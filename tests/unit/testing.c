@@ -18,9 +18,9 @@
 /* ---------------------------------------------------------------------------- thread sanitizer */
 
 /* libarchive asks for the local time, and glibc's own lock around the time zone is one that the
- * sanitizer cannot see. SQLite restarts its log under locks of its shared memory, which are locks of
- * the file: the sanitizer sees the readers' atomic loads of the marks and not the lock that keeps
- * them from being used. */
+ * sanitizer cannot see. SQLite restarts its log under locks of its shared memory, which are locks
+ * of the file: the sanitizer sees the readers' atomic loads of the marks and not the lock that
+ * keeps them from being used. */
 const char *__tsan_default_suppressions(void);
 __attribute__((visibility("default"))) const char *__tsan_default_suppressions(void)
 {
