@@ -753,7 +753,7 @@ static void saboteur_answer_without_etag(void **unused)
 static int setup(void **state)
 {
     (void)state;
-    alarm(120);
+    testing_guard(120);
     if (api_openapi(&description, NULL) != KF_OK)
         return 1;
     rig_open(OPEN);

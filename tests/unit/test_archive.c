@@ -180,7 +180,7 @@ static kf_rc restore_bytes(str bytes)
 static int setup(void **state)
 {
     (void)state;
-    alarm(120);
+    testing_guard(120);
     dir = testing_dir_in_memory();
     archive = testing_path(dir, "hostile.zip");
     canary = testing_path(dir, "canary.json");
@@ -199,7 +199,7 @@ static int teardown(void **state)
     kf_close(&store, NULL);
     buf_release(&tree);
     drop_texts();
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 

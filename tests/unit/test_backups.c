@@ -167,7 +167,7 @@ static struct testing_docs docs;
 
 static void open_with(int count)
 {
-    alarm(90);
+    testing_guard(90);
     docs = (struct testing_docs){.in_memory = true};
     testing_docs_open(&docs, NULL);
     for (int i = 0; i < count; i++) {
@@ -199,7 +199,7 @@ static int close_docs(void **state)
 {
     (void)state;
     testing_docs_close(&docs);
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 
@@ -363,7 +363,7 @@ static void open_keeping(struct keeping *k)
     struct kf_err err = KF_ERR_INIT;
     const char *dir = testing_dir_in_memory(), *config = testing_path(dir, "keepfast.yaml");
     char text[512];
-    alarm(90);
+    testing_guard(90);
     testing_env_init(&k->env);
     k->folder = testing_dir_in_memory();
     snprintf(text, sizeof text, "backup: { to: \"dir:%s\", every: 24h, keep: 2 }\n", k->folder);
@@ -379,7 +379,7 @@ static void close_keeping(struct keeping *k)
 {
     assert_int_equal(kf_close(&k->store, NULL), KF_OK);
     testing_env_release(&k->env);
-    alarm(0);
+    testing_guard(0);
 }
 
 static void put(struct keeping *k, const char *body)

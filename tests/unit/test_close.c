@@ -38,7 +38,7 @@ static _Thread_local int me;
 static int setup(void **state)
 {
     (void)state;
-    alarm(60);
+    testing_guard(60);
     atomic_store(&wrong, 0);
     atomic_store(&calls, 0);
     atomic_store(&done_calls, 0);
@@ -52,7 +52,7 @@ static int teardown(void **state)
     (void)state;
     kf_close(&store, NULL);
     mem_forget();
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 

@@ -28,7 +28,7 @@ static struct kf_err err;
 static int setup(void **state)
 {
     (void)state;
-    alarm(60);
+    testing_guard(60);
     testing_env_init(&t);
     dir = testing_dir();
     path = testing_path(dir, "s.db");
@@ -41,7 +41,7 @@ static int teardown(void **state)
     kf_close(&store, NULL);
     testing_env_release(&t);
     mem_forget();
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 

@@ -92,7 +92,7 @@ static void closing_flushes_and_does_not_hang(void **state)
         assert_int_equal(kf_remote_add(p->store, &o, &err), KF_OK);
         assert_int_equal(kf_doc_put(p->store, "a", elsewhere ? "2" : "1", 1, NULL, NULL, &err),
                          KF_OK);
-        alarm(30);
+        testing_guard(30);
         if (elsewhere) {
             pthread_t thread;
             void *closed;
@@ -102,7 +102,7 @@ static void closing_flushes_and_does_not_hang(void **state)
         } else {
             kf_close(&p->store, &err);
         }
-        alarm(0);
+        testing_guard(0);
         assert_string_equal(err.detail, "");
         assert_int_equal(kf_open(p->path, NULL, &p->store, NULL), KF_OK);
     }

@@ -16,7 +16,7 @@ static const char *dir;
 static int setup(void **state)
 {
     (void)state;
-    alarm(90);
+    testing_guard(90);
     dir = testing_dir_in_memory();
     return 0;
 }
@@ -24,7 +24,7 @@ static int setup(void **state)
 static int teardown(void **state)
 {
     (void)state;
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 

@@ -19,7 +19,7 @@ static int setup(void **state)
 {
     (void)state;
     kf_store *from = NULL;
-    alarm(60);
+    testing_guard(60);
     told = 0;
     dir = testing_dir();
     archive = testing_path(dir, "a.zip");
@@ -47,7 +47,7 @@ static int teardown(void **state)
 {
     (void)state;
     kf_close(&store, NULL);
-    alarm(0);
+    testing_guard(0);
     return 0;
 }
 

@@ -28,6 +28,14 @@ __attribute__((visibility("default"))) const char *__tsan_default_suppressions(v
            "race:walRestartHdr\n";
 }
 
+void testing_guard(unsigned seconds)
+{
+#if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
+    seconds *= 4;
+#endif
+    alarm(seconds);
+}
+
 /* ----------------------------------------------------------------------------------------- env */
 
 static int64_t virtual_wall_ms(void *ctx)

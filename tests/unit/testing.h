@@ -22,6 +22,10 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* Ends the program when the test hangs: after so many seconds, four times as many under a
+ * sanitizer. 0: it did not. */
+void testing_guard(unsigned seconds);
+
 /* ----------------------------------------------------------------------------------------- env */
 
 /* Clocks stand still but for testing_env_advance and a loop that waits; randomness repeats with the
