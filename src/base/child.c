@@ -183,6 +183,13 @@ static kf_rc take_out(struct run *r, str bytes, struct kf_err *err)
     return r->child->take ? r->child->take(r->child->ctx, bytes, err) : KF_OK;
 }
 
+static kf_rc take_trace(struct run *r, str bytes, struct kf_err *err)
+{
+    (void)err;
+    r->child->trace(r->child->trace_ctx, bytes);
+    return KF_OK;
+}
+
 typedef kf_rc taker(struct run *r, str bytes, struct kf_err *err);
 
 /* At most one chunk, and `max` bytes; *ret_len is what there was, 0 for nothing more at present. */
@@ -198,7 +205,8 @@ static kf_rc read_some(struct run *r, int *fd, size_t max, taker *to, size_t *re
         return KF_OK;
     }
     kf_rc rc = to(r, str_make(r->chunk, (size_t)n), err);
-    r->moved = now(r);
+    if (fd != &r->process.trace)
+        r->moved = now(r);
     return rc;
 }
 
@@ -277,6 +285,7 @@ static kf_rc end(struct run *r, kf_rc rc, struct child_end *ret, struct kf_err *
         rc = read_rest(r, &p->out, take_out, err);
     int e = wait_for(p, &info);
     read_rest(r, &p->said, keep_said, NULL);
+    read_rest(r, &p->trace, take_trace, NULL);
     if (r->said->len > CHILD_STDERR_MAX)
         buf_shift(r->said, r->said->len - CHILD_STDERR_MAX);
     if (rc != KF_OK)
@@ -299,11 +308,10 @@ static kf_rc end(struct run *r, kf_rc rc, struct child_end *ret, struct kf_err *
 static kf_rc turn(struct run *r, bool *ret_ended, struct kf_err *err)
 {
     struct child_process *p = &r->process;
-    enum { IN, OUT, SAID, END, COUNT };
+    enum { IN, OUT, SAID, TRACE, END, COUNT };
     struct pollfd fds[COUNT] = {
-        [IN] = {.fd = p->in, .events = POLLOUT},
-        [OUT] = {.fd = p->out, .events = POLLIN},
-        [SAID] = {.fd = p->said, .events = POLLIN},
+        [IN] = {.fd = p->in, .events = POLLOUT},    [OUT] = {.fd = p->out, .events = POLLIN},
+        [SAID] = {.fd = p->said, .events = POLLIN}, [TRACE] = {.fd = p->trace, .events = POLLIN},
         [END] = {.fd = p->pidfd, .events = POLLIN},
     };
     if (poll(fds, COUNT, p->pidfd < 0 ? NAP_BLIND_MS : NAP_MS) < 0) {
@@ -319,6 +327,8 @@ static kf_rc turn(struct run *r, bool *ret_ended, struct kf_err *err)
         rc = check_bounds(r, err);
     if (rc == KF_OK && fds[SAID].revents)
         rc = read_some(r, &p->said, CHUNK_BYTES, keep_said, &n, err);
+    if (rc == KF_OK && fds[TRACE].revents)
+        rc = read_some(r, &p->trace, CHUNK_BYTES, take_trace, &n, err);
     if (rc == KF_OK && fds[OUT].revents)
         rc = read_some(r, &p->out, CHUNK_BYTES, take_out, &n, err);
     if (rc == KF_OK && fds[IN].revents && !*ret_ended)
@@ -339,6 +349,8 @@ static kf_rc run(struct run *r, struct child_end *ret, struct kf_err *err)
     close_fd(&r->process.in);
     close_fd(&r->process.out);
     close_fd(&r->process.said);
+    close_fd(&r->process.trace);
+    close_fd(&r->process.life);
     close_fd(&r->process.pidfd);
     return rc;
 }

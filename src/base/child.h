@@ -6,11 +6,12 @@
  *                       SIGKILL to it and its process group            exit status or signal
  *
  * The program gets exactly the arguments and the environment that are named here, and nothing else
- * of ours: standard input, output and error are pipes, every other descriptor is closed, signals
- * are as by default, none is blocked, the umask is 077, core files are off. It leads a session of
- * its own, without a terminal: who would ask a person for a password fails at once instead. What it
- * started and left behind in its process group is killed when it ends. It dies with the thread that
- * called (PR_SET_PDEATHSIG); what it started itself then sees its pipes closed.
+ * of ours: standard input, output and error are pipes, descriptor 3 is how it dies with us, 4 is
+ * there when it is to trace, every other one is closed, signals are as by default, none is blocked,
+ * the umask is 077, core files are off. It leads a session of its own, without a terminal: who
+ * would ask a person for a password fails at once instead. What it started and left behind in its
+ * process group is killed when it ends. It dies with the thread that called (PR_SET_PDEATHSIG), and
+ * all of its group with our process, however that ends: nobody has to find out by himself.
  *
  * No handler of pthread_atfork runs, and no memory is copied.
  *
@@ -27,6 +28,7 @@
 #include <stdatomic.h>
 
 #define CHILD_STDERR_MAX 8192 /* of which the last bytes are kept */
+#define CHILD_TRACE      4    /* the descriptor */
 
 struct child {
     /* Ended by NULL. argv[0]: an absolute path, or a name without a slash, which is looked for in
@@ -40,6 +42,10 @@ struct child {
     /* Takes the next bytes of its stdout, as they come. NULL = they are read and thrown away. */
     kf_rc (*take)(void *ctx, str bytes, struct kf_err *err);
     void *ctx; /* given to both, which run on the thread of the caller */
+    /* Takes what it writes to descriptor CHILD_TRACE, as it comes. NULL = it has no such one. What
+     * it traces does not count as a sign of life (idle_ms). */
+    void (*trace)(void *trace_ctx, str bytes);
+    void *trace_ctx;
     /* By the monotonic clock of env; where a test has stopped that, by the real one. A feed or take
      * that is at work is not interrupted: what it does bounds itself. */
     uint32_t idle_ms;  /* longest time without a byte in or out, stderr included; 0 = no bound */

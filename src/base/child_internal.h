@@ -12,9 +12,10 @@ struct child_process {
     pid_t pid;
     /* Becomes readable when it ends. -1: the kernel has none, or no descriptor was left. */
     int pidfd;
-    int in, out, said; /* our ends of its pipes, non-blocking; -1 = closed */
+    int in, out, said, trace; /* our ends of its pipes, non-blocking; -1 = closed */
+    int life;                 /* when it is closed, its group is killed */
 };
-#define CHILD_NONE ((struct child_process){0, -1, -1, -1, -1})
+#define CHILD_NONE ((struct child_process){0, -1, -1, -1, -1, -1, -1})
 
 /* Makes the process and returns when its program was loaded. On failure there is none. */
 kf_rc child_start(const struct env *env, const struct child *child, struct child_process *ret,

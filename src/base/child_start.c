@@ -22,6 +22,13 @@
  * to the child's descriptors and signals for ours. A handler of a signal of ours would run in our
  * memory, so all are blocked until they are as by default.
  *
+ * Death with us has two halves. PR_SET_PDEATHSIG ends the program alone, not what it has started:
+ * that would go on beside a silent peer until its own patience ends. So the group has the reading
+ * end of a pipe to which nobody writes, and is its owner (F_SETOWN, F_SETSIG): when the last
+ * writing end is closed, which the kernel does however our process ends, it sends SIGKILL to each
+ * of the group. Who has left the group, or closes what it inherits (ssh does) with nobody left who
+ * did not, is not met.
+ *
  * What went wrong comes back through the shared memory. A pipe that closes at execve would do it,
  * too, but for a fork of the host's own at that moment: its child has the pipe, and we would wait
  * for that one. */
@@ -47,6 +54,8 @@
 
 #define STACK_BYTES  (32 * 1024) /* of the child until execve: a few frames and one list of names */
 #define LIST_BYTES   1024
+#define FD_LIFE      3
+#define FDS          (CHILD_TRACE + 1)
 #define PATH_DEFAULT "/usr/local/bin:/usr/bin:/bin"
 
 /* How far the child came. */
@@ -61,10 +70,11 @@ struct start {
     const char *path;
     const struct child *child;
     pid_t parent;
-    int fd[3]; /* the child's ends, all above 2 */
+    int fd[FDS]; /* the child's ends, all above those */
     struct limit limits[3];
-    bool inherits;  /* a planted defect */
-    enum step step; /* written by the child, STEP_DONE when all went well */
+    int fds;              /* how many of them it has */
+    bool inherits, alone; /* planted defects */
+    enum step step;       /* written by the child, STEP_DONE when all went well */
     int errnum;
     alignas(16) char stack[STACK_BYTES];
 };
@@ -154,7 +164,7 @@ IN_CHILD static bool hide_each_descriptor(struct start *s)
         for (long at = 0; at < len;) {
             const struct entry *e = (const struct entry *)(const void *)(list + at);
             int each = descriptor(e->name);
-            if (each > 2 &&
+            if (each >= s->fds &&
                 !went(s, STEP_DESCRIPTORS, syscall(SYS_fcntl, each, F_SETFD, FD_CLOEXEC)))
                 return false;
             at += e->len;
@@ -162,13 +172,24 @@ IN_CHILD static bool hide_each_descriptor(struct start *s)
     return went(s, STEP_DESCRIPTORS, len);
 }
 
-/* The first three are those of the pipes; all others close when the program is loaded. */
+/* Where the kernel refuses a part of it, PR_SET_PDEATHSIG is what there is. */
+IN_CHILD static void die_together(void)
+{
+    struct f_owner_ex group = {F_OWNER_PGRP, (pid_t)syscall(SYS_getpid)};
+    if (syscall(SYS_fcntl, FD_LIFE, F_SETSIG, SIGKILL) == 0 &&
+        syscall(SYS_fcntl, FD_LIFE, F_SETOWN_EX, &group) == 0)
+        syscall(SYS_fcntl, FD_LIFE, F_SETFL, O_ASYNC);
+}
+
+/* The first ones are those of the pipes; all others close when the program is loaded. */
 IN_CHILD static bool set_descriptors(struct start *s)
 {
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < s->fds; i++)
         if (!went(s, STEP_DESCRIPTORS, syscall(SYS_dup3, s->fd[i], i, 0)))
             return false;
-    if (s->inherits || syscall(SYS_close_range, 3, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
+    if (!s->alone)
+        die_together();
+    if (s->inherits || syscall(SYS_close_range, s->fds, ~0u, CLOSE_RANGE_CLOEXEC) == 0)
         return true;
     return hide_each_descriptor(s);
 }
@@ -252,13 +273,13 @@ static void close_fd(int *fd)
     *fd = -1;
 }
 
-/* A host may have closed its first three: a pipe that took such a number would be overwritten when
- * the child puts its own there. */
+/* A pipe that took one of the first numbers would be overwritten when the child puts its own
+ * there. */
 static int lift(int *fd)
 {
-    if (*fd > 2)
+    if (*fd >= FDS)
         return 0;
-    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, 3);
+    int higher = fcntl(*fd, F_DUPFD_CLOEXEC, FDS);
     if (higher < 0)
         return errno;
     close(*fd);
@@ -290,6 +311,10 @@ static kf_rc make_pipes(struct start *s, struct child_process *p, struct kf_err 
         e = make_pipe(&p->out, &s->fd[1], &p->out);
     if (e == 0)
         e = make_pipe(&p->said, &s->fd[2], &p->said);
+    if (e == 0)
+        e = make_pipe(&s->fd[FD_LIFE], &p->life, &p->life);
+    if (e == 0 && s->child->trace)
+        e = make_pipe(&p->trace, &s->fd[CHILD_TRACE], &p->trace);
     if (!s->child->feed)
         close_fd(&p->in);
     return e ? err_errno(err, e, "cannot make pipes for %s", s->child->argv[0]) : KF_OK;
@@ -366,7 +391,9 @@ static kf_rc prepare(struct start *s, struct buf *path, struct child_process *p,
     s->limits[0] = limited(RLIMIT_AS, c->memory_max);
     s->limits[1] = limited(RLIMIT_FSIZE, c->file_max);
     s->limits[2] = (struct limit){.resource = RLIMIT_CORE};
+    s->fds = c->trace ? FDS : CHILD_TRACE;
     s->inherits = KF_SABOTAGE("child-inherits");
+    s->alone = KF_SABOTAGE("child-dies-alone") || KF_SABOTAGE("child-killed-alone");
     s->step = STEP_DONE;
     return KF_OK;
 }
@@ -381,13 +408,14 @@ kf_rc child_start(const struct env *env, const struct child *child, struct child
     if (!s)
         return err_nomem(err);
     s->child = child;
-    s->fd[0] = s->fd[1] = s->fd[2] = -1;
+    for (int i = 0; i < FDS; i++)
+        s->fd[i] = -1;
     kf_rc rc = prepare(s, &path, &p, err);
     if (rc == KF_OK) {
         int e = tap(env, path.p);
         rc = e ? err_errno(err, e, "cannot start %s", path.p) : make_process(s, &p, err);
     }
-    for (int i = 0; i < 3; i++)
+    for (int i = 0; i < FDS; i++)
         close_fd(&s->fd[i]);
     if (rc == KF_OK) {
         *ret = p;
@@ -395,6 +423,8 @@ kf_rc child_start(const struct env *env, const struct child *child, struct child
         close_fd(&p.in);
         close_fd(&p.out);
         close_fd(&p.said);
+        close_fd(&p.trace);
+        close_fd(&p.life);
     }
     buf_release(&path);
     mem_free(s);

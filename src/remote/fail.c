@@ -109,6 +109,10 @@ static bool read_word(str word, struct fail_plan *plan, str *name)
         plan->delay_ms = (uint32_t)ms;
         return true;
     }
+    if (str_is(key, "retry") && duration_parse(value, &ms) && ms <= UINT32_MAX) {
+        plan->retry_ms = (uint32_t)ms;
+        return true;
+    }
     if (str_is(key, "code")) {
         for (size_t i = 0; i < PROBLEM_COUNT && !plan->code; i++)
             if (str_is(value, problem_table[i].code))
@@ -207,6 +211,7 @@ static struct verdict begin(struct fail *f)
     v.fails = plan.at && (n == plan.at || (plan.sticky && n > plan.at));
     f->plan->fired += v.fails;
     pthread_mutex_unlock(&lock);
+    f->store.remote.retry_ms = v.fails ? plan.retry_ms : 0;
     v.late = plan.late;
     for (size_t i = 0; plan.code && i < PROBLEM_COUNT; i++)
         if (strcmp(plan.code, problem_table[i].code) == 0)

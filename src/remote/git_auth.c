@@ -13,6 +13,7 @@
  * token never lies in a piece of memory that was grown away from. */
 #include "remote/git_auth.h"
 
+#include "base/child.h"
 #include "base/hooks.h"
 #include "base/mem.h"
 #include "base/secret.h"
@@ -282,6 +283,12 @@ static void put_way(struct pen *p, const struct making *m, enum git_as as)
     put(p, "GIT_ALLOW_PROTOCOL=%s", as == GIT_AS_NOBODY ? "none" : m->url->protocol.p);
     if (as == GIT_AS_NOBODY)
         return;
+    if (m->url->origin.len) {
+        /* The heads of answers, to a pipe of ours (retry_after.h). Git leaves credentials out. */
+        put(p, "GIT_TRACE_CURL=%d", CHILD_TRACE);
+        put(p, "GIT_TRACE_CURL_NO_DATA=1");
+        put(p, "GIT_TRACE_REDACT=1");
+    }
     for (size_t i = 0; m->url->origin.len && i < sizeof(proxies) / sizeof(proxies[0]); i++) {
         const char *value = variable(m->environ, proxies[i]);
         if (value)
@@ -422,10 +429,54 @@ static void hide(char *text, size_t len, const char *secret, size_t secret_len)
     }
 }
 
+/* With every byte that is no letter or digit as %XX, and hidden so. */
+static void hide_percent(const struct git_auth *a, const char *digits, char *text, size_t len)
+{
+    char spelt[3 * SECRET_MAX + 1];
+    size_t n = 0;
+    for (size_t i = 0; i < a->token_len; i++) {
+        unsigned char c = (unsigned char)a->token[i];
+        bool word = (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z');
+        if (!word)
+            spelt[n++] = '%';
+        spelt[n++] = word ? (char)c : digits[c >> 4];
+        if (!word)
+            spelt[n++] = digits[c & 15];
+    }
+    hide(text, len, spelt, n);
+    mem_wipe(spelt, sizeof(spelt));
+}
+
+static void hide_hex(const struct git_auth *a, const char *digits, char *text, size_t len)
+{
+    char spelt[2 * SECRET_MAX];
+    for (size_t i = 0; i < a->token_len; i++) {
+        spelt[2 * i] = digits[(unsigned char)a->token[i] >> 4];
+        spelt[2 * i + 1] = digits[(unsigned char)a->token[i] & 15];
+    }
+    hide(text, len, spelt, 2 * a->token_len);
+    mem_wipe(spelt, sizeof(spelt));
+}
+
+static void hide_base64(const struct git_auth *a, char *text, size_t len)
+{
+    char spelt[BASIC_MAX];
+    sodium_bin2base64(spelt, sizeof(spelt), (const unsigned char *)a->token, a->token_len,
+                      sodium_base64_VARIANT_ORIGINAL_NO_PADDING);
+    hide(text, len, spelt, strlen(spelt));
+    mem_wipe(spelt, sizeof(spelt));
+}
+
 void git_auth_hide(const struct git_auth *a, char *text, size_t len)
 {
+    static const char small[] = "0123456789abcdef", large[] = "0123456789ABCDEF";
     hide(text, len, a->token, a->token_len);
     hide(text, len, a->basic, strlen(a->basic));
+    hide_base64(a, text, len);
+    for (int i = 0; i < 2; i++) {
+        hide_hex(a, i ? large : small, text, len);
+        hide_percent(a, i ? large : small, text, len);
+    }
 }
 
 static bool says(str said, const char *what)
@@ -517,9 +568,54 @@ static void advise_redirect(const struct remote_place *p, const struct git_url *
                u->host.p);
 }
 
-bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
-                     bool *ret_denied, struct buf *out)
+static void advise_pause(const struct remote_place *p, const struct git_url *u, struct buf *out)
 {
+    (void)p;
+    buf_printf(out,
+               "%s gets too many requests from here (429): it is tried again by itself, later; "
+               "with a longer `every` and `on_change` it is asked less often",
+               u->host.p);
+}
+
+static void advise_full(const struct remote_place *p, const struct git_url *u, struct buf *out)
+{
+    (void)p;
+    buf_printf(out,
+               "%s has no space left for what is pushed (507, a quota or \"No space left on "
+               "device\"): make room there, or ask its owner for more",
+               u->host.p[0] ? u->host.p : "the place");
+}
+
+static void advise_page(const struct remote_place *p, const struct git_url *u, struct buf *out)
+{
+    (void)p;
+    buf_printf(out,
+               "%s answers, but not as a git repository: a proxy or a login page may stand "
+               "between (look at the address in a browser), or the address is another one",
+               u->host.p);
+}
+
+/* In a line of what the host's own programs said. */
+static bool host_says(str said, const char *what)
+{
+    while (said.len) {
+        str line = {said.p, str_index(said, '\n')};
+        if (str_starts(line, STR("remote: ")) && says(line, what))
+            return true;
+        said = str_from(said, line.len + 1);
+    }
+    return false;
+}
+
+bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
+                     enum problem *ret_problem, struct buf *out)
+{
+    *ret_problem = PROBLEM_REMOTE_FAILED;
+    if (host_says(said, "No space left on device") || host_says(said, "uota exceeded")) {
+        *ret_problem = PROBLEM_REMOTE_FULL;
+        advise_full(place, url, out);
+        return true;
+    }
     /* As git 2.30 to 2.4x, OpenSSH and curl say it in LC_ALL=C; the first that fits. */
     static const struct {
         const char *says;
@@ -539,6 +635,11 @@ bool git_auth_advice(const struct remote_place *place, const struct git_url *url
         {"Authentication failed", advise_token},
         {"returned error: 401", advise_token},
         {"returned error: 403", advise_right},
+        {"returned error: 429", advise_pause},
+        {"returned error: 507", advise_full},
+        {"HTTP 507", advise_full},
+        {"HTTP 429", advise_pause},
+        {"is this a git repository?", advise_page},
         {"server certificate verification failed", advise_certificate},
         {"SSL certificate problem", advise_certificate},
         {"certificate subject name", advise_certificate},
@@ -549,8 +650,11 @@ bool git_auth_advice(const struct remote_place *place, const struct git_url *url
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++) {
         if (says(said, table[i].says)) {
             table[i].advise(place, url, out);
-            *ret_denied = table[i].advise == advise_key || table[i].advise == advise_token ||
-                          table[i].advise == advise_right;
+            if (table[i].advise == advise_key || table[i].advise == advise_token ||
+                table[i].advise == advise_right)
+                *ret_problem = PROBLEM_REMOTE_AUTH;
+            else if (table[i].advise == advise_full)
+                *ret_problem = PROBLEM_REMOTE_FULL;
             return true;
         }
     }

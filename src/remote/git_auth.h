@@ -37,16 +37,18 @@ kf_rc git_auth_new(const struct env *env, const struct remote_place *place,
                    struct kf_err *err);
 /* "KEY=VALUE", ended by NULL; lives as long as `a`. */
 const char *const *git_auth_environ(const struct git_auth *a, enum git_as as);
-/* Puts `*` over every byte of the token in what a child or a host has said, however it is
- * spelt: a host may say back what it was sent. */
+/* Puts `*` over every byte of the token in what a child or a host has said: a host may say back
+ * what it was sent, as it is, in base64, with its user or alone, in hex, or with %XX. One that
+ * wants to hide it from us can, but then it has it already. */
 void git_auth_hide(const struct git_auth *a, char *text, size_t len);
 /* NULL is fine. */
 void git_auth_free(struct git_auth *a);
 
-/* What to do about a child that could not get in, when `said` (the end of its stderr) tells:
- * appended as one sentence; denied: it is the key or the token that the host did not accept. False,
- * and nothing, for any other failure. */
+/* What to do about a child that could not do its work, when `said` (the end of its stderr) tells:
+ * appended as one sentence. *ret_problem: remote_auth, when it is the key or the token that the
+ * host did not accept; remote_full; else remote_failed. False, and nothing, for any other
+ * failure. */
 bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
-                     bool *ret_denied, struct buf *out);
+                     enum problem *ret_problem, struct buf *out);
 
 #endif

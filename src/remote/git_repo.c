@@ -8,12 +8,14 @@
  *     fast-import     "ID\n" for get-mark
  *
  * A command is judged by its exit status; what it says on stderr goes into the message and is never
- * understood. */
+ * understood. What it traces of the heads of answers over HTTP is read for one thing alone, how
+ * long the host asks to be left alone, and kept nowhere. */
 #include "remote/git_repo.h"
 
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "remote/retry_after.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -50,7 +52,7 @@ static bool str_has(str s, const char *what)
 /* Why a command failed. */
 struct said {
     struct buf why;
-    bool denied; /* the host did not accept our key or token */
+    enum problem problem;
 };
 
 static const char *why_of(const struct said *s)
@@ -58,16 +60,11 @@ static const char *why_of(const struct said *s)
     return s->why.len && !s->why.failed ? s->why.p : "";
 }
 
-static enum problem problem_of(const struct said *s)
-{
-    return s->denied ? PROBLEM_REMOTE_AUTH : PROBLEM_REMOTE_FAILED;
-}
-
 /* The last lines of what it said, on one line and without the token; or what to do about it. */
 static void reason(const struct git_repo *r, struct child_end *end, struct said *ret)
 {
     struct buf *out = &ret->why;
-    if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->denied, out))
+    if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->problem, out))
         return;
     git_auth_hide(r->auth, end->said.p, end->said.len);
     str said = str_trim(buf_view(&end->said));
@@ -85,14 +82,19 @@ static void reason(const struct git_repo *r, struct child_end *end, struct said 
                    end->status < 0 ? end->signal : end->status);
 }
 
+static void take_trace(void *ctx, str bytes)
+{
+    retry_after_take(ctx, bytes);
+}
+
 static kf_rc failed(const struct git_repo *r, const struct command *c, struct child_end *end,
                     struct kf_err *err)
 {
-    struct said said = {.why = BUF_INIT};
+    struct said said = {.why = BUF_INIT, .problem = PROBLEM_REMOTE_FAILED};
     reason(r, end, &said);
     kf_rc rc = buf_ok(&said.why, err);
     if (rc == KF_OK)
-        rc = err_set(err, problem_of(&said), "git could not %s: %s", c->what, said.why.p);
+        rc = err_set(err, said.problem, "git could not %s: %s", c->what, said.why.p);
     buf_release(&said.why);
     return rc;
 }
@@ -126,6 +128,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
                                                              : "core.fsync=all"};
     struct child_end end = {0};
     struct buf dir = BUF_INIT;
+    struct retry_after told = {0};
+    bool web = r->url->transport == GIT_HTTPS || r->url->transport == GIT_HTTP;
     int n = 17;
     buf_printf(&dir, "--git-dir=%s", r->dir);
     kf_rc rc = buf_ok(&dir, err);
@@ -142,6 +146,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         .feed = c->feed,
         .take = c->take,
         .ctx = c->ctx,
+        .trace = web && c->as != GIT_AS_NOBODY ? take_trace : NULL,
+        .trace_ctx = &told,
         .idle_ms = r->call_ms,
         .total_ms = r->call_ms * 10,
         .stop = r->stop,
@@ -152,6 +158,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
     rc = child_run(r->env, &child, &end, err);
     log_event(r->log, LOG_DEBUG, "git.ran", LOG_S("to", c->what), LOG_I("status", end.status),
               LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
+    if (child.trace && (rc != KF_OK || end.status != 0))
+        *r->retry_ms = retry_after_ms(&told, env_wall_ms(r->env));
     if (rc == KF_OK && ret_status) {
         *ret_status = end.status < 0 ? 128 + end.signal : end.status;
         if (said)
@@ -473,7 +481,7 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
     struct kf_err why = KF_ERR_INIT;
     kf_rc rc = tip_of(r, ref, &now, &why);
     if (rc == KF_UNAVAILABLE) /* the push has said why */
-        return err_set(err, problem_of(said), "git could not push to the host: %s", why_of(said));
+        return err_set(err, said->problem, "git could not push to the host: %s", why_of(said));
     if (rc != KF_OK) {
         if (err)
             *err = why;
@@ -485,13 +493,13 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
     }
     if (strcmp(now.hex, on->hex) != 0)
         return err_set(err, PROBLEM_VERSION_MISMATCH, "somebody else pushed meanwhile");
-    return err_set(err, problem_of(said), "the host refused the push: %s", why_of(said));
+    return err_set(err, said->problem, "the host refused the push: %s", why_of(said));
 }
 
 static kf_rc push_and_judge(struct git_repo *r, const char *ref, const struct git_id *on,
                             const struct git_id *commit, struct kf_err *err)
 {
-    struct said said = {.why = BUF_INIT};
+    struct said said = {.why = BUF_INIT, .problem = PROBLEM_REMOTE_FAILED};
     struct kf_err why = KF_ERR_INIT;
     int status = 0;
     kf_rc rc = push_ref(r, ref, on, commit, &status, &said, &why);

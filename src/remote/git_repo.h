@@ -37,6 +37,8 @@ struct git_repo {
     const struct git_auth *auth;
     uint32_t call_ms; /* how long a command may be silent; ten times as long in all */
     const atomic_bool *stop;
+    int64_t *retry_ms; /* set with a command that fails: for how long the host asks to be left
+                          alone (remote.h) */
 };
 
 /* Makes the repository where there is none. A folder that a crash left half made is made anew. */

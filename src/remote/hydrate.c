@@ -98,17 +98,17 @@ struct survey {
     struct remote_entry *newest; /* FOUND */
 };
 
-/* When a remote is to be looked at (again): at once when somebody asks for a run. */
+/* When a remote is to be looked at (again): at once when somebody asks for a run, but for what the
+ * place itself asked for. */
 static int64_t due(struct remote_entry *e, int64_t now)
 {
     const struct config_schedule at_once = {.every_ms = 1};
     pthread_mutex_lock(&e->remotes->lock);
     struct schedule_view view = entry_view(e, now);
-    bool asked = e->asked;
     pthread_mutex_unlock(&e->remotes->lock);
     if (view.failures > LOOK_FAILURES_MAX)
         view.failures = LOOK_FAILURES_MAX;
-    return view.failures && !asked ? schedule_plan(&at_once, &view).next_ms : now;
+    return view.failures ? schedule_plan(&at_once, &view).next_ms : now;
 }
 
 static void survey_one(struct remotes *r, struct remote_entry *e, struct survey *s)
@@ -176,12 +176,15 @@ static void note_failed(struct run *run)
     bool told = strcmp(e->last_code, run->err.code) == 0 && e->failures > 0;
     if (!stopping)
         entry_failed(e, &run->err, remotes_now(r));
+    entry_left_alone(e, run);
     e->waived |= waive;
     pthread_mutex_unlock(&r->lock);
     if (!told && !stopping)
         log_event(r->log, LOG_WARN, waive ? "remote.waived" : "remote.down",
                   LOG_S("remote", e->name), LOG_S("code", run->err.code),
                   LOG_S("why", run->err.detail), LOG_END);
+    if (!stopping)
+        tell_left_alone(run);
     e->taking = TAKE_LOOK;
 }
 
@@ -196,6 +199,7 @@ static void note_taken_in(struct run *run)
     e->watermark = run->seq;
     e->hydrated = true;
     e->failures = 0;
+    e->retry_at_ms = 0;
     e->last_code[0] = e->last_error[0] = '\0';
     e->confirmed_wall_ms = e->last_run_wall_ms = env_wall_ms(r->env);
     e->last_end_ms = e->last_good_ms = remotes_now(r);

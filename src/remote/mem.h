@@ -39,7 +39,8 @@ struct fail_plan {
     uint64_t at; /* 0 = no call fails */
     bool sticky, late;
     uint32_t delay_ms;
-    const char *code; /* static; NULL = remote_failed */
+    uint32_t retry_ms; /* a call that fails asks to be left alone for so long */
+    const char *code;  /* static; NULL = remote_failed */
 };
 /* Sets the plan of a name, and its counts to zero. */
 kf_rc fail_plan_set(str name, const struct fail_plan *plan);

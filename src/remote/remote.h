@@ -66,6 +66,9 @@ struct remote {
     uint64_t body_max; /* larger documents are bad; 0 = the kind's own bound */
     const atomic_bool
         *stop; /* may be NULL; when it becomes true, calls end soon with KF_BUSY `stopping` */
+    /* Set by the kind with a call that fails: for how long the place asks to be left alone, as it
+     * said it; 0 = it said nothing. What is made of it is the wrapper's. */
+    int64_t retry_ms;
 };
 
 /* One document as it travels. */

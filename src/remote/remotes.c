@@ -427,6 +427,7 @@ static void forget_place(struct remote_entry *e)
     e->row_stale = true;
     e->confirmed_wall_ms = 0;
     e->failures = 0;
+    e->retry_at_ms = 0;
     e->last_code[0] = e->last_error[0] = '\0';
     e->cache_seq = -1;
     e->full_ms = 0;

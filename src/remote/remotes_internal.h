@@ -95,6 +95,7 @@ struct remote_entry {
     uint64_t counted;                  /* items pending at counted_seq, up to `after` */
     int64_t counted_seq;
     int64_t started_ms, last_end_ms, last_good_ms;
+    int64_t retry_at_ms; /* not before, as the place asked for; 0 = it did not */
     uint32_t jitter;
     struct kf_pending cache; /* at cache_seq above cache_watermark */
     int64_t cache_seq, cache_watermark;
@@ -213,6 +214,10 @@ struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms);
 enum kf_remote_state entry_state(const struct remote_entry *e);
 /* Notes the end of a run that failed; row and log are the caller's. With the lock held. */
 void entry_failed(struct remote_entry *e, const struct kf_err *why, int64_t now_ms);
+/* That the place asks to be left alone, as a run that has failed heard it. With the lock held; told
+ * in the log without. */
+void entry_left_alone(struct remote_entry *e, const struct run *run);
+void tell_left_alone(const struct run *run);
 bool problem_is(const struct kf_err *err, enum problem problem);
 
 /* --- remotes_row.c */
@@ -332,6 +337,7 @@ struct run {
     struct kf_err damaged_err; /* the first of them */
     struct aside aside;
     struct kf_pending pending; /* after a failure */
+    int64_t retry_ms;          /* the place asks to be left alone for so long; 0 = it does not */
 };
 /* Passes rc on and notes a failure as the store's. */
 kf_rc run_local(struct run *run, kf_rc rc);

@@ -21,6 +21,7 @@ struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms)
         .asked = e->asked,
         .refused = e->failures &&
                    strcmp(e->last_code, problem_table[PROBLEM_REMOTE_AUTH].code) == 0,
+        .retry_at_ms = e->retry_at_ms,
         .jitter = e->jitter,
     };
 }
@@ -168,9 +169,25 @@ void entry_failed(struct remote_entry *e, const struct kf_err *why, int64_t now_
 {
     e->failures += e->failures < UINT32_MAX;
     e->last_end_ms = now_ms;
+    e->retry_at_ms = 0;
     e->last_run_wall_ms = env_wall_ms(e->remotes->env);
     snprintf(e->last_code, sizeof(e->last_code), "%s", why->code);
     snprintf(e->last_error, sizeof(e->last_error), "%s", why->detail);
+}
+
+void entry_left_alone(struct remote_entry *e, const struct run *run)
+{
+    if (run->retry_ms)
+        e->retry_at_ms = e->last_end_ms + run->retry_ms;
+}
+
+void tell_left_alone(const struct run *run)
+{
+    if (!run->retry_ms)
+        return;
+    KF_SOMETIMES("remote-asks-to-be-left-alone");
+    log_event(run->entry->remotes->log, LOG_INFO, "remote.throttle",
+              LOG_S("remote", run->entry->name), LOG_I("wait_ms", run->retry_ms), LOG_END);
 }
 
 static void tell_down(struct remote_entry *e, const struct kf_err *why, bool changed,
@@ -242,6 +259,7 @@ static void note_good(struct run *run)
     }
     e->last_good_ms = e->last_end_ms;
     e->failures = 0;
+    e->retry_at_ms = 0;
     e->last_code[0] = e->last_error[0] = '\0';
 }
 
@@ -264,11 +282,13 @@ void remotes_run_ended(struct run *run)
     }
     if (run->rc != KF_OK && !stopping && !run->outdated)
         entry_failed(e, &run->err, remotes_now(r));
+    entry_left_alone(e, run);
     move_on(e, run->rc == KF_OK && !run->outdated);
     bool down = e->failures > 0;
     pthread_mutex_unlock(&r->lock);
     if (!removed && down && !stopping) {
         tell_down(e, why, changed, &run->pending);
+        tell_left_alone(run);
         tell_big(e, &run->pending);
     } else if (!removed && was_down && !down) {
         log_event(r->log, LOG_INFO, "remote.up", LOG_S("remote", e->name),

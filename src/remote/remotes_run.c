@@ -526,12 +526,25 @@ static void blame_remote(struct kf_err *err)
             cause.detail);
 }
 
-static void note_failure(struct run *run)
+/* For how long a place that failed asks to be left alone, as far as it is listened to. */
+static void heed(struct run *run, int64_t retry_ms)
+{
+    size_t len = strlen(run->err.detail);
+    if (run->local || retry_ms <= 0)
+        return;
+    run->retry_ms = retry_ms < SCHEDULE_RETRY_MAX_MS ? retry_ms : SCHEDULE_RETRY_MAX_MS;
+    snprintf(run->err.detail + len, sizeof(run->err.detail) - len,
+             " (it asks to be left alone for %lld s%s)", (long long)((retry_ms + 999) / 1000),
+             retry_ms > SCHEDULE_RETRY_MAX_MS ? "; it is for an hour" : "");
+}
+
+static void note_failure(struct run *run, int64_t retry_ms)
 {
     if (!run->local)
         blame_remote(&run->err);
     if (problem_is(&run->err, PROBLEM_STOPPING))
         return;
+    heed(run, retry_ms);
     remote_url_hide(run->entry->place.url, run->err.detail);
     if (!run->confirmed) /* else its failure stands beside what is confirmed */
         row_failed(run, &run->err, NULL);
@@ -554,11 +567,12 @@ static void run_work(struct task *t)
         case RUN_HYDRATE: rc = hydrate(run, remote, &run->err); break;
         }
     }
+    int64_t retry_ms = remote ? remote->retry_ms : 0;
     if (remote)
         remote->driver->close(remote);
     run->rc = rc;
     if (rc != KF_OK)
-        note_failure(run);
+        note_failure(run, retry_ms);
 }
 
 static void run_free(struct run *run)

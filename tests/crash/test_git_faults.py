@@ -209,7 +209,7 @@ def wrong_bytes(c):
     return c.proxy.pass_on
 
 
-@cell("is this a git repository|web page|HTML")
+@cell("not as a git repository")
 def a_page_for_people(c):
     c.proxy.html()
     return c.proxy.pass_on
@@ -352,7 +352,7 @@ def life(c, server, client, begin, says, drained_s, asked):
 
 
 def killed_beside_a_silent_host():
-    """What git started sees neither the end of git nor an answer: it lives on, but only for the time in which something must move."""
+    """What git started sees neither the end of git nor an answer, and would live on for as long as it is patient: it ends with us."""
     with GitHost("http") as host, FaultProxy(host) as proxy:
         host.make("store")
         where = TOP / "killed"
@@ -365,7 +365,7 @@ def killed_beside_a_silent_host():
                 wait_for(lambda: proxy.hit, 30)
                 server.kill()
         began = time.monotonic()
-        wait_for(lambda: not of_folder(where), 45, 0.1)
+        wait_for(lambda: not of_folder(where), 5, 0.05)
         return time.monotonic() - began
 
 

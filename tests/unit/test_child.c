@@ -594,11 +594,41 @@ static void descriptors_are_not_inherited(void **state)
     (void)state;
     int low = open("/dev/null", O_RDONLY), high = fcntl(low, F_DUPFD, 700);
     assert_true(low > 2 && high >= 700);
-    struct child c = program(ARGV("ls", "/proc/self/fd"), NULL); /* 3 is the folder that it reads */
+    struct child c = program(ARGV("ls", "/proc/self/fd"), NULL); /* 4 is the folder that it reads */
     const char *got = output_of(c);
     close(low);
     close(high);
-    assert_string_equal(got, "0\n1\n2\n3\n");
+    assert_string_equal(got, "0\n1\n2\n3\n4\n");
+}
+
+static void keep_trace(void *ctx, str bytes)
+{
+    buf_str(ctx, bytes);
+}
+
+/* What it traces is taken beside the others, from it and from what it starts, and is no sign of
+ * life. */
+static void a_trace_is_taken(void **state)
+{
+    (void)state;
+    struct talk k = {.keep = true};
+    struct buf traced = BUF_INIT;
+    struct child_end end;
+    struct child c = program(SH("echo out; echo said >&2; echo one >&4; sh -c 'echo two >&4'"), &k);
+    c.trace = keep_trace;
+    c.trace_ctx = &traced;
+    assert_int_equal(run(&c, &end, NULL), KF_OK);
+    assert_int_equal(end.status, 0);
+    buf_byte(&traced, '\0');
+    buf_byte(&k.text, '\0');
+    assert_string_equal(traced.p, "one\ntwo\n");
+    assert_string_equal(k.text.p, "out\n");
+    buf_release(&end.said);
+    buf_release(&k.text);
+    c.argv = SH("while :; do echo x >&4; sleep 0.02; done");
+    c.idle_ms = 300;
+    assert_killed_in(&c, 300);
+    buf_release(&traced);
 }
 
 /* A host that has closed its own: the pipes then come to stand where the child puts its own. */
@@ -754,12 +784,13 @@ static void who_has_left_is_not_waited_for(void **state)
     assert_dies(pid);
 }
 
-/* This program as "orphan PATH": runs a child that writes its number to PATH and does not end. */
+/* This program as "orphan PATH": runs a child that writes its number and that of one that it has
+ * started itself to PATH and does not end. */
 static int be_orphaned(const char *path)
 {
     char words[300];
-    snprintf(words, sizeof(words), "echo $$ >%s.new; mv %s.new %s; exec sleep 1000", path, path,
-             path);
+    snprintf(words, sizeof(words), "sleep 1000 & echo $$ $! >%s.new; mv %s.new %s; exec sleep 1000",
+             path, path, path);
     struct child c = {.argv = SH(words), .environ = plain};
     struct child_end end;
     return child_run(env_system(), &c, &end, NULL) == KF_OK;
@@ -770,17 +801,19 @@ static void it_dies_with_us(void **state)
     (void)state;
     const char *path = testing_path(testing_dir(), "pid");
     char orphan[] = "orphan", self[] = "/proc/self/exe", *place = strdup(path);
-    char *const argv[] = {self, orphan, place, NULL}, *const none[] = {NULL};
+    char *const argv[] = {self, orphan, place, NULL};
     pid_t host;
-    assert_int_equal(posix_spawn(&host, self, NULL, NULL, argv, none), 0);
+    assert_int_equal(posix_spawn(&host, self, NULL, NULL, argv, environ), 0);
     free(place);
     for (int64_t until = real_ms() + 10000; !testing_exists(path); poll(NULL, 0, 10))
         assert_true(real_ms() < until);
-    pid_t pid = pid_in(testing_read(path, NULL));
-    assert_true(is_alive(pid));
+    int pid = 0, started = 0;
+    assert_int_equal(sscanf(testing_read(path, NULL), "%d %d", &pid, &started), 2);
+    assert_true(is_alive(pid) && is_alive(started));
     kill(host, SIGKILL);
     assert_int_equal(waitpid(host, NULL, 0), host);
     assert_dies(pid);
+    assert_dies(started);
 }
 
 /* ------------------------------------------------------------------------------ difficult hosts */
@@ -925,7 +958,7 @@ static void an_old_kernel_will_do(void **state)
     buf_byte(&k.text, '\0');
     int pid = 0;
     char rest[100] = "";
-    if (sscanf(k.text.p, "0\n1\n2\n3\n%d\n%99[^\n]", &pid, rest) != 2)
+    if (sscanf(k.text.p, "0\n1\n2\n3\n4\n%d\n%99[^\n]", &pid, rest) != 2)
         fail_msg("it said %s", k.text.p);
     assert_string_equal(rest, "ended in time 1, KF_UNAVAILABLE in time 1");
     buf_release(&k.text);
@@ -968,6 +1001,12 @@ static void saboteur_child_killed_alone(void **state)
     testing_saboteur("child-killed-alone", "who_is_left_behind_is_killed");
 }
 
+static void saboteur_child_dies_alone(void **state)
+{
+    (void)state;
+    testing_saboteur("child-dies-alone", "it_dies_with_us");
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "orphan") == 0)
@@ -997,6 +1036,7 @@ int main(int argc, char **argv)
         TEST(memory_is_bounded),
         TEST(files_are_bounded),
         TEST(descriptors_are_not_inherited),
+        TEST(a_trace_is_taken),
         TEST(a_host_without_the_first_three),
         TEST(the_environment_is_what_is_given),
         TEST(folder_umask_and_limits),
@@ -1014,6 +1054,7 @@ int main(int argc, char **argv)
         TEST(no_memory_is_an_answer),
         TEST(saboteur_child_inherits),
         TEST(saboteur_child_killed_alone),
+        TEST(saboteur_child_dies_alone),
     };
     return cmocka_run_group_tests_name("child", tests, NULL, NULL);
 }

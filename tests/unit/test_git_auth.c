@@ -91,6 +91,7 @@ static void open_good(struct in *in, const struct remote_place *place)
         "GIT_CONFIG_KEY_11=http.lowSpeedLimit", "GIT_CONFIG_VALUE_11=1000",                      \
         "GIT_CONFIG_KEY_12=http.lowSpeedTime", "GIT_CONFIG_VALUE_12=30",                         \
         "GIT_CONFIG_KEY_13=http.followRedirects", "GIT_CONFIG_VALUE_13=false"
+#define TRACE "GIT_TRACE_CURL=4", "GIT_TRACE_CURL_NO_DATA=1", "GIT_TRACE_REDACT=1"
 #define SSH                                                                              \
     "GIT_SSH_COMMAND=ssh -F none -T -a -x -o BatchMode=yes -o StrictHostKeyChecking=yes" \
     " -o IdentitiesOnly=yes -o IdentityAgent=none -o UpdateHostKeys=no"                  \
@@ -120,14 +121,14 @@ static void exact_environment_over_https(void **state)
     expect(&in, GIT_AS_GUEST,
            (const char *const[]){BASE, SETTINGS, "GIT_CONFIG_KEY_14=http.sslCAInfo",
                                  "GIT_CONFIG_VALUE_14=/etc/our ca.pem", "GIT_CONFIG_COUNT=15",
-                                 "GIT_ALLOW_PROTOCOL=https", "https_proxy=http://proxy:3128",
+                                 "GIT_ALLOW_PROTOCOL=https", TRACE, "https_proxy=http://proxy:3128",
                                  "NO_PROXY=.lan", NULL});
     expect(&in, GIT_AS_OWNER,
            (const char *const[]){BASE, SETTINGS, "GIT_CONFIG_KEY_14=http.sslCAInfo",
                                  "GIT_CONFIG_VALUE_14=/etc/our ca.pem",
                                  "GIT_CONFIG_KEY_15=http.https://github.com:443/.extraHeader",
                                  "GIT_CONFIG_VALUE_15=Authorization: Basic " BASIC,
-                                 "GIT_CONFIG_COUNT=16", "GIT_ALLOW_PROTOCOL=https",
+                                 "GIT_CONFIG_COUNT=16", "GIT_ALLOW_PROTOCOL=https", TRACE,
                                  "https_proxy=http://proxy:3128", "NO_PROXY=.lan", NULL});
     close_in(&in);
 }
@@ -483,6 +484,16 @@ static void what_a_host_says_back_is_hidden(void **state)
     assert_non_null(strstr(said, "remote: you sent ***"));
     assert_non_null(strstr(said, "**, hunter2"));
     git_auth_hide(in.auth, said, 0);
+    static const char *const spelt[] = {"68756e746572322d68756e74657232",
+                                        "68756E746572322D68756E74657232", "aHVudGVyMi1odW50ZXIy",
+                                        "hunter2%2Dhunter2", "hunter2%2dhunter2"};
+    for (size_t i = 0; i < sizeof(spelt) / sizeof(spelt[0]); i++) {
+        char text[100];
+        snprintf(text, sizeof(text), "you sent %s, did you", spelt[i]);
+        git_auth_hide(in.auth, text, strlen(text));
+        if (strstr(text, spelt[i]) || !strstr(text, "you sent ***") || !strstr(text, "*, did you"))
+            fail_msg("%s", text);
+    }
     close_in(&in);
     open_good(&in, &none);
     git_auth_hide(in.auth, said, strlen(said));
@@ -526,6 +537,7 @@ static void advice_fits_what_was_said(void **state)
     (void)state;
     static const struct {
         const char *url, *said, *says; /* NULL = nothing to say */
+        const char *code;              /* NULL = remote_failed */
     } table[] = {
         {"git@h:x",
          "No ED25519 host key is known for h and you have requested strict checking.\r\n"
@@ -535,13 +547,24 @@ static void advice_fits_what_was_said(void **state)
          "@ WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED! @\nHost key verification "
          "failed.",
          "another key than the one that is known"},
-        {"git@h:x", "git@h: Permission denied (publickey,password).", "/k/id"},
+        {"git@h:x", "git@h: Permission denied (publickey,password).", "/k/id", "remote_auth"},
         {"https://h/x.git",
          "fatal: could not read Username for 'https://h': terminal prompts "
          "disabled",
-         "does not take the token of GITHUB_TOKEN"},
+         "does not take the token of GITHUB_TOKEN", "remote_auth"},
         {"https://h/x.git", "error: RPC failed; The requested URL returned error: 403",
-         "the right to read and write"},
+         "the right to read and write", "remote_auth"},
+        {"https://h/x.git", "fatal: unable to access 'x': The requested URL returned error: 429",
+         "too many requests"},
+        {"https://h/x.git", "fatal: unable to access 'x': The requested URL returned error: 507",
+         "no space left", "remote_full"},
+        {"https://h/x.git", "error: RPC failed; HTTP 507 curl 22", "no space left", "remote_full"},
+        {"git@h:x", "remote: fatal: write error: No space left on device\nerror: unpack failed",
+         "no space left", "remote_full"},
+        {"git@h:x", "remote: error: Disk quota exceeded", "no space left", "remote_full"},
+        {"git@h:x", "fatal: write error: No space left on device", NULL}, /* it is ours */
+        {"https://h/x.git", "fatal: https://h/x.git/info/refs not valid: is this a git repository?",
+         "not as a git repository"},
         {"https://h/x.git", "fatal: repository 'https://h/x.git/' not found", "no such repository"},
         {"https://h/x.git", "fatal: unable to access: SSL certificate problem: self signed",
          "the certificate of h"},
@@ -560,8 +583,10 @@ static void advice_fits_what_was_said(void **state)
         struct git_url u;
         struct buf out = BUF_INIT;
         assert_int_equal(git_place_check(&place, &u, NULL), KF_OK);
-        bool denied = false,
-             said = git_auth_advice(&place, &u, str_of(table[i].said), &denied, &out);
+        enum problem problem = PROBLEM_INTERNAL;
+        bool said = git_auth_advice(&place, &u, str_of(table[i].said), &problem, &out);
+        assert_string_equal(problem_table[problem].code,
+                            table[i].code ? table[i].code : "remote_failed");
         if (said != (table[i].says != NULL) || (said && !strstr(out.p, table[i].says)))
             fail_msg("%s: %s", table[i].said, out.p ? out.p : "nothing");
         buf_release(&out);

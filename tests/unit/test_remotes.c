@@ -385,6 +385,49 @@ static void what_was_pending_is_known_after_a_restart(void **state)
 
 /* ------------------------------------------------------------------------------------- failures */
 
+/* Whoever asks for a run waits for it, too; never longer than an hour; and it is over with it. */
+static void a_place_that_asks_is_left_alone(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    struct fail_plan plan = {.at = 1, .sticky = true, .retry_ms = 90 * SECOND};
+    app_init(&a);
+    app_remote(&a, "host", "fail:name=alone:mem:alone");
+    app_open(&a);
+    settle(&a);
+    log_forget();
+    fail_plan_set(STR("alone"), &plan);
+    put(&a, "a", "1");
+    pass(&a, 10 * SECOND);
+    struct kf_remote_info info = info_of(&a, "host");
+    assert_int_equal(info.failures, 1);
+    assert_int_equal(info.next_run_ms - atomic_load(&world.wall_ms), 90 * SECOND);
+    assert_non_null(strstr(info.last_error, "it asks to be left alone for 90 s"));
+    assert_int_equal(log_count("remote.throttle"), 1);
+    uint64_t calls = fail_calls(STR("alone"));
+    assert_int_equal(sync_now(&a, "host", &err), KF_UNAVAILABLE);
+    for (int i = 0; i < 8; i++)
+        pass(&a, 10 * SECOND);
+    assert_int_equal(fail_calls(STR("alone")), calls);
+    plan.retry_ms = 7200 * SECOND;
+    fail_plan_set(STR("alone"), &plan);
+    pass(&a, 30 * SECOND);
+    info = info_of(&a, "host");
+    assert_true(fail_calls(STR("alone")) > 0 && info.failures == 2);
+    assert_non_null(strstr(info.last_error, "7200 s; it is for an hour"));
+    int64_t wait = info.next_run_ms - atomic_load(&world.wall_ms);
+    assert_true(wait <= SCHEDULE_RETRY_MAX_MS && wait > SCHEDULE_RETRY_MAX_MS - MINUTE);
+    fail_plan_set(STR("alone"), &(struct fail_plan){0});
+    for (int i = 0; i < 61; i++)
+        pass(&a, MINUTE);
+    info = info_of(&a, "host");
+    assert_int_equal(info.failures + info.pending.count, 0);
+    assert_int_equal(info.next_run_ms, 0);
+    put(&a, "a", "2");
+    sync_good(&a, "host");
+    app_end(&a);
+}
+
 static void failures_back_off_and_are_told(void **state)
 {
     struct app a;
@@ -2354,6 +2397,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(after_counts_what_status_shows),
         cmocka_unit_test(every_and_manual),
         cmocka_unit_test(what_was_pending_is_known_after_a_restart),
+        cmocka_unit_test(a_place_that_asks_is_left_alone),
         cmocka_unit_test(failures_back_off_and_are_told),
         cmocka_unit_test(a_full_remote_is_told_from_a_full_store),
         cmocka_unit_test(a_fault_at_every_call_of_a_run),
