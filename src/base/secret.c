@@ -1,11 +1,9 @@
 #include "base/secret.h"
 
 #include "base/err.h"
+#include "base/secret_find.h"
 
-/* GitHub, GitLab, Gitea and Forgejo (bare hex), Bitbucket, Azure DevOps is without a mark. */
-static const char *const beginnings[] = {"ghp_",        "gho_",   "ghu_",  "ghs_",   "ghr_",
-                                         "github_pat_", "glpat-", "gldt-", "glptt-", "gloas-",
-                                         "ATBB",        "ATCTT",  "ATATT"};
+/* Gitea and Forgejo give out bare hex; those of Azure DevOps have no mark. */
 #define MARKED_MIN 16 /* with its beginning: a variable may well be called ghp_token */
 #define HEX_MIN    32
 
@@ -21,8 +19,8 @@ static bool is_hex(str s)
 
 bool secret_like(str word)
 {
-    for (size_t i = 0; i < sizeof beginnings / sizeof *beginnings; i++) {
-        if (word.len >= MARKED_MIN && str_starts(word, str_of(beginnings[i])))
+    for (const struct secret_mark *m = secret_marks; m->mark; m++) {
+        if (m->of_git_host && word.len >= MARKED_MIN && str_starts(word, str_of(m->mark)))
             return true;
     }
     return word.len >= HEX_MIN && is_hex(word);
