@@ -510,7 +510,7 @@ static kf_rc push_and_judge(struct git_repo *r, const char *ref, const struct gi
     } else if (rc != KF_OK && err) {
         *err = why;
     }
-    if (rc == KF_OK && status != 0)
+    if (rc == KF_OK && status != 0 && !KF_SABOTAGE("git-confirm-early"))
         rc = judge_push(r, ref, on, commit, &said, err);
     buf_release(&said.why);
     return rc;
