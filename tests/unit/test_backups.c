@@ -1,5 +1,5 @@
 /* Scheduled backups: when one is due, what lasts of it, and the drill that proves it. The server
- * that makes them is tests/script/test_backups.py's, the names are test_backup_name.c's. */
+ * that makes them is tests/script/test_backups*.py, the names are test_backup_name.c's. */
 #include "testing.h"
 #include "testing_docs.h"
 
