@@ -527,4 +527,6 @@ const struct remote_driver remote_dir = {
     .push = objects_push,
     .verify = objects_verify,
     .repair = objects_repair,
+    .versions = objects_versions,
+    .version = objects_version,
 };

@@ -299,4 +299,6 @@ const struct remote_driver remote_fail = {
     .push = objects_push,
     .verify = objects_verify,
     .repair = objects_repair,
+    .versions = objects_versions,
+    .version = objects_version,
 };

@@ -146,7 +146,8 @@ static bool keep_place(struct git *g, const struct remote_place *place)
     }
     g->branch = arena_dup(&g->arena, place->branch.len ? place->branch : STR(GIT_BRANCH));
     g->repo.dir = arena_printf(&g->arena, "%.*s/git", STR_ARGS(place->dir));
-    return all && g->branch && g->repo.dir;
+    g->past_dir = arena_printf(&g->arena, "%.*s/history", STR_ARGS(place->dir));
+    return all && g->branch && g->repo.dir && g->past_dir;
 }
 
 static kf_rc open_git(const struct env *env, const struct remote_place *place, struct remote **ret,
@@ -290,4 +291,6 @@ const struct remote_driver remote_git = {
     .push = git_push_set,
     .verify = verify,
     .repair = repair,
+    .versions = git_versions,
+    .version = git_version,
 };

@@ -3,6 +3,8 @@
  *     git.c        the kind: open, look, probe, verify
  *     git_pull.c   from a branch to documents: what Keepfast wrote, and what people did
  *     git_push.c   from documents to one commit
+ *     git_past.c   versions of a document out of the branch's history; git_walk.c what of it git
+ *                  prints
  *     git_rows.c   what git cannot know of the documents: 256 parts of lines in the branch
  *     git_repo.c   the commands
  *     git_auth.c   what a command is allowed, and the token; git_url.c, git_path.c  pure
@@ -48,6 +50,7 @@ struct git {
     struct git_url url;
     struct git_auth *auth; /* NULL until the first call */
     struct git_repo repo;
+    const char *past_dir; /* of the repository for the history, beside that of the runs */
 };
 
 /* --- git_rows.c */
@@ -110,6 +113,10 @@ kf_rc git_hand_out(struct git *g, const struct git_id *since, const struct git_i
                    struct remote_sink *sink, struct kf_err *err);
 kf_rc git_pull(struct remote *r, str since, bool all, struct remote_sink *sink,
                struct buf *position, struct kf_err *err);
+
+/* --- git_past.c */
+kf_rc git_versions(struct remote *r, struct remote_history *h, bool *ret_more, struct kf_err *err);
+kf_rc git_version(struct remote *r, struct remote_history *h, struct kf_err *err);
 
 /* --- git_push.c */
 kf_rc git_push_set(struct remote *r, str on, struct remote_set *set, struct buf *position,

@@ -15,10 +15,12 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "remote/git_walk.h"
 #include "remote/retry_after.h"
 
 #include <assert.h>
 #include <inttypes.h>
+#include <stdio.h>
 
 #define MEMORY_MAX ((uint64_t)512 << 20)
 #define FILE_MAX   ((uint64_t)8 << 30)
@@ -99,6 +101,17 @@ static kf_rc failed(const struct git_repo *r, const struct command *c, struct ch
     return rc;
 }
 
+/* How long the next command may take. */
+static kf_rc time_left(const struct git_repo *r, uint32_t *ret_ms, struct kf_err *err)
+{
+    uint32_t all_ms = r->call_ms * 10;
+    int64_t left_ms = r->until_ms ? r->until_ms - env_mono_ms(r->env) : (int64_t)all_ms;
+    if (left_ms <= 0)
+        return err_set(err, PROBLEM_TIMEOUT, "its time was over");
+    *ret_ms = left_ms < (int64_t)all_ms ? (uint32_t)left_ms : all_ms;
+    return KF_OK;
+}
+
 /* Runs `git --git-dir=DIR ARGS`. With ret_status the exit status is the caller's to judge (of a
  * signal: 128 and its number, as in a shell); what it said is then appended to `said` (may be
  * NULL). Without, all but 0 is remote_failed. */
@@ -130,6 +143,7 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
     struct buf dir = BUF_INIT;
     struct retry_after told = {0};
     bool web = r->url->transport == GIT_HTTPS || r->url->transport == GIT_HTTP;
+    uint32_t left_ms = 0;
     int n = 17;
     buf_printf(&dir, "--git-dir=%s", r->dir);
     kf_rc rc = buf_ok(&dir, err);
@@ -140,6 +154,7 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         assert(n < ARGS_MAX);
         argv[n++] = c->args[i];
     }
+    rc = time_left(r, &left_ms, err);
     struct child child = {
         .argv = argv,
         .environ = git_auth_environ(r->auth, c->as),
@@ -148,14 +163,17 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         .ctx = c->ctx,
         .trace = web && c->as != GIT_AS_NOBODY ? take_trace : NULL,
         .trace_ctx = &told,
-        .idle_ms = r->call_ms,
-        .total_ms = r->call_ms * 10,
+        .idle_ms = r->call_ms < left_ms ? r->call_ms : left_ms,
+        .total_ms = left_ms,
         .stop = r->stop,
         .memory_max = MEMORY_MAX,
         .file_max = FILE_MAX,
     };
     uint64_t began_ns = env_mono_ns(r->env);
-    rc = child_run(r->env, &child, &end, err);
+    if (rc == KF_OK)
+        rc = child_run(r->env, &child, &end, err);
+    if (rc == KF_UNAVAILABLE && time_left(r, &left_ms, NULL) != KF_OK)
+        rc = time_left(r, &left_ms, err);
     log_event(r->log, LOG_DEBUG, "git.ran", LOG_S("to", c->what), LOG_I("status", end.status),
               LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
     if (child.trace && (rc != KF_OK || end.status != 0))
@@ -414,18 +432,47 @@ kf_rc git_remote_tip(struct git_repo *r, const char *branch, struct git_id *ret,
     return rc;
 }
 
-static kf_rc local_ref(struct git_repo *r, const char *ref, struct git_id *ret, struct kf_err *err)
+/* KF_ABSENT when there is none. */
+static kf_rc local_id(struct git_repo *r, const char *name, struct git_id *ret, struct kf_err *err)
 {
     struct text t = {.max = 4096};
     struct command c = {.what = "read a name of its own",
-                        .args = {"rev-parse", "--verify", "--quiet", ref},
+                        .args = {"rev-parse", "--verify", "--quiet", name},
                         .take = take_text,
                         .ctx = &t};
-    kf_rc rc = run(r, &c, NULL, NULL, err);
+    int status = 0;
+    kf_rc rc = run(r, &c, &status, NULL, err);
+    if (rc == KF_OK && status != 0)
+        rc = err_set(err, PROBLEM_NOT_FOUND, "there is nothing of this name here");
     if (rc == KF_OK &&
         !read_id(str_trim(str_make(t.out.p, str_index(buf_view(&t.out), '\n'))), ret))
         rc = not_understood("rev-parse", err);
     buf_release(&t.out);
+    return rc;
+}
+
+static kf_rc local_ref(struct git_repo *r, const char *ref, struct git_id *ret, struct kf_err *err)
+{
+    kf_rc rc = local_id(r, ref, ret, err);
+    return rc == KF_ABSENT ? not_understood("rev-parse", err) : rc;
+}
+
+static kf_rc fetch(struct git_repo *r, const char *branch, const char *depth, struct git_id *ret,
+                   struct kf_err *err)
+{
+    struct buf spec = BUF_INIT;
+    buf_printf(&spec, "+refs/heads/%s:" TIP, branch);
+    kf_rc rc = buf_ok(&spec, err);
+    struct command c = {.what = "fetch from the host",
+                        .as = GIT_AS_OWNER,
+                        .args = {"fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
+                                 "--no-auto-maintenance", "--no-recurse-submodules",
+                                 "--update-shallow", depth, "--", r->url->address.p, spec.p}};
+    if (rc == KF_OK)
+        rc = run(r, &c, NULL, NULL, err);
+    if (rc == KF_OK)
+        rc = local_ref(r, TIP, ret, err);
+    buf_release(&spec);
     return rc;
 }
 
@@ -434,21 +481,15 @@ kf_rc git_fetch(struct git_repo *r, const char *branch, enum git_depth depth, st
 {
     static const char *const depths[] = {
         [GIT_NEWEST] = "--depth=1", [GIT_FOLLOW] = "--no-tags", [GIT_WHOLE] = "--depth=2147483647"};
-    struct buf spec = BUF_INIT;
-    buf_printf(&spec, "+refs/heads/%s:" TIP, branch);
-    kf_rc rc = buf_ok(&spec, err);
-    struct command c = {.what = "fetch from the host",
-                        .as = GIT_AS_OWNER,
-                        .args = {"fetch", "--quiet", "--no-tags", "--no-write-fetch-head",
-                                 "--no-auto-maintenance", "--no-recurse-submodules",
-                                 "--update-shallow", depths[depth], "--", r->url->address.p,
-                                 spec.p}};
-    if (rc == KF_OK)
-        rc = run(r, &c, NULL, NULL, err);
-    if (rc == KF_OK)
-        rc = local_ref(r, TIP, ret, err);
-    buf_release(&spec);
-    return rc;
+    return fetch(r, branch, depths[depth], ret, err);
+}
+
+kf_rc git_fetch_past(struct git_repo *r, const char *branch, unsigned commits, bool more,
+                     struct git_id *ret, struct kf_err *err)
+{
+    char depth[40];
+    snprintf(depth, sizeof(depth), more ? "--deepen=%u" : "--depth=%u", commits);
+    return fetch(r, branch, depth, ret, err);
 }
 
 /* Pushes "COMMIT:REF" on condition that REF is at `on` now. */
@@ -860,6 +901,55 @@ kf_rc git_touched(struct git_repo *r, const struct git_id *from, const struct gi
     buf_release(&t.records.part);
     buf_release(&range);
     return rc;
+}
+
+kf_rc git_fetched(struct git_repo *r, struct git_id *ret, struct kf_err *err)
+{
+    struct git_id id = {""};
+    kf_rc rc = local_id(r, TIP, &id, err);
+    if (rc == KF_ABSENT) {
+        err_clear(err);
+        rc = KF_OK;
+    }
+    if (rc == KF_OK)
+        *ret = id;
+    return rc;
+}
+
+kf_rc git_edges(struct git_repo *r, struct buf *out, struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    buf_printf(&path, "%s/shallow", r->dir);
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK && (rc = file_load(r->env, path.p, GIT_EDGES_MAX, out, err)) == KF_ABSENT) {
+        err_clear(err);
+        rc = KF_OK;
+    }
+    buf_release(&path);
+    return rc == KF_OK ? buf_ok(out, err) : rc;
+}
+
+kf_rc git_commit_of(struct git_repo *r, str digits, struct git_id *ret, struct kf_err *err)
+{
+    char name[GIT_ID_MAX + 16];
+    snprintf(name, sizeof(name), "%.*s^{commit}",
+             (int)(digits.len < GIT_ID_MAX ? digits.len : GIT_ID_MAX), digits.p);
+    return local_id(r, name, ret, err);
+}
+
+kf_rc git_log(struct git_repo *r, const struct git_id *from, bool only, const str paths[2],
+              kf_rc (*take)(void *ctx, str bytes, struct kf_err *err), void *ctx,
+              struct kf_err *err)
+{
+    struct command c = {.what = "read the history",
+                        .args = {"--literal-pathspecs", "log", "-z", GIT_WALK_FORMAT,
+                                 "--date-order", "--full-history", "--sparse", "-c", "--name-only",
+                                 "--no-renames", "--no-ext-diff", "--no-textconv",
+                                 only ? "--max-count=1" : "--no-mailmap", from->hex, "--",
+                                 paths[0].p, paths[1].p},
+                        .take = take,
+                        .ctx = ctx};
+    return run(r, &c, NULL, NULL, err);
 }
 
 /* "SECONDS\nMESSAGE": a message may be as long as somebody likes. */

@@ -21,7 +21,8 @@
 #define GIT_ID_MAX      64
 #define GIT_FILES_MAX   4000000 /* in a branch; more is refused */
 #define GIT_RECORD_MAX  16384   /* of a path; longer ones are refused */
-#define GIT_MESSAGE_MAX 65536   /* of a commit: the last bytes are read, where its trailers stand */
+#define GIT_EDGES_MAX   ((size_t)4 * 1024 * 1024)
+#define GIT_MESSAGE_MAX 65536 /* of a commit: the last bytes are read, where its trailers stand */
 
 /* An object's id in hex: 40 digits, or 64. "" = none. */
 struct git_id {
@@ -39,6 +40,8 @@ struct git_repo {
     const atomic_bool *stop;
     int64_t *retry_ms; /* set with a command that fails: for how long the host asks to be left
                           alone (remote.h) */
+    /* By the monotonic clock of env, when all must have ended: KF_BUSY `timeout`; 0 = never. */
+    int64_t until_ms;
 };
 
 /* Makes the repository where there is none. A folder that a crash left half made is made anew. */
@@ -56,6 +59,10 @@ kf_rc git_remote_tip(struct git_repo *r, const char *branch, struct git_id *ret,
 enum git_depth { GIT_NEWEST, GIT_FOLLOW, GIT_WHOLE };
 kf_rc git_fetch(struct git_repo *r, const char *branch, enum git_depth depth, struct git_id *ret,
                 struct kf_err *err);
+/* Brings more of the branch's history here: as many commits as `commits` says, of its newest ones
+ * or, with `more`, of those behind the oldest that are here. */
+kf_rc git_fetch_past(struct git_repo *r, const char *branch, unsigned commits, bool more,
+                     struct git_id *ret, struct kf_err *err);
 /* Puts `commit` at the end of the branch on condition that it still ends with `on` ("" = has no
  * commit): KF_CONFLICT version_mismatch when it does not. Whatever git said, what counts is where
  * the branch ends afterwards, so an answer that was lost on the way is no failure. */
@@ -66,6 +73,20 @@ kf_rc git_probe(struct git_repo *r, const char *name, const struct git_id *commi
                 struct kf_err *err);
 
 /* --- the repository */
+
+/* What was fetched last; "" = nothing. */
+kf_rc git_fetched(struct git_repo *r, struct git_id *ret, struct kf_err *err);
+/* The commits here whose parents were not fetched, as ids with a newline behind each. Appended. */
+kf_rc git_edges(struct git_repo *r, struct buf *out, struct kf_err *err);
+/* The commit that is here and whose id begins so; KF_ABSENT when there is none, or more than
+ * one. */
+kf_rc git_commit_of(struct git_repo *r, str digits, struct git_id *ret, struct kf_err *err);
+/* Prints the commits from `from` back, newest first, no parent before its child: in the form that
+ * git_walk.h understands, with their names below the two paths. `only`: that one. What `take`
+ * answers ends it. */
+kf_rc git_log(struct git_repo *r, const struct git_id *from, bool only, const str paths[2],
+              kf_rc (*take)(void *ctx, str bytes, struct kf_err *err), void *ctx,
+              struct kf_err *err);
 
 /* Whether the object is here. */
 kf_rc git_has(struct git_repo *r, const struct git_id *id, bool *ret, struct kf_err *err);

@@ -350,4 +350,6 @@ const struct remote_driver remote_mem = {
     .push = objects_push,
     .verify = objects_verify,
     .repair = objects_repair,
+    .versions = objects_versions,
+    .version = objects_version,
 };

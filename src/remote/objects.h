@@ -63,6 +63,11 @@ kf_rc objects_push(struct remote *r, str on, struct remote_set *set, struct buf 
                    struct remote_pushed *ret, struct kf_err *err);
 kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *err);
 kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
+/* The current version, and what it has replaced within the last hour, each known by its hash. When
+ * that was replaced is all that is known of it beside its bytes. */
+kf_rc objects_versions(struct remote *r, struct remote_history *h, bool *ret_more,
+                       struct kf_err *err);
+kf_rc objects_version(struct remote *r, struct remote_history *h, struct kf_err *err);
 
 /* The hash of bytes as a tag, for kinds whose place knows no versions. Appended. */
 void objects_tag(str bytes, struct buf *tag);

@@ -13,6 +13,7 @@
  *                or an error
  *     verify     read everything and compare it with its hash
  *     repair     put one thing back that verify found bad
+ *     versions   what it still has of the past of one document, and `version` one of them
  *
  * R1  push answers KF_OK only when the whole set would survive the loss of this machine, as far as
  *     the kind can tell.
@@ -114,6 +115,29 @@ struct remote_sink {
                      from `since`. Otherwise a pull that hands out tells all that is aside. */
 };
 
+/* One version of a document as a place has it. */
+struct remote_version {
+    /* site "", stamp, at_ms and version 0: the place does not know. doc.doc.body: as a pull would
+     * give it; .p == NULL in a list, and of a deletion. */
+    struct remote_doc doc;
+    str id;       /* by which the place knows it: hex digits, from 32 to 64 */
+    str who;      /* who put it there, as the place has it; for people, of at most 100 bytes */
+    bool deleted; /* it is that the document went */
+    bool by_hand; /* not written by a store */
+    bool current; /* what a pull would give */
+};
+/* What is asked of the past, and who takes the answer. */
+#define REMOTE_VERSION_MIN 8 /* digits of an id that may stand for it, where they are enough */
+struct remote_history {
+    str name; /* of the document */
+    str id;   /* `versions`: behind this one, in full; "" = from the newest. `version`: this one */
+    size_t max;       /* versions: at most so many */
+    int64_t until_ms; /* by the monotonic clock of env; then KF_BUSY `timeout`. 0 = never */
+    /* v is valid until it returns. why: it cannot be used, and the rest goes on; else NULL. */
+    kf_rc (*take)(struct remote_history *h, const struct remote_version *v,
+                  const struct kf_err *why, struct kf_err *err);
+};
+
 enum remote_cap {
     REMOTE_EXACT_BYTES = 1, /* bytes come back as they were put (git keeps values) */
     REMOTE_TEST_ONLY = 2,   /* refused but in test builds and under a test's env */
@@ -151,6 +175,17 @@ struct remote_driver {
     /* Puts the body of a document back that verify found bad: doc.body has its hash and its size.
      * Nothing else changes there. KF_OK: it was read back and is whole. */
     kf_rc (*repair)(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
+    /* Both may be NULL: the kind has no past. They change nothing there, and nothing that another
+     * call of this remote depends on; so they may be under way beside one run of it, but not beside
+     * each other. What they fetch to answer they may keep.
+     * Newest first. Time that is over with something told already is KF_OK and *ret_more. A name
+     * of which there is nothing is KF_OK and nothing told. KF_INVALID bad_filter: h->id is none of
+     * this list. */
+    kf_rc (*versions)(struct remote *r, struct remote_history *h, bool *ret_more,
+                      struct kf_err *err);
+    /* Takes one, whose body was verified (R4), or tells why it cannot be used. KF_ABSENT: there is
+     * none of this id. */
+    kf_rc (*version)(struct remote *r, struct remote_history *h, struct kf_err *err);
 };
 
 /* All kinds of this build; ended by NULL. */

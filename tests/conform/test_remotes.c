@@ -479,6 +479,94 @@ static void retired_objects_go_after_an_hour(const struct kind *kind)
     buf_release(&old_b);
 }
 
+/* ------------------------------------------------------------------------------------- the past */
+
+struct past_asked {
+    struct remote_history h; /* first */
+    struct buf text;         /* a line for each */
+    char id[8][65];
+    size_t count;
+};
+
+static kf_rc past_take(struct remote_history *h, const struct remote_version *v,
+                       const struct kf_err *why, struct kf_err *err)
+{
+    struct past_asked *a = (struct past_asked *)h;
+    (void)err;
+    assert_true(str_eq(v->doc.doc.name, h->name));
+    assert_true(a->count < 8 && v->id.len >= 32);
+    snprintf(a->id[a->count++], 65, "%.*s", STR_ARGS(v->id));
+    buf_printf(&a->text, "%s%s%s %zu %.*s\n", v->current ? "current" : "old",
+               v->deleted ? " deleted" : "", why ? why->code : "", v->doc.size,
+               STR_ARGS(v->doc.doc.body));
+    return KF_OK;
+}
+
+static kf_rc past_ask(const char *url, const char *id, size_t max, bool one, struct past_asked *a,
+                      bool *more, struct kf_err *err)
+{
+    struct remote *r = connect_to(url);
+    *a = (struct past_asked){
+        .h = {.name = STR("a"), .id = str_of(id), .max = max, .take = past_take}};
+    kf_rc rc = one ? r->driver->version(r, &a->h, err) : r->driver->versions(r, &a->h, more, err);
+    r->driver->close(r);
+    return rc;
+}
+
+static void past_is(const char *url, const char *id, size_t max, bool one, const char *wanted,
+                    bool wanted_more)
+{
+    struct past_asked a;
+    struct kf_err err = KF_ERR_INIT;
+    bool more = false;
+    GOOD(past_ask(url, id, max, one, &a, &more, &err));
+    assert_string_equal(a.text.len ? a.text.p : "", wanted);
+    assert_int_equal(more, wanted_more);
+    buf_release(&a.text);
+}
+
+/* The current version, and for an hour what it replaced. */
+static void the_past_of_a_document(const struct kind *kind)
+{
+    struct place p;
+    struct items docs = {0};
+    struct buf pos = BUF_INIT, path = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    struct past_asked all, one;
+    bool more = false;
+    place_new(kind, &p);
+    past_is(p.url, "", 10, false, "", false);
+    items_put(&docs, "a", "[1]", SITE_A, 1);
+    items_put(&docs, "b", "[1]", SITE_A, 2);
+    GOOD(run(p.url, &docs, SITE_A, 1, &pos, &err));
+    object_path(&docs.p[0], &path);
+    testing_env_advance(&world, 1000);
+    items_put(&docs, "a", "[22]", SITE_A, 3);
+    GOOD(run(p.url, &docs, SITE_A, 2, &pos, &err));
+    testing_env_advance(&world, 1000);
+    items_put(&docs, "a", NULL, SITE_A, 4);
+    GOOD(run(p.url, &docs, SITE_A, 3, &pos, &err));
+    GOOD(past_ask(p.url, "", 10, false, &all, &more, &err));
+    assert_string_equal(all.text.p, "current deleted 0 \nold 4 \nold 3 \n");
+    past_is(p.url, all.id[0], 1, true, "current deleted 0 \n", false);
+    past_is(p.url, all.id[1], 1, true, "old 4 [22]\n", false);
+    all.id[2][12] = '\0';
+    past_is(p.url, all.id[2], 1, true, "old 3 [1]\n", false);
+    past_is(p.url, all.id[0], 1, false, "old 4 \n", true);
+    past_is(p.url, all.id[1], 1, false, "old 3 \n", false);
+    assert_int_equal(past_ask(p.url, "0123456789", 1, true, &one, &more, &err), KF_ABSENT);
+    assert_int_equal(past_ask(p.url, "0123456789", 1, false, &one, &more, &err), KF_INVALID);
+    assert_int_equal(past_ask(p.url, "", 1, true, &one, &more, &err), KF_ABSENT);
+    place_write(&p, path.p, STR("[9]"));
+    past_is(p.url, all.id[2], 1, true, "oldbad_object 3 \n", false);
+    place_remove(&p, path.p);
+    past_is(p.url, "", 10, false, "current deleted 0 \nold 4 \noldbad_object 0 \n", false);
+    buf_release(&all.text);
+    items_free(&docs);
+    buf_release(&pos);
+    buf_release(&path);
+}
+
 static void probes_leave_nothing(const struct kind *kind)
 {
     struct place p;
@@ -805,6 +893,7 @@ static void addresses(void **state)
     X(damaged_manifests_are_refused, objects)    \
     X(hostile_manifests_reach_nothing, objects)  \
     X(retired_objects_go_after_an_hour, objects) \
+    X(the_past_of_a_document, objects)           \
     X(probes_leave_nothing, all)                 \
     X(a_stop_ends_it, all)                       \
     X(many_push_at_the_same_time, all)           \
