@@ -359,6 +359,10 @@ struct kf_remote_info {
     const char *branch, *token_env, *token_file, *ssh_key_file, *known_hosts_file, *ca_file;
     bool insecure, public_ok;
     uint64_t set_aside; /* what is left alone there while the rest goes on; kf_aside */
+    /* Of any kind: where the key is with which everything is encrypted that is sent there. */
+    const char *key_file, *key_env, *old_key_file, *old_key_env;
+    bool encrypted;
+    const char *key_id; /* 8 hex digits of that key; "" = none, or it cannot be read */
 };
 struct kf_remote_list {
     struct kf_remote_info *items;
@@ -388,10 +392,14 @@ struct kf_remote_options {
     const char *ca_file;          /* authorities that https believes; NULL = the system's */
     bool insecure;                /* http to another machine, where the way there is one's own */
     bool public_ok;               /* for a repository that everybody can read: kept and shown */
+    /* For any kind: a file, readable by its owner alone, or a variable that holds the key with
+     * which everything is encrypted that is sent there; and the one that it replaces, until a run
+     * was confirmed under the new one. docs/encryption.md says what is hidden and what is not. */
+    const char *key_file, *key_env, *old_key_file, *old_key_env;
 };
-#define KF_REMOTE_OPTIONS_INIT                                                        \
-    {                                                                                 \
-        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define KF_REMOTE_OPTIONS_INIT                                                                    \
+    {                                                                                             \
+        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 KF_API kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options,
                            struct kf_err *err);

@@ -103,7 +103,8 @@ static const struct {
     {"RemoteRequest", "name:string url:string | docs:string[] every:string after:integer "
                       "on_change:string manual:boolean branch:string token_env:string "
                       "token_file:string ssh_key_file:string known_hosts_file:string "
-                      "ca_file:string insecure:boolean public:boolean"},
+                      "ca_file:string insecure:boolean public:boolean key_file:string "
+                      "key_env:string old_key_file:string old_key_env:string"},
     {"PendingSum", "count:integer bytes:integer oldest:time? age_ms:integer"},
     {"LastError", "code:string detail:string"},
     {"Remote",
@@ -113,6 +114,8 @@ static const struct {
      "overdue_since:time? failures:integer set_aside:integer last_error:LastError? | "
      "branch:string token_env:string token_file:string ssh_key_file:string "
      "known_hosts_file:string ca_file:string insecure:boolean public:boolean "
+     "key_file:string key_env:string old_key_file:string old_key_env:string encrypted:boolean "
+     "key:string "
      "found:RemoteFound"},
     {"RemoteFound", "there:boolean docs:integer bad:integer"},
     {"Remotes", "items:Remote[] next:string?"},
@@ -421,27 +424,44 @@ static void reference_settings(struct buf *out)
     }
 }
 
+struct named {
+    const char *key, *help;
+};
+
+static void reference_named(const struct named *keys, size_t count, struct buf *out)
+{
+    buf_c(out, "\n| key | |\n|---|---|\n");
+    for (size_t i = 0; i < count; i++)
+        buf_printf(out, "| `%s` | %s |\n", keys[i].key, keys[i].help);
+}
+
 static void reference_access(struct buf *out)
 {
-    static const struct {
-        const char *key, *help;
-    } keys[] = {
 #define T(member, word, help) {word, help},
 #define F(member, word, help) {word, help},
 #define S(member, word, help) {word, help},
 #define B(member, word, help) {word, help},
+    static const struct named of_git[] = {
+#define ACCESS_OF_GIT_ALONE
 #include "base/access.def"
+#undef ACCESS_OF_GIT_ALONE
+    };
+    static const struct named of_keys[] = {
+#include "base/seal.def"
+    };
 #undef T
 #undef F
 #undef S
 #undef B
-    };
     buf_c(out,
           "\n## Remotes of kind git\n\nWhat may stand beside the address, in the configuration and "
           "in `POST /v1/{space}/remotes`; `keepfast remote add` has a flag for each "
-          "(`--token-env`). [git.md](git.md) says what to set.\n\n| key | |\n|---|---|\n");
-    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
-        buf_printf(out, "| `%s` | %s |\n", keys[i].key, keys[i].help);
+          "(`--token-env`). [git.md](git.md) says what to set.\n");
+    reference_named(of_git, sizeof of_git / sizeof *of_git, out);
+    buf_c(out, "\n## Encrypted remotes\n\nFor every kind: in the configuration within `encrypt: "
+               "{ … }`, in `POST /v1/{space}/remotes` beside the address, and with a flag for each "
+               "(`--key-file`). [encryption.md](encryption.md) says what is hidden.\n");
+    reference_named(of_keys, sizeof of_keys / sizeof *of_keys, out);
 }
 
 kf_rc api_reference(struct buf *out, struct kf_err *err)

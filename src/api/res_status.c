@@ -42,6 +42,10 @@ static void access_json(const struct kf_remote_info *r, bool *first, struct buf 
 #undef F
 #undef S
 #undef B
+    if (r->encrypted)
+        json_put_bool(out, first, "encrypted", true);
+    if (r->key_id[0])
+        json_put_str(out, first, "key", str_of(r->key_id));
 }
 
 void last_error_json(const char *member, const char *code, const char *detail, bool *first,

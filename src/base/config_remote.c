@@ -2,12 +2,14 @@
  *
  *     remotes:
  *       NAME: { url, kind, every, after, on_change, manual, docs, warn_pending,
+ *               encrypt: { key_file, key_env, old_key_file, old_key_env },
  *               branch, token_env, token_file, ssh_key_file, known_hosts_file, ca_file, insecure,
  *               public }
  *
  * The keys of the last two lines are of access.def and for remotes of kind git alone. They name
- * where a secret is; one that stands in the file itself is refused, and repeated nowhere. Whether
- * an address is one is the kind's to say, when the store opens. */
+ * where a secret is, as those of seal.def in `encrypt` do; one that stands in the file itself is
+ * refused, and repeated nowhere. Whether an address is one is the kind's to say, when the store
+ * opens; whether a key is one is found by each run, so that a lost one does not stop the store. */
 #include "base/config_internal.h"
 
 #include "base/json.h"
@@ -187,7 +189,17 @@ static kf_rc read_secret_file(struct config_reader *r, const struct yaml_node *n
 #define F(member, key, help) READER(member, key, read_file)
 #define S(member, key, help) READER(member, key, read_secret_file)
 #define B(member, key, help) READER(member, key, read_flag)
+#define ACCESS_OF_GIT_ALONE
 #include "base/access.def"
+#undef S
+#undef READER
+#define READER(member, word, read)                                                               \
+    static kf_rc read_##member(struct config_reader *r, const struct yaml_node *n, void *target) \
+    {                                                                                            \
+        return read(r, n, word, &((struct remote_read *)target)->remote->access.member);         \
+    }
+#define S(member, key, help) READER(member, key, read_file)
+#include "base/seal.def"
 #undef T
 #undef F
 #undef S
@@ -213,6 +225,46 @@ static kf_rc check_secrets(struct config_reader *r, const struct yaml_node *map,
     if (variable && a->token_file.p)
         return REFUSE(r, variable->key,
                       "token_env and token_file both name a token: leave one out");
+    return KF_OK;
+}
+
+/* A key that was written where its name belongs is not repeated. */
+static kf_rc check_variable(struct config_reader *r, const struct yaml_node *map, const char *word,
+                            str name)
+{
+    const struct yaml_node *n = reader_value(map, word);
+    if (n && secret_like(name))
+        return REFUSE(r, n,
+                      "%s is the name of a variable, and this looks like a key itself: make a new "
+                      "one, for this one stands in a file, and name where it is",
+                      word);
+    if (n && !secret_variable_ok(name))
+        return REFUSE(r, n, "%s is the name of a variable: letters, digits and _", word);
+    return KF_OK;
+}
+
+static kf_rc read_encrypt(struct config_reader *r, const struct yaml_node *n, void *target)
+{
+    static const struct config_key keys[] = {
+#define T(member, key, help) {key, read_##member},
+#define S(member, key, help) T(member, key, help)
+#include "base/seal.def"
+#undef T
+#undef S
+        {0}};
+    struct remote_read *t = target;
+    const struct config_access *a = &t->remote->access;
+    kf_rc rc = reader_map(r, n, "encrypt", keys, target);
+    if (rc == KF_OK)
+        rc = check_variable(r, n, "key_env", a->key_env);
+    if (rc == KF_OK)
+        rc = check_variable(r, n, "old_key_env", a->old_key_env);
+    if (rc != KF_OK)
+        return rc;
+    if (!a->key_file.len == !a->key_env.len)
+        return REFUSE(r, n, "encrypt names one key: key_file, or key_env");
+    if (a->old_key_file.len && a->old_key_env.len)
+        return REFUSE(r, n, "old_key_file and old_key_env both name a key: leave one out");
     return KF_OK;
 }
 
@@ -268,11 +320,12 @@ static kf_rc read_remote(struct config_reader *r, const struct yaml_node *n,
 #define S(member, key, help) T(member, key, help)
 #define B(member, key, help) T(member, key, help)
 #include "base/access.def"
+#undef ACCESS_OF_GIT_ALONE
 #undef T
 #undef F
 #undef S
 #undef B
-                                             {"encrypt", NULL},
+                                             {"encrypt", read_encrypt},
                                              {"layout", NULL},
                                              {"streams", NULL},
                                              {"endpoint", NULL},

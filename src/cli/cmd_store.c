@@ -63,6 +63,10 @@ static void remote_table(struct cli *cli, const struct json_node *remotes)
     table_print(t);
     for (const struct json_node *n = remotes ? remotes->child : NULL; n; n = n->next) {
         const struct json_node *failed = json_member(n, "last_error");
+        str key = node_text(cli, n, "key");
+        if (node_true(n, "encrypted"))
+            print_fmt("%.*s: encrypted, %s%.*s\n", STR_ARGS(node_text(cli, n, "name")),
+                      key.len ? "key " : "its key cannot be read", STR_ARGS(key));
         if (failed && failed->type == JSON_OBJECT)
             print_fmt("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
                       STR_ARGS(node_text(cli, failed, "detail")));
@@ -250,16 +254,25 @@ static kf_rc put_access(struct cli *cli, struct buf *b, struct kf_err *err)
     static const struct {
         enum option option;
         const char *key;
-    } texts[] = {{OPT_BRANCH, "branch"}, {OPT_TOKEN_ENV, "token_env"}},
+    } texts[] = {{OPT_BRANCH, "branch"},
+                 {OPT_TOKEN_ENV, "token_env"},
+                 {OPT_KEY_ENV, "key_env"},
+                 {OPT_OLD_KEY_ENV, "old_key_env"}},
       files[] = {{OPT_TOKEN_FILE, "token_file"},
                  {OPT_SSH_KEY_FILE, "ssh_key_file"},
                  {OPT_KNOWN_HOSTS_FILE, "known_hosts_file"},
-                 {OPT_CA_FILE, "ca_file"}};
+                 {OPT_CA_FILE, "ca_file"},
+                 {OPT_KEY_FILE, "key_file"},
+                 {OPT_OLD_KEY_FILE, "old_key_file"}};
     const char *variable = cli->opt[OPT_TOKEN_ENV];
     if (secret_in_url(str_of(cli->args[1])) || (variable && secret_like(str_of(variable))))
         return cli_usage(err, "a token is no argument, others see it there: make a new one, put it "
                               "into a variable or a file, and name that with --token-env or "
                               "--token-file");
+    const char *key = cli->opt[OPT_KEY_ENV], *old_key = cli->opt[OPT_OLD_KEY_ENV];
+    if (secret_like(str_of(key)) || secret_like(str_of(old_key)))
+        return cli_usage(err, "a key is no argument, others see it there: make a new one with "
+                              "keepfast key new, and name its file with --key-file");
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         put_text(b, texts[i].key, cli->opt[texts[i].option]);
     for (size_t i = 0; i < sizeof files / sizeof *files; i++) {

@@ -285,7 +285,9 @@ static kf_rc put_body(struct pushing *p, struct change *c, const struct remote_d
     if (c->old_text.p && str_is(c->old_text, hex))
         return KF_ABSENT;
     c->row.text = arena_str(&p->arena, (str){hex, HASH_HEX});
-    if (!c->row.text.p)
+    c->row.hash = arena_str(&p->arena, d->hash); /* now at the latest it is known */
+    c->row.size = d->size;
+    if (!c->row.text.p || !c->row.hash.p)
         return err_nomem(err);
     p->pushed.docs++;
     p->pushed.bytes += d->doc.body.len;

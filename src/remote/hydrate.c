@@ -160,10 +160,11 @@ void hydrate_plan(struct remotes *r)
 
 /* --------------------------------------------------------------------------------- ends of runs */
 
-/* Whether the remote was silent, and may be waived by start_empty: it gave no document. */
+/* Whether the remote was silent, and may be waived by start_empty: it gave no document, and there
+ * may be none. */
 static bool was_silent(const struct run *run)
 {
-    return !run->local && run->bad == 0;
+    return !run->local && run->bad == 0 && !problem_is(&run->err, PROBLEM_KEY_NEEDED);
 }
 
 static void note_failed(struct run *run)

@@ -54,6 +54,8 @@ struct remote_place {
     str ca_file;                        /* certificates that are believed */
     bool insecure;                      /* what travels may be read and changed on the way */
     bool public_ok;                     /* it may be readable by everybody */
+    str key_file, key_env;              /* what travels is sealed with this key (sealed.h) */
+    str old_key_file, old_key_env;      /* the one that it replaces */
     str dir; /* a folder of this remote's own beside the store; a kind that needs it makes it */
 };
 
@@ -77,11 +79,14 @@ struct remote_doc {
     struct doc_import doc; /* body.p == NULL: a deletion; in `want`: always NULL */
     str hash;              /* of the body, 64 hex digits; "" for a deletion */
     size_t size;
+    bool elsewhere; /* it stands there where this remote keeps nothing any more: taken in like any
+                       other, and still to be pushed */
 };
 
 /* The set that is pushed, each name once. */
 struct remote_set {
-    /* What is in it, without bodies; i < count. Valid as long as the set. */
+    /* What is in it, without bodies; i < count. Valid as long as the set. Hash and size may be
+     * known with the body alone; "" is of deletions all the same. */
     size_t count;
     void (*head)(const struct remote_set *set, size_t i, struct remote_doc *ret);
     /* One after the other in the same order, with their bodies; those that turned out to be
@@ -172,7 +177,8 @@ struct remote_driver {
     /* Reads every object and checks it against its hash: findings through sink->bad, good ones
      * through sink->take. */
     kf_rc (*verify)(struct remote *r, struct remote_sink *sink, struct kf_err *err);
-    /* Puts the body of a document back that verify found bad: doc.body has its hash and its size.
+    /* Puts the body of a document back that verify found bad: doc.body has its hash and its size;
+     * of one that was told inexact it is the body of the same write.
      * Nothing else changes there. KF_OK: it was read back and is whole. */
     kf_rc (*repair)(struct remote *r, const struct remote_doc *doc, struct kf_err *err);
     /* Both may be NULL: the kind has no past. They change nothing there, and nothing that another

@@ -25,7 +25,14 @@ static bool same_branch(str a, str b)
     return str_eq(a.len ? a : STR(GIT_BRANCH), b.len ? b : STR(GIT_BRANCH));
 }
 
-/* Whether the row is of this remote: same address, same branch, same patterns. */
+/* A key that cannot be read now may well be the same. */
+static bool same_key(const struct remote_entry *e, const struct row *row)
+{
+    return (sealed_wanted(&e->place) && !e->key_id[0]) ||
+           sealed_position_fits(buf_view(&row->position), e->key_id);
+}
+
+/* Whether the row is of this remote: same address, same branch, same patterns, same key. */
 static kf_rc same_place(const struct remote_entry *e, const struct row *row, bool *ret,
                         struct kf_err *err)
 {
@@ -45,7 +52,7 @@ static kf_rc same_place(const struct remote_entry *e, const struct row *row, boo
     const struct json_node *a = rc == KF_OK ? json_member(here, "docs") : NULL;
     const struct json_node *b = rc == KF_OK ? json_member(there, "docs") : NULL;
     *ret = a && b && str_eq(a->raw, b->raw) && str_eq(buf_view(&row->url), e->place.url) &&
-           same_branch(place.branch, e->place.branch);
+           same_branch(place.branch, e->place.branch) && same_key(e, row);
     arena_release(&arena);
     return KF_OK;
 }
@@ -417,8 +424,7 @@ void remotes_status(struct remotes *r, struct kf_status *status)
         hydration_reason(r, status->reason, sizeof(status->reason));
 }
 
-/* With the lock held: nothing is known of the place any more. */
-static void forget_place(struct remote_entry *e)
+void forget_place(struct remote_entry *e)
 {
     buf_clear(&e->position);
     e->watermark = 0;

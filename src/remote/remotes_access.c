@@ -85,6 +85,11 @@ kf_rc access_of_options(const struct env *env, const struct kf_remote_options *o
                        "a token stands where the address or the name of its variable belongs, and "
                        "would be stored and shown: make a new one, and name the variable "
                        "(token_env) or the file (token_file) that holds it");
+    if (secret_like(str_of(o->key_env)) || secret_like(str_of(o->old_key_env)))
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "a key stands where the name of its variable belongs, and would be stored "
+                       "and shown: make a new one, and name the variable (key_env) or the file "
+                       "(key_file) that holds it");
 #define T(member, word, help) \
     if (rc == KF_OK)          \
         rc = take_text(word, o->member, &to->member, err);
@@ -115,7 +120,9 @@ kf_rc access_check(const struct remote_driver *driver, const struct remote_place
 #define B(member, word, help)    \
     if (place->member && !named) \
         named = word;
+#define ACCESS_OF_GIT_ALONE
 #include "base/access.def"
+#undef ACCESS_OF_GIT_ALONE
 #undef T
 #undef F
 #undef S

@@ -67,7 +67,14 @@ static kf_rc check_url(const struct remotes *r, const struct remote_entry *e, st
     kf_rc rc = e->driver->open(r->env, &e->place, &remote, err);
     if (rc == KF_OK)
         e->driver->close(remote);
-    return rc;
+    return rc == KF_OK ? sealed_check(&e->place, err) : rc;
+}
+
+/* A key that cannot be read now is looked for by each run. */
+static kf_rc find_key(const struct remotes *r, struct remote_entry *e, struct kf_err *err)
+{
+    kf_rc rc = sealed_id(r->env, &e->place, e->key_id, NULL);
+    return rc == KF_NOMEM ? err_nomem(err) : KF_OK;
 }
 
 static void entry_free(struct remote_entry *e)
@@ -98,6 +105,8 @@ kf_rc entry_new(struct remotes *r, const struct entry_options *o, struct remote_
         rc = access_check(e->driver, &e->place, err);
     if (rc == KF_OK)
         rc = check_url(r, e, err);
+    if (rc == KF_OK)
+        rc = find_key(r, e, err);
     if (rc != KF_OK) {
         if (rc != KF_NOMEM)
             err_prefix(err, "remote \"%.60s\"", e->name);

@@ -24,6 +24,7 @@
 #define KF_REMOTE_REMOTES_INTERNAL_H
 
 #include "remote/remotes.h"
+#include "remote/sealed.h"
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -80,6 +81,7 @@ struct remote_entry {
     bool row_stale; /* the row is not there or another remote's: written by the next run */
     int64_t watermark;
     struct buf position;
+    char key_id[SEAL_ID + 1]; /* of the key that was read last; "" = none, or none could be */
     bool hydrated, waived;
     int64_t confirmed_wall_ms, last_run_wall_ms;
     uint32_t failures;
@@ -209,6 +211,8 @@ void remotes_on_commit(void *ctx, int64_t seq, int64_t at_ms);
 void remotes_plan_soon(struct remotes *r);
 /* At once. The loop's. */
 void remotes_plan(struct remotes *r);
+/* With the lock held: nothing is known of the place any more. */
+void forget_place(struct remote_entry *e);
 /* With the lock held. */
 struct schedule_view entry_view(const struct remote_entry *e, int64_t now_ms);
 enum kf_remote_state entry_state(const struct remote_entry *e);

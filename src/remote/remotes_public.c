@@ -67,10 +67,13 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
         .set_aside = e->set_aside,
         .last_code = arena_dup(a, str_of(e->last_code)),
         .last_error = arena_dup(a, str_of(e->last_error)),
+        .encrypted = sealed_wanted(&e->place),
+        .key_id = arena_dup(a, str_of(e->key_id)),
     };
     pthread_mutex_unlock(&r->lock);
     ret->schedule = schedule_text(a, &e->schedule);
-    bool good = ret->name && ret->url && ret->last_code && ret->last_error && ret->schedule;
+    bool good = ret->name && ret->url && ret->last_code && ret->last_error && ret->schedule &&
+                ret->key_id;
     return good ? access_show(&e->place, a, ret, err) : err_nomem(err);
 }
 
@@ -180,7 +183,12 @@ static kf_rc entry_of_options(struct remotes *r, const struct kf_remote_options 
                      .manual = o.manual},
         .warn_bytes = CONFIG_WARN_PENDING,
     };
+    char id[SEAL_ID + 1];
     rc = access_of_options(r->env, &o, &eo.place, err);
+    if (rc == KF_OK)
+        rc = sealed_check(&eo.place, err);
+    if (rc == KF_OK) /* here it is somebody's who can mend it at once */
+        rc = sealed_id(r->env, &eo.place, id, err);
     if (rc == KF_OK)
         rc = split_globs(o.docs ? o.docs : "", &arena, &eo, err);
     if (rc == KF_OK)
@@ -263,7 +271,9 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
     if (rc == KF_NOMEM)
         rc = err_nomem(err);
     else if (rc != KF_OK)
-        rc = err_set(err, PROBLEM_REMOTE_FAILED, "%s: %s", e->name, why.detail);
+        rc = err_set(
+            err, problem_is(&why, PROBLEM_KEY_NEEDED) ? PROBLEM_KEY_NEEDED : PROBLEM_REMOTE_FAILED,
+            "%s: %s", e->name, why.detail);
     entry_drop(e);
     return rc;
 }
@@ -334,7 +344,9 @@ kf_rc remotes_try(struct remotes *r, const struct kf_remote_options *options,
     else if ((rc = try_place(e, &c, &why)) == KF_NOMEM)
         rc = err_nomem(err);
     else if (rc == KF_CONFIG)
-        rc = err_set(err, PROBLEM_CONFIG, "%s: %s", e->name, why.detail);
+        rc = err_set(err,
+                     problem_is(&why, PROBLEM_KEY_NEEDED) ? PROBLEM_KEY_NEEDED : PROBLEM_CONFIG,
+                     "%s: %s", e->name, why.detail);
     else if (rc != KF_OK)
         rc = err_set(err, PROBLEM_REMOTE_FAILED, "%s: %s", e->name, why.detail);
     else

@@ -25,9 +25,12 @@ kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *
 {
     struct remotes *r = e->remotes;
     struct remote *remote = NULL;
-    kf_rc rc = e->driver->open(r->env, &e->place, &remote, err);
+    kf_rc rc = sealed_open(e->driver, r->env, &e->place, &remote, err);
     if (rc != KF_OK)
         return rc;
+    pthread_mutex_lock(&r->lock);
+    memcpy(e->key_id, sealed_key_of(remote), sizeof(e->key_id));
+    pthread_mutex_unlock(&r->lock);
     uint64_t limit = docs_limit(r->docs);
     remote->log = r->log;
     remote->call_ms = REMOTES_CALL_MS;
@@ -514,9 +517,9 @@ static kf_rc hydrate(struct run *run, struct remote *remote, struct kf_err *err)
 static void blame_remote(struct kf_err *err)
 {
     static const enum problem as_they_are[] = {
-        PROBLEM_REMOTE_FAILED, PROBLEM_REMOTE_FULL,    PROBLEM_BAD_OBJECT,
-        PROBLEM_DIVERGED,      PROBLEM_ROLLED_BACK,    PROBLEM_NO_MEMORY,
-        PROBLEM_STOPPING,      PROBLEM_FORMAT_TOO_NEW, PROBLEM_REMOTE_AUTH,
+        PROBLEM_REMOTE_FAILED, PROBLEM_REMOTE_FULL, PROBLEM_BAD_OBJECT, PROBLEM_DIVERGED,
+        PROBLEM_ROLLED_BACK,   PROBLEM_NO_MEMORY,   PROBLEM_STOPPING,   PROBLEM_FORMAT_TOO_NEW,
+        PROBLEM_REMOTE_AUTH,   PROBLEM_KEY_NEEDED,
     };
     for (size_t i = 0; i < sizeof(as_they_are) / sizeof(as_they_are[0]); i++)
         if (problem_is(err, as_they_are[i]))
@@ -551,6 +554,23 @@ static void note_failure(struct run *run, int64_t retry_ms)
     pending_of(run->entry, run->watermark, &run->pending, NULL);
 }
 
+/* Another key, or none any more: to it the place is another one, as if its address had changed. */
+static kf_rc begin_anew(struct run *run, struct kf_err *err)
+{
+    struct remote_entry *e = run->entry;
+    KF_SOMETIMES("sealed-key-changed");
+    log_event(e->remotes->log, LOG_WARN, "remote.key_changed", LOG_S("remote", e->name),
+              LOG_S("key", e->key_id), LOG_END);
+    pthread_mutex_lock(&e->remotes->lock);
+    forget_place(e);
+    pthread_mutex_unlock(&e->remotes->lock);
+    buf_clear(&run->since);
+    run->watermark = 0;
+    run->hydrated = false;
+    run->again = true;
+    return run_local(run, row_put(e, err));
+}
+
 static void run_work(struct task *t)
 {
     struct run *run = (struct run *)t;
@@ -560,6 +580,8 @@ static void run_work(struct task *t)
         rc = run_local(run, row_put(run->entry, &run->err));
     if (rc == KF_OK)
         rc = entry_connect(run->entry, &remote, &run->err);
+    if (rc == KF_OK && !sealed_position_fits(buf_view(&run->since), sealed_key_of(remote)))
+        rc = begin_anew(run, &run->err);
     if (rc == KF_OK) {
         switch (run->kind) {
         case RUN_SYNC: rc = sync_remote(run, remote, &run->err); break;

@@ -14,7 +14,7 @@
  *
  * A first pull also notes what the remote holds. Whatever is here and not there, or there as
  * something else, is pending to it; the watermark begins right below the first of these numbers. So
- * a store that came from one remote has nothing pending to it. */
+ * a store that came from one remote has nothing pending to it; unless it is there elsewhere. */
 #include "remote/remotes_internal.h"
 
 #include <stdio.h>
@@ -124,7 +124,7 @@ static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *
         *ret_want = false;
         return KF_OK;
     }
-    if (t->first)
+    if (t->first && !doc->elsewhere)
         rc = note_held(t, doc, err);
     if (rc == KF_OK && !t->empty) {
         /* Short: what follows may be a fetch, and no snapshot is held while the place is waited

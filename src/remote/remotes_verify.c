@@ -11,8 +11,11 @@
 #include "remote/remotes_internal.h"
 
 struct bad_object {
-    str name, hash, why;
+    str name, site, hash, why;
+    int64_t stamp, at_ms;
+    uint64_t version;
     size_t size;
+    bool inexact; /* the hash is not that of the bytes here */
 };
 
 struct verifying {
@@ -45,8 +48,13 @@ static kf_rc note_bad(struct remote_sink *sink, const struct remote_doc *doc,
     struct bad_object b = {.name = arena_str(&v->arena, doc->doc.name),
                            .hash = arena_str(&v->arena, doc->hash),
                            .why = arena_str(&v->arena, str_of(why->detail)),
-                           .size = doc->size};
-    if (!b.name.p || !b.hash.p || !b.why.p)
+                           .site = arena_str(&v->arena, doc->doc.site),
+                           .stamp = doc->doc.stamp,
+                           .at_ms = doc->doc.at_ms,
+                           .version = doc->doc.version,
+                           .size = doc->size,
+                           .inexact = doc->doc.inexact};
+    if (!b.name.p || !b.hash.p || !b.why.p || !b.site.p)
         return err_nomem(err);
     v->bad[v->count++] = b;
     return KF_OK;
@@ -54,17 +62,49 @@ static kf_rc note_bad(struct remote_sink *sink, const struct remote_doc *doc,
 
 /* ----------------------------------------------------------------------------------- repairing */
 
+/* The same write, in whatever bytes it stands there. *ret_deleted: it has none. */
+static kf_rc same_write(struct db *db, const struct bad_object *b, struct buf *body,
+                        bool *ret_deleted, struct kf_err *err)
+{
+    static const char sql[] = "SELECT hash FROM kf_doc_version WHERE name = $1 AND"
+                              " stamp = $2 AND site = $3 LIMIT 1";
+    struct db_stmt *s;
+    struct buf hash = BUF_INIT;
+    bool there = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, b->name);
+    db_bind_i64(s, 2, b->stamp);
+    db_bind_text(s, 3, b->site);
+    rc = db_step(s, &there, err);
+    if (rc == KF_OK && there)
+        buf_str(&hash, db_text(s, 0));
+    db_done(s);
+    if (rc == KF_OK && !there)
+        rc = KF_ABSENT;
+    if (rc == KF_OK)
+        rc = buf_ok(&hash, err);
+    *ret_deleted = hash.len == 0;
+    if (rc == KF_OK && hash.len)
+        rc = doc_body_of(db, b->name, buf_view(&hash), body, err);
+    buf_release(&hash);
+    return rc;
+}
+
 /* KF_ABSENT: there is no whole copy here. */
 static kf_rc local_copy(struct remotes *r, const struct bad_object *b, struct buf *body,
-                        struct kf_err *err)
+                        bool *ret_deleted, struct kf_err *err)
 {
     struct db *db;
+    *ret_deleted = false;
     kf_rc rc = store_read(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = doc_body_of(db, b->name, b->hash, body, err);
+    rc = b->inexact ? same_write(db, b, body, ret_deleted, err)
+                    : doc_body_of(db, b->name, b->hash, body, err);
     store_read_end(r->store, db);
-    return rc == KF_OK && body->len != b->size ? KF_ABSENT : rc;
+    return rc == KF_OK && !b->inexact && body->len != b->size ? KF_ABSENT : rc;
 }
 
 /* Its line in the report is ended with what became of it. KF_NOMEM, and `stopping`; every other
@@ -75,12 +115,19 @@ static kf_rc repair(struct verifying *v, struct remote *remote, const struct bad
     struct remotes *r = v->entry->remotes;
     struct buf body = BUF_INIT;
     struct kf_err why = KF_ERR_INIT;
+    bool deleted = false;
     kf_rc rc = remote_go_on(remote, err);
     if (rc != KF_OK)
         return rc;
-    if ((rc = local_copy(r, b, &body, &why)) == KF_OK) {
-        const struct remote_doc doc = {
-            .doc = {.name = b->name, .body = buf_view(&body)}, .hash = b->hash, .size = b->size};
+    if ((rc = local_copy(r, b, &body, &deleted, &why)) == KF_OK) {
+        const struct remote_doc doc = {.doc = {.name = b->name,
+                                               .site = b->site,
+                                               .stamp = b->stamp,
+                                               .at_ms = b->at_ms,
+                                               .version = b->version,
+                                               .body = deleted ? (str){0, 0} : buf_view(&body)},
+                                       .hash = b->hash,
+                                       .size = b->size};
         rc = remote->driver->repair(remote, &doc, &why);
     }
     if (rc == KF_OK) {
@@ -143,6 +190,8 @@ static kf_rc verify_entry(struct remote_entry *e, struct buf *report, uint64_t *
         return KF_OK;
     if (rc == KF_NOMEM)
         return err_nomem(err);
+    if (problem_is(&why, PROBLEM_KEY_NEEDED))
+        return err_set(err, PROBLEM_KEY_NEEDED, "%s cannot be verified: %s", e->name, why.detail);
     if (problem_is(&why, PROBLEM_BAD_OBJECT)) { /* its manifest */
         ++*damaged;
         buf_printf(report, "remote %s: %s\n", e->name, why.detail);

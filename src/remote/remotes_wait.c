@@ -32,7 +32,8 @@ static enum problem problem_for(const struct remotes_wait *w, const struct kf_er
 {
     static const enum problem always[] = {PROBLEM_STOPPING, PROBLEM_UNKNOWN_REMOTE,
                                           PROBLEM_NO_MEMORY};
-    static const enum problem of_runs[] = {PROBLEM_DIVERGED, PROBLEM_ROLLED_BACK};
+    static const enum problem of_runs[] = {PROBLEM_DIVERGED, PROBLEM_ROLLED_BACK,
+                                           PROBLEM_KEY_NEEDED};
     for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
         if (problem_is(why, always[i]))
             return always[i];

@@ -70,7 +70,7 @@ static bool possible(int64_t stamp)
 
 static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
 {
-    kf_rc rc = name_check(import->name, err);
+    kf_rc rc = name_check_own(import->name, err);
     if (rc == KF_OK && import->body.p)
         rc = json_check(import->body, NULL, NULL, err);
     if (rc == KF_OK && !doc_site_ok(import->site))

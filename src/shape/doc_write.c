@@ -88,7 +88,7 @@ static kf_rc check_request(const struct docs *docs, const struct kf_write *r, st
     if ((r->verb == KF_PUT || r->verb == KF_PATCH) && !r->body && r->len)
         return err_set(err, PROBLEM_MISUSE, "the body is NULL, its length is not 0");
     str name = str_of(r->name), body = body_of(r);
-    kf_rc rc = name_check(name, err);
+    kf_rc rc = name_check_own(name, err);
     if (rc != KF_OK)
         return rc;
     switch (r->verb) {

@@ -1,6 +1,7 @@
 #include "shape/doc.h"
 
 #include "base/err.h"
+#include "base/seal.h"
 
 static kf_rc bad_segment(str segment, size_t offset, struct kf_err *err)
 {
@@ -35,4 +36,14 @@ kf_rc name_check(str name, struct kf_err *err)
         at += segment.len + 1;
     }
     return KF_OK;
+}
+
+kf_rc name_check_own(str name, struct kf_err *err)
+{
+    kf_rc rc = name_check(name, err);
+    if (rc == KF_OK && seal_is_name(name))
+        rc = err_at(err, PROBLEM_BAD_KEY, 0,
+                    "names that begin with " SEAL_PREFIX " are those of encrypted documents at a "
+                    "remote: choose another one");
+    return rc;
 }
