@@ -499,6 +499,30 @@ static kf_rc vanished(const struct git *g, struct kf_err *err)
         g->branch);
 }
 
+/* The tip does not follow on the position: it is an older state, where the position follows on it,
+ * and another history otherwise. */
+static kf_rc refuse_tip(struct git *g, const struct git_id *since, bool here,
+                        const struct git_id *tip, struct kf_err *err)
+{
+    bool older = false;
+    kf_rc rc = here ? git_follows(&g->repo, tip, since, &older, err) : KF_OK;
+    if (rc != KF_OK)
+        return rc;
+    if (older) {
+        KF_SOMETIMES("git-rolled-back");
+        return err_set(err, PROBLEM_ROLLED_BACK,
+                       "the branch %s ends at an older commit than %.12s, which was there: bring "
+                       "that commit back, or give the remote another name or branch to merge with "
+                       "what is there",
+                       g->branch, since->hex);
+    }
+    KF_SOMETIMES("git-history-rewritten");
+    return err_set(err, PROBLEM_DIVERGED,
+                   "the branch %s does not follow on commit %.12s any more: somebody rewrote its "
+                   "history; bring that commit back, or give the remote another name or branch",
+                   g->branch, since->hex);
+}
+
 /* The newest commit, here, and that it follows on the position (R5). */
 static kf_rc fetch_tip(struct git *g, const struct git_id *since, struct git_id *tip,
                        struct kf_err *err)
@@ -512,13 +536,8 @@ static kf_rc fetch_tip(struct git *g, const struct git_id *since, struct git_id 
         rc = git_has(&g->repo, since, &here, err);
     if (rc == KF_OK && since->hex[0] && here)
         rc = git_follows(&g->repo, since, tip, &follows, err);
-    if (rc == KF_OK && since->hex[0] && (!here || !follows)) {
-        KF_SOMETIMES("git-history-rewritten");
-        rc = err_set(err, PROBLEM_DIVERGED,
-                     "the branch %s does not follow on commit %.12s any more: somebody rewrote its "
-                     "history; bring that commit back, or give the remote another name or branch",
-                     g->branch, since->hex);
-    }
+    if (rc == KF_OK && since->hex[0] && (!here || !follows))
+        rc = refuse_tip(g, since, here, tip, err);
     return rc;
 }
 

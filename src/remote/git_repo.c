@@ -520,7 +520,9 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
 {
     struct git_id now = {""};
     struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = tip_of(r, ref, &now, &why);
+    /* One that asks to be left alone is not asked at once what has become of it: the next run finds
+     * out. */
+    kf_rc rc = *r->retry_ms ? KF_UNAVAILABLE : tip_of(r, ref, &now, &why);
     if (rc == KF_UNAVAILABLE) /* the push has said why */
         return err_set(err, said->problem, "git could not push to the host: %s", why_of(said));
     if (rc != KF_OK) {

@@ -525,8 +525,10 @@ static void blame_remote(struct kf_err *err)
         if (problem_is(err, as_they_are[i]))
             return;
     struct kf_err cause = *err;
-    err_set(err, cause.rc == KF_FULL ? PROBLEM_REMOTE_FULL : PROBLEM_REMOTE_FAILED, "%s",
-            cause.detail);
+    if (cause.rc == KF_FULL)
+        err_set(err, PROBLEM_REMOTE_FULL, "%s: make room there", cause.detail);
+    else
+        err_set(err, PROBLEM_REMOTE_FAILED, "%s", cause.detail);
 }
 
 /* For how long a place that failed asks to be left alone, as far as it is listened to. */

@@ -457,11 +457,15 @@ static void who_is_late_is_told(void **state)
 static void a_history_that_was_rewritten_is_seen(void **state)
 {
     (void)state;
-    struct store a = store_new("a");
+    struct store a = store_new("a"), b = store_new("b");
     struct sink got;
     assert_int_equal(PUSH(&a, {"x", "1", 1}), KF_OK);
     assert_int_equal(PUSH(&a, {"x", "2", 2}), KF_OK);
     GIT("update-ref", "refs/heads/data", "data~1");
+    assert_int_equal(pull(&a, &got), KF_DAMAGED);
+    assert_string_equal(a.err.code, "rolled_back");
+    assert_int_equal(pull(&b, &got), KF_OK);
+    assert_int_equal(PUSH(&b, {"y", "1", 3, SITE_B}), KF_OK);
     assert_int_equal(pull(&a, &got), KF_CONFLICT);
     assert_string_equal(a.err.code, "diverged");
     GIT("update-ref", "-d", "refs/heads/data");

@@ -1,143 +1,38 @@
 #!/usr/bin/env python3
-# test: timeout=240
-"""Bad days of a git host, one cell each: local writes do not notice, the cause is told, the token is nowhere, and what is pending goes
-out by itself afterwards.
-
-    seed pushed -> the fault begins -> 1,000 writes, none of which fails -> `remote show` names the cause
-                -> the fault ends -> nothing is pending, nobody having asked (but where the host did not let us in) -> the branch has all values and is strictly well-formed
-                -> no process of git is left -> the server ends
-
-All cells run at once: those of a silent host wait half a minute for git to give it up. Meanwhile one thread looks at the command lines
-of all processes.
-"""
+# test: timeout=120
+"""Bad days of a git host (tests/faultcells.py): nobody there, answers that refuse, a disk that is full, a host that dies in a push, and
+one that asks to be left alone."""
 
 import contextlib
+import email.utils
 import json
 import os
-import re
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-import traceback
-from concurrent.futures import ThreadPoolExecutor
+import types
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
-from githost import FaultProxy, GitHost, basic, USER  # noqa: E402
-from keepfast import Server, folder, run, state, wait_for  # noqa: E402
+sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests", "crash"))
+import disk  # noqa: E402
+from faultcells import LEAKS, OVER, SECRETS, TOP, WRITES, Case, cell, of_folder, run_cells, watch  # noqa: E402
+from githost import FaultProxy, GitHost  # noqa: E402
+from keepfast import Server, state, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
-TOP = folder()
-WRITES, NAMES = 1000, 40
-TOLD_S = 75  # until a fault is told: git gives a silent host up after 30 s, a command ends after 60 s of silence
-SECRETS = {}  # token: cell
-LEAKS = set()
-OVER = threading.Event()
-
-
-# ------------------------------------------------------------------------------------- processes
-
-
-def processes():
-    """(pid, parent, state, command line) of all there are."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            with contextlib.suppress(OSError):
-                words = Path(f"/proc/{entry}/stat").read_text().rpartition(")")[2].split()
-                yield int(entry), int(words[1]), words[0], Path(f"/proc/{entry}/cmdline").read_bytes()
-
-
-def watch():
-    """Until all is over: no token in any command line."""
-    while not OVER.wait(0.02):
-        for pid, _, _, line in processes():
-            for secret, cell in list(SECRETS.items()):
-                if secret.encode() in line:
-                    LEAKS.add(f"{cell}: {line[:200]!r} of {pid}")
-
-
-def below(pid):
-    """What a process started, and what that started."""
-    found, every = [], list(processes())
-    parents = {pid}
-    while True:
-        more = [p for p in every if p[1] in parents and p not in found]
-        if not more:
-            return found
-        found += more
-        parents |= {p[0] for p in more}
-
-
-def of_folder(path):
-    """Processes that work in a repository of this folder, whoever their parent is by now."""
-    found = []
-    for pid, _, _, line in processes():
-        with contextlib.suppress(OSError):
-            if str(path).encode() in line or f"GIT_DIR={path}".encode() in Path(f"/proc/{pid}/environ").read_bytes():
-                found.append((pid, line))
-    return found
+disk.own_namespace()
 
 
 # ------------------------------------------------------------------------------------- cells
 
 
-CELLS = {}
-
-
-def cell(says, kind="http", drained_s=30, asked=False):
-    """says: how the cause is named. asked: a host that does not let us in is asked again after five minutes, or when somebody wants
-    it. The function begins the fault and gives back what ends it."""
-    def decorate(function):
-        CELLS[function.__name__] = (function, says, kind, drained_s, asked)
-        return function
-    return decorate
-
-
-class Case:
-    def __init__(self, name, kind):
-        self.name = name
-        self.host = GitHost(kind)
-        self.host.make("store")
-        self.proxy = FaultProxy(self.host)
-        self.more = []  # to be closed
-        for secret in (self.host.token, basic(USER, self.host.token).split()[1]):
-            SECRETS[secret] = name
-        self.by_hand = {}
-
-    def close(self):
-        for each in (self.proxy, *self.more, self.host):
-            each.close()
-
-    def change_by_hand(self, when=None):
-        """So that something is to be fetched."""
-        self.by_hand["by hand.json"] = [len(self.by_hand)]
-        self.host.commit("store", "data", {"by hand.json": json.dumps(self.by_hand["by hand.json"]).encode()}, "by hand", when=when)
-
-
 @cell("[Cc]onnect")
 def refused(c):
     c.proxy.refuse()
-    return c.proxy.pass_on
-
-
-@cell("too slow|silent", drained_s=60)
-def black_hole(c):
-    c.proxy.black_hole()
-    return c.proxy.pass_on
-
-
-@cell("too slow|silent", drained_s=60)
-def one_byte_a_second(c):
-    c.proxy.slow(1)
-    return c.proxy.pass_on
-
-
-@cell("too slow|silent", drained_s=60)
-def hang_after_head(c):
-    c.proxy.hang_after_head()
     return c.proxy.pass_on
 
 
@@ -147,84 +42,51 @@ def error_500(c):
     return c.proxy.pass_on
 
 
-@cell("429")
+@cell("503")
+def unavailable_503(c):
+    c.proxy.answer(503)
+    return c.proxy.pass_on
+
+
+@cell("too many requests from here \\(429\\).*left alone for 2 s")
 def too_many_requests(c):
     c.proxy.answer(429, retry_after=2)
     return c.proxy.pass_on
 
 
-@cell("refuses: the token or key needs the right", asked=True)
+@cell("refuses: the token or key needs the right", code="remote_auth", state="auth", asked=True)
 def forbidden(c):
     c.proxy.answer(403)
     return c.proxy.pass_on
 
 
-@cell("507")
+@cell("no space left", code="remote_full")
 def error_507(c):
     c.proxy.answer(507)
     return c.proxy.pass_on
 
 
-@cell("No space left on device")
-def full_disk(c):
-    c.host.hook("store", "pre-receive", "echo 'error: file write error: No space left on device' >&2\nexit 1\n")
+@cell("no space left", code="remote_full")
+def full_quota(c):
+    c.host.hook("store", "pre-receive", "echo 'error: file write error: Disk quota exceeded' >&2\nexit 1\n")
     return lambda: c.host.hook("store", "pre-receive", "")
 
 
-@cell("sends us elsewhere")
-def redirect(c):
-    elsewhere = FaultProxy(None)
-    c.more.append(elsewhere)
-    c.proxy.redirect(elsewhere.url("store") if elsewhere.host else f"http://127.0.0.1:{elsewhere.port}/git/store.git/info/refs")
-
-    def heal():
-        c.proxy.pass_on()
-        equal([r.line for r in elsewhere.requests()], [], "nothing goes to where nobody sent it")
-    return heal
-
-
-@cell("certificate", kind="https")
-def wrong_certificate(c):
-    other = GitHost("https")
-    c.more.append(other)
-    good, c.proxy.peer = c.proxy.peer, other.address
-
-    def heal():
-        c.proxy.peer = good
-        equal([r.line for r in other.requests()], [], "nothing is told to whom nobody knows")
-    return heal
-
-
-@cell("early EOF|hung up|unexpected|transfer closed|end of|[Ee]mpty reply|disconnect|closed")
-def truncated(c):
-    c.change_by_hand()
-    c.proxy.cut(down=350)
-    return c.proxy.pass_on
-
-
-@cell("pack|protocol|corrupt|inflate|fatal|unexpected|deflate|gone")
-def wrong_bytes(c):
-    c.change_by_hand()
-    c.proxy.flip(down=420)
-    return c.proxy.pass_on
+@cell("no space left", code="remote_full")
+def full_file_system(c):
+    """The host's own, with a few pages left: a real one."""
+    tmpfs = disk.Tmpfs(TOP, "full", 4)
+    c.more.append(types.SimpleNamespace(close=tmpfs.gone))
+    shutil.move(c.host.path("store"), tmpfs.point / "store.git")
+    c.host.path("store").symlink_to(tmpfs.point / "store.git")
+    tmpfs.fill()
+    return tmpfs.empty
 
 
 @cell("not as a git repository")
 def a_page_for_people(c):
     c.proxy.html()
     return c.proxy.pass_on
-
-
-@cell("memory|more than|too long|did not end|silent|signal", drained_s=60)
-def endless_answer(c):
-    c.proxy.endless()
-    return c.proxy.pass_on
-
-
-@cell("does not take the token", asked=True)
-def token_is_revoked(c):
-    c.host.revoke()
-    return c.host.renew
 
 
 @cell("[Cc]onnect|hung up|[Ee]mpty reply|reset|closed")
@@ -259,95 +121,6 @@ def host_is_killed_in_a_push(c):
     return heal
 
 
-@cell("")
-def clock_15_min_ahead(c):
-    c.change_by_hand(when=int(time.time()) + 900)
-    return lambda: None
-
-
-@cell("")
-def clock_15_min_behind(c):
-    c.change_by_hand(when=int(time.time()) - 900)
-    return lambda: None
-
-
-# ------------------------------------------------------------------------------------- one cell
-
-
-def write(client, times):
-    values = {}
-    for n in range(WRITES):
-        name, value = f"doc{n % NAMES}.json", {"n": n}
-        began = time.monotonic()
-        answer = client.put(f"/docs/{name}", json.dumps(value).encode())
-        times.append(time.monotonic() - began)
-        check(answer.status in (200, 201), f"write {n}: {answer}")
-        values[name] = value
-    return values
-
-
-def told(c, client, says):
-    """What `remote show` says, as soon as it does."""
-    remote = wait_for(lambda: (r := client.get("/remotes/host").json())["last_error"] and re.search(says, r["last_error"]["detail"]) and r, TOLD_S, 0.1)
-    status = client.get("/status").json()["remotes"][0]
-    check(status["last_error"] or status["state"] == "running", f"status tells it, too: {status}")
-    return remote["last_error"]
-
-
-def go(name):
-    begin, says, kind, drained_s, asked = CELLS[name]
-    c = Case(name, kind)
-    try:
-        config = c.host.config("store", port=c.proxy.port, on_change="100ms", every="2s")
-        server = Server(TOP / name, config=json.dumps({"spaces": {"default": {"remotes": {"host": config}}}}), env=c.host.environment())
-        with server, contextlib.closing(server.client()) as client:
-            return life(c, server, client, begin, says, drained_s, asked)
-    finally:
-        c.close()
-
-
-def life(c, server, client, begin, says, drained_s, asked):
-    wait_for(lambda: state(client) == "open", 30)
-    equal(client.put("/docs/seed?wait=host&timeout=30s", b"0").status, 201, "before all")
-    heal = begin(c)
-    times = []
-    values = write(client, times)
-    last = {"code": "", "detail": ""}
-    try:
-        if says:
-            last = told(c, client, says)
-    except TimeoutError:
-        raise AssertionError(f"not told: {client.get('/remotes/host').json()}; {server.stderr()[-1500:]}") from None
-    pending = client.get("/remotes/host").json()["pending"]["count"]
-    check(not says or pending > 0, "nothing was confirmed that is not there")
-    heal()
-    began = time.monotonic()
-    if asked:
-        equal(client.ask("POST", f"/remotes/host/run?timeout={drained_s}s").status, 200, "when it is asked")
-    try:
-        wait_for(lambda: client.get("/remotes/host").json()["pending"]["count"] == 0, drained_s, 0.1)
-        if c.by_hand:
-            wait_for(lambda: client.get("/docs/by%20hand.json").status == 200, drained_s, 0.1)
-    except TimeoutError:
-        raise AssertionError(f"it does not drain: {client.get('/remotes/host').json()}; {server.stderr()[-1500:]}") from None
-    drained = time.monotonic() - began
-    files = {path: json.loads(text) for path, text in c.host.files("store", "data").items() if not path.startswith(".keepfast/")}
-    equal(files, {"seed": 0, **values, **c.by_hand}, "what is there")
-    equal(c.host.fsck("store"), [], "a strict check")
-    for name, value in values.items():
-        equal(client.get(f"/docs/{name}").json(), value, f"{name}, here")
-    wait_for(lambda: not below(server.process.pid), 10)
-    said = server.stderr() + json.dumps(client.get("/remotes/host").json()) + json.dumps(client.get("/status").json())
-    show = run("remote", "show", "host", "--at", TOP / c.name / "default.db")
-    said += (show.out + show.err).decode() + json.dumps(last)
-    for secret in [s for s, cell in SECRETS.items() if cell == c.name]:
-        check(secret not in said, f"the token is nowhere: {said}")
-    equal(server.stop(), 0, "its end")
-    equal(of_folder(TOP / c.name), [], "what is left")
-    times.sort()
-    return times, drained, last["detail"]
-
-
 # ------------------------------------------------------------------------------------- tests
 
 
@@ -369,36 +142,69 @@ def killed_beside_a_silent_host():
         return time.monotonic() - began
 
 
-def all_cells(names):
-    """name: what came of it, or why not."""
-    def safely(name):
-        try:
-            return go(name)
-        except Exception:  # a cell may fail in any way, and the others go on
-            return traceback.format_exc()
-    with ThreadPoolExecutor(len(names)) as pool:
-        return dict(zip(names, pool.map(safely, names)))
+@test
+def local_writes_do_not_notice_and_the_queue_drains():
+    run_cells()
+
+
+class Throttle:
+    """A store whose host answers with a Retry-After; what it says, and when it was asked."""
+
+    def __init__(self, name, status, retry_after):
+        self.c = Case(name, "http")
+        config = self.c.config() | {"on_change": "100ms"}
+        self.server = Server(TOP / name, config=json.dumps({"spaces": {"default": {"remotes": {"host": config}}}}), env=self.c.environment())
+        self.client = self.server.client()
+        wait_for(lambda: state(self.client) == "open", 30)
+        equal(self.client.put("/docs/seed?wait=host&timeout=30s", b"0").status, 201, "before all")
+        self.c.proxy.answer(status, retry_after=retry_after())
+        self.client.put("/docs/a", b"1")
+        self.remote = wait_for(lambda: (r := self.client.get("/remotes/host").json())["last_error"] and r, 20)
+        self.asked = len(self.c.proxy.requests())
+
+    def seconds(self):
+        """Until the next run."""
+        ends = [time.mktime(time.strptime(self.remote[key][:19], "%Y-%m-%dT%H:%M:%S")) + float(self.remote[key][19:-1]) for key in ("last_run", "next_run")]
+        return ends[1] - ends[0]
+
+    def close(self):
+        self.client.close()
+        self.server.__exit__()
+        self.c.close()
+
+
+def left_alone(name, status, retry_after, least, most, say):
+    with contextlib.closing(Throttle(name, status, retry_after)) as t:
+        check(least <= t.seconds() <= most, f"{name}: {t.remote}")
+        check(say in t.remote["last_error"]["detail"], f"{name}: {t.remote}")
+        check("remote.throttle" in t.server.stderr(), f"{name}: the log says it")
+        before = t.asked
+        # Whoever asks waits, too, and is told why.
+        answer = t.client.ask("POST", "/remotes/host/run?timeout=1s")
+        equal((answer.status, len(t.c.proxy.requests())), (503, before), f"{name}: it is left alone")
+        for n in range(100):
+            t.client.put("/docs/a", b"%d" % n)
+        time.sleep(0.5)
+        equal(len(t.c.proxy.requests()), before, f"{name}: whatever is written")
+        t.c.proxy.pass_on()
+        if most < 10:
+            wait_for(lambda: t.client.get("/remotes/host").json()["pending"]["count"] == 0, most + 10)
+            first = t.c.proxy.requests()[before].at
+            check(first - t.c.proxy.requests()[before - 1].at >= least - 0.5, f"{name}: not before it wanted to be")
+        return t.seconds()
 
 
 @test
-def local_writes_do_not_notice_and_the_queue_drains():
-    watcher = threading.Thread(target=watch, daemon=True)
-    watcher.start()
-    chosen = [name for name in CELLS if not os.environ.get("KF_CELL") or name in os.environ["KF_CELL"].split(",")]
-    with ThreadPoolExecutor(1) as beside:
-        outlived = beside.submit(killed_beside_a_silent_host)
-        results = all_cells(chosen)
-        note(f"git outlived a kill beside a silent host by {outlived.result():.1f} s")
-    OVER.set()
-    watcher.join()
-    wrong = {name: found for name, found in results.items() if isinstance(found, str)}
-    for name, found in results.items():
-        if name not in wrong:
-            times, drained, detail = found
-            note(f"{name}: writes={len(times)} p50={times[len(times) // 2] * 1000:.1f}ms p99={times[len(times) * 99 // 100] * 1000:.1f}ms "
-                 f"max={times[-1] * 1000:.0f}ms drained_s={drained:.1f} told={detail[:160]!r}")
-    check(not wrong, "\n".join(f"{name}: {found}" for name, found in wrong.items()))
-    equal(LEAKS, set(), "no token in a command line")
+def a_host_that_asks_to_be_left_alone_is():
+    note("seconds until the next run: " + ", ".join(f"{left_alone(*row):.1f}" for row in (
+        ("seconds", 429, lambda: 4, 4, 5, "left alone for 4 s"),
+        ("date", 503, lambda: email.utils.formatdate(time.time() + 6, usegmt=True), 2, 7, "left alone for"),
+        ("day", 429, lambda: 86400, 3599, 3601, "86400 s; it is for an hour"))))
+
+
+@test
+def nothing_outlives_a_kill_beside_a_silent_host():
+    note(f"git outlived it by {killed_beside_a_silent_host():.1f} s")
 
 
 @test
