@@ -29,7 +29,7 @@ kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *
     if (rc != KF_OK)
         return rc;
     pthread_mutex_lock(&r->lock);
-    memcpy(e->key_id, sealed_key_of(remote), sizeof(e->key_id));
+    snprintf(e->key_id, sizeof(e->key_id), "%s", sealed_key_of(remote));
     pthread_mutex_unlock(&r->lock);
     uint64_t limit = docs_limit(r->docs);
     remote->log = r->log;

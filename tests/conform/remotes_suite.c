@@ -6,14 +6,18 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/json.h"
+#include "remote/sealed.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SUITE_KEY "KF_SUITE_KEY" /* the variable */
+
 struct testing_env world;
-static bool exact; /* the kind of the last place keeps bytes, not values alone */
+static bool exact;  /* the kind of the last place keeps bytes, not values alone */
+static bool sealed; /* it is one that seals */
 static const char *machines;
 static _Thread_local int machine;
 
@@ -21,6 +25,9 @@ int suite_setup(void **state)
 {
     *state = NULL;
     testing_env_init(&world);
+    if (setenv(SUITE_KEY, "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", 1) !=
+        0)
+        return -1;
     return hash_init();
 }
 
@@ -41,6 +48,10 @@ const struct kind kinds[] = {
     {.name = "fail-mem", .faults = true},
     {.name = "fail-dir", .folder = true, .faults = true},
     {.name = "git", .branch = true},
+    {.name = "sealed-mem", .sealed = true},
+    {.name = "sealed-dir", .folder = true, .sealed = true},
+    {.name = "sealed-fail-mem", .faults = true, .sealed = true},
+    {.name = "sealed-git", .branch = true, .sealed = true},
 };
 const size_t kinds_count = sizeof(kinds) / sizeof(kinds[0]);
 
@@ -79,7 +90,8 @@ void place_new(const struct kind *kind, struct place *ret)
         snprintf(p.url, sizeof(p.url), "fail:name=%s:%s", p.plan, p.clean);
     }
     assert_int_equal(remote_driver_of(&world.env, STR(""), str_of(p.url), &driver, NULL), KF_OK);
-    exact = driver->caps & REMOTE_EXACT_BYTES;
+    sealed = kind->sealed;
+    exact = sealed || (driver->caps & REMOTE_EXACT_BYTES);
     *ret = p;
 }
 
@@ -363,8 +375,11 @@ kf_rc open_place(const struct remote_driver *driver, const char *url, struct rem
 {
     char dir[400];
     snprintf(dir, sizeof(dir), "%s/machine-%d", machines ? machines : "/nonexistent", machine);
-    const struct remote_place place = {.url = str_of(url), .dir = str_of(dir)};
-    return driver->open(&world.env, &place, ret, err);
+    struct remote_place place = {.url = str_of(url), .dir = str_of(dir)};
+    if (!sealed)
+        return driver->open(&world.env, &place, ret, err);
+    place.key_env = STR(SUITE_KEY);
+    return sealed_open(driver, &world.env, &place, ret, err);
 }
 
 struct remote *connect_to(const char *url)

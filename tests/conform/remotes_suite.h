@@ -31,6 +31,7 @@ struct kind {
     bool folder; /* objects and a manifest as files */
     bool faults; /* its address makes calls fail (fail_plan_set) */
     bool branch; /* of a git repository: no objects, no manifest */
+    bool sealed; /* through remote/sealed.h: what is there looks otherwise than what was pushed */
 };
 extern const struct kind kinds[];
 extern const size_t kinds_count;

@@ -909,12 +909,12 @@ static bool all(const struct kind *kind)
 
 static bool objects(const struct kind *kind)
 {
-    return !kind->branch;
+    return !kind->branch && !kind->sealed;
 }
 
 static bool folders(const struct kind *kind)
 {
-    return kind->folder;
+    return kind->folder && !kind->sealed;
 }
 
 #define OVER_KINDS(test, which)                  \
