@@ -352,8 +352,10 @@ struct kf_remote_info {
     int64_t next_run_ms;    /* 0 = nothing planned */
     int64_t overdue_ms;     /* since when a run is late; 0 = it is not */
     uint32_t failures;      /* in a row */
-    const char *last_code;  /* code of the last failure, "" = the last run was good */
-    const char *last_error; /* its sentence, with the next step */
+    /* Code of the last failure and its sentence, with the next step; of what is withheld from a
+     * remote whose last run was good (secret_found, public_remote, remote_refused, damaged); else
+     * "". */
+    const char *last_code, *last_error;
     /* What it names beside its address, "" = not said; names of variables and files, never what
      * they hold. Only remotes of kind git have them. */
     const char *branch, *token_env, *token_file, *ssh_key_file, *known_hosts_file, *ca_file;
@@ -363,6 +365,7 @@ struct kf_remote_info {
     const char *key_file, *key_env, *old_key_file, *old_key_env;
     bool encrypted;
     const char *key_id; /* 8 hex digits of that key; "" = none, or it cannot be read */
+    bool allow_secrets; /* of any kind: documents with secrets go there, too */
 };
 struct kf_remote_list {
     struct kf_remote_info *items;
@@ -396,10 +399,13 @@ struct kf_remote_options {
      * which everything is encrypted that is sent there; and the one that it replaces, until a run
      * was confirmed under the new one. docs/encryption.md says what is hidden and what is not. */
     const char *key_file, *key_env, *old_key_file, *old_key_env;
+    /* For any kind: documents that hold what is plainly a secret go there, too. */
+    bool allow_secrets;
 };
-#define KF_REMOTE_OPTIONS_INIT                                                                    \
-    {                                                                                             \
-        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define KF_REMOTE_OPTIONS_INIT                                                                     \
+    {                                                                                              \
+        sizeof(struct kf_remote_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0                                                                                      \
     }
 KF_API kf_rc kf_remote_add(kf_store *store, const struct kf_remote_options *options,
                            struct kf_err *err);
@@ -424,8 +430,8 @@ KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *e
 /* Runs remotes now ("host", "host,usb", "all"), also when nothing is pending, and waits until each
  * has taken in what others changed there and confirmed everything that was written before the call,
  * at most timeout_ms (0 = 10,000). Callers that wait for the same remote share one run.
- * KF_UNAVAILABLE names those that did not; KF_CONFLICT diverged, KF_DAMAGED rolled_back: it needs a
- * decision. */
+ * KF_UNAVAILABLE names those that did not, or what is withheld from one (see kf_aside); KF_CONFLICT
+ * diverged, KF_DAMAGED rolled_back or damaged: it needs a decision. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
 
 /* Names that are pending to a remote, sorted by bytes, behind `after`. */
@@ -477,10 +483,13 @@ KF_API kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_
 
 /* What is set aside: left alone while the rest goes on, with the reason. Kinds:
  *   "damaged"    a document whose stored bytes are damaged, so it is not sent
+ *   "withheld"   a document that is not sent, for it holds a secret (secret_found), everybody can
+ *                read the remote (public_remote), or the remote refuses it (remote_refused)
  *   "held_back"  a document that is not sent, for it would replace a later one there that cannot be
  *                read
  *   "refused"    a document there that cannot be taken in
  *   "at_place"   something there that is no document; `name` is its path
+ * The first two are pending all the same: they count as not confirmed.
  * At most 1,000 items of a remote are kept; kf_remote_info.set_aside counts those beyond, too. */
 struct kf_aside_item {
     const char *remote, *kind, *name;
@@ -500,11 +509,12 @@ KF_API void kf_aside_list_free(struct kf_aside_list *list);
 KF_API kf_rc kf_aside(kf_store *store, const char *remote, const char *name,
                       const struct kf_aside_item *after, size_t limit,
                       struct kf_aside_list *ret_list, struct kf_err *err);
-/* Runs the remote as kf_sync does, and asks it again for everything it holds: what is right by now
- * is set aside no more. */
+/* Runs the remote as kf_sync does, asks it again for everything it holds and offers it again what
+ * it was not sent: what is right by now is set aside no more. */
 KF_API kf_rc kf_aside_retry(kf_store *store, const char *remote, uint32_t timeout_ms,
                             struct kf_err *err);
-/* Forgets what is set aside under this name, or everything (NULL), until it is met again. KF_ABSENT
+/* Forgets what is set aside under this name, or everything (NULL), until it is met again. A
+ * document that was not sent is then not pending any more, and not sent until it changes. KF_ABSENT
  * when there is none of the name. */
 KF_API kf_rc kf_aside_drop(kf_store *store, const char *remote, const char *name,
                            struct kf_err *err);

@@ -100,11 +100,12 @@ static const struct {
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
     {"RevertRequest", "version:integer"},
-    {"RemoteRequest", "name:string url:string | docs:string[] every:string after:integer "
-                      "on_change:string manual:boolean branch:string token_env:string "
-                      "token_file:string ssh_key_file:string known_hosts_file:string "
-                      "ca_file:string insecure:boolean public:boolean key_file:string "
-                      "key_env:string old_key_file:string old_key_env:string"},
+    {"RemoteRequest",
+     "name:string url:string | docs:string[] every:string after:integer "
+     "on_change:string manual:boolean branch:string token_env:string "
+     "token_file:string ssh_key_file:string known_hosts_file:string "
+     "ca_file:string insecure:boolean public:boolean key_file:string "
+     "key_env:string old_key_file:string old_key_env:string allow_secrets:boolean"},
     {"PendingSum", "count:integer bytes:integer oldest:time? age_ms:integer"},
     {"LastError", "code:string detail:string"},
     {"Remote",
@@ -115,7 +116,7 @@ static const struct {
      "branch:string token_env:string token_file:string ssh_key_file:string "
      "known_hosts_file:string ca_file:string insecure:boolean public:boolean "
      "key_file:string key_env:string old_key_file:string old_key_env:string encrypted:boolean "
-     "key:string "
+     "key:string allow_secrets:boolean "
      "found:RemoteFound"},
     {"RemoteFound", "there:boolean docs:integer bad:integer"},
     {"Remotes", "items:Remote[] next:string?"},
@@ -458,6 +459,8 @@ static void reference_access(struct buf *out)
           "in `POST /v1/{space}/remotes`; `keepfast remote add` has a flag for each "
           "(`--token-env`). [git.md](git.md) says what to set.\n");
     reference_named(of_git, sizeof of_git / sizeof *of_git, out);
+    buf_c(out, "\nFor every kind: `allow_secrets` (`--allow-secrets`), documents that hold what is "
+               "plainly a secret go there, too.\n");
     buf_c(out, "\n## Encrypted remotes\n\nFor every kind: in the configuration within `encrypt: "
                "{ … }`, in `POST /v1/{space}/remotes` beside the address, and with a flag for each "
                "(`--key-file`). [encryption.md](encryption.md) says what is hidden.\n");

@@ -271,7 +271,7 @@ static void wait_for_remotes(struct api_call *c, str names)
     bool ride = false;
     c->rc = query_flag(c, "ride", &ride, &c->err);
     c->wait = (struct remotes_wait){
-        .done = waited, .ctx = c, .seq = store_seq(c->store), .ride = ride};
+        .done = waited, .ctx = c, .seq = store_seq(c->store), .doc = c->match.name, .ride = ride};
     call_begin_work(c);
     remotes_wait(store_remotes(c->store), &c->wait, names, c->timeout_ms);
 }

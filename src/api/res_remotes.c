@@ -162,7 +162,8 @@ static kf_rc take_member(struct api_call *c, const struct json_node *n, struct k
                ? rc
                : err_set(err, PROBLEM_BAD_REQUEST,
                          "a remote has no member \"%.*s\"; it takes name, url, docs, every, after, "
-                         "on_change, manual, and of kind git branch, token_env, token_file, "
+                         "on_change, manual, allow_secrets, and of kind git branch, token_env, "
+                         "token_file, "
                          "ssh_key_file, known_hosts_file, ca_file, insecure, public; encrypted "
                          "with key_file, key_env, old_key_file, old_key_env",
                          (int)(key.len < 40 ? key.len : 40), key.p);

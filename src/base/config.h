@@ -61,6 +61,7 @@ struct config_access {
     str branch, token_env, token_file, ssh_key_file, known_hosts_file, ca_file;
     str key_file, key_env, old_key_file, old_key_env;
     bool insecure, public_ok;
+    bool allow_secrets; /* of any kind */
 };
 
 struct config_remote {

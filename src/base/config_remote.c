@@ -1,7 +1,7 @@
 /* The remotes in keepfast.yaml.
  *
  *     remotes:
- *       NAME: { url, kind, every, after, on_change, manual, docs, warn_pending,
+ *       NAME: { url, kind, every, after, on_change, manual, docs, warn_pending, allow_secrets,
  *               encrypt: { key_file, key_env, old_key_file, old_key_env },
  *               branch, token_env, token_file, ssh_key_file, known_hosts_file, ca_file, insecure,
  *               public }
@@ -243,6 +243,12 @@ static kf_rc check_variable(struct config_reader *r, const struct yaml_node *map
     return KF_OK;
 }
 
+static kf_rc read_allow_secrets(struct config_reader *r, const struct yaml_node *n, void *target)
+{
+    struct remote_read *t = target;
+    return read_flag(r, n, "allow_secrets", &t->remote->access.allow_secrets);
+}
+
 static kf_rc read_encrypt(struct config_reader *r, const struct yaml_node *n, void *target)
 {
     static const struct config_key keys[] = {
@@ -325,6 +331,7 @@ static kf_rc read_remote(struct config_reader *r, const struct yaml_node *n,
 #undef F
 #undef S
 #undef B
+                                             {"allow_secrets", read_allow_secrets},
                                              {"encrypt", read_encrypt},
                                              {"layout", NULL},
                                              {"streams", NULL},

@@ -283,6 +283,7 @@ static kf_rc put_access(struct cli *cli, struct buf *b, struct kf_err *err)
     }
     buf_c(b, cli->opt[OPT_INSECURE] ? ",\"insecure\":true" : "");
     buf_c(b, cli->opt[OPT_PUBLIC] ? ",\"public\":true" : "");
+    buf_c(b, cli->opt[OPT_ALLOW_SECRETS] ? ",\"allow_secrets\":true" : "");
     return KF_OK;
 }
 

@@ -47,7 +47,7 @@ static const char create_sql[] =
     "CREATE INDEX kf_run_ended ON kf_run(ended);"
     "CREATE TABLE kf_aside(remote TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL,"
     " since INTEGER NOT NULL, code TEXT NOT NULL, reason TEXT NOT NULL,"
-    " PRIMARY KEY(remote, kind, name)) STRICT, WITHOUT ROWID;"
+    " seq INTEGER NOT NULL, PRIMARY KEY(remote, kind, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_once(key TEXT PRIMARY KEY NOT NULL, request TEXT NOT NULL,"
     " result TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
     "CREATE INDEX kf_once_at ON kf_once(at);";
@@ -60,7 +60,8 @@ static const char probe_sql[] =
     " f.aside_more,"
     " g.key, g.request, g.result, g.at, h.id, h.remote, h.began, h.ended, h.cause, h.code,"
     " h.message, h.times, h.tries, h.pushed_docs, h.pushed_bytes, h.taken_docs, h.taken_bytes,"
-    " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason FROM kf_state a, "
+    " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason, i.seq FROM "
+    "kf_state a, "
     "kf_meta b, kf_doc c, kf_doc_version d,"
     " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i WHERE 0";
 

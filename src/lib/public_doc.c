@@ -7,12 +7,12 @@ static const uint32_t default_timeout_ms = 10000;
 
 /* The write stands whatever comes of the wait; only a refused one may say that the store is
  * stopping. */
-static kf_rc wait_for_remotes(kf_store *store, const struct kf_write_options *o,
+static kf_rc wait_for_remotes(kf_store *store, str doc, const struct kf_write_options *o,
                               struct kf_written *written, struct kf_err *err)
 {
     uint32_t timeout_ms = o->timeout_ms ? o->timeout_ms : default_timeout_ms;
-    kf_rc rc = remotes_confirm(store_remotes(store), str_of(o->wait), store_seq(store), o->ride,
-                               timeout_ms, err);
+    kf_rc rc = remotes_confirm(store_remotes(store), str_of(o->wait), doc, store_seq(store),
+                               o->ride, timeout_ms, err);
     if (rc == KF_OK)
         written->level = KF_LEVEL_REMOTE;
     if (rc == KF_BUSY)
@@ -40,7 +40,7 @@ static kf_rc write_inside(kf_store *store, struct kf_write *request,
     if (rc != KF_OK)
         return rc;
     if (request->options.wait)
-        rc = wait_for_remotes(store, &request->options, &written, err);
+        rc = wait_for_remotes(store, str_of(request->name), &request->options, &written, err);
     if (ret)
         *ret = written;
     return rc;

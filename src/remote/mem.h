@@ -39,10 +39,12 @@ struct fail_plan {
     uint64_t at; /* 0 = no call fails */
     bool sticky, late;
     uint32_t delay_ms;
-    uint32_t retry_ms; /* a call that fails asks to be left alone for so long */
-    const char *code;  /* static; NULL = remote_failed */
+    uint32_t retry_ms;  /* a call that fails asks to be left alone for so long */
+    const char *code;   /* static; NULL = remote_failed */
+    const char *refuse; /* static; what an object must not hold, NULL = it may hold anything */
 };
-/* Sets the plan of a name, and its counts to zero. */
+/* (`refuse` is in no SPEC: an object that holds it is refused as R7 says, "" refuses all.)
+ * Sets the plan of a name, and its counts to zero. */
 kf_rc fail_plan_set(str name, const struct fail_plan *plan);
 /* Calls since the plan was set, and how many of them failed. 0 for a name that is not known. */
 uint64_t fail_calls(str name);

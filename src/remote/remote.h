@@ -27,6 +27,9 @@
  *     handed out and nothing pushed. A place that held something of ours and is empty now is
  *     `remote_failed` (a disk that is not mounted looks like that).
  * R6  Names and paths that come from the place are never used as they come.
+ * R7  push answers remote_refused when the place takes our pushes and not this content (a hook, a
+ *     limit of size); nothing was changed then. Whom it does not let in, what is full, broken or
+ *     read-only is none of it. `err` has the place's own words, of one line, without secrets.
  *
  * Threads: a connection is used by one worker at a time. Calls may block. */
 #ifndef KF_REMOTE_REMOTE_H
@@ -56,6 +59,7 @@ struct remote_place {
     bool public_ok;                     /* it may be readable by everybody */
     str key_file, key_env;              /* what travels is sealed with this key (sealed.h) */
     str old_key_file, old_key_env;      /* the one that it replaces */
+    bool allow_secrets;                 /* documents with secrets go there, too */
     str dir; /* a folder of this remote's own beside the store; a kind that needs it makes it */
 };
 

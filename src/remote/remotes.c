@@ -429,6 +429,10 @@ void forget_place(struct remote_entry *e)
     buf_clear(&e->position);
     e->watermark = 0;
     e->set_aside = 0;
+    withheld_free(e->withheld);
+    e->withheld = NULL;
+    e->refused_alone = 0;
+    e->refuses_all = false;
     e->hydrated = false;
     e->row_stale = true;
     e->confirmed_wall_ms = 0;

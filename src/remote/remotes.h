@@ -14,10 +14,9 @@
  *           | RETRYING (failed: back-off)
  *           | DIVERGED, ROLLED_BACK (needs a decision; looked at again like RETRYING)
  *
- * W1  The watermark moves only after the kind said KF_OK for everything up to it. A document whose
- *     bytes are damaged here is not passed on: all others are pushed, the watermark stays below it
- *     and the run fails with `damaged`, until somebody writes it anew. So it is with one that would
- *     replace a version that could not be read there (W5).
+ * W1  The watermark moves only after the kind said KF_OK for everything up to it, but for what W6
+ *     says. Below a document that would replace a version that could not be read there (W5) it
+ *     stays.
  * W2  Nothing of a run holds a lock, a read snapshot over 1 s or the loop while it waits for the
  *     remote: local writes go on.
  * W3  Save now, the schedule and close share one run: a caller that waits for number N is answered
@@ -29,6 +28,15 @@
  *     open one remembers the name, and reading it fails, until a good version comes from there or
  *     from another remote, or somebody writes the name (If-Match: *, --force). An older version of
  *     ours does not take its place there.
+ *
+ * W6  A document of ours that may not go there, or that the place refuses, is withheld while the
+ *     rest goes on: the watermark passes its number only in the transaction in which its row of
+ *     kf_aside is written, with this number. Until it was pushed, or somebody drops the row, it
+ *     counts as not confirmed everywhere: pending, status, what a close leaves; who waits for it or
+ *     for everything is told its problem, who waits for another document is not kept. Withheld are
+ *     those whose bytes are damaged here, with a secret (unless allow_secrets), critical ones where
+ *     everybody can read (unless public), and those that the place refuses alone (R7). The run is
+ *     a good one.
  *
  * Hydration (hydrate.c): a store that was never written to takes in every configured remote, newest
  * first. The store's kf_meta says that it is on ("hydration"), `kf_remote.hydrated` which were
@@ -90,11 +98,13 @@ struct remotes_wait {
     struct remotes_wait *next;
     void (*done)(struct remotes_wait *w);
     void *ctx;
-    /* KF_OK, KF_UNAVAILABLE (level_unavailable names who did not and why), with on_end also what
-     * the remote said (diverged, rolled_back), KF_ABSENT unknown_remote, KF_BUSY stopping */
+    /* KF_OK, KF_UNAVAILABLE (level_unavailable names who did not and why; secret_found,
+     * public_remote, remote_refused and KF_DAMAGED: withheld, W6), with on_end also what the remote
+     * said (diverged, rolled_back), KF_ABSENT unknown_remote, KF_BUSY stopping */
     kf_rc rc;
     struct kf_err err;
     int64_t seq; /* set by the caller: store_seq() after its write */
+    str doc;     /* set by the caller, borrowed: what of it matters; "" = all documents */
     bool ride;   /* do not start a run */
     bool
         on_end; /* answer at the end of the run, however it ended, instead of at the confirmation */
@@ -117,9 +127,10 @@ void remotes_wait_cancel(struct remotes_wait *w);
 /* Blocking forms for programs: kf_sync, and what kf_close does. They turn the loop themselves when
  * the caller is its thread (then not inside a callback) or it is an inline one. */
 kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_err *err);
-/* Waits until the remotes have confirmed number `seq`; `ride`: without starting a run. */
-kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint32_t timeout_ms,
-                      struct kf_err *err);
+/* Waits until the remotes have confirmed what `doc` ("" = any document) was at number `seq`;
+ * `ride`: without starting a run. */
+kf_rc remotes_confirm(struct remotes *r, str names, str doc, int64_t seq, bool ride,
+                      uint32_t timeout_ms, struct kf_err *err);
 /* Runs every remote with on_change that has something pending, timeout_ms in all (0 =
  * REMOTES_CLOSE_MS). KF_UNAVAILABLE names what is left. */
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err);

@@ -1,7 +1,8 @@
 /* What is set aside at a remote, kf_aside: left alone while the rest goes on.
  *
  *     kind        what                                          its list is whole
- *     damaged     a document of ours, damaged here (W1)         when the push ended well
+ *     damaged     a document of ours, damaged here (W6)         when the push ended well
+ *     withheld    another one that is not pushed (W6)           when the push ended well
  *     held_back   a document of ours that would replace a       when the push ended well
  *                 later one there that cannot be read (W5)
  *     refused     a document there that cannot be taken in      with every pull that ended well
@@ -22,10 +23,8 @@
 #define ASIDE_NAME_MAX 1024 /* as of documents */
 
 static const char *const kind_names[] = {
-    [ASIDE_DAMAGED] = "damaged",
-    [ASIDE_HELD_BACK] = "held_back",
-    [ASIDE_REFUSED] = "refused",
-    [ASIDE_AT_PLACE] = "at_place",
+    [ASIDE_DAMAGED] = "damaged", [ASIDE_WITHHELD] = "withheld", [ASIDE_HELD_BACK] = "held_back",
+    [ASIDE_REFUSED] = "refused", [ASIDE_AT_PLACE] = "at_place",
 };
 
 /* ----------------------------------------------------------------------------------- gathering */
@@ -37,6 +36,7 @@ void aside_begin(struct run *run)
     a->count = 0;
     memset(a->of_kind, 0, sizeof(a->of_kind));
     a->beyond = 0;
+    a->unlisted_items = 0;
     a->pulled = a->told_all = a->pushed = false;
 }
 
@@ -44,6 +44,7 @@ void aside_release(struct aside *a)
 {
     arena_release(&a->arena);
     mem_free(a->items);
+    withheld_free(a->withheld);
     *a = (struct aside){0};
 }
 
@@ -78,8 +79,14 @@ static str shown_name(struct aside *a, str name)
     return copy;
 }
 
-kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf_err *why,
-                struct kf_err *err)
+static void note_unlisted(int64_t *unlisted, int64_t seq)
+{
+    if (seq && (!*unlisted || seq < *unlisted))
+        *unlisted = seq;
+}
+
+static kf_rc add(struct run *run, enum aside_kind kind, str name, int64_t seq,
+                 const struct kf_err *why, struct kf_err *err)
 {
     struct aside *a = &run->aside;
     struct kf_err told = why ? *why : (struct kf_err)KF_ERR_INIT;
@@ -87,11 +94,13 @@ kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf
         return KF_OK; /* nothing was */
     if (why && a->of_kind[kind] >= REMOTES_ASIDE_MAX) {
         a->beyond++;
+        note_unlisted(&a->unlisted_items, seq);
         return KF_OK;
     }
     remote_url_hide(run->entry->place.url, told.detail);
     kf_rc rc = make_room(a, err);
-    struct aside_item item = {.kind = kind, .order = a->count, .code = told.code, .right = !why};
+    struct aside_item item = {
+        .kind = kind, .order = a->count, .code = told.code, .seq = seq, .right = !why};
     if (rc == KF_OK) {
         item.name = shown_name(a, name);
         item.reason = arena_str(&a->arena, str_of(told.detail));
@@ -101,6 +110,18 @@ kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf
     a->items[a->count++] = item;
     a->of_kind[kind] += why != NULL;
     return KF_OK;
+}
+
+kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf_err *why,
+                struct kf_err *err)
+{
+    return add(run, kind, name, 0, why, err);
+}
+
+kf_rc aside_withhold(struct run *run, enum aside_kind kind, str name, int64_t seq,
+                     const struct kf_err *why, struct kf_err *err)
+{
+    return add(run, kind, name, seq, why, err);
 }
 
 /* ------------------------------------------------------------------------------------- writing */
@@ -135,7 +156,7 @@ static void sort_items(struct aside *a)
 static bool is_whole(const struct aside *a, str kind)
 {
     if (str_is(kind, kind_names[ASIDE_REFUSED]))
-        return true;
+        return a->pulled;
     return str_is(kind, kind_names[ASIDE_AT_PLACE]) ? a->told_all : a->pushed;
 }
 
@@ -181,7 +202,8 @@ static kf_rc compare_row(struct compared *c, struct db_stmt *s, struct kf_err *e
     c->kept++;
     if (met) {
         item->there = true;
-        item->differs = !str_is(db_text(s, 2), item->code) || !str_eq(db_text(s, 3), item->reason);
+        item->differs = !str_is(db_text(s, 2), item->code) ||
+                        !str_eq(db_text(s, 3), item->reason) || db_i64(s, 4) != item->seq;
     }
     return KF_OK;
 }
@@ -189,7 +211,7 @@ static kf_rc compare_row(struct compared *c, struct db_stmt *s, struct kf_err *e
 static kf_rc compare(struct db *db, str remote, struct compared *c, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT kind, name, code, reason FROM kf_aside WHERE remote = $1 ORDER BY kind, name";
+        "SELECT kind, name, code, reason, seq FROM kf_aside WHERE remote = $1 ORDER BY kind, name";
     struct db_stmt *s;
     bool row = false;
     for (size_t i = 0; i < c->found->count; i++)
@@ -220,9 +242,10 @@ static kf_rc delete_row(struct db *db, str remote, const struct gone *gone, stru
 
 static kf_rc put_row(struct group *g, str remote, const struct aside_item *item, struct kf_err *err)
 {
-    static const char sql[] = "INSERT INTO kf_aside(remote, kind, name, since, code, reason)"
-                              " VALUES($1, $2, $3, $4, $5, $6) ON CONFLICT(remote, kind, name)"
-                              " DO UPDATE SET code = excluded.code, reason = excluded.reason";
+    static const char sql[] = "INSERT INTO kf_aside(remote, kind, name, since, code, reason, seq)"
+                              " VALUES($1, $2, $3, $4, $5, $6, $7)"
+                              " ON CONFLICT(remote, kind, name) DO UPDATE SET code = excluded.code,"
+                              " reason = excluded.reason, seq = excluded.seq";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
@@ -233,6 +256,7 @@ static kf_rc put_row(struct group *g, str remote, const struct aside_item *item,
     db_bind_i64(s, 4, group_now_ms(g));
     db_bind_text(s, 5, str_of(item->code));
     db_bind_text(s, 6, item->reason);
+    db_bind_i64(s, 7, item->seq);
     return db_run(s, err);
 }
 
@@ -250,8 +274,11 @@ static kf_rc put_rows(struct group *g, str remote, struct compared *c, uint64_t 
                 continue;
             if (!item->there && c->kept >= REMOTES_ASIDE_MAX) {
                 ++*ret_beyond;
+                note_unlisted(&a->unlisted, item->seq);
                 continue;
             }
+            if (item->seq && KF_SABOTAGE("aside-forgotten"))
+                continue;
             a->changed |= !item->there;
             c->kept += !item->there;
             rc = put_row(g, remote, item, err);
@@ -293,6 +320,7 @@ static kf_rc replace(struct group *g, struct compared *c, str remote, struct kf_
     struct aside *a = c->found;
     uint64_t beyond = a->beyond, before = 0;
     kf_rc rc = compare(db, remote, c, err);
+    a->unlisted = a->unlisted_items;
     for (const struct gone *gone = c->gone; rc == KF_OK && gone; gone = gone->next) {
         a->changed = true;
         rc = delete_row(db, remote, gone, err);
@@ -309,7 +337,13 @@ static kf_rc replace(struct group *g, struct compared *c, str remote, struct kf_
         rc = write_more(db, remote, beyond, err);
     }
     a->total = c->kept + beyond;
-    return rc;
+    withheld_free(a->withheld);
+    a->withheld = NULL;
+    if (rc == KF_OK && a->unlisted) {
+        KF_SOMETIMES("withheld-beyond-the-bound");
+        a->changed = true;
+    }
+    return rc == KF_OK ? withheld_read(db, remote, &a->withheld, err) : rc;
 }
 
 kf_rc aside_write(struct group *g, struct run *run, struct kf_err *err)
@@ -317,7 +351,8 @@ kf_rc aside_write(struct group *g, struct run *run, struct kf_err *err)
     struct aside *a = &run->aside;
     struct compared c = {.found = a};
     a->changed = false;
-    if (!a->pulled)
+    a->unlisted = 0;
+    if (!a->pulled && !a->pushed)
         return KF_OK;
     sort_items(a);
     kf_rc rc = replace(g, &c, str_of(run->entry->name), err);
@@ -325,18 +360,24 @@ kf_rc aside_write(struct group *g, struct run *run, struct kf_err *err)
     return rc;
 }
 
-static void publish_total(struct remote_entry *e, uint64_t total)
+/* Takes the list over and gives back the one before. */
+static void publish_rows(struct remote_entry *e, uint64_t total, struct withheld_list **list)
 {
     pthread_mutex_lock(&e->remotes->lock);
+    struct withheld_list *before = e->withheld;
     e->set_aside = total;
+    e->withheld = *list;
+    e->cache_seq = -1; /* what is pending may have changed without a number */
     pthread_mutex_unlock(&e->remotes->lock);
+    withheld_free(before);
+    *list = NULL;
 }
 
 void aside_publish(struct run *run)
 {
     run->aside.changed_before |= run->aside.changed;
-    if (run->aside.pulled)
-        publish_total(run->entry, run->aside.total);
+    if (run->aside.pulled || run->aside.pushed)
+        publish_rows(run->entry, run->aside.total, &run->aside.withheld);
 }
 
 static kf_rc count_rows(struct db *db, str remote, uint64_t *ret, struct kf_err *err)
@@ -361,6 +402,8 @@ kf_rc aside_load(struct remote_entry *e, struct db *db, struct kf_err *err)
     if (rc == KF_OK)
         rc = read_more(db, str_of(e->name), &more, err);
     if (rc == KF_OK)
+        rc = withheld_read(db, str_of(e->name), &e->withheld, err);
+    if (rc == KF_OK)
         e->set_aside = rows + more;
     return rc;
 }
@@ -373,6 +416,7 @@ struct drop_write {
     str name; /* .p == NULL: all */
     bool any;
     uint64_t total;
+    struct withheld_list *withheld;
 };
 
 static kf_rc delete_named(struct db *db, struct drop_write *w, struct kf_err *err)
@@ -405,13 +449,15 @@ static kf_rc apply_drop(struct group *g, struct write *write, struct kf_err *err
     if (rc == KF_OK)
         rc = read_more(db, remote, &more, err);
     w->total = rows + more;
-    return rc;
+    withheld_free(w->withheld);
+    w->withheld = NULL;
+    return rc == KF_OK ? withheld_read(db, remote, &w->withheld, err) : rc;
 }
 
 static void publish_drop(struct write *write)
 {
     struct drop_write *w = (struct drop_write *)write;
-    publish_total(w->entry, w->total);
+    publish_rows(w->entry, w->total, &w->withheld);
 }
 
 kf_rc remotes_aside_drop(struct remotes *r, const char *remote, const char *name,
@@ -424,6 +470,7 @@ kf_rc remotes_aside_drop(struct remotes *r, const char *remote, const char *name
     if (name)
         w.name = str_of(name);
     rc = store_write(r->store, &w.write, err);
+    withheld_free(w.withheld);
     entry_drop(w.entry);
     if (rc == KF_OK && name && !w.any)
         rc = err_set(err, PROBLEM_NOT_FOUND, "nothing of this name is set aside at %s", remote);

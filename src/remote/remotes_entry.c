@@ -80,6 +80,7 @@ static kf_rc find_key(const struct remotes *r, struct remote_entry *e, struct kf
 static void entry_free(struct remote_entry *e)
 {
     buf_release(&e->position);
+    withheld_free(e->withheld);
     arena_release(&e->arena);
     mem_free(e);
 }

@@ -6,6 +6,7 @@
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
  *     remotes_aside.c what is set aside, kf_aside
+ *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
  *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
@@ -86,6 +87,9 @@ struct remote_entry {
     int64_t confirmed_wall_ms, last_run_wall_ms;
     uint32_t failures;
     uint64_t set_aside;
+    struct withheld_list *withheld; /* W6; NULL = none */
+    size_t refused_alone; /* documents that the place has refused since it last took one */
+    bool refuses_all;     /* it seems to refuse everything */
     uint32_t asked_again, answered_again; /* how often everything was asked for; up to which */
     char last_code[32];
     char last_error[600];
@@ -140,6 +144,11 @@ struct remotes {
     bool started, stopped, finishing, counting;
     bool refusing; /* waits are ended at once */
 };
+
+/* Pushes of one run that look for what the place refuses; and as many documents that it refused,
+ * each alone, while it took nothing, mean that it refuses everything. */
+#define REFUSED_PUSHES 64
+#define REFUSED_ALL    3
 
 #define CLOCK_BASE ((int64_t)1 << 40)
 static inline int64_t remotes_now(const struct remotes *r)
@@ -259,11 +268,19 @@ kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
 kf_rc log_run(struct group *g, const struct run *run, const struct kf_err *why, struct kf_err *err);
 
 /* --- remotes_aside.c */
-enum aside_kind { ASIDE_DAMAGED, ASIDE_HELD_BACK, ASIDE_REFUSED, ASIDE_AT_PLACE, ASIDE_KINDS };
+enum aside_kind {
+    ASIDE_DAMAGED,
+    ASIDE_WITHHELD,
+    ASIDE_HELD_BACK,
+    ASIDE_REFUSED,
+    ASIDE_AT_PLACE,
+    ASIDE_KINDS
+};
 struct aside_item {
     enum aside_kind kind;
     str name, reason;
     const char *code;    /* static */
+    int64_t seq;         /* W6: of the head that is not pushed; else 0 */
     size_t order;        /* in which it was told */
     bool right;          /* it is set aside no more */
     bool there, differs; /* than the row that is there */
@@ -273,22 +290,65 @@ struct aside {
     struct arena arena;
     struct aside_item *items;
     size_t count, cap, of_kind[ASIDE_KINDS];
-    uint64_t beyond;               /* what is not in `items`, for there were too many */
-    bool pulled, told_all, pushed; /* which lists are whole */
-    uint64_t total;                /* set aside at the remote: before, and once written by now */
-    bool changed, changed_before;  /* something is new or gone: by this write, by an earlier one */
+    uint64_t beyond;                /* what is not in `items`, for there were too many */
+    bool pulled, told_all, pushed;  /* which lists are whole */
+    int64_t unlisted;               /* W6: the lowest number that has no row and should; 0 = none */
+    int64_t unlisted_items;         /* the same of what is not in `items` */
+    struct withheld_list *withheld; /* what the rows say once they are written */
+    uint64_t total;                 /* set aside at the remote: before, and once written by now */
+    bool changed, changed_before;   /* something is new or gone: by this write, by an earlier one */
 };
 /* A pull begins: what an earlier try met is forgotten. */
 void aside_begin(struct run *run);
 /* why == NULL: it is right again. */
 kf_rc aside_add(struct run *run, enum aside_kind kind, str name, const struct kf_err *why,
                 struct kf_err *err);
-/* In the group that confirms the run or notes its failure, before log_run; and behind its
- * commit. */
+/* W6: a document that is not pushed, with the number of its head. */
+kf_rc aside_withhold(struct run *run, enum aside_kind kind, str name, int64_t seq,
+                     const struct kf_err *why, struct kf_err *err);
+/* In the group that confirms the run or notes its failure, before log_run; and behind its commit.
+ * The watermark must stay below a->unlisted. */
 kf_rc aside_write(struct group *g, struct run *run, struct kf_err *err);
 void aside_publish(struct run *run);
 kf_rc aside_load(struct remote_entry *e, struct db *db, struct kf_err *err);
 void aside_release(struct aside *a);
+
+/* --- remotes_withheld.c */
+struct withheld {
+    str name;
+    int64_t seq; /* of the head */
+    enum problem problem;
+    str reason;
+};
+/* The rows of kf_aside that stand for documents of ours, by name. */
+struct withheld_list {
+    struct arena arena;
+    struct withheld *items;
+    size_t count;
+};
+/* *ret NULL: there are none. */
+kf_rc withheld_read(struct db *db, str remote, struct withheld_list **ret, struct kf_err *err);
+/* NULL is fine, for both. */
+void withheld_free(struct withheld_list *list);
+const struct withheld *withheld_find(const struct withheld_list *list, str name);
+/* Visits the head of a document that has not changed since it was withheld; *ret_same says whether
+ * that is so. */
+kf_rc withheld_head(struct db *db, const struct withheld *w, doc_visit *visit, void *ctx,
+                    bool *ret_same, struct kf_err *err);
+/* Visits those that are pending at or below the watermark. */
+kf_rc withheld_pending(struct db *db, str remote, int64_t watermark, doc_visit *visit, void *ctx,
+                       struct kf_err *err);
+/* Whether the next push is to try it, for what kept it back may hold no more. */
+bool withheld_try(const struct run *run, const struct withheld *w);
+/* Whether a run that is to find out has something to try. */
+kf_rc withheld_any(struct run *run, bool *ret, struct kf_err *err);
+/* Whether something at or below the watermark is withheld: of `doc`, "" = of all. *why says what.
+ * With the lock held. */
+bool withheld_tell(const struct remote_entry *e, str doc, struct kf_err *why);
+/* Whoever has what stands there cannot read it: documents go there whatever they hold. */
+bool entry_seals(const struct remote_entry *e);
+/* Whether documents with secrets may go there. */
+bool entry_has_secrets(const struct remote_entry *e);
 
 /* --- remotes_task.c */
 /* On the loop's thread. Otherwise than KF_OK `done` is not called. */
@@ -316,6 +376,7 @@ struct run {
     uint64_t content; /* of the store; see struct remotes */
     int64_t watermark;
     struct buf since; /* its position */
+    bool retry;       /* somebody asks for what is set aside, or nothing is known of the place */
     bool again;       /* all of the place was never read without a fault, or somebody asks for it */
     uint32_t asked_again;
     uint32_t failures;
@@ -334,11 +395,15 @@ struct run {
     uint32_t tries;
     size_t bad; /* documents of which nothing could be read */
     struct arena unread_arena;
-    struct unread *unread;     /* `bad` of them, sorted by name */
-    struct kf_err bad_err;     /* the first of them, and how many */
-    size_t held_back;          /* documents that would replace one that was not read (W5) */
-    size_t damaged;            /* documents that could not be pushed, for they are damaged here */
-    struct kf_err damaged_err; /* the first of them */
+    struct unread *unread; /* `bad` of them, sorted by name */
+    struct kf_err bad_err; /* the first of them, and how many */
+    size_t held_back;      /* documents that would replace one that was not read (W5) */
+    bool place_public;     /* everybody may read it, or nobody knows */
+    /* Documents that the place has refused alone since it last took one: before, and now. */
+    size_t refused_before, refused_alone;
+    bool refused_all, refuses_all; /* it seems to refuse everything: before, and now */
+    size_t unsettled;              /* documents among which the place refuses some */
+    struct kf_err unsettled_err;
     struct aside aside;
     struct kf_pending pending; /* after a failure */
     int64_t retry_ms;          /* the place asks to be left alone for so long; 0 = it does not */

@@ -1,5 +1,5 @@
 /* What is pending is a query: documents whose number is above the watermark and whose name the
- * remote takes. */
+ * remote takes, and those at or below it that are withheld (W6). */
 #include "remote/remotes_internal.h"
 
 struct walk {
@@ -35,6 +35,17 @@ static kf_rc walk_changes(struct db *db, int64_t watermark, struct walk *w, stru
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+static kf_rc count_withheld(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct walk *w = ctx;
+    (void)err;
+    w->count++;
+    w->bytes += row->size;
+    if (!w->oldest_ms || row->at_ms < w->oldest_ms)
+        w->oldest_ms = row->at_ms;
+    return KF_OK;
+}
+
 kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *ret,
                  struct kf_err *err)
 {
@@ -52,6 +63,8 @@ kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *r
         if (rc == KF_ABSENT)
             rc = KF_OK;
     }
+    if (rc == KF_OK)
+        rc = withheld_pending(db, str_of(e->name), watermark, count_withheld, &w, err);
     store_read_end(r->store, db);
     if (rc == KF_OK)
         *ret = (struct kf_pending){w.count, w.bytes, w.oldest_ms};

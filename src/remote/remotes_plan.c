@@ -247,6 +247,7 @@ static void note_good(struct run *run)
     e->position = position;
     e->watermark = run->seq;
     e->hydrated = run->hydrated;
+    e->refused_alone = run->refused_alone;
     e->answered_again = run->asked_again;
     e->confirmed_wall_ms = e->last_run_wall_ms = env_wall_ms(r->env);
     e->last_end_ms = remotes_now(r);
@@ -273,6 +274,7 @@ void remotes_run_ended(struct run *run)
     bool was_down = e->failures > 0, removed = e->removed;
     bool changed = strcmp(e->last_code, why->code) != 0;
     e->running = false;
+    e->refuses_all = run->refuses_all;
     run->outdated = run->content != r->content;
     if (run->outdated) {
         KF_SOMETIMES("run-outlived-its-store");

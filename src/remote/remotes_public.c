@@ -50,6 +50,8 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
     pthread_mutex_lock(&r->lock);
     struct schedule_view view = entry_view(e, now);
     struct schedule_plan plan = schedule_plan(&e->schedule, &view);
+    struct kf_err why = KF_ERR_INIT;
+    bool withheld = e->failures == 0 && withheld_tell(e, STR(""), &why);
     *ret = (struct kf_remote_info){
         .name = arena_dup(a, str_of(e->name)),
         .url = arena_dup(a, str_of(e->shown)),
@@ -65,8 +67,8 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
         .overdue_ms = wall_of(r, plan.overdue_ms, now),
         .failures = e->failures,
         .set_aside = e->set_aside,
-        .last_code = arena_dup(a, str_of(e->last_code)),
-        .last_error = arena_dup(a, str_of(e->last_error)),
+        .last_code = arena_dup(a, str_of(withheld ? why.code : e->last_code)),
+        .last_error = arena_dup(a, str_of(withheld ? why.detail : e->last_error)),
         .encrypted = sealed_wanted(&e->place),
         .key_id = arena_dup(a, str_of(e->key_id)),
     };
@@ -409,6 +411,8 @@ static kf_rc read_pending(struct remote_entry *e, struct pending_found *f, size_
     if (rc != KF_OK)
         return rc;
     rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_pending, f, &count, err);
+    if (rc == KF_OK)
+        rc = withheld_pending(db, str_of(e->name), watermark, add_pending, f, err);
     if (rc == KF_OK && f->count)
         qsort(f->items, f->count, sizeof(*f->items), compare_items);
     for (size_t i = 0; rc == KF_OK && i < f->count && i < limit; i++) {

@@ -237,12 +237,6 @@ static kf_rc overtaken(struct kf_err *err)
                    "the store was replaced or the remote removed meanwhile");
 }
 
-static kf_rc note_run(struct group *g, struct row_write *w, struct kf_err *err)
-{
-    kf_rc rc = aside_write(g, w->run, err);
-    return rc == KF_OK ? log_run(g, w->run, w->why, err) : rc;
-}
-
 static void publish_run(struct write *write)
 {
     struct row_write *w = (struct row_write *)write;
@@ -261,7 +255,12 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     struct db_stmt *s;
     if (!is_current(run, g))
         return overtaken(err);
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    kf_rc rc = aside_write(g, run, err);
+    if (rc != KF_OK)
+        return rc;
+    if (run->aside.unlisted && run->seq >= run->aside.unlisted) /* W6 */
+        run->seq = run->aside.unlisted - 1;
+    rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, run->seq);
@@ -273,7 +272,7 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     db_bind_text(s, 7, str_of(w->why ? w->why->detail : ""));
     db_bind_text(s, 8, str_of(run->entry->name));
     rc = db_run(s, err);
-    return rc == KF_OK ? note_run(g, w, err) : rc;
+    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
 }
 
 kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
@@ -326,7 +325,9 @@ static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *e
     db_bind_text(s, 4, str_of(w->why->detail));
     db_bind_text(s, 5, str_of(run->entry->name));
     rc = db_run(s, err);
-    return rc == KF_OK ? note_run(g, w, err) : rc;
+    if (rc == KF_OK)
+        rc = aside_write(g, run, err);
+    return rc == KF_OK ? log_run(g, run, w->why, err) : rc;
 }
 
 kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err)

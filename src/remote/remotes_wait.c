@@ -30,8 +30,10 @@ static void answer(struct remotes_wait *w)
  * reached. */
 static enum problem problem_for(const struct remotes_wait *w, const struct kf_err *why)
 {
-    static const enum problem always[] = {PROBLEM_STOPPING, PROBLEM_UNKNOWN_REMOTE,
-                                          PROBLEM_NO_MEMORY};
+    static const enum problem always[] = {
+        PROBLEM_STOPPING,     PROBLEM_UNKNOWN_REMOTE, PROBLEM_NO_MEMORY,      PROBLEM_DAMAGED,
+        PROBLEM_SECRET_FOUND, PROBLEM_PUBLIC_REMOTE,  PROBLEM_REMOTE_REFUSED,
+    };
     static const enum problem of_runs[] = {PROBLEM_DIVERGED, PROBLEM_ROLLED_BACK,
                                            PROBLEM_KEY_NEEDED};
     for (size_t i = 0; i < sizeof(always) / sizeof(always[0]); i++)
@@ -112,6 +114,17 @@ static kf_rc no_remote(struct kf_err *err)
                    "this store has no remote that could confirm; `keepfast remote add` makes one");
 }
 
+/* What the watermark has passed is confirmed, unless it is withheld (W6). */
+static void note_reached(struct remotes_wait *w, struct remote_entry *e)
+{
+    struct kf_err why = KF_ERR_INIT;
+    pthread_mutex_lock(&e->remotes->lock);
+    bool withheld = withheld_tell(e, w->doc, &why);
+    pthread_mutex_unlock(&e->remotes->lock);
+    if (withheld && !KF_SABOTAGE("withheld-confirmed"))
+        note_failed(w, e->name, &why);
+}
+
 /* Begins to wait for one remote. True when there is something to wait for. */
 static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
 {
@@ -126,6 +139,8 @@ static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
             e->asked = true;
     }
     pthread_mutex_unlock(&r->lock);
+    if (reached)
+        note_reached(w, e);
     return !reached;
 }
 
@@ -185,6 +200,7 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     }
     if (confirmed && !w->on_end && run->seq >= w->seq) {
         w->waiting &= ~bit;
+        note_reached(w, e);
         return false;
     }
     if (w->skip & bit) {
@@ -198,6 +214,8 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     w->waiting &= ~bit;
     if (failed || (w->on_end && run->bad))
         note_failed(w, e->name, why);
+    else if (w->on_end)
+        note_reached(w, e);
     return false;
 }
 
@@ -341,11 +359,12 @@ kf_rc remotes_sync(struct remotes *r, str names, uint32_t timeout_ms, struct kf_
     return block(&b, err);
 }
 
-kf_rc remotes_confirm(struct remotes *r, str names, int64_t seq, bool ride, uint32_t timeout_ms,
-                      struct kf_err *err)
+kf_rc remotes_confirm(struct remotes *r, str names, str doc, int64_t seq, bool ride,
+                      uint32_t timeout_ms, struct kf_err *err)
 {
     struct blocking b = {.remotes = r, .names = names, .timeout_ms = timeout_ms};
     b.wait.seq = seq;
+    b.wait.doc = doc;
     b.wait.ride = ride;
     return block(&b, err);
 }
@@ -371,6 +390,12 @@ static kf_rc closing_names(struct remotes *r, struct buf *names, uint64_t *ret_p
     return buf_ok(names, err);
 }
 
+static bool is_withheld(const struct kf_err *why)
+{
+    return problem_is(why, PROBLEM_SECRET_FOUND) || problem_is(why, PROBLEM_PUBLIC_REMOTE) ||
+           problem_is(why, PROBLEM_REMOTE_REFUSED) || problem_is(why, PROBLEM_DAMAGED);
+}
+
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err)
 {
     struct buf names = BUF_INIT;
@@ -388,7 +413,11 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
         block(&b, &why);
         rc = closing_names(r, &names, &left, err);
     }
-    if (rc == KF_OK && left)
+    if (rc == KF_OK && left && is_withheld(&why))
+        rc = err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
+                     "%llu documents are not confirmed by %s; they are safe here (%.400s)",
+                     (unsigned long long)left, names.p, why.detail);
+    else if (rc == KF_OK && left)
         rc = err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
                      "%llu documents are not yet confirmed by %s; they are safe here and will go "
                      "out when the store is open again (%.300s)",

@@ -38,7 +38,7 @@ HASH = re.compile(r"[0-9a-f]{64}\Z")
 HEX16 = re.compile(r"[0-9a-f]{16}\Z")
 CAUSES = {"change", "schedule", "asked", "hydration"}
 RUNS_MAX = ASIDE_MAX = 1000
-ASIDE_KINDS = {"damaged", "held_back", "refused", "at_place"}
+ASIDE_KINDS = {"damaged", "withheld", "held_back", "refused", "at_place"}
 KINDS = {"put", "patch", "delete", "revert", "merge", "loser"}
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
@@ -456,11 +456,13 @@ def _check_runs(db, report):
 
 
 def _check_aside(db, report):
-    for remote, kind, name, since, code, reason in db.execute("SELECT remote, kind, name, since, code, reason FROM kf_aside"):
+    for remote, kind, name, since, code, reason, seq in db.execute("SELECT remote, kind, name, since, code, reason, seq FROM kf_aside"):
         if kind.decode() not in ASIDE_KINDS:
             report.find("set aside %r: the kind %r", name, kind)
         if not name or since <= 0 or not code or not reason:
             report.find("set aside %r: since %d, code %r, reason %r", name, since, code, reason)
+        if (seq > 0) != (kind.decode() in ("damaged", "withheld")):
+            report.find("set aside %r: the number %d of kind %r", name, seq, kind)
     for remote, count in db.execute("SELECT remote, count(*) FROM kf_aside GROUP BY remote"):
         if count > ASIDE_MAX:
             report.find("remote %r: %d items set aside", remote, count)

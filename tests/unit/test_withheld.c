@@ -1,0 +1,577 @@
+/* Documents that are not pushed while the rest goes on (W6): who is told what of them, and when it
+ * ends. On an inline loop and a clock that the test turns. The secrets have the form of real ones
+ * and open nothing. */
+#include "testing.h"
+
+#include "base/err.h"
+#include "base/hooks.h"
+#include "remote/mem.h"
+#include "remote/portable.h"
+#include "remote/remotes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define SECRET \
+    "\"gh"     \
+    "p_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5\""
+#define WITH_ONE "{\"a\":{\"token\":" SECRET "}}"
+
+static struct testing_env world;
+
+struct app {
+    const char *path;
+    struct config *config;
+    struct config_space space;
+    struct config_remote remotes[2];
+    struct loop *loop;
+    struct kf_store *store;
+    struct docs *docs;
+    struct remotes *r;
+};
+
+static kf_rc app_open(struct app *a, struct kf_err *err)
+{
+    struct store_options so = {.env = &world.env, .readers_max = 4};
+    struct remotes_options ro = {.space = &a->space};
+    kf_rc rc = loop_new(&world.env, 0, &a->loop, err);
+    so.loop = a->loop;
+    if (rc == KF_OK)
+        rc = store_open(a->path, &so, &a->store, err);
+    if (rc == KF_OK)
+        rc = docs_new(a->store, a->config, NULL, 1 << 20, &a->docs, err);
+    if (rc == KF_OK)
+        rc = remotes_new(a->store, a->docs, &ro, &a->r, err);
+    if (rc == KF_OK) {
+        store_attach(a->store, a->docs, a->r);
+        remotes_start(a->r);
+    }
+    return rc;
+}
+
+static void app_close(struct app *a)
+{
+    remotes_stop(a->r);
+    remotes_free(a->r);
+    docs_free(a->docs);
+    store_close(a->store);
+    loop_free(a->loop);
+    a->r = NULL;
+    a->docs = NULL;
+    a->store = NULL;
+    a->loop = NULL;
+}
+
+static struct config_remote *app_remote(struct app *a, const char *name, const char *url)
+{
+    struct config_remote *c = &a->remotes[a->space.remote_count++];
+    *c = (struct config_remote){.name = str_of(name), .url = str_of(url), .kind = STR("")};
+    c->schedule.manual = true;
+    a->space.remotes = a->remotes;
+    return c;
+}
+
+static void settle(struct app *a)
+{
+    int idle = 0;
+    for (int i = 0; i < 2000 && idle < 3; i++)
+        idle = loop_turn(a->loop, 0) == 0 ? idle + 1 : 0;
+}
+
+static void reopen(struct app *a)
+{
+    struct kf_err err = KF_ERR_INIT;
+    if (a->store)
+        app_close(a);
+    if (app_open(a, &err) != KF_OK)
+        fail_msg("open: %s: %s", err.code, err.detail);
+    settle(a);
+}
+
+static void app_init(struct app *a, const char *url)
+{
+    *a = (struct app){.path = testing_path(testing_dir(), "app.db")};
+    assert_int_equal(config_load(env_system(), NULL, NULL, NULL, 0, &a->config, NULL), KF_OK);
+    a->space.name = STR("default");
+    app_remote(a, "usb", url);
+    reopen(a);
+}
+
+static void app_end(struct app *a)
+{
+    app_close(a);
+    config_free(a->config);
+}
+
+static void put(struct app *a, const char *name, const char *body)
+{
+    struct kf_write request = KF_WRITE_INIT;
+    struct doc_write *w = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    request.verb = body ? KF_PUT : KF_DELETE;
+    request.name = name;
+    request.body = body;
+    request.len = body ? strlen(body) : 0;
+    kf_rc rc = doc_write_new(a->docs, &request, &w, &err);
+    if (rc == KF_OK)
+        rc = doc_write_run(w, &err);
+    doc_write_free(w);
+    if (rc != KF_OK)
+        fail_msg("put %s: %s: %s", name, err.code, err.detail);
+}
+
+/* Whether the place's manifest names it. */
+static bool there(const char *place, const char *name)
+{
+    struct buf manifest = BUF_INIT, quoted = BUF_INIT;
+    mem_place_get(str_of(place), STR(PORTABLE_MANIFEST), &manifest);
+    buf_json_string(&quoted, str_of(name));
+    bool found = manifest.len && strstr(manifest.p, quoted.p);
+    buf_release(&manifest);
+    buf_release(&quoted);
+    return found;
+}
+
+/* "NAME CODE;" of what is pending, and what is set aside. */
+static void pending_is(struct app *a, const char *names)
+{
+    struct kf_pending_list list = {0};
+    struct kf_remote_list remotes = {0};
+    struct buf found = BUF_INIT;
+    assert_int_equal(kf_pending(a->store, "usb", "", 100, &list, NULL), KF_OK);
+    for (size_t i = 0; i < list.count; i++)
+        buf_printf(&found, "%s;", list.items[i].name);
+    if (!str_is(buf_view(&found), names))
+        fail_msg("pending is %s, not %s", found.len ? found.p : "nothing", names);
+    assert_int_equal(kf_remotes(a->store, &remotes, NULL), KF_OK);
+    assert_int_equal(remotes.items[0].pending.count, list.count);
+    assert_int_equal(remotes.items[0].pending.oldest_ms != 0, list.count != 0);
+    kf_remote_list_free(&remotes);
+    kf_pending_list_free(&list);
+    buf_release(&found);
+}
+
+static void aside_is(struct app *a, const char *items)
+{
+    struct kf_aside_list list = {0};
+    struct buf found = BUF_INIT;
+    assert_int_equal(kf_aside(a->store, NULL, NULL, NULL, 100, &list, NULL), KF_OK);
+    for (size_t i = 0; i < list.count; i++)
+        buf_printf(&found, "%s %s %s;", list.items[i].kind, list.items[i].name, list.items[i].code);
+    if (!str_is(buf_view(&found), items))
+        fail_msg("set aside is %s, not %s", found.len ? found.p : "nothing", items);
+    kf_aside_list_free(&list);
+    buf_release(&found);
+}
+
+static void sync_is(struct app *a, const char *code)
+{
+    struct kf_err err = KF_ERR_INIT;
+    kf_sync(a->store, "usb", 5000, &err);
+    if (strcmp(err.code, code) != 0)
+        fail_msg("sync: %s: %s", err.code, err.detail);
+    assert_null(strstr(err.detail, "p_aB3dE5"));
+}
+
+/* Without a run: what is known already. */
+static void wait_is(struct app *a, const char *doc, const char *code)
+{
+    struct kf_err err = KF_ERR_INIT;
+    remotes_confirm(a->r, STR("usb"), str_of(doc), store_seq(a->store), true, 50, &err);
+    if (strcmp(err.code, code) != 0)
+        fail_msg("wait for \"%s\": %s: %s", doc, err.code, err.detail);
+}
+
+static void state_is(struct app *a, kf_remote_state state, const char *code)
+{
+    struct kf_remote_list list = {0};
+    assert_int_equal(kf_remotes(a->store, &list, NULL), KF_OK);
+    assert_int_equal(list.items[0].state, state);
+    assert_string_equal(list.items[0].last_code, code);
+    assert_int_equal(list.items[0].failures != 0, state != KF_REMOTE_IDLE);
+    assert_null(strstr(list.items[0].last_error, "p_aB3dE5"));
+    kf_remote_list_free(&list);
+}
+
+/* ------------------------------------------------------------------------------------- a secret */
+
+static void a_secret_stays_and_the_rest_goes_on(void **state)
+{
+    struct app a;
+    struct kf_aside_list list = {0};
+    (void)state;
+    app_init(&a, "mem:secret-1");
+    put(&a, "x", "[1]");
+    put(&a, "s", WITH_ONE);
+    put(&a, "y", "[2]");
+    sync_is(&a, "secret_found");
+    assert_true(there("secret-1", "x") && there("secret-1", "y") && !there("secret-1", "s"));
+    pending_is(&a, "s;");
+    aside_is(&a, "withheld s secret_found;");
+    state_is(&a, KF_REMOTE_IDLE, "secret_found");
+    assert_int_equal(kf_aside(a.store, "usb", "s", NULL, 10, &list, NULL), KF_OK);
+    assert_non_null(strstr(list.items[0].reason, "/a/token"));
+    assert_non_null(strstr(list.items[0].reason, "a token of GitHub"));
+    assert_null(strstr(list.items[0].reason, "p_aB3dE5"));
+    kf_aside_list_free(&list);
+    /* Who waits for it, for all, for another one. */
+    wait_is(&a, "s", "secret_found");
+    wait_is(&a, "", "secret_found");
+    wait_is(&a, "x", "");
+    put(&a, "z", "[3]");
+    sync_is(&a, "secret_found");
+    wait_is(&a, "z", "");
+    pending_is(&a, "s;");
+    /* It is on disk. */
+    reopen(&a);
+    pending_is(&a, "s;");
+    wait_is(&a, "s", "secret_found");
+    wait_is(&a, "x", "");
+    /* Without it, it goes. */
+    put(&a, "s", "{\"a\":{\"token\":null}}");
+    pending_is(&a, "s;");
+    sync_is(&a, "");
+    pending_is(&a, "");
+    aside_is(&a, "");
+    state_is(&a, KF_REMOTE_IDLE, "");
+    assert_true(there("secret-1", "s"));
+    app_end(&a);
+}
+
+/* Who has what stands there cannot read it. */
+static void an_encrypted_remote_has_secrets(void **state)
+{
+    struct app a;
+    (void)state;
+    assert_int_equal(setenv("WITHHELD_KEY",
+                            "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", 1),
+                     0);
+    app_init(&a, "mem:secret-5");
+    a.remotes[0].access.key_env = STR("WITHHELD_KEY");
+    reopen(&a);
+    put(&a, "s", WITH_ONE);
+    sync_is(&a, "");
+    pending_is(&a, "");
+    app_end(&a);
+}
+
+static void a_withheld_document_ends_by_each_way(void **state)
+{
+    struct app a;
+    (void)state;
+    app_init(&a, "mem:secret-2");
+    put(&a, "s", WITH_ONE);
+    put(&a, "t", "[" SECRET "]");
+    put(&a, "u", "{\"u\":" SECRET "}");
+    sync_is(&a, "secret_found");
+    pending_is(&a, "s;t;u;");
+    /* Asked for again, it is looked at again. */
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, NULL), KF_UNAVAILABLE);
+    pending_is(&a, "s;t;u;");
+    /* Deleted. */
+    put(&a, "s", NULL);
+    sync_is(&a, "secret_found");
+    pending_is(&a, "t;u;");
+    /* Forgotten: not pushed until it changes. */
+    assert_int_equal(kf_aside_drop(a.store, "usb", "t", NULL), KF_OK);
+    pending_is(&a, "u;");
+    wait_is(&a, "t", "");
+    sync_is(&a, "secret_found");
+    assert_false(there("secret-2", "t"));
+    put(&a, "t", "[0]");
+    sync_is(&a, "secret_found");
+    assert_true(there("secret-2", "t"));
+    /* Allowed: the next run takes it, without a change and without being asked. */
+    a.remotes[0].access.allow_secrets = true;
+    a.remotes[0].schedule = (struct config_schedule){.on_change_ms = 1000};
+    reopen(&a);
+    testing_env_advance(&world, 2000);
+    settle(&a);
+    pending_is(&a, "");
+    aside_is(&a, "");
+    assert_true(there("secret-2", "u"));
+    /* A restore knows nothing of it. */
+    put(&a, "v", WITH_ONE);
+    sync_is(&a, "");
+    assert_true(there("secret-2", "v"));
+    app_end(&a);
+}
+
+static void closing_says_what_is_withheld(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    (void)state;
+    app_init(&a, "mem:secret-3");
+    a.remotes[0].schedule = (struct config_schedule){.on_change_ms = 1000};
+    reopen(&a);
+    put(&a, "x", "[1]");
+    put(&a, "s", WITH_ONE);
+    assert_int_equal(remotes_flush_on_close(a.r, 1000, &err), KF_UNAVAILABLE);
+    assert_true(there("secret-3", "x"));
+    assert_non_null(strstr(err.detail, "1 documents are not confirmed by usb"));
+    assert_non_null(strstr(err.detail, "/a/token"));
+    app_end(&a);
+}
+
+/* More than are listed: the watermark stays below the first that has no row, and all is counted. */
+static void beyond_the_bound_the_watermark_stays(void **state)
+{
+    struct app a;
+    struct kf_remote_list list = {0};
+    (void)state;
+    app_init(&a, "mem:secret-4");
+    for (int i = 0; i < REMOTES_ASIDE_MAX + 5; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "s%04d", i);
+        put(&a, name, WITH_ONE);
+    }
+    put(&a, "x", "[1]");
+    for (int i = 0; i < 2; i++) {
+        sync_is(&a, "secret_found");
+        assert_true(there("secret-4", "x"));
+        assert_int_equal(kf_remotes(a.store, &list, NULL), KF_OK);
+        /* `x` is there and above the watermark. */
+        assert_int_equal(list.items[0].pending.count, REMOTES_ASIDE_MAX + 6);
+        assert_int_equal(list.items[0].set_aside, REMOTES_ASIDE_MAX + 5);
+        kf_remote_list_free(&list);
+    }
+    app_end(&a);
+}
+
+/* ------------------------------------------------------------------- what a place refuses (R7) */
+
+static void refuse(const char *plan, const char *text)
+{
+    fail_plan_set(str_of(plan), &(struct fail_plan){.refuse = text});
+}
+
+static void what_is_refused_alone_is_set_aside(void **state)
+{
+    struct app a;
+    (void)state;
+    refuse("refuses-1", "BAD");
+    app_init(&a, "fail:name=refuses-1:mem:refused-1");
+    for (int i = 0; i < 40; i++) {
+        char name[16], body[32];
+        snprintf(name, sizeof(name), "d%02d", i);
+        snprintf(body, sizeof(body), "[%d,\"%s\"]", i, i == 7 || i == 30 ? "BAD" : "good");
+        put(&a, name, body);
+    }
+    sync_is(&a, "remote_refused");
+    pending_is(&a, "d07;d30;");
+    aside_is(&a, "withheld d07 remote_refused;withheld d30 remote_refused;");
+    state_is(&a, KF_REMOTE_IDLE, "remote_refused");
+    wait_is(&a, "d07", "remote_refused");
+    wait_is(&a, "d08", "");
+    for (int i = 0; i < 40; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%02d", i);
+        assert_int_equal(there("refused-1", name), i != 7 && i != 30);
+    }
+    /* Nobody offers it again by himself. */
+    uint64_t calls = fail_calls(STR("refuses-1"));
+    put(&a, "e", "[1]");
+    sync_is(&a, "remote_refused");
+    assert_true(fail_calls(STR("refuses-1")) - calls < 20);
+    pending_is(&a, "d07;d30;");
+    /* The place has changed its mind, and somebody asks. */
+    refuse("refuses-1", NULL);
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, NULL), KF_OK);
+    pending_is(&a, "");
+    aside_is(&a, "");
+    assert_true(there("refused-1", "d07"));
+    app_end(&a);
+}
+
+static void one_that_refuses_everything_has_failed(void **state)
+{
+    struct app a;
+    (void)state;
+    refuse("refuses-2", "");
+    app_init(&a, "fail:name=refuses-2:mem:refused-2");
+    for (int i = 0; i < 20; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%02d", i);
+        put(&a, name, "[\"BAD\"]");
+    }
+    sync_is(&a, "remote_refused");
+    state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
+    aside_is(&a, "");
+    /* It takes things again, but for one. */
+    put(&a, "d05", "[\"WORSE\"]");
+    refuse("refuses-2", "WORSE");
+    sync_is(&a, "remote_refused");
+    aside_is(&a, "withheld d05 remote_refused;");
+    pending_is(&a, "d05;");
+    app_end(&a);
+}
+
+/* One after the other, of a place that has stopped to take anything: at the third it is seen. */
+static void refused_one_by_one_is_seen_as_well(void **state)
+{
+    struct app a;
+    (void)state;
+    refuse("refuses-3", "");
+    app_init(&a, "fail:name=refuses-3:mem:refused-3");
+    put(&a, "a", "[1]");
+    sync_is(&a, "remote_refused");
+    put(&a, "b", "[2]");
+    sync_is(&a, "remote_refused");
+    aside_is(&a, "withheld a remote_refused;withheld b remote_refused;");
+    state_is(&a, KF_REMOTE_IDLE, "remote_refused");
+    put(&a, "c", "[3]");
+    sync_is(&a, "remote_refused");
+    state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
+    pending_is(&a, "a;b;c;");
+    refuse("refuses-3", NULL);
+    sync_is(&a, "");
+    pending_is(&a, "");
+    aside_is(&a, "");
+    assert_true(there("refused-3", "a") && there("refused-3", "b") && there("refused-3", "c"));
+    app_end(&a);
+}
+
+static void more_than_a_run_can_tell_apart_is_left_to_the_next(void **state)
+{
+    struct app a;
+    struct kf_remote_list list = {0};
+    int runs = 0;
+    uint64_t before = UINT64_MAX, aside = 0;
+    (void)state;
+    refuse("refuses-4", "BAD");
+    app_init(&a, "fail:name=refuses-4:mem:refused-4");
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%02d", i);
+        put(&a, name, i % 2 ? "[\"BAD\"]" : "[\"good\"]");
+    }
+    do {
+        sync_is(&a, "remote_refused");
+        assert_int_equal(kf_remotes(a.store, &list, NULL), KF_OK);
+        assert_true(list.items[0].set_aside > aside || runs > 0);
+        assert_true(list.items[0].pending.count <= before);
+        before = list.items[0].pending.count;
+        aside = list.items[0].set_aside;
+        kf_remote_list_free(&list);
+    } while (aside < 30 && ++runs < 10);
+    assert_int_equal(aside, 30);
+    assert_true(runs > 0);
+    sync_is(&a, "remote_refused");
+    state_is(&a, KF_REMOTE_IDLE, "remote_refused");
+    assert_int_equal(before, 30);
+    app_end(&a);
+}
+
+/* ------------------------------------------------------------------------------------ no memory */
+
+static kf_rc all_of_it(void *ctx)
+{
+    static int n;
+    struct app a = {.path = testing_path(testing_dir_in_memory(), "app.db")};
+    struct kf_err err = KF_ERR_INIT;
+    char place[64];
+    (void)ctx;
+    snprintf(place, sizeof(place), "mem:no-memory-%d", n++);
+    a.space.name = STR("default");
+    app_remote(&a, "usb", place);
+    kf_rc rc = config_load(env_system(), NULL, NULL, NULL, 0, &a.config, &err);
+    if (rc == KF_OK)
+        rc = app_open(&a, &err);
+    if (rc == KF_OK)
+        settle(&a);
+    const char *const bodies[] = {"[1]", WITH_ONE, "[" SECRET "]"}, *const names[] = {"x", "s",
+                                                                                      "t"};
+    for (int i = 0; rc == KF_OK && i < 3; i++) {
+        struct kf_write request = KF_WRITE_INIT;
+        struct doc_write *w = NULL;
+        request.verb = KF_PUT;
+        request.name = names[i];
+        request.body = bodies[i];
+        request.len = strlen(bodies[i]);
+        rc = doc_write_new(a.docs, &request, &w, &err);
+        if (rc == KF_OK)
+            rc = doc_write_run(w, &err);
+        doc_write_free(w);
+    }
+    if (rc == KF_OK) {
+        rc = kf_sync(a.store, "usb", 5000, &err);
+        if (strcmp(err.code, "secret_found") == 0)
+            rc = KF_OK;
+    }
+    if (rc == KF_OK) {
+        struct kf_pending_list list = {0};
+        rc = kf_pending(a.store, "usb", "", 10, &list, &err);
+        if (rc == KF_OK)
+            assert_true(list.count >= 2); /* in no case it is reported confirmed */
+        kf_pending_list_free(&list);
+    }
+    app_close(&a);
+    config_free(a.config);
+    /* A run that lacked memory has failed; of hydration, too. */
+    return rc == KF_UNAVAILABLE || rc == KF_CONFLICT || rc == KF_NOT_HYDRATED ? KF_NOMEM : rc;
+}
+
+static void no_memory(void **state)
+{
+    (void)state;
+    assert_true(testing_oom_each_tolerant(all_of_it, NULL) > 50);
+}
+
+/* ------------------------------------------------------------------------------------ saboteurs */
+
+static void saboteur_aside_forgotten(void **state)
+{
+    (void)state;
+    testing_saboteur("aside-forgotten", "a_secret_stays_and_the_rest_goes_on");
+}
+
+static void saboteur_secret_not_seen(void **state)
+{
+    (void)state;
+    testing_saboteur("secret-not-seen", "a_secret_stays_and_the_rest_goes_on");
+}
+
+static void saboteur_withheld_confirmed(void **state)
+{
+    (void)state;
+    testing_saboteur("withheld-confirmed", "a_secret_stays_and_the_rest_goes_on");
+}
+
+static int group_begin(void **state)
+{
+    (void)state;
+    testing_env_init(&world);
+    return 0;
+}
+
+static int group_end(void **state)
+{
+    (void)state;
+    mem_forget();
+    fail_forget();
+    testing_env_release(&world);
+    return 0;
+}
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_secret_stays_and_the_rest_goes_on),
+        cmocka_unit_test(an_encrypted_remote_has_secrets),
+        cmocka_unit_test(a_withheld_document_ends_by_each_way),
+        cmocka_unit_test(closing_says_what_is_withheld),
+        cmocka_unit_test(beyond_the_bound_the_watermark_stays),
+        cmocka_unit_test(what_is_refused_alone_is_set_aside),
+        cmocka_unit_test(one_that_refuses_everything_has_failed),
+        cmocka_unit_test(refused_one_by_one_is_seen_as_well),
+        cmocka_unit_test(more_than_a_run_can_tell_apart_is_left_to_the_next),
+        cmocka_unit_test(no_memory),
+        cmocka_unit_test(saboteur_aside_forgotten),
+        cmocka_unit_test(saboteur_secret_not_seen),
+        cmocka_unit_test(saboteur_withheld_confirmed),
+    };
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+    return cmocka_run_group_tests_name("withheld", tests, group_begin, group_end);
+}
