@@ -427,8 +427,9 @@ static void fill_standard_descriptors(void)
             (void)open("/dev/null", O_RDWR); /* seam: a descriptor, not a file of ours */
 }
 
-/* A core file would hold the tokens and keys that are in memory. With a limit of 0 the kernel still
- * hands one to a program that collects them (core(5)); with one of a single byte it does neither. */
+/* A core file would hold the tokens and keys that are in memory. With a limit of 0 the kernel
+ * still hands one to a program that collects them (core(5)); with one of a single byte it does
+ * neither. */
 static void leave_no_core(void)
 {
     struct rlimit r;

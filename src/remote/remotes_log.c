@@ -5,14 +5,16 @@
  *     the run                                             the log
  *     pushed, took in, or made something lose             a row
  *     set something aside, or no more                     a row
- *     failed                                              a row; as the row before, and did nothing
- *                                                         in either: that row once more (times + 1,
+ *     failed                                              a row; as one since the last that was
+ *                                                         good or did something, and did nothing in
+ *                                                         either: that row once more (times + 1,
  *                                                         ended, message)
  *     is good again after a failure                       a row
  *     found nothing to do                                 nothing: an idle schedule writes nothing
  *                                                         that stays
  *
- * So a remote that is away for a month is one row, and what it did before is still there. Rows go
+ * So a remote that is away for a month is one row, and one that fails now for this and now for that
+ * reason a row for each; what it did before is still there. Rows go
  * in the same group: beyond REMOTES_RUNS_MAX of a remote, and those of any remote that ended
  * REMOTES_RUNS_MS ago. They are this store's own: not journalled, not in a backup, and not taken
  * along by a restore. */
@@ -26,23 +28,26 @@ static bool did_something(const struct run *run)
            run->aside.changed_before;
 }
 
-/* The row of a failure like this one, when it is the newest of the remote; 0 = there is none. */
+/* The row of a failure like this one in the same streak of failures; 0 = there is none. */
 static kf_rc find_alike(struct group *g, const struct run *run, const struct kf_err *why,
                         int64_t *ret_id, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT id, cause, code, pushed_docs + taken_docs + lost, bad FROM kf_run"
-        " WHERE remote = $1 ORDER BY id DESC LIMIT 1";
+        "SELECT id FROM kf_run WHERE remote = $1 AND cause = $2 AND code = $3 AND bad = $4"
+        " AND id > coalesce((SELECT id FROM kf_run WHERE remote = $1"
+        " AND (code = '' OR pushed_docs + taken_docs + lost > 0) ORDER BY id DESC LIMIT 1), 0)"
+        " ORDER BY id DESC LIMIT 1";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, str_of(run->entry->name));
+    db_bind_text(s, 2, str_of(run->cause));
+    db_bind_text(s, 3, str_of(why->code));
+    db_bind_i64(s, 4, (int64_t)run->bad);
     rc = db_step(s, &row, err);
-    bool alike = row && str_is(db_text(s, 1), run->cause) && str_is(db_text(s, 2), why->code) &&
-                 db_i64(s, 3) == 0 && db_i64(s, 4) == (int64_t)run->bad;
-    *ret_id = rc == KF_OK && alike ? db_i64(s, 0) : 0;
+    *ret_id = rc == KF_OK && row ? db_i64(s, 0) : 0;
     db_done(s);
     return rc;
 }

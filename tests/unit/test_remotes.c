@@ -1920,6 +1920,44 @@ static void failures_in_a_row_are_one_item(void **state)
     app_end(&a);
 }
 
+/* A bad night of a host that is away, then full, then away: a row for each reason, not for each
+ * run; and the next night has its own. */
+static void failures_that_alternate_are_few_items(void **state)
+{
+    static const char *const codes[] = {"remote_failed", "remote_full", "bad_object"};
+    struct app a;
+    app_init(&a);
+    app_remote(&a, "usb", "fail:name=log-a:mem:log-4");
+    app_open(&a);
+    settle(&a);
+    put(&a, "a", "[1]");
+    sync_good(&a, "usb");
+    size_t before = run_count(&a, "usb");
+    put(&a, "a", "[2]");
+    for (size_t i = 0; i < 60; i++) {
+        fail_plan_set(STR("log-a"),
+                      &(struct fail_plan){.at = 1, .sticky = true, .code = codes[i % 3]});
+        pass(&a, 10 * MINUTE);
+    }
+    assert_int_equal(run_count(&a, "usb"), before + 3);
+    struct kf_run_list list = runs_of(&a, "usb", 0, 3);
+    uint64_t times = 0;
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(list.items[i].times >= 19);
+        times += list.items[i].times;
+    }
+    assert_int_equal(times, info_of(&a, "usb").failures);
+    kf_run_list_free(&list);
+    down("log-a", false);
+    sync_good(&a, "usb");
+    put(&a, "a", "[3]");
+    down("log-a", true);
+    pass(&a, 10 * MINUTE);
+    assert_int_equal(run_count(&a, "usb"), before + 5);
+    down("log-a", false);
+    app_end(&a);
+}
+
 struct fill_log {
     struct write write; /* first */
     int64_t ended;
@@ -2433,6 +2471,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(adding_and_removing_while_they_run),
         cmocka_unit_test(runs_are_logged_with_true_counts),
         cmocka_unit_test(failures_in_a_row_are_one_item),
+        cmocka_unit_test(failures_that_alternate_are_few_items),
         cmocka_unit_test(the_log_is_bounded_and_paged),
         cmocka_unit_test(runs_go_with_their_remote),
         cmocka_unit_test(a_run_says_nothing_of_its_successor),
