@@ -38,7 +38,7 @@ struct backups {
     str space;
     char *dir;
     uint64_t every_ms, keep;
-    struct backups_turn *turn;
+    struct backups_turn *turn; /* NULL: a brief owner's */
     struct loop_timer timer;
     struct loop_job job;
     atomic_bool ending;
@@ -98,6 +98,21 @@ static void show(struct backups *b)
     pthread_mutex_unlock(&b->lock);
 }
 
+static kf_rc look(struct backups *b, struct kf_err *err);
+
+/* What a lasting owner has left, for one that makes none: nothing is ever due. */
+static void look_for_show(struct backups *b)
+{
+    struct kf_err err = KF_ERR_INIT;
+    b->now = (struct kf_backups){.on = true};
+    b->looked = false;
+    if (look(b, &err) != KF_OK) {
+        snprintf(b->now.last_code, sizeof b->now.last_code, "%s", err.code);
+        snprintf(b->now.last_error, sizeof b->now.last_error, "%.299s", err.detail);
+    }
+    b->shown = b->now;
+}
+
 void backups_status(struct backups *b, struct kf_backups *ret)
 {
     if (!b) {
@@ -105,6 +120,8 @@ void backups_status(struct backups *b, struct kf_backups *ret)
         return;
     }
     pthread_mutex_lock(&b->lock);
+    if (!b->turn)
+        look_for_show(b);
     *ret = b->shown;
     pthread_mutex_unlock(&b->lock);
     struct backups_view v = {.now_ms = env_wall_ms(b->env),
@@ -210,7 +227,8 @@ static kf_rc look(struct backups *b, struct kf_err *err)
     struct stat st;
     if (b->looked)
         return KF_OK;
-    restore_try_sweep(b->store);
+    if (b->turn)
+        restore_try_sweep(b->store);
     kf_rc rc = load_record(b, &r, &why);
     if (rc == KF_OK) {
         b->now.last = r.last;
@@ -558,6 +576,8 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
     if (config->backup_to.len <= prefix_len)
         return KF_OK;
     str dir = str_from(config->backup_to, prefix_len);
+    if (!turn && !config_space_name_ok(str_of(space)))
+        return KF_OK;
     if (!config_space_name_ok(str_of(space)))
         return err_set(err, PROBLEM_CONFIG, "backups need a space with a name, not \"%.60s\"",
                        space);
@@ -570,7 +590,8 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
     b->turn = turn;
     b->every_ms = config->backup_every_ms;
     b->keep = config->backup_keep;
-    atomic_init(&b->ready_ms, env_wall_ms(b->env));
+    /* A brief one is overdue by the last backup alone. */
+    atomic_init(&b->ready_ms, turn ? env_wall_ms(b->env) : 0);
     b->now.on = b->shown.on = true;
     pthread_mutex_init(&b->lock, NULL);
     pthread_cond_init(&b->ended, NULL);
@@ -582,7 +603,7 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
         memcpy(b->dir + dir.len + 1, space, len);
         b->space = str_of(b->dir + dir.len + 1);
     }
-    if (!b->dir || loop_timer_set(b->loop, &b->timer, BACKUPS_FIRST_MS, due) != KF_OK) {
+    if (!b->dir || (turn && loop_timer_set(b->loop, &b->timer, BACKUPS_FIRST_MS, due) != KF_OK)) {
         backups_free(b);
         return err_nomem(err);
     }

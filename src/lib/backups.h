@@ -1,7 +1,8 @@
 /* backups: scheduled backups of one store (`backup:` in the configuration), and the drill that
  * proves them.
  *
- * A lasting owner has one per store. When one is due it writes a backup into the folder under a
+ * A lasting owner has one per store; a brief one has one that makes none and only tells of those
+ * that are there. When one is due it writes a backup into the folder under a
  * temporary name, syncs it, reads it back whole, gives it its name (move/backup_name.h), and
  * removes what is beyond `keep`. The folder is never made: one that is missing is a disk that is
  * not mounted. A failed one is tried again as a remote is: after 1 s, doubled, at most 5 min.
@@ -35,13 +36,14 @@ struct backups_turn {
     atomic_bool taken;
 };
 
-/* `config` and `turn` must outlive it. *ret_backups is NULL when the configuration wants none. */
+/* `config` and `turn` must outlive it. *ret_backups is NULL when the configuration wants none, and
+ * without a turn (a brief owner's) also where the space has no name that a backup could have. */
 kf_rc backups_start(struct kf_store *store, const struct config *config, const char *space,
                     struct backups_turn *turn, struct backups **ret_backups, struct kf_err *err);
 /* As upkeep_stop: what goes on is ended soon and waited for; a backup that was cut leaves nothing
  * that has a backup's name. NULL is fine. */
 void backups_stop(struct backups *b);
-/* Fills *ret; NULL: there are none. */
+/* Fills *ret; NULL: there are none. A brief owner's reads the record and the folder each time. */
 void backups_status(struct backups *b, struct kf_backups *ret);
 
 /* --- when: pure. Milliseconds of the wall clock, which may jump; 0 = never. */

@@ -33,7 +33,7 @@ struct embedded;
 /* What is around an open store; hangs on it as its host. */
 struct host {
     struct upkeep *upkeep;     /* of a lasting owner */
-    struct backups *backups;   /* of one that wants them */
+    struct backups *backups;   /* of one whose configuration wants them */
     struct embedded *embedded; /* of kf_open */
 };
 
@@ -46,8 +46,8 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
         return err_nomem(err);
     store_set_host(store, h);
     kf_rc rc = o->brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
-    if (rc == KF_OK && !o->brief)
-        rc = backups_start(store, o->config, o->space, o->turn, &h->backups, err);
+    if (rc == KF_OK)
+        rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
     return rc;
 }
 

@@ -58,6 +58,29 @@ def they_are_made_proved_and_pruned():
 
 
 @test
+def without_a_server_they_are_told_of():
+    place = Place("brief")
+    with place.server() as server:
+        client = server.client()
+        client.put("/docs/a.json", b"1")
+        was = drilled(client)
+        client.close()
+        config = server.config
+        equal(server.stop(), 0, "its end")
+
+    def told(*words):
+        return run("status", "--at", f"{place.data}#default", "--config", config, *words)
+    said = told().out.decode()
+    check("Last backup: " in said and "Restore drill: " in said and "digest equal" in said, f"status tells: {said}")
+    shown = told("--json").json()["backups"]
+    equal((shown["drill"]["good"], shown["next"], shown["last_error"], shown["overdue_since"]), (True, None, None, None), "of what is there")
+    check(shown["last"]["at"] >= was["last"]["at"] and shown["last"]["file"] in place.files(), f"the newest: {shown}")
+    place.to.rename(place.to.with_name("unmounted"))
+    shown = told("--json").json()["backups"]
+    check("is not there: mount its disk" in shown["last_error"]["detail"] and shown["last"], f"and that it cannot be looked at: {shown}")
+
+
+@test
 def every_space_has_its_own():
     place = Place("spaces", keep=2)
     with Server(place.data) as server:
