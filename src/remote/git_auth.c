@@ -660,3 +660,36 @@ bool git_auth_advice(const struct remote_place *place, const struct git_url *url
     }
     return false;
 }
+
+static bool has(str s, const char *what)
+{
+    size_t len = strlen(what);
+    for (size_t i = 0; i + len <= s.len; i++)
+        if (memcmp(s.p + i, what, len) == 0)
+            return true;
+    return false;
+}
+
+bool git_auth_content_refused(str said)
+{
+    /* What receive-pack and hosts call it: githooks(5), git-config(5) receive.maxInputSize;
+     * GitHub's "About large files" and "push protection", GitLab's "push rules". */
+    static const char *const of_content[] = {"hook declined",
+                                             "push declined",
+                                             "GH001",
+                                             "GH013",
+                                             "exceeds maximum allowed size",
+                                             "HTTP 413",
+                                             "returned error: 413",
+                                             "fsck error in packed object"};
+    /* The same words come of a branch or repository that takes nothing from us. */
+    static const char *const of_us[] = {"rotected branch", "read-only",      "read only",
+                                        "archived",        "not allowed to", "ermission",
+                                        "quota is used",   "uota exceeded"};
+    bool refused = false;
+    for (size_t i = 0; i < sizeof(of_content) / sizeof(of_content[0]); i++)
+        refused |= has(said, of_content[i]);
+    for (size_t i = 0; i < sizeof(of_us) / sizeof(of_us[0]); i++)
+        refused &= !has(said, of_us[i]);
+    return refused;
+}

@@ -55,6 +55,7 @@ static bool str_has(str s, const char *what)
 struct said {
     struct buf why;
     enum problem problem;
+    bool content; /* the host refuses what was pushed */
 };
 
 static const char *why_of(const struct said *s)
@@ -69,6 +70,7 @@ static void reason(const struct git_repo *r, struct child_end *end, struct said 
     if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->problem, out))
         return;
     git_auth_hide(r->auth, end->said.p, end->said.len);
+    ret->content = git_auth_content_refused(buf_view(&end->said));
     str said = str_trim(buf_view(&end->said));
     if (said.len > 300)
         said = str_from(said, said.len - 300);
@@ -538,7 +540,10 @@ static kf_rc judge_push(struct git_repo *r, const char *ref, const struct git_id
     }
     if (strcmp(now.hex, on->hex) != 0)
         return err_set(err, PROBLEM_VERSION_MISMATCH, "somebody else pushed meanwhile");
-    return err_set(err, said->problem, "the host refused the push: %s", why_of(said));
+    if (said->content)
+        KF_SOMETIMES("git-content-refused");
+    return err_set(err, said->content ? PROBLEM_REMOTE_REFUSED : said->problem,
+                   "the host refused the push: %s", why_of(said));
 }
 
 static kf_rc push_and_judge(struct git_repo *r, const char *ref, const struct git_id *on,

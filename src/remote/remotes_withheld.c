@@ -9,12 +9,11 @@
  *
  * and all of them when somebody asks (set-aside retry), or when nothing is known of the place.
  *
- *          the document
  *     pending, above W --- run: not pushed, row written ---> withheld: row, W passes its number
  *            ^                                                 |            |
- *            +------ it changes: a new number above W ---------+            +--> confirmed: pushed by
- *                                                                                a later run, its row
- *                                                                                goes
+ *            +------ it changes: a new number above W ---------+            +--> confirmed: a later
+ *                                                                                run pushed it, its
+ *                                                                                row goes
  *
  * A row whose document has another number by now says nothing: the document is above the watermark,
  * and the next run replaces the row. The list in memory is what the rows say; it is swapped behind

@@ -594,6 +594,41 @@ static void advice_fits_what_was_said(void **state)
     }
 }
 
+#define REJECTED(why) "error: failed to push some refs\n ! [remote rejected] x -> data (" why ")\n"
+
+static void what_is_refused_for_its_content(void **state)
+{
+    static const struct {
+        const char *said;
+        bool refused;
+    } table[] = {
+        {"remote: File a is 9 bytes; this exceeds the limit\n" REJECTED(
+             "pre-receive hook declined"),
+         true},
+        {REJECTED("hook declined"), true},
+        {"remote: error: GH001: Large files detected.\n" REJECTED("pre-receive hook declined"),
+         true},
+        {"remote: error: GH013: Repository rule violations found\n" REJECTED(
+             "push declined due to repository rule violations"),
+         true},
+        {"remote: fatal: pack exceeds maximum allowed size\n" REJECTED("unpacker error"), true},
+        {"error: RPC failed; HTTP 413 curl 22 The requested URL returned error: 413", true},
+        {"remote: GitLab: You are not allowed to push code to protected branches on this "
+         "project.\n" REJECTED("pre-receive hook declined"),
+         false},
+        {REJECTED("protected branch hook declined"), false},
+        {"remote: This repository is archived\n" REJECTED("pre-receive hook declined"), false},
+        {REJECTED("failed to update ref"), false},
+        {REJECTED("unpacker error"), false},
+        {"fatal: unable to access: Connection refused", false},
+        {"", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (git_auth_content_refused(str_of(table[i].said)) != table[i].refused)
+            fail_msg("%s", table[i].said);
+}
+
 /* --------------------------------------------------------------------------------------- memory */
 
 static kf_rc open_two(void *ctx)
@@ -641,6 +676,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_a_host_says_back_is_hidden),
         cmocka_unit_test(what_contradicts_itself_is_refused),
         cmocka_unit_test(advice_fits_what_was_said),
+        cmocka_unit_test(what_is_refused_for_its_content),
         cmocka_unit_test(no_memory),
 #ifdef KF_TEST_HOOKS
         {"saboteur follow-redirect is found", saboteur_is_found, NULL, NULL, NULL},
