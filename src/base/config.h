@@ -71,6 +71,9 @@ struct config_remote {
     str *docs;                       /* globs; none = all */
     size_t doc_count;
     uint64_t warn_pending_bytes;
+    struct config_at {
+        uint32_t line, column;
+    } url_at, branch_at; /* where they stand in the file; 0 = nowhere */
 };
 
 struct config_space {

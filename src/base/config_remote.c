@@ -8,8 +8,9 @@
  *
  * The keys of the last two lines are of access.def and for remotes of kind git alone. They name
  * where a secret is, as those of seal.def in `encrypt` do; one that stands in the file itself is
- * refused, and repeated nowhere. Whether an address is one is the kind's to say, when the store
- * opens; whether a key is one is found by each run, so that a lost one does not stop the store. */
+ * refused, and repeated nowhere. Whether an address or a branch is one is the kind's to say, to
+ * whoever asks (remote/remotes_config.h) and when the store opens; whether a key is one is found by
+ * each run, so that a lost one does not stop the store. */
 #include "base/config_internal.h"
 
 #include "base/json.h"
@@ -355,6 +356,10 @@ static kf_rc read_remote(struct config_reader *r, const struct yaml_node *n,
     if (remote->schedule.manual && t.timed)
         return REFUSE(r, t.manual, "manual: true contradicts \"%.*s\" in line %u",
                       STR_ARGS(t.timed->text), t.timed->line);
+    const struct yaml_node *branch = reader_value(n, "branch");
+    remote->url_at = (struct config_at){t.url->line, t.url->column};
+    if (branch)
+        remote->branch_at = (struct config_at){branch->line, branch->column};
     rc = check_kind(r, &t);
     return rc == KF_OK ? check_access(r, n, &t) : rc;
 }

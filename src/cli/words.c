@@ -1,5 +1,6 @@
 /* Words of a command as parts of a request: names escaped, paths made absolute, data read. */
 #include "cli/cli.h"
+#include "remote/remotes_config.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -27,6 +28,10 @@ kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct k
     if (rc == KF_OK)
         rc = config_load(cli->env, file.len ? file.p : NULL, environ, cli->flags, cli->flag_count,
                          ret, err);
+    if (rc == KF_OK && (rc = remotes_config_check(*ret, err)) != KF_OK) {
+        config_free(*ret);
+        *ret = NULL;
+    }
     buf_release(&file);
     return rc;
 }

@@ -17,6 +17,7 @@
 #include "lib/backups.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
+#include "remote/remotes_config.h"
 #include "shape/doc.h"
 #include "store/store.h"
 
@@ -183,6 +184,10 @@ static kf_rc load_config(const struct env *env, const char *path, const char *gi
         rc = config_find(env, given, environ, dir.p, &file, err);
     if (rc == KF_OK)
         rc = config_load(env, file.len ? file.p : NULL, environ, NULL, 0, ret, err);
+    if (rc == KF_OK && (rc = remotes_config_check(*ret, err)) != KF_OK) {
+        config_free(*ret);
+        *ret = NULL;
+    }
     buf_release(&dir);
     buf_release(&file);
     return rc;

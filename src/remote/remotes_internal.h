@@ -3,6 +3,7 @@
  *     remotes.c       the list of remotes: from configuration and rows, its end, status, restore
  *     remotes_entry.c one entry of it
  *     remotes_access.c  what it names beside its address
+ *     remotes_config.c  addresses and branches of a configuration, before a store is opened
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
  *     remotes_aside.c what is set aside, kf_aside

@@ -187,6 +187,21 @@ def the_token_is_no_argument():
 
 
 @test
+def an_address_that_is_none_is_told_with_its_place():
+    """Before a store is opened or made, and by whatever reads the configuration."""
+    for n, (value, at, says) in enumerate((
+            ('url: "https://host/x"', 'url: "', "ends in .git"), ('url: "https://169.254.169.254/x.git"', 'url: "', "not one that keeps a repository"),
+            ('url: "https://host/x.git", branch: "a..b"', 'branch: "', "a branch is 1 to"), ('url: "http://host/x.git"', 'url: "', "insecure"))):
+        config = TOP / f"place{n}.yaml"
+        config.write_text("spaces:\n  default:\n    remotes:\n      host: { " + value + " }\n")
+        where = f"{config}:4:{len('      host: { ') + value.index(at) + at.index(chr(34)) + 1}: "
+        for words in (("config",), ("ls",), ("serve", "--data", str(TOP / f"place{n}"), "--listen", "127.0.0.1:0")):
+            done = run(*words, "--config", config, *([] if words[0] in ("config", "serve") else ["--at", TOP / f"place{n}.db"]))
+            check(done.status == 3 and where in done.err.decode() and says in done.err.decode(), f"wanted {where}: {done}")
+        check(not (TOP / f"place{n}").exists() and not (TOP / f"place{n}.db").exists(), "nothing is made")
+
+
+@test
 def a_space_goes_with_the_repository_beside_it():
     with GitHost("path") as host, Server(TOP / "spaces") as server:
         host.make("store")
