@@ -1,4 +1,4 @@
-"""Sealed names and bodies by docs/formats.md and the papers it names, written without libsodium: what the program makes is held
+"""Sealed names, bodies and files by docs/formats.md and the papers it names, written without libsodium: what the program makes is held
 against this, and this says what a place must not show. Slow: for small documents."""
 
 import base64
@@ -126,6 +126,24 @@ class Key:
             out += stream.push(plain[at:at + CHUNK], sealed.encode(), at + CHUNK >= len(plain))
         return json.dumps({"keepfast": "sealed", "format": 1, "key": self.id, "data": base64.b64encode(out).decode()},
                           separators=(",", ":"))
+
+    def file(self, data, header):
+        line = b'{"keepfast":"sealed-file","format":1,"key":"%s"}\n' % self.id.encode()
+        stream, out = Stream(self.sub[6], header), line + header
+        for at in range(0, len(data) or 1, CHUNK):
+            out += stream.push(data[at:at + CHUNK], line, at + CHUNK >= len(data))
+        return out
+
+    def open_file(self, sealed):
+        line, _, rest = sealed.partition(b"\n")
+        stream, plain, final, at = Stream(self.sub[6], rest[:24]), b"", False, 24
+        while at < len(rest):
+            chunk, final = stream.pull(rest[at:at + CHUNK + 17], line + b"\n")
+            plain += chunk
+            at += CHUNK + 17
+        if not final or json.loads(line) != {"keepfast": "sealed-file", "format": 1, "key": self.id}:
+            raise ValueError("cut")
+        return plain
 
     def open(self, sealed, text):
         value = json.loads(text)

@@ -4,6 +4,9 @@
 
 #include "base/config.h"
 
+/* A ZIP, or one that is sealed. */
+#define ARCHIVES "application/zip application/octet-stream"
+
 static const struct {
     int number;
     const char *name, *sentence;
@@ -31,6 +34,8 @@ static const struct {
     {"ride", "boolean", "wait for the next scheduled run instead of running now"},
     {"confirm", "string", "the name of the space once more"},
     {"pending", "string", "only what is pending to this remote"},
+    {"key_file", "string", "a file with the key of an encrypted backup, as this process sees it"},
+    {"key_env", "string", "or a variable of this process that holds it"},
     {"replace", "boolean", "replace a space that is not empty"},
     {"probe", "boolean", "try it first: one that cannot be used is not added"},
     {"deep", "boolean", "read every object of every remote too"},
@@ -71,7 +76,7 @@ static const struct {
     {ROUTE_REMOTE_DROP, "204", NULL, NULL},
     {ROUTE_ASIDE, "200", "application/json", "SetAside"},
     {ROUTE_RUNS, "200", "application/json", "Runs"},
-    {ROUTE_BACKUP, "200", "application/zip", NULL},
+    {ROUTE_BACKUP, "200", ARCHIVES, NULL},
     {ROUTE_RESTORE, "200", "application/json", "Restored"},
     {ROUTE_DIGEST, "200", "application/json", "Digest"},
     {ROUTE_VERIFY, "200", "application/json", "Verified"},
@@ -269,19 +274,33 @@ static void parameters_json(const struct route_info *r, struct buf *out)
     buf_c(out, "]");
 }
 
+/* `types`: with blanks between. */
+static void contents_json(const char *types, const char *schema, struct buf *out)
+{
+    str rest = str_of(types);
+    const char *comma = "";
+    for (str w = next_word(&rest); w.len; w = next_word(&rest), comma = ",") {
+        buf_printf(out, "%s\"%.*s\":{", comma, STR_ARGS(w));
+        if (schema)
+            buf_printf(out, "\"schema\":{\"$ref\":\"#/components/schemas/%s\"}", schema);
+        buf_byte(out, '}');
+    }
+}
+
 static void request_json(const struct route_info *r, enum route id, struct buf *out)
 {
     if (r->body == BODY_NONE)
         return;
-    const char *type = r->body == BODY_STREAM   ? "application/zip"
-                       : r->method == API_PATCH ? "application/merge-patch+json"
-                                                : "application/json";
-    buf_printf(out, ",\"requestBody\":{\"required\":true,\"content\":{\"%s\":{", type);
-    if (id == ROUTE_DOC_REVERT)
-        buf_c(out, "\"schema\":{\"$ref\":\"#/components/schemas/RevertRequest\"}");
-    else if (id == ROUTE_REMOTE_ADD)
-        buf_c(out, "\"schema\":{\"$ref\":\"#/components/schemas/RemoteRequest\"}");
-    buf_c(out, "}}}");
+    const char *types = r->body == BODY_STREAM   ? ARCHIVES
+                        : r->method == API_PATCH ? "application/merge-patch+json"
+                                                 : "application/json";
+    buf_c(out, ",\"requestBody\":{\"required\":true,\"content\":{");
+    contents_json(types,
+                  id == ROUTE_DOC_REVERT   ? "RevertRequest"
+                  : id == ROUTE_REMOTE_ADD ? "RemoteRequest"
+                                           : NULL,
+                  out);
+    buf_c(out, "}}");
 }
 
 static void responses_json(enum route id, struct buf *out)
@@ -293,11 +312,9 @@ static void responses_json(enum route id, struct buf *out)
         buf_printf(out, "\"%s\":{\"description\":\"%s\"", results[i].status,
                    results[i].status[0] == '2' ? "done" : "see the description");
         if (results[i].type) {
-            buf_printf(out, ",\"content\":{\"%s\":{", results[i].type);
-            if (results[i].schema)
-                buf_printf(out, "\"schema\":{\"$ref\":\"#/components/schemas/%s\"}",
-                           results[i].schema);
-            buf_c(out, "}}");
+            buf_c(out, ",\"content\":{");
+            contents_json(results[i].type, results[i].schema, out);
+            buf_byte(out, '}');
         }
         buf_c(out, "},");
     }

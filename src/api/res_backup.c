@@ -7,11 +7,33 @@
 
 /* --------------------------------------------------------------------------------------- backup */
 
+/* Where the key is, as seen by this process; its texts are the call's. */
+static kf_rc query_key(struct api_call *c, struct seal_source *ret, struct kf_err *err)
+{
+    str file = query_get(c, "key_file"), variable = query_get(c, "key_env");
+    *ret = (struct seal_source){arena_str(&c->arena, file), arena_str(&c->arena, variable)};
+    if (!ret->file.p || !ret->variable.p)
+        return err_nomem(err);
+    if (file.len && variable.len)
+        return err_set(err, PROBLEM_BAD_FILTER, "key_file and key_env both name a key");
+    if (file.len && file.p[0] != '/')
+        return err_set(err, PROBLEM_BAD_FILTER, "key_file must be a whole path, from / on");
+    return KF_OK;
+}
+
+static void backup_begin(struct api_call *c)
+{
+    struct seal_source key;
+    c->rc = query_key(c, &key, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = backup_new(c->store, query_get(c, "pending"), &key, &c->backup, &c->err);
+}
+
 static void backup_step(struct api_call *c)
 {
     buf_clear(&c->out);
     if (!c->backup)
-        c->rc = backup_new(c->store, query_get(c, "pending"), &c->backup, &c->err);
+        backup_begin(c);
     if (c->rc == KF_OK)
         c->rc = backup_read(c->backup, &c->out, &c->err);
 }
@@ -42,9 +64,11 @@ static void backup_head(struct api_call *c)
 {
     char stamp[WHEN_LEN + 1];
     when_format(env_wall_ms(c->api->o.env), stamp);
-    char *name = arena_printf(&c->arena, "attachment; filename=\"%.*s-%.10s.zip\"",
-                              STR_ARGS(c->match.space), stamp);
-    answer_header(c, "Content-Type", STR("application/zip"));
+    bool sealed = query_get(c, "key_file").len || query_get(c, "key_env").len;
+    char *name = arena_printf(&c->arena, "attachment; filename=\"%.*s-%.10s.zip%s\"",
+                              STR_ARGS(c->match.space), stamp, sealed ? ".sealed" : "");
+    answer_header(c, "Content-Type",
+                  sealed ? STR("application/octet-stream") : STR("application/zip"));
     if (name)
         answer_header(c, "Content-Disposition", str_of(name));
     struct api_answer a = {200, c->headers, c->header_count, -1};
@@ -98,11 +122,14 @@ static void drop_restore(struct api_call *c)
 static void spool_step(struct api_call *c)
 {
     bool replace = false;
+    struct seal_source key;
     c->rc = buf_ok(&c->out, &c->err);
     if (c->rc == KF_OK && !c->restore) {
         c->rc = query_flag(c, "replace", &replace, &c->err);
         if (c->rc == KF_OK)
-            c->rc = restore_new(c->store, replace, &c->restore, &c->err);
+            c->rc = query_key(c, &key, &c->err);
+        if (c->rc == KF_OK)
+            c->rc = restore_new(c->store, replace, &key, &c->restore, &c->err);
     }
     if (c->rc == KF_OK)
         c->rc = restore_write(c->restore, buf_view(&c->out), &c->err);

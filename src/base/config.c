@@ -8,6 +8,7 @@
 #include "base/config_internal.h"
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 #include <stddef.h>
 
@@ -174,6 +175,16 @@ static kf_rc set_text(struct config *c, enum setting id, str text, const struct 
                              "%s is dir:PATH; backups to other places are not part of this "
                              "version (%s) yet",
                              info->path, kf_version());
+    if (id == SETTING_BACKUP_KEY_FILE && text.len && text.p[0] != '/')
+        return config_refuse(place, err, "%s is a whole path, from / on", info->path);
+    if (id == SETTING_BACKUP_KEY_ENV && text.len && secret_like(text))
+        return config_refuse(place, err,
+                             "%s is the name of a variable, and this looks like a key itself: make "
+                             "a new one, and name where it is",
+                             info->path);
+    if (id == SETTING_BACKUP_KEY_ENV && text.len && !secret_variable_ok(text))
+        return config_refuse(place, err, "%s is the name of a variable: letters, digits and _",
+                             info->path);
     bool fits = !words[0];
     for (size_t i = 0; words[i]; i++)
         fits = fits || str_is(text, words[i]);
@@ -439,10 +450,13 @@ static kf_rc check_together(struct config *c, const struct config_place places[S
                              "folder",
                              kf_version());
     bool to = c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT;
-    for (int id = SETTING_BACKUP_EVERY; id <= SETTING_BACKUP_KEEP; id++)
+    for (int id = SETTING_BACKUP_EVERY; id <= SETTING_BACKUP_KEY_ENV; id++)
         if (!to && c->source[id] != CONFIG_DEFAULT)
             return config_refuse(&places[id], err, "%s needs backup.to beside it: dir:PATH",
                                  setting_table[id].path);
+    if (c->backup_key_file.len && c->backup_key_env.len)
+        return config_refuse(&places[SETTING_BACKUP_KEY_ENV], err,
+                             "backup.key_file and backup.key_env both name a key: leave one out");
     if (c->pool_min <= c->pool_max)
         return KF_OK;
     if (c->source[SETTING_POOL_MIN] == CONFIG_DEFAULT) {

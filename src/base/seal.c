@@ -1,7 +1,7 @@
 /* Forms; docs/formats.md ("Sealed documents") says them for others.
  *
  *     key        32 bytes --crypto_kdf(context "kpftseal")--> 1 id   2 name nonce   3 name
- *                                                             4 body nonce   5 body
+ *                                                             4 body nonce   5 body   6 files
  *     id         first 4 bytes of BLAKE2b-256("", subkey 1), hex
  *
  *     name       nonce = BLAKE2b-192(name; subkey 2)
@@ -19,19 +19,14 @@
  * Nonces are made of what they are for, under a key of their own: so nothing is ever encrypted
  * twice under one nonce but the very same text, and no two texts share one but by a collision of
  * 192 bits. Opening a name reckons its nonce again: that is what authenticates it. */
-#include "base/seal.h"
+#include "base/seal_internal.h"
 
-#include "base/err.h"
-#include "base/hooks.h"
 #include "base/json.h"
-#include "base/mem.h"
 #include "base/secret.h"
 
 #include <inttypes.h>
-#include <sodium.h>
 #include <stdlib.h>
 
-#define KEY_LEN   32
 #define KEY_HEX   (2 * (size_t)KEY_LEN)
 #define CONTEXT   "kpftseal"
 #define NONCE     24
@@ -40,10 +35,6 @@
 #define LONG      "long/"
 #define LONG_HEX  64
 #define FORMAT    1
-#define CHUNK     65536
-#define HEADER    crypto_secretstream_xchacha20poly1305_HEADERBYTES
-#define TAG       crypto_secretstream_xchacha20poly1305_ABYTES
-#define FINAL     crypto_secretstream_xchacha20poly1305_TAG_FINAL
 #define LINE_MAX_ 16384 /* of the plaintext's first line: a name, escaped, and numbers */
 
 _Static_assert(NONCE == crypto_stream_xchacha20_NONCEBYTES, "nonce of names");
@@ -51,13 +42,6 @@ _Static_assert(NONCE == HEADER, "nonce of bodies");
 _Static_assert(KEY_LEN == crypto_kdf_KEYBYTES && KEY_LEN == crypto_stream_xchacha20_KEYBYTES &&
                    KEY_LEN == crypto_secretstream_xchacha20poly1305_KEYBYTES,
                "one length of keys");
-
-enum subkey { ID = 1, NAME_NONCE, NAME_TEXT, BODY_NONCE, BODY_TEXT, SUBKEYS };
-
-struct seal_key {
-    unsigned char sub[SUBKEYS][KEY_LEN];
-    char id[SEAL_ID + 1];
-};
 
 /* ---------------------------------------------------------------------------------------- keys */
 
@@ -406,14 +390,6 @@ static str binding(str sealed)
     return KF_SABOTAGE("seal-no-binding") ? STR("") : sealed;
 }
 
-/* The stream's state is a function of key and header alone, the same for both directions. libsodium
- * lets only the reader choose the header; ours is made of what is sealed (S1). */
-static void stream_begin(crypto_secretstream_xchacha20poly1305_state *s, const struct seal_key *key,
-                         const unsigned char header[HEADER])
-{
-    crypto_secretstream_xchacha20poly1305_init_pull(s, header, key->sub[BODY_TEXT]);
-}
-
 static void put_data(const struct seal_key *key, str sealed, str plain, struct buf *out)
 {
     crypto_secretstream_xchacha20poly1305_state s;
@@ -421,7 +397,7 @@ static void put_data(const struct seal_key *key, str sealed, str plain, struct b
     str ad = binding(sealed);
     body_header(key, sealed, plain, header);
     buf_add(out, header, sizeof(header));
-    stream_begin(&s, key, header);
+    stream_begin(&s, key, BODY_TEXT, header);
     do {
         str chunk = {plain.p, plain.len < CHUNK ? plain.len : CHUNK};
         plain = str_from(plain, chunk.len);
@@ -515,7 +491,7 @@ static kf_rc get_plain(const struct seal_key *key, str sealed, str data, struct 
     kf_rc rc = KF_OK;
     if (data.len < HEADER + TAG)
         return bad_body(err, "it is cut");
-    stream_begin(&s, key, (const unsigned char *)data.p);
+    stream_begin(&s, key, BODY_TEXT, (const unsigned char *)data.p);
     while (rc == KF_OK && rest.len) {
         size_t len = rest.len < CHUNK + TAG ? rest.len : CHUNK + TAG;
         char *room = len < TAG ? NULL : buf_room(plain, len - TAG);

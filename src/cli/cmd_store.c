@@ -502,18 +502,46 @@ static void print_file(const char *path)
     buf_release(&b);
 }
 
+static void put_query(struct cli *cli, struct buf *target, const char *key, const char *value)
+{
+    char *escaped = value ? cli_escape(cli, value) : NULL;
+    if (value && !escaped)
+        cli->starved = true;
+    if (!escaped)
+        return;
+    bool first = str_index(buf_view(target), '?') == target->len;
+    buf_printf(target, "%c%s=%s", first ? '?' : '&', key, escaped);
+}
+
+/* The target with what is asked for behind it, and the key, whose file is meant as it is seen from
+ * here; in the arena. NULL without memory. */
+static const char *archive_target(struct cli *cli, const char *path, const char *key,
+                                  const char *value)
+{
+    struct buf target = BUF_INIT;
+    const char *file = cli->opt[OPT_KEY_FILE];
+    bool good = !file || (file = cli_absolute(cli, file)) != NULL;
+    buf_c(&target, path);
+    put_query(cli, &target, key, value);
+    put_query(cli, &target, "key_file", file);
+    put_query(cli, &target, "key_env", cli->opt[OPT_KEY_ENV]);
+    good &= !target.failed && !cli->starved;
+    const char *text = good ? arena_dup(&cli->arena, buf_view(&target)) : NULL;
+    buf_release(&target);
+    return text;
+}
+
 kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
-    const char *remote = cli->opt[OPT_PENDING];
-    char *escaped = remote ? cli_escape(cli, remote) : NULL;
     struct cli_request r = {
         .method = API_GET,
-        .target = remote ? arena_printf(&cli->arena, "/backup?pending=%s", escaped ? escaped : "")
-                         : "/backup",
+        .target = archive_target(cli, "/backup", "pending", cli->opt[OPT_PENDING]),
         .sink_file = cli->args[0],
         .timeout_ms = 24 * 3600 * 1000,
         .progress = "backup"};
+    if (!r.target)
+        return err_nomem(err);
     kf_rc rc = ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && cli->json)
         print_file(cli->args[0]);
@@ -540,11 +568,14 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
     struct json_node *root = NULL;
-    struct cli_request r = {.method = API_POST,
-                            .target = cli->opt[OPT_REPLACE] ? "/restore?replace=true" : "/restore",
-                            .body_file = cli->args[0],
-                            .timeout_ms = 24 * 3600 * 1000,
-                            .progress = "restore"};
+    struct cli_request r = {
+        .method = API_POST,
+        .target = archive_target(cli, "/restore", "replace", cli->opt[OPT_REPLACE] ? "true" : NULL),
+        .body_file = cli->args[0],
+        .timeout_ms = 24 * 3600 * 1000,
+        .progress = "restore"};
+    if (!r.target)
+        return err_nomem(err);
     r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/zip")};
     kf_rc rc = ask(cli, &r, &a, &root, err);
     if (rc != KF_OK || cli->json)

@@ -38,6 +38,7 @@ struct backups {
     str space;
     char *dir;
     uint64_t every_ms, keep;
+    struct seal_source key;    /* the configuration's */
     struct backups_turn *turn; /* NULL: a brief owner's */
     struct loop_timer timer;
     struct loop_job job;
@@ -283,7 +284,8 @@ static kf_rc choose_name(struct making *m, struct kf_err *err)
     m->made.at_ms = env_wall_ms(m->b->env);
     if (rc == KF_OK)
         rc = remove_parts(m, buf_view(&names), err);
-    backup_name_next(m->b->space, buf_view(&names), m->made.at_ms, &m->name);
+    backup_name_next(m->b->space, buf_view(&names), m->made.at_ms, seal_source_named(&m->b->key),
+                     &m->name);
     if (rc == KF_OK)
         rc = buf_ok(&m->name, err);
     if (rc == KF_OK && backup_name_parse(m->b->space, buf_view(&m->name), &n)) {
@@ -301,7 +303,7 @@ static kf_rc fill(struct making *m, struct file *f, struct kf_err *err)
 {
     struct backup *backup = NULL;
     int64_t size = 0;
-    kf_rc rc = backup_new(m->b->store, STR(""), &backup, err);
+    kf_rc rc = backup_new(m->b->store, STR(""), &m->b->key, &backup, err);
     if (rc == KF_OK)
         rc = backup_copy(backup, f, go_on, m->b, err);
     if (rc == KF_OK)
@@ -312,7 +314,7 @@ static kf_rc fill(struct making *m, struct file *f, struct kf_err *err)
     if (rc == KF_OK)
         rc = file_sync(f, err);
     if (rc == KF_OK && !KF_SABOTAGE("backup-unverified"))
-        rc = restore_check(m->b->store, f, go_on, m->b, err);
+        rc = restore_check(m->b->store, f, &m->b->key, go_on, m->b, err);
     if (rc == KF_OK)
         rc = file_size(f, &size, err);
     m->made.bytes = (uint64_t)size;
@@ -414,6 +416,12 @@ static bool is_bad_file(kf_rc rc)
            rc == KF_TOO_NEW;
 }
 
+/* One from before encryption was configured is none the worse. */
+static const struct seal_source *key_of(const struct backups *b, const char *file)
+{
+    return str_ends(str_of(file), STR(".sealed")) ? &b->key : NULL;
+}
+
 static kf_rc try_newest(struct backups *b, struct kf_backup_drill *d, struct kf_err *err)
 {
     struct restore_tried tried = {0};
@@ -426,7 +434,7 @@ static kf_rc try_newest(struct backups *b, struct kf_backup_drill *d, struct kf_
     buf_printf(&path, "%s/%s", b->dir, d->file);
     rc = buf_ok(&path, err);
     if (rc == KF_OK)
-        rc = restore_try(b->store, path.p, go_on, b, &tried, err);
+        rc = restore_try(b->store, path.p, key_of(b, d->file), go_on, b, &tried, err);
     buf_release(&path);
     if (rc != KF_OK)
         return rc;
@@ -590,6 +598,7 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
     b->turn = turn;
     b->every_ms = config->backup_every_ms;
     b->keep = config->backup_keep;
+    b->key = (struct seal_source){config->backup_key_file, config->backup_key_env};
     /* A brief one is overdue by the last backup alone. */
     atomic_init(&b->ready_ms, turn ? env_wall_ms(b->env) : 0);
     b->now.on = b->shown.on = true;

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/seal_file.h"
 #include "move/rows.h"
 #include "move/zip.h"
 
@@ -38,7 +39,10 @@ struct backup {
     uint64_t done, total;
     bool enough; /* for this piece */
     struct zip_writer *zip;
-    struct buf *out;
+    struct buf *out;            /* of this piece, not sealed yet */
+    struct seal_writer *sealer; /* NULL = it is not sealed */
+    struct buf plain;           /* what was not sealed yet */
+    bool sealed;                /* its end is written */
     struct rows rows;
     struct rows wanted; /* names that are pending, in its set of objects */
     size_t next;        /* of rows, in OBJECTS */
@@ -138,7 +142,8 @@ static kf_rc pin(struct backup *b, struct kf_err *err)
     return KF_OK;
 }
 
-kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err)
+kf_rc backup_new(struct kf_store *store, str pending_to, const struct seal_source *key,
+                 struct backup **ret, struct kf_err *err)
 {
     struct backup *b = mem_calloc(1, sizeof *b);
     if (!b)
@@ -146,6 +151,8 @@ kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, st
     b->store = store;
     kf_rc rc = pin(b, err);
     b->total = (uint64_t)b->until;
+    if (rc == KF_OK && key && seal_source_named(key))
+        rc = seal_writer_new(store_env(store), key, &b->sealer, err);
     if (rc == KF_OK)
         rc = zip_writer_new(&b->zip, err);
     if (rc == KF_OK && pending_to.len) {
@@ -166,6 +173,8 @@ void backup_free(struct backup *b)
         return;
     docs_unpin(store_docs(b->store));
     zip_writer_free(b->zip);
+    seal_writer_free(b->sealer);
+    buf_release(&b->plain);
     rows_release(&b->rows);
     rows_release(&b->wanted);
     buf_release(&b->path);
@@ -340,14 +349,41 @@ static kf_rc step(struct backup *b, struct kf_err *err)
     return KF_ABSENT;
 }
 
-kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err)
+static kf_rc read_plain(struct backup *b, struct buf *out, struct kf_err *err)
 {
-    kf_rc rc = b->failed;
-    assert(out->len == 0);
+    kf_rc rc = KF_OK;
     b->out = out;
     zip_writer_to(b->zip, out);
     while (rc == KF_OK && out->len < PIECE)
         rc = step(b, err);
+    return rc;
+}
+
+static kf_rc read_sealed(struct backup *b, struct buf *out, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && out->len == 0) {
+        buf_clear(&b->plain);
+        rc = read_plain(b, &b->plain, err);
+        kf_rc sealed = KF_OK;
+        if (rc == KF_OK || rc == KF_ABSENT)
+            sealed = seal_writer_add(b->sealer, buf_view(&b->plain), out, err);
+        if (rc == KF_ABSENT && sealed == KF_OK && !b->sealed) {
+            sealed = seal_writer_end(b->sealer, out, err);
+            b->sealed = true;
+        }
+        if (sealed != KF_OK)
+            rc = sealed;
+    }
+    return rc;
+}
+
+kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err)
+{
+    kf_rc rc = b->failed;
+    assert(out->len == 0);
+    if (rc == KF_OK)
+        rc = b->sealer ? read_sealed(b, out, err) : read_plain(b, out, err);
     if (rc == KF_ABSENT && out->len > 0)
         rc = KF_OK; /* the last piece; the end is said by the next call */
     else if (rc != KF_OK && rc != KF_ABSENT)
@@ -433,7 +469,7 @@ kf_rc backup_store(struct kf_store *store, const char *path, const char *pending
     struct file f = FILE_CLOSED;
     if (!path)
         return err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
-    kf_rc rc = backup_new(store, str_of(pending_to), &b, err);
+    kf_rc rc = backup_new(store, str_of(pending_to), NULL, &b, err);
     if (rc == KF_OK)
         rc = file_new_begin(store_env(store), path, &f, err);
     if (rc == KF_OK)

@@ -14,6 +14,7 @@
 #ifndef KF_MOVE_BACKUP_H
 #define KF_MOVE_BACKUP_H
 
+#include "base/seal.h"
 #include "remote/objects.h"
 #include "remote/portable.h"
 #include "remote/remotes.h"
@@ -21,7 +22,9 @@
 struct backup;
 /* pending_to: a remote, only what is pending to it; "" = everything. Waits for the group that is on
  * its way: where store_write may be called. */
-kf_rc backup_new(struct kf_store *store, str pending_to, struct backup **ret, struct kf_err *err);
+/* `key`: what comes out is sealed with it (seal_file.h); NULL, or naming nothing: a ZIP. */
+kf_rc backup_new(struct kf_store *store, str pending_to, const struct seal_source *key,
+                 struct backup **ret, struct kf_err *err);
 /* Fills the empty `out` with the next piece of the archive, at least one byte: about 64 KiB, more
  * only by what one document or the manifest adds. KF_ABSENT at its end. For streaming with
  * back-pressure. */
@@ -54,7 +57,10 @@ kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
 /* Restore in pieces: bytes are spooled to the side folder, then one call does the rest. */
 struct restore;
-kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, struct kf_err *err);
+/* `key`: of an archive that is sealed; NULL, or naming nothing: none. KF_CONFIG `key_needed` where
+ * it does not fit; a key for a ZIP is bad_archive, for somebody may have exchanged them. */
+kf_rc restore_new(struct kf_store *store, bool replace, const struct seal_source *key,
+                  struct restore **ret, struct kf_err *err);
 kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err);
 struct restored {
     uint64_t docs, versions, bytes;
@@ -70,8 +76,8 @@ void restore_free(struct restore *r);
 /* Whether the archive in `f` is a whole backup: reads all of it, every file against its hash, the
  * manifest against the files. Problems as of a restore: incomplete, bad_archive. Changes nothing.
  * KF_BUSY when `progress` says no. */
-kf_rc restore_check(struct kf_store *store, struct file *f, kf_progress *progress, void *ctx,
-                    struct kf_err *err);
+kf_rc restore_check(struct kf_store *store, struct file *f, const struct seal_source *key,
+                    kf_progress *progress, void *ctx, struct kf_err *err);
 
 /* A drill: the archive at `path` is restored into a scratch store in the side folder, which is then
  * read back (digest), verified as `verify --deep` would, and removed. The store itself is not
@@ -81,8 +87,8 @@ struct restore_tried {
     uint64_t docs, versions;
     char digest[HASH_HEX + 1];
 };
-kf_rc restore_try(struct kf_store *store, const char *path, kf_progress *progress, void *ctx,
-                  struct restore_tried *ret, struct kf_err *err);
+kf_rc restore_try(struct kf_store *store, const char *path, const struct seal_source *key,
+                  kf_progress *progress, void *ctx, struct restore_tried *ret, struct kf_err *err);
 /* Removes what drills left in the side folder that a crash cut short. While none is on its way. */
 void restore_try_sweep(struct kf_store *store);
 

@@ -4,6 +4,8 @@
  *                                 systems do not take
  *     -2                          from the second of a second on
  *     .zip
+ *     .sealed                     of one that is encrypted
+ *     .part                       while it is made, with a dot before the name
  *
  * Reading makes the name anew from what it read and compares, so that there is one spelling. */
 #include "move/backup_name.h"
@@ -18,7 +20,12 @@
 
 enum { TIME_LEN = 20, NTH_MAX = 99999 };
 
-static const char tail[] = ".zip", part_tail[] = ".zip.part";
+static const char *tail_of(const struct backup_name *n)
+{
+    if (n->part)
+        return n->sealed ? ".zip.sealed.part" : ".zip.part";
+    return n->sealed ? ".zip.sealed" : ".zip";
+}
 
 static void text_of(str space, const struct backup_name *n, char out[BACKUP_NAME_MAX])
 {
@@ -28,7 +35,7 @@ static void text_of(str space, const struct backup_name *n, char out[BACKUP_NAME
     if (n->nth > 1)
         snprintf(nth, sizeof nth, "-%u", (unsigned)n->nth);
     int len = snprintf(out, BACKUP_NAME_MAX, "%s%.*s-%.19sZ%s%s", n->part ? "." : "",
-                       STR_ARGS(space), when, nth, n->part ? part_tail : tail);
+                       STR_ARGS(space), when, nth, tail_of(n));
     assert(len > 0 && len < BACKUP_NAME_MAX); /* spaces have at most CONFIG_NAME_MAX bytes */
 }
 
@@ -52,10 +59,11 @@ static bool parse_time(str s, int64_t *ret_ms)
 bool backup_name_parse(str space, str name, struct backup_name *ret)
 {
     struct backup_name n = {.nth = 1, .part = str_starts(name, STR("."))};
-    str ending = n.part ? STR(".zip.part") : STR(".zip");
     str rest = str_from(name, n.part);
     char again[BACKUP_NAME_MAX];
     uint64_t nth;
+    n.sealed = str_ends(name, n.part ? STR(".sealed.part") : STR(".sealed"));
+    str ending = str_of(tail_of(&n));
     if (!str_starts(rest, space) || !str_ends(name, ending))
         return false;
     rest = str_from(rest, space.len);
@@ -96,9 +104,9 @@ static int order(const struct backup_name *a, const struct backup_name *b)
     return a->nth < b->nth ? -1 : a->nth > b->nth;
 }
 
-void backup_name_next(str space, str names, int64_t now_ms, struct buf *out)
+void backup_name_next(str space, str names, int64_t now_ms, bool sealed, struct buf *out)
 {
-    struct backup_name n, next = {.at_ms = now_ms - now_ms % 1000, .nth = 1};
+    struct backup_name n, next = {.at_ms = now_ms - now_ms % 1000, .nth = 1, .sealed = sealed};
     for (str name = next_name(&names); name.p; name = next_name(&names)) {
         if (backup_name_parse(space, name, &n) && n.at_ms == next.at_ms && n.nth >= next.nth)
             next.nth = n.nth + 1;

@@ -2,6 +2,7 @@
  *
  *     SPACE-2026-11-21T12.00.00Z.zip         the moment at which it was begun, UTC
  *     SPACE-2026-11-21T12.00.00Z-2.zip       the second one of that second, -3 …
+ *     SPACE-2026-11-21T12.00.00Z.zip.sealed  one that is encrypted
  *     .SPACE-2026-11-21T12.00.00Z.zip.part   the same while it is made
  *
  * A name of a space has neither capitals nor dots, so no name of one space can be read as one of
@@ -23,6 +24,7 @@ struct backup_name {
     int64_t at_ms; /* whole seconds */
     uint32_t nth;  /* of its second, from 1 */
     bool part;
+    bool sealed;
 };
 /* Appended. Years 0000 to 9999, as when_format. */
 void backup_name_format(str space, const struct backup_name *n, struct buf *out);
@@ -32,7 +34,7 @@ bool backup_name_parse(str space, str name, struct backup_name *ret);
 /* `names`: of a folder, NUL behind each (dir_list). */
 
 /* A name for a backup begun at `now_ms` that is not among them yet, nor as a part. Appended. */
-void backup_name_next(str space, str names, int64_t now_ms, struct buf *out);
+void backup_name_next(str space, str names, int64_t now_ms, bool sealed, struct buf *out);
 /* The newest backup of this space that is not of the future; false when there is none. *ret_name
  * points into `names`. */
 bool backup_name_newest(str space, str names, int64_t now_ms, str *ret_name,

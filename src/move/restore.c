@@ -23,6 +23,7 @@
 #include "base/hooks.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/seal_file.h"
 #include "db/schema.h"
 #include "move/rows.h"
 #include "base/table.h"
@@ -53,6 +54,10 @@ struct restore {
     struct file spool;
     char *path, *scratch; /* in the side folder */
     int64_t at;
+    struct seal_reader *opener; /* of what comes, where it is sealed */
+    struct seal_source key;     /* its texts are ours */
+    bool begun;                 /* the first byte has come */
+    struct buf opened;
     struct zip_limits limits;
 
     struct buf manifest;
@@ -98,25 +103,32 @@ static char *side_path(const struct env *env, const char *dir, const char *prefi
     return path;
 }
 
-static struct restore *reader_new(struct kf_store *store)
+static struct restore *reader_new(struct kf_store *store, const struct seal_source *key)
 {
     struct restore *r = mem_calloc(1, sizeof *r);
     if (!r)
         return NULL;
     r->store = store;
     r->spool = FILE_CLOSED;
+    r->key.file = arena_str(&r->arena, key ? key->file : STR(""));
+    r->key.variable = arena_str(&r->arena, key ? key->variable : STR(""));
+    if (!r->key.file.p || !r->key.variable.p) {
+        restore_free(r);
+        return NULL;
+    }
     r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
                                     PORTABLE_MANIFEST};
     return r;
 }
 
-kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, struct kf_err *err)
+kf_rc restore_new(struct kf_store *store, bool replace, const struct seal_source *key,
+                  struct restore **ret, struct kf_err *err)
 {
     const char *dir;
     kf_rc rc = store_side_dir(store, &dir, err);
     if (rc != KF_OK)
         return rc;
-    struct restore *r = reader_new(store);
+    struct restore *r = reader_new(store, key);
     if (!r)
         return err_nomem(err);
     r->replace = replace;
@@ -133,11 +145,71 @@ kf_rc restore_new(struct kf_store *store, bool replace, struct restore **ret, st
     return KF_OK;
 }
 
-kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err)
+/* By its first byte. */
+static kf_rc begin_spool(struct restore *r, str bytes, struct kf_err *err)
+{
+    r->begun = true;
+    if (seal_file_begins(bytes))
+        return seal_reader_new(store_env(r->store), &r->key, &r->opener, err);
+    if (seal_source_named(&r->key))
+        return err_set(err, PROBLEM_BAD_ARCHIVE,
+                       "the backup is not encrypted, and a key is named for it: leave the key out "
+                       "if you know where it came from; nothing was changed");
+    return KF_OK;
+}
+
+static kf_rc spool_bytes(struct restore *r, str bytes, struct kf_err *err)
 {
     kf_rc rc = file_write(&r->spool, r->at, bytes.p, bytes.len, err);
     r->at += (int64_t)bytes.len;
     return rc;
+}
+
+static kf_rc spool_opened(struct restore *r, kf_rc rc, struct kf_err *err)
+{
+    if (rc == KF_OK)
+        rc = spool_bytes(r, buf_view(&r->opened), err);
+    buf_clear(&r->opened);
+    return rc;
+}
+
+kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err)
+{
+    kf_rc rc = r->begun || !bytes.len ? KF_OK : begin_spool(r, bytes, err);
+    if (rc != KF_OK || !r->opener)
+        return rc == KF_OK ? spool_bytes(r, bytes, err) : rc;
+    return spool_opened(r, seal_reader_add(r->opener, bytes, &r->opened, err), err);
+}
+
+/* All of it has come. */
+static kf_rc end_spool(struct restore *r, struct kf_err *err)
+{
+    return r->opener ? spool_opened(r, seal_reader_end(r->opener, &r->opened, err), err) : KF_OK;
+}
+
+/* A file that is sealed is opened into a spool of our own; any other is read where it is. */
+static kf_rc spool_file(struct restore *r, struct file *f, struct kf_err *err)
+{
+    const char *dir;
+    char piece[65536];
+    size_t got = 1;
+    kf_rc rc = file_read(f, 0, piece, 1, &got, err);
+    if (rc != KF_OK || got == 0 ||
+        (!seal_file_begins((str){piece, got}) && !seal_source_named(&r->key)))
+        return rc;
+    rc = store_side_dir(r->store, &dir, err);
+    if (rc == KF_OK && !(r->path = side_path(store_env(r->store), dir, trial_prefix, ".zip")))
+        rc = err_nomem(err);
+    if (rc == KF_OK)
+        rc = file_open(store_env(r->store), r->path, FILE_CREATE, &r->spool, err);
+    for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {
+        rc = file_read(f, at, piece, sizeof piece, &got, err);
+        if (rc == KF_OK && got)
+            rc = restore_write(r, (str){piece, got}, err);
+        if (rc == KF_OK && r->progress && !r->progress(r->ctx, 0, 0))
+            rc = err_set(err, PROBLEM_BUSY, "it was ended by its caller; nothing was changed");
+    }
+    return rc == KF_OK ? end_spool(r, err) : rc;
 }
 
 static void remove_scratch(struct restore *r)
@@ -166,6 +238,8 @@ void restore_free(struct restore *r)
     arena_release(&r->arena);
     arena_release(&r->bodies);
     buf_release(&r->manifest);
+    buf_release(&r->opened);
+    seal_reader_free(r->opener);
     mem_free(r->path);
     mem_free(r->scratch);
     mem_free(r);
@@ -590,7 +664,9 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     struct restored done = {0};
     r->progress = progress;
     r->ctx = ctx;
-    kf_rc rc = check_whole(r, err);
+    kf_rc rc = end_spool(r, err);
+    if (rc == KF_OK)
+        rc = check_whole(r, err);
     if (rc == KF_OK && r->holds == PORTABLE_PENDING) {
         rc = merge_all(r, err);
         if (rc == KF_OK)
@@ -619,7 +695,7 @@ kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_p
         return err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
     kf_rc rc = file_open(store_env(store), path, FILE_LINKED, &f, err);
     if (rc == KF_OK)
-        rc = restore_new(store, replace, &r, err);
+        rc = restore_new(store, replace, NULL, &r, err);
     for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {
         rc = file_read(&f, at, piece, sizeof piece, &got, err);
         if (rc == KF_OK && got)
@@ -642,20 +718,25 @@ static kf_rc check_kind(const struct restore *r, struct kf_err *err)
     return err_set(err, PROBLEM_BAD_ARCHIVE, "the archive holds what was pending, not everything");
 }
 
-kf_rc restore_check(struct kf_store *store, struct file *f, kf_progress *progress, void *ctx,
-                    struct kf_err *err)
+kf_rc restore_check(struct kf_store *store, struct file *f, const struct seal_source *key,
+                    kf_progress *progress, void *ctx, struct kf_err *err)
 {
-    struct restore *r = reader_new(store);
+    struct restore *r = reader_new(store, key);
     if (!r)
         return err_nomem(err);
     r->trial = true;
     r->progress = progress;
     r->ctx = ctx;
-    r->spool = *f;
-    kf_rc rc = check_whole(r, err);
+    kf_rc rc = spool_file(r, f, err);
+    bool own = r->path != NULL;
+    if (!own)
+        r->spool = *f;
+    if (rc == KF_OK)
+        rc = check_whole(r, err);
     if (rc == KF_OK)
         rc = check_kind(r, err);
-    r->spool = FILE_CLOSED; /* the caller's */
+    if (!own)
+        r->spool = FILE_CLOSED; /* the caller's */
     restore_free(r);
     return rc;
 }
@@ -699,22 +780,30 @@ static kf_rc try_whole(struct restore *r, const char *dir, char ret_digest[HASH_
     return rc;
 }
 
-kf_rc restore_try(struct kf_store *store, const char *path, kf_progress *progress, void *ctx,
-                  struct restore_tried *ret, struct kf_err *err)
+kf_rc restore_try(struct kf_store *store, const char *path, const struct seal_source *key,
+                  kf_progress *progress, void *ctx, struct restore_tried *ret, struct kf_err *err)
 {
     struct restore_tried tried = {0};
+    struct file f = FILE_CLOSED;
     const char *dir;
     kf_rc rc = store_side_dir(store, &dir, err);
     if (rc != KF_OK)
         return rc;
-    struct restore *r = reader_new(store);
+    struct restore *r = reader_new(store, key);
     if (!r)
         return err_nomem(err);
     r->trial = true;
     r->progress = progress;
     r->ctx = ctx;
     r->scratch = side_path(store_env(store), dir, trial_prefix, ".db");
-    rc = r->scratch ? file_open(store_env(store), path, FILE_READ, &r->spool, err) : err_nomem(err);
+    rc = r->scratch ? file_open(store_env(store), path, FILE_READ, &f, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = spool_file(r, &f, err);
+    if (rc == KF_OK && !r->path) {
+        r->spool = f;
+        f = FILE_CLOSED;
+    }
+    file_close(&f);
     if (rc == KF_OK)
         rc = try_whole(r, dir, tried.digest, err);
     tried.docs = r->docs;

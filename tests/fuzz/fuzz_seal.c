@@ -1,6 +1,6 @@
-/* Any bytes as a sealed name, as a sealed body, as the data within one and as a key. The first byte
- * says which. What is taken must be what would be sealed again. */
-#include "base/seal.h"
+/* Any bytes as a sealed name, as a sealed body, as the data within one, as a key and as a sealed
+ * file. The first byte says which. What is taken must be what would be sealed again. */
+#include "base/seal_file.h"
 
 #include "base/hash.h"
 
@@ -75,6 +75,27 @@ static void as_data(const struct seal_key *key, str bytes)
     buf_release(&text);
 }
 
+/* In two pieces, of which the first byte says how long the first is. */
+static void as_file(str bytes)
+{
+    static const struct seal_source source = {.variable = {"KF_FUZZ_KEY", 11}};
+    struct seal_reader *r = NULL;
+    struct buf out = BUF_INIT;
+    if (bytes.len == 0)
+        return;
+    size_t first = (unsigned char)bytes.p[0];
+    bytes = str_from(bytes, 1);
+    first = first < bytes.len ? first : bytes.len;
+    must(setenv("KF_FUZZ_KEY", KEY, 1) == 0);
+    must(seal_reader_new(env_system(), &source, &r, NULL) == KF_OK);
+    if (seal_reader_add(r, (str){bytes.p, first}, &out, NULL) == KF_OK &&
+        seal_reader_add(r, str_from(bytes, first), &out, NULL) == KF_OK)
+        (void)seal_reader_end(r, &out, NULL);
+    must(out.len <= bytes.len);
+    seal_reader_free(r);
+    buf_release(&out);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct seal_key *key;
@@ -84,13 +105,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     str text = str_make(data + 1, size - 1);
-    switch (data[0] & 3) {
+    switch (data[0] & 7) {
     case 0:
         as_name(key, text);
         sealed_name(key, text);
         break;
     case 1: as_body(key, text); break;
     case 2: as_data(key, text); break;
+    case 4: as_file(text); break;
     default: (void)seal_key_parse(text, &other, NULL);
     }
     seal_key_free(other);

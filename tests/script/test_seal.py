@@ -369,4 +369,83 @@ def keys_on_the_command_line():
     check("abab" not in refused.err.decode(), "and not repeated")
 
 
+def archive(n):
+    """A store with documents, and the key of its backups."""
+    at = TOP / f"backup-{n}.db"
+    equal(run("put", NAME, at=at, stdin=json.dumps(VALUE).encode()).status, 0, "a document")
+    equal(run("put", "b.json", at=at, stdin=b'"' + b"x" * 200000 + b'"').status, 0, "a large one")
+    return at, key_file(f"backup-{n}.key")
+
+
+@test
+def a_backup_is_encrypted_and_restored():
+    at, key = archive("a")
+    made = TOP / "a.zip.sealed"
+    equal(run("backup", made, "--key-file", key, at=at).status, 0, "a backup")
+    sealed = made.read_bytes()
+    check(VALUE.encode() not in sealed and NAME.encode() not in sealed and b"PK" != sealed[:2], "nothing is to be seen")
+    plain = TOP / "a.zip"
+    plain.write_bytes(Key(key.read_text()).open_file(sealed))
+    names = subprocess.run([sys.executable, "-m", "zipfile", "-l", str(plain)], capture_output=True, text=True)
+    check("manifest.ndjson" in names.stdout, f"a ZIP is in it: {names}")
+    digest = run("digest", at=at).out.split()[0]
+    back = TOP / "a-back.db"
+    for name, words in (("none", []), ("other", ["--key-file", key_file("backup-other.key")])):
+        refused = run("restore", made, *words, at=back)
+        equal(refused.status, 3, f"with the key {name}: {refused}")
+        check(Key(key.read_text()).id.encode() in refused.err, f"the key is named: {refused}")
+    refused = run("restore", plain, "--key-file", key, at=back)
+    equal(refused.status, 11, f"what is not encrypted is not what was made with the key: {refused}")
+    for cut in (0, 1, 60, 100, len(sealed) // 2, len(sealed) - 1):
+        spoiled = TOP / "spoiled"
+        spoiled.write_bytes(sealed[:cut])
+        check(run("restore", spoiled, "--key-file", key, at=back).status in (9, 11), f"cut at {cut}")
+        if cut:
+            spoiled.write_bytes(sealed[:cut] + bytes([sealed[cut] ^ 1]) + sealed[cut + 1:])
+            check(run("restore", spoiled, "--key-file", key, at=back).status in (3, 9, 11, 12), f"flipped at {cut}")
+    equal(len(run("ls", at=back).out.splitlines()), 1, "nothing was changed")
+    done = run("restore", made, "--key-file", key, at=back)
+    equal(done.status, 0, f"restored: {done}")
+    equal(run("digest", at=back).out.split()[0], digest, "the same documents")
+    left = [p.name for p in (TOP / "a-back.db.d").rglob("*") if p.name.startswith(".tmp-")] if (TOP / "a-back.db.d").exists() else []
+    equal(left, [], "no plain copy is left")
+
+
+@test
+def scheduled_backups_are_encrypted_and_proved():
+    _, key = archive("s")
+    to, data = TOP / "sealed-backups", TOP / "sealed-data"
+    to.mkdir()
+    config = json.dumps({"backup": {"to": f"dir:{to}", "every": "1s", "keep": 2, "key_file": str(key)}})
+    with Server(data, config=config) as server:
+        client = server.client()
+        equal(client.put(f"/docs/{NAME}", json.dumps(VALUE).encode()).status, 201, "a document")
+
+        def drilled():
+            b = client.get("/status").json()["backups"]
+            return b if b and b["drill"] and b["drill"]["compared"] and b["drill"]["good"] else None
+
+        proved = wait_for(drilled, 20)
+        check(proved["last"]["file"].endswith(".zip.sealed"), f"its name: {proved}")
+        wait_for(lambda: len(list(to.glob("default-*.zip.sealed"))) >= 2, 20)
+        client.put("/docs/later", b"1")
+        wait_for(lambda: drilled()["last"]["docs"] == 2, 20)
+        wait_for(lambda: len(list(to.iterdir())) <= 3, 20)
+        for path in to.glob("default-*"):
+            check(VALUE.encode() not in path.read_bytes() and path.name.endswith(".sealed"), f"{path.name} is encrypted")
+        key.rename(TOP / "away.key")
+        failed = wait_for(lambda: (lambda b: b if b["last_error"] else None)(client.get("/status").json()["backups"]), 20)
+        equal(failed["last_error"]["code"], "key_needed", f"without the key: {failed}")
+        (TOP / "away.key").rename(key)
+        wait_for(lambda: not client.get("/status").json()["backups"]["last_error"], 20)
+        answer = client.get("/backup?key_file=" + str(key))
+        equal((answer.status, answer.body[:14]), (200, b'{"keepfast":"s'), "over HTTP")
+        equal(client.get("/backup?key_file=key").code, "bad_filter", "a whole path")
+        equal(client.get("/backup?key_file=/none").code, "key_needed", "a key that is there")
+        again = client.post("/restore?replace=true&key_file=" + str(key), answer.body, headers={"Content-Type": "application/octet-stream"})
+        equal(again.status, 200, f"and back: {again}")
+        client.close()
+        equal(server.stop(), 0, "its end")
+
+
 main()

@@ -109,7 +109,8 @@ static void the_next_name_is_a_new_one(void **state)
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         char room[1024];
         struct buf b = BUF_INIT;
-        backup_name_next(STR("a"), list(cases[i].names, room), at("2026-11-21T12:00:00.999Z"), &b);
+        backup_name_next(STR("a"), list(cases[i].names, room), at("2026-11-21T12:00:00.999Z"),
+                         false, &b);
         assert_int_equal(buf_ok(&b, NULL), KF_OK);
         assert_string_equal(b.p, cases[i].next);
         buf_release(&b);

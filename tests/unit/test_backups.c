@@ -219,21 +219,21 @@ static kf_rc back_up(struct drilled *d)
     unlink(d->path);
     kf_rc rc = file_open(&docs.env.env, d->path, FILE_CREATE, &f, &d->err);
     if (rc == KF_OK)
-        rc = backup_new(docs.store, STR(""), &b, &d->err);
+        rc = backup_new(docs.store, STR(""), NULL, &b, &d->err);
     if (rc == KF_OK)
         rc = backup_copy(b, &f, NULL, NULL, &d->err);
     if (rc == KF_OK)
         rc = backup_digest(b, NULL, NULL, d->digest, &d->docs, &d->err);
     backup_free(b);
     if (rc == KF_OK)
-        rc = restore_check(docs.store, &f, NULL, NULL, &d->err);
+        rc = restore_check(docs.store, &f, NULL, NULL, NULL, &d->err);
     file_close(&f);
     return rc;
 }
 
 static kf_rc try_it(struct drilled *d)
 {
-    return restore_try(docs.store, d->path, NULL, NULL, &d->tried, &d->err);
+    return restore_try(docs.store, d->path, NULL, NULL, NULL, &d->tried, &d->err);
 }
 
 static kf_rc all_of_it(void *ctx)
@@ -322,7 +322,8 @@ static void who_waits_may_end_it(void **state)
     struct drilled d = {.path = testing_path(testing_dir(), "a.zip")};
     (void)state;
     assert_int_equal(back_up(&d), KF_OK);
-    assert_int_equal(restore_try(docs.store, d.path, at_once, NULL, &d.tried, &d.err), KF_BUSY);
+    assert_int_equal(restore_try(docs.store, d.path, NULL, at_once, NULL, &d.tried, &d.err),
+                     KF_BUSY);
     assert_int_equal(left_behind(), 0);
 }
 

@@ -6,6 +6,7 @@
 #include "base/hooks.h"
 #include "base/mem.h"
 #include "base/seal.h"
+#include "base/seal_file.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -400,7 +401,172 @@ static void writes_are_told_apart(void **state)
     buf_release(&b);
 }
 
+/* --------------------------------------------------------------------------------------- files */
+
+static struct testing_env world;
+static const struct seal_source named = {.variable = {"KF_FILE_KEY", 11}}, none = {0};
+
+static kf_rc seal_all(str bytes, size_t piece, struct buf *out)
+{
+    struct seal_writer *w = NULL;
+    kf_rc rc = seal_writer_new(&world.env, &named, &w, NULL);
+    for (size_t at = 0; rc == KF_OK && at < bytes.len; at += piece) {
+        str rest = str_from(bytes, at);
+        rc = seal_writer_add(w, (str){rest.p, rest.len < piece ? rest.len : piece}, out, NULL);
+    }
+    if (rc == KF_OK)
+        rc = seal_writer_end(w, out, NULL);
+    seal_writer_free(w);
+    return rc;
+}
+
+static kf_rc open_all(const struct seal_source *source, str bytes, size_t piece, struct buf *out,
+                      struct kf_err *err)
+{
+    struct seal_reader *r = NULL;
+    kf_rc rc = seal_reader_new(&world.env, source, &r, err);
+    for (size_t at = 0; rc == KF_OK && at < bytes.len; at += piece) {
+        str rest = str_from(bytes, at);
+        rc = seal_reader_add(r, (str){rest.p, rest.len < piece ? rest.len : piece}, out, err);
+    }
+    if (rc == KF_OK)
+        rc = seal_reader_end(r, out, err);
+    seal_reader_free(r);
+    return rc;
+}
+
+static void files_begin(void)
+{
+    testing_env_init(&world);
+    assert_int_equal(setenv("KF_FILE_KEY", KEY, 1), 0);
+}
+
+static void files_come_back(void **state)
+{
+    (void)state;
+    static const size_t sizes[] = {0, 1, 65535, 65536, 65537, 131072, 200000};
+    static const size_t pieces[] = {1000, 65536, 65553, 1000000};
+    uint64_t seed = 3;
+    files_begin();
+    for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+        for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+            struct buf plain = BUF_INIT, sealed = BUF_INIT, back = BUF_INIT;
+            struct kf_err err = KF_ERR_INIT;
+            for (size_t n = 0; n < sizes[i]; n++)
+                buf_byte(&plain, (char)testing_random(&seed));
+            assert_int_equal(seal_all(buf_view(&plain), pieces[k], &sealed), KF_OK);
+            assert_true(seal_file_begins(buf_view(&sealed)));
+            if (open_all(&named, buf_view(&sealed), pieces[k] / 3 + 1, &back, &err) != KF_OK)
+                fail_msg("%zu in %zu: %s", sizes[i], pieces[k], err.detail);
+            assert_true(str_eq(buf_view(&plain), buf_view(&back)));
+            buf_release(&plain);
+            buf_release(&sealed);
+            buf_release(&back);
+        }
+    testing_env_release(&world);
+}
+
+static void file_refused(str bytes)
+{
+    struct buf back = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = open_all(&named, bytes, 70000, &back, &err);
+    assert_true(rc == KF_DAMAGED || rc == KF_INVALID || rc == KF_CONFIG || rc == KF_TOO_NEW);
+    assert_true(err.detail[0]);
+    buf_release(&back);
+}
+
+/* A bit of every byte, a cut at every length, chunks that are left out or come twice. */
+static void every_change_of_a_file_is_refused(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT, sealed = BUF_INIT, changed = BUF_INIT;
+    files_begin();
+    for (int i = 0; i < 300; i++)
+        buf_byte(&plain, 'x');
+    assert_int_equal(seal_all(buf_view(&plain), 1000, &sealed), KF_OK);
+    for (size_t i = 0; i < sealed.len; i++) {
+        sealed.p[i] ^= (char)(1 << i % 8);
+        file_refused(buf_view(&sealed));
+        sealed.p[i] ^= (char)(1 << i % 8);
+        file_refused((str){sealed.p, i});
+    }
+    buf_byte(&sealed, 'x');
+    file_refused(buf_view(&sealed));
+    buf_clear(&sealed);
+    for (int i = 0; i < 3 * 65536; i++)
+        buf_byte(&plain, 'x');
+    assert_int_equal(seal_all(buf_view(&plain), 1000, &sealed), KF_OK);
+    size_t head = str_index(buf_view(&sealed), '\n') + 1 + 24, chunk = 65536 + 17;
+    for (size_t n = 0; n < 3; n++) {
+        file_refused((str){sealed.p, head + n * chunk}); /* cut between chunks */
+        buf_clear(&changed);                             /* one that is not there */
+        buf_add(&changed, sealed.p, head + n * chunk);
+        buf_str(&changed, str_from(buf_view(&sealed), head + (n + 1) * chunk));
+        file_refused(buf_view(&changed));
+        buf_clear(&changed); /* one that is there twice */
+        buf_add(&changed, sealed.p, head + (n + 1) * chunk);
+        buf_str(&changed, str_from(buf_view(&sealed), head + n * chunk));
+        file_refused(buf_view(&changed));
+    }
+    buf_release(&plain);
+    buf_release(&sealed);
+    buf_release(&changed);
+    testing_env_release(&world);
+}
+
+static void a_file_names_its_key(void **state)
+{
+    (void)state;
+    struct buf sealed = BUF_INIT, back = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    files_begin();
+    assert_int_equal(seal_all(STR("text"), 1000, &sealed), KF_OK);
+    assert_int_equal(open_all(&none, buf_view(&sealed), 1000, &back, &err), KF_CONFIG);
+    assert_string_equal(err.code, "key_needed");
+    assert_non_null(strstr(err.detail, ID));
+    assert_int_equal(setenv("KF_FILE_KEY", OTHER, 1), 0);
+    assert_int_equal(open_all(&named, buf_view(&sealed), 1000, &back, &err), KF_CONFIG);
+    assert_string_equal(err.code, "key_needed");
+    assert_non_null(strstr(err.detail, ID));
+    assert_non_null(strstr(err.detail, seal_key_id(other)));
+    assert_int_equal(
+        open_all(&named, STR("{\"keepfast\":\"sealed-file\",\"format\":2,\"key\":\"ca83af2a\"}\n"),
+                 1000, &back, &err),
+        KF_TOO_NEW);
+    assert_int_equal(open_all(&named, STR("{\"a\":1}\n"), 1000, &back, &err), KF_INVALID);
+    assert_string_equal(err.code, "bad_archive");
+    assert_int_equal(back.len, 0);
+    buf_release(&sealed);
+    buf_release(&back);
+    testing_env_release(&world);
+}
+
 /* ------------------------------------------------------------------------------ lack of memory */
+
+static kf_rc file_there_and_back(void *ctx)
+{
+    struct buf sealed = BUF_INIT, back = BUF_INIT;
+    kf_rc rc = seal_all(*(const str *)ctx, 50000, &sealed);
+    if (rc == KF_OK)
+        rc = open_all(&named, buf_view(&sealed), 50000, &back, NULL);
+    buf_release(&sealed);
+    buf_release(&back);
+    return rc;
+}
+
+static void no_memory_for_files(void **state)
+{
+    (void)state;
+    struct buf plain = BUF_INIT;
+    files_begin();
+    for (int i = 0; i < 150000; i++)
+        buf_byte(&plain, 'x');
+    str bytes = buf_view(&plain);
+    assert_true(testing_oom_each(file_there_and_back, &bytes) >= 10);
+    buf_release(&plain);
+    testing_env_release(&world);
+}
 
 static kf_rc there_and_back(void *ctx)
 {
@@ -462,7 +628,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(chunks_keep_their_places),
         cmocka_unit_test(a_body_belongs_to_its_name),
         cmocka_unit_test(writes_are_told_apart),
+        cmocka_unit_test(files_come_back),
+        cmocka_unit_test(every_change_of_a_file_is_refused),
+        cmocka_unit_test(a_file_names_its_key),
         cmocka_unit_test(no_memory),
+        cmocka_unit_test(no_memory_for_files),
 #ifdef KF_TEST_HOOKS
         {"saboteur seal-name-plain is found", saboteur_name_is_found, NULL, NULL, NULL},
         {"saboteur seal-no-binding is found", saboteur_binding_is_found, NULL, NULL, NULL},
