@@ -780,8 +780,13 @@ static kf_rc take_past(struct remote_history *h, const struct remote_version *v,
     if (cause || !v->doc.doc.body.p)
         return p->to->take(p->to, &out, cause, err);
     kf_rc rc = seal_body_open(p->key.key, v->doc.doc.name, v->doc.doc.body, &p->in.plain, &d, &why);
+    struct remote_doc as_told = v->doc;
+    if (rc == KF_OK && as_told.doc.site.len == 0) { /* the place does not know */
+        as_told.doc.site = d.site;
+        as_told.doc.stamp = d.stamp;
+    }
     if (rc == KF_OK)
-        rc = is_as_told(&p->in, &p->key, &v->doc, &d, &why);
+        rc = is_as_told(&p->in, &p->key, &as_told, &d, &why);
     if (rc == KF_NOMEM)
         return err_nomem(err);
     out.doc.doc.body = (str){0, 0};

@@ -41,14 +41,21 @@ static void new_place(void)
     snprintf(url, sizeof(url), "%s", p.clean);
 }
 
-static struct remote *with(const char *now, const char *old)
+static struct remote *at(const char *address, const char *now, const char *old)
 {
+    const struct remote_driver *driver = NULL;
     struct remote *r = NULL;
     struct kf_err err = KF_ERR_INIT;
     const struct remote_place place = {
-        .url = str_of(url), .key_env = str_of(now), .old_key_env = str_of(old)};
-    GOOD(sealed_open(&remote_mem, &world.env, &place, &r, &err));
+        .url = str_of(address), .key_env = str_of(now), .old_key_env = str_of(old)};
+    GOOD(remote_driver_of(&world.env, STR(""), place.url, &driver, &err));
+    GOOD(sealed_open(driver, &world.env, &place, &r, &err));
     return r;
+}
+
+static struct remote *with(const char *now, const char *old)
+{
+    return at(url, now, old);
 }
 
 /* ---------------------------------------------------------------------- one document at a time */
@@ -96,12 +103,12 @@ static struct remote_doc doc_of(const char *name, const char *body, int64_t stam
 }
 
 /* Pushes on top of whatever is there. */
-static void put_some(struct remote *r, const struct remote_doc *docs, size_t count, size_t left_out)
+static kf_rc try_some(struct remote *r, const struct remote_doc *docs, size_t count,
+                      size_t left_out, struct kf_err *err)
 {
     struct test_sink t;
     struct buf position = BUF_INIT, after = BUF_INIT;
     struct remote_pushed pushed;
-    struct kf_err err = KF_ERR_INIT;
     struct one o = {.set = {.count = count,
                             .head = one_head,
                             .next = one_next,
@@ -112,12 +119,20 @@ static void put_some(struct remote *r, const struct remote_doc *docs, size_t cou
                     .docs = docs,
                     .left_out = left_out};
     sink_init(&t);
-    GOOD(r->driver->pull(r, STR(""), false, &t.sink, &position, &err));
-    GOOD(r->driver->push(r, buf_view(&position), &o.set, &after, &pushed, &err));
+    kf_rc rc = r->driver->pull(r, STR(""), false, &t.sink, &position, err);
+    if (rc == KF_OK)
+        rc = r->driver->push(r, buf_view(&position), &o.set, &after, &pushed, err);
     r->driver->close(r);
     items_free(&t.got);
     buf_release(&position);
     buf_release(&after);
+    return rc;
+}
+
+static void put_some(struct remote *r, const struct remote_doc *docs, size_t count, size_t left_out)
+{
+    struct kf_err err = KF_ERR_INIT;
+    GOOD(try_some(r, docs, count, left_out, &err));
 }
 
 static void put(const char *name, const char *body, int64_t stamp)
@@ -439,6 +454,102 @@ static void a_new_key_takes_over(void **state)
     refused("KEY_A", "", "configured is ca83af2a");
 }
 
+/* Cut at any call, all of it is under one key or all under the other, and the next run ends it. */
+static void a_change_that_is_cut_goes_on(void **state)
+{
+    (void)state;
+    const struct remote_doc docs[] = {doc_of("a", "1", 10), doc_of("b", "2", 10)};
+    uint64_t fired = 1, cut = 0;
+    for (uint64_t n = 1; fired; n++) {
+        struct seen s;
+        struct kf_err err = KF_ERR_INIT;
+        char plan[32], address[600];
+        new_place();
+        put("a", "1", 10);
+        put("b", "2", 10);
+        snprintf(plan, sizeof(plan), "rotation-%d", (int)n);
+        snprintf(address, sizeof(address), "fail:name=%s:%s", plan, url);
+        fail_plan_set(str_of(plan), &(struct fail_plan){.at = n, .sticky = true});
+        kf_rc rc = try_some(at(address, "KEY_B", "KEY_A"), docs, 2, 0, &err);
+        fired = fail_fired(str_of(plan));
+        cut += rc != KF_OK;
+        GOOD(see("KEY_B", "KEY_A", &s, &err));
+        assert_int_equal(s.t.got.count, 2);
+        assert_int_equal(s.t.bad + s.asides, 0);
+        assert_true(s.elsewhere == 0 || (s.elsewhere == 2 && rc != KF_OK));
+        see_free(&s);
+        put_some(with("KEY_B", "KEY_A"), docs, 2, 0);
+        GOOD(see("KEY_B", "", &s, &err));
+        assert_int_equal(s.t.got.count, 2);
+        see_free(&s);
+    }
+    assert_true(cut > 5);
+}
+
+/* ----------------------------------------------------------------------------------- the past */
+
+struct asked {
+    struct remote_history h; /* first */
+    char id[4][80], body[4][16], code[4][32];
+    bool deleted[4];
+    size_t count;
+};
+
+static kf_rc take_one(struct remote_history *h, const struct remote_version *v,
+                      const struct kf_err *why, struct kf_err *err)
+{
+    struct asked *a = (struct asked *)h;
+    (void)err;
+    assert_true(a->count < 4 && str_eq(v->doc.doc.name, h->name));
+    snprintf(a->id[a->count], sizeof(a->id[0]), "%.*s", STR_ARGS(v->id));
+    snprintf(a->body[a->count], sizeof(a->body[0]), "%.*s", STR_ARGS(v->doc.doc.body));
+    snprintf(a->code[a->count], sizeof(a->code[0]), "%s", why ? why->code : "");
+    a->deleted[a->count++] = v->deleted;
+    return KF_OK;
+}
+
+static void ask(struct asked *a, const char *id, const char *now, const char *old)
+{
+    struct remote *r = with(now, old);
+    struct kf_err err = KF_ERR_INIT;
+    bool more = true;
+    *a = (struct asked){.h = {.name = STR("a"), .id = str_of(id), .max = 4, .take = take_one}};
+    if (*id) {
+        GOOD(r->driver->version(r, &a->h, &err));
+    } else {
+        GOOD(r->driver->versions(r, &a->h, &more, &err));
+        assert_false(more);
+    }
+    r->driver->close(r);
+}
+
+/* Versions come back as they were, by the key under which they are; forged ones are told. */
+static void the_past_is_opened(void **state)
+{
+    (void)state;
+    struct asked list, one;
+    const struct remote_doc docs[] = {doc_of("a", "[3]", 12)};
+    new_place();
+    put("a", "[1]", 10);
+    testing_env_advance(&world, 1000);
+    put("a", NULL, 11);
+    ask(&list, "", "KEY_A", "");
+    assert_int_equal(list.count, 2);
+    ask(&one, list.id[0], "KEY_A", "");
+    assert_true(one.count == 1 && one.deleted[0] && !one.code[0][0]);
+    ask(&one, list.id[1], "KEY_A", "");
+    assert_int_equal(one.count, 1);
+    assert_string_equal(one.body[0], "[1]");
+    put_some(with("KEY_B", "KEY_A"), docs, 1, 0);
+    ask(&one, list.id[1], "KEY_B", "KEY_A");
+    assert_string_equal(one.body[0], "[1]");
+    tamper(sealed_name(key_b, "a"), sealed_body(key_b, "a", "[9]", 9), 13);
+    ask(&list, "", "KEY_B", "");
+    ask(&one, list.id[0], "KEY_B", "");
+    assert_string_equal(one.code[0], "bad_object");
+    assert_string_equal(one.body[0], "");
+}
+
 #define FOUND(saboteur, name, test)               \
     static void saboteur_##saboteur(void **state) \
     {                                             \
@@ -461,6 +572,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(places_and_keys_that_do_not_fit),
         cmocka_unit_test(positions_belong_to_keys),
         cmocka_unit_test(a_new_key_takes_over),
+        cmocka_unit_test(a_change_that_is_cut_goes_on),
+        cmocka_unit_test(the_past_is_opened),
         cmocka_unit_test(saboteur_seal_no_binding),
     };
     return cmocka_run_group_tests_name("sealed", tests, setup, teardown);

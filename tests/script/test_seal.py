@@ -341,6 +341,56 @@ def a_key_is_changed():
 
 
 @test
+def a_key_is_changed_while_it_runs():
+    """In the same file, without a restart; and once the file cannot be read when the store opens."""
+    with Dir("running") as place:
+        now, old = key_file("running-now.key"), TOP / "running-old.key"
+        first = now.read_text()
+        old.write_text(first)
+        old.chmod(0o600)
+        encrypt = {"key_file": str(now), "old_key_file": str(old)}
+        with Machine(place, "running-a", encrypt) as m:
+            m.open()
+            fill(m)
+            now.write_text(key_file("running-new.key").read_text())
+            m.saved()
+            equal(m.remote()["key"], Key(now.read_text()).id, "the new key is shown")
+            digest = m.digest()
+            m.stop()
+        now.chmod(0o640)
+        with Machine(place, "running-a", encrypt) as m:
+            m.refused("0640")
+            now.chmod(0o600)
+            m.saved()
+            equal((m.digest(), m.remote()["pending"]["count"]), (digest, 0), "the same remote as before")
+            m.stop()
+        with Machine(place, "running-b", {"key_file": str(now)}) as m:
+            m.open()
+            equal(m.digest(), digest, "all of it is under the new key")
+            m.stop()
+
+
+@test
+def adding_a_remote_tries_the_key():
+    with Branch("tries") as place:
+        key, url = key_file("tries.key"), place.remote()["url"]
+        with Machine(place, "tries-a", {"key_file": str(key)}) as m:
+            m.open()
+            fill(m)
+            m.stop()
+        at = TOP / "tries.db"
+        refused = run("remote", "add", "host", url, at=at)
+        equal(refused.status, 3, f"an encrypted place without a key: {refused}")
+        check(Key(key.read_text()).id.encode() in refused.err, f"which is named: {refused}")
+        refused = run("remote", "add", "host", url, "--key-file", key_file("tries-other.key"), at=at)
+        equal(refused.status, 3, f"with another key: {refused}")
+        added = run("remote", "add", "host", url, "--key-file", key, at=at)
+        equal(added.status, 0, f"with its key: {added}")
+        equal(run("sync", "host", "--wait", at=at).status, 0, "a run")
+        equal(json.loads(run("get", NAME, at=at).out), {"secret": VALUE}, "a document")
+
+
+@test
 def keys_on_the_command_line():
     path = key_file("cli.key")
     id = Key(path.read_text()).id
