@@ -209,6 +209,9 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     }
     if (!failed && !w->on_end) /* it was on its way before; the next one holds it */
         return !w->ride;
+    /* What fills the store pushes nothing: what was forced in before is the next one's. */
+    if (!failed && run->kind == RUN_HYDRATE && run->seq < w->seq)
+        return !w->ride;
     if (failed && w->ride && !w->on_end) /* the schedule tries again, and they have time */
         return false;
     w->waiting &= ~bit;

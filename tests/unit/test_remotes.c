@@ -2333,6 +2333,28 @@ static void what_is_set_aside_is_bounded(void **state)
     app_end(&a);
 }
 
+/* Who asks for a run while the store is being filled waits for the one that pushes what was forced
+ * in before. */
+static void a_sync_during_hydration_pushes(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    struct buf manifest = BUF_INIT;
+    app_init(&a);
+    app_remote(&a, "usb", "mem:early-1")->schedule.manual = true;
+    app_open(&a);
+    kf_rc rc = write_rc(&a, "a", "[1]", "*", &err);
+    if (rc == KF_CONFLICT) /* it is open already */
+        rc = write_rc(&a, "a", "[1]", NULL, &err);
+    assert_int_equal(rc, KF_OK);
+    assert_int_equal(kf_sync(a.store, "all", 20000, &err), KF_OK);
+    assert_int_equal(info_of(&a, "usb").pending.count, 0);
+    mem_place_get(STR("early-1"), STR("manifest.ndjson"), &manifest);
+    assert_true(manifest.len > 0);
+    buf_release(&manifest);
+    app_end(&a);
+}
+
 /* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc oom_life(void *ctx)
@@ -2480,6 +2502,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_cannot_be_taken_in_is_set_aside),
         cmocka_unit_test(what_could_not_be_read_outlives_a_failed_push),
         cmocka_unit_test(what_is_set_aside_is_bounded),
+        cmocka_unit_test(a_sync_during_hydration_pushes),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
     };
