@@ -171,11 +171,11 @@ KF_API const char *kf_level_name(kf_level level);
 struct kf_doc {
     const void *body; /* exactly the bytes that were put; a NUL stands behind len */
     size_t len;
-    uint64_t version; /* 1, 2, 3 ...; 0 = a default, never stored */
-    char etag[36];    /* "\"…32 hex digits…\""; "" for a default */
-    int64_t at_ms;    /* when it was written */
-    bool is_default;  /* absent, and the configuration has a default: this is it */
-    void *owned;      /* the library's */
+    uint64_t version; /* 1, 2, 3 ...; 0 = a default, never stored, or of a remote and not known */
+    char etag[36];   /* "\"…32 hex digits…\""; "" for a default, or of a remote and not known */
+    int64_t at_ms;   /* when it was written */
+    bool is_default; /* absent, and the configuration has a default: this is it */
+    void *owned;     /* the library's */
 };
 KF_API void kf_doc_release(struct kf_doc *doc);
 
@@ -518,6 +518,53 @@ KF_API kf_rc kf_aside_retry(kf_store *store, const char *remote, uint32_t timeou
  * when there is none of the name. */
 KF_API kf_rc kf_aside_drop(kf_store *store, const char *remote, const char *name,
                            struct kf_err *err);
+
+/* What a remote still has of the past of a document, whether that is here or not: of a git host the
+ * whole history of its branch, of which a store that was filled from it has the newest state alone;
+ * of other kinds the current version and what it has replaced within the last hour. */
+struct kf_remote_version {
+    const char *id;     /* by which the remote knows it, hex digits: of git its commit */
+    int64_t at_ms;      /* when it was written, or, where only that is known, replaced there */
+    const char *author; /* of the commit; "" = not known. Anybody may call himself anything */
+    const char *site;   /* of the store that wrote it, 16 hex digits; of an edit by hand the first
+                           of its commit; "" = not known */
+    uint64_t version;   /* its number where it was written; 0 = not known */
+    char etag[36];      /* "" = not known, or a deletion */
+    size_t size;        /* of the document as it was written; of an edit by hand, of the file */
+    bool deleted;       /* it is that the document went */
+    bool by_hand;       /* not written by a store */
+    bool current;       /* the remote's present state of the document */
+    const char *code;   /* why it cannot be read, "" = it can */
+    const char *reason; /* its sentence */
+};
+struct kf_remote_version_list {
+    struct kf_remote_version *items;
+    size_t count;
+    bool more; /* there are further ones: go on after the last id */
+    void *owned;
+};
+KF_API void kf_remote_version_list_free(struct kf_remote_version_list *list);
+/* Newest first, behind the version `after` (NULL = from the newest), at most `limit` (1 to 1,000).
+ * Fetches from the host what it takes, in a few steps, of which those that are done stay when one
+ * is cut: at most timeout_ms (0 = 60,000; at most 10 minutes). When that is over it answers with
+ * what was found so far and `more`, or, with nothing, KF_BUSY timeout. One call at a time reads the
+ * past of a remote; KF_BUSY busy when another one does for long. KF_ABSENT: the remote has none.
+ * KF_INVALID not_implemented: a kind that keeps no past. */
+KF_API kf_rc kf_remote_versions(kf_store *store, const char *remote, const char *name,
+                                const char *after, size_t limit, uint32_t timeout_ms,
+                                struct kf_remote_version_list *ret_list, struct kf_err *err);
+/* One of them. id: all of its digits, or the first of them, at least 8, where no other begins so.
+ * Verified against the hash that was written with it; from git comes the value, not the bytes that
+ * were put. KF_ABSENT: there is no such version, or it was a deletion; KF_UNAVAILABLE bad_object:
+ * it is damaged. */
+KF_API kf_rc kf_remote_version(kf_store *store, const char *remote, const char *name,
+                               const char *id, uint32_t timeout_ms, struct kf_doc *ret_doc,
+                               struct kf_err *err);
+/* Writes one of them as a new version here, as kf_doc_put would. Also brings back a document that
+ * was deleted, or never was here. */
+KF_API kf_rc kf_remote_revert(kf_store *store, const char *remote, const char *name, const char *id,
+                              const struct kf_write_options *options, struct kf_written *ret,
+                              struct kf_err *err);
 
 /* ------------------------------------------------------------------------------------- status */
 

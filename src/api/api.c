@@ -38,6 +38,8 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
 void api_stop(struct api *api)
 {
     api->stopping = true;
+    for (struct space *s = api->spaces; s; s = s->next)
+        remotes_end_past(store_remotes(s->store));
 }
 
 size_t api_calls(const struct api *api)

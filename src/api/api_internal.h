@@ -140,7 +140,8 @@ struct api_call {
     void (*then)(struct api_call *c);
     struct loop_msg msg;
     struct doc_write *write;
-    struct kf_doc doc; /* until its answer has ended */
+    struct kf_doc doc;                 /* until its answer has ended */
+    const char *past_remote, *past_id; /* which version of which remote becomes the current one */
     struct remotes_wait wait;
     uint32_t timeout_ms;
 

@@ -24,12 +24,14 @@ static const struct {
     {"cursor", "string", "the member next of the page before"},
     {"name", "string", "only what has this name or path"},
     {"prefix", "string", "only names that begin with this"},
-    {"version", "integer", "a kept version instead of the current one"},
+    {"version", "string",
+     "a kept version instead of the current one; with remote the id of one there"},
+    {"remote", "string", "the versions that this remote has, not those that are kept here"},
     {"from", "integer", "older version, default the last but one"},
     {"to", "integer", "newer version, default the last"},
     {"ack", "string", "memory: answer before the commit; disk: the default"},
     {"wait", "string", "remotes to wait for, with commas between, or all"},
-    {"timeout", "string", "how long to wait, default 10s"},
+    {"timeout", "string", "how long to wait, default 10s; for the past of a remote 60s"},
     {"start", "boolean", "answer 202 when the run was asked for, do not wait for its end"},
     {"ride", "boolean", "wait for the next scheduled run instead of running now"},
     {"confirm", "string", "the name of the space once more"},
@@ -90,7 +92,7 @@ static const struct {
 
 /* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, time, a schema's name, or
  * either with [] for a list of it;
- * `?` behind it: or null. What stands behind `|` may be missing. */
+ * `?` behind it: or null; integer/string: either. What stands behind `|` may be missing. */
 static const struct {
     const char *name, *members;
 } schemas[] = {
@@ -99,12 +101,13 @@ static const struct {
     {"Spaces", "items:SpaceItem[] next:string?"},
     {"Document", "name:string version:integer etag:string size:integer at:time"},
     {"Documents", "items:Document[] next:string?"},
-    {"Version", "version:integer etag:string size:integer at:time kind:string deleted:boolean "
-                "current:boolean"},
+    {"Version", "version:integer? etag:string? size:integer at:time? deleted:boolean "
+                "current:boolean | kind:string id:string author:string site:string "
+                "by_hand:boolean error:LastError?"},
     {"Versions", "items:Version[] next:string?"},
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
-    {"RevertRequest", "version:integer"},
+    {"RevertRequest", "version:integer/string | remote:string"},
     {"RemoteRequest",
      "name:string url:string | docs:string[] every:string after:integer "
      "on_change:string manual:boolean branch:string token_env:string "
@@ -190,6 +193,8 @@ static void type_json(str type, struct buf *out)
             null ? "{\"anyOf\":[{\"$ref\":\"#/components/schemas/%.*s\"},{\"type\":\"null\"}]}"
                  : "{\"$ref\":\"#/components/schemas/%.*s\"}",
             STR_ARGS(type));
+    } else if (str_is(type, "integer/string")) {
+        buf_c(out, "{\"type\":[\"integer\",\"string\"]}");
     } else if (str_is(type, "time")) {
         buf_c(out, null ? "{\"type\":[\"string\",\"null\"],\"format\":\"date-time\"}"
                         : "{\"type\":\"string\",\"format\":\"date-time\"}");

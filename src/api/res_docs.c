@@ -28,7 +28,7 @@ static void answer_doc(struct api_call *c)
     const struct kf_doc *doc = &c->doc;
     if (doc->is_default) {
         answer_header(c, "Keepfast-Default", STR("true"));
-    } else {
+    } else if (doc->etag[0]) { /* of what a place has kept nothing but the bytes may be known */
         /* Not without them: who writes on condition of the ETag would take its lack for none. */
         str etag = arena_str(&c->arena, str_of(doc->etag));
         char *version = arena_printf(&c->arena, "%llu", (unsigned long long)doc->version);
@@ -38,12 +38,50 @@ static void answer_doc(struct api_call *c)
             return;
         }
         answer_header(c, "ETag", etag);
-        answer_header(c, "Keepfast-Version", str_of(version));
+        if (doc->version)
+            answer_header(c, "Keepfast-Version", str_of(version));
     }
-    if (!doc->is_default && etag_listed(c->if_none_match, doc->etag))
+    if (doc->etag[0] && etag_listed(c->if_none_match, doc->etag))
         answer_empty(c, 304);
     else
         answer_json(c, 200, str_make(doc->body, doc->len));
+}
+
+/* A parameter for a call of keepfast.h; NULL when it is not there. */
+static kf_rc query_text(struct api_call *c, const char *key, char **ret, struct kf_err *err)
+{
+    str given = query_get(c, key);
+    *ret = NULL;
+    if (!given.len)
+        return KF_OK;
+    if (str_index(given, '\0') < given.len)
+        return err_set(err, PROBLEM_BAD_FILTER, "%s has a NUL byte: take it out", key);
+    *ret = arena_dup(&c->arena, given);
+    return *ret ? KF_OK : err_nomem(err);
+}
+
+/* How long a look at the past of a remote may take; 0 = its own. */
+static kf_rc past_timeout(struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
+{
+    *ret_ms = 0;
+    return query_get(c, "timeout").len ? query_timeout(c, ret_ms, err) : KF_OK;
+}
+
+/* A version that a remote has. */
+static void read_past(struct api_call *c, const char *name)
+{
+    char *remote = NULL, *id = NULL;
+    uint32_t timeout_ms = 0;
+    c->rc = query_text(c, "remote", &remote, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = query_text(c, "version", &id, &c->err);
+    if (c->rc == KF_OK && !id)
+        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER,
+                        "remote wants version beside it: an id of its list of versions");
+    if (c->rc == KF_OK)
+        c->rc = past_timeout(c, &timeout_ms, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_remote_version(c->store, remote, name, id, timeout_ms, &c->doc, &c->err);
 }
 
 static void read_doc(struct api_call *c)
@@ -52,6 +90,10 @@ static void read_doc(struct api_call *c)
     uint64_t version = 0;
     if (!name) {
         c->rc = err_nomem(&c->err);
+        return;
+    }
+    if (query_get(c, "remote").len) {
+        read_past(c, name);
         return;
     }
     str wanted = query_get(c, "version");
@@ -152,6 +194,59 @@ void doc_list(struct api_call *c)
         call_work(c, list_docs, call_answer_out);
 }
 
+static void past_json(const struct kf_remote_version *v, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_str(out, &first, "id", str_of(v->id));
+    json_key(out, &first, "version");
+    if (v->version)
+        buf_u64(out, v->version);
+    else
+        buf_c(out, "null");
+    json_key(out, &first, "etag");
+    if (v->etag[0])
+        buf_json_string(out, str_of(v->etag));
+    else
+        buf_c(out, "null");
+    json_put_u64(out, &first, "size", v->size);
+    json_put_time(out, &first, "at", v->at_ms);
+    json_put_str(out, &first, "author", str_of(v->author));
+    json_put_str(out, &first, "site", str_of(v->site));
+    json_put_bool(out, &first, "by_hand", v->by_hand);
+    json_put_bool(out, &first, "deleted", v->deleted);
+    json_put_bool(out, &first, "current", v->current);
+    last_error_json("error", v->code, v->reason, &first, out);
+    buf_c(out, "}");
+}
+
+static void past_list_json(const struct kf_remote_version_list *list, struct buf *out)
+{
+    buf_c(out, "{\"items\":[");
+    for (size_t i = 0; i < list->count; i++) {
+        if (i)
+            buf_byte(out, ',');
+        past_json(&list->items[i], out);
+    }
+    answer_next(out, list->more, str_of(list->count ? list->items[list->count - 1].id : ""));
+}
+
+static void list_past(struct api_call *c, str after, size_t limit)
+{
+    struct kf_remote_version_list list = {0};
+    char *remote = NULL, *name = arena_dup(&c->arena, c->match.name);
+    char *id = arena_dup(&c->arena, after);
+    uint32_t timeout_ms = 0;
+    c->rc = name && id ? query_text(c, "remote", &remote, &c->err) : err_nomem(&c->err);
+    if (c->rc == KF_OK)
+        c->rc = past_timeout(c, &timeout_ms, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = kf_remote_versions(c->store, remote, name, id, limit, timeout_ms, &list, &c->err);
+    if (c->rc == KF_OK)
+        past_list_json(&list, &c->out);
+    kf_remote_version_list_free(&list);
+}
+
 static void list_versions(struct api_call *c)
 {
     size_t limit;
@@ -161,6 +256,10 @@ static void list_versions(struct api_call *c)
     c->rc = query_page(c, &limit, &after, &c->err);
     if (c->rc != KF_OK)
         return;
+    if (query_get(c, "remote").len) {
+        list_past(c, after, limit);
+        return;
+    }
     if (after.p && !str_to_u64(after, &before)) {
         c->rc = err_set(&c->err, PROBLEM_BAD_FILTER, "the cursor is not one of this list");
         return;
@@ -245,7 +344,7 @@ static void answer_written(struct api_call *c)
     json_put_bool(&c->out, &first, "replayed", w.replayed);
     json_put_str(&c->out, &first, "ack", str_of(kf_level_name(w.level)));
     buf_c(&c->out, "}");
-    c->status = verb == KF_PUT && w.created && !w.replayed ? 201 : 200;
+    c->status = c->method == API_PUT && w.created && !w.replayed ? 201 : 200;
     call_answer_out(c);
 }
 
@@ -386,23 +485,66 @@ void doc_write(struct api_call *c)
     submit(c, verb, buf_view(&c->body), 0);
 }
 
+/* What a revert is to: a version kept here, or one that a remote has. */
+struct revert {
+    uint64_t version;
+    char *remote, *id;
+};
+
+/* False: the request is none, and that was answered. */
+static bool read_revert(struct api_call *c, struct revert *ret)
+{
+    struct json_node *root;
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = json_parse(buf_view(&c->body), NULL, &c->arena, &root, &err);
+    const struct json_node *version = rc == KF_OK ? json_member(root, "version") : NULL;
+    const struct json_node *remote = rc == KF_OK ? json_member(root, "remote") : NULL;
+    bool here = version && !remote && root->count == 1 && json_u64(version, &ret->version) &&
+                ret->version > 0;
+    bool there = version && remote && root->count == 2 && version->type == JSON_STRING &&
+                 remote->type == JSON_STRING;
+    if (there) {
+        str id = json_text(version->raw, &c->arena), name = json_text(remote->raw, &c->arena);
+        ret->id = id.p ? arena_dup(&c->arena, id) : NULL;
+        ret->remote = name.p ? arena_dup(&c->arena, name) : NULL;
+        if (!ret->id || !ret->remote)
+            rc = err_nomem(&err);
+    } else if (rc == KF_OK && !here) {
+        rc = err_set(&err, PROBLEM_BAD_REQUEST,
+                     "send {\"version\": N} with the number of a kept version, or {\"remote\": "
+                     "NAME, \"version\": ID} with one of a remote");
+    }
+    if (rc != KF_OK)
+        answer_problem(c, &err);
+    return rc == KF_OK;
+}
+
+static void fetch_past(struct api_call *c)
+{
+    char *name = arena_dup(&c->arena, c->match.name);
+    c->rc = name
+                ? kf_remote_version(c->store, c->past_remote, name, c->past_id, 0, &c->doc, &c->err)
+                : err_nomem(&c->err);
+}
+
+static void past_was_fetched(struct api_call *c)
+{
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        submit(c, KF_PUT, str_make(c->doc.body, c->doc.len), 0);
+}
+
 void doc_revert(struct api_call *c)
 {
-    if (!call_enter_space(c, false))
+    struct revert r = {0};
+    if (!call_enter_space(c, false) || !read_revert(c, &r))
         return;
-    struct json_node *root;
-    uint64_t version = 0;
-    struct kf_err err = KF_ERR_INIT;
-    if (json_parse(buf_view(&c->body), NULL, &c->arena, &root, &err) != KF_OK) {
-        answer_problem(c, &err);
+    if (!r.remote) {
+        submit(c, KF_REVERT, (str){NULL, 0}, r.version);
         return;
     }
-    const struct json_node *n = json_member(root, "version");
-    if (!n || root->count != 1 || !json_u64(n, &version) || version == 0) {
-        err_set(&err, PROBLEM_BAD_REQUEST,
-                "send {\"version\": N} with the number of a kept version");
-        answer_problem(c, &err);
-        return;
-    }
-    submit(c, KF_REVERT, (str){NULL, 0}, version);
+    c->past_remote = r.remote;
+    c->past_id = r.id;
+    call_work(c, fetch_past, past_was_fetched);
 }

@@ -6,6 +6,8 @@
 #include <stdio.h>
 #include <unistd.h>
 
+static const char *const reading_past = "reading the history";
+
 static void add_header(struct cli_request *r, const char *name, const char *value)
 {
     if (value)
@@ -70,6 +72,10 @@ static kf_rc write_doc(struct cli *cli, enum api_method method, const char *tail
     buf_printf(&target, "/docs/%s%s", name ? name : "", tail);
     if (rc == KF_OK)
         rc = write_query(cli, &target, &r.timeout_ms, err);
+    if (cli->opt[OPT_REMOTE]) {
+        r.timeout_ms += 60000; /* for the past, before the write */
+        r.progress = reading_past;
+    }
     if (rc == KF_OK)
         rc = place_open(cli, &place, err);
     if (rc == KF_OK) {
@@ -108,9 +114,52 @@ kf_rc cmd_rm(struct cli *cli, struct kf_err *err)
     return write_doc(cli, API_DELETE, "", (str){NULL, 0}, NULL, err);
 }
 
+/* ?remote=R and the like, and how long it may take. */
+static kf_rc past_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
+                        struct kf_err *err)
+{
+    static const struct {
+        enum option o;
+        const char *name;
+    } from[] = {{OPT_REMOTE, "remote"}, {OPT_VERSION, "version"}, {OPT_TIMEOUT, "timeout"}};
+    uint64_t ms = 60000;
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+        if (!cli->opt[from[i].o])
+            continue;
+        char *value = cli_escape(cli, cli->opt[from[i].o]);
+        if (!value)
+            return err_nomem(err);
+        buf_printf(out, "%c%s=%s", out->len ? '&' : '?', from[i].name, value);
+    }
+    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
+        return cli_usage(err, "--timeout wants a time such as 60s");
+    if (cli->opt[OPT_TIMEOUT] && !cli->opt[OPT_REMOTE])
+        return cli_usage(err, "--timeout is for the past of a remote, which --remote names");
+    *ret_timeout_ms = (uint32_t)ms + 15000;
+    return buf_ok(out, err);
+}
+
+static kf_rc revert_to_past(struct cli *cli, struct kf_err *err)
+{
+    struct buf body = BUF_INIT;
+    buf_c(&body, "{\"remote\":");
+    buf_json_string(&body, str_of(cli->opt[OPT_REMOTE]));
+    buf_c(&body, ",\"version\":");
+    buf_json_string(&body, str_of(cli->args[1]));
+    buf_byte(&body, '}');
+    str text = arena_str(&cli->arena, buf_view(&body));
+    kf_rc rc = buf_ok(&body, err);
+    buf_release(&body);
+    if (rc == KF_OK && !text.p)
+        rc = err_nomem(err);
+    return rc == KF_OK ? write_doc(cli, API_POST, "/revert", text, "application/json", err) : rc;
+}
+
 kf_rc cmd_revert(struct cli *cli, struct kf_err *err)
 {
     uint64_t version;
+    if (cli->opt[OPT_REMOTE])
+        return revert_to_past(cli, err);
     if (!str_to_u64(str_of(cli->args[1]), &version))
         return cli_usage(err, "VERSION is a number; keepfast log %s lists those that are kept",
                          cli->args[0]);
@@ -124,15 +173,18 @@ kf_rc cmd_revert(struct cli *cli, struct kf_err *err)
  */
 
 /* GET of "/docs/NAME" + tail, the answer in the arena. */
-static kf_rc fetch(struct cli *cli, const char *name, const char *tail, struct cli_answer *ret,
-                   struct kf_err *err)
+static kf_rc fetch(struct cli *cli, const char *name, const char *tail, uint32_t timeout_ms,
+                   struct cli_answer *ret, struct kf_err *err)
 {
     struct place *place = NULL;
     char *escaped = cli_escape_name(cli, name);
     char *target = escaped ? arena_printf(&cli->arena, "/docs/%s%s", escaped, tail) : NULL;
     kf_rc rc = target ? place_open(cli, &place, err) : err_nomem(err);
     if (rc == KF_OK) {
-        struct cli_request r = {.method = API_GET, .target = target};
+        struct cli_request r = {.method = API_GET,
+                                .target = target,
+                                .timeout_ms = timeout_ms,
+                                .progress = cli->opt[OPT_REMOTE] ? reading_past : NULL};
         rc = place_request(place, &r, ret, err);
     }
     place_close(place);
@@ -142,14 +194,17 @@ static kf_rc fetch(struct cli *cli, const char *name, const char *tail, struct c
 kf_rc cmd_get(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
-    const char *version = cli->opt[OPT_VERSION];
-    char *escaped = version ? cli_escape(cli, version) : NULL;
-    const char *tail = "";
-    if (version)
-        tail = escaped ? arena_printf(&cli->arena, "?version=%s", escaped) : NULL;
-    if (!tail)
-        return err_nomem(err);
-    kf_rc rc = fetch(cli, cli->args[0], tail, &a, err);
+    struct buf tail = BUF_INIT;
+    uint32_t timeout_ms = 0;
+    if (cli->opt[OPT_REMOTE] && !cli->opt[OPT_VERSION])
+        return cli_usage(err,
+                         "--remote wants --version with an ID; keepfast log %s --remote %s "
+                         "lists them",
+                         cli->args[0], cli->opt[OPT_REMOTE]);
+    kf_rc rc = past_query(cli, &tail, &timeout_ms, err);
+    if (rc == KF_OK)
+        rc = fetch(cli, cli->args[0], tail.len ? tail.p : "", timeout_ms, &a, err);
+    buf_release(&tail);
     if (rc != KF_OK)
         return rc;
     if (a.is_default && !cli->json)
@@ -177,7 +232,7 @@ kf_rc cmd_diff(struct cli *cli, struct kf_err *err)
     char *text = arena_dup(&cli->arena, buf_view(&tail));
     buf_release(&tail);
     char *whole = text ? arena_printf(&cli->arena, "/diff%s", text) : NULL;
-    kf_rc rc = whole ? fetch(cli, cli->args[0], whole, &a, err) : err_nomem(err);
+    kf_rc rc = whole ? fetch(cli, cli->args[0], whole, 0, &a, err) : err_nomem(err);
     if (rc != KF_OK)
         return rc;
     struct buf pretty = BUF_INIT;
@@ -198,6 +253,7 @@ struct listing {
     struct table *table;
     void (*row)(struct cli *cli, struct table *t, const struct json_node *item);
     size_t items;
+    uint32_t timeout_ms;
 };
 
 static void show_items(struct cli *cli, struct listing *l, const struct json_node *items)
@@ -222,7 +278,10 @@ static kf_rc show_page(struct cli *cli, struct place *place, const char *target,
     char *whole = arena_printf(&cli->arena, "%s%climit=1000%s%.*s", target,
                                strchr(target, '?') ? '&' : '?', cursor.len ? "&cursor=" : "",
                                STR_ARGS(cursor));
-    struct cli_request r = {.method = API_GET, .target = whole};
+    struct cli_request r = {.method = API_GET,
+                            .target = whole,
+                            .timeout_ms = l->timeout_ms,
+                            .progress = cli->opt[OPT_REMOTE] ? reading_past : NULL};
     kf_rc rc = whole ? place_request(place, &r, &a, err) : err_nomem(err);
     if (rc == KF_OK)
         rc = answer_parse(cli, &a, &root, err);
@@ -235,11 +294,12 @@ static kf_rc show_page(struct cli *cli, struct place *place, const char *target,
     return KF_OK;
 }
 
-kf_rc list_show(struct cli *cli, const char *target, struct table *t,
-                void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
-                struct kf_err *err)
+static kf_rc list_within(struct cli *cli, const char *target, uint32_t timeout_ms, struct table *t,
+                         void (*row)(struct cli *cli, struct table *t,
+                                     const struct json_node *item),
+                         struct kf_err *err)
 {
-    struct listing l = {.table = t, .row = row};
+    struct listing l = {.table = t, .row = row, .timeout_ms = timeout_ms};
     struct place *place = NULL;
     str cursor = {"", 0};
     if (!t || !target)
@@ -255,6 +315,13 @@ kf_rc list_show(struct cli *cli, const char *target, struct table *t,
     else if (rc == KF_OK)
         table_print(t);
     return rc;
+}
+
+kf_rc list_show(struct cli *cli, const char *target, struct table *t,
+                void (*row)(struct cli *cli, struct table *t, const struct json_node *item),
+                struct kf_err *err)
+{
+    return list_within(cli, target, 0, t, row, err);
 }
 
 void table_u64(struct cli *cli, struct table *t, uint64_t v)
@@ -303,9 +370,51 @@ static void version_row(struct cli *cli, struct table *t, const struct json_node
     table_cell(t, node_true(n, "current") ? STR("current") : STR(""));
 }
 
+/* The first digits of an id are enough to name it. */
+static void past_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    str id = node_text(cli, n, "id");
+    const struct json_node *error = json_member(n, "error");
+    uint64_t version = node_u64(n, "version");
+    table_cell(t, (str){id.p, id.len < 12 ? id.len : 12});
+    table_cell(t, node_text(cli, n, "at"));
+    table_size(cli, t, node_u64(n, "size"));
+    table_cell(t, node_text(cli, n, "author"));
+    if (error && error->type == JSON_OBJECT)
+        table_cell(t, STR("damaged"));
+    else if (node_true(n, "deleted"))
+        table_cell(t, node_true(n, "by_hand") ? STR("deleted by hand") : STR("deleted"));
+    else if (version && !node_true(n, "by_hand"))
+        table_u64(cli, t, version);
+    else
+        table_cell(t, node_true(n, "by_hand") ? STR("by hand") : STR(""));
+    table_cell(t, node_true(n, "current") ? STR("current") : STR(""));
+}
+
+static kf_rc log_of_past(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"ID", "WRITTEN", "SIZE", "AUTHOR", "VERSION", ""};
+    struct buf target = BUF_INIT, query = BUF_INIT;
+    uint32_t timeout_ms = 0;
+    char *name = cli_escape_name(cli, cli->args[0]);
+    kf_rc rc = name ? past_query(cli, &query, &timeout_ms, err) : err_nomem(err);
+    buf_printf(&target, "/docs/%s/versions%s", name ? name : "", query.len ? query.p : "");
+    if (rc == KF_OK)
+        rc = buf_ok(&target, err);
+    if (rc == KF_OK)
+        rc = list_within(cli, target.p, timeout_ms, table_new(cli, heads, 6), past_row, err);
+    buf_release(&target);
+    buf_release(&query);
+    return rc;
+}
+
 kf_rc cmd_log(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"VERSION", "WRITTEN", "SIZE", "BY", ""};
+    if (cli->opt[OPT_REMOTE])
+        return log_of_past(cli, err);
+    if (cli->opt[OPT_TIMEOUT])
+        return cli_usage(err, "--timeout is for the past of a remote, which --remote names");
     char *name = cli_escape_name(cli, cli->args[0]);
     char *target = name ? arena_printf(&cli->arena, "/docs/%s/versions", name) : NULL;
     struct table *t = table_new(cli, heads, 5);

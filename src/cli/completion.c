@@ -48,6 +48,7 @@ static const char *value_kind(enum option o)
     case OPT_SOCKET: return "file";
     case OPT_DATA: return "folder";
     case OPT_WAIT:
+    case OPT_REMOTE:
     case OPT_PENDING: return "remote";
     default: return "";
     }

@@ -181,6 +181,29 @@ kf_rc kf_runs(kf_store *store, const char *remote, uint64_t before, size_t limit
     return store_leave(store, rc);
 }
 
+kf_rc kf_remote_versions(kf_store *store, const char *remote, const char *name, const char *after,
+                         size_t limit, uint32_t timeout_ms, struct kf_remote_version_list *ret_list,
+                         struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes_for(store, ret_list, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = remotes_versions(r, remote, name, after, limit, timeout_ms, ret_list, err);
+    return store_leave(store, rc);
+}
+
+kf_rc kf_remote_version(kf_store *store, const char *remote, const char *name, const char *id,
+                        uint32_t timeout_ms, struct kf_doc *ret_doc, struct kf_err *err)
+{
+    struct remotes *r = NULL;
+    kf_rc rc = enter_remotes_for(store, ret_doc, &r, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = remotes_version(r, remote, name, id, timeout_ms, ret_doc, err);
+    return store_leave(store, rc);
+}
+
 kf_rc kf_aside(kf_store *store, const char *remote, const char *name,
                const struct kf_aside_item *after, size_t limit, struct kf_aside_list *ret_list,
                struct kf_err *err)

@@ -96,3 +96,15 @@ kf_rc kf_doc_revert(kf_store *store, const char *name, uint64_t version,
     w.version = version;
     return write_doc(store, &w, options, ret, err);
 }
+
+kf_rc kf_remote_revert(kf_store *store, const char *remote, const char *name, const char *id,
+                       const struct kf_write_options *options, struct kf_written *ret,
+                       struct kf_err *err)
+{
+    struct kf_doc doc = {0};
+    kf_rc rc = kf_remote_version(store, remote, name, id, 0, &doc, err);
+    if (rc == KF_OK)
+        rc = kf_doc_put(store, name, doc.body, doc.len, options, ret, err);
+    kf_doc_release(&doc);
+    return rc;
+}

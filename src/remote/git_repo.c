@@ -109,7 +109,9 @@ static kf_rc time_left(const struct git_repo *r, uint32_t *ret_ms, struct kf_err
     uint32_t all_ms = r->call_ms * 10;
     int64_t left_ms = r->until_ms ? r->until_ms - env_mono_ms(r->env) : (int64_t)all_ms;
     if (left_ms <= 0)
-        return err_set(err, PROBLEM_TIMEOUT, "its time was over");
+        return err_set(err, PROBLEM_TIMEOUT,
+                       "the host, or the reading of what it sent, took longer than there was time: "
+                       "try again, or give it more");
     *ret_ms = left_ms < (int64_t)all_ms ? (uint32_t)left_ms : all_ms;
     return KF_OK;
 }

@@ -305,6 +305,7 @@ kf_rc remotes_new(struct kf_store *store, struct docs *docs, const struct remote
     r->start_empty = options->start_empty;
     r->last_seq = store_seq(store);
     pthread_mutex_init(&r->lock, NULL);
+    remotes_past_init(r);
     r->plan = mem_calloc(1, sizeof(*r->plan));
     kf_rc rc = r->plan ? remotes_init(r, options, err) : err_nomem(err);
     if (rc != KF_OK) {
@@ -354,6 +355,7 @@ void remotes_stop(struct remotes *r)
         return;
     store_listen(r->store, NULL, NULL);
     atomic_store(&r->stop, true);
+    remotes_end_past(r);
     r->stopped = true;
     forget_plan(r);
     entries_see_off(r);
@@ -374,6 +376,7 @@ void remotes_free(struct remotes *r)
         if (r->entries[i])
             entry_detach(r->entries[i]);
     entries_see_off(r);
+    pthread_cond_destroy(&r->past_over);
     pthread_mutex_destroy(&r->lock);
     mem_free(r->mark);
     mem_free(r);

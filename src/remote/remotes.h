@@ -67,6 +67,8 @@
 #define REMOTES_GROUP_BYTES (8u * 1024 * 1024)
 #define REMOTES_WAIT_MS     10000 /* where a caller gives no time */
 #define REMOTES_TELL_MS     (10 * 60 * 1000)
+#define REMOTES_PAST_MS     60000 /* for a look at the past, where a caller gives no time */
+#define REMOTES_PAST_MAX_MS (10 * 60 * 1000)
 #define REMOTES_RUNS_MAX    1000 /* in the log, of each remote */
 #define REMOTES_ASIDE_MAX   1000 /* listed, of each remote */
 #define REMOTES_RUNS_MS     ((int64_t)90 * 24 * 3600 * 1000)
@@ -135,8 +137,8 @@ kf_rc remotes_confirm(struct remotes *r, str names, str doc, int64_t seq, bool r
  * REMOTES_CLOSE_MS). KF_UNAVAILABLE names what is left. */
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err);
 
-/* Ends every wait with `stopping`, and those that come until remotes_flush_on_close. On the loop's
- * thread. */
+/* Ends every wait with `stopping`, and those that come until remotes_flush_on_close; every look at
+ * the past as remotes_end_past. On the loop's thread. */
 void remotes_end_waits(struct remotes *r);
 
 /* What the public calls do, but for passing the store's gate and looking at the place of the
@@ -159,6 +161,14 @@ kf_rc remotes_aside_retry(struct remotes *r, const char *remote, uint32_t timeou
                           struct kf_err *err);
 kf_rc remotes_aside_drop(struct remotes *r, const char *remote, const char *name,
                          struct kf_err *err);
+kf_rc remotes_versions(struct remotes *r, const char *remote, const char *name, const char *after,
+                       size_t limit, uint32_t timeout_ms, struct kf_remote_version_list *ret_list,
+                       struct kf_err *err);
+kf_rc remotes_version(struct remotes *r, const char *remote, const char *name, const char *id,
+                      uint32_t timeout_ms, struct kf_doc *ret_doc, struct kf_err *err);
+/* For the end of the store: ends those two, and refuses those that come. Any thread; NULL is
+ * fine. */
+void remotes_end_past(struct remotes *r);
 /* The next run of the remote asks it for everything it holds. Any thread. */
 kf_rc remotes_ask_again(struct remotes *r, str remote, struct kf_err *err);
 

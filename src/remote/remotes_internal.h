@@ -16,6 +16,7 @@
  *     hydrate.c       who is looked at, pulled, waived, and when the store is open (the loop's
  *                     thread)
  *     remotes_wait.c  waiting, blocking or not
+ *     remotes_past.c  what places have of the past of a document
  *     remotes_pending.c what is not confirmed yet
  *     remotes_unread.c  names of which a remote holds something that cannot be read
  *     remotes_verify.c  every object against its hash, and back from here what is damaged there
@@ -91,6 +92,7 @@ struct remote_entry {
     struct withheld_list *withheld; /* W6; NULL = none */
     size_t refused_alone; /* documents that the place has refused since it last took one */
     bool refuses_all;     /* it seems to refuse everything */
+    bool past_on;         /* its past is being read */
     uint32_t asked_again, answered_again; /* how often everything was asked for; up to which */
     char last_code[32];
     char last_error[600];
@@ -126,8 +128,11 @@ struct remotes {
     struct loop *loop;
     bool start_empty;
     atomic_bool stop;
+    atomic_bool ending; /* calls that read the past end */
 
     pthread_mutex_t lock;
+    pthread_cond_t past_over;
+    uint32_t past_count;                       /* entries with past_on */
     struct remote_entry *entries[REMOTES_MAX]; /* NULL = free */
     bool hydrating;
     struct remote_entry *departed;
@@ -432,6 +437,9 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err);
  * `stamp`. */
 bool take_left_unread(const struct run *run, str name, int64_t stamp);
 void take_free(struct take *t);
+
+/* --- remotes_past.c */
+void remotes_past_init(struct remotes *r);
 
 /* --- remotes_unread.c */
 /* What the pull of a run has left unread: remembered here and in the store. Blocking. */

@@ -267,6 +267,7 @@ void waits_stop(struct remotes *r)
 void remotes_end_waits(struct remotes *r)
 {
     r->refusing = true;
+    remotes_end_past(r);
     waits_stop(r);
 }
 

@@ -172,6 +172,8 @@ struct doc_import {
      * pretty forms). */
     bool inexact;
 };
+/* As if it had been read here: its bytes copied. Not a deletion. */
+kf_rc doc_of_import(const struct doc_import *import, struct kf_doc *ret_doc, struct kf_err *err);
 enum doc_merged {
     DOC_SAME,        /* nothing in it is new here: the same write, the same bytes, or with a base
                       * nothing that the later document here does not have */

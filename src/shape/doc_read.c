@@ -94,6 +94,22 @@ static kf_rc read_current(const struct docs *docs, struct db *db, str name, stru
     return rc;
 }
 
+kf_rc doc_of_import(const struct doc_import *import, struct kf_doc *ret_doc, struct kf_err *err)
+{
+    struct hot *hot;
+    kf_rc rc = hot_new(import->name, import->body.len, &hot, err);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(hot_room(hot), import->body.p, import->body.len);
+    hot->version = import->version;
+    hot->at_ms = import->at_ms;
+    if (import->stamp && doc_site_ok(import->site))
+        doc_etag(import->stamp, import->site, hot->etag);
+    give(hot, ret_doc);
+    ret_doc->is_default = false; /* its number need not be known */
+    return KF_OK;
+}
+
 static kf_rc give_default(const struct docs *docs, str name, struct kf_doc *ret_doc,
                           struct kf_err *err)
 {

@@ -239,6 +239,14 @@ static kf_rc do_pending(struct kf_err *err)
     return rc;
 }
 
+static kf_rc do_past(struct kf_err *err)
+{
+    struct kf_remote_version_list list = {0};
+    kf_rc rc = kf_remote_versions(store, "near", "a", NULL, 100, 0, &list, err);
+    kf_remote_version_list_free(&list);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
 static kf_rc do_status(struct kf_err *err)
 {
     struct kf_status s = {0};
@@ -281,11 +289,11 @@ static kf_rc do_pump(struct kf_err *err)
 
 typedef kf_rc call(struct kf_err *err);
 static call *const all[] = {
-    do_put,     do_get,     do_patch,         do_get_version, do_delete,
-    do_list,    do_revert,  do_versions,      do_submit,      do_diff,
-    do_status,  do_remotes, do_submit,        do_remote_add,  do_submit_and_wait,
-    do_probe,   do_sync,    do_remote_remove, do_pending,     do_backup,
-    do_restore, do_verify,  do_digest,        do_pump,        do_put_and_wait};
+    do_put,     do_get,         do_patch,           do_get_version, do_delete, do_list,
+    do_revert,  do_versions,    do_submit,          do_diff,        do_status, do_remotes,
+    do_submit,  do_remote_add,  do_submit_and_wait, do_probe,       do_sync,   do_remote_remove,
+    do_pending, do_past,        do_backup,          do_restore,     do_verify, do_digest,
+    do_pump,    do_put_and_wait};
 #define ALL (sizeof all / sizeof *all)
 
 /* Makes all calls in turn, each thread beginning elsewhere, until each has answered `stopping`. */

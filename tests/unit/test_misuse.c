@@ -55,6 +55,8 @@ static void a_result_without_a_place_is_misuse(void **state)
     assert_int_equal(kf_pending(s, "usb", NULL, 10, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_runs(s, NULL, 0, 10, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_aside(s, NULL, NULL, NULL, 10, NULL, &err), KF_MISUSE);
+    assert_int_equal(kf_remote_versions(s, "usb", "a", NULL, 10, 0, NULL, &err), KF_MISUSE);
+    assert_int_equal(kf_remote_version(s, "usb", "a", "0", 0, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_status(s, NULL, &err), KF_MISUSE);
     assert_int_equal(kf_digest(s, NULL, &err), KF_MISUSE);
 }

@@ -2355,6 +2355,69 @@ static void a_sync_during_hydration_pushes(void **state)
     app_end(&a);
 }
 
+/* ------------------------------------------------------------------------------------- the past */
+
+/* A place of objects has the current version, and for an hour what that replaced. */
+static void versions_at_a_remote(void **state)
+{
+    struct app a;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_remote_version_list list = {0}, next = {0};
+    struct kf_doc doc = {0};
+    struct kf_written written = {0};
+    struct kf_write_options o = KF_WRITE_OPTIONS_INIT;
+    app_init(&a);
+    app_remote(&a, "usb", "mem:past-1")->schedule.manual = true;
+    app_open(&a);
+    settle(&a);
+    for (int i = 1; i <= 3; i++) {
+        char text[8];
+        snprintf(text, sizeof(text), "[%d]", i);
+        put(&a, "a", text);
+        assert_int_equal(kf_sync(a.store, "usb", 5000, &err), KF_OK);
+        testing_env_advance(&world, 1000);
+    }
+    assert_int_equal(kf_remote_versions(a.store, "usb", "a", NULL, 10, 0, &list, &err), KF_OK);
+    assert_int_equal(list.count, 3);
+    assert_false(list.more);
+    assert_true(list.items[0].current && !list.items[1].current);
+    assert_int_equal(list.items[0].version, 3);
+    assert_int_equal(list.items[1].version, 0); /* not known there any more */
+    assert_string_equal(list.items[1].etag, "");
+    assert_int_equal(kf_doc_get(a.store, "a", &doc, &err), KF_OK);
+    assert_string_equal(list.items[0].etag, doc.etag);
+    kf_doc_release(&doc);
+    const char *first = list.items[2].id;
+    assert_int_equal(kf_remote_version(a.store, "usb", "a", first, 0, &doc, &err), KF_OK);
+    assert_memory_equal(doc.body, "[1]", 4);
+    assert_false(doc.is_default);
+    kf_doc_release(&doc);
+    assert_int_equal(kf_remote_versions(a.store, "usb", "a", list.items[0].id, 1, 0, &next, &err),
+                     KF_OK);
+    assert_true(next.count == 1 && next.more);
+    assert_string_equal(next.items[0].id, list.items[1].id);
+    kf_remote_version_list_free(&next);
+    o.if_match = "\"0\"";
+    assert_int_equal(kf_remote_revert(a.store, "usb", "a", first, &o, NULL, &err), KF_CONFLICT);
+    assert_int_equal(kf_remote_revert(a.store, "usb", "a", first, NULL, &written, &err), KF_OK);
+    assert_int_equal(written.version, 4);
+    is(&a, "a", "[1]");
+    assert_int_equal(kf_remote_versions(a.store, "usb", "b", NULL, 10, 0, &next, &err), KF_ABSENT);
+    assert_int_equal(kf_remote_versions(a.store, "no", "a", NULL, 10, 0, &next, &err), KF_ABSENT);
+    assert_string_equal(err.code, "unknown_remote");
+    assert_int_equal(kf_remote_versions(a.store, "usb", "a", NULL, 0, 0, &next, &err), KF_INVALID);
+    assert_int_equal(kf_remote_versions(a.store, "usb", "a", "x", 9, 0, &next, &err), KF_INVALID);
+    assert_int_equal(kf_remote_versions(a.store, "usb", "../a", NULL, 9, 0, &next, &err),
+                     KF_INVALID);
+    assert_int_equal(kf_remote_version(a.store, "usb", "a", "00000000", 0, &doc, &err), KF_ABSENT);
+    assert_int_equal(kf_remote_version(a.store, "usb", "a", NULL, 0, &doc, &err), KF_ABSENT);
+    assert_int_equal(kf_remote_version(a.store, NULL, "a", first, 0, &doc, &err), KF_MISUSE);
+    assert_null(next.items);
+    kf_remote_version_list_free(&list);
+    kf_remote_version_list_free(NULL);
+    app_end(&a);
+}
+
 /* ------------------------------------------------------------------------------- lack of memory */
 
 static kf_rc oom_life(void *ctx)
@@ -2365,6 +2428,8 @@ static kf_rc oom_life(void *ctx)
     struct kf_pending_list items = {0};
     struct kf_run_list runs = {0};
     struct kf_aside_list asides = {0};
+    struct kf_remote_version_list past = {0};
+    struct kf_doc doc = {0};
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
     kf_rc rc = app_try_open(a, &err);
     if (rc == KF_OK)
@@ -2381,6 +2446,12 @@ static kf_rc oom_life(void *ctx)
         rc = kf_runs(a->store, "usb", 0, 10, &runs, &err);
     if (rc == KF_OK)
         rc = kf_aside(a->store, "usb", "aside/x", NULL, 10, &asides, &err);
+    if (rc == KF_OK)
+        rc = kf_remote_versions(a->store, "usb", "a", NULL, 10, 0, &past, &err);
+    if (rc == KF_OK)
+        rc = kf_remote_version(a->store, "usb", "a", past.items[0].id, 0, &doc, &err);
+    kf_remote_version_list_free(&past);
+    kf_doc_release(&doc);
     if (rc == KF_OK)
         rc = kf_aside_drop(a->store, "usb", NULL, &err);
     if (rc == KF_OK)
@@ -2503,6 +2574,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_could_not_be_read_outlives_a_failed_push),
         cmocka_unit_test(what_is_set_aside_is_bounded),
         cmocka_unit_test(a_sync_during_hydration_pushes),
+        cmocka_unit_test(versions_at_a_remote),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),
     };
