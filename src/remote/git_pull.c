@@ -34,8 +34,6 @@
 
 #define TOLD_BYTES 128 /* about, for a path beside its text */
 
-#define REGULAR(mode) ((mode) == 0100644 || (mode) == 0100755)
-
 struct item {
     str name;
     str path, old_path; /* .p NULL: no file of this name in the tip, at the position */
@@ -92,9 +90,9 @@ static kf_rc item_place(struct pulling *p, struct item *i, const struct git_file
     i->mode = f->mode;
     if (f->mode)
         i->path = path;
-    if (REGULAR(f->mode))
+    if (GIT_REGULAR(f->mode))
         ok &= (i->id = arena_str(&p->arena, f->id)).p != NULL;
-    if (REGULAR(f->old_mode)) {
+    if (GIT_REGULAR(f->old_mode)) {
         i->old_path = path;
         ok &= (i->old_id = arena_str(&p->arena, f->old_id)).p != NULL;
     }
@@ -435,7 +433,7 @@ static kf_rc take_absent(struct pulling *p, struct kf_err *err)
         const struct git_row *row = git_rows_find(&p->now, i->name);
         if (!i->mode)
             rc = take_absence(p, i, row, err);
-        else if (!REGULAR(i->mode))
+        else if (!GIT_REGULAR(i->mode))
             rc = unreadable(p, i, row, "it is a link or another repository", err);
     }
     return rc;
@@ -452,7 +450,7 @@ static kf_rc read_items(struct pulling *p, struct kf_err *err)
         rc = err_nomem(err);
     for (size_t k = 0; rc == KF_OK && k < p->count; k++) {
         const struct item *i = &p->items[k];
-        if (!REGULAR(i->mode))
+        if (!GIT_REGULAR(i->mode))
             continue;
         if (i->old_path.p && p->since->hex[0])
             rc = ask(&r, p->since, i->old_path, i->old_id, k, true, err);

@@ -192,6 +192,65 @@ static kf_rc judge_head(struct pushing *p, size_t head, const struct git_row *ro
     return choose_path(p, &c->row, err);
 }
 
+/* A file that people made has no row until its document changes. To go, it must be found. */
+struct unnamed {
+    UT_hash_handle hh;
+    struct hash key; /* of the name */
+    struct change *change;
+    bool lost;
+};
+struct finding {
+    struct pushing *p;
+    struct unnamed *all, *by_name;
+    size_t count;
+    struct buf name;
+};
+
+static kf_rc find_one(void *ctx, const struct git_file *file, struct kf_err *err)
+{
+    struct finding *f = ctx;
+    struct unnamed *u = NULL;
+    struct hash key;
+    buf_clear(&f->name);
+    kf_rc rc = git_path_name(file->path, &f->name, NULL);
+    if (rc != KF_OK) /* not one of ours */
+        return rc == KF_NOMEM ? err_nomem(err) : KF_OK;
+    hash_of(buf_view(&f->name), &key);
+    HASH_FIND(hh, f->by_name, &key, sizeof(key), u);
+    if (!u || u->change->old_path.p || !GIT_REGULAR(file->mode))
+        return KF_OK;
+    KF_SOMETIMES("git-deleted-without-a-row");
+    u->change->old_path = arena_str(&f->p->arena, file->path);
+    return u->change->old_path.p ? KF_OK : err_nomem(err);
+}
+
+static kf_rc find_unnamed(struct pushing *p, struct kf_err *err)
+{
+    struct finding f = {.p = p};
+    kf_rc rc = KF_OK;
+    if (!p->on->hex[0])
+        return KF_OK;
+    if (!(f.all = mem_calloc(p->count + 1, sizeof(*f.all))))
+        return err_nomem(err);
+    for (size_t i = 0; rc == KF_OK && i < p->count; i++) {
+        struct change *c = &p->changes[i];
+        if (!c->row.deleted || c->old_path.p)
+            continue;
+        struct unnamed *u = &f.all[f.count++];
+        u->change = c;
+        hash_of(c->row.name, &u->key);
+        HASH_ADD(hh, f.by_name, key, sizeof(u->key), u);
+        if (u->lost)
+            rc = err_nomem(err);
+    }
+    if (rc == KF_OK && f.count)
+        rc = git_files(&p->g->repo, p->on, find_one, &f, err);
+    HASH_CLEAR(hh, f.by_name);
+    buf_release(&f.name);
+    mem_free(f.all);
+    return rc;
+}
+
 static kf_rc decide(struct pushing *p, struct kf_err *err)
 {
     struct remote_doc d;
@@ -209,6 +268,8 @@ static kf_rc decide(struct pushing *p, struct kf_err *err)
         rc = git_rows_load(p->g, p->on, &p->rows, err);
     for (size_t i = 0; rc == KF_OK && i < p->set->count; i++)
         rc = judge_head(p, i, &heads[i], err);
+    if (rc == KF_OK)
+        rc = find_unnamed(p, err);
     mem_free(heads);
     return rc;
 }

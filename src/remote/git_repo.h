@@ -102,6 +102,7 @@ struct git_file {
     str path;
     str id, old_id; /* of its object, in hex; zeros where there is none */
 };
+#define GIT_REGULAR(mode) ((mode) == 0100644 || (mode) == 0100755)
 typedef kf_rc git_each(void *ctx, const struct git_file *file, struct kf_err *err);
 kf_rc git_files(struct git_repo *r, const struct git_id *commit, git_each *each, void *ctx,
                 struct kf_err *err);

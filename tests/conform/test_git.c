@@ -437,6 +437,36 @@ static void what_people_do(void **state)
     assert_string_equal(file("README.md"), "hello");
 }
 
+/* A file that people made has no row of Keepfast's yet: it goes all the same, and stays away. */
+static void what_people_made_is_deleted_too(void **state)
+{
+    (void)state;
+    struct store a = store_new("a"), b = store_new("b");
+    struct sink got;
+    assert_int_equal(PUSH(&a, {"x", "1", 1}, {"back", "1", 2}), KF_OK);
+    assert_int_equal(PUSH(&a, {"back", NULL, 3}), KF_OK);
+    person((STAMP >> 16) / 1000 + 100, "M 100644 inline new.json\ndata 2\n{}\n"
+                                       "M 100644 inline back\ndata 1\n2\n"
+                                       "M 100644 inline %~apart\ndata 1\n3\n"
+                                       "M 100644 inline kept.json\ndata 1\n4\n"
+                                       "M 120000 inline link\ndata 1\nx\n");
+    assert_int_equal(pull(&a, &got), KF_OK);
+    assert_int_equal(got.count, 4);
+    int64_t later = ((STAMP >> 16) + 200000) << 16;
+    assert_int_equal(PUSH(&a, {"new.json", NULL, later - STAMP}, {"back", NULL, later - STAMP + 1},
+                          {"apart", NULL, later - STAMP + 2}, {"link", NULL, later - STAMP + 3}),
+                     KF_OK);
+    assert_string_equal(GIT("ls-tree", "--name-only", "data"), ".keepfast\nkept.json\nlink\nx");
+    assert_int_equal(pull(&b, &got), KF_OK);
+    assert_int_equal(got.count, 5);
+    assert_true(find(&got, "new.json")->deleted);
+    assert_true(find(&got, "back")->deleted);
+    assert_true(find(&got, "apart")->deleted);
+    assert_string_equal(find(&got, "kept.json")->body, "4");
+    assert_int_equal(pull(&a, &got), KF_OK);
+    assert_int_equal(got.count, 0);
+}
+
 static void who_is_late_is_told(void **state)
 {
     (void)state;
@@ -671,6 +701,7 @@ int main(void)
         TEST(what_is_pushed_is_there_and_comes_back),
         TEST(changes_come_alone_and_with_their_base),
         TEST(what_people_do),
+        TEST(what_people_made_is_deleted_too),
         TEST(who_is_late_is_told),
         TEST(a_history_that_was_rewritten_is_seen),
         TEST(a_cache_that_is_gone_is_fetched_again),
