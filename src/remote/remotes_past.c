@@ -90,8 +90,9 @@ void remotes_end_past(struct remotes *r)
 static kf_rc blame(const struct remote_entry *e, const struct kf_err *why, struct kf_err *err)
 {
     static const enum problem as_they_are[] = {
-        PROBLEM_TIMEOUT,    PROBLEM_REMOTE_AUTH, PROBLEM_NOT_FOUND,      PROBLEM_BAD_FILTER,
-        PROBLEM_BAD_OBJECT, PROBLEM_STOPPING,    PROBLEM_FORMAT_TOO_NEW, PROBLEM_NOT_IMPLEMENTED,
+        PROBLEM_TIMEOUT,        PROBLEM_REMOTE_AUTH,     PROBLEM_NOT_FOUND,
+        PROBLEM_BAD_FILTER,     PROBLEM_BAD_OBJECT,      PROBLEM_STOPPING,
+        PROBLEM_FORMAT_TOO_NEW, PROBLEM_NOT_IMPLEMENTED, PROBLEM_KEY_NEEDED,
     };
     enum problem problem = PROBLEM_REMOTE_FAILED;
     char detail[sizeof(why->detail)];
@@ -105,20 +106,29 @@ static kf_rc blame(const struct remote_entry *e, const struct kf_err *why, struc
     return err_set(err, problem, "%s: %s", e->name, detail);
 }
 
+static kf_rc has_no_past(const struct remote *remote, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_NOT_IMPLEMENTED,
+                   "a remote of kind %s keeps no older versions that could be read",
+                   remote->driver->kind);
+}
+
 typedef kf_rc asker(struct remote *remote, struct remote_history *h, bool *ret_more,
                     struct kf_err *err);
 
 static kf_rc ask_versions(struct remote *remote, struct remote_history *h, bool *ret_more,
                           struct kf_err *err)
 {
-    return remote->driver->versions(remote, h, ret_more, err);
+    const struct remote_driver *d = remote->driver;
+    return d->versions ? d->versions(remote, h, ret_more, err) : has_no_past(remote, err);
 }
 
 static kf_rc ask_version(struct remote *remote, struct remote_history *h, bool *ret_more,
                          struct kf_err *err)
 {
+    const struct remote_driver *d = remote->driver;
     *ret_more = false;
-    return remote->driver->version(remote, h, err);
+    return d->version ? d->version(remote, h, err) : has_no_past(remote, err);
 }
 
 static kf_rc ask_place(struct remote_entry *e, asker *ask, struct remote_history *h, bool *ret_more,
@@ -128,10 +138,6 @@ static kf_rc ask_place(struct remote_entry *e, asker *ask, struct remote_history
     struct remote *remote = NULL;
     struct kf_err why = KF_ERR_INIT;
     kf_rc rc = entry_connect(e, &remote, &why);
-    if (rc == KF_OK && (!remote->driver->versions || !remote->driver->version))
-        rc = err_set(&why, PROBLEM_NOT_IMPLEMENTED,
-                     "a remote of kind %s keeps no older versions that could be read",
-                     remote->driver->kind);
     if (rc == KF_OK) {
         remote->stop = &r->ending;
         rc = ask(remote, h, ret_more, &why);
