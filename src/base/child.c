@@ -374,6 +374,8 @@ kf_rc child_run(const struct env *env, const struct child *child, struct child_e
     r->said = &ret->said;
     kf_rc rc = run(r, ret, err);
     buf_release(&r->feed);
+    if (child->trace) /* which may tell what it has said to whom */
+        mem_wipe(r->chunk, sizeof(r->chunk));
     mem_free(r);
     return rc;
 }

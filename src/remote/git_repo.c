@@ -184,6 +184,7 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
               LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
     if (child.trace && (rc != KF_OK || end.status != 0))
         *r->retry_ms = retry_after_ms(&told, env_wall_ms(r->env));
+    mem_wipe(&told, sizeof(told));
     if (rc == KF_OK && ret_status) {
         *ret_status = end.status < 0 ? 128 + end.signal : end.status;
         if (said)
