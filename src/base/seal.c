@@ -39,9 +39,9 @@
 
 _Static_assert(NONCE == crypto_stream_xchacha20_NONCEBYTES, "nonce of names");
 _Static_assert(NONCE == HEADER, "nonce of bodies");
-_Static_assert(KEY_LEN == crypto_kdf_KEYBYTES && KEY_LEN == crypto_stream_xchacha20_KEYBYTES &&
-                   KEY_LEN == crypto_secretstream_xchacha20poly1305_KEYBYTES,
-               "one length of keys");
+_Static_assert(KEY_LEN == crypto_kdf_KEYBYTES, "the key");
+_Static_assert(KEY_LEN == crypto_stream_xchacha20_KEYBYTES, "subkey of names");
+_Static_assert(KEY_LEN == crypto_secretstream_xchacha20poly1305_KEYBYTES, "subkey of streams");
 
 /* ---------------------------------------------------------------------------------------- keys */
 
