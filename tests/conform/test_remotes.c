@@ -151,7 +151,8 @@ static void older_states_are_seen(const struct kind *kind)
                forked = BUF_INIT;
     struct remote_pushed pushed;
     struct kf_err err = KF_ERR_INIT;
-    const char *code = kind->branch ? "diverged" : "rolled_back";
+    const char *code = kind->branch ? "diverged"
+                                    : "rolled_back"; /* once somebody goes on from it */
     place_new(kind, &p);
     items_put(&docs, "a", "1", SITE_A, 1);
     GOOD(push(p.url, "", &docs, SITE_A, 1, &first, &pushed, &err));
@@ -161,7 +162,7 @@ static void older_states_are_seen(const struct kind *kind)
     place_state(&p, &second_state);
 
     place_set_state(&p, buf_view(&first_state));
-    expect_pull(&p, &second, code);
+    expect_pull(&p, &second, "rolled_back");
     items_put(&docs, "a", "3", SITE_A, 3);
     assert_int_equal(push(p.url, text(&second), &docs, SITE_A, 3, &forked, &pushed, &err),
                      KF_CONFLICT);
