@@ -616,10 +616,12 @@ static kf_rc round_of(struct store *s, struct sink *got, int64_t stamp)
 {
     char body[40];
     snprintf(body, sizeof(body), "{\"n\":%lld}", (long long)stamp);
-    struct doc d = {.name = "x", .body = body, .stamp = stamp};
+    /* Of what goes nothing is known: its file is looked for. */
+    const struct doc docs[] = {{.name = "x", .body = body, .stamp = stamp},
+                               {.name = "gone", .stamp = stamp}};
     struct remote_pushed pushed;
     kf_rc rc = pull(s, got);
-    return rc == KF_OK ? push(s, &d, 1, &pushed) : rc;
+    return rc == KF_OK ? push(s, docs, 2, &pushed) : rc;
 }
 
 /* Each command in turn cannot be started. The branch holds the old state or the new one, the next
