@@ -391,6 +391,27 @@ def adding_a_remote_tries_the_key():
 
 
 @test
+def versions_of_the_past_are_opened():
+    with Branch("past") as place:
+        key = key_file("past.key")
+        with Machine(place, "past-a", {"key_file": str(key)}) as m:
+            m.open()
+            for n in range(3):
+                m.put(NAME, {"n": n})
+                m.saved()
+            listed = m.client.get(f"/docs/{NAME}/versions?remote=away").json()["items"]
+            equal(len(listed), 3, f"what the place has: {listed}")
+            check(NAME not in json.dumps(listed), "its name is not there")
+            for n, item in enumerate(reversed(listed)):
+                got = m.client.get(f"/docs/{NAME}?remote=away&version={item['id']}")
+                equal(got.json(), {"n": n}, f"a version: {got}")
+            oldest = listed[-1]["id"]
+            equal(m.client.post(f"/docs/{NAME}/revert", {"remote": "away", "version": oldest}).status, 200, "back to the first")
+            equal(m.client.get(f"/docs/{NAME}").json(), {"n": 0}, "it is the document")
+            m.stop()
+
+
+@test
 def keys_on_the_command_line():
     path = key_file("cli.key")
     id = Key(path.read_text()).id
