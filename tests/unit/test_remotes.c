@@ -2371,7 +2371,7 @@ static void versions_at_a_remote(void **state)
     app_open(&a);
     settle(&a);
     for (int i = 1; i <= 3; i++) {
-        char text[8];
+        char text[16];
         snprintf(text, sizeof(text), "[%d]", i);
         put(&a, "a", text);
         assert_int_equal(kf_sync(a.store, "usb", 5000, &err), KF_OK);
