@@ -394,7 +394,7 @@ struct kf_remote_options {
     const char *known_hosts_file; /* hosts that ssh believes; NULL = that user's */
     const char *ca_file;          /* authorities that https believes; NULL = the system's */
     bool insecure;                /* http to another machine, where the way there is one's own */
-    bool public_ok;               /* for a repository that everybody can read: kept and shown */
+    bool public_ok;               /* critical documents go there also when everybody reads */
     /* For any kind: a file, readable by its owner alone, or a variable that holds the key with
      * which everything is encrypted that is sent there; and the one that it replaces, until a run
      * was confirmed under the new one. docs/encryption.md says what is hidden and what is not. */
@@ -414,6 +414,9 @@ struct kf_remote_found {
     bool there;    /* something that this kind can use; else the first push makes it */
     uint64_t docs; /* documents there */
     uint64_t bad;  /* and those of which nothing can be read */
+    /* Whether it was found out who can read it; everybody can: documents of class critical do not
+     * go there, unless it is encrypted or public_ok. */
+    bool readers_known, is_public;
 };
 /* Tries what a remote with these options would need: reads what is there, all of it, then writes
  * something small and removes it. Nothing of it is kept in the store. KF_CONFIG when the place

@@ -84,7 +84,7 @@ class Commit:
 
 class GitHost:
     def __init__(self, kind, public=False, certificate="good"):
-        """public: whoever comes may read [http, https]. certificate: good, expired, or of another name [https]."""
+        """public: whoever comes may read, "later": after open_to_all() [http, https]. certificate: good, expired, or of another name [https]."""
         self.kind = kind
         self.top = Path(tempfile.mkdtemp(prefix=f"kf-host-{kind}-"))
         self.root = self.top / "repos"
@@ -93,8 +93,8 @@ class GitHost:
         self.read_token = "kft_" + secrets.token_hex(18) if self.token else ""  # may read, and a push gets 403
         self.address = None
         self._processes = []
-        self._door = None
-        self._public = public
+        self._door = self._again = None
+        self._public, self._later = public is True, public == "later"
         self._certificate = certificate
         self._flushed = 0
         began = time.monotonic()
@@ -170,6 +170,14 @@ class GitHost:
     def renew(self):
         """It is good again."""
         self._replace("users", f"{USER}:{self.token}\n")
+
+    def open_to_all(self):
+        """From now on whoever comes may read [http, https]. Who comes meanwhile waits."""
+        self._public = True
+        self._processes[-1].terminate()
+        self._processes[-1].wait(20)
+        self._serve(self._again)
+        self._again.close()
 
     # ------------------------------------------------------------------------------------- repositories
 
@@ -349,14 +357,18 @@ done
 
     def _http(self):
         self.renew()
-        listener = self._listen()
+        with self._listen() as listener:
+            self._again = listener.dup() if self._later else None
+            self._serve(listener)
+
+    def _serve(self, listener):
         (self.top / "lighttpd.conf").write_text(self._lighttpd_conf())
         # systemd's way to hand over a listening socket: number 3, and the name of the process that may take it.
         shell = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$; export LISTEN_FDS LISTEN_PID; exec " + program("lighttpd")
-        with open(self.top / "error.log", "ab") as errors, listener:
+        with open(self.top / "error.log", "ab") as errors:
             self._processes.append(start(["sh", "-c", f"{shell} -D -f {self.top}/lighttpd.conf"], stdin=listener,
                                          stdout=subprocess.DEVNULL, stderr=errors, env=self._env()))
-        self._await(lambda: "server started" in self.errors())
+        self._await(lambda: self.errors().count("server started") == len(self._processes))
 
     def _lighttpd_conf(self):
         env = {"GIT_PROJECT_ROOT": self.root, "GIT_HTTP_EXPORT_ALL": "1", **self._env()}
@@ -397,7 +409,7 @@ auth.backend.plain.userfile = "{self.top}/users"
     def _flush_log(self):
         """lighttpd writes its log when it is told to take a new one. It has answered one more request by then, so that those
         before it are in."""
-        lighttpd = self._processes[0]
+        lighttpd = self._processes[-1]
         if lighttpd.poll() is not None:
             return  # wrote it when it ended
         self._flushed += 1
@@ -501,7 +513,7 @@ UseDNS no
     def _await(self, what):
         until = time.monotonic() + 10
         while not what():
-            if self._processes[0].poll() is not None or time.monotonic() > until:
+            if self._processes[-1].poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the {self.kind} host did not start: {self.errors()}")
             time.sleep(0.002)
 

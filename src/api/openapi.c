@@ -126,7 +126,7 @@ static const struct {
      "key_file:string key_env:string old_key_file:string old_key_env:string encrypted:boolean "
      "key:string allow_secrets:boolean "
      "found:RemoteFound"},
-    {"RemoteFound", "there:boolean docs:integer bad:integer"},
+    {"RemoteFound", "there:boolean docs:integer bad:integer | public:boolean"},
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},

@@ -180,6 +180,8 @@ static void found_json(const struct kf_remote_found *found, struct buf *out)
     json_put_bool(out, &first, "there", found->there);
     json_put_u64(out, &first, "docs", found->docs);
     json_put_u64(out, &first, "bad", found->bad);
+    if (found->readers_known)
+        json_put_bool(out, &first, "public", found->is_public);
     buf_c(out, "}}");
 }
 

@@ -320,6 +320,13 @@ static void say_added(struct cli *cli, const struct json_node *root)
                    name, branch, all, all == 1 ? "" : "s");
     if (bad)
         print_talk("%s: %llu of them cannot be read; keepfast verify --deep names them", name, bad);
+    const struct json_node *open = json_member(found, "public");
+    if (open && open->type == JSON_TRUE && !cli->opt[OPT_PUBLIC])
+        print_talk("%s: everybody can read it; documents of class critical do not go there, unless "
+                   "it becomes private, is encrypted (--key-file) or added with --public",
+                   name);
+    else if (open && open->type == JSON_TRUE)
+        print_talk("%s: everybody can read it, and critical documents go there all the same", name);
     print_talk("%s: added; keepfast sync %s --wait saves everything there now", name, name);
 }
 

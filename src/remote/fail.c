@@ -12,7 +12,7 @@ struct named_plan {
     struct named_plan *next;
     char *name;
     struct fail_plan plan;
-    uint64_t calls, fired;
+    uint64_t calls, fired, asked;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -55,7 +55,7 @@ kf_rc fail_plan_set(str name, const struct fail_plan *plan)
     struct named_plan *p = plan_make(name, plan);
     if (p) {
         p->plan = *plan;
-        p->calls = p->fired = 0;
+        p->calls = p->fired = p->asked = 0;
     }
     pthread_mutex_unlock(&lock);
     return p ? KF_OK : KF_NOMEM;
@@ -75,6 +75,15 @@ uint64_t fail_fired(str name)
     pthread_mutex_lock(&lock);
     struct named_plan *p = plan_of(name);
     uint64_t n = p ? p->fired : 0;
+    pthread_mutex_unlock(&lock);
+    return n;
+}
+
+uint64_t fail_asked(str name)
+{
+    pthread_mutex_lock(&lock);
+    struct named_plan *p = plan_of(name);
+    uint64_t n = p ? p->asked : 0;
     pthread_mutex_unlock(&lock);
     return n;
 }
@@ -291,6 +300,19 @@ static kf_rc fail_remove(struct object_store *o, str path, struct kf_err *err)
     PASS_ON(o, drop(f->inner, path, err), err);
 }
 
+static kf_rc fail_is_public(struct remote *r, bool *ret, struct kf_err *err)
+{
+    struct fail *f = (struct fail *)r;
+    pthread_mutex_lock(&lock);
+    int readers = f->plan->plan.readers;
+    f->plan->asked += 1;
+    pthread_mutex_unlock(&lock);
+    if (readers == FAIL_NOT_KNOWN)
+        return err_set(err, PROBLEM_REMOTE_FAILED, "a fault of the test");
+    *ret = readers == FAIL_PUBLIC;
+    return KF_OK;
+}
+
 static const struct object_ops ops = {
     .get = fail_get,
     .put = fail_put,
@@ -313,6 +335,7 @@ const struct remote_driver remote_fail = {
     .push = objects_push,
     .verify = objects_verify,
     .repair = objects_repair,
+    .is_public = fail_is_public,
     .versions = objects_versions,
     .version = objects_version,
 };

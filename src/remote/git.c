@@ -279,6 +279,13 @@ static kf_rc repair(struct remote *r, const struct remote_doc *doc, struct kf_er
                    (int)(doc->doc.name.len < 200 ? doc->doc.name.len : 200), doc->doc.name.p);
 }
 
+static kf_rc is_public(struct remote *r, bool *ret, struct kf_err *err)
+{
+    struct git *g = (struct git *)r;
+    kf_rc rc = git_begin(g, err);
+    return rc == KF_OK ? git_is_public(&g->repo, ret, err) : rc;
+}
+
 const struct remote_driver remote_git = {
     .kind = "git",
     .prefixes = (const char *const[]){GIT_URL_PREFIXES, NULL},
@@ -291,6 +298,7 @@ const struct remote_driver remote_git = {
     .push = git_push_set,
     .verify = verify,
     .repair = repair,
+    .is_public = is_public,
     .versions = git_versions,
     .version = git_version,
 };

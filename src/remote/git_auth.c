@@ -693,3 +693,18 @@ bool git_auth_content_refused(str said)
         refused &= !has(said, of_us[i]);
     return refused;
 }
+
+bool git_auth_guest_refused(str said)
+{
+    static const char *const words[] = {"could not read Username",
+                                        "could not read Password",
+                                        "Authentication failed",
+                                        "returned error: 401",
+                                        "returned error: 403",
+                                        "returned error: 404",
+                                        "not found"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++)
+        if (says(said, words[i]))
+            return true;
+    return false;
+}

@@ -51,6 +51,9 @@ void git_auth_free(struct git_auth *a);
 bool git_auth_advice(const struct remote_place *place, const struct git_url *url, str said,
                      enum problem *ret_problem, struct buf *out);
 
+/* Whether a guest was sent away: the host wants to know who asks, or shows him nothing. */
+bool git_auth_guest_refused(str said);
+
 /* Whether a push failed for what was in it (remote.h, R7), as far as git and hosts have words for
  * that; `said` as above. */
 bool git_auth_content_refused(str said);

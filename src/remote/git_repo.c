@@ -56,6 +56,7 @@ struct said {
     struct buf why;
     enum problem problem;
     bool content; /* the host refuses what was pushed */
+    bool guest;   /* it refuses a guest */
 };
 
 static const char *why_of(const struct said *s)
@@ -67,6 +68,7 @@ static const char *why_of(const struct said *s)
 static void reason(const struct git_repo *r, struct child_end *end, struct said *ret)
 {
     struct buf *out = &ret->why;
+    ret->guest = git_auth_guest_refused(buf_view(&end->said));
     if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->problem, out))
         return;
     git_auth_hide(r->auth, end->said.p, end->said.len);
@@ -436,6 +438,30 @@ kf_rc git_remote_tip(struct git_repo *r, const char *branch, struct git_id *ret,
     if (rc == KF_OK)
         rc = tip_of(r, ref.p, ret, err);
     buf_release(&ref);
+    return rc;
+}
+
+kf_rc git_is_public(struct git_repo *r, bool *ret, struct kf_err *err)
+{
+    struct text t = {.max = 65536};
+    struct said said = {.why = BUF_INIT, .problem = PROBLEM_REMOTE_FAILED};
+    struct command c = {.what = "ask the host as a guest",
+                        .as = GIT_AS_GUEST,
+                        .args = {"ls-remote", "--quiet", "--", r->url->address.p, "HEAD"},
+                        .take = take_text,
+                        .ctx = &t};
+    int status = 0;
+    if (r->url->transport == GIT_SSH || r->url->transport == GIT_FILE) {
+        *ret = false;
+        return KF_OK;
+    }
+    kf_rc rc = run(r, &c, &status, &said, err);
+    if (rc == KF_OK && status != 0 && !said.guest)
+        rc = err_set(err, PROBLEM_REMOTE_FAILED, "git could not %s: %s", c.what, why_of(&said));
+    if (rc == KF_OK)
+        *ret = status == 0;
+    buf_release(&t.out);
+    buf_release(&said.why);
     return rc;
 }
 

@@ -54,6 +54,9 @@ kf_rc git_repo_remove(struct git_repo *r, struct kf_err *err);
 /* The branch's newest commit, "" when it has none. One request. */
 kf_rc git_remote_tip(struct git_repo *r, const char *branch, struct git_id *ret,
                      struct kf_err *err);
+/* Whether the host shows the repository to a guest; false for ways in that know no guests. One
+ * request without token and key. KF_UNAVAILABLE: it said nothing of that. */
+kf_rc git_is_public(struct git_repo *r, bool *ret, struct kf_err *err);
 /* Brings the branch's newest commit here with all its files, and of its history: nothing, what
  * follows on what is here, or all. Kept by the name refs/keepfast/tip. */
 enum git_depth { GIT_NEWEST, GIT_FOLLOW, GIT_WHOLE };

@@ -39,8 +39,9 @@ struct fail_plan {
     uint64_t at; /* 0 = no call fails */
     bool sticky, late;
     uint32_t delay_ms;
-    uint32_t retry_ms;  /* a call that fails asks to be left alone for so long */
-    const char *code;   /* static; NULL = remote_failed */
+    uint32_t retry_ms; /* a call that fails asks to be left alone for so long */
+    const char *code;  /* static; NULL = remote_failed */
+    enum { FAIL_NOT_PUBLIC, FAIL_PUBLIC, FAIL_NOT_KNOWN } readers; /* what is_public answers */
     const char *refuse; /* static; what an object must not hold, NULL = it may hold anything */
 };
 /* (`refuse` is in no SPEC: an object that holds it is refused as R7 says, "" refuses all.)
@@ -49,5 +50,7 @@ kf_rc fail_plan_set(str name, const struct fail_plan *plan);
 /* Calls since the plan was set, and how many of them failed. 0 for a name that is not known. */
 uint64_t fail_calls(str name);
 uint64_t fail_fired(str name);
+/* How often somebody wanted to know whether it is public. */
+uint64_t fail_asked(str name);
 
 #endif

@@ -196,6 +196,10 @@ struct remote_driver {
     /* Takes one, whose body was verified (R4), or tells why it cannot be used. KF_ABSENT: there is
      * none of this id. */
     kf_rc (*version)(struct remote *r, struct remote_history *h, struct kf_err *err);
+    /* Whether anybody can read what is there, without a token or key. KF_UNAVAILABLE: it is not
+     * known, for a cause that says nothing of it (away, too slow). NULL: the question means nothing
+     * to this kind. */
+    kf_rc (*is_public)(struct remote *r, bool *ret, struct kf_err *err);
 };
 
 /* All kinds of this build; ended by NULL. */

@@ -6,6 +6,7 @@
  *     remotes_config.c  addresses and branches of a configuration, before a store is opened
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
+ *     remotes_readers.c  whether everybody can read a remote
  *     remotes_aside.c what is set aside, kf_aside
  *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
@@ -356,6 +357,14 @@ bool entry_seals(const struct remote_entry *e);
 /* Whether documents with secrets may go there. */
 bool entry_has_secrets(const struct remote_entry *e);
 
+/* --- remotes_readers.c */
+/* Whether critical documents may not go there (run->place_public), and why: asks the place where
+ * that is due. The answer is kept with the remote. Blocking; not knowing is no failure. */
+kf_rc readers_judge(struct run *run, struct remote *remote, struct kf_err *err);
+/* Asks now and keeps the answer. */
+void readers_ask(struct remote_entry *e, struct remote *remote);
+#define READERS_KEY "readers/"
+
 /* --- remotes_task.c */
 /* On the loop's thread. Otherwise than KF_OK `done` is not called. */
 kf_rc task_start(struct remotes *r, struct task *t, struct kf_err *err);
@@ -404,7 +413,9 @@ struct run {
     struct unread *unread; /* `bad` of them, sorted by name */
     struct kf_err bad_err; /* the first of them, and how many */
     size_t held_back;      /* documents that would replace one that was not read (W5) */
-    bool place_public;     /* everybody may read it, or nobody knows */
+    bool
+        place_public; /* critical documents may not go there: everybody can read it, or nobody knows */
+    bool place_unknown;
     /* Documents that the place has refused alone since it last took one: before, and now. */
     size_t refused_before, refused_alone;
     bool refused_all, refuses_all; /* it seems to refuse everything: before, and now */

@@ -268,6 +268,8 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err)
     rc = entry_connect(e, &remote, &why);
     if (rc == KF_OK)
         rc = remote->driver->probe(remote, &why);
+    if (rc == KF_OK)
+        readers_ask(e, remote);
     if (remote)
         remote->driver->close(remote);
     if (rc == KF_NOMEM)
@@ -324,6 +326,9 @@ static kf_rc try_place(struct remote_entry *e, struct counting *c, struct kf_err
         rc = remote->driver->pull(remote, STR(""), true, &c->sink, &position, err);
     if (rc == KF_OK)
         rc = remote->driver->probe(remote, err);
+    if (rc == KF_OK && remote->driver->is_public)
+        c->found.readers_known =
+            remote->driver->is_public(remote, &c->found.is_public, NULL) == KF_OK;
     if (remote)
         remote->driver->close(remote);
     c->found.there = position.len > 0;

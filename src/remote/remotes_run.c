@@ -113,11 +113,28 @@ static kf_rc withhold_again(struct snapshot *s, const struct withheld *w, struct
     return withhold(s, w->name, w->seq, &why, err);
 }
 
+static kf_rc withhold_critical(struct snapshot *s, const struct doc_row *row, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    KF_SOMETIMES("critical-document-not-pushed");
+    if (s->run->place_unknown)
+        err_set(&why, PROBLEM_PUBLIC_REMOTE,
+                "it is critical, and whether everybody can read the remote could not be found out "
+                "yet: it waits for that, or for `public` or a key (key_file) of the remote");
+    else
+        err_set(&why, PROBLEM_PUBLIC_REMOTE,
+                "it is critical, and everybody can read the remote: make that private, encrypt "
+                "what goes there (key_file), or allow it (public)");
+    return withhold(s, row->name, row->seq, &why, err);
+}
+
 static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct snapshot *s = ctx;
     if (!entry_wants(s->entry, row->name))
         return KF_OK;
+    if (s->run->place_public && !row->deleted && docs_is_critical(s->remotes->docs, row->name))
+        return withhold_critical(s, row, err);
     const struct withheld *w = withheld_find(s->withheld, row->name);
     if (w && w->seq == row->seq && !withheld_try(s->run, w))
         return withhold_again(s, w, err);
@@ -703,7 +720,9 @@ static kf_rc nothing_to_do(struct run *run, bool *ret, struct kf_err *err)
 static kf_rc sync_remote(struct run *run, struct remote *remote, struct kf_err *err)
 {
     bool idle = false;
-    kf_rc rc = nothing_to_do(run, &idle, err);
+    kf_rc rc = readers_judge(run, remote, err);
+    if (rc == KF_OK)
+        rc = nothing_to_do(run, &idle, err);
     if (rc == KF_OK && !idle)
         rc = pull_and_push(run, remote, err);
     if (rc != KF_OK)

@@ -162,7 +162,9 @@ bool withheld_try(const struct run *run, const struct withheld *w)
     switch (w->problem) {
     case PROBLEM_DAMAGED: return true;
     case PROBLEM_SECRET_FOUND: return run->retry || entry_has_secrets(run->entry);
-    case PROBLEM_PUBLIC_REMOTE: return run->retry || !run->place_public;
+    case PROBLEM_PUBLIC_REMOTE:
+        return run->retry || !run->place_public ||
+               !docs_is_critical(run->entry->remotes->docs, w->name);
     default: return run->retry || run->refused_all;
     }
 }

@@ -611,6 +611,12 @@ static kf_rc look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
     return told(sealed_of(r), inner->driver->look(inner, ret_stamp, err));
 }
 
+static kf_rc is_public(struct remote *r, bool *ret, struct kf_err *err)
+{
+    struct remote *inner = inner_of(sealed_of(r));
+    return told(sealed_of(r), inner->driver->is_public(inner, ret, err));
+}
+
 static kf_rc check_position(const struct sealed *s, str position, str *ret_inner,
                             struct kf_err *err)
 {
@@ -885,6 +891,7 @@ kf_rc sealed_open(const struct remote_driver *driver, const struct env *env,
         .repair = repair,
         .versions = driver->versions ? versions : NULL,
         .version = driver->version ? version : NULL,
+        .is_public = driver->is_public ? is_public : NULL,
     };
     s->remote = (struct remote){.driver = &s->driver, .env = env};
     kf_rc rc = load_keys(s, place, err);

@@ -89,6 +89,20 @@ str docs_default(const struct docs *docs, str name)
     return line ? line->def : (str){0};
 }
 
+bool docs_is_critical(const struct docs *docs, str name)
+{
+    const struct config_doc *line = config_doc(docs->space, name);
+    return line && str_is(line->klass, "critical");
+}
+
+bool docs_any_critical(const struct docs *docs)
+{
+    for (size_t i = 0; docs->space && i < docs->space->doc_count; i++)
+        if (str_is(docs->space->docs[i].klass, "critical"))
+            return true;
+    return false;
+}
+
 uint64_t docs_limit(const struct docs *docs)
 {
     return docs->limit_doc;

@@ -199,6 +199,9 @@ kf_rc doc_merge(struct group *g, struct docs *docs, const struct doc_import *imp
  * `db`, whose schema was applied; row->seq is the caller's. current: it is the head, with a journal
  * row. */
 kf_rc doc_load(struct db *db, const struct doc_row *row, bool current, struct kf_err *err);
+/* Whether the configuration says that the document is of class `critical`; whether of any. */
+bool docs_is_critical(const struct docs *docs, str name);
+bool docs_any_critical(const struct docs *docs);
 /* Largest document that may be written. */
 uint64_t docs_limit(const struct docs *docs);
 

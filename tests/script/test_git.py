@@ -274,7 +274,7 @@ def a_remote_is_tried_before_it_is_added():
         refs = add("host")
         check(refs.status == 3 and b"already" in refs.err, f"the name is taken: {refs}")
         done = add("begun", "--json", repo="begun")
-        equal((done.status, json.loads(done.out)["found"]), (0, {"there": True, "docs": 0, "bad": 0}), f"{done}")
+        equal((done.status, json.loads(done.out)["found"]), (0, {"there": True, "docs": 0, "bad": 0, "public": False}), f"{done}")
         done = add("other", "--branch", "live", repo="foreign")
         check(done.status == 0 and b"the branch live is not there yet" in done.err, f"another branch: {done}")
         equal(add("later", "--no-probe", repo="absent").status, 0, "untried")

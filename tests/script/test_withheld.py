@@ -160,4 +160,56 @@ def a_host_that_refuses_everything_has_failed():
             equal(m.pending(), [], "all of it")
 
 
+def critical(kind, name, **more):
+    """What a machine whose document `c` is critical finds at such a host."""
+    with GitHost(kind, **more) as host:
+        host.make("store")
+        with Machine(host, name, docs=[{"match": "c", "class": "critical"}]) as m:
+            m.put("c", [1])
+            m.put("x", [2])
+            answer = m.sync()
+            return answer.status, answer.code, m.pending(), m.there()
+
+
+@test
+def critical_documents_go_to_private_hosts():
+    for kind in ("path", "ssh", "http", "https"):
+        equal(critical(kind, f"private-{kind}"), (200, "", [], ["c", "x"]), f"{kind}: all of it")
+
+
+@test
+def and_not_where_everybody_can_read():
+    for kind in ("http", "https"):
+        equal(critical(kind, f"public-{kind}", public=True), (403, "public_remote", ["c"], ["x"]), f"{kind}: the others alone")
+
+
+@test
+def a_host_that_turns_public_later():
+    docs = [{"match": "c", "class": "critical"}]
+    with GitHost("http", public=True) as host:
+        host.make("store")
+        with Machine(host, "open", docs=docs) as m:
+            m.put("c", [1])
+            equal(m.sync().code, "public_remote", "it waits")
+            told = m.remote()["last_error"]["detail"]
+            check("everybody can read" in told and "key_file" in told, f"and what to do: {told}")
+            m.close()
+            m.open(public=True)
+            equal(m.sync().status, 200, "whoever allows it has it there")
+            equal(m.there(), ["c"], "there")
+    with GitHost("https", public="later") as host:
+        host.make("store")
+        with Machine(host, "later", docs=docs) as m:
+            m.put("c", [1])
+            equal((m.sync().status, m.there()), (200, ["c"]), "private: it goes")
+            host.open_to_all()
+            m.put("c", [2])
+            equal(m.client.ask("POST", "/remotes/host/probe").status, 200, "somebody looks")
+            equal(m.sync().code, "public_remote", "public now: what is new waits")
+            equal(host.files("store", "data")["c"], b"[\n  1\n]\n", "what was there stays")
+        done = run("remote", "add", "other", host.config("store")["url"], "--ca-file", host.config("store")["ca_file"],
+                   "--token-env", host.config("store")["token_env"], "--branch", "more", at=TOP / "added.db", env=host.environment())
+        check(done.status == 0 and b"everybody can read it" in done.err, f"the guide says so: {done}")
+
+
 main()

@@ -24,6 +24,8 @@ struct app {
     struct config *config;
     struct config_space space;
     struct config_remote remotes[2];
+    struct config_doc lines[2];
+    size_t line_count;
     struct loop *loop;
     struct kf_store *store;
     struct docs *docs;
@@ -34,12 +36,14 @@ static kf_rc app_open(struct app *a, struct kf_err *err)
 {
     struct store_options so = {.env = &world.env, .readers_max = 4};
     struct remotes_options ro = {.space = &a->space};
+    a->space.docs = a->lines;
+    a->space.doc_count = a->line_count;
     kf_rc rc = loop_new(&world.env, 0, &a->loop, err);
     so.loop = a->loop;
     if (rc == KF_OK)
         rc = store_open(a->path, &so, &a->store, err);
     if (rc == KF_OK)
-        rc = docs_new(a->store, a->config, NULL, 1 << 20, &a->docs, err);
+        rc = docs_new(a->store, a->config, &a->space, 1 << 20, &a->docs, err);
     if (rc == KF_OK)
         rc = remotes_new(a->store, a->docs, &ro, &a->r, err);
     if (rc == KF_OK) {
@@ -463,6 +467,96 @@ static void more_than_a_run_can_tell_apart_is_left_to_the_next(void **state)
     app_end(&a);
 }
 
+/* --------------------------------------------------------------------------- who can read there */
+
+static void readers(const char *plan, int who)
+{
+    fail_plan_set(str_of(plan), &(struct fail_plan){.readers = who});
+}
+
+static void critical_lines(struct app *a)
+{
+    a->lines[0] = (struct config_doc){
+        .match = STR("c*"), .klass = STR("critical"), .keep = CONFIG_KEEP_DEFAULT};
+    a->line_count = 1;
+    reopen(a);
+}
+
+static void critical_documents_wait_where_everybody_reads(void **state)
+{
+    struct app a;
+    (void)state;
+    app_init(&a, "fail:name=readers-1:mem:readers-1");
+    critical_lines(&a);
+    readers("readers-1", FAIL_PUBLIC);
+    put(&a, "c1", "[1]");
+    put(&a, "x", "[2]");
+    sync_is(&a, "public_remote");
+    assert_true(there("readers-1", "x") && !there("readers-1", "c1"));
+    pending_is(&a, "c1;");
+    aside_is(&a, "withheld c1 public_remote;");
+    state_is(&a, KF_REMOTE_IDLE, "public_remote");
+    wait_is(&a, "c1", "public_remote");
+    wait_is(&a, "x", "");
+    /* It has become private: that is found a day later, or when somebody asks. */
+    readers("readers-1", FAIL_NOT_PUBLIC);
+    put(&a, "c2", "[1]");
+    sync_is(&a, "public_remote");
+    pending_is(&a, "c1;c2;");
+    assert_int_equal(fail_asked(STR("readers-1")), 0);
+    testing_env_advance(&world, (int64_t)25 * 3600 * 1000);
+    sync_is(&a, "");
+    assert_int_equal(fail_asked(STR("readers-1")), 1);
+    pending_is(&a, "");
+    aside_is(&a, "");
+    assert_true(there("readers-1", "c1") && there("readers-1", "c2"));
+    /* And public again: what is new waits. The answer is kept over a restart. */
+    readers("readers-1", FAIL_PUBLIC);
+    assert_int_equal(remotes_probe(a.r, "usb", NULL), KF_OK);
+    readers("readers-1", FAIL_NOT_KNOWN);
+    reopen(&a);
+    put(&a, "c1", "[3]");
+    sync_is(&a, "public_remote");
+    assert_int_equal(fail_asked(STR("readers-1")), 0);
+    /* A deletion says nothing that is critical. */
+    put(&a, "c1", NULL);
+    sync_is(&a, "");
+    /* Whoever allows it is not asked. */
+    put(&a, "c1", "[4]");
+    a.remotes[0].access.public_ok = true;
+    reopen(&a);
+    sync_is(&a, "");
+    assert_true(there("readers-1", "c1"));
+    app_end(&a);
+}
+
+static void critical_documents_wait_until_it_is_known(void **state)
+{
+    struct app a;
+    struct kf_aside_list list = {0};
+    (void)state;
+    app_init(&a, "fail:name=readers-2:mem:readers-2");
+    critical_lines(&a);
+    readers("readers-2", FAIL_NOT_KNOWN);
+    put(&a, "c1", "[1]");
+    put(&a, "x", "[2]");
+    sync_is(&a, "public_remote");
+    assert_true(there("readers-2", "x") && !there("readers-2", "c1"));
+    assert_int_equal(kf_aside(a.store, "usb", "c1", NULL, 10, &list, NULL), KF_OK);
+    assert_non_null(strstr(list.items[0].reason, "could not be found out"));
+    kf_aside_list_free(&list);
+    readers("readers-2", FAIL_NOT_PUBLIC);
+    sync_is(&a, "");
+    assert_true(there("readers-2", "c1"));
+    /* What is known holds when the place says nothing a day later. */
+    readers("readers-2", FAIL_NOT_KNOWN);
+    testing_env_advance(&world, (int64_t)25 * 3600 * 1000);
+    put(&a, "c1", "[3]");
+    sync_is(&a, "");
+    assert_int_equal(fail_asked(STR("readers-2")), 1);
+    app_end(&a);
+}
+
 /* ------------------------------------------------------------------------------------ no memory */
 
 static kf_rc all_of_it(void *ctx)
@@ -532,6 +626,12 @@ static void saboteur_secret_not_seen(void **state)
     testing_saboteur("secret-not-seen", "a_secret_stays_and_the_rest_goes_on");
 }
 
+static void saboteur_public_not_asked(void **state)
+{
+    (void)state;
+    testing_saboteur("public-not-asked", "critical_documents_wait_where_everybody_reads");
+}
+
 static void saboteur_withheld_confirmed(void **state)
 {
     (void)state;
@@ -566,10 +666,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(one_that_refuses_everything_has_failed),
         cmocka_unit_test(refused_one_by_one_is_seen_as_well),
         cmocka_unit_test(more_than_a_run_can_tell_apart_is_left_to_the_next),
+        cmocka_unit_test(critical_documents_wait_where_everybody_reads),
+        cmocka_unit_test(critical_documents_wait_until_it_is_known),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(saboteur_aside_forgotten),
         cmocka_unit_test(saboteur_secret_not_seen),
         cmocka_unit_test(saboteur_withheld_confirmed),
+        cmocka_unit_test(saboteur_public_not_asked),
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
