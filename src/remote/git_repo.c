@@ -148,6 +148,7 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
     struct child_end end = {0};
     struct buf dir = BUF_INIT;
     struct retry_after told = {0};
+    int64_t retry_ms = 0;
     bool web = r->url->transport == GIT_HTTPS || r->url->transport == GIT_HTTP;
     uint32_t left_ms = 0;
     int n = 17;
@@ -185,7 +186,9 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
     log_event(r->log, LOG_DEBUG, "git.ran", LOG_S("to", c->what), LOG_I("status", end.status),
               LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
     if (child.trace && (rc != KF_OK || end.status != 0))
-        *r->retry_ms = retry_after_ms(&told, env_wall_ms(r->env));
+        retry_ms = retry_after_ms(&told, env_wall_ms(r->env));
+    if (retry_ms) /* what one command was told is not unsaid by another that hears nothing */
+        *r->retry_ms = retry_ms;
     mem_wipe(&told, sizeof(told));
     if (rc == KF_OK && ret_status) {
         *ret_status = end.status < 0 ? 128 + end.signal : end.status;
