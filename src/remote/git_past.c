@@ -182,7 +182,7 @@ static kf_rc walked(void *ctx, const struct git_walked *c, struct kf_err *err)
 {
     struct past *p = ctx;
     p->walked++;
-    if ((p->edge = is_edge(p, &c->id)))
+    if ((p->edge = is_edge(p, &c->id) && !KF_SABOTAGE("edge-is-a-root")))
         return KF_ABSENT;
     if (!p->behind) {
         p->behind = str_is(p->h->id, c->id.hex);

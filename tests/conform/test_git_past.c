@@ -622,8 +622,16 @@ static void what_git_prints_in_any_pieces(void **state)
     buf_release(&told);
 }
 
-int main(void)
+static void saboteur_edge_is_a_root(void **state)
 {
+    (void)state;
+    testing_saboteur("edge-is-a-root", "years_are_fetched_in_steps");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_stores_and_people_did),
@@ -637,6 +645,7 @@ int main(void)
         TEST(time_and_the_end_of_the_store),
         TEST(no_memory),
         cmocka_unit_test(what_git_prints_in_any_pieces),
+        cmocka_unit_test(saboteur_edge_is_a_root),
     };
     return cmocka_run_group_tests_name("git_past", tests, NULL, NULL);
 }
