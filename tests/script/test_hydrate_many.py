@@ -190,7 +190,7 @@ def of_a_host_that_lets_nobody_in_and_later_does():
                 doors(new, {"both": 1}, ("more", "clash", "zzz"))
                 reason = wait_for(lambda: new.store()["reason"], 5)
                 check("branch" in reason and "good" not in reason, f"{what}: who is waited for: {reason}")
-                new.put("clash", "mine", (201,), **{"If-Match": "*"})
+                new.put("clash", f"mine, {what}", (201,), **{"If-Match": "*"})
                 new.put("own", 4, (201,), **{"If-Match": "*"})
                 equal(new.get("own"), 4, "what was insisted on is there at once")
                 began = time.monotonic()
@@ -198,10 +198,11 @@ def of_a_host_that_lets_nobody_in_and_later_does():
                 equal(new.client.post("/remotes/branch/run?timeout=20s").status in (200, 409, 503), True, "asked for")
                 new.wait_open(HEALS if what == "silence" else 20)
                 note(f"{what}: filled {time.monotonic() - began:.1f} s after it was let in")
-                equal(new.digest(), digest_of({"both": 3, "more": 2, "clash": "mine", "own": 4}), f"{what}: what is there now")
+                equal(new.digest(), digest_of({"both": 3, "more": 2, "clash": f"mine, {what}", "own": 4}), f"{what}: what is there now")
                 versions = new.client.get("/docs/clash/versions").json()["items"]
                 held = [json.loads(new.client.get(f"/docs/clash?version={v['version']}").body) for v in versions]
-                check("theirs" in held, f"{what}: what lost is a version: {held}")
+                # The run that was asked for may have pushed what the machine before this one wrote.
+                check({"theirs", "mine, token"} & set(held) - {f"mine, {what}"}, f"{what}: what lost is a version: {held}")
 
 
 @test
