@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=180
+# test: timeout=300
 """An empty disk filled from several places that lag differently, from ones that do not answer, and from 10,000 documents while it is
 killed again and again; git hosts among the places. test_hydrate.py has what every door says meanwhile.
 
