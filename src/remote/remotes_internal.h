@@ -10,7 +10,8 @@
  *     remotes_aside.c what is set aside, kf_aside
  *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
- *     remotes_run.c   one run: pull, snapshot, push, confirm (its own thread)
+ *     remotes_run.c   one run: pull, push, confirm (its own thread)
+ *     remotes_push.c  what of the store it pushes, and what the place refuses of that
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
  *                     run's thread)
  *     remotes_task.c  threads, or jobs of an inline loop
@@ -413,9 +414,8 @@ struct run {
     struct unread *unread; /* `bad` of them, sorted by name */
     struct kf_err bad_err; /* the first of them, and how many */
     size_t held_back;      /* documents that would replace one that was not read (W5) */
-    bool
-        place_public; /* critical documents may not go there: everybody can read it, or nobody knows */
-    bool place_unknown;
+    /* Critical documents may not go there: everybody can read it, or nobody knows. */
+    bool place_public, place_unknown;
     /* Documents that the place has refused alone since it last took one: before, and now. */
     size_t refused_before, refused_alone;
     bool refused_all, refuses_all; /* it seems to refuse everything: before, and now */
@@ -433,8 +433,17 @@ void run_start(struct remote_entry *e, enum run_kind kind, const char *cause);
 /* What remotes.c and hydrate.c do with a run that ended. */
 void remotes_run_ended(struct run *run);
 void hydrate_run_ended(struct run *run);
+/* From here on a change is behind the snapshot, and the next run's. */
+void run_note_snapshot(struct run *run, int64_t seq);
 /* Opens a connection. Blocking from here on. */
 kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *err);
+
+/* --- remotes_push.c */
+/* Pushes what is above the watermark, on top of what was pulled, and what was withheld below it;
+ * run->seq is then the number up to which everything is there or withheld. *ret_any: there was
+ * something. KF_CONFLICT as push of the kind: some of it may be there. */
+kf_rc run_push(struct run *run, struct remote *remote, int64_t watermark, bool *ret_any,
+               struct kf_err *err);
 
 /* --- remotes_take.c */
 struct take;

@@ -327,8 +327,8 @@ static kf_rc try_place(struct remote_entry *e, struct counting *c, struct kf_err
     if (rc == KF_OK)
         rc = remote->driver->probe(remote, err);
     if (rc == KF_OK && remote->driver->is_public)
-        c->found.readers_known =
-            remote->driver->is_public(remote, &c->found.is_public, NULL) == KF_OK;
+        c->found.readers_known = remote->driver->is_public(remote, &c->found.is_public, NULL) ==
+                                 KF_OK;
     if (remote)
         remote->driver->close(remote);
     c->found.there = position.len > 0;
