@@ -37,6 +37,7 @@ struct snapshot {
     char site[STORE_SITE_LEN + 1];
     struct withheld_list *withheld; /* what earlier runs have left out */
     size_t refused_kept;            /* of that, what the place refused and is not tried again */
+    bool judged;                    /* of all heads it is known whether they are left out */
 
     size_t *pick;        /* which heads are pushed now; set.count of them */
     size_t at;           /* in `pick`, as the next two */
@@ -264,7 +265,7 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
             break;
         if (!s->whole[s->at - s->from])
             rc = leave_damaged_out(s, h, err);
-        else if (!entry_has_secrets(s->entry))
+        else if (!s->judged && !entry_has_secrets(s->entry))
             rc = leave_secret_out(s, h, s->body[s->at - s->from], &secret, err);
         if (rc != KF_OK)
             return rc;
@@ -275,6 +276,22 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
     ret->doc.body = s->body[s->at - s->from];
     s->at++;
     return KF_OK;
+}
+
+/* What is left out is known before the first push: a kind may have to say what is in it before it
+ * has seen the bodies, as a commit's message does. */
+static kf_rc judge_bodies(struct snapshot *s, const struct remote *remote, struct kf_err *err)
+{
+    struct remote_doc doc;
+    kf_rc rc;
+    s->set.count = s->count;
+    for (size_t i = 0; i < s->count; i++)
+        s->pick[i] = i;
+    do
+        rc = remote_go_on(remote, err);
+    while (rc == KF_OK && (rc = next_of(&s->set, &doc, err)) == KF_OK);
+    s->judged = true;
+    return rc == KF_ABSENT ? KF_OK : rc;
 }
 
 static void snapshot_release(struct snapshot *s)
@@ -484,6 +501,8 @@ static kf_rc push_all(struct snapshot *s, struct remote *remote, struct kf_err *
     h.whys = mem_calloc(REFUSED_PUSHES, sizeof(*h.whys));
     if (!h.alone || !h.whys)
         rc = err_nomem(err);
+    if (rc == KF_OK)
+        rc = judge_bodies(s, remote, err);
     while (rc == KF_OK && h.count && h.pushes < REFUSED_PUSHES)
         rc = try_range(&h, remote, h.open[--h.count], err);
     if (rc == KF_OK && h.count == 0)

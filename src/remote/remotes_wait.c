@@ -419,13 +419,16 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
     }
     if (rc == KF_OK && left && is_withheld(&why))
         rc = err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
-                     "%llu documents are not confirmed by %s; they are safe here (%.400s)",
-                     (unsigned long long)left, names.p, why.detail);
+                     "%llu %s not confirmed by %s, and safe here (%.400s)",
+                     (unsigned long long)left, left == 1 ? "document is" : "documents are", names.p,
+                     why.detail);
     else if (rc == KF_OK && left)
-        rc = err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
-                     "%llu documents are not yet confirmed by %s; they are safe here and will go "
-                     "out when the store is open again (%.300s)",
-                     (unsigned long long)left, names.p, why.detail);
+        rc = err_set(
+            err, PROBLEM_LEVEL_UNAVAILABLE,
+            "%llu %s not yet confirmed by %s; what is not there is safe here, and goes out "
+            "when the store is open again (%.300s)",
+            (unsigned long long)left, left == 1 ? "document is" : "documents are", names.p,
+            why.detail);
     buf_release(&names);
     return rc;
 }

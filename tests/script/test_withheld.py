@@ -77,6 +77,8 @@ def a_secret_does_not_leave():
             answer = m.sync()
             equal((answer.status, answer.code), (422, "secret_found"), f"{answer}")
             equal((m.there(), m.pending()), (["a", "z"], ["s"]), "the others are there")
+            said = host.at("store", "log", "-1", "--format=%B", "data").decode()
+            check(said.startswith("Save 2 documents: a, z\n") and " s " not in said, f"a commit says what is in it: {said}")
             equal(m.aside(), {"s": ("withheld", "secret_found")}, "set aside")
             remote = m.remote()
             equal((remote["state"], remote["failures"], remote["pending"]["count"], remote["last_error"]["code"]),

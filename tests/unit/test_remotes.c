@@ -1571,7 +1571,7 @@ static void closing_flushes(void **state)
     int64_t begin = atomic_load(&world.wall_ms);
     assert_int_equal(remotes_flush_on_close(a.r, 0, &err), KF_UNAVAILABLE);
     assert_true(atomic_load(&world.wall_ms) - begin <= 10 * SECOND + 200);
-    assert_non_null(strstr(err.detail, "1 documents are not yet confirmed by change"));
+    assert_non_null(strstr(err.detail, "1 document is not yet confirmed by change"));
     app_end(&a);
 }
 

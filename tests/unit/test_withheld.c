@@ -313,7 +313,7 @@ static void closing_says_what_is_withheld(void **state)
     put(&a, "s", WITH_ONE);
     assert_int_equal(remotes_flush_on_close(a.r, 1000, &err), KF_UNAVAILABLE);
     assert_true(there("secret-3", "x"));
-    assert_non_null(strstr(err.detail, "1 documents are not confirmed by usb"));
+    assert_non_null(strstr(err.detail, "1 document is not confirmed by usb"));
     assert_non_null(strstr(err.detail, "/a/token"));
     app_end(&a);
 }
