@@ -266,6 +266,34 @@ static void push_many(struct sim *sim)
     sim_close(sim);
 }
 
+/* One is kept back by what looks like a secret, until it holds none. */
+static kf_rc push_rest_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    kf_rc rc = kf_sync(sim_store(sim), "place", 60000, err);
+    return rc == KF_UNAVAILABLE && err && strcmp(err->code, "secret_found") == 0 ? KF_OK : rc;
+}
+
+static void push_rest(struct sim *sim)
+{
+    static const char secret[] = "[\"gh"
+                                 "p_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5\"]";
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 10);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_doc(sim, KF_PUT, "a", "1", 0);
+    sim_doc(sim, KF_PUT, "secret", secret, 0);
+    sim_doc(sim, KF_PUT, "z", "2", 0);
+    sim_do(sim, push_rest_step, NULL);
+    sim_doc(sim, KF_PUT, "secret", "[]", 0);
+    sim_do(sim, push_step, NULL);
+    sim_doc(sim, KF_PUT, "other", secret, 0);
+    sim_do(sim, push_rest_step, NULL);
+    sim_doc(sim, KF_DELETE, "other", NULL, 0);
+    sim_do(sim, push_step, NULL);
+    sim_close(sim);
+}
+
 /* ----------------------------------------------------------------------------------- backup */
 
 static const char *archive(struct sim *sim)
@@ -320,6 +348,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(docs_in_groups),
     SCRIPT(push, .pushes = true),
     SCRIPT(push_many, .pushes = true),
+    SCRIPT(push_rest, .pushes = true),
     SCRIPT(restore),
 };
 const size_t sim_script_count = sizeof(sim_scripts) / sizeof(sim_scripts[0]);
