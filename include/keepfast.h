@@ -636,12 +636,37 @@ KF_API kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *er
  * the work with KF_BUSY and nothing changed. It must not call kf_close. */
 typedef bool kf_progress(void *ctx, uint64_t done, uint64_t total);
 
-/* Writes a ZIP of everything (or, with pending_to, of what is pending to that remote) to `path`,
- * which must not be there. The state is that of one moment, writes go on meanwhile. A failed backup
- * leaves no file. */
-KF_API kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to,
-                       kf_progress *progress, void *ctx, struct kf_err *err);
+/* Begin with the INIT of each: what a later version adds has its default then. */
+struct kf_backup_options {
+    size_t size;
+    const char *pending_to; /* a remote: only what is pending to it; NULL = everything */
+    /* A file, readable by its owner alone, or a variable that holds the key with which the backup
+     * is encrypted; neither: a ZIP. docs/encryption.md. */
+    const char *key_file, *key_env;
+    kf_progress *progress; /* may be NULL */
+    void *ctx;
+};
+#define KF_BACKUP_OPTIONS_INIT                          \
+    {                                                   \
+        sizeof(struct kf_backup_options), 0, 0, 0, 0, 0 \
+    }
+/* Writes a backup to `path`, which must not be there. The state is that of one moment, writes go on
+ * meanwhile. A failed backup leaves no file. options: NULL = as INIT. KF_CONFIG key_needed, with
+ * nothing written, when the key cannot be read. */
+KF_API kf_rc kf_backup(kf_store *store, const char *path, const struct kf_backup_options *options,
+                       struct kf_err *err);
 
+struct kf_restore_options {
+    size_t size;
+    bool replace;                   /* what the store holds may go; it is kept aside */
+    const char *key_file, *key_env; /* with which the backup is encrypted, as above */
+    kf_progress *progress;          /* may be NULL */
+    void *ctx;
+};
+#define KF_RESTORE_OPTIONS_INIT                              \
+    {                                                        \
+        sizeof(struct kf_restore_options), false, 0, 0, 0, 0 \
+    }
 /* Replaces the store's content by a backup. The archive is verified whole and built beside before
  * anything is replaced; the old store file stays as PATH.db.before-TIME, unless it was never
  * written to. The restored store has a new site and everything is pending to every remote. Its
@@ -651,9 +676,11 @@ KF_API kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to
  * false, also when it came while the archive was read. With `replace` a write that is confirmed
  * between the call and the moment in which the files change places is in the old file, not in the
  * restored store; HTTP, the command line and the server's log tell how many there were. A ZIP of
- * pending documents is merged into the store instead: the later stamp wins. */
-KF_API kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress,
-                        void *ctx, struct kf_err *err);
+ * pending documents is merged into the store instead: the later stamp wins. options: NULL = as
+ * INIT. KF_CONFIG key_needed, with nothing changed, when the backup is encrypted and the key is not
+ * that one; a key for a ZIP is bad_archive, for somebody may have exchanged them. */
+KF_API kf_rc kf_restore(kf_store *store, const char *path, const struct kf_restore_options *options,
+                        struct kf_err *err);
 
 /* What a verification found. */
 struct kf_verified {

@@ -1,8 +1,25 @@
 /* The parts of keepfast.h that need no floor above this one: names of codes and states, and the end
  * of what was given out. */
+#include "base/public.h"
+
+#include "base/err.h"
 #include "base/mem.h"
 
-#include <keepfast.h>
+#include <string.h>
+
+kf_rc options_take(const void *given, void *to, size_t size, struct kf_err *err)
+{
+    size_t has = 0;
+    if (!given)
+        return KF_OK;
+    memcpy(&has, given, sizeof has);
+    if (has < sizeof has)
+        return err_set(err, PROBLEM_MISUSE,
+                       "the options have no size: begin with the KF_…_INIT of their kind");
+    memcpy(to, given, has < size ? has : size);
+    memcpy(to, &size, sizeof size);
+    return KF_OK;
+}
 
 const char *kf_rc_name(kf_rc rc)
 {

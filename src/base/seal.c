@@ -113,6 +113,18 @@ kf_rc seal_key_parse(str hex, struct seal_key **ret_key, struct kf_err *err)
     return rc;
 }
 
+kf_rc seal_source_of(const char *file, const char *variable, struct seal_source *ret,
+                     struct kf_err *err)
+{
+    struct seal_source s = {str_of(file), str_of(variable)};
+    if (s.file.len && s.variable.len)
+        return err_set(err, PROBLEM_BAD_REQUEST, "key_file and key_env both name a key");
+    if (s.file.len && s.file.p[0] != '/')
+        return err_set(err, PROBLEM_BAD_REQUEST, "key_file must be a whole path, from / on");
+    *ret = s;
+    return KF_OK;
+}
+
 static const char *variable(const char *name)
 {
     return secret_variable_ok(str_of(name)) ? getenv(name) : NULL;

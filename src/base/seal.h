@@ -44,6 +44,11 @@ static inline bool seal_source_named(const struct seal_source *s)
     return s->file.len || s->variable.len;
 }
 
+/* What a caller of the library names; either may be NULL. KF_INVALID when both are there, or the
+ * file is no whole path. Borrows. */
+kf_rc seal_source_of(const char *file, const char *variable, struct seal_source *ret,
+                     struct kf_err *err);
+
 /* KF_CONFIG `key_needed`, naming file or variable, when it is not there, is not its owner's alone
  * or holds no key. */
 kf_rc seal_key_load(const struct env *env, const struct seal_source *source,

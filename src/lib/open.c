@@ -14,6 +14,7 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "base/public.h"
 #include "lib/backups.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
@@ -226,19 +227,19 @@ static kf_rc open_socket(struct embedded *e, struct kf_store *store, const struc
 kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret_store,
               struct kf_err *err)
 {
-    static const struct kf_options defaults = KF_OPTIONS_INIT;
-    struct kf_options o = defaults;
+    struct kf_options o = KF_OPTIONS_INIT;
     struct kf_store *store = NULL;
     if (!path || !*path || !ret_store)
         return err_set(err, PROBLEM_MISUSE, "kf_open needs a path and a place for the store");
-    if (options && options->size)
-        memcpy(&o, options, options->size < sizeof o ? options->size : sizeof o);
+    kf_rc rc = options_take(options, &o, sizeof o, err);
+    if (rc != KF_OK)
+        return rc;
     const struct env *env = o.env ? o.env : env_system();
     const char *space = o.space ? o.space : "default";
     struct embedded *e = mem_calloc(1, sizeof *e);
     if (!e)
         return err_nomem(err);
-    kf_rc rc = load_config(env, path, o.config, &e->config, err);
+    rc = load_config(env, path, o.config, &e->config, err);
     if (rc == KF_OK)
         rc = loop_new(env, o.no_background ? LOOP_INLINE : 2, &e->loop, err);
     if (rc == KF_OK) {

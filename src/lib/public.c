@@ -238,23 +238,23 @@ kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err)
     return rc == KF_OK ? store_leave(store, whole_status(store, ret, err)) : rc;
 }
 
-kf_rc kf_backup(kf_store *store, const char *path, const char *pending_to, kf_progress *progress,
-                void *ctx, struct kf_err *err)
+kf_rc kf_backup(kf_store *store, const char *path, const struct kf_backup_options *options,
+                struct kf_err *err)
 {
     kf_rc rc = store_enter(store, err);
     if (rc != KF_OK)
         return rc;
-    rc = backup_store(store, path, pending_to, progress, ctx, err);
+    rc = backup_store(store, path, options, err);
     return store_leave(store, rc);
 }
 
-kf_rc kf_restore(kf_store *store, const char *path, bool replace, kf_progress *progress, void *ctx,
+kf_rc kf_restore(kf_store *store, const char *path, const struct kf_restore_options *options,
                  struct kf_err *err)
 {
     kf_rc rc = store_enter(store, err);
     if (rc != KF_OK)
         return rc;
-    rc = restore_store(store, path, replace, progress, ctx, err);
+    rc = restore_store(store, path, options, err);
     return store_leave(store, rc);
 }
 

@@ -1,5 +1,6 @@
 /* The public calls that write a document and may wait until remotes have it. */
 #include "base/err.h"
+#include "base/public.h"
 #include "remote/remotes.h"
 #include "shape/doc.h"
 
@@ -27,7 +28,7 @@ static kf_rc write_inside(kf_store *store, struct kf_write *request,
                           struct kf_err *err)
 {
     struct doc_write *w;
-    kf_rc rc = doc_write_options(options, &request->options, err);
+    kf_rc rc = options_take(options, &request->options, sizeof request->options, err);
     if (rc == KF_OK && request->options.wait)
         rc = remotes_known(store_remotes(store), str_of(request->options.wait), err);
     if (rc == KF_OK)

@@ -19,6 +19,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "base/public.h"
 #include "base/seal_file.h"
 #include "move/rows.h"
 #include "move/zip.h"
@@ -462,18 +463,24 @@ kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret
     return KF_OK;
 }
 
-kf_rc backup_store(struct kf_store *store, const char *path, const char *pending_to,
-                   kf_progress *progress, void *ctx, struct kf_err *err)
+kf_rc backup_store(struct kf_store *store, const char *path,
+                   const struct kf_backup_options *options, struct kf_err *err)
 {
     struct backup *b = NULL;
     struct file f = FILE_CLOSED;
+    struct kf_backup_options o = KF_BACKUP_OPTIONS_INIT;
+    struct seal_source key;
     if (!path)
         return err_set(err, PROBLEM_MISUSE, "kf_backup needs a path");
-    kf_rc rc = backup_new(store, str_of(pending_to), NULL, &b, err);
+    kf_rc rc = options_take(options, &o, sizeof o, err);
+    if (rc == KF_OK)
+        rc = seal_source_of(o.key_file, o.key_env, &key, err);
+    if (rc == KF_OK)
+        rc = backup_new(store, str_of(o.pending_to), &key, &b, err);
     if (rc == KF_OK)
         rc = file_new_begin(store_env(store), path, &f, err);
     if (rc == KF_OK)
-        rc = file_new_end(&f, path, backup_copy(b, &f, progress, ctx, err), err);
+        rc = file_new_end(&f, path, backup_copy(b, &f, o.progress, o.ctx, err), err);
     backup_free(b);
     return rc;
 }

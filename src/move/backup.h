@@ -21,8 +21,8 @@
 
 struct backup;
 /* pending_to: a remote, only what is pending to it; "" = everything. Waits for the group that is on
- * its way: where store_write may be called. */
-/* `key`: what comes out is sealed with it (seal_file.h); NULL, or naming nothing: a ZIP. */
+ * its way: where store_write may be called. `key`: what comes out is sealed with it (seal_file.h);
+ * NULL, or naming nothing: a ZIP. */
 kf_rc backup_new(struct kf_store *store, str pending_to, const struct seal_source *key,
                  struct backup **ret, struct kf_err *err);
 /* Fills the empty `out` with the next piece of the archive, at least one byte: about 64 KiB, more
@@ -41,10 +41,10 @@ void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_t
 void backup_free(struct backup *b);
 
 /* What the public calls do, but for passing the store's gate. */
-kf_rc backup_store(struct kf_store *store, const char *path, const char *pending_to,
-                   kf_progress *progress, void *ctx, struct kf_err *err);
-kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_progress *progress,
-                    void *ctx, struct kf_err *err);
+kf_rc backup_store(struct kf_store *store, const char *path,
+                   const struct kf_backup_options *options, struct kf_err *err);
+kf_rc restore_store(struct kf_store *store, const char *path,
+                    const struct kf_restore_options *options, struct kf_err *err);
 kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, void *ctx,
                    struct kf_verified *ret, struct kf_err *err);
 /* Ended with KF_BUSY when `wanted` (store_read_long; may be NULL) says no. */

@@ -23,6 +23,7 @@
 #include "base/hooks.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "base/public.h"
 #include "base/seal_file.h"
 #include "db/schema.h"
 #include "move/rows.h"
@@ -683,26 +684,32 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     return KF_OK;
 }
 
-kf_rc restore_store(struct kf_store *store, const char *path, bool replace, kf_progress *progress,
-                    void *ctx, struct kf_err *err)
+kf_rc restore_store(struct kf_store *store, const char *path,
+                    const struct kf_restore_options *options, struct kf_err *err)
 {
     struct restore *r = NULL;
     struct restored restored;
     struct file f = FILE_CLOSED;
+    struct kf_restore_options o = KF_RESTORE_OPTIONS_INIT;
+    struct seal_source key;
     char piece[65536];
     size_t got = 1;
     if (!path)
         return err_set(err, PROBLEM_MISUSE, "kf_restore needs a path");
-    kf_rc rc = file_open(store_env(store), path, FILE_LINKED, &f, err);
+    kf_rc rc = options_take(options, &o, sizeof o, err);
     if (rc == KF_OK)
-        rc = restore_new(store, replace, NULL, &r, err);
+        rc = seal_source_of(o.key_file, o.key_env, &key, err);
+    if (rc == KF_OK)
+        rc = file_open(store_env(store), path, FILE_LINKED, &f, err);
+    if (rc == KF_OK)
+        rc = restore_new(store, o.replace, &key, &r, err);
     for (int64_t at = 0; rc == KF_OK && got; at += (int64_t)got) {
         rc = file_read(&f, at, piece, sizeof piece, &got, err);
         if (rc == KF_OK && got)
             rc = restore_write(r, (str){piece, got}, err);
     }
     if (rc == KF_OK)
-        rc = restore_finish(r, progress, ctx, &restored, err);
+        rc = restore_finish(r, o.progress, o.ctx, &restored, err);
     restore_free(r);
     file_close(&f);
     return rc;

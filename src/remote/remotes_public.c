@@ -1,6 +1,8 @@
 /* What the calls of keepfast.h about remotes do. */
 #include "remote/remotes_internal.h"
 
+#include "base/public.h"
+
 #include <stdlib.h>
 
 kf_rc entry_named(struct remotes *r, const char *name, struct remote_entry **ret,
@@ -171,8 +173,9 @@ static kf_rc entry_of_options(struct remotes *r, const struct kf_remote_options 
     struct arena arena = ARENA_INIT;
     if (!options)
         return err_set(err, PROBLEM_MISUSE, "a remote needs options");
-    memcpy(&o, options, options->size && options->size < sizeof(o) ? options->size : sizeof(o));
-    kf_rc rc = check_options(&o, err);
+    kf_rc rc = options_take(options, &o, sizeof o, err);
+    if (rc == KF_OK)
+        rc = check_options(&o, err);
     if (rc != KF_OK)
         return rc;
     struct entry_options eo = {

@@ -94,10 +94,6 @@ struct doc_write {
     _Atomic int refs; /* `done`'s owner, and `publish` of an early write */
     bool changed, published;
 };
-/* Options of a caller that may have been built with another version of keepfast.h, or NULL: what it
- * does not know has its default. KF_MISUSE without a size. */
-kf_rc doc_write_options(const struct kf_write_options *given, struct kf_write_options *ret,
-                        struct kf_err *err);
 /* Copies name, body and options; checks name, size, JSON and schema before anything is queued, so
  * bad input costs no transaction. */
 kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct doc_write **ret_write,

@@ -19,25 +19,13 @@
  * it fails in its own apply, no publish follows and `done` leaves for both. */
 #include "shape/doc_internal.h"
 
+#include "base/public.h"
+
 #define KEY_MAX 255
 
 #define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
 
 /* --------------------------------------------------------------------------------------- checks */
-
-kf_rc doc_write_options(const struct kf_write_options *given, struct kf_write_options *ret,
-                        struct kf_err *err)
-{
-    struct kf_write_options all = KF_WRITE_OPTIONS_INIT;
-    if (given && given->size < sizeof given->size)
-        return err_set(err, PROBLEM_MISUSE,
-                       "the options of this write have no size: begin with KF_WRITE_OPTIONS_INIT");
-    if (given)
-        memcpy(&all, given, given->size < sizeof all ? given->size : sizeof all);
-    all.size = sizeof all;
-    *ret = all;
-    return KF_OK;
-}
 
 static kf_rc check_options(const struct kf_write_options *o, struct kf_err *err)
 {
@@ -177,11 +165,11 @@ static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r
 kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct doc_write **ret_write,
                     struct kf_err *err)
 {
-    struct kf_write_options o;
+    struct kf_write_options o = KF_WRITE_OPTIONS_INIT;
     if (!request || request->size < sizeof *request || !request->name)
         return err_set(err, PROBLEM_MISUSE,
                        "this write has no size or name: begin with KF_WRITE_INIT");
-    kf_rc rc = doc_write_options(&request->options, &o, err);
+    kf_rc rc = options_take(&request->options, &o, sizeof o, err);
     if (rc == KF_OK)
         rc = check_options(&o, err);
     if (rc == KF_OK)

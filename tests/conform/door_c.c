@@ -354,8 +354,13 @@ static void do_move(const char *verb)
 {
     struct kf_err err = KF_ERR_INIT;
     bool back = strcmp(verb, "restore") == 0;
-    kf_rc rc = back ? kf_restore(store, get("file"), get("replace") != NULL, NULL, NULL, &err)
-                    : kf_backup(store, get("file"), get("pending"), NULL, NULL, &err);
+    struct kf_backup_options backup = KF_BACKUP_OPTIONS_INIT;
+    struct kf_restore_options restore = KF_RESTORE_OPTIONS_INIT;
+    backup.pending_to = get("pending");
+    backup.key_file = restore.key_file = get("key_file");
+    restore.replace = get("replace") != NULL;
+    kf_rc rc = back ? kf_restore(store, get("file"), &restore, &err)
+                    : kf_backup(store, get("file"), &backup, &err);
     say_result(rc, &err);
 }
 

@@ -144,11 +144,11 @@ class C:
     def aside_retry(self, remote):
         return self.ask("aside-retry", remote=remote)
 
-    def backup(self, file, pending=None):
-        return self.ask("backup", file=file, pending=pending)
+    def backup(self, file, pending=None, key_file=None):
+        return self.ask("backup", file=file, pending=pending, key_file=key_file)
 
-    def restore(self, file, replace=None):
-        return self.ask("restore", file=file, replace=replace)
+    def restore(self, file, replace=None, key_file=None):
+        return self.ask("restore", file=file, replace=replace, key_file=key_file)
 
     def verify(self):
         return self.ask("verify")
@@ -302,14 +302,14 @@ class Http:
     def aside_retry(self, remote):
         return self.ask("POST", self.aside_path(remote), query={"timeout": "3s"})[0]
 
-    def backup(self, file, pending=None):
-        result, answer = self.ask("GET", "/backup", query={"pending": pending})
+    def backup(self, file, pending=None, key_file=None):
+        result, answer = self.ask("GET", "/backup", query={"pending": pending, "key_file": key_file})
         if not result["code"]:
             Path(file).write_bytes(answer.body)
         return result
 
-    def restore(self, file, replace=None):
-        return self.ask("POST", "/restore", Path(file).read_bytes(), {"replace": replace and "true"},
+    def restore(self, file, replace=None, key_file=None):
+        return self.ask("POST", "/restore", Path(file).read_bytes(), {"replace": replace and "true", "key_file": key_file},
                         {"Content-Type": "application/zip"})[0]
 
     def verify(self):
@@ -460,11 +460,11 @@ class Cli:
     def aside_retry(self, remote):
         return self.group("set-aside", "retry", remote, options={"timeout": "3s"})[0]
 
-    def backup(self, file, pending=None):
-        return self.ask("backup", file, options={"pending": pending})[0]
+    def backup(self, file, pending=None, key_file=None):
+        return self.ask("backup", file, options={"pending": pending, "key-file": key_file})[0]
 
-    def restore(self, file, replace=None):
-        return self.ask("restore", file, options={"replace": replace and True})[0]
+    def restore(self, file, replace=None, key_file=None):
+        return self.ask("restore", file, options={"replace": replace and True, "key-file": key_file})[0]
 
     def verify(self):
         result, done = self.ask("verify")
@@ -780,6 +780,13 @@ def cut(own):
     (own / "empty.zip").write_bytes(b"")
 
 
+def make_keys(own):
+    for name, digit in (("one", "1"), ("two", "2")):
+        key = own / f"{name}.key"
+        key.write_text(digit * 64 + "\n")
+        key.chmod(0o600)
+
+
 @test
 def backup_and_restore():
     s = Story("backup", config_file("backup.yaml"))
@@ -811,6 +818,16 @@ def backup_and_restore():
     s.step("put", name="d/3", body=b"4")
     s.step("restore", file="@/all.zip", replace=True)
     s.step("restore", file="@/pending.zip")
+    s.step("get", name="d/3", _expect={"body": b"3"})
+    s.act(make_keys)
+    s.step("backup", file="@/sealed", key_file="@/none.key", _expect={"code": "key_needed", "exit": 3})
+    s.step("backup", file="@/sealed", key_file="@/one.key")
+    s.step("put", name="d/3", body=b"5")
+    s.step("restore", file="@/sealed", replace=True, _expect={"code": "key_needed", "exit": 3})
+    s.step("restore", file="@/sealed", replace=True, key_file="@/two.key", _expect={"code": "key_needed"})
+    s.step("restore", file="@/all.zip", replace=True, key_file="@/one.key", _expect={"code": "bad_archive"})
+    s.step("get", name="d/3", _expect={"body": b"5"})
+    s.step("restore", file="@/sealed", replace=True, key_file="@/one.key")
     s.step("get", name="d/3", _expect={"body": b"3"})
     s.step("get", name="d/4", _expect={"code": "not_found"})
     s.step("digest")

@@ -444,12 +444,12 @@ static void file_or_none(kf_rc rc)
 
 static kf_rc backup(void)
 {
-    return kf_backup(st.store, st.file, NULL, NULL, NULL, &st.err);
+    return kf_backup(st.store, st.file, NULL, &st.err);
 }
 
 static kf_rc backup_pending(void)
 {
-    return kf_backup(st.store, st.file, "usb", NULL, NULL, &st.err);
+    return testing_backup(st.store, st.file, "usb", NULL, NULL, &st.err);
 }
 
 static void remember_probe(void)
@@ -480,17 +480,17 @@ static void replaced_or_not(kf_rc rc)
 
 static kf_rc restore(void)
 {
-    return kf_restore(st.store, archive, true, NULL, NULL, &st.err);
+    return testing_restore(st.store, archive, true, NULL, NULL, &st.err);
 }
 
 static kf_rc restore_refused(void)
 {
-    return kf_restore(st.store, archive, false, NULL, NULL, &st.err);
+    return kf_restore(st.store, archive, NULL, &st.err);
 }
 
 static kf_rc restore_pending(void)
 {
-    return kf_restore(st.store, archive_pending, true, NULL, NULL, &st.err);
+    return testing_restore(st.store, archive_pending, true, NULL, NULL, &st.err);
 }
 
 /* ------------------------------------------------------------------------------------ remotes */
@@ -931,9 +931,9 @@ static int set_up(void **state)
     put_for_sure("doc", "{\"second\":[]}");
     put_for_sure("a/b.json", "{\"x\":1}");
     assert_int_equal(kf_remote_add(st.store, &usb, NULL), KF_OK);
-    assert_int_equal(kf_backup(st.store, archive_pending, "usb", NULL, NULL, NULL), KF_OK);
+    assert_int_equal(testing_backup(st.store, archive_pending, "usb", NULL, NULL, NULL), KF_OK);
     assert_int_equal(kf_sync(st.store, "usb", 60000, NULL), KF_OK);
-    assert_int_equal(kf_backup(st.store, archive, NULL, NULL, NULL, NULL), KF_OK);
+    assert_int_equal(kf_backup(st.store, archive, NULL, NULL), KF_OK);
     snprintf(text, sizeof(text), "dir:%s/other", dir);
     remote_url = mem_strdup(text);
     write_config("keepfast.yaml.test", "limits: { memory: 1MiB }\nspaces:\n  finance:\n    docs:\n"

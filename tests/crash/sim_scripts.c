@@ -305,12 +305,14 @@ static const char *archive(struct sim *sim)
 
 static kf_rc backup_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
-    return kf_backup(sim_store(sim), archive(sim), NULL, NULL, NULL, err);
+    return kf_backup(sim_store(sim), archive(sim), NULL, err);
 }
 
 static kf_rc restore_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
-    return kf_restore(sim_store(sim), archive(sim), true, NULL, NULL, err);
+    struct kf_restore_options o = KF_RESTORE_OPTIONS_INIT;
+    o.replace = true;
+    return kf_restore(sim_store(sim), archive(sim), &o, err);
 }
 
 static void restore(struct sim *sim)

@@ -258,14 +258,14 @@ static kf_rc do_backup(struct kf_err *err)
     char name[16], path[500];
     name_of_mine(name, "b");
     snprintf(path, sizeof path, "%s/%s.zip", dir, name);
-    kf_rc rc = kf_backup(store, path, NULL, NULL, NULL, err);
+    kf_rc rc = kf_backup(store, path, NULL, err);
     unlink(path);
     return rc;
 }
 
 static kf_rc do_restore(struct kf_err *err)
 {
-    return kf_restore(store, archive, false, NULL, NULL, err);
+    return kf_restore(store, archive, NULL, err);
 }
 
 static kf_rc do_verify(struct kf_err *err)
@@ -335,7 +335,7 @@ static void *long_backup(void *arg)
 {
     struct kf_err err = KF_ERR_INIT;
     (void)arg;
-    MUST(kf_backup(store, testing_path(dir, "held.zip"), NULL, hold, NULL, &err) == KF_OK);
+    MUST(testing_backup(store, testing_path(dir, "held.zip"), NULL, hold, NULL, &err) == KF_OK);
     return NULL;
 }
 
@@ -355,7 +355,7 @@ static void calls_at_work_are_waited_for_and_new_ones_refused(void **state)
     archive = testing_path(dir, "a.zip");
     add_remote("near", "mem:near", false);
     assert_int_equal(put("object", "{\"b\":2}"), KF_OK);
-    assert_int_equal(kf_backup(store, archive, NULL, NULL, NULL, NULL), KF_OK);
+    assert_int_equal(kf_backup(store, archive, NULL, NULL), KF_OK);
     atomic_store(&going, THREADS);
     atomic_store(&held, false);
     holder = start(long_backup, NULL);
@@ -399,7 +399,7 @@ static bool see_that_it_is_open(void *ctx, uint64_t done, uint64_t total)
 static void *watched_backup(void *arg)
 {
     (void)arg;
-    MUST(kf_backup(store, testing_path(dir, "w.zip"), NULL, see_that_it_is_open, NULL, NULL) ==
+    MUST(testing_backup(store, testing_path(dir, "w.zip"), NULL, see_that_it_is_open, NULL, NULL) ==
          KF_OK);
     return NULL;
 }

@@ -3,6 +3,7 @@
 #include "testing_docs.h"
 
 #include "base/err.h"
+#include "base/public.h"
 #include "base/json.h"
 #include "shape/doc_internal.h"
 #include "store/clock.h"
@@ -366,8 +367,9 @@ static void wrong_requests(void **state)
     o.size = offsetof(struct kf_write_options, force);
     o.force = true;
     o.idempotency_key = "never read";
-    struct kf_write_options all;
-    assert_int_equal(doc_write_options(&o, &all, NULL), KF_OK);
+    struct kf_write_options all = KF_WRITE_OPTIONS_INIT;
+    assert_int_equal(options_take(&o, &all, sizeof(all), NULL), KF_OK);
+    assert_int_equal(all.size, sizeof(all));
     assert_false(all.force);
     assert_null(all.idempotency_key);
 }

@@ -310,7 +310,7 @@ static void use_what_is_the_parents(void)
     CHILD(kf_sync(store, NULL, 0, NULL) == KF_MISUSE);
     CHILD(kf_status(store, &status, NULL) == KF_MISUSE);
     CHILD(kf_digest(store, hex, NULL) == KF_MISUSE);
-    CHILD(kf_backup(store, testing_path(dir, "child.zip"), NULL, NULL, NULL, NULL) == KF_MISUSE);
+    CHILD(kf_backup(store, testing_path(dir, "child.zip"), NULL, NULL) == KF_MISUSE);
     CHILD(kf_verify(store, false, NULL, NULL, NULL, NULL) == KF_MISUSE);
     CHILD(kf_pump(store, 0, NULL) == KF_MISUSE);
 }

@@ -100,7 +100,7 @@ static long wanted(long n, int d)
     return n < 0 || deletes(n) ? -1 : n;
 }
 
-/* The last operation of this writer that the store has, -1 = it has a state that never was. */
+/* The last operation of this writer that the store has, -1 = none; -2: a state that never was. */
 static long moment_of(kf_store *s, int number, long from, long to)
 {
     long held[DOCS];
@@ -122,7 +122,7 @@ static long moment_of(kf_store *s, int number, long from, long to)
         if (d == DOCS)
             return n;
     }
-    return -1;
+    return -2;
 }
 
 /* Time for some writes, at the first pieces. */
@@ -142,9 +142,9 @@ static void is_one_moment(int k, const long from[WRITERS], const long to[WRITERS
     struct kf_verified v = {0};
     struct kf_status status = {0};
     kf_store *s = open_store(in_dir("moment", k, ".db"), NULL);
-    must(kf_restore(s, in_dir("moment", k, ".zip"), false, NULL, NULL, &err), &err);
+    must(kf_restore(s, in_dir("moment", k, ".zip"), NULL, &err), &err);
     for (int i = 0; i < WRITERS; i++)
-        if (moment_of(s, i, from[i], to[i]) < 0)
+        if (moment_of(s, i, from[i], to[i]) < -1)
             fail_msg("backup %d: writer %d: no state between %ld and %ld", k, i, from[i], to[i]);
     must(kf_verify(s, false, NULL, NULL, &v, &err), &err);
     kf_bytes_free(&v.report);
@@ -181,7 +181,7 @@ static void a_backup_is_one_moment_of_many_writes(void **state)
         usleep(5000);
         for (int i = 0; i < WRITERS; i++)
             from[k][i] = atomic_load(&writers[i].acknowledged);
-        must(kf_backup(s, in_dir("moment", k, ".zip"), NULL, take_time, &calls, &err), &err);
+        must(testing_backup(s, in_dir("moment", k, ".zip"), NULL, take_time, &calls, &err), &err);
         for (int i = 0; i < WRITERS; i++) {
             to[k][i] = atomic_load(&writers[i].begun);
             meanwhile += to[k][i] - from[k][i];
@@ -281,8 +281,8 @@ static void versions_and_deletions_come_back(void **state)
     kf_store *a = open_store(testing_path(dir, "all.db"), NULL);
     kf_store *b = open_store(testing_path(dir, "again.db"), NULL);
     fill(a);
-    must(kf_backup(a, testing_path(dir, "all.zip"), NULL, NULL, NULL, &err), &err);
-    must(kf_restore(b, testing_path(dir, "all.zip"), false, NULL, NULL, &err), &err);
+    must(kf_backup(a, testing_path(dir, "all.zip"), NULL, &err), &err);
+    must(kf_restore(b, testing_path(dir, "all.zip"), NULL, &err), &err);
     digest(a, was);
     digest(b, is);
     assert_string_equal(was, is);
@@ -292,8 +292,8 @@ static void versions_and_deletions_come_back(void **state)
     put_doc(a, "a", "1");
     must(kf_doc_put(b, "a", "1", 1, NULL, &written, &err), &err);
     assert_int_equal(written.version, 5);
-    must(kf_backup(b, testing_path(dir, "again.zip"), NULL, NULL, NULL, &err), &err);
-    must(kf_restore(b, testing_path(dir, "again.zip"), true, NULL, NULL, &err), &err);
+    must(kf_backup(b, testing_path(dir, "again.zip"), NULL, &err), &err);
+    must(testing_restore(b, testing_path(dir, "again.zip"), true, NULL, NULL, &err), &err);
     digest(a, was);
     digest(b, is);
     assert_string_equal(was, is);
@@ -307,9 +307,9 @@ static void an_empty_store_is_backed_up_too(void **state)
     struct kf_status status = {0};
     (void)state;
     kf_store *s = open_store(testing_path(dir, "empty.db"), NULL);
-    must(kf_backup(s, testing_path(dir, "empty.zip"), NULL, NULL, NULL, &err), &err);
+    must(kf_backup(s, testing_path(dir, "empty.zip"), NULL, &err), &err);
     put_doc(s, "a", "1");
-    must(kf_restore(s, testing_path(dir, "empty.zip"), true, NULL, NULL, &err), &err);
+    must(testing_restore(s, testing_path(dir, "empty.zip"), true, NULL, NULL, &err), &err);
     must(kf_status(s, &status, &err), &err);
     assert_int_equal(status.docs, 0);
     kf_close(&s, NULL);
@@ -349,20 +349,20 @@ static void long_work_says_how_far_it_is_and_can_be_ended(void **state)
     const char *archive = testing_path(dir, "long.zip");
     for (int until = 1; until <= 2; until++) {
         p = (struct patience){.until = until};
-        assert_int_equal(kf_backup(s, archive, NULL, be_patient, &p, &err), KF_BUSY);
+        assert_int_equal(testing_backup(s, archive, NULL, be_patient, &p, &err), KF_BUSY);
         assert_false(testing_exists(archive));
     }
     p = (struct patience){0};
-    must(kf_backup(s, archive, NULL, be_patient, &p, &err), &err);
+    must(testing_backup(s, archive, NULL, be_patient, &p, &err), &err);
     assert_true(p.calls >= 2 && p.last == p.total);
     for (int until = 1; until <= 2; until++) {
         p = (struct patience){.until = until};
-        assert_int_equal(kf_restore(s, archive, true, be_patient, &p, &err), KF_BUSY);
+        assert_int_equal(testing_restore(s, archive, true, be_patient, &p, &err), KF_BUSY);
         digest(s, is);
         assert_string_equal(was, is);
     }
     p = (struct patience){0};
-    must(kf_restore(s, archive, true, be_patient, &p, &err), &err);
+    must(testing_restore(s, archive, true, be_patient, &p, &err), &err);
     assert_true(p.calls >= 2 && p.total == 600);
     struct kf_verified v = {0};
     p = (struct patience){.until = 2};
@@ -400,7 +400,7 @@ static const char *pending_archive(char ret_digest[65])
             must(kf_doc_delete(s, name, NULL, NULL, &err), &err);
     }
     must(kf_remote_add(s, &usb, &err), &err);
-    must(kf_backup(s, to, "usb", NULL, NULL, &err), &err);
+    must(testing_backup(s, to, "usb", NULL, NULL, &err), &err);
     digest(s, ret_digest);
     kf_close(&s, NULL);
     return to;
@@ -436,7 +436,7 @@ static void what_was_pending_is_merged_by_groups(void **state)
     kf_store *s = open_with(&t, "merged.db");
     put_doc(s, "own", "1");
     uint64_t syncs = t.calls[IO_SYNC];
-    must(kf_restore(s, archive, false, be_patient, &p, &err), &err);
+    must(testing_restore(s, archive, false, be_patient, &p, &err), &err);
     syncs = t.calls[IO_SYNC] - syncs;
     assert_int_equal(p.last, PENDING_DOCS);
     assert_in_range(p.calls, PENDING_DOCS / 256, PENDING_DOCS / 100);
@@ -449,12 +449,12 @@ static void what_was_pending_is_merged_by_groups(void **state)
     /* Ended by its caller: what was merged stays, once more does the rest. */
     s = open_with(&t, "ended.db");
     p = (struct patience){.until = 2};
-    assert_int_equal(kf_restore(s, archive, false, be_patient, &p, &err), KF_BUSY);
+    assert_int_equal(testing_restore(s, archive, false, be_patient, &p, &err), KF_BUSY);
     assert_null(strstr(err.detail, "nothing"));
     struct kf_status status = {0};
     must(kf_status(s, &status, &err), &err);
     assert_in_range(status.docs, 256, 600);
-    must(kf_restore(s, archive, false, NULL, NULL, &err), &err);
+    must(kf_restore(s, archive, NULL, &err), &err);
     digest(s, is);
     assert_string_equal(was, is);
     kf_close(&s, NULL);
@@ -463,7 +463,7 @@ static void what_was_pending_is_merged_by_groups(void **state)
     t.env.mono_ns = time_flies;
     s = open_with(&t, "slow.db");
     p = (struct patience){0};
-    must(kf_restore(s, archive, false, be_patient, &p, &err), &err);
+    must(testing_restore(s, archive, false, be_patient, &p, &err), &err);
     assert_int_equal(p.calls, PENDING_DOCS);
     digest(s, is);
     assert_string_equal(was, is);
@@ -480,15 +480,14 @@ static void what_is_there_is_not_written_over(void **state)
     const char *archive = testing_path(dir, "careful.zip");
     put_doc(s, "a", "1");
     testing_write(archive, "mine", 4);
-    assert_int_not_equal(kf_backup(s, archive, NULL, NULL, NULL, &err), KF_OK);
+    assert_int_not_equal(kf_backup(s, archive, NULL, &err), KF_OK);
     assert_memory_equal(testing_read(archive, &len), "mine", 4);
-    assert_int_not_equal(kf_backup(s, testing_path(dir, "none/x.zip"), NULL, NULL, NULL, &err),
-                         KF_OK);
+    assert_int_not_equal(kf_backup(s, testing_path(dir, "none/x.zip"), NULL, &err), KF_OK);
     put_doc(s, "b", "1");
-    assert_int_equal(kf_backup(s, testing_path(dir, "x.zip"), "nobody", NULL, NULL, &err),
+    assert_int_equal(testing_backup(s, testing_path(dir, "x.zip"), "nobody", NULL, NULL, &err),
                      KF_ABSENT);
     assert_false(testing_exists(testing_path(dir, "x.zip")));
-    assert_int_equal(kf_restore(s, testing_path(dir, "none.zip"), true, NULL, NULL, &err),
+    assert_int_equal(testing_restore(s, testing_path(dir, "none.zip"), true, NULL, NULL, &err),
                      KF_ABSENT);
     kf_close(&s, NULL);
 }
@@ -526,9 +525,34 @@ static void damage_is_found_by_all(void **state)
     const char *archive = testing_path(dir, "damaged.zip");
     assert_int_equal(kf_digest(t.store, hex, &t.err), KF_DAMAGED);
     assert_non_null(strstr(t.err.detail, "d3"));
-    assert_int_equal(kf_backup(t.store, archive, NULL, NULL, NULL, &t.err), KF_DAMAGED);
+    assert_int_equal(kf_backup(t.store, archive, NULL, &t.err), KF_DAMAGED);
     assert_non_null(strstr(t.err.detail, "d1"));
     assert_false(testing_exists(archive));
+    testing_docs_close(&t);
+}
+
+/* SQLite finds nothing wrong with a schema of which a bit was flipped. */
+static void a_damaged_definition_is_found(void **state)
+{
+    struct testing_docs t = {0};
+    struct kf_verified v = {0};
+    (void)state;
+    size_t len = 0;
+    testing_docs_open(&t, NULL);
+    const char *path = t.path;
+    assert_int_equal(testing_put(&t, "a", "1"), KF_OK);
+    testing_docs_reopen(&t); /* now it is in the file, and not in its log */
+    const char *bytes = testing_read(path, &len), *at = memmem(bytes, len, "id = 1", 6);
+    assert_non_null(at);
+    char *flipped = test_malloc(len);
+    memcpy(flipped, bytes, len);
+    flipped[at - bytes + 5] ^= 2;
+    testing_write(path, flipped, len);
+    test_free(flipped);
+    testing_docs_reopen(&t);
+    assert_int_equal(kf_verify(t.store, false, NULL, NULL, &v, &t.err), KF_DAMAGED);
+    assert_non_null(strstr(v.report.p, "the definition of \"kf_state\""));
+    kf_bytes_free(&v.report);
     testing_docs_close(&t);
 }
 
@@ -543,7 +567,7 @@ static size_t faults_of_a_backup(kf_store *s, struct testing_env *env, enum io_o
     for (size_t n = 1;; n++) {
         err = (struct kf_err)KF_ERR_INIT;
         testing_env_fault(env, op, n, errnum, false);
-        kf_rc rc = kf_backup(s, archive, NULL, NULL, NULL, &err);
+        kf_rc rc = kf_backup(s, archive, NULL, &err);
         uint64_t fired = env->fired;
         testing_env_fault(env, op, 0, 0, false);
         if (rc == KF_OK)
@@ -600,6 +624,7 @@ int main(int argc, char **argv)
         TEST(what_was_pending_is_merged_by_groups),
         TEST(what_is_there_is_not_written_over),
         TEST(damage_is_found_by_all),
+        TEST(a_damaged_definition_is_found),
         TEST(a_disk_that_fails_leaves_no_backup),
         cmocka_unit_test(saboteur_backup_unpinned),
     };

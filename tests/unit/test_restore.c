@@ -37,7 +37,7 @@ static int setup(void **state)
     }
     assert_int_equal(kf_close(&from, NULL), KF_OK);
     assert_int_equal(kf_open(testing_path(dir, "from.db"), NULL, &from, NULL), KF_OK);
-    assert_int_equal(kf_backup(from, archive, NULL, NULL, NULL, NULL), KF_OK);
+    assert_int_equal(kf_backup(from, archive, NULL, NULL), KF_OK);
     assert_int_equal(kf_close(&from, NULL), KF_OK);
     assert_int_equal(kf_open(testing_path(dir, "s.db"), NULL, &store, NULL), KF_OK);
     return 0;
@@ -100,7 +100,7 @@ static void a_store_that_fills_during_a_restore_is_not_replaced(void **state)
     (void)state;
     struct kf_err err = KF_ERR_INIT;
     char late[] = "late";
-    assert_int_equal(kf_restore(store, archive, false, put_once, late, &err), KF_CONFLICT);
+    assert_int_equal(testing_restore(store, archive, false, put_once, late, &err), KF_CONFLICT);
     assert_string_equal(err.code, "not_empty");
     assert_true(told > 0);
     assert_true(has(store, "late"));
@@ -117,7 +117,7 @@ static void what_is_confirmed_during_a_replacement_is_in_the_old_file(void **sta
     char late[] = "late", aside[4096];
     kf_store *old = NULL;
     assert_int_equal(put("early", "1"), KF_OK);
-    assert_int_equal(kf_restore(store, archive, true, put_once, late, &err), KF_OK);
+    assert_int_equal(testing_restore(store, archive, true, put_once, late, &err), KF_OK);
     assert_int_equal(count(store), ARCHIVED);
     assert_false(has(store, "early") || has(store, "late"));
     assert_int_equal(files("s.db.before-*Z", aside), 1);
@@ -129,7 +129,7 @@ static void what_is_confirmed_during_a_replacement_is_in_the_old_file(void **sta
 static void an_empty_store_leaves_no_file_behind(void **state)
 {
     (void)state;
-    assert_int_equal(kf_restore(store, archive, false, NULL, NULL, NULL), KF_OK);
+    assert_int_equal(kf_restore(store, archive, NULL, NULL), KF_OK);
     assert_int_equal(count(store), ARCHIVED);
     assert_int_equal(files("s.db.before-*", NULL), 0);
     assert_int_equal(files("s.db.d/*", NULL), 0);
@@ -168,7 +168,7 @@ static void a_restore_under_a_writer_loses_nothing(void **state)
     assert_int_equal(pthread_create(&writer, NULL, write_on, NULL), 0);
     while (atomic_load(&acknowledged) < 5)
         usleep(1000);
-    kf_rc rc = kf_restore(store, archive, true, NULL, NULL, NULL);
+    kf_rc rc = testing_restore(store, archive, true, NULL, NULL, NULL);
     atomic_store(&restoring, false);
     pthread_join(writer, NULL);
     assert_int_equal(rc, KF_OK);

@@ -22,6 +22,12 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+/* The calls of the same name with what is most often said. */
+kf_rc testing_backup(kf_store *store, const char *path, const char *pending_to,
+                     kf_progress *progress, void *ctx, struct kf_err *err);
+kf_rc testing_restore(kf_store *store, const char *path, bool replace, kf_progress *progress,
+                      void *ctx, struct kf_err *err);
+
 /* Ends the program when the test hangs: after so many seconds, four times as many under a
  * sanitizer. 0: it did not. */
 void testing_guard(unsigned seconds);
