@@ -3,6 +3,7 @@
 
 #include <assert.h>
 #include <stdio.h>
+#include <string.h>
 
 static kf_rc ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *err)
 {
@@ -117,4 +118,49 @@ kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *er
         return rc;
     }
     return db_commit(db, err);
+}
+
+/* ------------------------------------------------------------------------------------ its words */
+
+/* As a whole statement of `text`. */
+static bool has_statement(const char *text, str sql)
+{
+    for (const char *at = text; at && (at = strchr(at, 'C')); at++) {
+        bool begins = at == text || at[-1] == ';';
+        if (begins && strlen(at) >= sql.len && memcmp(at, sql.p, sql.len) == 0 &&
+            (at[sql.len] == ';' || at[sql.len] == '\0'))
+            return true;
+    }
+    return false;
+}
+
+static bool is_defined(const struct schema *schema, str sql)
+{
+    bool found = has_statement(schema->create, sql);
+    for (size_t i = 0; !found && i < schema->step_count; i++)
+        found = has_statement(schema->steps[i].sql, sql);
+    return found;
+}
+
+kf_rc schema_check(struct db *db, const struct schema *schema, struct buf *report,
+                   uint64_t *ret_bad, struct kf_err *err)
+{
+    static const char sql[] = "SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"
+                              " AND tbl_name GLOB 'kf_*' ORDER BY name";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        if (is_defined(schema, db_text(s, 1)))
+            continue;
+        str name = db_text(s, 0);
+        ++*ret_bad;
+        buf_c(report, "the definition of ");
+        buf_json_string(report, (str){name.p, name.len < 200 ? name.len : 200});
+        buf_c(report, " is not Keepfast's\n");
+    }
+    db_done(s);
+    return rc == KF_OK ? buf_ok(report, err) : rc;
 }

@@ -33,6 +33,11 @@ enum schema_found { SCHEMA_EMPTY, SCHEMA_CURRENT, SCHEMA_OLDER };
  * ours, or whose tables are not those of its format. */
 kf_rc schema_look(struct db *db, const struct schema *schema, enum schema_found *ret,
                   int *ret_format, struct kf_err *err);
+/* Whether the definitions in the file are word by word those of `schema`: a flipped bit in one may
+ * change what a table may hold, and no check of pages sees it. A line for each that is not is
+ * appended to `report`; *ret_bad counts them. */
+kf_rc schema_check(struct db *db, const struct schema *schema, struct buf *report,
+                   uint64_t *ret_bad, struct kf_err *err);
 /* SCHEMA_EMPTY -> create; SCHEMA_OLDER -> steps. One transaction. */
 kf_rc schema_apply(struct db *db, const struct schema *schema, struct kf_err *err);
 

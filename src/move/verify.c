@@ -2,6 +2,7 @@
 #include "move/backup.h"
 
 #include "base/err.h"
+#include "db/schema.h"
 
 enum { PAGE = 256 };
 
@@ -168,6 +169,8 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
     if (rc != KF_OK)
         return rc;
     rc = db_check(db, full, &v->report, &bad, &why);
+    if (rc == KF_OK)
+        rc = schema_check(db, &schema_store, &v->report, &bad, &why);
     v->v.damaged += bad;
     if (rc == KF_OK)
         rc = doc_check(db, note_fault, v, &why);
@@ -217,6 +220,8 @@ kf_rc verify_db(struct db *db, const struct env *env, kf_progress *progress, voi
     uint64_t bad = 0;
     db_watch(db, is_wanted, &v);
     kf_rc rc = db_check(db, true, &v.report, &bad, err);
+    if (rc == KF_OK)
+        rc = schema_check(db, &schema_store, &v.report, &bad, err);
     v.v.damaged += bad;
     if (rc == KF_OK)
         rc = doc_check(db, note_fault, &v, err);

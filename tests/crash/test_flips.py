@@ -209,7 +209,7 @@ def damage_of_the_store_is_not_passed_on():
         db.commit()
     for _ in range(2):
         done = run("sync", "usb", "--wait", at=path)
-        equal(done.status, 6, f"it is not all there: {done}")
+        equal(done.status, 9, f"it is not all there: {done}")
         check(lost in done.err.decode() and "damaged" in done.err.decode(), f"and why: {done}")
         report = kfcheck.check_dir(str(remote))
         equal((report.findings, {n.decode(): t for n, t in report.docs.items()}),
@@ -355,7 +355,8 @@ def flipped_pages_of_the_database():
                 if is_good:
                     equal(client.get("/digest").json()["digest"], digest, f"{flip}: verify finds nothing")
                     report = kfcheck.check_store(str(flip.path))
-                    if report.findings:
+                    # The log of runs is for people: a letter of it may flip unseen.
+                    if [finding for finding in report.findings if not finding.startswith(("run ", "set aside "))]:
                         note(f"{flip}: verify finds nothing, {report.findings[:2]}")
                         unknown += 1
                 client.close()
