@@ -309,12 +309,17 @@ done
         return commits
 
     def fsck(self, repo):
-        """What a strict check complains about: a list of lines, which should be empty."""
-        done = subprocess.run(["git", "-C", str(self.path(repo)), "fsck", "--strict", "--full", "--no-dangling", "--no-progress"],
-                              capture_output=True, text=True, env=PLAIN, timeout=300, errors="replace")
-        # The branch that HEAD names need not be there.
-        found = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("notice: HEAD points to an unborn")]
-        return found or ([f"exit {done.returncode}"] if done.returncode else [])
+        """What a strict check complains about: a list of lines, which should be empty. A push whose sender was killed may still be
+        arriving, object by object; what is missing then is there soon."""
+        end = time.monotonic() + 5
+        while True:
+            done = subprocess.run(["git", "-C", str(self.path(repo)), "fsck", "--strict", "--full", "--no-dangling", "--no-progress"],
+                                  capture_output=True, text=True, env=PLAIN, timeout=300, errors="replace")
+            # The branch that HEAD names need not be there.
+            found = [line for line in (done.stdout + done.stderr).splitlines() if not line.startswith("notice: HEAD points to an unborn")]
+            if not found or time.monotonic() > end:
+                return found or ([f"exit {done.returncode}"] if done.returncode else [])
+            time.sleep(0.2)
 
     def requests(self):
         """All that reached the host: of http and https each request with its Authorization, of ssh and daemon each service that

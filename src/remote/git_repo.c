@@ -154,8 +154,10 @@ static kf_rc run(struct git_repo *r, const struct command *c, int *ret_status, s
     int n = 17;
     buf_printf(&dir, "--git-dir=%s", r->dir);
     kf_rc rc = buf_ok(&dir, err);
-    if (rc != KF_OK)
+    if (rc != KF_OK) {
+        buf_release(&dir);
         return rc;
+    }
     argv[n++] = dir.p;
     for (int i = 0; c->args[i]; i++) {
         assert(n < ARGS_MAX);

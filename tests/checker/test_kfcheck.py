@@ -253,8 +253,8 @@ def damage_in_a_store_is_found():
         ("a good run many times", RUN % "1,2,'asked','','',2,1,0,0,0,0,0,0,0", "2 times"),
         ("a log without end", "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1001) INSERT INTO "
          "kf_run SELECT i,'usb',1,2,'asked','','',1,1,1,1,0,0,0,0,0 FROM n", "1001 runs"),
-        ("something aside of no kind", "INSERT INTO kf_aside VALUES('usb','lost','a',1,'x','y')", "the kind b'lost'"),
-        ("something aside without a reason", "INSERT INTO kf_aside VALUES('usb','refused','a',1,'x','')", "reason b''"),
+        ("something aside of no kind", "INSERT INTO kf_aside VALUES('usb','lost','a',1,'x','y',0)", "the kind b'lost'"),
+        ("something aside without a reason", "INSERT INTO kf_aside VALUES('usb','refused','a',1,'x','',0)", "reason b''"),
         ("fewer aside than none", "INSERT INTO kf_remote(name,url,aside_more) VALUES('usb','dir:x',-1)", "-1 more"),
         ("another kind of file", "PRAGMA application_id=1", "application_id"),
         ("another format", "PRAGMA user_version=2", "user_version"),

@@ -187,7 +187,7 @@ def a_failed_read_is_told_and_passes():
         client.close()
         equal(server.stop(), 0, "its end")
     met = 0
-    for when in range(10, 60, 7):
+    for when in range(10, 53, 7):
         with Failing(data, READS, when, [path]) as server:
             client, failed = server.client(), []
             for name, text in bodies.items():
