@@ -18,7 +18,9 @@
  * name cannot be judged like that: who goes back to a former key, whose names the change had
  * removed, would find all of them bad. So it counts for nothing while an old key is configured.
  *
- * Position: "sealed ID POSITION". */
+ * Position: "sealed ID POSITION"; "sealed ID+POSITION" while something was left under the old key:
+ * then everything is offered again to whoever still has that key, for the push that takes it away
+ * may be another run's than the pull that found it. */
 #include "remote/sealed.h"
 
 #include "base/arena.h"
@@ -37,15 +39,19 @@ struct left {
     str sealed, name;
     uint64_t version;
 };
+struct lefts {
+    struct left *p; /* texts in the arena */
+    size_t count, cap;
+};
 
 struct sealed {
     struct remote remote;        /* first */
     struct remote_driver driver; /* the inner one's name and abilities with our calls */
     struct remote *inner;
     struct seal_key *now, *old; /* NULL = none */
-    struct arena arena;         /* of `left` */
-    struct left *left;          /* since the last pull */
-    size_t left_count, left_cap;
+    struct arena arena;
+    struct lefts left; /* since the last pull */
+    bool looked;       /* the last pull has offered everything, so `left` is all that there is */
 };
 
 static struct sealed *sealed_of(struct remote *r)
@@ -112,7 +118,14 @@ bool sealed_position_fits(str position, const char *id)
         return !marked;
     str rest = str_from(position, sizeof(MARK) - 1);
     return marked && rest.len > SEAL_ID && memcmp(rest.p, id, SEAL_ID) == 0 &&
-           rest.p[SEAL_ID] == ' ';
+           (rest.p[SEAL_ID] == ' ' || rest.p[SEAL_ID] == '+');
+}
+
+/* Of a position that fits: something was left under the old key. */
+static bool says_left(str position)
+{
+    str rest = str_from(position, sizeof(MARK) - 1 + SEAL_ID);
+    return str_starts(position, STR(MARK)) && str_starts(rest, STR("+"));
 }
 
 static const struct seal_key *key_named(const struct sealed *s, const char *id)
@@ -184,21 +197,21 @@ static kf_rc find(struct inwards *in, str sealed, struct found *ret, struct kf_e
     return rc == KF_OK || rc == KF_NOMEM ? rc : KF_INVALID;
 }
 
-static kf_rc remember_left(struct sealed *s, str sealed, str name, uint64_t version,
-                           struct kf_err *err)
+static kf_rc remember(struct sealed *s, struct lefts *to, str sealed, str name, uint64_t version,
+                      struct kf_err *err)
 {
-    if (s->left_count == s->left_cap) {
-        size_t cap = s->left_cap ? s->left_cap * 2 : 64;
-        struct left *p = mem_realloc(s->left, cap * sizeof(*p));
+    if (to->count == to->cap) {
+        size_t cap = to->cap ? to->cap * 2 : 64;
+        struct left *p = mem_realloc(to->p, cap * sizeof(*p));
         if (!p)
             return err_nomem(err);
-        s->left = p;
-        s->left_cap = cap;
+        to->p = p;
+        to->cap = cap;
     }
     struct left l = {arena_str(&s->arena, sealed), arena_str(&s->arena, name), version};
     if (!l.sealed.p || !l.name.p)
         return err_nomem(err);
-    s->left[s->left_count++] = l;
+    to->p[to->count++] = l;
     return KF_OK;
 }
 
@@ -255,7 +268,7 @@ static kf_rc want_sealed(struct inwards *in, const struct remote_doc *doc, bool 
         return KF_OK;
     }
     if (f.key == s->old)
-        rc = remember_left(s, doc->doc.name, f.name, doc->doc.version, err);
+        rc = remember(s, &s->left, doc->doc.name, f.name, doc->doc.version, err);
     struct remote_doc asked = *doc;
     asked.doc.name = f.name;
     asked.doc.inexact = true;
@@ -341,7 +354,7 @@ static kf_rc take_opened(struct inwards *in, const struct found *f, const struct
     if (f->name.len == 0) {
         KF_SOMETIMES("sealed-long-name");
         if (out.elsewhere)
-            rc = remember_left(in->s, doc->doc.name, d->name, d->version, err);
+            rc = remember(in->s, &in->s->left, doc->doc.name, d->name, d->version, err);
         if (rc == KF_OK && in->to->want)
             rc = in->to->want(in->to, &out, &wanted, err);
     }
@@ -525,16 +538,16 @@ static int compare_plain(const void *a, const void *b)
 static kf_rc choose_left(struct outwards *o, struct plain *plain, struct kf_err *err)
 {
     struct sealed *s = o->s;
-    o->left = arena_alloc(&o->arena, (s->left_count + 1) * sizeof(*o->left));
+    o->left = arena_alloc(&o->arena, (s->left.count + 1) * sizeof(*o->left));
     if (!o->left)
         return err_nomem(err);
-    if (o->count && s->left_count)
+    if (o->count && s->left.count)
         qsort(plain, o->count, sizeof(*plain), compare_plain);
-    for (size_t i = 0; o->count && i < s->left_count; i++) {
-        const struct plain key = {s->left[i].name, 0};
+    for (size_t i = 0; o->count && i < s->left.count; i++) {
+        const struct plain key = {s->left.p[i].name, 0};
         const struct plain *p = bsearch(&key, plain, o->count, sizeof(*plain), compare_plain);
         if (p)
-            o->left[o->left_count++] = (struct leaving){&s->left[i], p->at};
+            o->left[o->left_count++] = (struct leaving){&s->left.p[i], p->at};
     }
     return KF_OK;
 }
@@ -595,7 +608,7 @@ static void close_sealed(struct remote *r)
     seal_key_free(s->now);
     seal_key_free(s->old);
     arena_release(&s->arena);
-    mem_free(s->left);
+    mem_free(s->left.p);
     mem_free(s);
 }
 
@@ -626,10 +639,12 @@ static kf_rc check_position(const struct sealed *s, str position, str *ret_inner
     return KF_OK;
 }
 
-static void put_position(const struct sealed *s, str inner, struct buf *out)
+/* `before`: the position that this one follows. */
+static void put_position(const struct sealed *s, str before, str inner, struct buf *out)
 {
+    bool left = s->left.count > 0 || (says_left(before) && !s->looked);
     if (s->now && inner.len)
-        buf_printf(out, MARK "%s ", seal_key_id(s->now));
+        buf_printf(out, MARK "%s%c", seal_key_id(s->now), left ? '+' : ' ');
     buf_str(out, inner);
 }
 
@@ -653,8 +668,10 @@ static kf_rc pull(struct remote *r, str since, bool all, struct remote_sink *sin
     kf_rc rc = check_position(s, since, &before, err);
     if (rc != KF_OK)
         return rc;
-    s->left_count = 0;
+    s->left.count = 0;
     arena_clear(&s->arena);
+    all |= s->old && says_left(since);
+    s->looked = s->old && (all || before.len == 0);
     inwards_begin(s, sink, &in);
     rc = told(s, inner->driver->pull(inner, before, all, &in.sink, &after, err));
     if (rc == KF_OK && before.len == 0 && in.plain_count && !in.sealed_count)
@@ -662,12 +679,26 @@ static kf_rc pull(struct remote *r, str since, bool all, struct remote_sink *sin
     if (rc == KF_OK)
         rc = buf_ok(&after, err);
     if (rc == KF_OK) {
-        put_position(s, buf_view(&after), position);
+        put_position(s, since, buf_view(&after), position);
         rc = buf_ok(position, err);
     }
     inwards_end(&in);
     buf_release(&after);
     return rc;
+}
+
+/* What went away is left no more. */
+static void forget_left(struct outwards *o)
+{
+    struct sealed *s = o->s;
+    size_t n = 0;
+    for (size_t i = 0; i < o->left_count; i++)
+        if (o->sent[o->left[i].head])
+            s->left.p[o->left[i].left - s->left.p].sealed = (str){0, 0};
+    for (size_t i = 0; i < s->left.count; i++)
+        if (s->left.p[i].sealed.p)
+            s->left.p[n++] = s->left.p[i];
+    s->left.count = n;
 }
 
 static kf_rc push_sealed(struct sealed *s, str on, struct remote_set *set, struct buf *after,
@@ -680,6 +711,8 @@ static kf_rc push_sealed(struct sealed *s, str on, struct remote_set *set, struc
     kf_rc rc = outwards_begin(&o, err);
     if (rc == KF_OK)
         rc = told(s, inner->driver->push(inner, on, &o.set, after, ret, err));
+    if (rc == KF_OK)
+        forget_left(&o);
     arena_release(&o.arena);
     buf_release(&o.name);
     buf_release(&o.body);
@@ -700,7 +733,7 @@ static kf_rc push(struct remote *r, str on, struct remote_set *set, struct buf *
     if (rc == KF_OK)
         rc = buf_ok(&after, err);
     if (rc == KF_OK) {
-        put_position(s, buf_view(&after), position);
+        put_position(s, on, buf_view(&after), position);
         rc = buf_ok(position, err);
     }
     buf_release(&after);
@@ -712,6 +745,8 @@ static kf_rc verify(struct remote *r, struct remote_sink *sink, struct kf_err *e
     struct sealed *s = sealed_of(r);
     struct remote *inner = inner_of(s);
     struct inwards in;
+    s->left.count = 0;
+    arena_clear(&s->arena);
     inwards_begin(s, sink, &in);
     kf_rc rc = told(s, inner->driver->verify(inner, &in.sink, err));
     if (rc == KF_OK && in.plain_count && !in.sealed_count)
@@ -895,6 +930,8 @@ kf_rc sealed_open(const struct remote_driver *driver, const struct env *env,
     };
     s->remote = (struct remote){.driver = &s->driver, .env = env};
     kf_rc rc = load_keys(s, place, err);
+    if (s->old) /* a push must know what it takes away */
+        s->driver.caps &= ~(unsigned)REMOTE_PUSH_FIRST;
     if (rc == KF_OK)
         rc = driver->open(env, place, &s->inner, err);
     if (rc != KF_OK) {

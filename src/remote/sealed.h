@@ -20,8 +20,8 @@
  * E4  The old key: what stands under it is handed out as `elsewhere`, and the push that brings a
  *     document under the new key takes the old one away, in the same step.
  *
- * A position begins with the id of its key; to another key it says nothing, and the wrapper begins
- * anew.
+ * A position begins with the id of its key, and says whether something was left under the old one;
+ * to another key it says nothing, and the wrapper begins anew.
  *
  * Threads: as a remote. */
 #ifndef KF_REMOTE_SEALED_H

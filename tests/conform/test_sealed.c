@@ -102,12 +102,12 @@ static struct remote_doc doc_of(const char *name, const char *body, int64_t stam
                                .size = body ? strlen(body) : 0};
 }
 
-/* Pushes on top of whatever is there. */
-static kf_rc try_some(struct remote *r, const struct remote_doc *docs, size_t count,
-                      size_t left_out, struct kf_err *err)
+/* Pulls from the position, and pushes on top of what is there; without `docs` it only pulls. */
+static kf_rc go_on(struct remote *r, str since, const struct remote_doc *docs, size_t count,
+                   size_t left_out, struct buf *after, struct kf_err *err)
 {
     struct test_sink t;
-    struct buf position = BUF_INIT, after = BUF_INIT;
+    struct buf position = BUF_INIT;
     struct remote_pushed pushed;
     struct one o = {.set = {.count = count,
                             .head = one_head,
@@ -119,12 +119,22 @@ static kf_rc try_some(struct remote *r, const struct remote_doc *docs, size_t co
                     .docs = docs,
                     .left_out = left_out};
     sink_init(&t);
-    kf_rc rc = r->driver->pull(r, STR(""), false, &t.sink, &position, err);
-    if (rc == KF_OK)
-        rc = r->driver->push(r, buf_view(&position), &o.set, &after, &pushed, err);
+    kf_rc rc = r->driver->pull(r, since, false, &t.sink, &position, err);
+    if (rc == KF_OK && docs)
+        rc = r->driver->push(r, buf_view(&position), &o.set, after, &pushed, err);
+    else
+        buf_str(after, buf_view(&position));
     r->driver->close(r);
     items_free(&t.got);
     buf_release(&position);
+    return rc;
+}
+
+static kf_rc try_some(struct remote *r, const struct remote_doc *docs, size_t count,
+                      size_t left_out, struct kf_err *err)
+{
+    struct buf after = BUF_INIT;
+    kf_rc rc = go_on(r, STR(""), docs, count, left_out, &after, err);
     buf_release(&after);
     return rc;
 }
@@ -416,6 +426,7 @@ static void positions_belong_to_keys(void **state)
     assert_true(sealed_position_fits(STR("1 2 x"), ""));
     assert_false(sealed_position_fits(STR("1 2 x"), "ca83af2a"));
     assert_true(sealed_position_fits(STR("sealed ca83af2a 1 2"), "ca83af2a"));
+    assert_true(sealed_position_fits(STR("sealed ca83af2a+1 2"), "ca83af2a"));
     assert_false(sealed_position_fits(STR("sealed ca83af2a 1 2"), "ca83af2b"));
     assert_false(sealed_position_fits(STR("sealed ca83af2a 1 2"), ""));
     assert_false(sealed_position_fits(STR("sealed ca83af2a"), "ca83af2a"));
@@ -452,6 +463,34 @@ static void a_new_key_takes_over(void **state)
     assert_int_equal(s.t.bad + s.asides + s.elsewhere, 0);
     see_free(&s);
     refused("KEY_A", "", "configured is ca83af2a");
+}
+
+/* A store that is filled pulls in one run and pushes in another. */
+static void a_later_run_takes_away_what_is_left(void **state)
+{
+    (void)state;
+    struct seen s;
+    struct kf_err err = KF_ERR_INIT;
+    struct buf first = BUF_INIT, second = BUF_INIT, third = BUF_INIT;
+    const struct remote_doc docs[] = {doc_of("a", "1", 10), doc_of("b", "2", 10)};
+    new_place();
+    put("a", "1", 10);
+    put("b", "2", 10);
+    GOOD(go_on(with("KEY_B", "KEY_A"), STR(""), NULL, 0, 0, &first, &err));
+    assert_true(sealed_position_fits(buf_view(&first), seal_key_id(key_b)));
+    /* a cannot be sent yet */
+    GOOD(go_on(with("KEY_B", "KEY_A"), buf_view(&first), docs, 2, 1, &second, &err));
+    refused("KEY_B", "", "with the key ca83af2a");
+    GOOD(go_on(with("KEY_B", "KEY_A"), buf_view(&second), docs, 1, 0, &third, &err));
+    GOOD(see("KEY_B", "", &s, &err));
+    assert_int_equal(s.t.got.count, 2);
+    assert_int_equal(s.t.bad + s.asides + s.elsewhere, 0);
+    assert_memory_equal(third.p, "sealed ", 7);
+    assert_int_equal(third.p[7 + SEAL_ID], ' ');
+    see_free(&s);
+    buf_release(&first);
+    buf_release(&second);
+    buf_release(&third);
 }
 
 /* Cut at any call, all of it is under one key or all under the other, and the next run ends it. */
@@ -572,6 +611,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(places_and_keys_that_do_not_fit),
         cmocka_unit_test(positions_belong_to_keys),
         cmocka_unit_test(a_new_key_takes_over),
+        cmocka_unit_test(a_later_run_takes_away_what_is_left),
         cmocka_unit_test(a_change_that_is_cut_goes_on),
         cmocka_unit_test(the_past_is_opened),
         cmocka_unit_test(saboteur_seal_no_binding),

@@ -341,6 +341,31 @@ def a_key_is_changed():
 
 
 @test
+def a_new_machine_changes_the_key():
+    """It is filled in one run, and what stands under the old key goes away in another."""
+    for make in PLACES:
+        with make(f"fresh-{make.kind}") as place:
+            old, new = key_file(f"fresh-{make.kind}-old.key"), key_file(f"fresh-{make.kind}-new.key")
+            with Machine(place, f"fresh-{make.kind}-a", {"key_file": str(old)}) as a:
+                a.open()
+                fill(a)
+                digest = a.digest()
+                a.stop()
+            with Machine(place, f"fresh-{make.kind}-b", {"key_file": str(new), "old_key_file": str(old)}) as b:
+                b.open()
+                equal(b.digest(), digest, "filled by the old key")
+                check(b.remote()["pending"]["count"] > 0, "all is to be pushed")
+                b.saved()
+                equal(b.remote()["pending"]["count"], 0, "all is pushed")
+                b.stop()
+            with Machine(place, f"fresh-{make.kind}-c", {"key_file": str(new)}) as c:
+                c.open()
+                equal(c.digest(), digest, "the new key alone is enough")
+                c.stop()
+            place.check()
+
+
+@test
 def a_key_is_changed_while_it_runs():
     """In the same file, without a restart; and once the file cannot be read when the store opens."""
     with Dir("running") as place:
