@@ -170,7 +170,10 @@ static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct 
 static kf_rc bad(struct remote_sink *sink, const struct remote_doc *doc, const struct kf_err *why,
                  struct kf_err *err)
 {
-    return note_missing((struct take *)sink, doc->doc.name, doc->doc.stamp, why, err);
+    struct take *t = (struct take *)sink;
+    if (!entry_wants(t->run->entry, doc->doc.name))
+        return KF_OK;
+    return note_missing(t, doc->doc.name, doc->doc.stamp, why, err);
 }
 
 static kf_rc aside(struct remote_sink *sink, str path, const struct kf_err *why, struct kf_err *err)
@@ -305,7 +308,10 @@ static kf_rc judge_missing(struct take *t, struct db *db, struct kf_err *err)
             break;
         db_bind_text(s, 1, m->name);
         rc = db_step(s, &there, err);
-        bool replaced = rc == KF_OK && there && db_i64(s, 0) >= m->stamp;
+        /* At stamp 0 it was removed there, and nobody would push again what is here. To a store
+         * that is being filled it matters alone that it is here. */
+        bool told = m->stamp == 0 && run->kind == RUN_SYNC;
+        bool replaced = rc == KF_OK && there && !told && db_i64(s, 0) >= m->stamp;
         db_done(s);
         if (rc != KF_OK || replaced)
             continue;

@@ -14,9 +14,10 @@
  *     keepfast-sealed/ID/long/  current, old fetched, opened, and only then offered
  *
  * A deletion that nobody has signed has no stamp that could be believed. So it is bad at stamp 0:
- * a store that has the document keeps it, one that does not cannot say that it is absent. A long
- * name cannot be judged like that: who goes back to a former key, whose names the change had
- * removed, would find all of them bad. So it counts for nothing while an old key is configured.
+ * a store that has the document keeps it and says so with every run, one that does not cannot say
+ * that it is absent. Who goes back to a former key finds its names removed by the change; so it is
+ * told when all was offered, and not of what stands under the old key. A long name is not known to
+ * do so: it counts for nothing while an old key is configured.
  *
  * Position: "sealed ID POSITION"; "sealed ID+POSITION" while something was left under the old key:
  * then everything is offered again to whoever still has that key, for the push that takes it away
@@ -34,7 +35,7 @@
 
 #define MARK "sealed "
 
-/* What stands under the old key. */
+/* What stands under the old key; or what was removed under the present one by nobody who has it. */
 struct left {
     str sealed, name;
     uint64_t version;
@@ -50,8 +51,8 @@ struct sealed {
     struct remote *inner;
     struct seal_key *now, *old; /* NULL = none */
     struct arena arena;
-    struct lefts left; /* since the last pull */
-    bool looked;       /* the last pull has offered everything, so `left` is all that there is */
+    struct lefts left, removed; /* since the last pull */
+    bool looked; /* the last pull has offered everything, so `left` is all that there is */
 };
 
 static struct sealed *sealed_of(struct remote *r)
@@ -226,20 +227,43 @@ static kf_rc tell_bad(struct inwards *in, const struct remote_doc *doc, const st
     return in->to->bad(in->to, &told, why, err);
 }
 
-/* Only a sealed document deletes. */
+/* Only a sealed document deletes; but who went back to a former key finds what the change had
+ * removed under the other one. So it is told behind everything else. */
 static kf_rc plain_deletion(struct inwards *in, const struct remote_doc *doc, const struct found *f,
                             struct kf_err *err)
 {
-    struct kf_err why = KF_ERR_INIT;
-    struct remote_doc told = *doc;
-    if (f->key != in->s->now || (f->name.len == 0 && in->s->old))
+    struct sealed *s = in->s;
+    if (f->key != s->now || (f->name.len == 0 && s->old))
         return KF_OK;
-    KF_SOMETIMES("sealed-deleted-without-key");
-    told.doc.stamp = 0;
-    err_set(&why, PROBLEM_BAD_OBJECT,
-            "it was removed there by somebody without the key: bring it back there, or write the "
-            "document anew");
-    return tell_bad(in, &told, f, &why, err);
+    return remember(s, &s->removed, doc->doc.name, f->name, doc->doc.version, err);
+}
+
+static int compare_left(const void *a, const void *b)
+{
+    return str_cmp(((const struct left *)a)->name, ((const struct left *)b)->name);
+}
+
+static kf_rc tell_removed(struct inwards *in, struct kf_err *err)
+{
+    struct sealed *s = in->s;
+    kf_rc rc = KF_OK;
+    if (s->left.count)
+        qsort(s->left.p, s->left.count, sizeof(*s->left.p), compare_left);
+    for (size_t i = 0; rc == KF_OK && i < s->removed.count; i++) {
+        const struct left *l = &s->removed.p[i];
+        const struct found f = {s->now, l->name};
+        struct remote_doc told = {
+            .doc = {.name = l->sealed, .site = STR(""), .version = l->version}, .hash = STR("")};
+        struct kf_err why = KF_ERR_INIT;
+        if (s->left.count && bsearch(l, s->left.p, s->left.count, sizeof(*s->left.p), compare_left))
+            continue;
+        KF_SOMETIMES("sealed-deleted-without-key");
+        err_set(&why, PROBLEM_BAD_OBJECT,
+                "it was removed there by somebody without the key: bring it back there, or write "
+                "the document anew");
+        rc = tell_bad(in, &told, &f, &why, err);
+    }
+    return rc;
 }
 
 static kf_rc want_sealed(struct inwards *in, const struct remote_doc *doc, bool *ret_want,
@@ -609,6 +633,7 @@ static void close_sealed(struct remote *r)
     seal_key_free(s->old);
     arena_release(&s->arena);
     mem_free(s->left.p);
+    mem_free(s->removed.p);
     mem_free(s);
 }
 
@@ -668,7 +693,7 @@ static kf_rc pull(struct remote *r, str since, bool all, struct remote_sink *sin
     kf_rc rc = check_position(s, since, &before, err);
     if (rc != KF_OK)
         return rc;
-    s->left.count = 0;
+    s->left.count = s->removed.count = 0;
     arena_clear(&s->arena);
     all |= s->old && says_left(since);
     s->looked = s->old && (all || before.len == 0);
@@ -676,6 +701,8 @@ static kf_rc pull(struct remote *r, str since, bool all, struct remote_sink *sin
     rc = told(s, inner->driver->pull(inner, before, all, &in.sink, &after, err));
     if (rc == KF_OK && before.len == 0 && in.plain_count && !in.sealed_count)
         rc = holds_plain(err);
+    if (rc == KF_OK)
+        rc = tell_removed(&in, err);
     if (rc == KF_OK)
         rc = buf_ok(&after, err);
     if (rc == KF_OK) {
@@ -745,12 +772,14 @@ static kf_rc verify(struct remote *r, struct remote_sink *sink, struct kf_err *e
     struct sealed *s = sealed_of(r);
     struct remote *inner = inner_of(s);
     struct inwards in;
-    s->left.count = 0;
+    s->left.count = s->removed.count = 0;
     arena_clear(&s->arena);
     inwards_begin(s, sink, &in);
     kf_rc rc = told(s, inner->driver->verify(inner, &in.sink, err));
     if (rc == KF_OK && in.plain_count && !in.sealed_count)
         rc = holds_plain(err);
+    if (rc == KF_OK)
+        rc = tell_removed(&in, err);
     inwards_end(&in);
     return rc;
 }

@@ -14,7 +14,8 @@
  * E2  What a pull hands out was sealed by a key that is configured, under its name and for the
  *     write that the place says it is (stamp, site): else it is bad, or set aside where not even
  *     its name is one. Who has no key can neither write, change, move nor delete a document; only
- *     hide the latest state of all, as anywhere (R5).
+ *     bring older states back, of all (R5) or of one, and leave documents out, of which nothing
+ *     there tells a store that never had them.
  * E3  A place that holds documents under a key that is not configured, or plain ones where a key
  *     is, is `key_needed`: nothing is handed out of it that is not ours, and nothing is pushed.
  * E4  The old key: what stands under it is handed out as `elsewhere`, and the push that brings a

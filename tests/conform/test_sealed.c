@@ -463,6 +463,15 @@ static void a_new_key_takes_over(void **state)
     assert_int_equal(s.t.bad + s.asides + s.elsewhere, 0);
     see_free(&s);
     refused("KEY_A", "", "configured is ca83af2a");
+    /* who goes back finds the names of the first key removed, and nobody but the change did it */
+    GOOD(see("KEY_A", "KEY_B", &s, &err));
+    assert_int_equal(s.elsewhere, 3);
+    assert_int_equal(s.t.bad + s.asides, 0);
+    see_free(&s);
+    tamper(sealed_name(key_b, "a"), NULL, 11);
+    GOOD(see("KEY_A", "KEY_B", &s, &err));
+    assert_string_equal(s.t.bad_names, "a ");
+    see_free(&s);
 }
 
 /* A store that is filled pulls in one run and pushes in another. */

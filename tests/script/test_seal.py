@@ -341,6 +341,35 @@ def a_key_is_changed():
 
 
 @test
+def who_removes_without_the_key_is_found_out():
+    with Branch("removed") as place:
+        key = key_file("removed.key")
+        with Machine(place, "removed-a", {"key_file": str(key)}) as m:
+            m.open()
+            m.put("a", 1), m.put("b", 2)
+            m.saved()
+            branch = place.remote().get("branch", "data")
+            path = [p for p in place.host.files("store", branch) if p == Key(key.read_text()).name("a")]
+            equal(len(path), 1, f"its file: {place.host.files('store', branch)}")
+            place.host.commit("store", branch, {path[0]: None}, "by hand")
+            for _ in range(2):
+                m.sync()
+                said = m.remote()["last_error"]
+                check(said and said["code"] == "bad_object", f"every run says so: {m.remote()}")
+                equal(m.client.get("/docs/a").json(), 1, "the store has it")
+            m.put("a", 3)
+            m.sync()
+            m.saved()
+            equal((m.remote()["last_error"], m.remote()["pending"]["count"]), (None, 0), "until it is written anew")
+            digest = m.digest()
+            m.stop()
+        with Machine(place, "removed-b", {"key_file": str(key)}) as m:
+            m.open()
+            equal(m.digest(), digest, "and it is there")
+            m.stop()
+
+
+@test
 def a_new_machine_changes_the_key():
     """It is filled in one run, and what stands under the old key goes away in another."""
     for make in PLACES:
