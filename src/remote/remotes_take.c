@@ -258,6 +258,16 @@ static kf_rc merge_batch(struct take *t, struct kf_err *err)
     return rc;
 }
 
+/* Of one that is withheld the place knows nothing, though the watermark has passed it (W6). */
+static int64_t told_of(const struct run *run, str name)
+{
+    struct remote_entry *e = run->entry;
+    pthread_mutex_lock(&e->remotes->lock);
+    bool withheld = withheld_find(e->withheld, name) != NULL;
+    pthread_mutex_unlock(&e->remotes->lock);
+    return withheld ? 0 : run->watermark;
+}
+
 static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
 {
     struct take *t = (struct take *)sink;
@@ -270,7 +280,7 @@ static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, st
     if (rc != KF_OK)
         return rc;
     struct doc_import copy = *d;
-    copy.told = t->run->watermark;
+    copy.told = told_of(t->run, d->name);
     copy.name = arena_str(&t->batch_arena, d->name);
     copy.site = arena_str(&t->batch_arena, d->site);
     if (d->body.p)

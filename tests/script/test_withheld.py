@@ -6,6 +6,7 @@ rest goes on, and what stays is told: to who waits for it, by status, by pending
 import json
 import os
 import sys
+import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from githost import GitHost  # noqa: E402
@@ -99,6 +100,21 @@ def a_secret_does_not_leave():
             equal(m.sync().status, 200, "where secrets may go, it goes")
             equal((m.pending(), m.aside(), m.remote()["last_error"]), ([], {}, None), "and nothing is left")
             equal(m.there(), ["a", "s", "z"], "it is there")
+
+
+@test
+def a_hand_edit_meets_one_that_is_withheld():
+    with GitHost("path") as host:
+        host.make("store")
+        with Machine(host, "edited") as m:
+            m.put("s", {"a": 1, "b": 1})
+            equal(m.sync().status, 200, "it is there")
+            m.put("s", {"a": SECRET, "b": 1})
+            equal(m.sync().code, "secret_found", "the change is not")
+            host.commit("store", "data", {"s": b'{"a": 1, "b": 2}\n'}, "by hand", when=int(time.time()) + 20)
+            equal(m.sync().code, "secret_found", "somebody changed something else there")
+            equal(m.client.get("/docs/s").json(), {"a": SECRET, "b": 2}, "both changes are here")
+            check(SECRET.encode() not in host.files("store", "data")["s"], "and the secret alone here")
 
 
 @test
