@@ -7,6 +7,10 @@
  *     answer. */
 #include "api/api_internal.h"
 
+#include "base/hooks.h"
+
+#define PAST_MAX 2 /* workers: half of those that there are (lib/house.c) */
+
 static const size_t spool_max = 1024 * 1024;
 
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err)
@@ -163,6 +167,8 @@ static void job_done(struct loop_job *j, bool cancelled)
     if (cancelled)
         c->rc = err_set(&c->err, PROBLEM_STOPPING,
                         "the server is stopping; try again when it is back");
+    c->api->past -= c->looks_back;
+    c->looks_back = false;
     if (call_end_work(c))
         c->then(c);
 }
@@ -176,6 +182,22 @@ void call_work(struct api_call *c, void (*work)(struct api_call *c),
     c->job = (struct loop_job){.work = job_work, .done = job_done};
     call_begin_work(c);
     loop_job(c->api->o.loop, &c->job);
+}
+
+void call_look_back(struct api_call *c, void (*work)(struct api_call *c),
+                    void (*then)(struct api_call *c))
+{
+    struct kf_err err = KF_ERR_INIT;
+    if (c->api->past >= PAST_MAX) {
+        KF_SOMETIMES("past-asked-for-by-many");
+        err_set(&err, PROBLEM_BUSY,
+                "the history of remotes is being read for others: try again in a few seconds");
+        answer_problem(c, &err);
+        return;
+    }
+    c->api->past++;
+    c->looks_back = true;
+    call_work(c, work, then);
 }
 
 void api_abandon(struct api_call *c)

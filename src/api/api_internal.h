@@ -142,6 +142,7 @@ struct api_call {
     struct doc_write *write;
     struct kf_doc doc;                 /* until its answer has ended */
     const char *past_remote, *past_id; /* which version of which remote becomes the current one */
+    bool looks_back;                   /* counted in api->past */
     struct remotes_wait wait;
     uint32_t timeout_ms;
 
@@ -160,6 +161,7 @@ struct api {
     size_t space_count;
     bool stopping;
     size_t calls, working; /* working: calls for which something will come back */
+    size_t past;           /* workers that read the past of remotes, in any space */
     uint64_t next_id, requests, problems[PROBLEM_COUNT];
     int64_t started_ms;
     struct api_metrics *metrics;
@@ -169,6 +171,10 @@ struct api {
  * worker's meanwhile. Not called when the client has gone. */
 void call_work(struct api_call *c, void (*work)(struct api_call *c),
                void (*then)(struct api_call *c));
+/* The same for what reads the past of a remote, which may take minutes. Answered with `busy` where
+ * the workers that others need would be out for it. */
+void call_look_back(struct api_call *c, void (*work)(struct api_call *c),
+                    void (*then)(struct api_call *c));
 /* The usual `then`: a problem when c->rc says so, else c->out as JSON with c->status. */
 void call_answer_out(struct api_call *c);
 /* Marks that something comes back, and takes it back: false when the door has left and the call is

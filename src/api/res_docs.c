@@ -123,7 +123,10 @@ void doc_get(struct api_call *c)
         answer_doc(c);
         return;
     }
-    call_work(c, read_doc, doc_was_read);
+    if (query_get(c, "remote").len)
+        call_look_back(c, read_doc, doc_was_read);
+    else
+        call_work(c, read_doc, doc_was_read);
 }
 
 static void info_json(const struct kf_doc_info *d, bool versions, struct buf *out)
@@ -274,7 +277,11 @@ static void list_versions(struct api_call *c)
 
 void doc_versions(struct api_call *c)
 {
-    if (call_enter_space(c, false))
+    if (!call_enter_space(c, false))
+        return;
+    if (query_get(c, "remote").len)
+        call_look_back(c, list_versions, call_answer_out);
+    else
         call_work(c, list_versions, call_answer_out);
 }
 
@@ -546,5 +553,5 @@ void doc_revert(struct api_call *c)
     }
     c->past_remote = r.remote;
     c->past_id = r.id;
-    call_work(c, fetch_past, past_was_fetched);
+    call_look_back(c, fetch_past, past_was_fetched);
 }

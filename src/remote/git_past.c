@@ -59,6 +59,7 @@ struct past {
     size_t count, cap;
     bool behind; /* the cursor was met */
     bool edge;   /* the walk ended where something was not fetched */
+    bool whole;  /* the host has nothing behind the edges: it is shallow itself */
     bool enough;
     uint64_t walked;
     unsigned step;
@@ -117,11 +118,15 @@ static kf_rc fetch_more(struct past *p, struct kf_err *err)
 {
     const struct env *env = p->g->remote.env;
     int64_t began_ms = env_mono_ms(env);
+    struct buf before = p->edges;
+    p->edges = BUF_INIT;
     kf_rc rc = remote_go_on(&p->g->remote, err);
     if (rc == KF_OK)
         rc = git_fetch_past(&p->g->repo, p->g->branch, p->step, true, &p->tip, err);
     if (rc == KF_OK)
         rc = read_edges(p, err);
+    p->whole = rc == KF_OK && str_eq(buf_view(&before), buf_view(&p->edges));
+    buf_release(&before);
     int64_t took_ms = env_mono_ms(env) - began_ms;
     if (took_ms < FAST_MS && p->step < STEP_MOST)
         p->step *= 4;
@@ -182,7 +187,7 @@ static kf_rc walked(void *ctx, const struct git_walked *c, struct kf_err *err)
 {
     struct past *p = ctx;
     p->walked++;
-    if ((p->edge = is_edge(p, &c->id) && !KF_SABOTAGE("edge-is-a-root")))
+    if ((p->edge = !p->whole && is_edge(p, &c->id) && !KF_SABOTAGE("edge-is-a-root")))
         return KF_ABSENT;
     if (!p->behind) {
         p->behind = str_is(p->h->id, c->id.hex);
@@ -455,16 +460,17 @@ static kf_rc got(void *ctx, size_t n, enum git_found found, str bytes, struct kf
     kf_rc rc = remote_go_on(&r->p->g->remote, err);
     if (rc != KF_OK)
         return rc;
-    r->file[k].there = found != GIT_MISSING;
+    /* A folder of its name has come where the file was. */
+    r->file[k].there = found == GIT_THERE || found == GIT_TOO_LARGE;
     r->file[k].too_large = found == GIT_TOO_LARGE;
     buf_clear(&r->file[k].bytes);
     if (k == ROW) {
         arena_clear(&r->arena);
         r->has_row = false;
         r->damaged = (struct kf_err)KF_ERR_INIT;
-        if (found == GIT_TOO_LARGE)
-            err_set(&r->damaged, PROBLEM_BAD_OBJECT,
-                    "a part of this commit is larger than any that Keepfast writes");
+        if (found == GIT_TOO_LARGE || found == GIT_NO_FILE)
+            err_set(&r->damaged, PROBLEM_BAD_OBJECT, "a part of this commit is %s",
+                    found == GIT_NO_FILE ? "no file" : "larger than any that Keepfast writes");
         return read_part(r, bytes, err);
     }
     buf_str(&r->file[k].bytes, bytes);
@@ -569,7 +575,8 @@ static kf_rc resolve(struct past *p, struct git_id *ret, struct kf_err *err)
     kf_rc rc;
     if (!is_id(digits))
         return unknown(digits, err);
-    while ((rc = git_commit_of(&p->g->repo, digits, ret, err)) == KF_ABSENT && p->edges.len) {
+    while ((rc = git_commit_of(&p->g->repo, digits, ret, err)) == KF_ABSENT && p->edges.len &&
+           !p->whole) {
         err_clear(err);
         if ((rc = fetch_more(p, err)) != KF_OK)
             return rc;

@@ -790,7 +790,7 @@ struct reading {
     void *ctx;
     struct buf head, body;
     uint64_t left; /* bytes of the body, and the newline behind it */
-    bool in_body, too_large;
+    bool in_body, too_large, no_file;
 };
 
 static kf_rc feed_names(void *ctx, struct buf *out, struct kf_err *err)
@@ -823,6 +823,7 @@ static kf_rc read_head(struct reading *r, struct kf_err *err)
     size_t b = str_index(rest, ' ');
     if (!read_id((str){head.p, a}, &id) || !str_to_u64(str_from(rest, b + 1), &r->left))
         return not_understood("cat-file", err);
+    r->no_file = !str_is((str){rest.p, b}, "blob"); /* a path may be a folder's */
     r->too_large = r->left > r->max;
     r->left++;
     r->in_body = true;
@@ -833,14 +834,14 @@ static kf_rc take_body(struct reading *r, str *bytes, struct kf_err *err)
 {
     size_t n = bytes->len < r->left ? bytes->len : (size_t)r->left;
     r->left -= n;
-    if (!r->too_large)
+    if (!r->too_large && !r->no_file)
         buf_add(&r->body, bytes->p, r->left ? n : n - 1);
     *bytes = str_from(*bytes, n);
     kf_rc rc = buf_ok(&r->body, err);
     if (rc != KF_OK || r->left)
         return rc;
     r->in_body = false;
-    return answer(r, r->too_large ? GIT_TOO_LARGE : GIT_THERE, err);
+    return answer(r, r->no_file ? GIT_NO_FILE : r->too_large ? GIT_TOO_LARGE : GIT_THERE, err);
 }
 
 static kf_rc take_objects(void *ctx, str bytes, struct kf_err *err)

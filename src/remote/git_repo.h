@@ -113,9 +113,9 @@ kf_rc git_changes(struct git_repo *r, const struct git_id *from, const struct gi
                   git_each *each, void *ctx, struct kf_err *err);
 
 /* Reads objects, each named as "ID" or "ID:PATH", in their order. `bytes` until the callback
- * returns; none of an object that is not there, or larger than max.
+ * returns; none of an object that is not there, larger than max, or no file but a folder.
  * Cost of a PATH: its folders are read through, each time; where the id is known it is better. */
-enum git_found { GIT_MISSING, GIT_TOO_LARGE, GIT_THERE };
+enum git_found { GIT_MISSING, GIT_TOO_LARGE, GIT_NO_FILE, GIT_THERE };
 typedef kf_rc git_object(void *ctx, size_t i, enum git_found found, str bytes, struct kf_err *err);
 kf_rc git_read(struct git_repo *r, const str *names, size_t count, size_t max, git_object *each,
                void *ctx, struct kf_err *err);

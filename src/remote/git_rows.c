@@ -142,6 +142,8 @@ static kf_rc read_object(void *ctx, size_t i, enum git_found found, str bytes, s
         l->rows->ours = found != GIT_MISSING;
     else if (found == GIT_TOO_LARGE)
         return damaged(l->part[i - FIRST_PART], "it is larger than any that Keepfast writes", err);
+    else if (found == GIT_NO_FILE)
+        return damaged(l->part[i - FIRST_PART], "it is no file", err);
     else if (found == GIT_THERE)
         return read_part(l->rows, l->part[i - FIRST_PART], bytes, err);
     return KF_OK;

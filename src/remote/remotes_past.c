@@ -3,8 +3,8 @@
  *     any worker --> one at a time of each remote, at most two of a store --> the kind's slot
  *
  * A look at the past may fetch years of history. So it is bounded by time, never by the patience of
- * others: whoever finds the remote taken for longer than TURN_MS is told so, and the workers that
- * read documents are never all out. Runs have threads of their own and do not notice. */
+ * others: whoever finds the remote taken for longer than TURN_MS is told so. Runs have threads of
+ * their own and do not notice; a server lets few of its workers come here (call_look_back). */
 #include "remote/remotes_internal.h"
 
 #include <errno.h>
@@ -160,6 +160,9 @@ static kf_rc ask_in_turn(struct remotes *r, const char *remote, asker *ask,
     kf_rc rc = name_check(h->name, err);
     if (rc == KF_OK)
         rc = entry_named(r, remote, &e, err);
+    if (rc == KF_OK && !entry_wants(e, h->name)) /* the place may be shared with others */
+        rc = err_set(err, PROBLEM_NOT_FOUND, "%s is not for \"%.*s\": its `docs` do not name it",
+                     e->name, (int)(h->name.len < 200 ? h->name.len : 200), h->name.p);
     if (rc == KF_OK && (rc = take_turn(e, timeout_ms, err)) == KF_OK) {
         rc = ask_place(e, ask, h, ret_more, err);
         end_turn(e);

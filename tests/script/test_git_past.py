@@ -219,6 +219,38 @@ def on_the_command_line():
 
 
 @test
+def others_in_the_same_branch_and_folders_in_the_way():
+    with GitHost("path") as host:
+        host.make("store")
+        with machine(host, "first") as (_, client):
+            for name in ("mine", "theirs"):
+                equal(client.put(f"/docs/{name}", b"[1]").status, 201, name)
+            equal(client.ask("POST", "/remotes/host/run?timeout=20s").status, 200, "both are there")
+        host.commit("store", "data", {"mine": None, "mine/more": b"[2]\n"}, "a folder where a file was")
+        with machine(host, "second", docs=["mine*"]) as (_, client):
+            items = client.get("/docs/mine/versions?remote=host").json()["items"]
+            equal([(i["deleted"], i["error"]) for i in items], [(True, None), (False, None)], f"it went: {items}")
+            for answer in (client.get("/docs/theirs/versions?remote=host"), client.get(f"/docs/theirs?remote=host&version={items[1]['id']}"),
+                           client.post("/docs/theirs/revert", {"remote": "host", "version": items[1]["id"]})):
+                equal((answer.status, answer.code), (404, "not_found"), f"what the remote is not for: {answer}")
+
+
+@test
+def a_host_that_has_no_more_itself():
+    with GitHost("path") as host:
+        host.make("store")
+        years(host, 400)
+        cut = host.at("store", "rev-parse", "data~300").decode()
+        (host.path("store") / "shallow").write_text(cut)
+        with machine(host, "cut") as (_, client):
+            began = time.monotonic()
+            items = pages(client, "seldom.json")
+            check(time.monotonic() - began < 20, "it ends where the host's history does")
+            equal(len(items), 8, "what the host has, and what it begins with")
+            equal(client.get("/docs/seldom.json?remote=host&version=0123456789abcdef").code, "not_found", "the same for one version")
+
+
+@test
 def killed_in_the_middle_and_asked_again():
     with GitHost("http") as host, FaultProxy(host) as proxy:
         host.make("store")
@@ -268,6 +300,16 @@ def a_host_that_does_not_answer():
             began = time.monotonic()
             equal((client.put("/docs/w.json", b"1").status, client.get("/docs/d8/8.json").status), (201, 200), "local work")
             check(time.monotonic() - began < 5, "goes on")
+            crowd = [threading.Thread(target=lambda: quietly(server.client())) for _ in range(8)]
+            for one in crowd:
+                one.start()
+            time.sleep(0.5)
+            began = time.monotonic()
+            equal(client.get("/docs?limit=1").status, 200, "whoever reads")
+            check(time.monotonic() - began < 2, "does not wait for many that look back")
+            for one in crowd:
+                one.join(20)
+            check(not any(one.is_alive() for one in crowd), "who were told so")
             proxy.pass_on()
             # A run is not held up by whoever reads the history.
             proxy.slow(2_000, only="info/refs")
