@@ -435,7 +435,7 @@ void forget_place(struct remote_entry *e)
     withheld_free(e->withheld);
     e->withheld = NULL;
     e->refused_alone = 0;
-    e->refuses_all = false;
+    e->refuses_all = e->took_some = false;
     e->hydrated = false;
     e->row_stale = true;
     e->confirmed_wall_ms = 0;

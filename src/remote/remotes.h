@@ -70,7 +70,7 @@
 #define REMOTES_PAST_MS     60000 /* for a look at the past, where a caller gives no time */
 #define REMOTES_PAST_MAX_MS (10 * 60 * 1000)
 #define REMOTES_RUNS_MAX    1000 /* in the log, of each remote */
-#define REMOTES_ASIDE_MAX   1000 /* listed, of each remote */
+#define REMOTES_ASIDE_MAX   1000 /* listed, of each remote: of what is withheld, and of the rest */
 #define REMOTES_RUNS_MS     ((int64_t)90 * 24 * 3600 * 1000)
 
 struct remotes_options {

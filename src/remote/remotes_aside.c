@@ -13,9 +13,10 @@
  * replaces what the store had of that kind (what stays keeps its `since`), and what is not is added
  * to it. A kind that tells differences alone (remote_sink.partial) also tells what is right again.
  *
- * At most REMOTES_ASIDE_MAX rows are kept of a remote, in the order above; kf_remote.aside_more
- * counts what has no row. Nothing here holds up a run or a hydration: who does is in the code of
- * W1 and W5. The rows are this store's own, as the log of runs is. */
+ * At most REMOTES_ASIDE_MAX rows of documents that are withheld are kept of a remote, and as many
+ * of the other kinds, in the order above: what people put into a place takes no room from W6.
+ * kf_remote.aside_more counts what has no row. Nothing here holds up a run or a hydration: who does
+ * is in the code of W1 and W5. The rows are this store's own, as the log of runs is. */
 #include "remote/remotes_internal.h"
 
 #include <stdlib.h>
@@ -168,8 +169,8 @@ struct compared {
         struct gone *next;
         str kind, name;
     } * gone;
-    uint64_t kept;
-    size_t at; /* in `found`: rows come in the same order */
+    uint64_t kept[2]; /* what is at the place; documents of ours (W6) */
+    size_t at;        /* in `found`: rows come in the same order */
 };
 
 static kf_rc add_gone(struct compared *c, str kind, str name, struct kf_err *err)
@@ -199,7 +200,7 @@ static kf_rc compare_row(struct compared *c, struct db_stmt *s, struct kf_err *e
     bool met = item && order == 0;
     if (met ? item->right : is_whole(c->found, kind))
         return add_gone(c, kind, name, err);
-    c->kept++;
+    c->kept[db_i64(s, 4) != 0]++;
     if (met) {
         item->there = true;
         item->differs = !str_is(db_text(s, 2), item->code) ||
@@ -272,7 +273,8 @@ static kf_rc put_rows(struct group *g, str remote, struct compared *c, uint64_t 
             const struct aside_item *item = &a->items[i];
             if ((int)item->kind != kind || item->right || (item->there && !item->differs))
                 continue;
-            if (!item->there && c->kept >= REMOTES_ASIDE_MAX) {
+            uint64_t *kept = &c->kept[item->seq != 0];
+            if (!item->there && *kept >= REMOTES_ASIDE_MAX) {
                 ++*ret_beyond;
                 note_unlisted(&a->unlisted, item->seq);
                 continue;
@@ -280,7 +282,7 @@ static kf_rc put_rows(struct group *g, str remote, struct compared *c, uint64_t 
             if (item->seq && KF_SABOTAGE("aside-forgotten"))
                 continue;
             a->changed |= !item->there;
-            c->kept += !item->there;
+            *kept += !item->there;
             rc = put_row(g, remote, item, err);
         }
     return rc;
@@ -336,7 +338,7 @@ static kf_rc replace(struct group *g, struct compared *c, str remote, struct kf_
         a->changed = true;
         rc = write_more(db, remote, beyond, err);
     }
-    a->total = c->kept + beyond;
+    a->total = c->kept[0] + c->kept[1] + beyond;
     withheld_free(a->withheld);
     a->withheld = NULL;
     if (rc == KF_OK && a->unlisted) {

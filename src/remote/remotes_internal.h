@@ -94,6 +94,7 @@ struct remote_entry {
     struct withheld_list *withheld; /* W6; NULL = none */
     size_t refused_alone; /* documents that the place has refused since it last took one */
     bool refuses_all;     /* it seems to refuse everything */
+    bool took_some;       /* it takes some, and runs are finding out what it refuses */
     bool past_on;         /* its past is being read */
     uint32_t asked_again, answered_again; /* how often everything was asked for; up to which */
     char last_code[32];
@@ -402,6 +403,7 @@ struct run {
     struct kf_err err;
     bool local; /* it was the store that failed, not the remote */
     int64_t seq;
+    int64_t snapshot; /* the number at which it looked; `seq` may stay below */
     struct buf position;
     bool confirmed, hydrated;
     bool outdated; /* the store was replaced while it ran: it says nothing */
@@ -419,6 +421,8 @@ struct run {
     /* Documents that the place has refused alone since it last took one: before, and now. */
     size_t refused_before, refused_alone;
     bool refused_all, refuses_all; /* it seems to refuse everything: before, and now */
+    bool took_before;              /* it took something while runs before found that out */
+    bool judged;                   /* what it refuses of this push is known as far as a run goes */
     size_t unsettled;              /* documents among which the place refuses some */
     struct kf_err unsettled_err;
     struct aside aside;

@@ -274,8 +274,11 @@ void remotes_run_ended(struct run *run)
     bool was_down = e->failures > 0, removed = e->removed;
     bool changed = strcmp(e->last_code, why->code) != 0;
     e->running = false;
-    e->refuses_all = run->refuses_all;
     run->outdated = run->content != r->content;
+    if (run->judged && !run->outdated) { /* one that was cut says nothing of it */
+        e->refuses_all = run->refuses_all;
+        e->took_some = run->unsettled && (run->pushed.docs || run->took_before);
+    }
     if (run->outdated) {
         KF_SOMETIMES("run-outlived-its-store");
         e->last_end_ms = remotes_now(r);

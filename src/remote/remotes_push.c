@@ -409,10 +409,12 @@ static size_t left_in(const struct snapshot *s, struct range r)
     return n;
 }
 
-/* `before`: how many it has refused since it last took one. */
+/* `before`: how many it has refused since it last took one. A run that goes on where one was left
+ * unsettled may have nothing more that is taken. */
 static kf_rc refuses_all(const struct halving *h, size_t before, struct kf_err *err)
 {
-    if (h->alone_count == 0 || h->s->run->pushed.docs || before + h->alone_count < REFUSED_ALL)
+    if (h->alone_count == 0 || h->s->run->pushed.docs || h->s->run->took_before ||
+        before + h->alone_count < REFUSED_ALL)
         return KF_OK;
     KF_SOMETIMES("remote-refuses-everything");
     h->s->run->refuses_all = true;
@@ -496,7 +498,7 @@ static kf_rc push_all(struct snapshot *s, struct remote *remote, struct kf_err *
     size_t before = s->run->refused_before;
     before = before < s->refused_kept ? before : s->refused_kept;
     s->run->unsettled = 0;
-    s->run->refuses_all = false;
+    s->run->refuses_all = s->run->judged = false;
     h.alone = mem_calloc(REFUSED_PUSHES, sizeof(*h.alone));
     h.whys = mem_calloc(REFUSED_PUSHES, sizeof(*h.whys));
     if (!h.alone || !h.whys)
@@ -511,7 +513,8 @@ static kf_rc push_all(struct snapshot *s, struct remote *remote, struct kf_err *
         rc = withhold_refused(&h, err);
     if (rc == KF_OK)
         leave_unsettled(&h);
-    s->run->refused_alone = s->run->pushed.docs ? 0 : before + h.alone_count;
+    s->run->judged = rc == KF_OK || s->run->refuses_all;
+    s->run->refused_alone = s->run->pushed.docs || s->run->took_before ? 0 : before + h.alone_count;
     mem_free(h.alone);
     mem_free(h.whys);
     return rc;

@@ -48,7 +48,7 @@ void run_note_snapshot(struct run *run, int64_t seq)
     struct remote_entry *e = run->entry;
     struct remotes *r = e->remotes;
     pthread_mutex_lock(&r->lock);
-    e->snapshot_seq = seq;
+    e->snapshot_seq = run->snapshot = seq;
     if (r->last_seq > seq && !e->behind_ms) { /* it came between the snapshot and here */
         e->behind_ms = remotes_now(r);
         e->behind_wall_ms = r->last_wall_ms;
@@ -305,7 +305,9 @@ static kf_rc begin_anew(struct run *run, struct kf_err *err)
     buf_clear(&run->since);
     run->watermark = 0;
     run->hydrated = false;
-    run->again = true;
+    run->again = run->retry = true;
+    run->refused_all = run->took_before = false;
+    run->refused_before = run->refused_alone = 0;
     return run_local(run, row_put(e, err));
 }
 
@@ -402,6 +404,7 @@ void run_start(struct remote_entry *e, enum run_kind kind, const char *cause)
         run->aside.total = e->set_aside;
         run->retry = e->asked_again != e->answered_again || e->position.len == 0;
         run->refused_all = e->refuses_all;
+        run->took_before = e->took_some;
         run->refused_before = run->refused_alone = e->refused_alone;
         run->again = !e->hydrated || e->asked_again != e->answered_again;
         buf_str(&run->since, buf_view(&e->position));

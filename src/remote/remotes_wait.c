@@ -114,6 +114,13 @@ static kf_rc no_remote(struct kf_err *err)
                    "this store has no remote that could confirm; `keepfast remote add` makes one");
 }
 
+static void note_withheld(struct remotes_wait *w, struct remote_entry *e, bool withheld,
+                          const struct kf_err *why)
+{
+    if (withheld && !KF_SABOTAGE("withheld-confirmed"))
+        note_failed(w, e->name, why);
+}
+
 /* What the watermark has passed is confirmed, unless it is withheld (W6). */
 static void note_reached(struct remotes_wait *w, struct remote_entry *e)
 {
@@ -121,16 +128,18 @@ static void note_reached(struct remotes_wait *w, struct remote_entry *e)
     pthread_mutex_lock(&e->remotes->lock);
     bool withheld = withheld_tell(e, w->doc, &why);
     pthread_mutex_unlock(&e->remotes->lock);
-    if (withheld && !KF_SABOTAGE("withheld-confirmed"))
-        note_failed(w, e->name, &why);
+    note_withheld(w, e, withheld, &why);
 }
 
 /* Begins to wait for one remote. True when there is something to wait for. */
 static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
 {
     struct remotes *r = e->remotes;
+    struct kf_err why = KF_ERR_INIT;
     pthread_mutex_lock(&r->lock);
     bool reached = !w->on_end && !r->hydrating && e->watermark >= w->seq;
+    /* At once: behind a restore neither the watermark nor the list says anything of this. */
+    bool withheld = reached && withheld_tell(e, w->doc, &why);
     if (!reached) {
         w->waiting |= e->bit;
         if (e->running && e->snapshot_seq >= 0 && (w->on_end || e->snapshot_seq < w->seq))
@@ -139,8 +148,7 @@ static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
             e->asked = true;
     }
     pthread_mutex_unlock(&r->lock);
-    if (reached)
-        note_reached(w, e);
+    note_withheld(w, e, withheld, &why);
     return !reached;
 }
 
@@ -187,18 +195,30 @@ void remotes_wait_cancel(struct remotes_wait *w)
 
 /* --------------------------------------------------------------------------------------- ending */
 
+/* It is withheld, or behind the first that has no row: no run changes that. */
+static void note_unlisted(struct remotes_wait *w, struct remote_entry *e)
+{
+    struct kf_err why = KF_ERR_INIT;
+    err_set(&why, PROBLEM_LEVEL_UNAVAILABLE,
+            "more than %d documents may not go there, and what was written after them is not "
+            "confirmed before some of them may: `keepfast set-aside ls` lists them",
+            REMOTES_ASIDE_MAX);
+    note_failed(w, e->name, &why);
+}
+
 /* What the end of a run means for one that waits. True when it must run once more. */
 static bool judge(struct remotes_wait *w, const struct run *run)
 {
     struct remote_entry *e = run->entry;
     uint32_t bit = e->bit;
-    bool failed = run->rc != KF_OK, confirmed = !failed && run->confirmed;
+    bool failed = run->rc != KF_OK;
     const struct kf_err *why = failed ? &run->err : &run->bad_err;
     if (run->outdated) {
         w->skip &= ~bit;
         return !w->ride;
     }
-    if (confirmed && !w->on_end && run->seq >= w->seq) {
+    /* Also by one that has failed at something above that. */
+    if (run->confirmed && !w->on_end && run->seq >= w->seq) {
         w->waiting &= ~bit;
         note_reached(w, e);
         return false;
@@ -206,6 +226,11 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     if (w->skip & bit) {
         w->skip &= ~bit;
         return !w->ride;
+    }
+    if (!failed && !w->on_end && run->aside.unlisted && run->snapshot >= w->seq) {
+        w->waiting &= ~bit;
+        note_unlisted(w, e);
+        return false;
     }
     if (!failed && !w->on_end) /* it was on its way before; the next one holds it */
         return !w->ride;

@@ -2243,6 +2243,36 @@ static void what_cannot_be_taken_in_is_set_aside(void **state)
     buf_release(&path);
 }
 
+/* The run has failed, and still what it has pushed is confirmed. */
+static void what_is_below_one_that_is_held_back_is_confirmed(void **state)
+{
+    struct app a, b;
+    struct buf path = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    app_init(&b);
+    app_open(&b);
+    put(&b, "ok", "[0]");
+    int64_t seq = store_seq(b.store);
+    put(&b, "bad", "[1]");
+    app_close(&b);
+    app_init(&a);
+    app_remote(&a, "one", "mem:below-1");
+    app_open(&a);
+    pass(&a, SECOND);
+    put(&a, "bad", "[2]");
+    sync_good(&a, "one");
+    app_end(&a);
+    object_of("bad", "[2]", &path);
+    mem_place_set(STR("below-1"), buf_view(&path), STR("[9]"));
+    app_remote(&b, "one", "mem:below-1")->schedule.manual = true;
+    app_open(&b);
+    if (remotes_confirm(b.r, STR("one"), STR("ok"), seq, false, 5000, &err) != KF_OK)
+        fail_msg("%s: %s", err.code, err.detail);
+    assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
+    app_end(&b);
+    buf_release(&path);
+}
+
 /* W5, when it was the push behind it that failed. */
 static void what_could_not_be_read_outlives_a_failed_push(void **state)
 {
@@ -2571,6 +2601,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_no_document_is_left_alone),
         cmocka_unit_test(a_damaged_document_is_set_aside),
         cmocka_unit_test(what_cannot_be_taken_in_is_set_aside),
+        cmocka_unit_test(what_is_below_one_that_is_held_back_is_confirmed),
         cmocka_unit_test(what_could_not_be_read_outlives_a_failed_push),
         cmocka_unit_test(what_is_set_aside_is_bounded),
         cmocka_unit_test(a_sync_during_hydration_pushes),

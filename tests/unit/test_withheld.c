@@ -340,6 +340,64 @@ static void beyond_the_bound_the_watermark_stays(void **state)
         assert_int_equal(list.items[0].set_aside, REMOTES_ASIDE_MAX + 5);
         kf_remote_list_free(&list);
     }
+    /* Who waits is told so by the end of the run, which no other one would better. */
+    put(&a, "y", "[2]");
+    struct kf_err err = KF_ERR_INIT;
+    remotes_confirm(a.r, STR("usb"), STR("y"), store_seq(a.store), false, 5000, &err);
+    assert_string_equal(err.code, "level_unavailable");
+    assert_non_null(strstr(err.detail, "keepfast set-aside"));
+    app_end(&a);
+}
+
+/* However much there is at the place that is no document. */
+static void what_people_put_there_takes_no_room(void **state)
+{
+    struct app a;
+    (void)state;
+    app_init(&a, "mem:secret-6");
+    put(&a, "x", "[1]");
+    sync_is(&a, "");
+    for (int i = 0; i < REMOTES_ASIDE_MAX + 5; i++) {
+        char path[24];
+        snprintf(path, sizeof(path), "aside/%05d", i);
+        mem_place_set(STR("secret-6"), str_of(path), STR("x"));
+    }
+    assert_int_equal(kf_aside_retry(a.store, "usb", 5000, NULL), KF_OK);
+    put(&a, "s", WITH_ONE);
+    put(&a, "y", "[2]");
+    sync_is(&a, "secret_found");
+    pending_is(&a, "s;");
+    wait_is(&a, "s", "secret_found");
+    wait_is(&a, "y", "");
+    app_end(&a);
+}
+
+/* To another key the place is another one: what it refused may be taken now. */
+static void another_key_tries_what_was_refused(void **state)
+{
+    static const char *const keys[] = {
+        "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
+        "101112131415161718191a1b1c1d1e1f000102030405060708090a0b0c0d0e0f"};
+    struct app a;
+    (void)state;
+    assert_int_equal(setenv("WITHHELD_KEY", keys[0], 1), 0);
+    assert_int_equal(setenv("WITHHELD_OLD_KEY", keys[0], 1), 0);
+    fail_plan_set(STR("refuses-5"), &(struct fail_plan){0});
+    app_init(&a, "fail:name=refuses-5:mem:refused-5");
+    a.remotes[0].access.key_env = STR("WITHHELD_KEY");
+    a.remotes[0].access.old_key_env = STR("WITHHELD_OLD_KEY");
+    reopen(&a);
+    put(&a, "x", "[1]");
+    sync_is(&a, "");
+    fail_plan_set(STR("refuses-5"), &(struct fail_plan){.refuse = ""});
+    put(&a, "d", "[2]");
+    sync_is(&a, "remote_refused");
+    aside_is(&a, "withheld d remote_refused;");
+    fail_plan_set(STR("refuses-5"), &(struct fail_plan){0});
+    sync_is(&a, "remote_refused");
+    assert_int_equal(setenv("WITHHELD_KEY", keys[1], 1), 0);
+    sync_is(&a, "");
+    pending_is(&a, "");
     app_end(&a);
 }
 
@@ -433,6 +491,54 @@ static void refused_one_by_one_is_seen_as_well(void **state)
     pending_is(&a, "");
     aside_is(&a, "");
     assert_true(there("refused-3", "a") && there("refused-3", "b") && there("refused-3", "c"));
+    app_end(&a);
+}
+
+/* A run that is cut in between says nothing of that. */
+static void what_refused_everything_is_offered_again_after_an_outage(void **state)
+{
+    struct app a;
+    (void)state;
+    refuse("refuses-6", "");
+    app_init(&a, "fail:name=refuses-6:mem:refused-6");
+    put(&a, "a", "[1]");
+    sync_is(&a, "remote_refused");
+    put(&a, "b", "[2]");
+    sync_is(&a, "remote_refused");
+    put(&a, "c", "[3]");
+    sync_is(&a, "remote_refused");
+    state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
+    fail_plan_set(STR("refuses-6"), &(struct fail_plan){.at = 1, .sticky = true});
+    sync_is(&a, "level_unavailable");
+    refuse("refuses-6", NULL);
+    sync_is(&a, "");
+    pending_is(&a, "");
+    app_end(&a);
+}
+
+/* Where what the place takes is there already, and what is left to be told apart is refused. */
+static void runs_go_on_where_one_was_left(void **state)
+{
+    struct app a;
+    struct kf_remote_list list = {0};
+    uint64_t aside = 0;
+    (void)state;
+    refuse("refuses-7", "BAD");
+    app_init(&a, "fail:name=refuses-7:mem:refused-7");
+    for (int i = 0; i < 60; i++) {
+        char name[16];
+        snprintf(name, sizeof(name), "d%02d", i);
+        put(&a, name, i < 50 ? "[\"BAD\"]" : "[\"good\"]");
+    }
+    for (int runs = 0; runs < 5 && aside < 50; runs++) {
+        sync_is(&a, "remote_refused");
+        assert_int_equal(kf_remotes(a.store, &list, NULL), KF_OK);
+        aside = list.items[0].set_aside;
+        kf_remote_list_free(&list);
+    }
+    assert_int_equal(aside, 50);
+    sync_is(&a, "remote_refused");
+    state_is(&a, KF_REMOTE_IDLE, "remote_refused");
     app_end(&a);
 }
 
@@ -662,9 +768,13 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_withheld_document_ends_by_each_way),
         cmocka_unit_test(closing_says_what_is_withheld),
         cmocka_unit_test(beyond_the_bound_the_watermark_stays),
+        cmocka_unit_test(what_people_put_there_takes_no_room),
+        cmocka_unit_test(another_key_tries_what_was_refused),
         cmocka_unit_test(what_is_refused_alone_is_set_aside),
         cmocka_unit_test(one_that_refuses_everything_has_failed),
         cmocka_unit_test(refused_one_by_one_is_seen_as_well),
+        cmocka_unit_test(what_refused_everything_is_offered_again_after_an_outage),
+        cmocka_unit_test(runs_go_on_where_one_was_left),
         cmocka_unit_test(more_than_a_run_can_tell_apart_is_left_to_the_next),
         cmocka_unit_test(critical_documents_wait_where_everybody_reads),
         cmocka_unit_test(critical_documents_wait_until_it_is_known),
