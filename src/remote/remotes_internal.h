@@ -444,8 +444,9 @@ kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *
 
 /* --- remotes_push.c */
 /* Pushes what is above the watermark, on top of what was pulled, and what was withheld below it;
- * run->seq is then the number up to which everything is there or withheld. *ret_any: there was
- * something. KF_CONFLICT as push of the kind: some of it may be there. */
+ * run->seq is then the number up to which everything is there or withheld. *ret_any: the place has
+ * taken or refused something, so it was looked at. KF_CONFLICT as push of the kind: some of it may
+ * be there. */
 kf_rc run_push(struct run *run, struct remote *remote, int64_t watermark, bool *ret_any,
                struct kf_err *err);
 

@@ -38,6 +38,7 @@ struct snapshot {
     struct withheld_list *withheld; /* what earlier runs have left out */
     size_t refused_kept;            /* of that, what the place refused and is not tried again */
     bool judged;                    /* of all heads it is known whether they are left out */
+    bool answered;                  /* the place has taken or refused something */
 
     size_t *pick;        /* which heads are pushed now; set.count of them */
     size_t at;           /* in `pick`, as the next two */
@@ -362,6 +363,7 @@ static kf_rc push_range(struct snapshot *s, struct remote *remote, size_t from, 
     kf_rc rc = remote->driver->push(remote, buf_view(&run->position), &s->set, &after, &pushed,
                                     err);
     if (rc == KF_OK) {
+        s->answered |= pushed.docs > 0;
         run->pushed.docs += pushed.docs;
         run->pushed.bytes += pushed.bytes;
         buf_release(&run->position);
@@ -453,6 +455,7 @@ static kf_rc try_range(struct halving *h, struct remote *remote, struct range r,
         return rc;
     }
     h->why = why;
+    h->s->answered = true;
     if (left > 1)
         halve(h, r);
     return left == 1 ? refused_alone(h, r, err) : KF_OK;
@@ -532,8 +535,8 @@ kf_rc run_push(struct run *run, struct remote *remote, int64_t watermark, bool *
         return rc;
     }
     run_note_snapshot(run, s.set.seq);
-    *ret_any = s.count > 0;
     rc = push_all(&s, remote, err);
+    *ret_any = s.answered;
     docs_unpin(r->docs);
     if (rc == KF_OK) {
         run->aside.pushed = true;

@@ -116,8 +116,8 @@ static kf_rc pull(struct run *run, struct remote *remote, int64_t *ret_watermark
     return rc;
 }
 
-/* Pushes on top of the position, which is still the newest unless it is refused. KF_ABSENT: there
- * is nothing to push, or everything must be read first. */
+/* Pushes on top of the position, which is still the newest unless it is refused. KF_ABSENT: nothing
+ * was to be pushed, so that nobody has looked there, or everything must be read first. */
 static kf_rc push_before_pull(struct run *run, struct remote *remote, struct kf_err *err)
 {
     bool any = false;

@@ -103,6 +103,19 @@ def a_secret_does_not_leave():
 
 
 @test
+def a_run_that_keeps_all_back_looks_all_the_same():
+    with GitHost("path") as host:
+        host.make("store")
+        with Machine(host, "looks") as m:
+            m.put("a", [1])
+            equal(m.sync().status, 200, "it is there")
+            m.put("s", {"a": SECRET})
+            host.commit("store", "data", {"h": b"[2]\n"}, "by hand")
+            equal(m.sync().code, "secret_found", "nothing to push")
+            equal(m.client.get("/docs/h").status, 200, "and still something to take in")
+
+
+@test
 def a_hand_edit_meets_one_that_is_withheld():
     with GitHost("path") as host:
         host.make("store")
