@@ -237,6 +237,24 @@ static kf_rc leave_secret_out(struct snapshot *s, struct head *h, str body, bool
     return rc;
 }
 
+/* Names go to a place as they are, those of deleted documents, too. */
+static kf_rc leave_secret_name_out(struct snapshot *s, struct head *h, bool *ret,
+                                   struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    const char *kind = secret_in_text(h->name);
+    *ret = kind != NULL;
+    if (!kind)
+        return KF_OK;
+    KF_SOMETIMES("name-with-a-secret-not-pushed");
+    err_set(&why, PROBLEM_SECRET_FOUND,
+            "its name holds what is plainly %s: give the document another name and drop this one "
+            "(set-aside drop), or let this remote have secrets (allow_secrets)",
+            kind);
+    h->left_out = true;
+    return withhold(s, h->name, h->seq, &why, err);
+}
+
 static void head_of(const struct remote_set *set, size_t i, struct remote_doc *ret)
 {
     const struct head *h = picked((const struct snapshot *)set, i);
@@ -262,11 +280,16 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
         if (s->at >= s->to && (rc = read_bodies(s, err)) != KF_OK)
             return rc;
         struct head *h = picked(s, s->at);
-        if (h->deleted)
+        bool judges = !s->judged && !entry_has_secrets(s->entry);
+        if (judges && (rc = leave_secret_name_out(s, h, &secret, err)) != KF_OK)
+            return rc;
+        if (h->deleted && !secret)
             break;
+        if (secret)
+            continue;
         if (!s->whole[s->at - s->from])
             rc = leave_damaged_out(s, h, err);
-        else if (!s->judged && !entry_has_secrets(s->entry))
+        else if (judges)
             rc = leave_secret_out(s, h, s->body[s->at - s->from], &secret, err);
         if (rc != KF_OK)
             return rc;

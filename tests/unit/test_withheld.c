@@ -199,6 +199,26 @@ static void state_is(struct app *a, kf_remote_state state, const char *code)
 
 /* ------------------------------------------------------------------------------------- a secret */
 
+static void a_name_with_a_secret_stays(void **state)
+{
+    static const char name[] = "of/ghp_bA3dE5gH7jK9mN1pQ3sT5vX7zB9dF1hJ3kL5.json";
+    struct app a;
+    (void)state;
+    app_init(&a, "mem:secret-name");
+    put(&a, "x", "[1]");
+    put(&a, name, "[2]");
+    sync_is(&a, "secret_found");
+    assert_true(there("secret-name", "x") && !there("secret-name", name));
+    assert_int_equal(kf_doc_delete(a.store, name, NULL, NULL, NULL), KF_OK);
+    put(&a, "y", "[3]");
+    sync_is(&a, "secret_found");
+    assert_true(there("secret-name", "y"));
+    assert_int_equal(kf_aside_drop(a.store, "usb", name, NULL), KF_OK);
+    sync_is(&a, "");
+    aside_is(&a, "");
+    app_end(&a);
+}
+
 static void a_secret_stays_and_the_rest_goes_on(void **state)
 {
     struct app a;
@@ -764,6 +784,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_secret_stays_and_the_rest_goes_on),
+        cmocka_unit_test(a_name_with_a_secret_stays),
         cmocka_unit_test(an_encrypted_remote_has_secrets),
         cmocka_unit_test(a_withheld_document_ends_by_each_way),
         cmocka_unit_test(closing_says_what_is_withheld),
