@@ -519,8 +519,11 @@ static void what_refused_everything_is_offered_again_after_an_outage(void **stat
 {
     struct app a;
     (void)state;
-    refuse("refuses-6", "");
+    refuse("refuses-6", NULL);
     app_init(&a, "fail:name=refuses-6:mem:refused-6");
+    put(&a, "x", "[0]");
+    sync_is(&a, "");
+    refuse("refuses-6", "");
     put(&a, "a", "[1]");
     sync_is(&a, "remote_refused");
     put(&a, "b", "[2]");
