@@ -8,6 +8,7 @@
 #include "base/hooks.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <sodium.h>
 
 #define KEY_LEN 32
@@ -29,6 +30,7 @@ static inline void stream_begin(crypto_secretstream_xchacha20poly1305_state *s,
                                 const struct seal_key *key, enum subkey which,
                                 const unsigned char header[HEADER])
 {
+    assert(key);
     crypto_secretstream_xchacha20poly1305_init_pull(s, header, key->sub[which]);
 }
 

@@ -441,6 +441,7 @@ static void past_release(struct past *p)
 /* A deletion has no bytes and no hash of them. .p NULL when out of memory. */
 static str past_id(struct past *p, const struct portable_entry *e)
 {
+    assert(e);
     if (!e->deleted)
         return e->hash;
     return str_of(
@@ -514,7 +515,7 @@ kf_rc objects_versions(struct remote *r, struct remote_history *h, bool *ret_mor
     while (rc == KF_OK && !behind && i < p.named.count) {
         str id = past_id(&p, &p.named.p[i++]);
         rc = id.p ? KF_OK : err_nomem(err);
-        behind = str_eq(id, h->id);
+        behind = rc == KF_OK && str_eq(id, h->id);
     }
     if (rc == KF_OK && !behind)
         rc = err_set(err, PROBLEM_BAD_FILTER, "the cursor is not one of this list");
@@ -534,7 +535,7 @@ kf_rc objects_version(struct remote *r, struct remote_history *h, struct kf_err 
     for (size_t i = 0; rc == KF_OK && !found && i < p.named.count; i++) {
         str id = past_id(&p, &p.named.p[i]);
         rc = id.p ? KF_OK : err_nomem(err);
-        if (h->id.len >= REMOTE_VERSION_MIN && str_starts(id, h->id))
+        if (rc == KF_OK && h->id.len >= REMOTE_VERSION_MIN && str_starts(id, h->id))
             found = &p.named.p[i];
     }
     if (rc == KF_OK && !found)
