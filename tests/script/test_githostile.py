@@ -1,4 +1,5 @@
 #!/usr/bin/env python3
+# test: timeout=300
 """The hostile branches (tests/githostile.py) are what they say they are: git's own check complains of them as announced, a careful
 fetch brings those that are announced to arrive, and a host takes no push of those that are broken."""
 
