@@ -201,8 +201,7 @@ static void nothing_is_found_in_the_examples(void **state)
     const char *top = getenv("KF_TOP");
     struct buf where = BUF_INIT;
     (void)state;
-    if (!top)
-        skip();
+    assert_non_null(top); /* as the runner and ninja set it */
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         char name[200];
         size_t len;
