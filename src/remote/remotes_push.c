@@ -33,7 +33,6 @@ struct snapshot {
     struct arena arena; /* of the heads */
     struct head *heads;
     size_t count, cap;
-    uint64_t bytes;
     char site[STORE_SITE_LEN + 1];
     struct withheld_list *withheld; /* what earlier runs have left out */
     size_t refused_kept;            /* of that, what the place refused and is not tried again */
@@ -133,7 +132,6 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
     if (!h.name.p || !h.site.p || !h.hash.p)
         return err_nomem(err);
     s->heads[s->count++] = h;
-    s->bytes += h.size;
     return KF_OK;
 }
 
