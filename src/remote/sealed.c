@@ -30,6 +30,7 @@
 #include "base/hooks.h"
 #include "base/mem.h"
 
+#include <assert.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -471,7 +472,7 @@ struct outwards {
     size_t count, at;
     struct leaving *left;
     size_t left_count, left_at;
-    struct buf name, body;
+    struct buf body;
     char hash[HASH_HEX + 1];
 };
 
@@ -516,6 +517,18 @@ static kf_rc next_leaving(struct outwards *o, struct remote_doc *ret)
     return KF_OK;
 }
 
+/* Both come in the order of the set. */
+static void to_head_of(struct outwards *o, str name)
+{
+    struct remote_doc d;
+    for (;; o->at++) {
+        assert(o->at < o->count);
+        o->from->head(o->from, o->at, &d);
+        if (str_eq(d.doc.name, name))
+            return;
+    }
+}
+
 static kf_rc next(struct remote_set *set, struct remote_doc *ret, struct kf_err *err)
 {
     struct outwards *o = (struct outwards *)set;
@@ -532,21 +545,15 @@ static kf_rc next(struct remote_set *set, struct remote_doc *ret, struct kf_err 
                          .stamp = ret->doc.stamp,
                          .at_ms = ret->doc.at_ms,
                          .body = ret->doc.body};
-    buf_clear(&o->name);
+    to_head_of(o, d.name);
     buf_clear(&o->body);
-    seal_name(o->s->now, d.name, &o->name);
-    rc = buf_ok(&o->name, err);
-    if (rc == KF_OK)
-        rc = seal_body(o->s->now, buf_view(&o->name), &d, &o->body, err);
+    rc = seal_body(o->s->now, o->names[o->at], &d, &o->body, err);
     if (rc != KF_OK)
         return rc;
-    while (o->at < o->count && !str_eq(o->names[o->at], buf_view(&o->name)))
-        o->at++;
-    if (o->at < o->count)
-        o->sent[o->at] = true;
+    o->sent[o->at] = true;
     hash_of(buf_view(&o->body), &hash);
     hash_hex(&hash, o->hash);
-    ret->doc.name = buf_view(&o->name);
+    ret->doc.name = o->names[o->at];
     ret->doc.body = buf_view(&o->body);
     ret->hash = str_of(o->hash);
     ret->size = o->body.len;
@@ -741,7 +748,6 @@ static kf_rc push_sealed(struct sealed *s, str on, struct remote_set *set, struc
     if (rc == KF_OK)
         forget_left(&o);
     arena_release(&o.arena);
-    buf_release(&o.name);
     buf_release(&o.body);
     return rc;
 }
