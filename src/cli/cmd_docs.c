@@ -14,31 +14,50 @@ static void add_header(struct cli_request *r, const char *name, const char *valu
         r->headers[r->header_count++] = (struct api_header){str_of(name), str_of(value)};
 }
 
-/* ?a=b&c=d of the options that a write takes. */
-static kf_rc write_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
-                         struct kf_err *err)
+struct from_option {
+    enum option o;
+    const char *name;
+};
+
+/* What goes before the next part of a query; a "?" of a name is escaped. */
+static char joint(const struct buf *target)
 {
-    static const struct {
-        enum option o;
-        const char *name;
-    } from[] = {{OPT_ACK, "ack"}, {OPT_WAIT, "wait"}, {OPT_TIMEOUT, "timeout"}};
-    uint64_t ms = 10000;
-    bool first = true;
-    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
+    return target->len && memchr(target->p, '?', target->len) ? '&' : '?';
+}
+
+/* Appends ?a=b&c=d of those options that were given, and says how long the request may take:
+ * `usual_ms` unless --timeout says otherwise, and as long again as a server may need to say no. */
+static kf_rc option_query(struct cli *cli, const struct from_option *from, size_t count,
+                          uint64_t usual_ms, struct buf *out, uint32_t *ret_timeout_ms,
+                          struct kf_err *err)
+{
+    uint64_t ms = usual_ms;
+    for (size_t i = 0; i < count; i++) {
         if (!cli->opt[from[i].o])
             continue;
         char *value = cli_escape(cli, cli->opt[from[i].o]);
         if (!value)
             return err_nomem(err);
-        buf_printf(out, "%c%s=%s", first ? '?' : '&', from[i].name, value);
-        first = false;
+        buf_printf(out, "%c%s=%s", joint(out), from[i].name, value);
     }
-    if (cli->opt[OPT_RIDE])
-        buf_printf(out, "%cride=true", first ? '?' : '&');
     if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
         return cli_usage(err, "--timeout wants a time such as 10s");
     *ret_timeout_ms = (uint32_t)ms + 15000;
     return buf_ok(out, err);
+}
+
+/* Of the options that a write takes. */
+static kf_rc write_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
+                         struct kf_err *err)
+{
+    static const struct from_option from[] = {
+        {OPT_ACK, "ack"}, {OPT_WAIT, "wait"}, {OPT_TIMEOUT, "timeout"}};
+    kf_rc rc = option_query(cli, from, sizeof from / sizeof *from, 10000, out, ret_timeout_ms, err);
+    if (rc == KF_OK && cli->opt[OPT_RIDE]) {
+        buf_printf(out, "%cride=true", joint(out));
+        rc = buf_ok(out, err);
+    }
+    return rc;
 }
 
 static void say_written(struct cli *cli, const char *name, const struct cli_answer *a)
@@ -114,29 +133,15 @@ kf_rc cmd_rm(struct cli *cli, struct kf_err *err)
     return write_doc(cli, API_DELETE, "", (str){NULL, 0}, NULL, err);
 }
 
-/* ?remote=R and the like, and how long it may take. */
+/* Of the options that say where and which. */
 static kf_rc past_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
                         struct kf_err *err)
 {
-    static const struct {
-        enum option o;
-        const char *name;
-    } from[] = {{OPT_REMOTE, "remote"}, {OPT_VERSION, "version"}, {OPT_TIMEOUT, "timeout"}};
-    uint64_t ms = 60000;
-    for (size_t i = 0; i < sizeof from / sizeof *from; i++) {
-        if (!cli->opt[from[i].o])
-            continue;
-        char *value = cli_escape(cli, cli->opt[from[i].o]);
-        if (!value)
-            return err_nomem(err);
-        buf_printf(out, "%c%s=%s", out->len ? '&' : '?', from[i].name, value);
-    }
-    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
-        return cli_usage(err, "--timeout wants a time such as 60s");
+    static const struct from_option from[] = {
+        {OPT_REMOTE, "remote"}, {OPT_VERSION, "version"}, {OPT_TIMEOUT, "timeout"}};
     if (cli->opt[OPT_TIMEOUT] && !cli->opt[OPT_REMOTE])
         return cli_usage(err, "--timeout is for the past of a remote, which --remote names");
-    *ret_timeout_ms = (uint32_t)ms + 15000;
-    return buf_ok(out, err);
+    return option_query(cli, from, sizeof from / sizeof *from, 60000, out, ret_timeout_ms, err);
 }
 
 static kf_rc revert_to_past(struct cli *cli, struct kf_err *err)
