@@ -2,10 +2,10 @@
  * front of it. What the tests see of one is what somebody else would see who has the place. */
 #include "remotes_suite.h"
 
-#include "base/child.h"
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/json.h"
+#include "git_run.h"
 #include "remote/sealed.h"
 
 #include <stdio.h>
@@ -80,10 +80,8 @@ void place_new(const struct kind *kind, struct place *ret)
     place_address(&p, machines, ++count);
     if (kind->folder)
         assert_int_equal(mkdir(p.where, 0700), 0);
-    if (kind->branch) {
-        PLACE_GIT(&p, NULL, "init", "--quiet", "--bare", "--initial-branch=main", p.where);
-        PLACE_GIT(&p, NULL, "config", "receive.fsckObjects", "true");
-    }
+    if (kind->branch)
+        git_host_new(p.where);
     snprintf(p.url, sizeof(p.url), "%s", p.clean);
     if (kind->faults) {
         snprintf(p.plan, sizeof(p.plan), "plan-%d", count);
@@ -140,30 +138,11 @@ bool place_has(const struct place *p, const char *path)
     return has;
 }
 
-static kf_rc take_printed(void *ctx, str bytes, struct kf_err *err)
-{
-    struct buf *out = ctx;
-    if (out)
-        buf_str(out, bytes);
-    return out ? buf_ok(out, err) : KF_OK;
-}
-
 void place_git(const struct place *p, struct buf *out, const char *const *args)
 {
-    static const char *const environ[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C",
-                                          "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", NULL};
-    const char *argv[16] = {"git", "--git-dir", p->where};
-    struct child_end end = {0};
-    for (int n = 0; args[n]; n++)
-        argv[n + 3] = args[n];
-    struct child c = {
-        .argv = argv, .environ = environ, .take = take_printed, .ctx = out, .total_ms = 30000};
-    assert_int_equal(child_run(env_system(), &c, &end, NULL), KF_OK);
-    if (end.status != 0)
-        fail_msg("git %s: %.*s", args[0], STR_ARGS(buf_view(&end.said)));
-    buf_release(&end.said);
-    while (out && out->len && out->p[out->len - 1] == '\n')
-        out->p[--out->len] = '\0';
+    const char *printed = git_run(p->where, (str){0, 0}, args);
+    if (out)
+        buf_c(out, printed);
 }
 
 void place_state(const struct place *p, struct buf *out)

@@ -1,8 +1,7 @@
 /* The kind `git` against real repositories: what it leaves in a branch, and what it makes of what
  * people leave there. The host is a folder; tests/script/test_git.py has real servers. */
-#include "testing.h"
+#include "git_run.h"
 
-#include "base/child.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "remote/remote.h"
@@ -22,56 +21,7 @@ static atomic_bool stop;
 
 /* ------------------------------------------------------------------------------------- the host */
 
-static kf_rc feed_text(void *ctx, struct buf *out, struct kf_err *err)
-{
-    str *text = ctx;
-    buf_str(out, *text);
-    *text = (str){0, 0};
-    return buf_ok(out, err);
-}
-
-static struct buf printed;
-
-static kf_rc take_text(void *ctx, str bytes, struct kf_err *err)
-{
-    buf_str(&printed, bytes);
-    return buf_ok(&printed, err);
-}
-
-/* Runs git on the host's repository; what it printed, without the last newline. */
-static const char *git_with(const char *input, const char *const *args)
-{
-    static const char *const environ[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
-                                          "LC_ALL=C",
-                                          "HOME=/nonexistent",
-                                          "GIT_CONFIG_NOSYSTEM=1",
-                                          "GIT_AUTHOR_NAME=Ola",
-                                          "GIT_AUTHOR_EMAIL=ola@example.com",
-                                          "GIT_COMMITTER_NAME=Ola",
-                                          "GIT_COMMITTER_EMAIL=ola@example.com",
-                                          NULL};
-    const char *argv[32] = {"git", "--git-dir", host};
-    str text = str_of(input);
-    struct child_end end = {0};
-    int n = 3;
-    for (int i = 0; args[i]; i++)
-        argv[n++] = args[i];
-    buf_clear(&printed);
-    struct child c = {.argv = argv,
-                      .environ = environ,
-                      .feed = feed_text,
-                      .take = take_text,
-                      .ctx = &text,
-                      .total_ms = 30000};
-    assert_int_equal(child_run(env_system(), &c, &end, NULL), KF_OK);
-    if (end.status != 0)
-        fail_msg("git %s: %.*s", args[0], STR_ARGS(buf_view(&end.said)));
-    buf_release(&end.said);
-    while (printed.len && printed.p[printed.len - 1] == '\n')
-        printed.p[--printed.len] = '\0';
-    return printed.len ? printed.p : "";
-}
-#define GIT(...) git_with("", (const char *const[]){__VA_ARGS__, NULL})
+#define GIT(...) GIT_IN(host, __VA_ARGS__)
 
 /* A commit of somebody: lines of fast-import behind the message ("M …", "D …"). */
 static void person(int64_t time_s, const char *changes)
@@ -81,8 +31,8 @@ static void person(int64_t time_s, const char *changes)
                "commit refs/heads/data\ncommitter Ola <ola@example.com> %lld +0100\n"
                "data 5\nedit\nfrom refs/heads/data^0\n%s\ndone\n",
                (long long)time_s, changes);
-    git_with(in.p,
-             (const char *const[]){"fast-import", "--quiet", "--done", "--date-format=raw", NULL});
+    git_run(host, buf_view(&in),
+            (const char *const[]){"fast-import", "--quiet", "--done", "--date-format=raw", NULL});
     buf_release(&in);
 }
 
@@ -303,8 +253,7 @@ static int setup(void **state)
     (void)state;
     testing_env_init(&world);
     snprintf(host, sizeof(host), "%s", testing_path(testing_dir(), "host.git"));
-    GIT("init", "--quiet", "--bare", "--initial-branch=main", host);
-    GIT("config", "receive.fsckObjects", "true");
+    git_host_new(host);
     return 0;
 }
 
@@ -312,8 +261,6 @@ static int teardown(void **state)
 {
     (void)state;
     testing_env_release(&world);
-    buf_release(&printed);
-    printed = BUF_INIT;
     return 0;
 }
 
@@ -550,9 +497,10 @@ static void a_branch_of_somebody_else_is_left_alone(void **state)
     (void)state;
     struct store a = store_new("a");
     struct sink got;
-    git_with("commit refs/heads/data\ncommitter O <o@x> 1 +0000\ndata 1\nx\n"
-             "M 100644 inline README.md\ndata 1\nx\ndone\n",
-             (const char *const[]){"fast-import", "--quiet", "--done", NULL});
+    git_run(host,
+            STR("commit refs/heads/data\ncommitter O <o@x> 1 +0000\ndata 1\nx\n"
+                "M 100644 inline README.md\ndata 1\nx\ndone\n"),
+            (const char *const[]){"fast-import", "--quiet", "--done", NULL});
     assert_int_equal(pull(&a, &got), KF_OK);
     assert_int_equal(got.count, 0);
     person(2, "M 100644 inline package.json\ndata 2\n{}\n");

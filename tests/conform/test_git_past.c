@@ -1,8 +1,7 @@
 /* Versions of a document out of the history of a branch: against real repositories, whose commits
  * are made here as stores and people make them. */
-#include "testing.h"
+#include "git_run.h"
 
-#include "base/child.h"
 #include "base/err.h"
 #include "remote/git_internal.h"
 #include "remote/git_path.h"
@@ -22,49 +21,7 @@ static struct kf_err err;
 
 /* ------------------------------------------------------------------------------------- the host */
 
-static kf_rc feed_text(void *ctx, struct buf *out, struct kf_err *e)
-{
-    str *text = ctx;
-    buf_str(out, *text);
-    *text = (str){0, 0};
-    return buf_ok(out, e);
-}
-
-static struct buf printed;
-
-static kf_rc take_text(void *ctx, str bytes, struct kf_err *e)
-{
-    (void)ctx;
-    buf_str(&printed, bytes);
-    return buf_ok(&printed, e);
-}
-
-/* What git printed, without the last newline. */
-static const char *git_in(const char *dir, str input, const char *const *args)
-{
-    static const char *const environ[] = {"PATH=/usr/local/bin:/usr/bin:/bin", "LC_ALL=C",
-                                          "HOME=/nonexistent", "GIT_CONFIG_NOSYSTEM=1", NULL};
-    const char *argv[32] = {"git", "--git-dir", dir};
-    struct child_end end = {0};
-    int n = 3;
-    for (int i = 0; args[i]; i++)
-        argv[n++] = args[i];
-    buf_clear(&printed);
-    struct child c = {.argv = argv,
-                      .environ = environ,
-                      .feed = feed_text,
-                      .take = take_text,
-                      .ctx = &input,
-                      .total_ms = 60000};
-    assert_int_equal(child_run(env_system(), &c, &end, NULL), KF_OK);
-    if (end.status != 0)
-        fail_msg("git %s: %.*s", args[0], STR_ARGS(buf_view(&end.said)));
-    buf_release(&end.said);
-    while (printed.len && printed.p[printed.len - 1] == '\n')
-        printed.p[--printed.len] = '\0';
-    return printed.len ? printed.p : "";
-}
-#define GIT(...) git_in(host, (str){0, 0}, (const char *const[]){__VA_ARGS__, NULL})
+#define GIT(...) GIT_IN(host, __VA_ARGS__)
 
 /* Commits wait here until they are made; `now` is the time of the next one. */
 static struct buf pending;
@@ -73,9 +30,9 @@ static int64_t now_s;
 static void made(void)
 {
     buf_c(&pending, "done\n");
-    git_in(host, buf_view(&pending),
-           (const char *const[]){"fast-import", "--quiet", "--done", "--force", "--date-format=raw",
-                                 NULL});
+    git_run(host, buf_view(&pending),
+            (const char *const[]){"fast-import", "--quiet", "--done", "--force",
+                                  "--date-format=raw", NULL});
     buf_clear(&pending);
 }
 
@@ -274,9 +231,7 @@ static unsigned fetched(void)
     char dir[330];
     uint64_t n = 0;
     snprintf(dir, sizeof(dir), "%s/history", cache);
-    const char *count = git_in(
-        dir, (str){0, 0}, (const char *const[]){"rev-list", "--count", "refs/keepfast/tip", NULL});
-    assert_true(str_to_u64(str_of(count), &n));
+    assert_true(str_to_u64(str_of(GIT_IN(dir, "rev-list", "--count", "refs/keepfast/tip")), &n));
     return (unsigned)n;
 }
 
@@ -286,7 +241,7 @@ static int setup(void **state)
     testing_env_init(&world);
     snprintf(host, sizeof(host), "%s", testing_path(testing_dir(), "host.git"));
     snprintf(cache, sizeof(cache), "%s", testing_path(testing_dir(), "cache"));
-    GIT("init", "--quiet", "--bare", "--initial-branch=main", host);
+    git_host_new(host);
     now_s = BEGIN;
     begin_branch();
     return 0;
@@ -296,7 +251,6 @@ static int teardown(void **state)
 {
     (void)state;
     testing_env_release(&world);
-    buf_release(&printed);
     buf_release(&pending);
     return 0;
 }
