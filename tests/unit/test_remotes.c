@@ -268,6 +268,27 @@ static int log_count(const char *event)
     return count;
 }
 
+/* "KIND NAME CODE" of all that is set aside at a remote, each ended by a semicolon. */
+static void aside_is(struct app *a, const char *remote, const char *wanted)
+{
+    struct kf_aside_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    struct buf b = BUF_INIT;
+    if (kf_aside(a->store, remote, NULL, NULL, 1000, &list, &err) != KF_OK)
+        fail_msg("aside: %s: %s", err.code, err.detail);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kf_aside_item *item = &list.items[i];
+        assert_string_equal(item->remote, remote);
+        assert_true(item->since_ms > 0 && *item->reason);
+        buf_printf(&b, "%s %s %s;", item->kind, item->name, item->code);
+    }
+    buf_byte(&b, '\0');
+    assert_string_equal(b.p, wanted);
+    assert_int_equal(info_of(a, remote).set_aside, list.count);
+    kf_aside_list_free(&list);
+    buf_release(&b);
+}
+
 /* --------------------------------------------------------------------------------- the schedule */
 
 static void a_change_goes_out_by_itself(void **state)
@@ -803,14 +824,81 @@ static void hydration_goes_on_after_any_cut(void **state)
     assert_true(fired >= 6);
 }
 
-static void object_of(const char *name, const char *body, struct buf *out)
+/* Puts bytes where a place has the object of a document with this body. */
+static void object_set(const char *place, const char *name, const char *body, const char *bytes)
 {
+    struct buf path = BUF_INIT;
     struct hash hash;
     char hex[HASH_HEX + 1];
     hash_of(str_of(body), &hash);
     hash_hex(&hash, hex);
-    buf_clear(out);
-    portable_object(str_of(name), str_of(hex), out);
+    portable_object(str_of(name), str_of(hex), &path);
+    mem_place_set(str_of(place), buf_view(&path), str_of(bytes));
+    buf_release(&path);
+}
+
+static void spoil(const char *place, const char *name, const char *body)
+{
+    object_set(place, name, body, "[9]");
+}
+
+static void mend(const char *place, const char *name, const char *body)
+{
+    object_set(place, name, body, body);
+}
+
+/* A store that is there a second later than those before pushes the document "bad" with this body;
+ * at the place it cannot be read. */
+static void push_unreadable(const char *place, const char *body)
+{
+    struct app a;
+    char url[40];
+    snprintf(url, sizeof(url), "mem:%s", place);
+    app_init(&a);
+    app_remote(&a, "one", url);
+    app_open(&a);
+    pass(&a, SECOND);
+    put(&a, "bad", body);
+    sync_good(&a, "one");
+    app_end(&a);
+    spoil(place, "bad", body);
+}
+
+/* Opens a store that takes the document "bad" in as [1], and then cannot read it as [2]. */
+static void open_before_unreadable(struct app *b, const char *place)
+{
+    struct app a;
+    char url[40];
+    snprintf(url, sizeof(url), "mem:%s", place);
+    app_init(&a);
+    app_remote(&a, "one", url);
+    app_open(&a);
+    settle(&a);
+    put(&a, "bad", "[1]");
+    sync_good(&a, "one");
+    app_open(b);
+    settle(b);
+    is(b, "bad", "[1]");
+    put(&a, "bad", "[2]");
+    sync_good(&a, "one");
+    app_end(&a);
+    spoil(place, "bad", "[2]");
+}
+
+/* It is told again, and taken in once it can be read; ends the store. */
+static void still_unreadable_until_mended(struct app *b, const char *place, bool restart)
+{
+    if (restart) {
+        app_close(b);
+        app_open(b);
+    }
+    assert_int_equal(sync_now(b, "one", NULL), KF_UNAVAILABLE);
+    assert_string_equal(info_of(b, "one").last_code, "bad_object");
+    mend(place, "bad", "[2]");
+    sync_good(b, "one");
+    is(b, "bad", "[2]");
+    aside_is(b, "one", "");
+    app_end(b);
 }
 
 /* W5 */
@@ -818,7 +906,6 @@ static void a_damaged_name_is_never_absent(void **state)
 {
     for (int way = 0; way < 3; way++) {
         struct app a;
-        struct buf path = BUF_INIT;
         char url[64], place[32];
         snprintf(place, sizeof(place), "bad-%d", way);
         snprintf(url, sizeof(url), "mem:%s", place);
@@ -829,8 +916,7 @@ static void a_damaged_name_is_never_absent(void **state)
         put(&a, "bad", "[1]");
         put(&a, "good", "[2]");
         sync_good(&a, "one");
-        object_of("bad", "[1]", &path);
-        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        spoil(place, "bad", "[1]");
         log_forget();
         a.start_empty = way == 1; /* does not help: it is not silent */
         app_anew(&a);
@@ -844,12 +930,12 @@ static void a_damaged_name_is_never_absent(void **state)
         assert_int_equal(info.state, KF_REMOTE_RETRYING);
         assert_int_equal(log_count("remote.bad_object"), 1);
         if (way == 0) { /* the object comes back */
-            mem_place_set(str_of(place), buf_view(&path), STR("[1]"));
+            mend(place, "bad", "[1]");
         } else if (way == 1) { /* somebody writes the name anew */
             assert_int_equal(write_rc(&a, "bad", "[3]", "*", NULL), KF_OK);
         } else { /* another remote has it */
             app_close(&a);
-            mem_place_set(str_of(place), buf_view(&path), STR("[1]"));
+            mend(place, "bad", "[1]");
             struct app b;
             app_init(&b);
             app_remote(&b, "one", url);
@@ -858,7 +944,7 @@ static void a_damaged_name_is_never_absent(void **state)
             settle(&b);
             sync_good(&b, "all");
             app_end(&b);
-            mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+            spoil(place, "bad", "[1]");
             app_remote(&a, "two", "mem:bad-other");
             app_open(&a);
         }
@@ -868,7 +954,6 @@ static void a_damaged_name_is_never_absent(void **state)
         pass(&a, 10 * MINUTE);
         assert_int_equal(pending(&a, "one"), 0);
         app_end(&a);
-        buf_release(&path);
     }
 }
 
@@ -877,7 +962,6 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
 {
     for (int way = 0; way < 3; way++) {
         struct app a, b;
-        struct buf path = BUF_INIT;
         char place[32], url[64];
         snprintf(place, sizeof(place), "unread-open-%d", way);
         snprintf(url, sizeof(url), "mem:%s", place);
@@ -889,8 +973,7 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
         put(&a, "good", "[2]");
         sync_good(&a, "one");
         app_end(&a);
-        object_of("bad", "[1]", &path);
-        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        spoil(place, "bad", "[1]");
 
         app_init(&b);
         app_open(&b);
@@ -912,7 +995,7 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
                 app_close(&b);
         }
         if (way == 0) { /* the object comes back */
-            mem_place_set(str_of(place), buf_view(&path), STR("[1]"));
+            mend(place, "bad", "[1]");
             sync_good(&b, "one");
             is(&b, "bad", "[1]");
         } else if (way == 1) { /* somebody writes the name anew */
@@ -926,28 +1009,18 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
             assert_int_equal(get_rc(&b, "bad"), KF_ABSENT);
         }
         app_end(&b);
-        buf_release(&path);
     }
 }
 
 /* W5, for a store that has an older version of its own. */
 static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
 {
-    struct app a, b;
-    struct buf path = BUF_INIT, path2 = BUF_INIT, there = BUF_INIT;
+    struct app b;
     app_init(&b);
     app_open(&b);
     put(&b, "bad", "[1]");
     app_close(&b);
-    app_init(&a);
-    app_remote(&a, "one", "mem:unread");
-    app_open(&a);
-    pass(&a, SECOND);
-    put(&a, "bad", "[2]");
-    sync_good(&a, "one");
-    app_end(&a);
-    object_of("bad", "[2]", &path);
-    mem_place_set(STR("unread"), buf_view(&path), STR("[9]"));
+    push_unreadable("unread", "[2]");
     app_remote(&b, "one", "mem:unread");
     app_open(&b);
     for (int i = 0; i < 3; i++) {
@@ -960,60 +1033,31 @@ static void an_unreadable_version_is_not_replaced_by_an_older_one(void **state)
     put(&b, "other", "[3]");
     assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
     assert_int_equal(pending(&b, "one"), 2);
-    object_of("other", "[3]", &path2);
-    assert_int_equal(mem_place_get(STR("unread"), buf_view(&path2), &there), KF_OK);
-    mem_place_set(STR("unread"), buf_view(&path), STR("[2]"));
+    assert_true(held("unread", "other", "[3]"));
+    mend("unread", "bad", "[2]");
     sync_good(&b, "one");
     is(&b, "bad", "[2]");
     assert_int_equal(pending(&b, "one"), 0);
     app_end(&b);
-    buf_release(&path);
-    buf_release(&path2);
-    buf_release(&there);
 }
 
 /* W5, when the place was away in between. */
 static void what_could_not_be_read_is_not_forgotten(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
-        struct app a, b;
-        struct buf path = BUF_INIT;
-        char place[24], url[32], failing[64];
-        snprintf(place, sizeof(place), "unread-away-%d", restart);
-        snprintf(url, sizeof(url), "mem:%s", place);
-        snprintf(failing, sizeof(failing), "fail:name=away:%s", url);
-        app_init(&a);
-        app_remote(&a, "one", url);
-        app_open(&a);
-        settle(&a);
-        put(&a, "bad", "[1]");
-        sync_good(&a, "one");
+        static const char *const places[] = {"unread-away-0", "unread-away-1"};
+        struct app b;
+        char url[64];
+        snprintf(url, sizeof(url), "fail:name=away:mem:%s", places[restart]);
         app_init(&b);
-        app_remote(&b, "one", failing);
-        app_open(&b);
-        settle(&b);
-        is(&b, "bad", "[1]");
-        put(&a, "bad", "[2]");
-        sync_good(&a, "one");
-        app_end(&a);
-        object_of("bad", "[2]", &path);
-        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        app_remote(&b, "one", url);
+        open_before_unreadable(&b, places[restart]);
         assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
         down("away", true);
         assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
         assert_string_equal(info_of(&b, "one").last_code, "remote_failed");
         down("away", false);
-        if (restart) {
-            app_close(&b);
-            app_open(&b);
-        }
-        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
-        assert_string_equal(info_of(&b, "one").last_code, "bad_object");
-        mem_place_set(str_of(place), buf_view(&path), STR("[2]"));
-        sync_good(&b, "one");
-        is(&b, "bad", "[2]");
-        app_end(&b);
-        buf_release(&path);
+        still_unreadable_until_mended(&b, places[restart], restart);
     }
 }
 
@@ -2084,27 +2128,6 @@ static void a_run_says_nothing_of_its_successor(void **state)
 
 /* ------------------------------------------------------------------------------------ set aside */
 
-/* "KIND NAME CODE" of all that is set aside at a remote, each ended by a semicolon. */
-static void aside_is(struct app *a, const char *remote, const char *wanted)
-{
-    struct kf_aside_list list = {0};
-    struct kf_err err = KF_ERR_INIT;
-    struct buf b = BUF_INIT;
-    if (kf_aside(a->store, remote, NULL, NULL, 1000, &list, &err) != KF_OK)
-        fail_msg("aside: %s: %s", err.code, err.detail);
-    for (size_t i = 0; i < list.count; i++) {
-        const struct kf_aside_item *item = &list.items[i];
-        assert_string_equal(item->remote, remote);
-        assert_true(item->since_ms > 0 && *item->reason);
-        buf_printf(&b, "%s %s %s;", item->kind, item->name, item->code);
-    }
-    buf_byte(&b, '\0');
-    assert_string_equal(b.p, wanted);
-    assert_int_equal(info_of(a, remote).set_aside, list.count);
-    kf_aside_list_free(&list);
-    buf_release(&b);
-}
-
 static int64_t aside_since(struct app *a, const char *remote, const char *name)
 {
     struct kf_aside_list list = {0};
@@ -2213,20 +2236,14 @@ static void a_damaged_document_is_set_aside(void **state)
 static void what_cannot_be_taken_in_is_set_aside(void **state)
 {
     struct app a, b;
-    struct buf path = BUF_INIT;
     app_init(&b);
     app_open(&b);
     put(&b, "bad", "[1]");
     app_close(&b);
-    app_init(&a);
+    push_unreadable("aside-3", "[2]");
+    app_init(&a); /* a store that is being filled says it, too */
     app_remote(&a, "one", "mem:aside-3");
     app_open(&a);
-    pass(&a, SECOND);
-    put(&a, "bad", "[2]");
-    sync_good(&a, "one");
-    object_of("bad", "[2]", &path);
-    mem_place_set(STR("aside-3"), buf_view(&path), STR("[9]"));
-    app_anew(&a); /* a store that is being filled says it, too */
     settle(&a);
     assert_int_equal(store_state(a.store), STORE_HYDRATING);
     aside_is(&a, "one", "refused bad bad_object;");
@@ -2235,19 +2252,17 @@ static void what_cannot_be_taken_in_is_set_aside(void **state)
     app_open(&b);
     assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
     aside_is(&b, "one", "held_back bad bad_object;refused bad bad_object;");
-    mem_place_set(STR("aside-3"), buf_view(&path), STR("[2]"));
+    mend("aside-3", "bad", "[2]");
     sync_good(&b, "one");
     aside_is(&b, "one", "");
     is(&b, "bad", "[2]");
     app_end(&b);
-    buf_release(&path);
 }
 
 /* The run has failed, and still what it has pushed is confirmed. */
 static void what_is_below_one_that_is_held_back_is_confirmed(void **state)
 {
-    struct app a, b;
-    struct buf path = BUF_INIT;
+    struct app b;
     struct kf_err err = KF_ERR_INIT;
     app_init(&b);
     app_open(&b);
@@ -2255,50 +2270,26 @@ static void what_is_below_one_that_is_held_back_is_confirmed(void **state)
     int64_t seq = store_seq(b.store);
     put(&b, "bad", "[1]");
     app_close(&b);
-    app_init(&a);
-    app_remote(&a, "one", "mem:below-1");
-    app_open(&a);
-    pass(&a, SECOND);
-    put(&a, "bad", "[2]");
-    sync_good(&a, "one");
-    app_end(&a);
-    object_of("bad", "[2]", &path);
-    mem_place_set(STR("below-1"), buf_view(&path), STR("[9]"));
+    push_unreadable("below-1", "[2]");
     app_remote(&b, "one", "mem:below-1")->schedule.manual = true;
     app_open(&b);
     if (remotes_confirm(b.r, STR("one"), STR("ok"), seq, false, 5000, &err) != KF_OK)
         fail_msg("%s: %s", err.code, err.detail);
     assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
     app_end(&b);
-    buf_release(&path);
 }
 
 /* W5, when it was the push behind it that failed. */
 static void what_could_not_be_read_outlives_a_failed_push(void **state)
 {
     for (int restart = 0; restart < 2; restart++) {
-        struct app a, b;
-        struct buf path = BUF_INIT;
-        char place[24], url[32], failing[64];
-        snprintf(place, sizeof(place), "unread-push-%d", restart);
-        snprintf(url, sizeof(url), "mem:%s", place);
-        snprintf(failing, sizeof(failing), "fail:name=unpushed:%s", url);
-        app_init(&a);
-        app_remote(&a, "one", url);
-        app_open(&a);
-        settle(&a);
-        put(&a, "bad", "[1]");
-        sync_good(&a, "one");
+        static const char *const places[] = {"unread-push-0", "unread-push-1"};
+        struct app b;
+        char url[64];
+        snprintf(url, sizeof(url), "fail:name=unpushed:mem:%s", places[restart]);
         app_init(&b);
-        app_remote(&b, "one", failing)->schedule.manual = true;
-        app_open(&b);
-        settle(&b);
-        is(&b, "bad", "[1]");
-        put(&a, "bad", "[2]");
-        sync_good(&a, "one");
-        app_end(&a);
-        object_of("bad", "[2]", &path);
-        mem_place_set(str_of(place), buf_view(&path), STR("[9]"));
+        app_remote(&b, "one", url)->schedule.manual = true;
+        open_before_unreadable(&b, places[restart]);
         put(&b, "own", "[3]");
         /* Manifest and object are got, then the push begins. */
         fail_plan_set(STR("unpushed"), &(struct fail_plan){.at = 3, .sticky = true});
@@ -2306,18 +2297,7 @@ static void what_could_not_be_read_outlives_a_failed_push(void **state)
         assert_string_equal(info_of(&b, "one").last_code, "remote_failed");
         aside_is(&b, "one", "refused bad bad_object;");
         down("unpushed", false);
-        if (restart) {
-            app_close(&b);
-            app_open(&b);
-        }
-        assert_int_equal(sync_now(&b, "one", NULL), KF_UNAVAILABLE);
-        assert_string_equal(info_of(&b, "one").last_code, "bad_object");
-        mem_place_set(str_of(place), buf_view(&path), STR("[2]"));
-        sync_good(&b, "one");
-        is(&b, "bad", "[2]");
-        aside_is(&b, "one", "");
-        app_end(&b);
-        buf_release(&path);
+        still_unreadable_until_mended(&b, places[restart], restart);
     }
 }
 
