@@ -6,7 +6,8 @@
  *     git_past.c   versions of a document out of the branch's history; git_walk.c what of it git
  *                  prints
  *     git_rows.c   what git cannot know of the documents: 256 parts of lines in the branch
- *     git_repo.c   the commands
+ *     git_repo.c   the repository and the host; git_objects.c  what is in the repository
+ *     git_run.c    one command of git, and what it said
  *     git_auth.c   what a command is allowed, and the token; git_url.c, git_path.c  pure
  *
  * What stands in the branch:

@@ -1,5 +1,6 @@
-/* git_repo: the commands of the git program that the kind `git` needs, on a bare repository of its
- * own beside the store.
+/* git_repo: what the kind `git` needs of the git program, on a bare repository of its own beside
+ * the store. The repository and the host are git_repo.c, what is in it git_objects.c; git_run.h
+ * runs the commands of both.
  *
  * The repository is a cache: what it holds stands at the host too, or was never promised. It may be
  * removed at any time while no run is on. Nothing in it is synced; after each start of the machine
@@ -14,9 +15,9 @@
 #ifndef KF_REMOTE_GIT_REPO_H
 #define KF_REMOTE_GIT_REPO_H
 
-#include "base/arena.h"
-#include "base/child.h"
 #include "remote/git_auth.h"
+
+#include <stdatomic.h>
 
 #define GIT_ID_MAX      64
 #define GIT_FILES_MAX   4000000 /* in a branch; more is refused */
@@ -44,10 +45,27 @@ struct git_repo {
     int64_t until_ms;
 };
 
+/* --- the repository */
+
 /* Makes the repository where there is none. A folder that a crash left half made is made anew. */
 kf_rc git_repo_make(struct git_repo *r, struct kf_err *err);
 /* Removes the repository and all in it. */
 kf_rc git_repo_remove(struct git_repo *r, struct kf_err *err);
+/* Packs what has gathered, when it is much. */
+kf_rc git_pack(struct git_repo *r, struct kf_err *err);
+
+/* What was fetched last; "" = nothing. */
+kf_rc git_fetched(struct git_repo *r, struct git_id *ret, struct kf_err *err);
+/* The commits here whose parents were not fetched, as ids with a newline behind each. Appended. */
+kf_rc git_edges(struct git_repo *r, struct buf *out, struct kf_err *err);
+/* The commit that is here and whose id begins so; KF_ABSENT when there is none, or more than
+ * one. */
+kf_rc git_commit_of(struct git_repo *r, str digits, struct git_id *ret, struct kf_err *err);
+/* Whether the object is here. */
+kf_rc git_has(struct git_repo *r, const struct git_id *id, bool *ret, struct kf_err *err);
+/* Whether `newer` has `older` among its ancestors, or is it. Both are here. */
+kf_rc git_follows(struct git_repo *r, const struct git_id *older, const struct git_id *newer,
+                  bool *ret, struct kf_err *err);
 
 /* --- the host */
 
@@ -75,27 +93,7 @@ kf_rc git_push(struct git_repo *r, const char *branch, const struct git_id *on,
 kf_rc git_probe(struct git_repo *r, const char *name, const struct git_id *commit,
                 struct kf_err *err);
 
-/* --- the repository */
-
-/* What was fetched last; "" = nothing. */
-kf_rc git_fetched(struct git_repo *r, struct git_id *ret, struct kf_err *err);
-/* The commits here whose parents were not fetched, as ids with a newline behind each. Appended. */
-kf_rc git_edges(struct git_repo *r, struct buf *out, struct kf_err *err);
-/* The commit that is here and whose id begins so; KF_ABSENT when there is none, or more than
- * one. */
-kf_rc git_commit_of(struct git_repo *r, str digits, struct git_id *ret, struct kf_err *err);
-/* Prints the commits from `from` back, newest first, no parent before its child: in the form that
- * git_walk.h understands, with their names below the two paths. `only`: that one. What `take`
- * answers ends it. */
-kf_rc git_log(struct git_repo *r, const struct git_id *from, bool only, const str paths[2],
-              kf_rc (*take)(void *ctx, str bytes, struct kf_err *err), void *ctx,
-              struct kf_err *err);
-
-/* Whether the object is here. */
-kf_rc git_has(struct git_repo *r, const struct git_id *id, bool *ret, struct kf_err *err);
-/* Whether `newer` has `older` among its ancestors, or is it. Both are here. */
-kf_rc git_follows(struct git_repo *r, const struct git_id *older, const struct git_id *newer,
-                  bool *ret, struct kf_err *err);
+/* --- what is in it */
 
 /* A file of a commit, or a change from one commit to another. Borrowed until the callback
  * returns. */
@@ -120,6 +118,12 @@ typedef kf_rc git_object(void *ctx, size_t i, enum git_found found, str bytes, s
 kf_rc git_read(struct git_repo *r, const str *names, size_t count, size_t max, git_object *each,
                void *ctx, struct kf_err *err);
 
+/* Prints the commits from `from` back, newest first, no parent before its child: in the form that
+ * git_walk.h understands, with their names below the two paths. `only`: that one. What `take`
+ * answers ends it. */
+kf_rc git_log(struct git_repo *r, const struct git_id *from, bool only, const str paths[2],
+              kf_rc (*take)(void *ctx, str bytes, struct kf_err *err), void *ctx,
+              struct kf_err *err);
 /* The commit that last touched each path between two commits, along the first parents: called for
  * each path at its newest commit first, and again for older ones. */
 typedef kf_rc git_touch(void *ctx, const struct git_id *commit, int64_t time_s, str path,
@@ -145,7 +149,5 @@ struct git_commit {
 };
 kf_rc git_commit_make(struct git_repo *r, const struct git_commit *c, struct git_id *ret,
                       struct kf_err *err);
-/* Packs what has gathered, when it is much. */
-kf_rc git_pack(struct git_repo *r, struct kf_err *err);
 
 #endif
