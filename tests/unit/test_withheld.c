@@ -1,13 +1,7 @@
 /* Documents that are not pushed while the rest goes on (W6): who is told what of them, and when it
  * ends. On an inline loop and a clock that the test turns. The secrets have the form of real ones
  * and open nothing. */
-#include "testing.h"
-
-#include "base/err.h"
-#include "base/hooks.h"
-#include "remote/mem.h"
-#include "remote/portable.h"
-#include "remote/remotes.h"
+#include "remotes_rig.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,111 +11,20 @@
     "p_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5\""
 #define WITH_ONE "{\"a\":{\"token\":" SECRET "}}"
 
-static struct testing_env world;
-
-struct app {
-    const char *path;
-    struct config *config;
-    struct config_space space;
-    struct config_remote remotes[2];
-    struct config_doc lines[2];
-    size_t line_count;
-    struct loop *loop;
-    struct kf_store *store;
-    struct docs *docs;
-    struct remotes *r;
-};
-
-static kf_rc app_open(struct app *a, struct kf_err *err)
-{
-    struct store_options so = {.env = &world.env, .readers_max = 4};
-    struct remotes_options ro = {.space = &a->space};
-    a->space.docs = a->lines;
-    a->space.doc_count = a->line_count;
-    kf_rc rc = loop_new(&world.env, 0, &a->loop, err);
-    so.loop = a->loop;
-    if (rc == KF_OK)
-        rc = store_open(a->path, &so, &a->store, err);
-    if (rc == KF_OK)
-        rc = docs_new(a->store, a->config, &a->space, 1 << 20, &a->docs, err);
-    if (rc == KF_OK)
-        rc = remotes_new(a->store, a->docs, &ro, &a->r, err);
-    if (rc == KF_OK) {
-        store_attach(a->store, a->docs, a->r);
-        remotes_start(a->r);
-    }
-    return rc;
-}
-
-static void app_close(struct app *a)
-{
-    remotes_stop(a->r);
-    remotes_free(a->r);
-    docs_free(a->docs);
-    store_close(a->store);
-    loop_free(a->loop);
-    a->r = NULL;
-    a->docs = NULL;
-    a->store = NULL;
-    a->loop = NULL;
-}
-
-static struct config_remote *app_remote(struct app *a, const char *name, const char *url)
-{
-    struct config_remote *c = &a->remotes[a->space.remote_count++];
-    *c = (struct config_remote){.name = str_of(name), .url = str_of(url), .kind = STR("")};
-    c->schedule.manual = true;
-    a->space.remotes = a->remotes;
-    return c;
-}
-
-static void settle(struct app *a)
-{
-    int idle = 0;
-    for (int i = 0; i < 2000 && idle < 3; i++)
-        idle = loop_turn(a->loop, 0) == 0 ? idle + 1 : 0;
-}
-
 static void reopen(struct app *a)
 {
-    struct kf_err err = KF_ERR_INIT;
     if (a->store)
         app_close(a);
-    if (app_open(a, &err) != KF_OK)
-        fail_msg("open: %s: %s", err.code, err.detail);
-    settle(a);
+    app_open(a);
+    app_settle(a);
 }
 
-static void app_init(struct app *a, const char *url)
+/* A store with the remote "usb", which is pushed to when it is asked to be. */
+static void begin(struct app *a, const char *url)
 {
-    *a = (struct app){.path = testing_path(testing_dir(), "app.db")};
-    assert_int_equal(config_load(env_system(), NULL, NULL, NULL, 0, &a->config, NULL), KF_OK);
-    a->space.name = STR("default");
-    app_remote(a, "usb", url);
+    app_init(a);
+    app_remote(a, "usb", url)->schedule.manual = true;
     reopen(a);
-}
-
-static void app_end(struct app *a)
-{
-    app_close(a);
-    config_free(a->config);
-}
-
-static void put(struct app *a, const char *name, const char *body)
-{
-    struct kf_write request = KF_WRITE_INIT;
-    struct doc_write *w = NULL;
-    struct kf_err err = KF_ERR_INIT;
-    request.verb = body ? KF_PUT : KF_DELETE;
-    request.name = name;
-    request.body = body;
-    request.len = body ? strlen(body) : 0;
-    kf_rc rc = doc_write_new(a->docs, &request, &w, &err);
-    if (rc == KF_OK)
-        rc = doc_write_run(w, &err);
-    doc_write_free(w);
-    if (rc != KF_OK)
-        fail_msg("put %s: %s: %s", name, err.code, err.detail);
 }
 
 /* Whether the place's manifest names it. */
@@ -136,7 +39,7 @@ static bool there(const char *place, const char *name)
     return found;
 }
 
-/* "NAME CODE;" of what is pending, and what is set aside. */
+/* "NAME;" of each that is pending. */
 static void pending_is(struct app *a, const char *names)
 {
     struct kf_pending_list list = {0};
@@ -157,15 +60,7 @@ static void pending_is(struct app *a, const char *names)
 
 static void aside_is(struct app *a, const char *items)
 {
-    struct kf_aside_list list = {0};
-    struct buf found = BUF_INIT;
-    assert_int_equal(kf_aside(a->store, NULL, NULL, NULL, 100, &list, NULL), KF_OK);
-    for (size_t i = 0; i < list.count; i++)
-        buf_printf(&found, "%s %s %s;", list.items[i].kind, list.items[i].name, list.items[i].code);
-    if (!str_is(buf_view(&found), items))
-        fail_msg("set aside is %s, not %s", found.len ? found.p : "nothing", items);
-    kf_aside_list_free(&list);
-    buf_release(&found);
+    app_aside_is(a, "usb", items);
 }
 
 static void sync_is(struct app *a, const char *code)
@@ -204,13 +99,13 @@ static void a_name_with_a_secret_stays(void **state)
     static const char name[] = "of/ghp_bA3dE5gH7jK9mN1pQ3sT5vX7zB9dF1hJ3kL5.json";
     struct app a;
     (void)state;
-    app_init(&a, "mem:secret-name");
-    put(&a, "x", "[1]");
-    put(&a, name, "[2]");
+    begin(&a, "mem:secret-name");
+    app_put(&a, "x", "[1]");
+    app_put(&a, name, "[2]");
     sync_is(&a, "secret_found");
     assert_true(there("secret-name", "x") && !there("secret-name", name));
     assert_int_equal(kf_doc_delete(a.store, name, NULL, NULL, NULL), KF_OK);
-    put(&a, "y", "[3]");
+    app_put(&a, "y", "[3]");
     sync_is(&a, "secret_found");
     assert_true(there("secret-name", "y"));
     assert_int_equal(kf_aside_drop(a.store, "usb", name, NULL), KF_OK);
@@ -224,10 +119,10 @@ static void a_secret_stays_and_the_rest_goes_on(void **state)
     struct app a;
     struct kf_aside_list list = {0};
     (void)state;
-    app_init(&a, "mem:secret-1");
-    put(&a, "x", "[1]");
-    put(&a, "s", WITH_ONE);
-    put(&a, "y", "[2]");
+    begin(&a, "mem:secret-1");
+    app_put(&a, "x", "[1]");
+    app_put(&a, "s", WITH_ONE);
+    app_put(&a, "y", "[2]");
     sync_is(&a, "secret_found");
     assert_true(there("secret-1", "x") && there("secret-1", "y") && !there("secret-1", "s"));
     pending_is(&a, "s;");
@@ -242,7 +137,7 @@ static void a_secret_stays_and_the_rest_goes_on(void **state)
     wait_is(&a, "s", "secret_found");
     wait_is(&a, "", "secret_found");
     wait_is(&a, "x", "");
-    put(&a, "z", "[3]");
+    app_put(&a, "z", "[3]");
     sync_is(&a, "secret_found");
     wait_is(&a, "z", "");
     pending_is(&a, "s;");
@@ -252,7 +147,7 @@ static void a_secret_stays_and_the_rest_goes_on(void **state)
     wait_is(&a, "s", "secret_found");
     wait_is(&a, "x", "");
     /* Without it, it goes. */
-    put(&a, "s", "{\"a\":{\"token\":null}}");
+    app_put(&a, "s", "{\"a\":{\"token\":null}}");
     pending_is(&a, "s;");
     sync_is(&a, "");
     pending_is(&a, "");
@@ -270,10 +165,10 @@ static void an_encrypted_remote_has_secrets(void **state)
     assert_int_equal(setenv("WITHHELD_KEY",
                             "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f", 1),
                      0);
-    app_init(&a, "mem:secret-5");
+    begin(&a, "mem:secret-5");
     a.remotes[0].access.key_env = STR("WITHHELD_KEY");
     reopen(&a);
-    put(&a, "s", WITH_ONE);
+    app_put(&a, "s", WITH_ONE);
     sync_is(&a, "");
     pending_is(&a, "");
     app_end(&a);
@@ -283,17 +178,17 @@ static void a_withheld_document_ends_by_each_way(void **state)
 {
     struct app a;
     (void)state;
-    app_init(&a, "mem:secret-2");
-    put(&a, "s", WITH_ONE);
-    put(&a, "t", "[" SECRET "]");
-    put(&a, "u", "{\"u\":" SECRET "}");
+    begin(&a, "mem:secret-2");
+    app_put(&a, "s", WITH_ONE);
+    app_put(&a, "t", "[" SECRET "]");
+    app_put(&a, "u", "{\"u\":" SECRET "}");
     sync_is(&a, "secret_found");
     pending_is(&a, "s;t;u;");
     /* Asked for again, it is looked at again. */
     assert_int_equal(kf_aside_retry(a.store, "usb", 5000, NULL), KF_UNAVAILABLE);
     pending_is(&a, "s;t;u;");
     /* Deleted. */
-    put(&a, "s", NULL);
+    app_put(&a, "s", NULL);
     sync_is(&a, "secret_found");
     pending_is(&a, "t;u;");
     /* Forgotten: not pushed until it changes. */
@@ -302,7 +197,7 @@ static void a_withheld_document_ends_by_each_way(void **state)
     wait_is(&a, "t", "");
     sync_is(&a, "secret_found");
     assert_false(there("secret-2", "t"));
-    put(&a, "t", "[0]");
+    app_put(&a, "t", "[0]");
     sync_is(&a, "secret_found");
     assert_true(there("secret-2", "t"));
     /* Allowed: the next run takes it, without a change and without being asked. */
@@ -310,12 +205,12 @@ static void a_withheld_document_ends_by_each_way(void **state)
     a.remotes[0].schedule = (struct config_schedule){.on_change_ms = 1000};
     reopen(&a);
     testing_env_advance(&world, 2000);
-    settle(&a);
+    app_settle(&a);
     pending_is(&a, "");
     aside_is(&a, "");
     assert_true(there("secret-2", "u"));
     /* A restore knows nothing of it. */
-    put(&a, "v", WITH_ONE);
+    app_put(&a, "v", WITH_ONE);
     sync_is(&a, "");
     assert_true(there("secret-2", "v"));
     app_end(&a);
@@ -326,11 +221,11 @@ static void closing_says_what_is_withheld(void **state)
     struct app a;
     struct kf_err err = KF_ERR_INIT;
     (void)state;
-    app_init(&a, "mem:secret-3");
+    begin(&a, "mem:secret-3");
     a.remotes[0].schedule = (struct config_schedule){.on_change_ms = 1000};
     reopen(&a);
-    put(&a, "x", "[1]");
-    put(&a, "s", WITH_ONE);
+    app_put(&a, "x", "[1]");
+    app_put(&a, "s", WITH_ONE);
     assert_int_equal(remotes_flush_on_close(a.r, 1000, &err), KF_UNAVAILABLE);
     assert_true(there("secret-3", "x"));
     assert_non_null(strstr(err.detail, "1 document is not confirmed by usb"));
@@ -344,13 +239,13 @@ static void beyond_the_bound_the_watermark_stays(void **state)
     struct app a;
     struct kf_remote_list list = {0};
     (void)state;
-    app_init(&a, "mem:secret-4");
+    begin(&a, "mem:secret-4");
     for (int i = 0; i < REMOTES_ASIDE_MAX + 5; i++) {
         char name[16];
         snprintf(name, sizeof(name), "s%04d", i);
-        put(&a, name, WITH_ONE);
+        app_put(&a, name, WITH_ONE);
     }
-    put(&a, "x", "[1]");
+    app_put(&a, "x", "[1]");
     for (int i = 0; i < 2; i++) {
         sync_is(&a, "secret_found");
         assert_true(there("secret-4", "x"));
@@ -361,7 +256,7 @@ static void beyond_the_bound_the_watermark_stays(void **state)
         kf_remote_list_free(&list);
     }
     /* Who waits is told so by the end of the run, which no other one would better. */
-    put(&a, "y", "[2]");
+    app_put(&a, "y", "[2]");
     struct kf_err err = KF_ERR_INIT;
     remotes_confirm(a.r, STR("usb"), STR("y"), store_seq(a.store), false, 5000, &err);
     assert_string_equal(err.code, "level_unavailable");
@@ -374,8 +269,8 @@ static void what_people_put_there_takes_no_room(void **state)
 {
     struct app a;
     (void)state;
-    app_init(&a, "mem:secret-6");
-    put(&a, "x", "[1]");
+    begin(&a, "mem:secret-6");
+    app_put(&a, "x", "[1]");
     sync_is(&a, "");
     for (int i = 0; i < REMOTES_ASIDE_MAX + 5; i++) {
         char path[24];
@@ -383,8 +278,8 @@ static void what_people_put_there_takes_no_room(void **state)
         mem_place_set(STR("secret-6"), str_of(path), STR("x"));
     }
     assert_int_equal(kf_aside_retry(a.store, "usb", 5000, NULL), KF_OK);
-    put(&a, "s", WITH_ONE);
-    put(&a, "y", "[2]");
+    app_put(&a, "s", WITH_ONE);
+    app_put(&a, "y", "[2]");
     sync_is(&a, "secret_found");
     pending_is(&a, "s;");
     wait_is(&a, "s", "secret_found");
@@ -403,14 +298,14 @@ static void another_key_tries_what_was_refused(void **state)
     assert_int_equal(setenv("WITHHELD_KEY", keys[0], 1), 0);
     assert_int_equal(setenv("WITHHELD_OLD_KEY", keys[0], 1), 0);
     fail_plan_set(STR("refuses-5"), &(struct fail_plan){0});
-    app_init(&a, "fail:name=refuses-5:mem:refused-5");
+    begin(&a, "fail:name=refuses-5:mem:refused-5");
     a.remotes[0].access.key_env = STR("WITHHELD_KEY");
     a.remotes[0].access.old_key_env = STR("WITHHELD_OLD_KEY");
     reopen(&a);
-    put(&a, "x", "[1]");
+    app_put(&a, "x", "[1]");
     sync_is(&a, "");
     fail_plan_set(STR("refuses-5"), &(struct fail_plan){.refuse = ""});
-    put(&a, "d", "[2]");
+    app_put(&a, "d", "[2]");
     sync_is(&a, "remote_refused");
     aside_is(&a, "withheld d remote_refused;");
     fail_plan_set(STR("refuses-5"), &(struct fail_plan){0});
@@ -433,12 +328,12 @@ static void what_is_refused_alone_is_set_aside(void **state)
     struct app a;
     (void)state;
     refuse("refuses-1", "BAD");
-    app_init(&a, "fail:name=refuses-1:mem:refused-1");
+    begin(&a, "fail:name=refuses-1:mem:refused-1");
     for (int i = 0; i < 40; i++) {
         char name[16], body[32];
         snprintf(name, sizeof(name), "d%02d", i);
         snprintf(body, sizeof(body), "[%d,\"%s\"]", i, i == 7 || i == 30 ? "BAD" : "good");
-        put(&a, name, body);
+        app_put(&a, name, body);
     }
     sync_is(&a, "remote_refused");
     pending_is(&a, "d07;d30;");
@@ -453,7 +348,7 @@ static void what_is_refused_alone_is_set_aside(void **state)
     }
     /* Nobody offers it again by himself. */
     uint64_t calls = fail_calls(STR("refuses-1"));
-    put(&a, "e", "[1]");
+    app_put(&a, "e", "[1]");
     sync_is(&a, "remote_refused");
     assert_true(fail_calls(STR("refuses-1")) - calls < 20);
     pending_is(&a, "d07;d30;");
@@ -471,17 +366,17 @@ static void one_that_refuses_everything_has_failed(void **state)
     struct app a;
     (void)state;
     refuse("refuses-2", "");
-    app_init(&a, "fail:name=refuses-2:mem:refused-2");
+    begin(&a, "fail:name=refuses-2:mem:refused-2");
     for (int i = 0; i < 20; i++) {
         char name[16];
         snprintf(name, sizeof(name), "d%02d", i);
-        put(&a, name, "[\"BAD\"]");
+        app_put(&a, name, "[\"BAD\"]");
     }
     sync_is(&a, "remote_refused");
     state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
     aside_is(&a, "");
     /* It takes things again, but for one. */
-    put(&a, "d05", "[\"WORSE\"]");
+    app_put(&a, "d05", "[\"WORSE\"]");
     refuse("refuses-2", "WORSE");
     sync_is(&a, "remote_refused");
     aside_is(&a, "withheld d05 remote_refused;");
@@ -495,14 +390,14 @@ static void refused_one_by_one_is_seen_as_well(void **state)
     struct app a;
     (void)state;
     refuse("refuses-3", "");
-    app_init(&a, "fail:name=refuses-3:mem:refused-3");
-    put(&a, "a", "[1]");
+    begin(&a, "fail:name=refuses-3:mem:refused-3");
+    app_put(&a, "a", "[1]");
     sync_is(&a, "remote_refused");
-    put(&a, "b", "[2]");
+    app_put(&a, "b", "[2]");
     sync_is(&a, "remote_refused");
     aside_is(&a, "withheld a remote_refused;withheld b remote_refused;");
     state_is(&a, KF_REMOTE_IDLE, "remote_refused");
-    put(&a, "c", "[3]");
+    app_put(&a, "c", "[3]");
     sync_is(&a, "remote_refused");
     state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
     pending_is(&a, "a;b;c;");
@@ -520,15 +415,15 @@ static void what_refused_everything_is_offered_again_after_an_outage(void **stat
     struct app a;
     (void)state;
     refuse("refuses-6", NULL);
-    app_init(&a, "fail:name=refuses-6:mem:refused-6");
-    put(&a, "x", "[0]");
+    begin(&a, "fail:name=refuses-6:mem:refused-6");
+    app_put(&a, "x", "[0]");
     sync_is(&a, "");
     refuse("refuses-6", "");
-    put(&a, "a", "[1]");
+    app_put(&a, "a", "[1]");
     sync_is(&a, "remote_refused");
-    put(&a, "b", "[2]");
+    app_put(&a, "b", "[2]");
     sync_is(&a, "remote_refused");
-    put(&a, "c", "[3]");
+    app_put(&a, "c", "[3]");
     sync_is(&a, "remote_refused");
     state_is(&a, KF_REMOTE_RETRYING, "remote_refused");
     fail_plan_set(STR("refuses-6"), &(struct fail_plan){.at = 1, .sticky = true});
@@ -547,11 +442,11 @@ static void runs_go_on_where_one_was_left(void **state)
     uint64_t aside = 0;
     (void)state;
     refuse("refuses-7", "BAD");
-    app_init(&a, "fail:name=refuses-7:mem:refused-7");
+    begin(&a, "fail:name=refuses-7:mem:refused-7");
     for (int i = 0; i < 60; i++) {
         char name[16];
         snprintf(name, sizeof(name), "d%02d", i);
-        put(&a, name, i < 50 ? "[\"BAD\"]" : "[\"good\"]");
+        app_put(&a, name, i < 50 ? "[\"BAD\"]" : "[\"good\"]");
     }
     for (int runs = 0; runs < 5 && aside < 50; runs++) {
         sync_is(&a, "remote_refused");
@@ -573,11 +468,11 @@ static void more_than_a_run_can_tell_apart_is_left_to_the_next(void **state)
     uint64_t before = UINT64_MAX, aside = 0;
     (void)state;
     refuse("refuses-4", "BAD");
-    app_init(&a, "fail:name=refuses-4:mem:refused-4");
+    begin(&a, "fail:name=refuses-4:mem:refused-4");
     for (int i = 0; i < 60; i++) {
         char name[16];
         snprintf(name, sizeof(name), "d%02d", i);
-        put(&a, name, i % 2 ? "[\"BAD\"]" : "[\"good\"]");
+        app_put(&a, name, i % 2 ? "[\"BAD\"]" : "[\"good\"]");
     }
     do {
         sync_is(&a, "remote_refused");
@@ -615,11 +510,11 @@ static void critical_documents_wait_where_everybody_reads(void **state)
 {
     struct app a;
     (void)state;
-    app_init(&a, "fail:name=readers-1:mem:readers-1");
+    begin(&a, "fail:name=readers-1:mem:readers-1");
     critical_lines(&a);
     readers("readers-1", FAIL_PUBLIC);
-    put(&a, "c1", "[1]");
-    put(&a, "x", "[2]");
+    app_put(&a, "c1", "[1]");
+    app_put(&a, "x", "[2]");
     sync_is(&a, "public_remote");
     assert_true(there("readers-1", "x") && !there("readers-1", "c1"));
     pending_is(&a, "c1;");
@@ -629,7 +524,7 @@ static void critical_documents_wait_where_everybody_reads(void **state)
     wait_is(&a, "x", "");
     /* It has become private: that is found a day later, or when somebody asks. */
     readers("readers-1", FAIL_NOT_PUBLIC);
-    put(&a, "c2", "[1]");
+    app_put(&a, "c2", "[1]");
     sync_is(&a, "public_remote");
     pending_is(&a, "c1;c2;");
     assert_int_equal(fail_asked(STR("readers-1")), 0);
@@ -644,14 +539,14 @@ static void critical_documents_wait_where_everybody_reads(void **state)
     assert_int_equal(remotes_probe(a.r, "usb", NULL), KF_OK);
     readers("readers-1", FAIL_NOT_KNOWN);
     reopen(&a);
-    put(&a, "c1", "[3]");
+    app_put(&a, "c1", "[3]");
     sync_is(&a, "public_remote");
     assert_int_equal(fail_asked(STR("readers-1")), 0);
     /* A deletion says nothing that is critical. */
-    put(&a, "c1", NULL);
+    app_put(&a, "c1", NULL);
     sync_is(&a, "");
     /* Whoever allows it is not asked. */
-    put(&a, "c1", "[4]");
+    app_put(&a, "c1", "[4]");
     a.remotes[0].access.public_ok = true;
     reopen(&a);
     sync_is(&a, "");
@@ -664,11 +559,11 @@ static void critical_documents_wait_until_it_is_known(void **state)
     struct app a;
     struct kf_aside_list list = {0};
     (void)state;
-    app_init(&a, "fail:name=readers-2:mem:readers-2");
+    begin(&a, "fail:name=readers-2:mem:readers-2");
     critical_lines(&a);
     readers("readers-2", FAIL_NOT_KNOWN);
-    put(&a, "c1", "[1]");
-    put(&a, "x", "[2]");
+    app_put(&a, "c1", "[1]");
+    app_put(&a, "x", "[2]");
     sync_is(&a, "public_remote");
     assert_true(there("readers-2", "x") && !there("readers-2", "c1"));
     assert_int_equal(kf_aside(a.store, "usb", "c1", NULL, 10, &list, NULL), KF_OK);
@@ -680,7 +575,7 @@ static void critical_documents_wait_until_it_is_known(void **state)
     /* What is known holds when the place says nothing a day later. */
     readers("readers-2", FAIL_NOT_KNOWN);
     testing_env_advance(&world, (int64_t)25 * 3600 * 1000);
-    put(&a, "c1", "[3]");
+    app_put(&a, "c1", "[3]");
     sync_is(&a, "");
     assert_int_equal(fail_asked(STR("readers-2")), 1);
     app_end(&a);
@@ -691,32 +586,22 @@ static void critical_documents_wait_until_it_is_known(void **state)
 static kf_rc all_of_it(void *ctx)
 {
     static int n;
-    struct app a = {.path = testing_path(testing_dir_in_memory(), "app.db")};
+    static const char *const names[] = {"x", "s", "t"};
+    static const char *const bodies[] = {"[1]", WITH_ONE, "[" SECRET "]"};
+    struct app a = {.path = testing_path(testing_dir_in_memory(), "app.db"), .env = &world.env};
     struct kf_err err = KF_ERR_INIT;
     char place[64];
     (void)ctx;
     snprintf(place, sizeof(place), "mem:no-memory-%d", n++);
     a.space.name = STR("default");
-    app_remote(&a, "usb", place);
+    app_remote(&a, "usb", place)->schedule.manual = true;
     kf_rc rc = config_load(env_system(), NULL, NULL, NULL, 0, &a.config, &err);
     if (rc == KF_OK)
-        rc = app_open(&a, &err);
+        rc = app_try_open(&a, &err);
     if (rc == KF_OK)
-        settle(&a);
-    const char *const bodies[] = {"[1]", WITH_ONE, "[" SECRET "]"}, *const names[] = {"x", "s",
-                                                                                      "t"};
-    for (int i = 0; rc == KF_OK && i < 3; i++) {
-        struct kf_write request = KF_WRITE_INIT;
-        struct doc_write *w = NULL;
-        request.verb = KF_PUT;
-        request.name = names[i];
-        request.body = bodies[i];
-        request.len = strlen(bodies[i]);
-        rc = doc_write_new(a.docs, &request, &w, &err);
-        if (rc == KF_OK)
-            rc = doc_write_run(w, &err);
-        doc_write_free(w);
-    }
+        app_settle(&a);
+    for (int i = 0; rc == KF_OK && i < 3; i++)
+        rc = app_write(&a, names[i], bodies[i], NULL, &err);
     if (rc == KF_OK) {
         rc = kf_sync(a.store, "usb", 5000, &err);
         if (strcmp(err.code, "secret_found") == 0)
@@ -767,22 +652,6 @@ static void saboteur_withheld_confirmed(void **state)
     testing_saboteur("withheld-confirmed", "a_secret_stays_and_the_rest_goes_on");
 }
 
-static int group_begin(void **state)
-{
-    (void)state;
-    testing_env_init(&world);
-    return 0;
-}
-
-static int group_end(void **state)
-{
-    (void)state;
-    mem_forget();
-    fail_forget();
-    testing_env_release(&world);
-    return 0;
-}
-
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -810,5 +679,5 @@ int main(int argc, char **argv)
     };
     if (argc > 1)
         cmocka_set_test_filter(argv[1]);
-    return cmocka_run_group_tests_name("withheld", tests, group_begin, group_end);
+    return cmocka_run_group_tests_name("withheld", tests, remotes_setup, remotes_teardown);
 }
