@@ -130,7 +130,7 @@ static kf_rc list(struct git_repo *r, struct listing *l, struct git_command *c, 
 {
     c->take = take_listing;
     c->ctx = l;
-    kf_rc rc = git_run(r, c, NULL, NULL, err);
+    kf_rc rc = git_command_run(r, c, NULL, NULL, err);
     if (rc == KF_OK && (l->records.part.len || l->has_head))
         rc = git_not_understood(c->args[0], err);
     buf_release(&l->records.part);
@@ -255,7 +255,7 @@ kf_rc git_read(struct git_repo *r, const str *names, size_t count, size_t max, g
                             .feed = feed_names,
                             .take = take_objects,
                             .ctx = &reading};
-    kf_rc rc = count ? git_run(r, &c, NULL, NULL, err) : KF_OK;
+    kf_rc rc = count ? git_command_run(r, &c, NULL, NULL, err) : KF_OK;
     if (rc == KF_OK && (reading.at != count || reading.in_body))
         rc = git_not_understood("cat-file", err);
     buf_release(&reading.head);
@@ -318,7 +318,7 @@ kf_rc git_touched(struct git_repo *r, const struct git_id *from, const struct gi
                             .take = take_touched,
                             .ctx = &t};
     if (rc == KF_OK)
-        rc = git_run(r, &c, NULL, NULL, err);
+        rc = git_command_run(r, &c, NULL, NULL, err);
     buf_release(&t.records.part);
     buf_release(&range);
     return rc;
@@ -336,7 +336,7 @@ kf_rc git_log(struct git_repo *r, const struct git_id *from, bool only, const st
                                      from->hex, "--", paths[0].p, paths[1].p},
                             .take = take,
                             .ctx = ctx};
-    return git_run(r, &c, NULL, NULL, err);
+    return git_command_run(r, &c, NULL, NULL, err);
 }
 
 /* "SECONDS\nMESSAGE": a message may be as long as somebody likes. */
@@ -373,7 +373,7 @@ kf_rc git_commit_read(struct git_repo *r, const struct git_id *id, int64_t *ret_
                             .take = take_commit,
                             .ctx = &reading};
     uint64_t seconds = 0;
-    kf_rc rc = git_run(r, &c, NULL, NULL, err);
+    kf_rc rc = git_command_run(r, &c, NULL, NULL, err);
     if (rc == KF_OK)
         *ret_time_s = str_to_u64(buf_view(&reading.time), &seconds) &&
                               seconds < INT32_MAX * (uint64_t)64
@@ -450,7 +450,7 @@ kf_rc git_commit_make(struct git_repo *r, const struct git_commit *commit, struc
         .feed = feed_commit,
         .take = take_made,
         .ctx = &m};
-    kf_rc rc = git_run(r, &c, NULL, NULL, err);
+    kf_rc rc = git_command_run(r, &c, NULL, NULL, err);
     if (rc == KF_OK &&
         !git_id_read(str_trim(str_make(m.out.out.p, str_index(buf_view(&m.out.out), '\n'))), ret))
         rc = git_not_understood("fast-import", err);

@@ -51,7 +51,7 @@ static kf_rc init(struct git_repo *r, const char *ready, str boot, struct kf_err
     if (rc == KF_OK)
         rc = dir_make(r->env, r->dir, err);
     if (rc == KF_OK)
-        rc = git_run(r, &c, NULL, NULL, err);
+        rc = git_command_run(r, &c, NULL, NULL, err);
     return rc == KF_OK ? file_store(r->env, ready, boot, err) : rc;
 }
 
@@ -62,7 +62,7 @@ static kf_rc check_after_start(struct git_repo *r, const char *ready, str boot, 
     struct git_command c = {.what = "check the repository beside the store",
                             .args = {"fsck", "--full", "--no-dangling", "--no-progress"}};
     int status = 0;
-    kf_rc rc = git_run(r, &c, &status, NULL, err);
+    kf_rc rc = git_command_run(r, &c, &status, NULL, err);
     if (rc == KF_OK && status == 0)
         return file_store(r->env, ready, boot, err);
     if (rc != KF_OK && rc != KF_UNAVAILABLE)
@@ -136,7 +136,7 @@ static kf_rc local_id(struct git_repo *r, const char *name, struct git_id *ret, 
                             .take = git_text_take,
                             .ctx = &t};
     int status = 0;
-    kf_rc rc = git_run(r, &c, &status, NULL, err);
+    kf_rc rc = git_command_run(r, &c, &status, NULL, err);
     if (rc == KF_OK && status != 0)
         rc = err_set(err, PROBLEM_NOT_FOUND, "there is nothing of this name here");
     if (rc == KF_OK &&
@@ -184,7 +184,7 @@ kf_rc git_has(struct git_repo *r, const struct git_id *id, bool *ret, struct kf_
 {
     int status = 0;
     struct git_command c = {.what = "look for a commit", .args = {"cat-file", "-e", id->hex}};
-    kf_rc rc = git_run(r, &c, &status, NULL, err);
+    kf_rc rc = git_command_run(r, &c, &status, NULL, err);
     if (rc == KF_OK)
         *ret = status == 0;
     return rc;
@@ -196,7 +196,7 @@ kf_rc git_follows(struct git_repo *r, const struct git_id *older, const struct g
     int status = 0;
     struct git_command c = {.what = "compare two commits",
                             .args = {"merge-base", "--is-ancestor", older->hex, newer->hex}};
-    kf_rc rc = git_run(r, &c, &status, NULL, err);
+    kf_rc rc = git_command_run(r, &c, &status, NULL, err);
     if (rc == KF_OK && status > 1)
         return err_set(err, PROBLEM_REMOTE_FAILED, "git could not compare two commits");
     if (rc == KF_OK)
@@ -230,7 +230,7 @@ kf_rc git_pack(struct git_repo *r, struct kf_err *err)
     if (!has_gathered(r))
         return KF_OK;
     KF_SOMETIMES("git-repository-packed");
-    return git_run(r, &c, NULL, NULL, err);
+    return git_command_run(r, &c, NULL, NULL, err);
 }
 
 /* ------------------------------------------------------------------------------------ the host */
@@ -250,7 +250,7 @@ static kf_rc tip_of(struct git_repo *r, const char *ref, struct git_id *ret, str
                             .take = git_text_take,
                             .ctx = &t};
     struct git_id tip = {""};
-    kf_rc rc = git_run(r, &c, NULL, NULL, err);
+    kf_rc rc = git_command_run(r, &c, NULL, NULL, err);
     /* A name is matched from its end: refs/x/refs/heads/data is listed, too. */
     for (str rest = buf_view(&t.out); rc == KF_OK && rest.len;) {
         size_t n = str_index(rest, '\n'), tab = str_index(rest, '\t');
@@ -292,7 +292,7 @@ kf_rc git_is_public(struct git_repo *r, bool *ret, struct kf_err *err)
         *ret = false;
         return KF_OK;
     }
-    kf_rc rc = git_run(r, &c, &status, &said, err);
+    kf_rc rc = git_command_run(r, &c, &status, &said, err);
     if (rc == KF_OK && status != 0 && !said.guest)
         rc = err_set(err, PROBLEM_REMOTE_FAILED, "git could not %s: %s", c.what,
                      git_said_why(&said));
@@ -321,7 +321,7 @@ static kf_rc fetch(struct git_repo *r, const char *branch, const char *depth, st
                                      "--no-auto-maintenance", "--no-recurse-submodules",
                                      "--update-shallow", depth, "--", r->url->address.p, spec.p}};
     if (rc == KF_OK)
-        rc = git_run(r, &c, NULL, NULL, err);
+        rc = git_command_run(r, &c, NULL, NULL, err);
     if (rc == KF_OK)
         rc = local_ref(r, TIP, ret, err);
     buf_release(&spec);
@@ -360,7 +360,7 @@ static kf_rc push_ref(struct git_repo *r, const char *ref, const struct git_id *
                             .args = {"push", "--quiet", "--no-verify", "--no-recurse-submodules",
                                      lease.p, "--", r->url->address.p, spec.p}};
     if (rc == KF_OK)
-        rc = git_run(r, &c, ret_status, said, err);
+        rc = git_command_run(r, &c, ret_status, said, err);
     buf_release(&lease);
     buf_release(&spec);
     return rc;
@@ -449,7 +449,7 @@ kf_rc git_probe(struct git_repo *r, const char *name, const struct git_id *commi
         .as = GIT_AS_OWNER,
         .args = {"push", "--quiet", "--no-verify", "--", r->url->address.p, gone.p}};
     if (rc == KF_OK)
-        rc = git_run(r, &c, NULL, NULL, err);
+        rc = git_command_run(r, &c, NULL, NULL, err);
     buf_release(&ref);
     buf_release(&gone);
     return rc;

@@ -118,8 +118,8 @@ static void heed(const struct git_repo *r, const struct retry_after *told)
         *r->retry_ms = retry_ms;
 }
 
-kf_rc git_run(struct git_repo *r, const struct git_command *c, int *ret_status,
-              struct git_said *said, struct kf_err *err)
+kf_rc git_command_run(struct git_repo *r, const struct git_command *c, int *ret_status,
+                      struct git_said *said, struct kf_err *err)
 {
     const char *argv[ARGS_MAX + 1];
     struct child_end end = {0};

@@ -54,8 +54,8 @@ const char *git_said_why(const struct git_said *s);
  * take answered. Without ret_status also KF_UNAVAILABLE for any status but 0: remote_auth or
  * remote_full when stderr tells so, else remote_failed.
  * Cost: a process. */
-kf_rc git_run(struct git_repo *r, const struct git_command *c, int *ret_status,
-              struct git_said *said, struct kf_err *err);
+kf_rc git_command_run(struct git_repo *r, const struct git_command *c, int *ret_status,
+                      struct git_said *said, struct kf_err *err);
 
 /* KF_UNAVAILABLE remote_failed: what `command` printed is not as git writes it. */
 kf_rc git_not_understood(const char *command, struct kf_err *err);
