@@ -5,7 +5,7 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/json.h"
-#include "git_run.h"
+#include "host_git.h"
 #include "remote/sealed.h"
 
 #include <stdio.h>
@@ -81,7 +81,7 @@ void place_new(const struct kind *kind, struct place *ret)
     if (kind->folder)
         assert_int_equal(mkdir(p.where, 0700), 0);
     if (kind->branch)
-        git_host_new(p.where);
+        host_git_new(p.where);
     snprintf(p.url, sizeof(p.url), "%s", p.clean);
     if (kind->faults) {
         snprintf(p.plan, sizeof(p.plan), "plan-%d", count);
@@ -140,7 +140,7 @@ bool place_has(const struct place *p, const char *path)
 
 void place_git(const struct place *p, struct buf *out, const char *const *args)
 {
-    const char *printed = git_run(p->where, (str){0, 0}, args);
+    const char *printed = host_git(p->where, (str){0, 0}, args);
     if (out)
         buf_c(out, printed);
 }

@@ -1,6 +1,6 @@
 /* The kind `git` against real repositories: what it leaves in a branch, and what it makes of what
  * people leave there. The host is a folder; tests/script/test_git.py has real servers. */
-#include "git_run.h"
+#include "host_git.h"
 
 #include "base/err.h"
 #include "base/json.h"
@@ -31,8 +31,8 @@ static void person(int64_t time_s, const char *changes)
                "commit refs/heads/data\ncommitter Ola <ola@example.com> %lld +0100\n"
                "data 5\nedit\nfrom refs/heads/data^0\n%s\ndone\n",
                (long long)time_s, changes);
-    git_run(host, buf_view(&in),
-            (const char *const[]){"fast-import", "--quiet", "--done", "--date-format=raw", NULL});
+    host_git(host, buf_view(&in),
+             (const char *const[]){"fast-import", "--quiet", "--done", "--date-format=raw", NULL});
     buf_release(&in);
 }
 
@@ -253,7 +253,7 @@ static int setup(void **state)
     (void)state;
     testing_env_init(&world);
     snprintf(host, sizeof(host), "%s", testing_path(testing_dir(), "host.git"));
-    git_host_new(host);
+    host_git_new(host);
     return 0;
 }
 
@@ -497,10 +497,10 @@ static void a_branch_of_somebody_else_is_left_alone(void **state)
     (void)state;
     struct store a = store_new("a");
     struct sink got;
-    git_run(host,
-            STR("commit refs/heads/data\ncommitter O <o@x> 1 +0000\ndata 1\nx\n"
-                "M 100644 inline README.md\ndata 1\nx\ndone\n"),
-            (const char *const[]){"fast-import", "--quiet", "--done", NULL});
+    host_git(host,
+             STR("commit refs/heads/data\ncommitter O <o@x> 1 +0000\ndata 1\nx\n"
+                 "M 100644 inline README.md\ndata 1\nx\ndone\n"),
+             (const char *const[]){"fast-import", "--quiet", "--done", NULL});
     assert_int_equal(pull(&a, &got), KF_OK);
     assert_int_equal(got.count, 0);
     person(2, "M 100644 inline package.json\ndata 2\n{}\n");

@@ -1,6 +1,6 @@
 /* Versions of a document out of the history of a branch: against real repositories, whose commits
  * are made here as stores and people make them. */
-#include "git_run.h"
+#include "host_git.h"
 
 #include "base/err.h"
 #include "remote/git_internal.h"
@@ -30,9 +30,9 @@ static int64_t now_s;
 static void made(void)
 {
     buf_c(&pending, "done\n");
-    git_run(host, buf_view(&pending),
-            (const char *const[]){"fast-import", "--quiet", "--done", "--force",
-                                  "--date-format=raw", NULL});
+    host_git(host, buf_view(&pending),
+             (const char *const[]){"fast-import", "--quiet", "--done", "--force",
+                                   "--date-format=raw", NULL});
     buf_clear(&pending);
 }
 
@@ -241,7 +241,7 @@ static int setup(void **state)
     testing_env_init(&world);
     snprintf(host, sizeof(host), "%s", testing_path(testing_dir(), "host.git"));
     snprintf(cache, sizeof(cache), "%s", testing_path(testing_dir(), "cache"));
-    git_host_new(host);
+    host_git_new(host);
     now_s = BEGIN;
     begin_branch();
     return 0;

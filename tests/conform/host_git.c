@@ -1,4 +1,4 @@
-#include "git_run.h"
+#include "host_git.h"
 
 #include "base/child.h"
 
@@ -19,7 +19,7 @@ static kf_rc take_text(void *ctx, str bytes, struct kf_err *err)
     return buf_ok(&printed, err);
 }
 
-const char *git_run(const char *dir, str input, const char *const *args)
+const char *host_git(const char *dir, str input, const char *const *args)
 {
     static const char *const environ[] = {"PATH=/usr/local/bin:/usr/bin:/bin",
                                           "LC_ALL=C",
@@ -53,7 +53,7 @@ const char *git_run(const char *dir, str input, const char *const *args)
     return printed.len ? printed.p : "";
 }
 
-void git_host_new(const char *dir)
+void host_git_new(const char *dir)
 {
     GIT_IN(dir, "init", "--quiet", "--bare", "--initial-branch=main", dir);
     GIT_IN(dir, "config", "receive.fsckObjects", "true");
