@@ -1,15 +1,14 @@
-#include "remote/objects.h"
+#include "remote/objects_internal.h"
 
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
-#include "remote/portable.h"
 
 #include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
-static struct object_store *store_of(struct remote *r)
+struct object_store *objects_store_of(struct remote *r)
 {
     return (struct object_store *)r;
 }
@@ -23,21 +22,7 @@ void objects_tag(str bytes, struct buf *tag)
 
 /* ----------------------------------------------------------------------- the manifest in memory */
 
-struct lines {
-    struct portable_entry *p;
-    size_t count, cap;
-};
-
-struct manifest {
-    struct buf text, tag;
-    struct arena arena; /* names that stand escaped in the text */
-    struct portable_entry head;
-    struct lines seen, docs, retired;
-    char hash[HASH_HEX + 1];
-    bool there;
-};
-
-static kf_rc lines_add(struct lines *l, const struct portable_entry *e, struct kf_err *err)
+kf_rc objects_lines_add(struct objects_lines *l, const struct portable_entry *e, struct kf_err *err)
 {
     if (l->count == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 16;
@@ -51,7 +36,7 @@ static kf_rc lines_add(struct lines *l, const struct portable_entry *e, struct k
     return KF_OK;
 }
 
-static void manifest_release(struct manifest *m)
+void objects_manifest_release(struct objects_manifest *m)
 {
     buf_release(&m->text);
     buf_release(&m->tag);
@@ -59,12 +44,12 @@ static void manifest_release(struct manifest *m)
     mem_free(m->seen.p);
     mem_free(m->docs.p);
     mem_free(m->retired.p);
-    *m = (struct manifest){.there = false};
+    *m = (struct objects_manifest){.there = false};
 }
 
 /* A reader's slice lives until its next line, unless it points into the text. False when out of
  * memory. */
-static bool keep(struct manifest *m, str *s)
+static bool keep(struct objects_manifest *m, str *s)
 {
     uintptr_t p = (uintptr_t)s->p, from = (uintptr_t)m->text.p;
     if (s->len == 0)
@@ -74,15 +59,15 @@ static bool keep(struct manifest *m, str *s)
     return s->p != NULL;
 }
 
-static kf_rc manifest_add(struct manifest *m, struct portable_entry *e, struct kf_err *err)
+static kf_rc manifest_add(struct objects_manifest *m, struct portable_entry *e, struct kf_err *err)
 {
     if (!keep(m, &e->name) || !keep(m, &e->site) || !keep(m, &e->hash))
         return err_nomem(err);
     switch (e->line) {
     case PORTABLE_HEAD: m->head = *e; return KF_OK;
-    case PORTABLE_SEEN: return lines_add(&m->seen, e, err);
-    case PORTABLE_DOC: return lines_add(&m->docs, e, err);
-    case PORTABLE_RETIRED: return lines_add(&m->retired, e, err);
+    case PORTABLE_SEEN: return objects_lines_add(&m->seen, e, err);
+    case PORTABLE_DOC: return objects_lines_add(&m->docs, e, err);
+    case PORTABLE_RETIRED: return objects_lines_add(&m->retired, e, err);
     case PORTABLE_PAST: return err_set(err, PROBLEM_BAD_ARCHIVE, "this is a backup and no remote");
     case PORTABLE_FILE: /* the reader gives none */
     case PORTABLE_END: break;
@@ -90,7 +75,7 @@ static kf_rc manifest_add(struct manifest *m, struct portable_entry *e, struct k
     return KF_OK;
 }
 
-static kf_rc manifest_parse(struct manifest *m, struct kf_err *err)
+static kf_rc manifest_parse(struct objects_manifest *m, struct kf_err *err)
 {
     struct portable_reader r;
     struct portable_entry e;
@@ -108,13 +93,11 @@ static kf_rc manifest_parse(struct manifest *m, struct kf_err *err)
     return rc;
 }
 
-/* Reads and checks it. KF_OK with m->there false when there is none. Damage is `bad_object`, so
- * that it does not look like damage of the store. */
-static kf_rc manifest_load(struct object_store *o, struct manifest *m, struct kf_err *err)
+kf_rc objects_manifest_load(struct object_store *o, struct objects_manifest *m, struct kf_err *err)
 {
     struct hash hash;
     struct kf_err why = KF_ERR_INIT;
-    *m = (struct manifest){.there = false};
+    *m = (struct objects_manifest){.there = false};
     kf_rc rc = o->ops->get(o, STR(PORTABLE_MANIFEST), OBJECTS_MANIFEST_MAX, &m->text, &m->tag, err);
     if (rc == KF_ABSENT)
         return KF_OK;
@@ -143,14 +126,14 @@ static int compare_names(const void *a, const void *b)
                    ((const struct portable_entry *)b)->name);
 }
 
-static const struct portable_entry *find(const struct lines *l, str name)
+const struct portable_entry *objects_lines_find(const struct objects_lines *l, str name)
 {
     struct portable_entry key = {.name = name};
     return l->count ? bsearch(&key, l->p, l->count, sizeof(key), compare_names) : NULL;
 }
 
 /* What the manifest says that this site has pushed; 0 = nothing. */
-static uint64_t seen_of(const struct manifest *m, str site)
+static uint64_t seen_of(const struct objects_manifest *m, str site)
 {
     for (size_t i = 0; i < m->seen.count; i++)
         if (str_eq(m->seen.p[i].site, site))
@@ -191,7 +174,8 @@ static void position_write(uint64_t push, const char *hash, str site, uint64_t s
 }
 
 /* R5: whether what is there now follows the position. */
-static kf_rc check_follows(const struct manifest *m, const struct position *p, struct kf_err *err)
+static kf_rc check_follows(const struct objects_manifest *m, const struct position *p,
+                           struct kf_err *err)
 {
     if (!m->there)
         return err_set(err, PROBLEM_REMOTE_FAILED,
@@ -214,7 +198,7 @@ static kf_rc check_follows(const struct manifest *m, const struct position *p, s
 
 /* ----------------------------------------------------------------------------------------- pull */
 
-static void doc_of(const struct portable_entry *e, struct remote_doc *ret)
+void objects_doc_of(const struct portable_entry *e, struct remote_doc *ret)
 {
     *ret = (struct remote_doc){
         .doc = {.name = e->name,
@@ -227,9 +211,8 @@ static void doc_of(const struct portable_entry *e, struct remote_doc *ret)
     };
 }
 
-/* Gets the body of an entry into `body` and checks it. */
-static kf_rc fetch(struct object_store *o, const struct portable_entry *e, struct buf *path,
-                   struct buf *body, struct kf_err *err)
+kf_rc objects_fetch(struct object_store *o, const struct portable_entry *e, struct buf *path,
+                    struct buf *body, struct kf_err *err)
 {
     struct hash hash;
     char hex[HASH_HEX + 1];
@@ -258,12 +241,11 @@ static kf_rc fetch(struct object_store *o, const struct portable_entry *e, struc
     return KF_OK;
 }
 
-/* What concerns one object alone. A place that is gone, our lack of memory and the end of the store
- * concern all. */
-static bool is_of_one(kf_rc rc)
+bool objects_concerns_one(kf_rc rc, const struct kf_err *why)
 {
-    return rc == KF_LIMIT || rc == KF_DAMAGED || rc == KF_IO || rc == KF_CONFIG ||
-           rc == KF_DENIED || rc == KF_UNAVAILABLE || rc == KF_INVALID;
+    bool one = rc == KF_LIMIT || rc == KF_DAMAGED || rc == KF_IO || rc == KF_CONFIG ||
+               rc == KF_DENIED || rc == KF_UNAVAILABLE || rc == KF_INVALID;
+    return one && strcmp(why->code, problem_table[PROBLEM_REMOTE_FAILED].code) != 0;
 }
 
 static kf_rc offer(struct object_store *o, const struct portable_entry *e, struct remote_sink *sink,
@@ -273,28 +255,27 @@ static kf_rc offer(struct object_store *o, const struct portable_entry *e, struc
     struct kf_err why = KF_ERR_INIT;
     bool want = true;
     kf_rc rc = remote_go_on(&o->remote, err);
-    doc_of(e, &doc);
+    objects_doc_of(e, &doc);
     if (rc == KF_OK && sink->want)
         rc = sink->want(sink, &doc, &want, err);
     if (rc != KF_OK || !want)
         return rc;
     if (e->deleted)
         return sink->take(sink, &doc, err);
-    rc = fetch(o, e, path, body, &why);
+    rc = objects_fetch(o, e, path, body, &why);
     if (rc == KF_OK) {
         doc.doc.body = buf_view(body);
         return sink->take(sink, &doc, err);
     }
-    bool one = is_of_one(rc) && strcmp(why.code, problem_table[PROBLEM_REMOTE_FAILED].code) != 0;
-    if (one)
+    if (objects_concerns_one(rc, &why))
         return sink->bad(sink, &doc, &why, err);
     if (err)
         *err = why;
     return rc;
 }
 
-static kf_rc offer_all(struct object_store *o, const struct manifest *m, struct remote_sink *sink,
-                       struct kf_err *err)
+static kf_rc offer_all(struct object_store *o, const struct objects_manifest *m,
+                       struct remote_sink *sink, struct kf_err *err)
 {
     struct buf path = BUF_INIT, body = BUF_INIT;
     kf_rc rc = KF_OK;
@@ -308,11 +289,11 @@ static kf_rc offer_all(struct object_store *o, const struct manifest *m, struct 
 kf_rc objects_pull(struct remote *r, str since, bool all, struct remote_sink *sink,
                    struct buf *position, struct kf_err *err)
 {
-    struct object_store *o = store_of(r);
-    struct manifest m;
+    struct object_store *o = objects_store_of(r);
+    struct objects_manifest m;
     struct position p = {.site = STR("")};
     bool had = position_parse(since, &p);
-    kf_rc rc = manifest_load(o, &m, err);
+    kf_rc rc = objects_manifest_load(o, &m, err);
     if (rc == KF_OK && had)
         rc = check_follows(&m, &p, err);
     if (rc != KF_OK || !m.there)
@@ -326,30 +307,30 @@ kf_rc objects_pull(struct remote *r, str since, bool all, struct remote_sink *si
         rc = buf_ok(position, err);
     }
 out:
-    manifest_release(&m);
+    objects_manifest_release(&m);
     return rc;
 }
 
 kf_rc objects_look(struct remote *r, int64_t *ret_stamp, struct kf_err *err)
 {
-    struct manifest m;
-    kf_rc rc = manifest_load(store_of(r), &m, err);
+    struct objects_manifest m;
+    kf_rc rc = objects_manifest_load(objects_store_of(r), &m, err);
     if (rc == KF_OK && !m.there)
         rc = err_set(err, PROBLEM_NOT_FOUND, "there is nothing of Keepfast there");
     if (rc == KF_OK)
         *ret_stamp = m.head.stamp;
-    manifest_release(&m);
+    objects_manifest_release(&m);
     return rc;
 }
 
 kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *err)
 {
-    struct object_store *o = store_of(r);
-    struct manifest m;
-    kf_rc rc = manifest_load(o, &m, err);
+    struct object_store *o = objects_store_of(r);
+    struct objects_manifest m;
+    kf_rc rc = objects_manifest_load(o, &m, err);
     if (rc == KF_OK)
         rc = offer_all(o, &m, sink, err);
-    manifest_release(&m);
+    objects_manifest_release(&m);
     return rc;
 }
 
@@ -358,7 +339,7 @@ kf_rc objects_verify(struct remote *r, struct remote_sink *sink, struct kf_err *
  * names. */
 kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_err *err)
 {
-    struct object_store *o = store_of(r);
+    struct object_store *o = objects_store_of(r);
     struct buf path = BUF_INIT, back = BUF_INIT;
     const struct portable_entry e = {.name = doc->doc.name, .hash = doc->hash, .size = doc->size};
     assert(doc->doc.body.p && doc->doc.body.len == doc->size);
@@ -369,183 +350,9 @@ kf_rc objects_repair(struct remote *r, const struct remote_doc *doc, struct kf_e
     if (rc == KF_OK)
         rc = o->ops->settle(o, err);
     if (rc == KF_OK)
-        rc = fetch(o, &e, &path, &back, err);
+        rc = objects_fetch(o, &e, &path, &back, err);
     buf_release(&path);
     buf_release(&back);
-    return rc;
-}
-
-/* ----------------------------------------------------------------------------------- the past */
-
-/* What the manifest names of one document: its line, and objects that a line named within the last
- * hour, of which nothing is known but when they were replaced. */
-struct past {
-    struct object_store *o;
-    struct remote_history *h;
-    struct manifest m;
-    struct lines named; /* newest first; those that were replaced are of kind RETIRED */
-    struct arena arena;
-    struct buf path, body;
-};
-
-static int compare_times(const void *a, const void *b)
-{
-    const struct portable_entry *x = a, *y = b;
-    if (x->line != y->line)
-        return x->line == PORTABLE_DOC ? -1 : 1;
-    if (x->at_ms != y->at_ms)
-        return x->at_ms > y->at_ms ? -1 : 1;
-    return str_cmp(x->hash, y->hash);
-}
-
-static kf_rc add_retired(struct past *p, const struct portable_entry *e, struct kf_err *err)
-{
-    struct buf name = BUF_INIT;
-    str hash = {0, 0};
-    kf_rc rc = portable_object_parse(e->name, &name, &hash, NULL);
-    if (rc == KF_OK && str_eq(buf_view(&name), p->h->name)) {
-        struct portable_entry found = {
-            .line = PORTABLE_RETIRED, .name = p->h->name, .hash = hash, .at_ms = e->at_ms};
-        rc = lines_add(&p->named, &found, err);
-    } else if (rc == KF_NOMEM) {
-        err_nomem(err);
-    } else {
-        rc = KF_OK;
-    }
-    buf_release(&name);
-    return rc;
-}
-
-static kf_rc past_begin(struct past *p, struct kf_err *err)
-{
-    kf_rc rc = manifest_load(p->o, &p->m, err);
-    const struct portable_entry *e = rc == KF_OK ? find(&p->m.docs, p->h->name) : NULL;
-    if (e)
-        rc = lines_add(&p->named, e, err);
-    for (size_t i = 0; rc == KF_OK && i < p->m.retired.count; i++)
-        rc = add_retired(p, &p->m.retired.p[i], err);
-    if (rc == KF_OK && p->named.count)
-        qsort(p->named.p, p->named.count, sizeof(*p->named.p), compare_times);
-    return rc;
-}
-
-static void past_release(struct past *p)
-{
-    manifest_release(&p->m);
-    mem_free(p->named.p);
-    arena_release(&p->arena);
-    buf_release(&p->path);
-    buf_release(&p->body);
-}
-
-/* A deletion has no bytes and no hash of them. .p NULL when out of memory. */
-static str past_id(struct past *p, const struct portable_entry *e)
-{
-    assert(e);
-    if (!e->deleted)
-        return e->hash;
-    return str_of(
-        arena_printf(&p->arena, "%016" PRIx64 "%.*s", (uint64_t)e->stamp, STR_ARGS(e->site)));
-}
-
-/* The size of what was replaced is known by reading it. */
-static kf_rc fetch_retired(struct past *p, struct portable_entry *e, struct kf_err *err)
-{
-    uint64_t max = p->o->remote.body_max ? p->o->remote.body_max : OBJECTS_BODY_MAX;
-    struct hash hash;
-    char hex[HASH_HEX + 1];
-    buf_clear(&p->path);
-    buf_clear(&p->body);
-    portable_object(e->name, e->hash, &p->path);
-    kf_rc rc = buf_ok(&p->path, err);
-    if (rc == KF_OK)
-        rc = p->o->ops->get(p->o, buf_view(&p->path), (size_t)max, &p->body, NULL, err);
-    if (rc == KF_OK)
-        rc = buf_ok(&p->body, err);
-    if (rc == KF_ABSENT)
-        return err_set(err, PROBLEM_BAD_OBJECT, "%.*s is not there any more",
-                       STR_ARGS(buf_view(&p->path)));
-    if (rc != KF_OK)
-        return rc;
-    e->size = p->body.len;
-    hash_of(buf_view(&p->body), &hash);
-    hash_hex(&hash, hex);
-    if (!str_is(e->hash, hex))
-        return err_set(err, PROBLEM_BAD_OBJECT, "%.*s does not match its hash",
-                       STR_ARGS(buf_view(&p->path)));
-    return KF_OK;
-}
-
-static kf_rc past_tell(struct past *p, const struct portable_entry *line, bool body,
-                       struct kf_err *err)
-{
-    struct kf_err why = KF_ERR_INIT;
-    struct portable_entry e = *line;
-    struct remote_version v = {.who = STR(""), .id = past_id(p, &e)};
-    kf_rc rc = remote_go_on(&p->o->remote, err);
-    if (rc != KF_OK || !v.id.p)
-        return rc != KF_OK ? rc : err_nomem(err);
-    if (e.line == PORTABLE_RETIRED)
-        rc = fetch_retired(p, &e, &why);
-    else if (body && !e.deleted)
-        rc = fetch(p->o, &e, &p->path, &p->body, &why);
-    if (rc != KF_OK &&
-        (!is_of_one(rc) || strcmp(why.code, problem_table[PROBLEM_REMOTE_FAILED].code) == 0)) {
-        if (err)
-            *err = why;
-        return rc;
-    }
-    doc_of(&e, &v.doc);
-    if (e.line == PORTABLE_RETIRED)
-        v.doc.doc.site = STR("");
-    v.current = e.line == PORTABLE_DOC;
-    v.deleted = e.deleted;
-    if (rc == KF_OK && body && !e.deleted)
-        v.doc.doc.body = buf_view(&p->body);
-    return p->h->take(p->h, &v, rc == KF_OK ? NULL : &why, err);
-}
-
-kf_rc objects_versions(struct remote *r, struct remote_history *h, bool *ret_more,
-                       struct kf_err *err)
-{
-    struct past p = {.o = store_of(r), .h = h};
-    size_t i = 0, told = 0;
-    kf_rc rc = past_begin(&p, err);
-    bool behind = h->id.len == 0;
-    while (rc == KF_OK && !behind && i < p.named.count) {
-        str id = past_id(&p, &p.named.p[i++]);
-        rc = id.p ? KF_OK : err_nomem(err);
-        behind = rc == KF_OK && str_eq(id, h->id);
-    }
-    if (rc == KF_OK && !behind)
-        rc = err_set(err, PROBLEM_BAD_FILTER, "the cursor is not one of this list");
-    for (; rc == KF_OK && i < p.named.count && told < h->max; i++, told++)
-        rc = past_tell(&p, &p.named.p[i], false, err);
-    if (rc == KF_OK)
-        *ret_more = i < p.named.count;
-    past_release(&p);
-    return rc;
-}
-
-kf_rc objects_version(struct remote *r, struct remote_history *h, struct kf_err *err)
-{
-    struct past p = {.o = store_of(r), .h = h};
-    const struct portable_entry *found = NULL;
-    kf_rc rc = past_begin(&p, err);
-    for (size_t i = 0; rc == KF_OK && !found && i < p.named.count; i++) {
-        str id = past_id(&p, &p.named.p[i]);
-        rc = id.p ? KF_OK : err_nomem(err);
-        if (rc == KF_OK && h->id.len >= REMOTE_VERSION_MIN && str_starts(id, h->id))
-            found = &p.named.p[i];
-    }
-    if (rc == KF_OK && !found)
-        rc = err_set(err, PROBLEM_NOT_FOUND,
-                     "the place holds no version \"%.*s\": it keeps the current one, and for an "
-                     "hour what that replaced",
-                     (int)(h->id.len < 80 ? h->id.len : 80), h->id.p);
-    if (rc == KF_OK)
-        rc = past_tell(&p, found, true, err);
-    past_release(&p);
     return rc;
 }
 
@@ -553,8 +360,8 @@ kf_rc objects_version(struct remote *r, struct remote_history *h, struct kf_err 
 
 struct push {
     struct object_store *o;
-    struct manifest base;
-    struct lines changes; /* by name, once sorted; slices in `arena` */
+    struct objects_manifest base;
+    struct objects_lines changes; /* by name, once sorted; slices in `arena` */
     struct arena arena;
     struct buf path; /* scratch */
     struct remote_pushed pushed;
@@ -583,7 +390,7 @@ static kf_rc note_change(struct push *p, const struct remote_doc *d, struct kf_e
     };
     if (!e.name.p || !e.site.p || !e.hash.p)
         return err_nomem(err);
-    return lines_add(&p->changes, &e, err);
+    return objects_lines_add(&p->changes, &e, err);
 }
 
 static kf_rc put_object(struct push *p, str name, str hash, str body, struct kf_err *err)
@@ -602,7 +409,7 @@ static kf_rc put_changes(struct push *p, struct remote_set *set, struct kf_err *
     kf_rc rc;
     while ((rc = remote_go_on(&p->o->remote, err)) == KF_OK &&
            (rc = set->next(set, &d, err)) == KF_OK) {
-        const struct portable_entry *before = find(&p->base.docs, d.doc.name);
+        const struct portable_entry *before = objects_lines_find(&p->base.docs, d.doc.name);
         if (same_entry(before, &d))
             continue;
         bool named = before && d.doc.body.p && str_eq(before->hash, d.hash);
@@ -630,7 +437,8 @@ static kf_rc put_again(struct push *p, struct kf_err *err)
             continue;
         buf_clear(&p->path);
         portable_object(e->name, e->hash, &p->path);
-        if ((rc = buf_ok(&p->path, err)) != KF_OK || !find(&p->base.retired, buf_view(&p->path)))
+        if ((rc = buf_ok(&p->path, err)) != KF_OK ||
+            !objects_lines_find(&p->base.retired, buf_view(&p->path)))
             continue;
         /* Nobody removes it from here on: if it is there now, it stays. Its bytes were put a moment
          * ago by us or found equal. */
@@ -657,9 +465,9 @@ static kf_rc is_named(const struct push *p, str object, bool *ret_named, struct 
     str hash = {0, 0};
     kf_rc rc = portable_object_parse(object, &name, &hash, err);
     if (rc == KF_OK) {
-        const struct portable_entry *e = find(&p->changes, buf_view(&name));
+        const struct portable_entry *e = objects_lines_find(&p->changes, buf_view(&name));
         if (!e)
-            e = find(&p->base.docs, buf_view(&name));
+            e = objects_lines_find(&p->base.docs, buf_view(&name));
         *ret_named = e && !e->deleted && str_eq(e->hash, hash);
     }
     buf_release(&name);
@@ -685,7 +493,8 @@ static kf_rc remove_old(struct push *p, int64_t now_ms, struct kf_err *err)
 
 /* Retired in the new manifest: what was and is neither old nor named again, and what this push
  * replaces. */
-static kf_rc gather_retired(struct push *p, int64_t now_ms, struct lines *out, struct kf_err *err)
+static kf_rc gather_retired(struct push *p, int64_t now_ms, struct objects_lines *out,
+                            struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < p->base.retired.count; i++) {
@@ -693,11 +502,11 @@ static kf_rc gather_retired(struct push *p, int64_t now_ms, struct lines *out, s
         bool named = true;
         rc = is_named(p, e->name, &named, err);
         if (rc == KF_OK && !named && !is_old(e, now_ms))
-            rc = lines_add(out, e, err);
+            rc = objects_lines_add(out, e, err);
     }
     for (size_t i = 0; rc == KF_OK && i < p->changes.count; i++) {
         const struct portable_entry *now = &p->changes.p[i],
-                                    *before = find(&p->base.docs, now->name);
+                                    *before = objects_lines_find(&p->base.docs, now->name);
         if (!before || before->deleted || str_eq(before->hash, now->hash))
             continue;
         buf_clear(&p->path);
@@ -705,7 +514,7 @@ static kf_rc gather_retired(struct push *p, int64_t now_ms, struct lines *out, s
         struct portable_entry e = {.line = PORTABLE_RETIRED, .at_ms = now_ms};
         if ((rc = buf_ok(&p->path, err)) == KF_OK) {
             e.name = arena_str(&p->arena, buf_view(&p->path));
-            rc = e.name.p ? lines_add(out, &e, err) : err_nomem(err);
+            rc = e.name.p ? objects_lines_add(out, &e, err) : err_nomem(err);
         }
     }
     if (rc == KF_OK && out->count)
@@ -735,7 +544,7 @@ static void write_seen(const struct push *p, const struct remote_set *set,
 
 static void write_docs(const struct push *p, struct portable_writer *w)
 {
-    const struct lines *a = &p->base.docs, *b = &p->changes;
+    const struct objects_lines *a = &p->base.docs, *b = &p->changes;
     for (size_t i = 0, k = 0; i < a->count || k < b->count;) {
         int order = i == a->count ? 1 : k == b->count ? -1 : str_cmp(a->p[i].name, b->p[k].name);
         portable_write(w, order < 0 ? &a->p[i] : &b->p[k]);
@@ -747,7 +556,7 @@ static void write_docs(const struct push *p, struct portable_writer *w)
 static kf_rc write_manifest(struct push *p, const struct remote_set *set, struct buf *out,
                             struct kf_err *err)
 {
-    struct lines retired = {0};
+    struct objects_lines retired = {0};
     struct portable_writer w;
     kf_rc rc = gather_retired(p, set->now_ms, &retired, err);
     if (rc == KF_OK) {
@@ -816,7 +625,7 @@ static kf_rc push_changes(struct push *p, const struct remote_set *set, struct b
 }
 
 /* R3: whether nobody pushed since `on`. */
-static kf_rc check_base(const struct manifest *m, str on, struct kf_err *err)
+static kf_rc check_base(const struct objects_manifest *m, str on, struct kf_err *err)
 {
     struct position p;
     bool had = position_parse(on, &p);
@@ -828,9 +637,9 @@ static kf_rc check_base(const struct manifest *m, str on, struct kf_err *err)
 kf_rc objects_push(struct remote *r, str on, struct remote_set *set, struct buf *position,
                    struct remote_pushed *ret, struct kf_err *err)
 {
-    struct push p = {.o = store_of(r)};
+    struct push p = {.o = objects_store_of(r)};
     assert(set->seq >= 0 && set->site.len == PORTABLE_SITE);
-    kf_rc rc = manifest_load(p.o, &p.base, err);
+    kf_rc rc = objects_manifest_load(p.o, &p.base, err);
     if (rc == KF_OK)
         rc = check_base(&p.base, on, err);
     if (rc == KF_OK)
@@ -848,7 +657,7 @@ kf_rc objects_push(struct remote *r, str on, struct remote_set *set, struct buf 
     }
     if (rc == KF_OK)
         *ret = p.pushed;
-    manifest_release(&p.base);
+    objects_manifest_release(&p.base);
     mem_free(p.changes.p);
     arena_release(&p.arena);
     buf_release(&p.path);
@@ -859,7 +668,7 @@ kf_rc objects_push(struct remote *r, str on, struct remote_set *set, struct buf 
 
 kf_rc objects_probe(struct remote *r, struct kf_err *err)
 {
-    struct object_store *o = store_of(r);
+    struct object_store *o = objects_store_of(r);
     struct buf path = BUF_INIT, back = BUF_INIT;
     unsigned char random[16];
     r->env->random(r->env->ctx, random, sizeof(random));
