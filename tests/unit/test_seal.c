@@ -20,6 +20,7 @@
 #define SEALED \
     "keepfast-sealed/ca83af2a/3n/ha7lozwrzsocczcawigmo7unu27vssgc67tnhaf4wqxzisr2c67cuzpa"
 
+static struct testing_env world;
 static struct seal_key *key, *other;
 
 static int begin(void **state)
@@ -37,6 +38,42 @@ static int end(void **state)
     seal_key_free(key);
     seal_key_free(other);
     return 0;
+}
+
+/* Of the tests that read keys from outside. */
+static int world_begin(void **state)
+{
+    (void)state;
+    testing_env_init(&world);
+    return setenv("KF_FILE_KEY", KEY, 1);
+}
+
+static int world_end(void **state)
+{
+    (void)state;
+    testing_env_release(&world);
+    return 0;
+}
+
+static void fill(struct buf *b, size_t count)
+{
+    while (count--)
+        buf_byte(b, 'x');
+}
+
+static void fill_random(struct buf *b, size_t count, uint64_t *seed)
+{
+    while (count--)
+        buf_byte(b, (char)testing_random(seed));
+}
+
+/* Instead of what `out` holds. */
+static void join(struct buf *out, str a, str b, str c)
+{
+    buf_clear(out);
+    buf_str(out, a);
+    buf_str(out, b);
+    buf_str(out, c);
 }
 
 static const struct seal_doc sample = {.name = {"kredyty.json", 12},
@@ -71,58 +108,61 @@ static void keys_have_one_form(void **state)
 static void a_key_is_made_once(void **state)
 {
     (void)state;
-    struct testing_env t;
     struct seal_key *made = NULL, *read = NULL;
     struct kf_err err = KF_ERR_INIT;
     struct stat st;
     const char *path = testing_path(testing_dir(), "key");
     const struct seal_source source = {.file = str_of(path)};
-    testing_env_init(&t);
-    assert_int_equal(seal_key_make(&t.env, path, &made, &err), KF_OK);
+    assert_int_equal(seal_key_make(&world.env, path, &made, &err), KF_OK);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0600);
     assert_int_equal(st.st_size, 65);
-    assert_int_equal(seal_key_load(&t.env, &source, &read, &err), KF_OK);
+    assert_int_equal(seal_key_load(&world.env, &source, &read, &err), KF_OK);
     assert_string_equal(seal_key_id(made), seal_key_id(read));
     seal_key_free(made);
     seal_key_free(read);
-    assert_int_equal(seal_key_make(&t.env, path, &made, &err), KF_CONFLICT);
+    assert_int_equal(seal_key_make(&world.env, path, &made, &err), KF_CONFLICT);
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_size, 65);
-    testing_env_release(&t);
+}
+
+static void key_is(const struct seal_source *source, const char *id)
+{
+    struct seal_key *k = NULL;
+    assert_int_equal(seal_key_load(&world.env, source, &k, NULL), KF_OK);
+    assert_string_equal(seal_key_id(k), id);
+    seal_key_free(k);
+}
+
+/* It is told why, and nothing of what is there. */
+static void key_is_no_key(const struct seal_source *source, const char *why)
+{
+    struct seal_key *k = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(seal_key_load(&world.env, source, &k, &err), KF_CONFIG);
+    assert_string_equal(err.code, "key_needed");
+    assert_non_null(strstr(err.detail, why));
+    assert_null(strstr(err.detail, "0001020304"));
 }
 
 static void where_a_key_is(void **state)
 {
     (void)state;
-    struct testing_env t;
-    struct seal_key *k = NULL;
-    struct kf_err err = KF_ERR_INIT;
     const char *path = testing_path(testing_dir(), "key");
     const struct seal_source file = {.file = str_of(path)}, variable = {.variable = STR("KF_KEY")};
-    testing_env_init(&t);
-    assert_int_equal(seal_key_load(&t.env, &file, &k, &err), KF_CONFIG);
-    assert_string_equal(err.code, "key_needed");
-    assert_non_null(strstr(err.detail, path));
+    key_is_no_key(&file, path);
     testing_write(path, KEY "\n", 65);
     assert_int_equal(chmod(path, 0640), 0);
-    assert_int_equal(seal_key_load(&t.env, &file, &k, &err), KF_CONFIG);
-    assert_non_null(strstr(err.detail, "0640"));
+    key_is_no_key(&file, "0640");
     assert_int_equal(chmod(path, 0600), 0);
-    assert_int_equal(seal_key_load(&t.env, &file, &k, &err), KF_OK);
-    seal_key_free(k);
+    key_is(&file, ID);
     testing_write(path, KEY "\nmore", 69);
-    assert_int_equal(seal_key_load(&t.env, &file, &k, &err), KF_CONFIG);
-    assert_null(strstr(err.detail, "0001020304"));
+    key_is_no_key(&file, "");
     unsetenv("KF_KEY");
-    assert_int_equal(seal_key_load(&t.env, &variable, &k, &err), KF_CONFIG);
-    assert_non_null(strstr(err.detail, "KF_KEY"));
+    key_is_no_key(&variable, "KF_KEY");
     assert_int_equal(setenv("KF_KEY", OTHER, 1), 0);
-    assert_int_equal(seal_key_load(&t.env, &variable, &k, &err), KF_OK);
-    assert_string_equal(seal_key_id(k), seal_key_id(other));
-    seal_key_free(k);
+    key_is(&variable, seal_key_id(other));
     unsetenv("KF_KEY");
-    testing_env_release(&t);
 }
 
 /* --------------------------------------------------------------------------------------- names */
@@ -224,6 +264,18 @@ static void other_names_are_refused(void **state)
 
 /* -------------------------------------------------------------------------------------- bodies */
 
+/* Of the sample's name, instead of what `out` holds. */
+static void seal_to(struct buf *out, const struct seal_doc *d)
+{
+    buf_clear(out);
+    assert_int_equal(seal_body(key, STR(SEALED), d, out, NULL), KF_OK);
+}
+
+static void open_to(struct buf *plain, const struct buf *sealed, struct seal_doc *ret)
+{
+    assert_int_equal(seal_body_open(key, STR(SEALED), buf_view(sealed), plain, ret, NULL), KF_OK);
+}
+
 static void bodies_as_described(void **state)
 {
     (void)state;
@@ -243,31 +295,27 @@ static void bodies_as_described(void **state)
     struct seal_doc d = sample, back;
     struct hash hash;
     char hex[HASH_HEX + 1];
-    assert_int_equal(seal_body(key, STR(SEALED), &d, &out, NULL), KF_OK);
+    seal_to(&out, &d);
     assert_string_equal(out.p, live);
     buf_printf(&pretty, "{\n  %.*s\n}\n", (int)out.len - 2, out.p + 1);
-    assert_int_equal(seal_body_open(key, STR(SEALED), buf_view(&pretty), &plain, &back, NULL),
-                     KF_OK);
+    open_to(&plain, &pretty, &back);
     assert_true(str_eq(back.name, d.name) && str_eq(back.site, d.site) &&
                 str_eq(back.body, d.body) && back.stamp == d.stamp && back.version == d.version &&
                 back.at_ms == d.at_ms);
-    buf_clear(&out);
     d.version = 8;
     d.body = (str){0, 0};
-    assert_int_equal(seal_body(key, STR(SEALED), &d, &out, NULL), KF_OK);
+    seal_to(&out, &d);
     assert_string_equal(out.p, gone);
-    assert_int_equal(seal_body_open(key, STR(SEALED), buf_view(&out), &plain, &back, NULL), KF_OK);
+    open_to(&plain, &out, &back);
     assert_null(back.body.p);
 
     buf_clear(&pretty);
     buf_byte(&pretty, '"');
-    for (int i = 0; i < 70000; i++)
-        buf_byte(&pretty, 'x');
+    fill(&pretty, 70000);
     buf_byte(&pretty, '"');
-    buf_clear(&out);
     d.version = 7;
     d.body = buf_view(&pretty);
-    assert_int_equal(seal_body(key, STR(SEALED), &d, &out, NULL), KF_OK);
+    seal_to(&out, &d);
     hash_of(buf_view(&out), &hash);
     hash_hex(&hash, hex);
     assert_string_equal(hex, "ca05b6de1e0527e9dc1fc9a6b04da9c88d5cad2187bfda717cbe662de49bf181");
@@ -288,14 +336,12 @@ static void bodies_come_back(void **state)
             size_t len = sizes[i] > 200 ? sizes[i] - 134 + more : sizes[i] + more;
             struct buf out = BUF_INIT, plain = BUF_INIT, body = BUF_INIT;
             struct seal_doc d = sample, back;
-            for (size_t n = 0; n < len; n++)
-                buf_byte(&body, (char)testing_random(&seed));
+            fill_random(&body, len, &seed);
             d.body = buf_view(&body);
             d.name = STR("q\"\\\n\x01/\xc5\xbc");
-            assert_int_equal(seal_body(key, STR(SEALED), &d, &out, NULL), KF_OK);
+            seal_to(&out, &d);
             assert_true(out.len <= SEAL_ROOM(len));
-            assert_int_equal(seal_body_open(key, STR(SEALED), buf_view(&out), &plain, &back, NULL),
-                             KF_OK);
+            open_to(&plain, &out, &back);
             assert_true(str_eq(back.body, d.body) && back.body.p && str_eq(back.name, d.name));
             buf_release(&out);
             buf_release(&plain);
@@ -318,7 +364,7 @@ static void every_change_is_refused(void **state)
 {
     (void)state;
     struct buf out = BUF_INIT, changed = BUF_INIT;
-    assert_int_equal(seal_body(key, STR(SEALED), &sample, &out, NULL), KF_OK);
+    seal_to(&out, &sample);
     for (size_t i = 0; i < out.len; i++) {
         for (int flip = 1; flip < 256; flip <<= 1) {
             buf_clear(&changed);
@@ -340,22 +386,18 @@ static void chunks_keep_their_places(void **state)
     (void)state;
     struct buf body = BUF_INIT, out = BUF_INIT, cut = BUF_INIT;
     struct seal_doc d = sample;
-    for (int i = 0; i < 3 * 65536; i++)
-        buf_byte(&body, 'x');
+    fill(&body, 3 * 65536);
     d.body = buf_view(&body);
-    assert_int_equal(seal_body(key, STR(SEALED), &d, &out, NULL), KF_OK);
+    seal_to(&out, &d);
     const char *data = strstr(out.p, "\"data\":\"") + 8;
     /* 24 and 65,553 bytes are multiples of three, so chunks end where digits of base64 do. */
     size_t head = (size_t)(data - out.p), header = 32, chunk = 65553 / 3 * 4;
     for (size_t chunks = 0; chunks < 4; chunks++) {
-        buf_clear(&cut);
-        buf_add(&cut, out.p, head + header + chunks * chunk);
-        buf_c(&cut, "\"}");
+        str begin = {out.p, head + header + chunks * chunk};
+        join(&cut, begin, STR(""), STR("\"}"));
         refused(buf_view(&cut), STR(SEALED));
-        buf_clear(&cut);
-        buf_add(&cut, out.p, head + header + chunks * chunk);
-        buf_add(&cut, data + header + (chunks + 1 < 3 ? (chunks + 1) * chunk : 0), chunk);
-        buf_c(&cut, "\"}");
+        str elsewhere = {data + header + (chunks + 1 < 3 ? (chunks + 1) * chunk : 0), chunk};
+        join(&cut, begin, elsewhere, STR("\"}"));
         refused(buf_view(&cut), STR(SEALED));
     }
     buf_release(&body);
@@ -368,7 +410,7 @@ static void a_body_belongs_to_its_name(void **state)
     (void)state;
     struct buf out = BUF_INIT, plain = BUF_INIT;
     struct seal_doc d;
-    assert_int_equal(seal_body(key, STR(SEALED), &sample, &out, NULL), KF_OK);
+    seal_to(&out, &sample);
     refused(buf_view(&out),
             STR("keepfast-sealed/ca83af2a/mq/oq2w6q36bzpwwuuscatmz2azlndu3xsfix7l3g"));
     assert_int_equal(seal_body_open(other, STR(SEALED), buf_view(&out), &plain, &d, NULL),
@@ -388,10 +430,9 @@ static void writes_are_told_apart(void **state)
     d[3].at_ms++;
     d[4].site = STR("baaaaaaaaaaaaaaa");
     d[5].body = STR("{\"a\": 1.1}\n");
-    assert_int_equal(seal_body(key, STR(SEALED), &sample, &a, NULL), KF_OK);
+    seal_to(&a, &sample);
     for (size_t i = 0; i < 6; i++) {
-        buf_clear(&b);
-        assert_int_equal(seal_body(key, STR(SEALED), &d[i], &b, NULL), KF_OK);
+        seal_to(&b, &d[i]);
         assert_int_equal(str_eq(buf_view(&a), buf_view(&b)), i == 0);
         /* not even the nonce */
         const char *at = strstr(a.p, "\"data\":\"") + 8;
@@ -403,7 +444,6 @@ static void writes_are_told_apart(void **state)
 
 /* --------------------------------------------------------------------------------------- files */
 
-static struct testing_env world;
 static const struct seal_source named = {.variable = {"KF_FILE_KEY", 11}}, none = {0};
 
 static kf_rc seal_all(str bytes, size_t piece, struct buf *out)
@@ -435,25 +475,17 @@ static kf_rc open_all(const struct seal_source *source, str bytes, size_t piece,
     return rc;
 }
 
-static void files_begin(void)
-{
-    testing_env_init(&world);
-    assert_int_equal(setenv("KF_FILE_KEY", KEY, 1), 0);
-}
-
 static void files_come_back(void **state)
 {
     (void)state;
     static const size_t sizes[] = {0, 1, 65535, 65536, 65537, 131072, 200000};
     static const size_t pieces[] = {1000, 65536, 65553, 1000000};
     uint64_t seed = 3;
-    files_begin();
     for (size_t i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
         for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
             struct buf plain = BUF_INIT, sealed = BUF_INIT, back = BUF_INIT;
             struct kf_err err = KF_ERR_INIT;
-            for (size_t n = 0; n < sizes[i]; n++)
-                buf_byte(&plain, (char)testing_random(&seed));
+            fill_random(&plain, sizes[i], &seed);
             assert_int_equal(seal_all(buf_view(&plain), pieces[k], &sealed), KF_OK);
             assert_true(seal_file_begins(buf_view(&sealed)));
             if (open_all(&named, buf_view(&sealed), pieces[k] / 3 + 1, &back, &err) != KF_OK)
@@ -463,7 +495,6 @@ static void files_come_back(void **state)
             buf_release(&sealed);
             buf_release(&back);
         }
-    testing_env_release(&world);
 }
 
 static void file_refused(str bytes)
@@ -481,9 +512,7 @@ static void every_change_of_a_file_is_refused(void **state)
 {
     (void)state;
     struct buf plain = BUF_INIT, sealed = BUF_INIT, changed = BUF_INIT;
-    files_begin();
-    for (int i = 0; i < 300; i++)
-        buf_byte(&plain, 'x');
+    fill(&plain, 300);
     assert_int_equal(seal_all(buf_view(&plain), 1000, &sealed), KF_OK);
     for (size_t i = 0; i < sealed.len; i++) {
         sealed.p[i] ^= (char)(1 << i % 8);
@@ -494,25 +523,33 @@ static void every_change_of_a_file_is_refused(void **state)
     buf_byte(&sealed, 'x');
     file_refused(buf_view(&sealed));
     buf_clear(&sealed);
-    for (int i = 0; i < 3 * 65536; i++)
-        buf_byte(&plain, 'x');
+    fill(&plain, 3 * 65536);
     assert_int_equal(seal_all(buf_view(&plain), 1000, &sealed), KF_OK);
     size_t head = str_index(buf_view(&sealed), '\n') + 1 + 24, chunk = 65536 + 17;
     for (size_t n = 0; n < 3; n++) {
         file_refused((str){sealed.p, head + n * chunk}); /* cut between chunks */
-        buf_clear(&changed);                             /* one that is not there */
-        buf_add(&changed, sealed.p, head + n * chunk);
-        buf_str(&changed, str_from(buf_view(&sealed), head + (n + 1) * chunk));
+        str all = buf_view(&sealed), before = {all.p, head + n * chunk};
+        str with = {all.p, head + (n + 1) * chunk};
+        join(&changed, before, str_from(all, with.len), STR("")); /* one that is not there */
         file_refused(buf_view(&changed));
-        buf_clear(&changed); /* one that is there twice */
-        buf_add(&changed, sealed.p, head + (n + 1) * chunk);
-        buf_str(&changed, str_from(buf_view(&sealed), head + n * chunk));
+        join(&changed, with, str_from(all, before.len), STR("")); /* one that is there twice */
         file_refused(buf_view(&changed));
     }
     buf_release(&plain);
     buf_release(&sealed);
     buf_release(&changed);
-    testing_env_release(&world);
+}
+
+static void file_wants_its_key(const struct seal_source *source, str bytes, const char *given)
+{
+    struct buf back = BUF_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(open_all(source, bytes, 1000, &back, &err), KF_CONFIG);
+    assert_string_equal(err.code, "key_needed");
+    assert_non_null(strstr(err.detail, ID));
+    assert_non_null(strstr(err.detail, given));
+    assert_int_equal(back.len, 0);
+    buf_release(&back);
 }
 
 static void a_file_names_its_key(void **state)
@@ -520,16 +557,10 @@ static void a_file_names_its_key(void **state)
     (void)state;
     struct buf sealed = BUF_INIT, back = BUF_INIT;
     struct kf_err err = KF_ERR_INIT;
-    files_begin();
     assert_int_equal(seal_all(STR("text"), 1000, &sealed), KF_OK);
-    assert_int_equal(open_all(&none, buf_view(&sealed), 1000, &back, &err), KF_CONFIG);
-    assert_string_equal(err.code, "key_needed");
-    assert_non_null(strstr(err.detail, ID));
+    file_wants_its_key(&none, buf_view(&sealed), "");
     assert_int_equal(setenv("KF_FILE_KEY", OTHER, 1), 0);
-    assert_int_equal(open_all(&named, buf_view(&sealed), 1000, &back, &err), KF_CONFIG);
-    assert_string_equal(err.code, "key_needed");
-    assert_non_null(strstr(err.detail, ID));
-    assert_non_null(strstr(err.detail, seal_key_id(other)));
+    file_wants_its_key(&named, buf_view(&sealed), seal_key_id(other));
     assert_int_equal(
         open_all(&named, STR("{\"keepfast\":\"sealed-file\",\"format\":2,\"key\":\"ca83af2a\"}\n"),
                  1000, &back, &err),
@@ -539,7 +570,6 @@ static void a_file_names_its_key(void **state)
     assert_int_equal(back.len, 0);
     buf_release(&sealed);
     buf_release(&back);
-    testing_env_release(&world);
 }
 
 /* ------------------------------------------------------------------------------ lack of memory */
@@ -559,13 +589,10 @@ static void no_memory_for_files(void **state)
 {
     (void)state;
     struct buf plain = BUF_INIT;
-    files_begin();
-    for (int i = 0; i < 150000; i++)
-        buf_byte(&plain, 'x');
+    fill(&plain, 150000);
     str bytes = buf_view(&plain);
     assert_true(testing_oom_each(file_there_and_back, &bytes) >= 10);
     buf_release(&plain);
-    testing_env_release(&world);
 }
 
 static kf_rc there_and_back(void *ctx)
@@ -612,12 +639,14 @@ static void saboteur_binding_is_found(void **state)
 }
 #endif
 
+#define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, world_begin, world_end)
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(keys_have_one_form),
-        cmocka_unit_test(a_key_is_made_once),
-        cmocka_unit_test(where_a_key_is),
+        IN_WORLD(a_key_is_made_once),
+        IN_WORLD(where_a_key_is),
         cmocka_unit_test(names_as_described),
         cmocka_unit_test(long_names_stand_in_the_body),
         cmocka_unit_test(a_sealed_name_shows_nothing),
@@ -628,21 +657,17 @@ int main(int argc, char **argv)
         cmocka_unit_test(chunks_keep_their_places),
         cmocka_unit_test(a_body_belongs_to_its_name),
         cmocka_unit_test(writes_are_told_apart),
-        cmocka_unit_test(files_come_back),
-        cmocka_unit_test(every_change_of_a_file_is_refused),
-        cmocka_unit_test(a_file_names_its_key),
+        IN_WORLD(files_come_back),
+        IN_WORLD(every_change_of_a_file_is_refused),
+        IN_WORLD(a_file_names_its_key),
         cmocka_unit_test(no_memory),
-        cmocka_unit_test(no_memory_for_files),
+        IN_WORLD(no_memory_for_files),
 #ifdef KF_TEST_HOOKS
         {"saboteur seal-name-plain is found", saboteur_name_is_found, NULL, NULL, NULL},
         {"saboteur seal-no-binding is found", saboteur_binding_is_found, NULL, NULL, NULL},
 #endif
     };
-    const struct CMUnitTest name[] = {cmocka_unit_test(a_sealed_name_shows_nothing)};
-    const struct CMUnitTest binding[] = {cmocka_unit_test(a_body_belongs_to_its_name)};
-    if (argc == 2 && strcmp(argv[1], "a_sealed_name_shows_nothing") == 0)
-        return cmocka_run_group_tests_name("seal", name, begin, end);
-    if (argc == 2)
-        return cmocka_run_group_tests_name("seal", binding, begin, end);
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     return cmocka_run_group_tests_name("seal", tests, begin, end);
 }
