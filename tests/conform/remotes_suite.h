@@ -36,6 +36,16 @@ struct kind {
 extern const struct kind kinds[];
 extern const size_t kinds_count;
 
+/* Defines TEST_everywhere: `test` of each kind that `which` says yes to. */
+#define OVER_KINDS(test, which)                  \
+    static void test##_everywhere(void **state)  \
+    {                                            \
+        (void)state;                             \
+        for (size_t i = 0; i < kinds_count; i++) \
+            if (which(&kinds[i]))                \
+                test(&kinds[i]);                 \
+    }
+
 struct place {
     const struct kind *kind;
     char url[640];   /* as a store would have it: perhaps with faults */

@@ -576,16 +576,11 @@ static void what_git_prints_in_any_pieces(void **state)
     buf_release(&told);
 }
 
-static void saboteur_edge_is_a_root(void **state)
-{
-    (void)state;
-    testing_saboteur("edge-is-a-root", "years_are_fetched_in_steps");
-}
+TESTING_SABOTEUR(edge_is_a_root, "edge-is-a-root", years_are_fetched_in_steps)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(what_stores_and_people_did),

@@ -918,31 +918,17 @@ static bool folders(const struct kind *kind)
     return kind->folder && !kind->sealed;
 }
 
-#define OVER_KINDS(test, which)                  \
-    static void test##_everywhere(void **state)  \
-    {                                            \
-        (void)state;                             \
-        for (size_t i = 0; i < kinds_count; i++) \
-            if (which(&kinds[i]))                \
-                test(&kinds[i]);                 \
-    }
 TESTS(OVER_KINDS)
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
-#define FOUND(saboteur, name, test)                  \
-    static void saboteur_##saboteur(void **state)    \
-    {                                                \
-        (void)state;                                 \
-        testing_saboteur(name, #test "_everywhere"); \
-    }
-FOUND(skip_hash_check, "skip-hash-check", damaged_objects_are_found)
-FOUND(list_path_unchecked, "list-path-unchecked", hostile_manifests_reach_nothing)
+TESTING_SABOTEUR(skip_hash_check, "skip-hash-check", damaged_objects_are_found_everywhere)
+TESTING_SABOTEUR(list_path_unchecked, "list-path-unchecked",
+                 hostile_manifests_reach_nothing_everywhere)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
 #define ENTRY(test, which) cmocka_unit_test(test##_everywhere),
     const struct CMUnitTest tests[] = {
         TESTS(ENTRY) cmocka_unit_test(addresses),

@@ -479,32 +479,14 @@ static bool objects(const struct kind *kind)
     X(a_fault_at_every_file_call, plain_folder) \
     X(lack_of_memory_is_told, objects)
 
-#define OVER_KINDS(test, which)                  \
-    static void test##_everywhere(void **state)  \
-    {                                            \
-        (void)state;                             \
-        for (size_t i = 0; i < kinds_count; i++) \
-            if (which(&kinds[i]))                \
-                test(&kinds[i]);                 \
-    }
 TESTS(OVER_KINDS)
 
-static void saboteur_manifest_before_blobs(void **state)
-{
-    (void)state;
-    testing_saboteur("manifest-before-blobs", "a_fault_at_every_call_everywhere");
-}
-
-static void saboteur_git_confirm_early(void **state)
-{
-    (void)state;
-    testing_saboteur("git-confirm-early", "a_fault_at_every_command");
-}
+TESTING_SABOTEUR(manifest_before_blobs, "manifest-before-blobs", a_fault_at_every_call_everywhere)
+TESTING_SABOTEUR(git_confirm_early, "git-confirm-early", a_fault_at_every_command)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
 #define ENTRY(test, which) cmocka_unit_test(test##_everywhere),
     const struct CMUnitTest tests[] = {
         TESTS(ENTRY) cmocka_unit_test(a_fault_at_every_command),

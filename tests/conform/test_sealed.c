@@ -598,18 +598,11 @@ static void the_past_is_opened(void **state)
     assert_string_equal(one.body[0], "");
 }
 
-#define FOUND(saboteur, name, test)               \
-    static void saboteur_##saboteur(void **state) \
-    {                                             \
-        (void)state;                              \
-        testing_saboteur(name, #test);            \
-    }
-FOUND(seal_no_binding, "seal-no-binding", writes_are_not_moved)
+TESTING_SABOTEUR(seal_no_binding, "seal-no-binding", writes_are_not_moved)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(bodies_are_not_exchanged),
         cmocka_unit_test(writes_are_not_moved),

@@ -981,7 +981,6 @@ int main(int argc, char **argv)
                                        .initial_state = (void *)(uintptr_t)&scripts[i]};
     tests[SCRIPTS] = (struct CMUnitTest)cmocka_unit_test(enough_has_failed);
     tests[SCRIPTS + 1] = (struct CMUnitTest)cmocka_unit_test(saboteur_leak_on_oom);
-    if (argc == 2)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("oom", tests, set_up, tear_down) != 0;
 }

@@ -742,11 +742,7 @@ static void each_allocation_may_fail(void **unused)
     }
 }
 
-static void saboteur_answer_without_etag(void **unused)
-{
-    (void)unused;
-    testing_saboteur("answer-without-etag", "any_part_may_lack_room");
-}
+TESTING_SABOTEUR(answer_without_etag, "answer-without-etag", any_part_may_lack_room)
 
 /* ----------------------------------------------------------------------------------------- main */
 
@@ -811,7 +807,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_router_over_one_store_flushes_it),
         cmocka_unit_test(saboteur_answer_without_etag),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests(tests, setup, teardown);
 }

@@ -768,11 +768,7 @@ static void bombs_are_defused(void **state)
 
 /* ----------------------------------------------------------------------------------------- main */
 
-static void saboteur_archive_bomb(void **state)
-{
-    (void)state;
-    testing_saboteur("archive-bomb", "bombs_are_defused");
-}
+TESTING_SABOTEUR(archive_bomb, "archive-bomb", bombs_are_defused)
 
 int main(int argc, char **argv)
 {
@@ -790,7 +786,6 @@ int main(int argc, char **argv)
         TEST(bombs_are_defused),
         cmocka_unit_test(saboteur_archive_bomb),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

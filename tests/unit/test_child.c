@@ -989,30 +989,15 @@ static void no_memory_is_an_answer(void **state)
 
 /* ------------------------------------------------------------------------------------ saboteurs */
 
-static void saboteur_child_inherits(void **state)
-{
-    (void)state;
-    testing_saboteur("child-inherits", "descriptors_are_not_inherited");
-}
-
-static void saboteur_child_killed_alone(void **state)
-{
-    (void)state;
-    testing_saboteur("child-killed-alone", "who_is_left_behind_is_killed");
-}
-
-static void saboteur_child_dies_alone(void **state)
-{
-    (void)state;
-    testing_saboteur("child-dies-alone", "it_dies_with_us");
-}
+TESTING_SABOTEUR(child_inherits, "child-inherits", descriptors_are_not_inherited)
+TESTING_SABOTEUR(child_killed_alone, "child-killed-alone", who_is_left_behind_is_killed)
+TESTING_SABOTEUR(child_dies_alone, "child-dies-alone", it_dies_with_us)
 
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "orphan") == 0)
         return be_orphaned(argv[2]);
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
     const struct CMUnitTest tests[] = {
         TEST(both_ways_at_once),

@@ -420,11 +420,8 @@ static void closing_does_not_end_before_a_call_at_work(void **state)
     assert_int_equal(atomic_load(&wrong), 0);
 }
 
-static void saboteur_close_without_waiting(void **state)
-{
-    (void)state;
-    testing_saboteur("close-without-waiting", "closing_does_not_end_before_a_call_at_work");
-}
+TESTING_SABOTEUR(close_without_waiting, "close-without-waiting",
+                 closing_does_not_end_before_a_call_at_work)
 
 /* ---------------------------------------------------------------------------- waits for remotes */
 
@@ -640,7 +637,6 @@ int main(int argc, char **argv)
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(requests_of_the_socket_are_ended, setup, teardown),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1315,26 +1315,19 @@ static void memory_follows_the_order_of_a_group(void **state)
 /* ------------------------------------------------------------------------------------ saboteurs */
 
 #ifdef KF_TEST_HOOKS
-#define FOUND(saboteur, name, test)               \
-    static void saboteur_##saboteur(void **state) \
-    {                                             \
-        (void)state;                              \
-        testing_saboteur(name, #test);            \
-    }
-FOUND(skip_hash_check, "skip-hash-check", damage_is_found_and_not_overwritten_blindly)
-FOUND(drop_loser, "drop-loser", what_others_wrote)
-FOUND(drop_idempotency_index, "drop-idempotency-index", once)
-FOUND(id_expires_at_once, "id-expires-at-once", once)
-FOUND(tie_by_arrival, "tie-by-arrival", ties_and_equal_bytes)
-FOUND(tie_without_content_hash, "tie-without-content-hash", ties_and_equal_bytes)
+TESTING_SABOTEUR(skip_hash_check, "skip-hash-check", damage_is_found_and_not_overwritten_blindly)
+TESTING_SABOTEUR(drop_loser, "drop-loser", what_others_wrote)
+TESTING_SABOTEUR(drop_idempotency_index, "drop-idempotency-index", once)
+TESTING_SABOTEUR(id_expires_at_once, "id-expires-at-once", once)
+TESTING_SABOTEUR(tie_by_arrival, "tie-by-arrival", ties_and_equal_bytes)
+TESTING_SABOTEUR(tie_without_content_hash, "tie-without-content-hash", ties_and_equal_bytes)
 #endif
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         TEST(names),
         TEST(etags),

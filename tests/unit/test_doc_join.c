@@ -514,25 +514,15 @@ static void no_memory(void **state)
 /* ------------------------------------------------------------------------------------ saboteurs */
 
 #ifdef KF_TEST_HOOKS
-static void saboteur_merge_without_base(void **state)
-{
-    (void)state;
-    testing_saboteur("merge-without-base", "changes_of_both_survive");
-}
-
-static void saboteur_merged_not_later(void **state)
-{
-    (void)state;
-    testing_saboteur("merged-not-later", "changes_of_both_survive");
-}
+TESTING_SABOTEUR(merge_without_base, "merge-without-base", changes_of_both_survive)
+TESTING_SABOTEUR(merged_not_later, "merged-not-later", changes_of_both_survive)
 #endif
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         TEST(changes_of_both_survive),
         TEST(a_clash_is_the_later_ones),

@@ -406,29 +406,14 @@ static void stores_that_meet_at_two_places_agree(void **state)
 }
 
 #ifdef KF_TEST_HOOKS
-static void saboteur_merge_without_base(void **state)
-{
-    (void)state;
-    testing_saboteur("merge-without-base", "own_members_are_never_lost");
-}
-
-static void saboteur_merged_not_later(void **state)
-{
-    (void)state;
-    testing_saboteur("merged-not-later", "stores_that_meet_at_one_place_agree");
-}
-
-static void saboteur_join_for_ever(void **state)
-{
-    (void)state;
-    testing_saboteur("join-for-ever", "stores_that_meet_at_two_places_agree");
-}
+TESTING_SABOTEUR(merge_without_base, "merge-without-base", own_members_are_never_lost)
+TESTING_SABOTEUR(merged_not_later, "merged-not-later", stores_that_meet_at_one_place_agree)
+TESTING_SABOTEUR(join_for_ever, "join-for-ever", stores_that_meet_at_two_places_agree)
 #endif
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_members_are_never_lost),
         cmocka_unit_test(stores_that_meet_at_one_place_agree),

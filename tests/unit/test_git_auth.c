@@ -654,11 +654,7 @@ static void no_memory(void **state)
 }
 
 #ifdef KF_TEST_HOOKS
-static void saboteur_is_found(void **state)
-{
-    (void)state;
-    testing_saboteur("follow-redirect", "exact_environment_over_https");
-}
+TESTING_SABOTEUR(follow_redirect, "follow-redirect", exact_environment_over_https)
 #endif
 
 int main(int argc, char **argv)
@@ -679,11 +675,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_refused_for_its_content),
         cmocka_unit_test(no_memory),
 #ifdef KF_TEST_HOOKS
-        {"saboteur follow-redirect is found", saboteur_is_found, NULL, NULL, NULL},
+        {"saboteur follow-redirect is found", saboteur_follow_redirect, NULL, NULL, NULL},
 #endif
     };
-    const struct CMUnitTest one[] = {cmocka_unit_test(exact_environment_over_https)};
-    if (argc == 2)
-        return cmocka_run_group_tests_name("git_auth", one, NULL, NULL);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("git_auth", tests, NULL, NULL);
 }

@@ -598,23 +598,9 @@ static void no_memory(void **state)
 
 /* ------------------------------------------------------------------------------------ saboteurs */
 
-static void saboteur_loose_path(void **state)
-{
-    (void)state;
-    testing_saboteur("loose-path", "paths_that_no_name_has_are_refused");
-}
-
-static void saboteur_apart_unmarked(void **state)
-{
-    (void)state;
-    testing_saboteur("apart-unmarked", "no_two_paths_meet");
-}
-
-static void saboteur_fold_ascii_only(void **state)
-{
-    (void)state;
-    testing_saboteur("fold-ascii-only", "what_could_be_one_file_folds_equal");
-}
+TESTING_SABOTEUR(loose_path, "loose-path", paths_that_no_name_has_are_refused)
+TESTING_SABOTEUR(apart_unmarked, "apart-unmarked", no_two_paths_meet)
+TESTING_SABOTEUR(fold_ascii_only, "fold-ascii-only", what_could_be_one_file_folds_equal)
 
 int main(int argc, char **argv)
 {
@@ -633,7 +619,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(saboteur_apart_unmarked),
         cmocka_unit_test(saboteur_fold_ascii_only),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("git_path", tests, NULL, NULL);
 }

@@ -507,11 +507,7 @@ static void no_memory(void **state)
 }
 
 #ifdef KF_TEST_HOOKS
-static void saboteur_is_found(void **state)
-{
-    (void)state;
-    testing_saboteur("git-url-percent", "others_are_refused");
-}
+TESTING_SABOTEUR(git_url_percent, "git-url-percent", others_are_refused)
 #endif
 
 int main(int argc, char **argv)
@@ -525,11 +521,9 @@ int main(int argc, char **argv)
         cmocka_unit_test(words_that_look_like_tokens),
         cmocka_unit_test(no_memory),
 #ifdef KF_TEST_HOOKS
-        {"saboteur git-url-percent is found", saboteur_is_found, NULL, NULL, NULL},
+        {"saboteur git-url-percent is found", saboteur_git_url_percent, NULL, NULL, NULL},
 #endif
     };
-    const struct CMUnitTest one[] = {cmocka_unit_test(others_are_refused)};
-    if (argc == 2)
-        return cmocka_run_group_tests_name("git_url", one, NULL, NULL);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("git_url", tests, NULL, NULL);
 }

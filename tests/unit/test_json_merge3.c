@@ -374,8 +374,7 @@ static void saboteur_merge3_keeps_removed(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(members_are_merged),
         cmocka_unit_test(bytes_stay),

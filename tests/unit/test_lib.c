@@ -682,8 +682,7 @@ static void a_brief_owner_does_no_upkeep(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         TEST(a_step_commits_what_was_submitted),
         TEST(a_schedule_goes_by_the_clock_of_the_steps),

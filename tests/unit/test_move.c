@@ -607,11 +607,7 @@ static void a_disk_that_fails_leaves_no_backup(void **state)
 
 /* ----------------------------------------------------------------------------------------- main */
 
-static void saboteur_backup_unpinned(void **state)
-{
-    (void)state;
-    testing_saboteur("backup-unpinned", "a_backup_is_one_moment_of_many_writes");
-}
+TESTING_SABOTEUR(backup_unpinned, "backup-unpinned", a_backup_is_one_moment_of_many_writes)
 
 int main(int argc, char **argv)
 {
@@ -628,7 +624,6 @@ int main(int argc, char **argv)
         TEST(a_disk_that_fails_leaves_no_backup),
         cmocka_unit_test(saboteur_backup_unpinned),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -617,17 +617,13 @@ static void lack_of_memory_is_survived(void **state)
 
 /* ------------------------------------------------------------------------------------ saboteurs */
 
-static void saboteur_sync_inline(void **state)
-{
-    testing_saboteur("sync-inline", "a_hanging_remote_keeps_nobody_waiting");
-}
+TESTING_SABOTEUR(sync_inline, "sync-inline", a_hanging_remote_keeps_nobody_waiting)
 
 /* ----------------------------------------------------------------------------------------- main */
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_change_goes_out_by_itself),
         cmocka_unit_test(after_counts_what_status_shows),

@@ -591,8 +591,7 @@ static void what_could_not_be_read_outlives_a_failed_push(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(thrown_away_and_back),
         cmocka_unit_test(every_remote_is_taken_in),

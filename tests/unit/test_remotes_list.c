@@ -388,8 +388,7 @@ static void versions_at_a_remote(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(remotes_are_added_kept_and_removed),
         cmocka_unit_test(a_place_is_tried_before_it_is_added),

@@ -653,8 +653,7 @@ static void what_is_set_aside_is_bounded(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_place_that_asks_is_left_alone),
         cmocka_unit_test(failures_back_off_and_are_told),

@@ -190,11 +190,8 @@ static void a_restore_under_a_writer_loses_nothing(void **state)
     print_message("# in_old=%d in_new=%d\n", in_old, in_new);
 }
 
-static void saboteur_restore_looks_once(void **state)
-{
-    (void)state;
-    testing_saboteur("restore-looks-once", "a_store_that_fills_during_a_restore_is_not_replaced");
-}
+TESTING_SABOTEUR(restore_looks_once, "restore-looks-once",
+                 a_store_that_fills_during_a_restore_is_not_replaced)
 
 int main(int argc, char **argv)
 {
@@ -207,7 +204,6 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(an_empty_store_leaves_no_file_behind, setup, teardown),
         cmocka_unit_test_setup_teardown(a_restore_under_a_writer_loses_nothing, setup, teardown),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -626,17 +626,8 @@ static void no_memory(void **state)
 }
 
 #ifdef KF_TEST_HOOKS
-static void saboteur_name_is_found(void **state)
-{
-    (void)state;
-    testing_saboteur("seal-name-plain", "a_sealed_name_shows_nothing");
-}
-
-static void saboteur_binding_is_found(void **state)
-{
-    (void)state;
-    testing_saboteur("seal-no-binding", "a_body_belongs_to_its_name");
-}
+TESTING_SABOTEUR(seal_name_plain, "seal-name-plain", a_sealed_name_shows_nothing)
+TESTING_SABOTEUR(seal_no_binding, "seal-no-binding", a_body_belongs_to_its_name)
 #endif
 
 #define IN_WORLD(f) cmocka_unit_test_setup_teardown(f, world_begin, world_end)
@@ -663,11 +654,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(no_memory),
         IN_WORLD(no_memory_for_files),
 #ifdef KF_TEST_HOOKS
-        {"saboteur seal-name-plain is found", saboteur_name_is_found, NULL, NULL, NULL},
-        {"saboteur seal-no-binding is found", saboteur_binding_is_found, NULL, NULL, NULL},
+        {"saboteur seal-name-plain is found", saboteur_seal_name_plain, NULL, NULL, NULL},
+        {"saboteur seal-no-binding is found", saboteur_seal_no_binding, NULL, NULL, NULL},
 #endif
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("seal", tests, begin, end);
 }

@@ -307,7 +307,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(it_takes_linear_time),
         cmocka_unit_test(no_memory),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("secret_find", tests, NULL, NULL);
 }

@@ -9,14 +9,12 @@
 #include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 /* ------------------------------------------------------------------------------------ deadlines */
@@ -171,26 +169,7 @@ static void slow_clients_do_not_disturb(void **state)
     client_close(&good);
 }
 
-/* A saboteur must be seen: this program runs the test above that finds it, and expects it to
- * fail. */
-static void saboteur_no_header_timeout(void **state)
-{
-    (void)state;
-    char program[] = "/proc/self/exe", test[] = "a_head_has_10_s",
-         sabotage[] = "KF_SABOTAGE=no-header-timeout";
-    char *const argv[] = {program, test, NULL};
-    char *const environment[] = {sabotage, NULL};
-    posix_spawn_file_actions_t quiet;
-    posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);
-    posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0);
-    pid_t pid;
-    int status;
-    assert_int_equal(posix_spawn(&pid, argv[0], &quiet, NULL, argv, environment), 0);
-    posix_spawn_file_actions_destroy(&quiet);
-    assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 1);
-}
+TESTING_SABOTEUR(no_header_timeout, "no-header-timeout", a_head_has_10_s)
 
 /* ----------------------------------------------------------------------------------------- caps */
 
@@ -707,7 +686,6 @@ int main(int argc, char **argv)
         TEST(memory_may_run_out),
         cmocka_unit_test(a_server_runs_among_threads),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("server_limits", tests, NULL, NULL);
 }

@@ -1187,8 +1187,7 @@ static void saboteur_lock_is_found(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc == 2)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
 #ifdef KF_TEST_HOOKS
         {"saboteur group-partial-fail-ignored is found", saboteur_group_is_found, NULL, NULL,

@@ -316,8 +316,7 @@ static void reasons_hold_no_secret(void **state)
 
 int main(int argc, char **argv)
 {
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     const struct CMUnitTest tests[] = {
         TEST(joins_lose_what_clashed),
         TEST(what_the_place_was_told_is_not_joined),

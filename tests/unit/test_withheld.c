@@ -628,29 +628,11 @@ static void no_memory(void **state)
 
 /* ------------------------------------------------------------------------------------ saboteurs */
 
-static void saboteur_aside_forgotten(void **state)
-{
-    (void)state;
-    testing_saboteur("aside-forgotten", "a_secret_stays_and_the_rest_goes_on");
-}
-
-static void saboteur_secret_not_seen(void **state)
-{
-    (void)state;
-    testing_saboteur("secret-not-seen", "a_secret_stays_and_the_rest_goes_on");
-}
-
-static void saboteur_public_not_asked(void **state)
-{
-    (void)state;
-    testing_saboteur("public-not-asked", "critical_documents_wait_where_everybody_reads");
-}
-
-static void saboteur_withheld_confirmed(void **state)
-{
-    (void)state;
-    testing_saboteur("withheld-confirmed", "a_secret_stays_and_the_rest_goes_on");
-}
+TESTING_SABOTEUR(aside_forgotten, "aside-forgotten", a_secret_stays_and_the_rest_goes_on)
+TESTING_SABOTEUR(secret_not_seen, "secret-not-seen", a_secret_stays_and_the_rest_goes_on)
+TESTING_SABOTEUR(public_not_asked, "public-not-asked",
+                 critical_documents_wait_where_everybody_reads)
+TESTING_SABOTEUR(withheld_confirmed, "withheld-confirmed", a_secret_stays_and_the_rest_goes_on)
 
 int main(int argc, char **argv)
 {
@@ -677,7 +659,6 @@ int main(int argc, char **argv)
         cmocka_unit_test(saboteur_withheld_confirmed),
         cmocka_unit_test(saboteur_public_not_asked),
     };
-    if (argc > 1)
-        cmocka_set_test_filter(argv[1]);
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("withheld", tests, remotes_setup, remotes_teardown);
 }

@@ -307,6 +307,12 @@ size_t testing_oom_each_tolerant(testing_run *run, void *ctx)
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
+void testing_only(int argc, char **argv)
+{
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
+}
+
 enum { SABOTEUR_MS = 8000 };
 
 void testing_saboteur(const char *name, const char *test)

@@ -94,9 +94,19 @@ size_t testing_oom_each_tolerant(testing_run *run, void *ctx);
 
 /* ----------------------------------------------------------------------------------- saboteurs */
 
-/* Runs this program once more with KF_SABOTAGE=name and the one argument `test`, which its main
- * makes the only test that runs, and expects that test to fail. */
+/* For main: an argument is the name of the only test that runs. */
+void testing_only(int argc, char **argv);
+/* Runs this program once more with KF_SABOTAGE=name and the one argument `test`, for testing_only,
+ * and expects that test to fail. */
 void testing_saboteur(const char *name, const char *test);
+/* Defines the test saboteur_WORDS, which does so; `words` are the name's, with _ between them. */
+#define TESTING_SABOTEUR(words, name, test)    \
+    static void saboteur_##words(void **state) \
+    {                                          \
+        (void)state;                           \
+        (void)(test);                          \
+        testing_saboteur(name, #test);         \
+    }
 
 /* --------------------------------------------------------------------------------- randomness */
 
