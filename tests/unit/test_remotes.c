@@ -603,6 +603,7 @@ static void lack_of_memory_is_survived(void **state)
 {
     struct app a;
     app_init(&a);
+    a.path = testing_path(testing_dir_in_memory(), "app.db");
     app_remote(&a, "usb", "mem:oom-1");
     mem_place_set(STR("oom-1"), STR("aside/x"), STR("1"));
     mem_place_set(STR("oom-1"), STR("aside/y"), STR("1"));
