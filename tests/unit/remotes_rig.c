@@ -136,6 +136,14 @@ void app_pass(struct app *a, int64_t ms)
     app_settle(a);
 }
 
+void app_begin(struct app *a, const char *name, const char *url)
+{
+    app_init(a);
+    app_remote(a, name, url);
+    app_open(a);
+    app_settle(a);
+}
+
 kf_rc app_write(struct app *a, const char *name, const char *body, const char *if_match,
                 struct kf_err *err)
 {

@@ -48,6 +48,8 @@ void app_init(struct app *a);
 /* One more in its configuration, for its next opening; lives as long as the app. */
 struct config_remote *app_remote(struct app *a, const char *name, const char *url);
 void app_open(struct app *a);
+/* These three, and settles. */
+void app_begin(struct app *a, const char *name, const char *url);
 /* Without a log, and what was opened stays: app_close releases it, after a failure as well. */
 kf_rc app_try_open(struct app *a, struct kf_err *err);
 void app_close(struct app *a);

@@ -12,10 +12,7 @@
 static void a_change_goes_out_by_itself(void **state)
 {
     struct app a;
-    app_init(&a);
-    app_remote(&a, "usb", "mem:schedule-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:schedule-1");
     app_put(&a, "a", "[1]");
     assert_int_equal(app_pending(&a, "usb"), 1);
     int64_t wall = atomic_load(&world.wall_ms);
@@ -100,10 +97,7 @@ static void every_and_manual(void **state)
 static void what_was_pending_is_known_after_a_restart(void **state)
 {
     struct app a;
-    app_init(&a);
-    app_remote(&a, "usb", "mem:restart-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:restart-1");
     app_put(&a, "a", "1");
     int64_t wall = atomic_load(&world.wall_ms);
     app_pass(&a, 4 * SECOND);
@@ -342,10 +336,7 @@ static void a_reset_makes_everything_pending(void **state)
 {
     struct app a;
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
-    app_init(&a);
-    app_remote(&a, "usb", "mem:reset-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:reset-1");
     o.name = "more";
     o.url = "mem:reset-2";
     assert_int_equal(kf_remote_add(a.store, &o, NULL), KF_OK);

@@ -183,10 +183,7 @@ static void hydration_goes_on_after_any_cut(void **state)
 {
     struct app a;
     int fired = 0;
-    app_init(&a);
-    app_remote(&a, "one", "mem:cut-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "one", "mem:cut-1");
     for (int i = 0; i < 20; i++) {
         char name[32];
         snprintf(name, sizeof(name), "d/%d", i);
@@ -328,10 +325,7 @@ static void open_before_unreadable(struct app *b, const char *place)
     struct app a;
     char url[40];
     snprintf(url, sizeof(url), "mem:%s", place);
-    app_init(&a);
-    app_remote(&a, "one", url);
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "one", url);
     app_put(&a, "bad", "[1]");
     app_sync_good(&a, "one");
     app_open(b);
@@ -367,10 +361,7 @@ static void a_damaged_name_is_never_absent(void **state)
         char url[64], place[32];
         snprintf(place, sizeof(place), "bad-%d", way);
         snprintf(url, sizeof(url), "mem:%s", place);
-        app_init(&a);
-        app_remote(&a, "one", url);
-        app_open(&a);
-        app_settle(&a);
+        app_begin(&a, "one", url);
         app_put(&a, "bad", "[1]");
         app_put(&a, "good", "[2]");
         app_sync_good(&a, "one");
@@ -423,10 +414,7 @@ static void an_open_store_knows_what_it_could_not_read(void **state)
         char place[32], url[64];
         snprintf(place, sizeof(place), "unread-open-%d", way);
         snprintf(url, sizeof(url), "mem:%s", place);
-        app_init(&a);
-        app_remote(&a, "one", url);
-        app_open(&a);
-        app_settle(&a);
+        app_begin(&a, "one", url);
         app_put(&a, "bad", "[1]");
         app_put(&a, "good", "[2]");
         app_sync_good(&a, "one");

@@ -12,10 +12,7 @@ static void remotes_are_added_kept_and_removed(void **state)
     struct app a;
     struct kf_err err = KF_ERR_INIT;
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
-    app_init(&a);
-    app_remote(&a, "fixed", "mem:list-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "fixed", "mem:list-1");
     app_put(&a, "a.json", "1");
     app_put(&a, "b", "1");
     o.name = "usb";
@@ -90,10 +87,7 @@ static void a_place_is_tried_before_it_is_added(void **state)
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
     struct kf_remote_found found = {true, 99, 99};
     struct kf_remote_list list = {0};
-    app_init(&a);
-    app_remote(&a, "usb", "mem:try-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:try-1");
     o.name = "tried";
     o.url = "mem:try-2";
     assert_int_equal(kf_remote_try(a.store, &o, &found, &err), KF_OK);

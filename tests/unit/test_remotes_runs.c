@@ -13,10 +13,7 @@ static void a_place_that_asks_is_left_alone(void **state)
     struct app a;
     struct kf_err err = KF_ERR_INIT;
     struct fail_plan plan = {.at = 1, .sticky = true, .retry_ms = 90 * SECOND};
-    app_init(&a);
-    app_remote(&a, "host", "fail:name=alone:mem:alone");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "host", "fail:name=alone:mem:alone");
     log_forget();
     fail_plan_set(STR("alone"), &plan);
     app_put(&a, "a", "1");
@@ -53,10 +50,7 @@ static void a_place_that_asks_is_left_alone(void **state)
 static void failures_back_off_and_are_told(void **state)
 {
     struct app a;
-    app_init(&a);
-    app_remote(&a, "host", "fail:name=f1:mem:down-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "host", "fail:name=f1:mem:down-1");
     log_forget();
     plan_down("f1", true);
     app_put(&a, "a", "1");
@@ -101,10 +95,7 @@ static void a_full_remote_is_told_from_a_full_store(void **state)
 {
     struct app a;
     struct kf_err err = KF_ERR_INIT;
-    app_init(&a);
-    app_remote(&a, "host", "fail:name=f2:mem:full-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "host", "fail:name=f2:mem:full-1");
     fail_plan_set(STR("f2"), &(struct fail_plan){.at = 1, .sticky = true, .code = "disk_full"});
     app_put(&a, "a", "1");
     assert_int_equal(app_sync(&a, "host", &err), KF_UNAVAILABLE);
@@ -160,10 +151,7 @@ static void rolled_back_is_seen_and_heals(void **state)
     struct app a;
     struct kf_err err = KF_ERR_INIT;
     struct buf old = BUF_INIT, new = BUF_INIT;
-    app_init(&a);
-    app_remote(&a, "host", "mem:rolled-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "host", "mem:rolled-1");
     app_put(&a, "a", "1");
     app_sync_good(&a, "all");
     mem_place_get(STR("rolled-1"), STR(PORTABLE_MANIFEST), &old);
@@ -269,10 +257,7 @@ static void runs_are_logged_with_true_counts(void **state)
     assert_int_equal(run_count(&a, "usb"), before);
     assert_int_equal(run_count(&a, "timed"), timed);
 
-    app_init(&b);
-    app_remote(&b, "usb", "mem:log-1");
-    app_open(&b);
-    app_settle(&b);
+    app_begin(&b, "usb", "mem:log-1");
     newest_is(&b, "usb",
               "hydration good times=1 tries=0 pushed=0/0 taken=2/3 lost=0 bad=0 aside=0");
     testing_env_advance(&world, SECOND);
@@ -293,10 +278,7 @@ static void runs_are_logged_with_true_counts(void **state)
 static void failures_in_a_row_are_one_item(void **state)
 {
     struct app a;
-    app_init(&a);
-    app_remote(&a, "usb", "fail:name=log-f:mem:log-3");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "fail:name=log-f:mem:log-3");
     app_put(&a, "a", "[1]");
     app_sync_good(&a, "usb");
     plan_down("log-f", true);
@@ -344,10 +326,7 @@ static void failures_that_alternate_are_few_items(void **state)
 {
     static const char *const codes[] = {"remote_failed", "remote_full", "bad_object"};
     struct app a;
-    app_init(&a);
-    app_remote(&a, "usb", "fail:name=log-a:mem:log-4");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "fail:name=log-a:mem:log-4");
     app_put(&a, "a", "[1]");
     app_sync_good(&a, "usb");
     size_t before = run_count(&a, "usb");
@@ -401,10 +380,7 @@ static void the_log_is_bounded_and_paged(void **state)
 {
     struct app a;
     struct kf_err err = KF_ERR_INIT;
-    app_init(&a);
-    app_remote(&a, "usb", "mem:log-4");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:log-4");
     struct fill_log fill = {.write = {.apply = fill_log}, .ended = atomic_load(&world.wall_ms)};
     for (int i = 0; i < 2; i++)
         assert_int_equal(store_write(a.store, &fill.write, &err), KF_OK);
@@ -452,10 +428,7 @@ static void runs_go_with_their_remote(void **state)
 {
     struct app a;
     struct kf_remote_options o = KF_REMOTE_OPTIONS_INIT;
-    app_init(&a);
-    app_remote(&a, "fixed", "mem:log-5");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "fixed", "mem:log-5");
     o.name = "usb";
     o.url = "mem:log-6";
     o.manual = true;
@@ -516,10 +489,7 @@ static void what_is_no_document_is_left_alone(void **state)
 {
     struct app a;
     struct kf_err err = KF_ERR_INIT;
-    app_init(&a);
-    app_remote(&a, "usb", "mem:aside-1");
-    app_open(&a);
-    app_settle(&a);
+    app_begin(&a, "usb", "mem:aside-1");
     app_put(&a, "a", "[1]");
     app_sync_good(&a, "usb");
     mem_place_set(STR("aside-1"), STR("aside/README.md"), STR("hello"));
