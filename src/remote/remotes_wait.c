@@ -237,6 +237,10 @@ static bool judge(struct remotes_wait *w, const struct run *run)
     /* What fills the store pushes nothing: what was forced in before is the next one's. */
     if (!failed && run->kind == RUN_HYDRATE && run->seq < w->seq)
         return !w->ride;
+    /* It read what to push before we came, and said so only after: what was written in between is
+     * the next one's. */
+    if (!failed && run->kind == RUN_SYNC && run->snapshot < w->seq)
+        return !w->ride;
     if (failed && w->ride && !w->on_end) /* the schedule tries again, and they have time */
         return false;
     w->waiting &= ~bit;
