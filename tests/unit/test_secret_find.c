@@ -266,7 +266,7 @@ static void it_takes_linear_time(void **state)
         found(json.p, &where);
         double s = (double)(clock() - began) / CLOCKS_PER_SEC;
         print_message("# %.1f ms per MiB of \"%s\"\n", s * 1000 / 4, pieces[i]);
-        assert_true(s < 5);
+        assert_true(s < 60); /* a square of 4 MiB would take days */
     }
     buf_release(&json);
     buf_release(&where);
