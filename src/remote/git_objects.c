@@ -11,6 +11,7 @@
 #include "remote/git_run.h"
 #include "remote/git_walk.h"
 
+#include <assert.h>
 #include <inttypes.h>
 
 #define NEXT "refs/keepfast/next"
@@ -144,6 +145,21 @@ kf_rc git_files(struct git_repo *r, const struct git_id *commit, git_each *each,
     struct git_command c = {.what = "list the files of a commit",
                             .args = {"ls-tree", "-r", "-z", "--full-tree", commit->hex}};
     return list(r, &l, &c, err);
+}
+
+kf_rc git_folders(struct git_repo *r, const struct git_id *commit, const char *const *folders,
+                  size_t count, git_each *each, void *ctx, struct kf_err *err)
+{
+    struct listing l = {.records = {.record = file_record}, .each = each, .ctx = ctx};
+    struct git_command top = {.what = "list the top of a commit",
+                              .args = {"ls-tree", "-z", "--full-tree", commit->hex}};
+    struct git_command below = {.what = "list folders of a commit",
+                                .args = {"ls-tree", "-z", "--full-tree", commit->hex, "--"}};
+    assert(count <= GIT_FOLDERS_MAX);
+    for (size_t i = 0; i < count; i++)
+        below.args[5 + i] = folders[i];
+    kf_rc rc = list(r, &l, &top, err);
+    return rc == KF_OK && count ? list(r, &l, &below, err) : rc;
 }
 
 kf_rc git_changes(struct git_repo *r, const struct git_id *from, const struct git_id *to,

@@ -47,8 +47,7 @@ struct pushing {
     struct git_rows rows;
     struct change *changes;
     size_t count, at, head; /* at, head: whose body comes next, at the earliest */
-    struct taken *taken;
-    bool listed; /* `taken` has what the branch holds */
+    struct taken *taken;    /* what new paths could meet in the branch */
 
     enum { BODIES, PARTS, FORMAT, DONE } step;
     unsigned part;
@@ -86,10 +85,10 @@ static kf_rc add_taken(struct pushing *p, str path, bool folder, struct kf_err *
     return t->path.p && !t->lost ? KF_OK : err_nomem(err);
 }
 
-/* The path and all its folders. */
-static kf_rc take_path(struct pushing *p, str path, struct kf_err *err)
+/* The path, of a file or a folder, and all its folders. */
+static kf_rc take_path(struct pushing *p, str path, bool folder, struct kf_err *err)
 {
-    kf_rc rc = add_taken(p, path, false, err);
+    kf_rc rc = add_taken(p, path, folder, err);
     for (size_t i = path.len; rc == KF_OK && i-- > 0;)
         if (path.p[i] == '/')
             rc = add_taken(p, (str){path.p, i}, true, err);
@@ -98,7 +97,7 @@ static kf_rc take_path(struct pushing *p, str path, struct kf_err *err)
 
 static kf_rc list_one(void *ctx, const struct git_file *file, struct kf_err *err)
 {
-    return take_path(ctx, file->path, err);
+    return take_path(ctx, file->path, file->mode == GIT_FOLDER, err);
 }
 
 /* Whether the path can stand in the branch beside what is there. */
@@ -121,19 +120,16 @@ static bool is_free(struct pushing *p, str path)
 static kf_rc choose_path(struct pushing *p, struct git_row *row, struct kf_err *err)
 {
     struct buf path = BUF_INIT;
-    kf_rc rc = KF_OK;
-    if (!p->listed && p->on->hex[0])
-        rc = git_files(&p->g->repo, p->on, list_one, p, err);
-    p->listed = true;
     git_path_plain(row->name, &path);
-    if (rc == KF_OK && (rc = buf_ok(&path, err)) == KF_OK && !is_free(p, buf_view(&path))) {
+    kf_rc rc = buf_ok(&path, err);
+    if (rc == KF_OK && !is_free(p, buf_view(&path))) {
         KF_SOMETIMES("git-path-apart");
         buf_clear(&path);
         git_path_apart(row->name, &path);
         rc = buf_ok(&path, err);
     }
     if (rc == KF_OK)
-        rc = take_path(p, buf_view(&path), err);
+        rc = take_path(p, buf_view(&path), false, err);
     if (rc == KF_OK) {
         row->path = arena_str(&p->arena, buf_view(&path));
         if (!row->path.p)
@@ -166,6 +162,60 @@ static kf_rc keep_head(struct pushing *p, const struct remote_doc *d, struct git
 static bool same_write(const struct git_row *there, const struct git_row *row)
 {
     return there && there->stamp == row->stamp && str_eq(there->site, row->site);
+}
+
+/* Whether the branch has no file of the document yet. */
+static bool needs_path(struct pushing *p, const struct git_row *row)
+{
+    const struct git_row *there = git_rows_find(&p->rows, row->name);
+    return !row->deleted && (!there || there->deleted);
+}
+
+/* Adds the folders of a path, each once. False when they are more than a few. */
+static bool add_folders(struct pushing *p, str path, const char **folders, size_t *count,
+                        struct kf_err *err, kf_rc *ret_rc)
+{
+    for (size_t i = 0; i < path.len; i++) {
+        bool known = false;
+        str folder = {path.p, i + 1};
+        if (path.p[i] != '/')
+            continue;
+        for (size_t k = 0; k < *count && !known; k++)
+            known = str_is(folder, folders[k]);
+        if (known)
+            continue;
+        if (*count == GIT_FOLDERS_MAX)
+            return false;
+        folders[*count] = arena_dup(&p->arena, folder);
+        if (!folders[(*count)++])
+            *ret_rc = err_nomem(err);
+    }
+    return true;
+}
+
+/* What the new paths of this push could meet: with few of them only what stands beside them is
+ * looked at, for a branch may have many thousands of files. */
+static kf_rc list_taken(struct pushing *p, const struct git_row *heads, struct kf_err *err)
+{
+    const char *folders[GIT_FOLDERS_MAX];
+    struct buf path = BUF_INIT;
+    size_t count = 0;
+    bool any = false, few = true;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && few && i < p->set->count; i++) {
+        if (!needs_path(p, &heads[i]))
+            continue;
+        any = true;
+        buf_clear(&path);
+        git_path_plain(heads[i].name, &path);
+        rc = buf_ok(&path, err);
+        few = rc == KF_OK && add_folders(p, buf_view(&path), folders, &count, err, &rc);
+    }
+    buf_release(&path);
+    if (rc != KF_OK || !any || !p->on->hex[0])
+        return rc;
+    return few ? git_folders(&p->g->repo, p->on, folders, count, list_one, p, err)
+               : git_files(&p->g->repo, p->on, list_one, p, err);
 }
 
 static kf_rc judge_head(struct pushing *p, size_t head, const struct git_row *row,
@@ -266,6 +316,8 @@ static kf_rc decide(struct pushing *p, struct kf_err *err)
     }
     if (rc == KF_OK)
         rc = git_rows_load(p->g, p->on, &p->rows, err);
+    if (rc == KF_OK)
+        rc = list_taken(p, heads, err);
     for (size_t i = 0; rc == KF_OK && i < p->set->count; i++)
         rc = judge_head(p, i, &heads[i], err);
     if (rc == KF_OK)

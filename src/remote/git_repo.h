@@ -103,10 +103,17 @@ struct git_file {
     str path;
     str id, old_id; /* of its object, in hex; zeros where there is none */
 };
+#define GIT_FOLDER        0040000
 #define GIT_REGULAR(mode) ((mode) == 0100644 || (mode) == 0100755)
 typedef kf_rc git_each(void *ctx, const struct git_file *file, struct kf_err *err);
 kf_rc git_files(struct git_repo *r, const struct git_id *commit, git_each *each, void *ctx,
                 struct kf_err *err);
+/* What stands at the top of a commit and right in some of its folders (each "a/b/"), which need not
+ * be there: files, and folders with mode 040000; of a folder that is listed itself, only what is in
+ * it. Two commands. */
+#define GIT_FOLDERS_MAX 12
+kf_rc git_folders(struct git_repo *r, const struct git_id *commit, const char *const *folders,
+                  size_t count, git_each *each, void *ctx, struct kf_err *err);
 kf_rc git_changes(struct git_repo *r, const struct git_id *from, const struct git_id *to,
                   git_each *each, void *ctx, struct kf_err *err);
 
