@@ -488,16 +488,53 @@ static bool says(str said, const char *what)
     return false;
 }
 
+/* By which git_auth_cause knows the sentences below. */
+#define SAYS_TOKEN       "does not take the token"
+#define SAYS_NO_TOKEN    "wants a token"
+#define SAYS_HOST_KEY    "is not known here"
+#define SAYS_OTHER_KEY   "shows another key"
+#define SAYS_KEY         "does not take the key"
+#define SAYS_RIGHT       "knows who asks and refuses"
+#define SAYS_ABSENT      "shows no such repository"
+#define SAYS_CERTIFICATE "is not believed"
+#define SAYS_REDIRECT    "sends us elsewhere"
+#define SAYS_PAUSE       "gets too many requests from here"
+#define SAYS_PAGE        "answers, but not as a git repository"
+
+enum git_cause git_auth_cause(str sentence)
+{
+    static const struct {
+        const char *says;
+        enum git_cause cause;
+    } table[] = {
+        {SAYS_TOKEN, GIT_CAUSE_TOKEN},
+        {SAYS_NO_TOKEN, GIT_CAUSE_NO_TOKEN},
+        {SAYS_HOST_KEY, GIT_CAUSE_HOST},
+        {SAYS_OTHER_KEY, GIT_CAUSE_HOST},
+        {SAYS_KEY, GIT_CAUSE_KEY},
+        {SAYS_RIGHT, GIT_CAUSE_RIGHT},
+        {SAYS_ABSENT, GIT_CAUSE_ABSENT},
+        {SAYS_CERTIFICATE, GIT_CAUSE_HOST},
+        {SAYS_REDIRECT, GIT_CAUSE_ELSEWHERE},
+        {SAYS_PAUSE, GIT_CAUSE_PAUSE},
+        {SAYS_PAGE, GIT_CAUSE_ELSEWHERE},
+    };
+    for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
+        if (says(sentence, table[i].says))
+            return table[i].cause;
+    return GIT_CAUSE_OTHER;
+}
+
 static void advise_token(const struct remote_place *p, const struct git_url *u, struct buf *out)
 {
     if (p->token_env.len || p->token_file.len)
         buf_printf(out,
-                   "%s does not take the token of %.*s: is it still valid, and is it for this "
+                   "%s " SAYS_TOKEN " of %.*s: is it still valid, and is it for this "
                    "repository?",
                    u->host.p, STR_ARGS(p->token_env.len ? p->token_env : p->token_file));
     else
         buf_printf(out,
-                   "%s wants a token: make one that may read and write the contents of this "
+                   "%s " SAYS_NO_TOKEN ": make one that may read and write the contents of this "
                    "repository alone, and name its variable (token_env) or file (token_file)",
                    u->host.p);
 }
@@ -505,7 +542,7 @@ static void advise_token(const struct remote_place *p, const struct git_url *u, 
 static void advise_host_key(const struct remote_place *p, const struct git_url *u, struct buf *out)
 {
     buf_printf(out,
-               "the key of %s is not known here: compare what `ssh-keyscan` shows of it with "
+               "the key of %s " SAYS_HOST_KEY ": compare what `ssh-keyscan` shows of it with "
                "what its owner publishes, and put that line into %s",
                u->host.p,
                p->known_hosts_file.len ? p->known_hosts_file.p
@@ -516,7 +553,7 @@ static void advise_changed_key(const struct remote_place *p, const struct git_ur
                                struct buf *out)
 {
     buf_printf(out,
-               "%s shows another key than the one that is known here: somebody may stand "
+               "%s " SAYS_OTHER_KEY " than the one that is known here: somebody may stand "
                "between. Only when its owner has published a new one, replace its line in %s",
                u->host.p,
                p->known_hosts_file.len ? p->known_hosts_file.p
@@ -526,7 +563,7 @@ static void advise_changed_key(const struct remote_place *p, const struct git_ur
 static void advise_key(const struct remote_place *p, const struct git_url *u, struct buf *out)
 {
     buf_printf(out,
-               "%s does not take the key %s: add its public half there, with the right to "
+               "%s " SAYS_KEY " %s: add its public half there, with the right to "
                "write to this repository",
                u->host.p, p->ssh_key_file.len ? p->ssh_key_file.p : "of the user that runs this");
 }
@@ -535,7 +572,7 @@ static void advise_right(const struct remote_place *p, const struct git_url *u, 
 {
     (void)p;
     buf_printf(out,
-               "%s knows who asks and refuses: the token or key needs the right to read and "
+               "%s " SAYS_RIGHT ": the token or key needs the right to read and "
                "write the contents of this repository",
                u->host.p);
 }
@@ -544,7 +581,7 @@ static void advise_absent(const struct remote_place *p, const struct git_url *u,
 {
     (void)p;
     buf_printf(out,
-               "%s shows no such repository: is the address right, and may the token or key "
+               "%s " SAYS_ABSENT ": is the address right, and may the token or key "
                "see it?",
                u->host.p);
 }
@@ -554,7 +591,7 @@ static void advise_certificate(const struct remote_place *p, const struct git_ur
 {
     (void)p;
     buf_printf(out,
-               "the certificate of %s is not believed: name that of its authority with "
+               "the certificate of %s " SAYS_CERTIFICATE ": name that of its authority with "
                "ca_file, or look who answers",
                u->host.p);
 }
@@ -563,7 +600,7 @@ static void advise_redirect(const struct remote_place *p, const struct git_url *
 {
     (void)p;
     buf_printf(out,
-               "%s sends us elsewhere, and tokens do not travel on: write the address where "
+               "%s " SAYS_REDIRECT ", and tokens do not travel on: write the address where "
                "the repository is now",
                u->host.p);
 }
@@ -572,7 +609,7 @@ static void advise_pause(const struct remote_place *p, const struct git_url *u, 
 {
     (void)p;
     buf_printf(out,
-               "%s gets too many requests from here (429): it is tried again by itself, later; "
+               "%s " SAYS_PAUSE " (429): it is tried again by itself, later; "
                "with a longer `every` and `on_change` it is asked less often",
                u->host.p);
 }
@@ -590,7 +627,7 @@ static void advise_page(const struct remote_place *p, const struct git_url *u, s
 {
     (void)p;
     buf_printf(out,
-               "%s answers, but not as a git repository: a proxy or a login page may stand "
+               "%s " SAYS_PAGE ": a proxy or a login page may stand "
                "between (look at the address in a browser), or the address is another one",
                u->host.p);
 }
