@@ -216,7 +216,7 @@ void store_close(struct kf_store *s)
     }
     loop_detach(s);
     readers_shut(s, &ignored);
-    if (s->db && state_is_moved(s))
+    if (s->db && care_check_moved(s, &ignored) != KF_OK) /* also where nobody wrote since */
         content_rescue(s);
     content_close(s);
     store_free(s);
