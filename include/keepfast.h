@@ -629,6 +629,37 @@ struct kf_status {
 };
 KF_API kf_rc kf_status(kf_store *store, struct kf_status *ret, struct kf_err *err);
 
+/* ------------------------------------------------------------------------------------- doctor */
+
+typedef enum kf_finding_level {
+    KF_FINDING_NOTE = 1, /* explains something */
+    KF_FINDING_WARNING,  /* something may soon not work, or be lost */
+    KF_FINDING_ERROR     /* something does not work, or is about to be lost */
+} kf_finding_level;
+/* "note", "warning", "error". Static storage. */
+KF_API const char *kf_finding_level_name(kf_finding_level level);
+
+struct kf_finding {
+    const char *code; /* for programs, never changes: "remote_token_refused" */
+    kf_finding_level level;
+    const char *title;  /* what is wrong, in general */
+    const char *detail; /* what was seen here, one line */
+    const char *next;   /* what to do: a command or a setting */
+    const char *remote; /* that it is about; "" = none */
+    bool of_machine;    /* about the process and its machine, not this store alone */
+};
+struct kf_finding_list {
+    struct kf_finding *items;
+    size_t count;
+    void *owned;
+};
+KF_API void kf_finding_list_free(struct kf_finding_list *list);
+/* What is wrong with the store, its remotes, its backups and its place, errors first; an empty list
+ * when nothing is. docs/troubleshooting.md explains each finding. Looks only, and asks no remote:
+ * kf_remote_probe and kf_verify do. Cost: milliseconds, more on a machine with thousands of
+ * processes, which are asked whether they have the store's file open. */
+KF_API kf_rc kf_doctor(kf_store *store, struct kf_finding_list *ret_list, struct kf_err *err);
+
 /* ---------------------------------------------------------------- backup, restore, verify, digest
  */
 

@@ -87,6 +87,21 @@ struct api_spaces_ops {
     void *ctx;
 };
 
+/* Whom a look is at: an open store, or the file of one that could not be opened, and why. */
+struct api_patient {
+    const struct env *env;
+    struct kf_store *store; /* NULL: it could not be opened */
+    const char *path;
+    const struct kf_err *why;
+    bool machine; /* also what is for operators alone */
+};
+/* What is wrong with it: given by lib/. On a worker. */
+struct api_doctor {
+    kf_rc (*look)(void *ctx, const struct api_patient *patient, struct kf_finding_list *ret_list,
+                  struct kf_err *err);
+    void *ctx;
+};
+
 struct api_options {
     const struct env *env;
     struct loop *loop;
@@ -98,6 +113,7 @@ struct api_options {
     struct kf_store *store;
     const char *store_space;
     struct api_spaces_ops spaces;
+    struct api_doctor doctor;
     bool server; /* healthz and friends speak for a server */
 };
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);

@@ -85,6 +85,10 @@ struct space *space_if_open(struct api *api, str name);
 /* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there
  * is none and the problem was answered. */
 bool call_enter_space(struct api_call *c, bool create);
+/* The same without an answer: c->err says why not. */
+kf_rc call_take_space(struct api_call *c, bool create);
+/* DIR/NAME.db, appended. */
+void space_path(const struct api *api, str name, struct buf *out);
 /* Holds every open space (c->held), in the order of their names. */
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err);
 /* Lets go of what call_enter_space and call_hold_all held. May be called again. */

@@ -3,6 +3,7 @@
 #include "api/api_internal.h"
 
 #include "base/config.h"
+#include "base/findings.h"
 
 /* A ZIP, or one that is sealed. */
 #define ARCHIVES "application/zip application/octet-stream"
@@ -82,6 +83,7 @@ static const struct {
     {ROUTE_RESTORE, "200", "application/json", "Restored"},
     {ROUTE_DIGEST, "200", "application/json", "Digest"},
     {ROUTE_VERIFY, "200", "application/json", "Verified"},
+    {ROUTE_DOCTOR, "200", "application/json", "Findings"},
     {ROUTE_HEALTHZ, "200", "application/json", "Health"},
     {ROUTE_READYZ, "200", "application/json", "Health"},
     {ROUTE_DURABLEZ, "200", "application/json", "Durable"},
@@ -154,6 +156,9 @@ static const struct {
     {"Verified",
      "good:boolean docs:integer versions:integer bytes:integer damaged:integer repaired:integer "
      "report:string[]"},
+    {"Finding", "code:string level:string title:string detail:string next:string | space:string "
+                "remote:string"},
+    {"Findings", "items:Finding[] next:string?"},
     {"Health", "status:string"},
     {"DurableItem", "space:string durable:boolean state:string reason:string"},
     {"Durable", "status:string items:DurableItem[]"},
@@ -431,6 +436,20 @@ static void reference_problems(struct buf *out)
     buf_c(out, "| 128 + n | ended by signal n |\n");
 }
 
+static void reference_findings(struct buf *out)
+{
+    buf_c(out,
+          "\n## Findings\n\nWhat `keepfast doctor` and `GET /v1/{space}/doctor` can tell; "
+          "[troubleshooting.md](troubleshooting.md) explains each. An error or a warning makes "
+          "the command exit with 1. What is marked is about the process and its machine, and "
+          "told to their operators alone.\n\n| code | level | machine | |\n|---|---|---|---|\n");
+    for (int i = 0; i < FINDING_COUNT; i++) {
+        const struct finding_info *f = &finding_table[i];
+        buf_printf(out, "| `%s` | %s | %s | %s |\n", f->code, kf_finding_level_name(f->level),
+                   f->of_machine ? "yes" : "", f->title);
+    }
+}
+
 static void reference_settings(struct buf *out)
 {
     buf_c(out, "\n## Settings\n\nOutside `spaces`. A flag (`--data DIR`, `--pool.max 5`) beats the "
@@ -495,6 +514,7 @@ kf_rc api_reference(struct buf *out, struct kf_err *err)
                "holds it against them.\n\n");
     reference_routes(out);
     reference_problems(out);
+    reference_findings(out);
     reference_settings(out);
     reference_access(out);
     return buf_ok(out, err);

@@ -18,7 +18,7 @@ struct space *space_if_open(struct api *api, str name)
     return NULL;
 }
 
-static void space_path(const struct api *api, str name, struct buf *out)
+void space_path(const struct api *api, str name, struct buf *out)
 {
     buf_c(out, api->o.data_dir);
     buf_byte(out, '/');
@@ -90,19 +90,26 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
     return space_open(api, name, create, ret, err);
 }
 
-bool call_enter_space(struct api_call *c, bool create)
+kf_rc call_take_space(struct api_call *c, bool create)
 {
     struct space *s;
     assert(!c->space);
-    if (space_find(c->api, c->match.space, create, &s, &c->err) != KF_OK) {
-        c->close = !c->eof; /* what is still to come of the body is not read */
-        answer_problem(c, &c->err);
-        return false;
-    }
+    kf_rc rc = space_find(c->api, c->match.space, create, &s, &c->err);
+    if (rc != KF_OK)
+        return rc;
     s->users++;
     c->space = s;
     c->store = s->store;
-    return true;
+    return KF_OK;
+}
+
+bool call_enter_space(struct api_call *c, bool create)
+{
+    if (call_take_space(c, create) == KF_OK)
+        return true;
+    c->close = !c->eof; /* what is still to come of the body is not read */
+    answer_problem(c, &c->err);
+    return false;
 }
 
 static int compare_spaces(const void *a, const void *b)

@@ -39,6 +39,7 @@ struct cli {
     struct config_flag flags[SETTING_COUNT]; /* --pool.max and the like */
     size_t flag_count;
     bool json, tty; /* tty: stderr is a terminal */
+    int status;     /* of a command that did what it was asked and has bad news */
     bool starved;   /* memory lacked for something that was to be shown: the command fails */
     struct place *closing;
 };
@@ -54,6 +55,15 @@ struct place;
 /* The place of --at, KEEPFAST_AT or the default. *ret is to be freed by place_close. Opens nothing
  * yet. */
 kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err);
+/* The same of a text that --at could have. */
+kf_rc place_open_at(struct cli *cli, const char *at, struct place **ret, struct kf_err *err);
+/* What --at or KEEPFAST_AT says; NULL = nothing was said. */
+const char *place_named(const struct cli *cli);
+#define PLACE_DEFAULT "./data#default"
+/* The store's file, where the place is one of this machine's disks; else NULL. */
+const char *place_file(const struct place *place);
+/* As whoever answers calls it: known behind a request. */
+const char *place_space(const struct place *place);
 /* Says that nothing more is asked of it. */
 void place_close(struct place *place);
 /* Ends the place that was closed: runs remotes with on_change that have something pending; what is
@@ -115,7 +125,27 @@ kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(
 
 /* --- output */
 
+/* Colours of stdout, where it is a terminal that has them, NO_COLOR is not set and no JSON is asked
+ * for: told once, before anything is printed. Without them a tint is nothing. */
+enum tint { TINT_NONE, TINT_STRONG, TINT_DIM, TINT_GOOD, TINT_WARN, TINT_BAD };
+void print_begin(const struct cli *cli);
+/* For printf: what begins a tint, and what ends it. */
+const char *tint_on(enum tint tint);
+const char *tint_off(void);
+/* Columns of the terminal, 0 = stdout is none. */
+size_t print_width(void);
+
+/* From begin to end what is printed is gathered, then shown in the place of the frame before, cut
+ * to the terminal. */
+void print_frame_begin(void);
+void print_frame_end(void);
+
 void print_out(str bytes); /* stdout, whole */
+/* In words, each line after the first indented, none wider than the terminal. Off a terminal it
+ * is one line. Control characters are shown. */
+void print_wrapped(size_t indent, str text);
+/* stderr: "keepfast: DETAIL" */
+void print_failure(const char *detail);
 void print_line(str line);
 void print_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void print_talk(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr */
@@ -134,6 +164,7 @@ void print_removed(const char *name);
 struct table;
 struct table *table_new(struct cli *cli, const char *const *heads, size_t columns);
 void table_cell(struct table *t, str text);
+void table_tint(struct table *t, enum tint tint); /* of the last cell */
 void table_u64(struct cli *cli, struct table *t, uint64_t v);
 void table_size(struct cli *cli, struct table *t, uint64_t v); /* "1.2 MiB" */
 void table_print(struct table *t);

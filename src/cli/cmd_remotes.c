@@ -32,6 +32,7 @@ static void cell_result(struct cli *cli, struct table *t, const struct json_node
         buf_printf(&b, ", %llu times", (unsigned long long)times);
     cli->starved |= b.failed;
     table_cell(t, buf_view(&b));
+    table_tint(t, failed && failed->type == JSON_OBJECT ? TINT_BAD : TINT_GOOD);
     buf_release(&b);
 }
 
@@ -74,6 +75,7 @@ static void aside_row(struct cli *cli, struct table *t, const struct json_node *
     table_cell(t, node_text(cli, n, "name"));
     table_cell(t, node_age(cli, n, "since"));
     table_cell(t, node_text(cli, n, "code"));
+    table_tint(t, TINT_WARN);
     table_cell(t, node_text(cli, n, "reason"));
 }
 

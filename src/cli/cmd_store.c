@@ -37,6 +37,22 @@ static str human_size(struct cli *cli, uint64_t v)
 
 /* --------------------------------------------------------------------------------------- status */
 
+/* Of a state of the store or of a remote. */
+static enum tint state_tint(str state)
+{
+    static const struct {
+        const char *state;
+        enum tint tint;
+    } known[] = {{"open", TINT_GOOD},     {"hydrating", TINT_WARN}, {"full", TINT_BAD},
+                 {"read_only", TINT_BAD}, {"idle", TINT_GOOD},      {"running", TINT_GOOD},
+                 {"retrying", TINT_WARN}, {"diverged", TINT_BAD},   {"rolled_back", TINT_BAD},
+                 {"auth", TINT_BAD}};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++)
+        if (str_is(state, known[i].state))
+            return known[i].tint;
+    return TINT_NONE;
+}
+
 static void remote_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
     const struct json_node *pending = json_member(n, "pending"),
@@ -44,13 +60,20 @@ static void remote_row(struct cli *cli, struct table *t, const struct json_node 
     char *count = arena_printf(&cli->arena, "%llu", (unsigned long long)node_u64(pending, "count"));
     table_cell(t, node_text(cli, n, "name"));
     table_cell(t, node_text(cli, n, "state"));
+    table_tint(t, state_tint(node_text(cli, n, "state")));
     cli->starved |= !count;
     table_cell(t, str_of(count ? count : ""));
     table_cell(t, human_size(cli, node_u64(pending, "bytes")));
     table_cell(t, node_u64(pending, "count") ? node_age(cli, pending, "oldest") : STR("-"));
     table_cell(t, node_age(cli, n, "confirmed"));
-    table_cell(t, node_text(cli, n, "next_run").len ? node_age(cli, n, "next_run") : STR("-"));
+    if (node_text(cli, n, "overdue_since").len) {
+        table_cell(t, STR("OVERDUE"));
+        table_tint(t, TINT_BAD);
+    } else {
+        table_cell(t, node_text(cli, n, "next_run").len ? node_age(cli, n, "next_run") : STR("-"));
+    }
     table_cell(t, failed && failed->type == JSON_OBJECT ? node_text(cli, failed, "code") : STR(""));
+    table_tint(t, TINT_BAD);
 }
 
 static void remote_table(struct cli *cli, const struct json_node *remotes)
@@ -68,11 +91,11 @@ static void remote_table(struct cli *cli, const struct json_node *remotes)
             print_fmt("%.*s: encrypted, %s%.*s\n", STR_ARGS(node_text(cli, n, "name")),
                       key.len ? "key " : "its key cannot be read", STR_ARGS(key));
         if (failed && failed->type == JSON_OBJECT)
-            print_fmt("%.*s: %.*s\n", STR_ARGS(node_text(cli, n, "name")),
-                      STR_ARGS(node_text(cli, failed, "detail")));
+            print_fmt("%s%.*s:%s %.*s\n", tint_on(TINT_BAD), STR_ARGS(node_text(cli, n, "name")),
+                      tint_off(), STR_ARGS(node_text(cli, failed, "detail")));
         if (node_u64(n, "set_aside"))
-            print_fmt("%.*s: %llu set aside; keepfast set-aside ls %.*s\n",
-                      STR_ARGS(node_text(cli, n, "name")),
+            print_fmt("%s%.*s:%s %llu set aside; keepfast set-aside ls %.*s\n", tint_on(TINT_WARN),
+                      STR_ARGS(node_text(cli, n, "name")), tint_off(),
                       (unsigned long long)node_u64(n, "set_aside"),
                       STR_ARGS(node_text(cli, n, "name")));
     }
@@ -87,12 +110,13 @@ static void say_loss(struct cli *cli, const struct json_node *root)
         print_line(
             STR("No remote: everything is on this disk alone. keepfast remote add makes one."));
     else if (!count)
-        print_line(STR("If this machine died now, nothing would be lost."));
+        print_fmt("%sIf this machine died now, nothing would be lost.%s\n", tint_on(TINT_GOOD),
+                  tint_off());
     else
-        print_fmt("If this machine died now: %llu document%s, %.*s, the oldest change %.*s.\n",
-                  (unsigned long long)count, count == 1 ? "" : "s",
+        print_fmt("%sIf this machine died now: %llu document%s, %.*s, the oldest change %.*s.%s\n",
+                  tint_on(TINT_WARN), (unsigned long long)count, count == 1 ? "" : "s",
                   STR_ARGS(human_size(cli, node_u64(p, "bytes"))),
-                  STR_ARGS(node_age(cli, p, "oldest")));
+                  STR_ARGS(node_age(cli, p, "oldest")), tint_off());
 }
 
 /* One or two lines; nothing where no backups are configured. */
@@ -103,10 +127,11 @@ static void say_backups(struct cli *cli, const struct json_node *b)
     const struct json_node *last = json_member(b, "last"), *failed = json_member(b, "last_error"),
                            *drill = json_member(b, "drill");
     bool made = last && last->type == JSON_OBJECT;
-    print_fmt("\nLast backup: %.*s%s%.*s%s",
+    bool late = node_text(cli, b, "overdue_since").len > 0;
+    print_fmt("\nLast backup: %.*s%s%.*s%s%s%s",
               STR_ARGS(made ? node_age(cli, last, "at") : STR("none")), made ? ", " : "",
               STR_ARGS(made ? node_text(cli, last, "file") : STR("")),
-              node_text(cli, b, "overdue_since").len ? ", OVERDUE" : "");
+              late ? tint_on(TINT_BAD) : "", late ? ", OVERDUE" : "", late ? tint_off() : "");
     if (node_text(cli, b, "next").len)
         print_fmt("; next %.*s", STR_ARGS(node_age(cli, b, "next")));
     print_line(STR(""));
@@ -118,13 +143,13 @@ static void say_backups(struct cli *cli, const struct json_node *b)
         return;
     failed = json_member(drill, "error");
     bool bad = failed && failed->type == JSON_OBJECT;
-    print_fmt("Restore drill: %.*s, %.*s: %s%.*s\n", STR_ARGS(node_age(cli, drill, "at")),
-              STR_ARGS(node_text(cli, drill, "file")),
+    print_fmt("Restore drill: %.*s, %.*s: %s%s%s%.*s\n", STR_ARGS(node_age(cli, drill, "at")),
+              STR_ARGS(node_text(cli, drill, "file")), tint_on(bad ? TINT_BAD : TINT_GOOD),
               bad ? "NOT PROVED: "
               : node_true(drill, "compared")
                   ? "restored, verified, digest equal"
                   : "restored and verified; its digest is not known here",
-              STR_ARGS(bad ? node_text(cli, failed, "detail") : STR("")));
+              tint_off(), STR_ARGS(bad ? node_text(cli, failed, "detail") : STR("")));
 }
 
 static kf_rc show_status(struct cli *cli, struct kf_err *err)
@@ -138,9 +163,11 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
     const struct json_node *s = json_member(root, "store");
     str reason = node_text(cli, s, "reason");
     say_loss(cli, root);
-    print_fmt("\n%.*s: %.*s%s%.*s, %llu document%s, %.*s on disk, %.*s free\n",
-              STR_ARGS(node_text(cli, root, "space")), STR_ARGS(node_text(cli, s, "state")),
-              reason.len ? " - " : "", STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
+    str state = node_text(cli, s, "state");
+    print_fmt("\n%s%.*s%s: %s%.*s%s%s%.*s, %llu document%s, %.*s on disk, %.*s free\n",
+              tint_on(TINT_STRONG), STR_ARGS(node_text(cli, root, "space")), tint_off(),
+              tint_on(state_tint(state)), STR_ARGS(state), tint_off(), reason.len ? " - " : "",
+              STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
               node_u64(s, "docs") == 1 ? "" : "s",
               STR_ARGS(human_size(cli, node_u64(s, "disk_bytes"))),
               STR_ARGS(human_size(cli, node_u64(s, "disk_free"))));
@@ -157,12 +184,21 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
  * with a failure. */
 static kf_rc watch_status(struct cli *cli, struct kf_err *err)
 {
+    char now[WHEN_LEN + 1];
     bool terminal = isatty(STDOUT_FILENO) && !cli->json;
     kf_rc rc = KF_OK;
+    if (terminal)
+        print_out(STR("\x1b[H\x1b[2J"));
     while (rc == KF_OK && print_flush() == 0) {
-        if (terminal)
-            print_out(STR("\x1b[H\x1b[2J"));
+        if (terminal) {
+            print_frame_begin();
+            when_format(env_wall_ms(cli->env), now);
+            print_fmt("%skeepfast status, %.10s %.8s UTC, again every 2 s; Ctrl-C ends%s\n\n",
+                      tint_on(TINT_DIM), now, now + 11, tint_off());
+        }
         rc = show_status(cli, err);
+        if (terminal)
+            print_frame_end();
         if (rc != KF_OK || print_flush() != 0)
             break;
         poll(NULL, 0, 2000);

@@ -275,7 +275,7 @@ static int fail(const struct cli *cli, const struct kf_err *err)
         fprintf(stderr, "%s\n", b.failed ? err->detail : b.p);
         buf_release(&b);
     } else {
-        print_talk("keepfast: %s", err->detail);
+        print_failure(err->detail);
     }
     return err->exit_code ? err->exit_code : 70;
 }
@@ -346,6 +346,7 @@ static int run(struct cli *cli, int argc, char **argv)
     if (argc < 2)
         return help(NULL, 2);
     cli->json = says_json(argv + 1, argc - 1);
+    print_begin(cli);
     if (is_help(argv[1]))
         return help_about(cli, argv + 2, argc - 2, &err);
     if (strcmp(argv[1], "--version") == 0) {
@@ -368,11 +369,12 @@ static int run(struct cli *cli, int argc, char **argv)
         rc = parse(cli, c, argv + word + used, argc - word - used, &err);
     if (rc == KF_OK) {
         cli->json = cli->opt[OPT_JSON] != NULL;
+        print_begin(cli);
         rc = run_command(cli, c, &err);
         if (rc == KF_OK && cli->starved)
             rc = err_nomem(&err);
     }
-    return rc == KF_OK ? 0 : fail(cli, &err);
+    return rc == KF_OK ? cli->status : fail(cli, &err);
 }
 
 /* A pipe that was closed ends a command in silence, whatever it was saying; a disk that is full

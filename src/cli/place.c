@@ -238,12 +238,30 @@ static kf_rc reach(struct place *p, const struct cli_request *r, int64_t until, 
     }
 }
 
-kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
+const char *place_named(const struct cli *cli)
 {
     const char *from_env = getenv("KEEPFAST_AT");
-    const char *at = cli->opt[OPT_AT]        ? cli->opt[OPT_AT]
-                     : from_env && *from_env ? from_env
-                                             : "./data#default";
+    return cli->opt[OPT_AT] ? cli->opt[OPT_AT] : from_env && *from_env ? from_env : NULL;
+}
+
+kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
+{
+    const char *at = place_named(cli);
+    return place_open_at(cli, at ? at : PLACE_DEFAULT, ret, err);
+}
+
+const char *place_file(const struct place *p)
+{
+    return p->file;
+}
+
+const char *place_space(const struct place *p)
+{
+    return p->space;
+}
+
+kf_rc place_open_at(struct cli *cli, const char *at, struct place **ret, struct kf_err *err)
+{
     struct place *p = arena_alloc(&cli->arena, sizeof *p);
     if (!p)
         return err_nomem(err);

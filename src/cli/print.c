@@ -6,22 +6,138 @@
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 static int lost; /* why stdout took no more, an errno value: said once, at the end */
+static bool framed;
+static struct buf frame;
+static bool colours, warn_colours; /* of stdout, of stderr */
 
-void print_out(str bytes)
+static void write_out(str bytes)
 {
     if (bytes.len && !lost && fwrite(bytes.p, 1, bytes.len, stdout) != bytes.len)
         lost = errno ? errno : EIO;
+}
+
+void print_out(str bytes)
+{
+    if (framed)
+        buf_str(&frame, bytes);
+    else
+        write_out(bytes);
 }
 
 void print_fmt(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
-    if (!lost && vfprintf(stdout, fmt, args) < 0)
+    if (framed)
+        buf_vprintf(&frame, fmt, args);
+    else if (!lost && vfprintf(stdout, fmt, args) < 0)
         lost = errno ? errno : EIO;
     va_end(args);
+}
+
+/* -------------------------------------------------------------------------------------- colours */
+
+/* no-color.org; a terminal that is dumb knows none. */
+static bool wants_colours(void)
+{
+    const char *no = getenv("NO_COLOR"), *terminal = getenv("TERM");
+    return !(no && *no) && terminal && *terminal && strcmp(terminal, "dumb") != 0;
+}
+
+void print_begin(const struct cli *cli)
+{
+    colours = !cli->json && isatty(STDOUT_FILENO) && wants_colours();
+    warn_colours = !cli->json && isatty(STDERR_FILENO) && wants_colours();
+}
+
+/* The eight of every terminal: its owner has chosen them to be read on his ground. */
+static const char *const tints[] = {
+    [TINT_NONE] = "",         [TINT_STRONG] = "\x1b[1m", [TINT_DIM] = "\x1b[2m",
+    [TINT_GOOD] = "\x1b[32m", [TINT_WARN] = "\x1b[33m",  [TINT_BAD] = "\x1b[1;31m"};
+static const char tint_end[] = "\x1b[0m";
+
+const char *tint_on(enum tint tint)
+{
+    return colours ? tints[tint] : "";
+}
+
+const char *tint_off(void)
+{
+    return colours ? tint_end : "";
+}
+
+size_t print_width(void)
+{
+    struct winsize w;
+    if (!isatty(STDOUT_FILENO))
+        return 0;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_col ? w.ws_col : 80;
+}
+
+static size_t print_height(void)
+{
+    struct winsize w;
+    return ioctl(STDOUT_FILENO, TIOCGWINSZ, &w) == 0 && w.ws_row ? w.ws_row : 24;
+}
+
+/* --------------------------------------------------------------------------------------- frames */
+
+void print_frame_begin(void)
+{
+    buf_clear(&frame);
+    framed = true;
+}
+
+/* The part of a line that a terminal of so many columns shows. Escapes take no room, and what they
+ * began is ended. */
+static void put_cut(struct buf *out, str line, size_t columns)
+{
+    size_t used = 0, i = 0;
+    bool tinted = false;
+    while (i < line.len) {
+        unsigned char ch = (unsigned char)line.p[i];
+        if (ch == 0x1b) {
+            size_t end = i + str_index(str_from(line, i), 'm') + 1;
+            buf_str(out, (str){line.p + i, (end > line.len ? line.len : end) - i});
+            tinted = true;
+            i = end;
+            continue;
+        }
+        used += (ch & 0xc0) != 0x80;
+        if (used > columns)
+            break;
+        buf_byte(out, (char)ch);
+        i++;
+    }
+    if (tinted)
+        buf_c(out, tint_end);
+}
+
+/* One write, from the top left corner on: nothing is blank in between. The last row stays free, or
+ * its end would move all up. */
+void print_frame_end(void)
+{
+    struct buf shown = BUF_INIT;
+    size_t columns = print_width(), rows = print_height();
+    framed = false;
+    buf_c(&shown, "\x1b[H");
+    str rest = buf_view(&frame);
+    for (size_t row = 1; row < rows && rest.len; row++) {
+        str line = {rest.p, str_index(rest, '\n')};
+        rest = str_from(rest, line.len + 1);
+        put_cut(&shown, line, columns);
+        buf_c(&shown, "\x1b[K\n");
+    }
+    buf_c(&shown, "\x1b[J");
+    if (!shown.failed && !frame.failed)
+        write_out(buf_view(&shown));
+    buf_release(&shown);
+    buf_release(&frame);
 }
 
 void print_line(str line)
@@ -76,6 +192,43 @@ void print_talk(const char *fmt, ...)
     if (shown.len)
         fwrite(shown.p, 1, shown.len, stderr);
     buf_release(&text);
+    buf_release(&shown);
+}
+
+void print_failure(const char *detail)
+{
+    if (warn_colours)
+        fprintf(stderr, "%skeepfast:%s ", tints[TINT_BAD], tint_end);
+    else
+        fputs("keepfast: ", stderr);
+    print_talk("%s", detail);
+}
+
+/* ---------------------------------------------------------------------------------------- words */
+
+static size_t width_of(str s);
+
+void print_wrapped(size_t indent, str text)
+{
+    enum { READABLE = 100 };
+    struct buf shown = BUF_INIT;
+    size_t width = print_width(), used = 0;
+    put_shown(&shown, text, false);
+    if (width > READABLE)
+        width = READABLE;
+    for (str rest = buf_view(&shown); rest.len;) {
+        str word = {rest.p, str_index(rest, ' ')};
+        size_t wide = width_of(word);
+        rest = str_from(rest, word.len + 1);
+        if (used && width && indent + used + 1 + wide > width) {
+            print_out(STR("\n"));
+            used = 0;
+        }
+        print_fmt("%*s", (int)(used ? 1 : indent), "");
+        print_out(word);
+        used += wide + (used > 0);
+    }
+    print_out(STR("\n"));
     buf_release(&shown);
 }
 
@@ -144,10 +297,14 @@ void print_progress_end(struct cli *cli)
 
 enum { TABLE_COLUMNS_MAX = 16 };
 
+struct cell {
+    str text;
+    enum tint tint;
+};
 struct table {
     struct cli *cli;
     size_t columns;
-    str *cells;
+    struct cell *cells;
     size_t count, cap;
 };
 
@@ -160,8 +317,10 @@ struct table *table_new(struct cli *cli, const char *const *heads, size_t column
         return NULL;
     t->cli = cli;
     t->columns = columns;
-    for (size_t i = 0; i < columns; i++)
+    for (size_t i = 0; i < columns; i++) {
         table_cell(t, str_of(heads[i]));
+        table_tint(t, TINT_DIM);
+    }
     return t;
 }
 
@@ -171,7 +330,7 @@ void table_cell(struct table *t, str text)
         return;
     if (t->count == t->cap) {
         size_t cap = t->cap ? t->cap * 2 : 64;
-        str *more = arena_alloc(&t->cli->arena, cap * sizeof *more);
+        struct cell *more = arena_alloc(&t->cli->arena, cap * sizeof *more);
         t->cli->starved |= !more;
         if (!more)
             return;
@@ -184,8 +343,14 @@ void table_cell(struct table *t, str text)
     put_shown(&shown, text, false);
     str cell = arena_str(&t->cli->arena, buf_view(&shown));
     t->cli->starved |= shown.failed || !cell.p;
-    t->cells[t->count++] = cell;
+    t->cells[t->count++] = (struct cell){cell, TINT_NONE};
     buf_release(&shown);
+}
+
+void table_tint(struct table *t, enum tint tint)
+{
+    if (t && t->count)
+        t->cells[t->count - 1].tint = tint;
 }
 
 /* Characters, not bytes: names are UTF-8. */
@@ -206,17 +371,19 @@ static bool is_number(str s)
 static bool numeric_column(const struct table *t, size_t column)
 {
     for (size_t i = t->columns + column; i < t->count; i += t->columns)
-        if (!is_number(t->cells[i]))
+        if (!is_number(t->cells[i].text))
             return false;
     return t->count > t->columns;
 }
 
-static void print_cell(str s, size_t width, bool right, bool last)
+static void print_cell(struct cell c, size_t width, bool right, bool last)
 {
-    size_t pad = width - width_of(s);
+    size_t pad = width - width_of(c.text);
     if (right)
         print_fmt("%*s", (int)pad, "");
-    print_out(s);
+    print_out(str_of(tint_on(c.tint)));
+    print_out(c.text);
+    print_out(str_of(c.tint ? tint_off() : ""));
     if (!right && !last)
         print_fmt("%*s", (int)pad, "");
     if (!last)
@@ -227,8 +394,8 @@ static size_t column_width(const struct table *t, size_t column)
 {
     size_t width = 0;
     for (size_t i = column; i < t->count; i += t->columns)
-        if (width_of(t->cells[i]) > width)
-            width = width_of(t->cells[i]);
+        if (width_of(t->cells[i].text) > width)
+            width = width_of(t->cells[i].text);
     return width;
 }
 

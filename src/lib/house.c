@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "lib/backups.h"
+#include "lib/doctor.h"
 #include "remote/remotes.h"
 #include "store/lock.h"
 #include "store/store.h"
@@ -30,6 +31,7 @@ struct house {
     struct kf_store *store;  /* of a store_path */
     struct store_lock *lock; /* of a data_dir */
     struct backups_turn turn;
+    struct doctor_server doctor;
 };
 
 struct api *house_api(struct house *h)
@@ -105,6 +107,7 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
         return err_nomem(err);
     h->o = *options;
     h->env = options->env ? options->env : env_system();
+    h->doctor = (struct doctor_server){.env = h->env, .config = options->config};
     kf_rc rc = loop_new(h->env, options->inline_loop ? LOOP_INLINE : workers, &h->loop, err);
     if (rc == KF_OK && options->data_dir)
         rc = take_folder(h, err);
@@ -119,7 +122,8 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
                                  .data_dir = options->data_dir,
                                  .store = h->store,
                                  .store_space = options->space,
-                                 .spaces = {space_opens, space_closes, h}};
+                                 .spaces = {space_opens, space_closes, h},
+                                 .doctor = {doctor_answer, h->o.brief ? NULL : &h->doctor}};
         rc = api_new(&ao, &h->api, err);
     }
     if (rc == KF_OK && options->data_dir)

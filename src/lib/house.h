@@ -62,6 +62,9 @@ struct open_options {
 kf_rc open_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
 void close_store(struct kf_store **store);
+struct doctor_view; /* lib/doctor.h */
+/* What it was opened with, into the view of a look at it. */
+void open_terms(const struct kf_store *store, struct doctor_view *v);
 /* What kf_status gives: of the store, its documents and its remotes. */
 kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err);
 

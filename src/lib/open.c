@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "base/public.h"
 #include "lib/backups.h"
+#include "lib/doctor.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
 #include "remote/remotes_config.h"
@@ -37,6 +38,9 @@ struct host {
     struct upkeep *upkeep;     /* of a lasting owner */
     struct backups *backups;   /* of one whose configuration wants them */
     struct embedded *embedded; /* of kf_open */
+    const struct config *config;
+    const struct config_space *space; /* NULL = the configuration does not name it */
+    bool brief, data_dir;
 };
 
 /* ------------------------------------------------------------------------------ open_store */
@@ -47,6 +51,10 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     if (!h)
         return err_nomem(err);
     store_set_host(store, h);
+    h->config = o->config;
+    h->space = config_space(o->config, str_of(o->space));
+    h->brief = o->brief;
+    h->data_dir = o->data_dir;
     kf_rc rc = o->brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
     if (rc == KF_OK)
         rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
@@ -202,6 +210,7 @@ static kf_rc open_socket(struct embedded *e, struct kf_store *store, const struc
                              .config = e->config,
                              .store = store,
                              .store_space = space,
+                             .doctor = {doctor_answer, NULL},
                              .server = true};
     struct buf address = BUF_INIT, shown = BUF_INIT;
     buf_c(&address, "unix:");
@@ -355,6 +364,17 @@ kf_rc kf_pump(kf_store *store, uint32_t wait_ms, struct kf_err *err)
     else
         loop_turn(e->loop, wait_ms > INT32_MAX ? INT32_MAX : (int)wait_ms);
     return store_leave(store, rc);
+}
+
+void open_terms(const struct kf_store *store, struct doctor_view *v)
+{
+    const struct host *h = store_host(store);
+    if (!h)
+        return;
+    v->config = h->config;
+    v->space = h->space;
+    v->brief = h->brief;
+    v->own_folder = h->data_dir;
 }
 
 kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err)

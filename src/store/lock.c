@@ -239,6 +239,13 @@ kf_rc store_lock_guard(struct store_lock *lock, const struct stat *file, struct 
     return KF_OK;
 }
 
+bool store_lock_is_named(const struct store_lock *lock)
+{
+    struct stat st;
+    kf_rc rc = path_stat(lock->file.env, lock->file.path, &st, NULL);
+    return rc == KF_OK ? st.st_dev == lock->dev && st.st_ino == lock->ino : rc != KF_ABSENT;
+}
+
 void store_lock_drop(struct store_lock *lock)
 {
     if (!lock)

@@ -33,6 +33,8 @@ kf_rc store_lock_take(const struct env *env, struct log *log, const char *path, 
 /* Notes which file the lock stands for, so that one whose lock file somebody removed is not opened
  * twice all the same: KF_BUSY when another lock of this process stands for it. */
 kf_rc store_lock_guard(struct store_lock *lock, const struct stat *file, struct kf_err *err);
+/* Whether its file still has its name: without it another process can take a lock of its own. */
+bool store_lock_is_named(const struct store_lock *lock);
 /* NULL is fine. */
 void store_lock_drop(struct store_lock *lock);
 /* Around each fork of this process. */

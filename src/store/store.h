@@ -218,6 +218,19 @@ uint64_t store_low_water(const struct kf_store *store);
 /* Fills what the store itself knows; the shapes and remotes add theirs. */
 kf_rc store_status(struct kf_store *store, struct kf_status *ret, struct kf_err *err);
 
+/* What a look at the files of an open store tells, beside its status. */
+struct store_health {
+    bool moved;     /* the file at its path is another one, or none */
+    bool lock_gone; /* its lock file is another one, or none */
+    bool log_gone;  /* it has written, and there is no log at its path */
+    bool wal_big;   /* at the last checkpoint; wal_stalled: writes were refused for it */
+    bool wal_stalled;
+    int64_t oldest_read_ms; /* how long the oldest read of our own goes on; 0 = there is none */
+    int64_t stamp;          /* the last that was given or seen; 0 = none */
+    int64_t cloned_ms;      /* when it found out last that it is a copy; 0 = never */
+};
+kf_rc store_health(struct kf_store *store, struct store_health *ret, struct kf_err *err);
+
 const struct env *store_env(const struct kf_store *store);
 struct log *store_log(const struct kf_store *store);
 struct loop *store_loop(const struct kf_store *store);

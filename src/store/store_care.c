@@ -4,8 +4,7 @@
 
 #include <sys/stat.h>
 
-/* Whether the file at our path still is the one that is open. */
-static bool is_moved(struct kf_store *s)
+bool care_is_moved(struct kf_store *s)
 {
     struct stat st;
     kf_rc rc = path_stat(s->env, s->path, &st, NULL);
@@ -14,7 +13,7 @@ static bool is_moved(struct kf_store *s)
 
 kf_rc care_check_moved(struct kf_store *s, struct kf_err *err)
 {
-    if (!is_moved(s))
+    if (!care_is_moved(s))
         return KF_OK;
     KF_SOMETIMES("store-moved");
     state_read_only(s, PROBLEM_STORE_MOVED, "store.moved",

@@ -16,6 +16,7 @@
 #include "base/when.h"
 
 #define OPEN_BUSY_MS 5000
+#define CLONED_KEY   "cloned_at"
 
 /* --------------------------------------------------------------------------- before it is open */
 
@@ -217,14 +218,19 @@ static void set_site(struct kf_store *s, const char *site)
     pthread_mutex_unlock(&s->meta_lock);
 }
 
-static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, struct kf_err *err)
+static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, int64_t now_ms,
+                            struct kf_err *err)
 {
+    char now[WHEN_LEN + 1];
+    when_format(now_ms, now);
     kf_rc rc = db_begin(db, DB_WRITE, err);
     if (rc != KF_OK)
         return rc;
     rc = meta_set(db, "site", site, err);
     if (rc == KF_OK && old_sites.len)
         rc = meta_set(db, "old_sites", old_sites, err);
+    if (rc == KF_OK && old_sites.len)
+        rc = meta_set(db, CLONED_KEY, str_of(now), err);
     if (rc == KF_OK)
         rc = meta_set(db, "clone_marker", marker, err);
     if (rc == KF_OK)
@@ -253,7 +259,7 @@ static kf_rc new_site(struct kf_store *s, struct db *db, str old_site, str marke
     if (rc == KF_OK)
         rc = buf_ok(&site, err);
     if (rc == KF_OK)
-        rc = write_identity(db, buf_view(&site), buf_view(&old), marker, err);
+        rc = write_identity(db, buf_view(&site), buf_view(&old), marker, env_wall_ms(s->env), err);
     if (rc == KF_OK) {
         set_site(s, site.p);
         if (old_site.len) {
@@ -437,6 +443,47 @@ void content_rescue(struct kf_store *s)
     log_event(s->options.log, LOG_CRIT, "store.rescue", LOG_S("path", name.p),
               LOG_S("result", rc == KF_OK ? "written" : err.detail), LOG_END);
     buf_release(&name);
+}
+
+/* -------------------------------------------------------------------------------------- health */
+
+static kf_rc read_health(struct db *db, struct store_health *h, struct kf_err *err)
+{
+    struct buf cloned = BUF_INIT;
+    int64_t seq;
+    kf_rc rc = read_state(db, &seq, &h->stamp, err);
+    if (rc == KF_OK)
+        rc = meta_or_empty(db, CLONED_KEY, &cloned, err);
+    if (rc == KF_OK && cloned.len)
+        when_parse(buf_view(&cloned), &h->cloned_ms);
+    buf_release(&cloned);
+    return rc;
+}
+
+kf_rc store_health(struct kf_store *s, struct store_health *ret, struct kf_err *err)
+{
+    struct store_health h = {0};
+    struct stat st;
+    struct db *db;
+    uint64_t wal = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
+    h.wal_big = wal >= s->options.wal_big_bytes;
+    h.wal_stalled = wal >= s->options.wal_stalled_bytes;
+    h.oldest_read_ms = readers_oldest_ms(s);
+    h.lock_gone = !store_lock_is_named(s->lock);
+    h.log_gone = atomic_load_explicit(&s->commits, memory_order_relaxed) > 0 &&
+                 path_stat(s->env, s->wal_path, &st, NULL) == KF_ABSENT;
+    kf_rc rc = store_read(s, &db, err);
+    if (rc == KF_OK) {
+        h.moved = care_is_moved(s); /* with a reader out, no swap changes which file it is */
+        rc = read_health(db, &h, err);
+        store_read_end(s, db);
+    }
+    if (rc == KF_NOMEM)
+        return rc;
+    err_clear(err); /* what cannot be read says so in the state of the store */
+    h.moved = h.moved || state_is_moved(s);
+    *ret = h;
+    return KF_OK;
 }
 
 /* ---------------------------------------------------------------------------------------- meta */

@@ -150,6 +150,8 @@ bool loop_lead_again(struct kf_store *s);
 /* Whether the group may be written at all; else err. Once in a while looks at free space and at
  * the file. */
 kf_rc care_before(struct kf_store *s, struct kf_err *err);
+/* Whether the file at our path is not the one that is open. */
+bool care_is_moved(struct kf_store *s);
 /* store_moved, and read-only from then on, when the file at the path is not the one that is open.
  * Any thread. */
 kf_rc care_check_moved(struct kf_store *s, struct kf_err *err);

@@ -407,6 +407,14 @@ static kf_rc verify(void)
     return rc;
 }
 
+static kf_rc doctor(void)
+{
+    struct kf_finding_list list = {0};
+    kf_rc rc = kf_doctor(st.store, &list, &st.err);
+    kf_finding_list_free(&list);
+    return rc;
+}
+
 static kf_rc verify_deep(void)
 {
     struct kf_verified v = {0};
@@ -803,6 +811,7 @@ static const struct script scripts[] = {
     {.name = "status", .run = status},
     {.name = "digest", .run = digest},
     {.name = "verify", .run = verify},
+    {.name = "doctor", .run = doctor},
     {.name = "verify_deep", .run = verify_deep, .instead = KF_UNAVAILABLE},
     {.name = "verify_repairs",
      .run = verify_deep,

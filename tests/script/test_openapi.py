@@ -149,6 +149,7 @@ def remotes(c):
     c.get("/set-aside?cursor=abc")
     c.get("/runs?cursor=abc")
     c.get("/status")
+    c.get("/doctor")
     c.post("/verify?deep=true")
     c.delete("/remotes/usb")
     c.delete("/remotes/none")

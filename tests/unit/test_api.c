@@ -300,6 +300,7 @@ static const struct request {
     {ROUTE_RESTORE, "/v1/s/restore?replace=true", "(archive)", "", "", "store_read_only", false},
     {ROUTE_DIGEST, "/v1/s/digest", NULL, "", "", "", false},
     {ROUTE_VERIFY, "/v1/s/verify", NULL, "", "", "", false},
+    {ROUTE_DOCTOR, "/v1/s/doctor", NULL, "", "", "", false},
     {ROUTE_HEALTHZ, "/healthz", NULL, "", "", "", true},
     {ROUTE_READYZ, "/readyz", NULL, "", "", "", true},
     {ROUTE_DURABLEZ, "/durablez", NULL, "", "", "", false},

@@ -1,0 +1,289 @@
+/* An open store: whether it takes writes and will, whether the clock can be believed, and where its
+ * data came from or went. */
+#include "lib/doctor.h"
+
+#include "base/err.h"
+#include "base/when.h"
+#include "remote/remotes.h"
+#include "store/place.h"
+
+#include <stdio.h>
+
+#define DAY_MS ((int64_t)24 * 3600 * 1000)
+/* Nobody who runs this wrote anything before. 2025-01-01. */
+#define CLOCK_SET_MS 1735689600000
+/* How long what happened once is worth a word. */
+#define REFILLED_MS (7 * DAY_MS)
+#define CLONED_MS   (30 * DAY_MS)
+
+/* Sizes and times as words, for one sentence. */
+struct words {
+    char text[4][48];
+    size_t used;
+};
+
+static const char *keep(struct words *w, struct buf *b)
+{
+    char *to = w->text[w->used++ % 4];
+    snprintf(to, sizeof(w->text[0]), "%s", b->failed || !b->p ? "?" : b->p);
+    buf_release(b);
+    return to;
+}
+
+static const char *size_words(struct words *w, uint64_t bytes)
+{
+    struct buf b = BUF_INIT;
+    size_human(bytes, &b);
+    return keep(w, &b);
+}
+
+static const char *age_words(struct words *w, int64_t ms)
+{
+    struct buf b = BUF_INIT;
+    age_human(ms > 0 ? ms : 0, &b);
+    return keep(w, &b);
+}
+
+/* ------------------------------------------------------------------------------ does it write */
+
+static void look_at_state(const struct doctor_view *v, struct findings *f)
+{
+    const struct kf_status *s = &v->status;
+    if (v->health.moved)
+        findings_add(f, FINDING_STORE_MOVED, NULL,
+                     "%s is not the file any more that is open here%s%s", v->path,
+                     s->reason[0] ? ": " : "", s->reason);
+    else if (s->state == KF_STATE_READ_ONLY)
+        findings_add(f, FINDING_READ_ONLY, NULL, "%s: %s", v->path, s->reason);
+    if (s->state == KF_STATE_FULL)
+        findings_add(f, FINDING_DISK_FULL, NULL, "%s: reads go on, writes fail: %s", v->path,
+                     s->reason);
+    if (v->health.lock_gone)
+        findings_add(f, FINDING_LOCK_GONE, NULL,
+                     "%s.lock: another process that opens the store now does not see that it is "
+                     "in use, and both would write",
+                     v->path);
+    if (v->health.log_gone && !v->health.moved)
+        findings_add(f, FINDING_LOG_GONE, NULL,
+                     "%s-wal: what was confirmed since the last checkpoint is in a file without a "
+                     "name, which goes when this process ends",
+                     v->path);
+}
+
+static void look_at_space(const struct doctor_view *v, struct findings *f)
+{
+    struct words w = {0};
+    uint64_t free = v->status.disk_free, low = store_low_water(v->store);
+    if (v->status.state == KF_STATE_FULL)
+        return;
+    if (free < low)
+        findings_add(f, FINDING_DISK_LOW, NULL,
+                     "%s free on the disk of %s, and the last %s are kept for recovery: writes "
+                     "are answered low_space",
+                     size_words(&w, free), v->path, size_words(&w, low));
+    else if (free / 2 < low)
+        findings_add(f, FINDING_DISK_FILLING, NULL,
+                     "%s free on the disk of %s; below %s writes are refused. This store has %s",
+                     size_words(&w, free), v->path, size_words(&w, low),
+                     size_words(&w, v->status.disk_bytes));
+}
+
+static void look_at_log(const struct doctor_view *v, struct findings *f)
+{
+    struct words w = {0};
+    const char *of_ours = v->health.oldest_read_ms >= 1000 ? age_words(&w, v->health.oldest_read_ms)
+                                                           : NULL;
+    if (!v->health.wal_big && !v->health.wal_stalled)
+        return;
+    findings_add(f, v->health.wal_stalled ? FINDING_LOG_STALLED : FINDING_LOG_GROWING, NULL,
+                 "%s-wal has %s; %s%s", v->path, size_words(&w, v->status.wal_bytes),
+                 of_ours ? "the oldest read of Keepfast's own goes on for "
+                         : "no read of Keepfast's own is old, so another program reads",
+                 of_ours ? of_ours : "");
+}
+
+static void look_at_filling(const struct doctor_view *v, struct findings *f)
+{
+    const char *waits_for = NULL;
+    if (v->status.state != KF_STATE_HYDRATING)
+        return;
+    for (size_t i = 0; i < v->remotes.count && !waits_for; i++)
+        if (!v->remotes.items[i].hydrated && v->remotes.items[i].failures)
+            waits_for = v->remotes.items[i].name;
+    if (waits_for) {
+        findings_add(f, FINDING_NOT_HYDRATED, NULL,
+                     "it waits for %s, from which it could not be filled: why is told of %s "
+                     "itself. Until then a name that was not taken in yet cannot be read",
+                     waits_for, waits_for);
+        findings_level(f, FINDING_NOT_HYDRATED, NULL, KF_FINDING_ERROR);
+    } else {
+        findings_add(f, FINDING_NOT_HYDRATED, NULL,
+                     "%llu documents are there so far; a name that was not taken in yet cannot be "
+                     "read",
+                     (unsigned long long)v->status.docs);
+    }
+}
+
+/* ---------------------------------------------------------------------------------- the clock */
+
+static void look_at_clock(const struct doctor_view *v, struct findings *f)
+{
+    struct words w = {0};
+    char now[WHEN_LEN + 1], last[WHEN_LEN + 1];
+    int64_t last_ms = clock_stamp_ms(v->health.stamp);
+    when_format(v->now_ms, now);
+    when_format(last_ms, last);
+    if (v->now_ms < CLOCK_SET_MS)
+        findings_add(f, FINDING_CLOCK_UNSET, NULL,
+                     "it says %s: schedules, ages and the order of writes at remotes go by it",
+                     now);
+    else if (last_ms - v->now_ms > CLOCK_DRIFT_MS)
+        findings_add(f, FINDING_CLOCK_BEHIND, NULL,
+                     "the newest write is of %s and the clock says %s, %s less: it was ahead then, "
+                     "or is behind now",
+                     last, now, age_words(&w, last_ms - v->now_ms));
+}
+
+/* ------------------------------------------------------------------- where the data came from */
+
+/* The run that brought the documents of a store that was lost; *ret is its end, 0 = none. */
+static kf_rc find_filling(const struct doctor_view *v, int64_t since_ms, struct kf_run_list *list,
+                          const struct kf_run **ret)
+{
+    uint64_t before = 0;
+    *ret = NULL;
+    for (int page = 0; page < 20; page++) {
+        kf_run_list_free(list);
+        kf_rc rc = remotes_runs(store_remotes(v->store), NULL, before, 1000, list, NULL);
+        if (rc != KF_OK)
+            return rc;
+        for (size_t i = 0; i < list->count; i++) {
+            const struct kf_run *run = &list->items[i];
+            if (run->ended_ms < since_ms)
+                return KF_OK;
+            if (strcmp(run->cause, "hydration") == 0 && run->taken_docs) {
+                *ret = run;
+                return KF_OK;
+            }
+            before = run->id;
+        }
+        if (!list->more)
+            break;
+    }
+    return KF_OK;
+}
+
+static void look_for_filling(const struct doctor_view *v, struct findings *f)
+{
+    struct kf_run_list list = {0};
+    const struct kf_run *run = NULL;
+    char at[WHEN_LEN + 1];
+    if (v->remotes.count == 0)
+        return;
+    kf_rc rc = find_filling(v, v->now_ms - REFILLED_MS, &list, &run);
+    f->failed |= rc == KF_NOMEM;
+    if (rc == KF_OK && run) {
+        when_format(run->ended_ms, at);
+        findings_add(f, FINDING_REFILLED, NULL,
+                     "there was no file %s at %s: it was made anew, and %llu documents came from "
+                     "%s. What had not been saved there is gone",
+                     v->path, at, (unsigned long long)run->taken_docs, run->remote);
+    }
+    kf_run_list_free(&list);
+}
+
+static void look_at_past(const struct doctor_view *v, struct findings *f)
+{
+    char at[WHEN_LEN + 1];
+    bool empty = v->status.seq == 0, filled = v->status.state != KF_STATE_HYDRATING;
+    if (empty && filled && v->remotes.count)
+        findings_add(f, FINDING_FILLED_FROM_NOTHING, NULL,
+                     "%s was made at its opening, and %s, which was asked, holds no document",
+                     v->path,
+                     v->remotes.count == 1 ? v->remotes.items[0].name : "none of its remotes");
+    else if (empty && filled)
+        findings_add(f, FINDING_NEVER_WRITTEN, NULL,
+                     "%s: it has no remote that could have filled it", v->path);
+    else
+        look_for_filling(v, f);
+    if (v->health.cloned_ms && v->now_ms - v->health.cloned_ms < CLONED_MS) {
+        when_format(v->health.cloned_ms, at);
+        findings_add(f, FINDING_CLONED, NULL,
+                     "at %s the file %s was found on another machine or under another number than "
+                     "before, and took the name %016llx for what it writes",
+                     at, v->path, (unsigned long long)v->status.site);
+    }
+    if (!empty && v->remotes.count == 0 && !v->status.backups.on)
+        findings_add(f, FINDING_ONLY_HERE, NULL,
+                     "%s has no remote and no scheduled backup: what happens to this disk happens "
+                     "to its %llu documents",
+                     v->path, (unsigned long long)v->status.docs);
+}
+
+/* Files beside it whose names begin with its own and `word`. */
+static size_t count_beside(const struct doctor_view *v, const char *word, struct buf *names,
+                           str *ret_first)
+{
+    struct buf begin = BUF_INIT;
+    const char *slash = strrchr(v->path, '/');
+    size_t count = 0;
+    buf_printf(&begin, "%s.%s-", slash ? slash + 1 : v->path, word);
+    for (size_t at = 0; !begin.failed && at < names->len; at += strlen(names->p + at) + 1) {
+        str name = str_of(names->p + at);
+        if (!str_starts(name, buf_view(&begin)) || str_ends(name, STR("-wal")) ||
+            str_ends(name, STR("-shm")) || str_ends(name, STR("-journal")))
+            continue;
+        if (count++ == 0)
+            *ret_first = name;
+    }
+    buf_release(&begin);
+    return count;
+}
+
+static void look_beside(const struct doctor_view *v, struct findings *f)
+{
+    struct buf dir = BUF_INIT, names = BUF_INIT;
+    str first = {"", 0};
+    size_t count;
+    path_parent(v->path, &dir);
+    if (dir.failed || dir_list(v->env, dir.p, &names, NULL) == KF_NOMEM) {
+        f->failed = true;
+        goto out;
+    }
+    if ((count = count_beside(v, "rescue", &names, &first)) > 0)
+        findings_add(f, FINDING_RESCUED, NULL,
+                     "%s/%.*s%s: the store's file was moved or removed while it was open, and this "
+                     "is what it held then",
+                     dir.p, STR_ARGS(first), count > 1 ? " and others" : "");
+    if ((count = count_beside(v, "before", &names, &first)) > 0)
+        findings_add(f, FINDING_KEPT_ASIDE, NULL,
+                     "%zu of them, the first is %s/%.*s: from a restore or an older format", count,
+                     dir.p, STR_ARGS(first));
+out:
+    buf_release(&dir);
+    buf_release(&names);
+}
+
+static void look_at_versions(const struct doctor_view *v, struct findings *f)
+{
+    for (size_t i = 0; v->space && i < v->space->doc_count; i++) {
+        const struct config_doc *d = &v->space->docs[i];
+        if (!d->keep.versions && !d->keep.age_ms)
+            findings_add(f, FINDING_VERSIONS_UNBOUNDED, NULL,
+                         "docs: match \"%.*s\" says neither how many nor how long, so the store "
+                         "only grows",
+                         STR_ARGS(d->match));
+    }
+}
+
+void doctor_store(const struct doctor_view *v, struct findings *f)
+{
+    look_at_state(v, f);
+    look_at_space(v, f);
+    look_at_log(v, f);
+    look_at_filling(v, f);
+    look_at_clock(v, f);
+    look_at_past(v, f);
+    look_beside(v, f);
+    look_at_versions(v, f);
+}
