@@ -139,11 +139,15 @@ size_t print_width(void);
  * to the terminal. */
 void print_frame_begin(void);
 void print_frame_end(void);
+/* What was gathered is not shown. */
+void print_frame_drop(void);
 
 void print_out(str bytes); /* stdout, whole */
 /* In words, each line after the first indented, none wider than the terminal. Off a terminal it
  * is one line. Control characters are shown. */
 void print_wrapped(size_t indent, str text);
+/* "NAME: TEXT" likewise, with a tint for the name. */
+void print_about(enum tint tint, str name, str text);
 /* stderr: "keepfast: DETAIL" */
 void print_failure(const char *detail);
 void print_line(str line);

@@ -91,8 +91,7 @@ static void remote_table(struct cli *cli, const struct json_node *remotes)
             print_fmt("%.*s: encrypted, %s%.*s\n", STR_ARGS(node_text(cli, n, "name")),
                       key.len ? "key " : "its key cannot be read", STR_ARGS(key));
         if (failed && failed->type == JSON_OBJECT)
-            print_fmt("%s%.*s:%s %.*s\n", tint_on(TINT_BAD), STR_ARGS(node_text(cli, n, "name")),
-                      tint_off(), STR_ARGS(node_text(cli, failed, "detail")));
+            print_about(TINT_BAD, node_text(cli, n, "name"), node_text(cli, failed, "detail"));
         if (node_u64(n, "set_aside"))
             print_fmt("%s%.*s:%s %llu set aside; keepfast set-aside ls %.*s\n", tint_on(TINT_WARN),
                       STR_ARGS(node_text(cli, n, "name")), tint_off(),
@@ -197,8 +196,10 @@ static kf_rc watch_status(struct cli *cli, struct kf_err *err)
                       tint_on(TINT_DIM), now, now + 11, tint_off());
         }
         rc = show_status(cli, err);
-        if (terminal)
+        if (terminal && rc == KF_OK)
             print_frame_end();
+        else if (terminal)
+            print_frame_drop();
         if (rc != KF_OK || print_flush() != 0)
             break;
         poll(NULL, 0, 2000);

@@ -93,6 +93,12 @@ void print_frame_begin(void)
     framed = true;
 }
 
+void print_frame_drop(void)
+{
+    framed = false;
+    buf_release(&frame);
+}
+
 /* The part of a line that a terminal of so many columns shows. Escapes take no room, and what they
  * began is ended. */
 static void put_cut(struct buf *out, str line, size_t columns)
@@ -103,8 +109,9 @@ static void put_cut(struct buf *out, str line, size_t columns)
         unsigned char ch = (unsigned char)line.p[i];
         if (ch == 0x1b) {
             size_t end = i + str_index(str_from(line, i), 'm') + 1;
-            buf_str(out, (str){line.p + i, (end > line.len ? line.len : end) - i});
-            tinted = true;
+            str escape = {line.p + i, (end > line.len ? line.len : end) - i};
+            buf_str(out, escape);
+            tinted = !str_is(escape, tint_end);
             i = end;
             continue;
         }
@@ -208,28 +215,43 @@ void print_failure(const char *detail)
 
 static size_t width_of(str s);
 
-void print_wrapped(size_t indent, str text)
+/* From column `used` on; further lines begin at `indent`. */
+static void wrap(size_t used, size_t indent, str text)
 {
     enum { READABLE = 100 };
     struct buf shown = BUF_INIT;
-    size_t width = print_width(), used = 0;
+    size_t width = print_width();
+    bool first = true;
     put_shown(&shown, text, false);
     if (width > READABLE)
         width = READABLE;
-    for (str rest = buf_view(&shown); rest.len;) {
+    for (str rest = buf_view(&shown); rest.len; first = false) {
         str word = {rest.p, str_index(rest, ' ')};
-        size_t wide = width_of(word);
+        size_t wide = width_of(word), gap = first ? 0 : 1;
         rest = str_from(rest, word.len + 1);
-        if (used && width && indent + used + 1 + wide > width) {
-            print_out(STR("\n"));
-            used = 0;
+        if (width && used > indent && used + gap + wide > width) {
+            print_fmt("\n%*s", (int)indent, "");
+            used = indent;
+            gap = 0;
         }
-        print_fmt("%*s", (int)(used ? 1 : indent), "");
+        print_fmt("%*s", (int)gap, "");
         print_out(word);
-        used += wide + (used > 0);
+        used += gap + wide;
     }
     print_out(STR("\n"));
     buf_release(&shown);
+}
+
+void print_wrapped(size_t indent, str text)
+{
+    print_fmt("%*s", (int)indent, "");
+    wrap(indent, indent, text);
+}
+
+void print_about(enum tint tint, str name, str text)
+{
+    print_fmt("%s%.*s:%s ", tint_on(tint), STR_ARGS(name), tint_off());
+    wrap(width_of(name) + 2, 2, text);
 }
 
 /* ------------------------------------------------------------------------------------- progress */
@@ -381,9 +403,10 @@ static void print_cell(struct cell c, size_t width, bool right, bool last)
     size_t pad = width - width_of(c.text);
     if (right)
         print_fmt("%*s", (int)pad, "");
-    print_out(str_of(tint_on(c.tint)));
+    bool tinted = c.tint != TINT_NONE && c.text.len;
+    print_out(str_of(tinted ? tint_on(c.tint) : ""));
     print_out(c.text);
-    print_out(str_of(c.tint ? tint_off() : ""));
+    print_out(str_of(tinted ? tint_off() : ""));
     if (!right && !last)
         print_fmt("%*s", (int)pad, "");
     if (!last)

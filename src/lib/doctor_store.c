@@ -192,19 +192,34 @@ static void look_for_filling(const struct doctor_view *v, struct findings *f)
     kf_run_list_free(&list);
 }
 
+static bool all_were_asked(const struct doctor_view *v)
+{
+    for (size_t i = 0; i < v->remotes.count; i++)
+        if (!v->remotes.items[i].hydrated || v->remotes.items[i].failures)
+            return false;
+    return true;
+}
+
+/* A store with nothing in it, perhaps in the place of one that had something. */
+static void look_at_nothing(const struct doctor_view *v, struct findings *f)
+{
+    bool one = v->remotes.count == 1;
+    if (v->remotes.count == 0)
+        findings_add(f, FINDING_NEVER_WRITTEN, NULL,
+                     "%s: it has no remote that could have filled it", v->path);
+    else if (all_were_asked(v))
+        findings_add(f, FINDING_FILLED_FROM_NOTHING, NULL,
+                     "there was no file %s, so it was made; %s, and hold%s no document", v->path,
+                     one ? "its remote was asked" : "its remotes were asked", one ? "s" : "");
+}
+
 static void look_at_past(const struct doctor_view *v, struct findings *f)
 {
     char at[WHEN_LEN + 1];
-    bool empty = v->status.seq == 0, filled = v->status.state != KF_STATE_HYDRATING;
-    if (empty && filled && v->remotes.count)
-        findings_add(f, FINDING_FILLED_FROM_NOTHING, NULL,
-                     "%s was made at its opening, and %s, which was asked, holds no document",
-                     v->path,
-                     v->remotes.count == 1 ? v->remotes.items[0].name : "none of its remotes");
-    else if (empty && filled)
-        findings_add(f, FINDING_NEVER_WRITTEN, NULL,
-                     "%s: it has no remote that could have filled it", v->path);
-    else
+    bool empty = v->status.seq == 0;
+    if (empty && v->status.state != KF_STATE_HYDRATING)
+        look_at_nothing(v, f);
+    else if (!empty)
         look_for_filling(v, f);
     if (v->health.cloned_ms && v->now_ms - v->health.cloned_ms < CLONED_MS) {
         when_format(v->health.cloned_ms, at);

@@ -300,7 +300,7 @@ def a_store_without_a_past():
     (TOP / "nothing" / "place").mkdir(parents=True)
     config = config_of("nothing", spaces={"default": {"remotes": {"usb": {"url": f"dir:{TOP}/nothing/place"}}}})
     fresh = TOP / "nothing" / "a.db"
-    finds(fresh, "filled_from_nothing", "usb", env={"KEEPFAST_CONFIG": str(config)})
+    finds(fresh, "filled_from_nothing", "its remote was asked", env={"KEEPFAST_CONFIG": str(config)})
 
 
 @test
