@@ -6,6 +6,7 @@
 #include "lib/backups.h"
 #include "lib/doctor.h"
 #include "remote/remotes.h"
+#include "store/lasting.h"
 #include "store/lock.h"
 #include "store/store.h"
 
@@ -90,6 +91,8 @@ static kf_rc take_folder(struct house *h, struct kf_err *err)
     kf_rc rc = dir_make(h->env, h->o.data_dir, err);
     if (rc == KF_OK)
         rc = store_check_dir(h->env, h->o.log, h->o.data_dir, true, err);
+    if (rc == KF_OK && !h->o.brief)
+        lasting_warn(h->env, h->o.log, h->o.data_dir);
     buf_printf(&path, "%s/%s", h->o.data_dir, server_lock);
     if (rc == KF_OK)
         rc = buf_ok(&path, err);
