@@ -1,5 +1,6 @@
 /* keepfast serve, config, reference, version. */
 #include "cli/cli.h"
+#include "cli/notify.h"
 #include "cli/table.h"
 #include "lib/house.h"
 
@@ -17,10 +18,12 @@ static const uint32_t settle_ms = 1000;
 static const unsigned stop_s = 10;
 
 static struct house *serving; /* for the signal handler */
+static struct notify manager = NOTIFY_INIT;
 
 static void on_signal(int number)
 {
     (void)number;
+    notify_stopping(&manager);
     if (serving)
         house_stop(serving);
     cli_end_within(stop_s, 0);
@@ -123,6 +126,7 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
     struct house *house = NULL;
     struct buf shown = BUF_INIT;
     raise_descriptors();
+    notify_open(&manager, cli->env);
     kf_rc rc = serve_config(cli, &config, err);
     if (rc == KF_OK)
         rc = serve_log(cli, config, &log, err);
@@ -157,8 +161,10 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
         else
             print_fmt("keepfast ready at %s\n", shown.p);
         print_flush();
+        notify_ready(&manager, house_loop(house), shown.p);
         house_run(house);
         serving = NULL;
+        notify_close(&manager);
         rc = house_free(house, err);
         house = NULL;
         if (rc == KF_UNAVAILABLE) { /* said, and safe on disk: the stop itself was clean */
@@ -167,6 +173,7 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
         }
     }
 out:
+    notify_close(&manager);
     house_free(house, NULL);
     log_free(log);
     config_free(config);
