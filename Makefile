@@ -7,7 +7,8 @@
 #   make lint       layout, static analysis, the project's own rules
 #   make format     rewrites our C sources in the house layout
 #   make bench      the figures, each beside what it is measured against (BENCH=pattern)
-#   make install    PREFIX (/usr/local) and DESTDIR as usual
+#   make install    PREFIX (/usr/local) and DESTDIR as usual; as root also the user and the folders of the service
+#   make uninstall  what make install put there; data, configuration and user stay
 #   make clean      removes what was built; SQLite's object stays in the cache
 
 PREFIX = /usr/local
@@ -49,11 +50,12 @@ bench: needs-test
 	@tools/bench.sh $(BENCH)
 
 install: all
-	@meson configure build --prefix "$(abspath $(PREFIX))"
-	@ninja -C build >/dev/null
-	@DESTDIR="$(DESTDIR)" meson install -C build --no-rebuild --quiet
+	@tools/install.sh install "$(abspath $(PREFIX))" "$(DESTDIR)"
+
+uninstall: all
+	@tools/install.sh uninstall "$(abspath $(PREFIX))" "$(DESTDIR)"
 
 clean:
 	rm -rf build build-*
 
-.PHONY: all needs needs-demo needs-test run demo test lint format bench install clean
+.PHONY: all needs needs-demo needs-test run demo test lint format bench install uninstall clean
