@@ -49,10 +49,6 @@ void doctor_secret_env(const char *variable, const char *what, const char *remot
                        struct findings *f);
 void doctor_secret_file(const struct env *env, const char *path, const char *what,
                         const char *remote, struct findings *f);
-/* The type and the place of the mount that a path is below, from the text of a mountinfo; false
- * when there is none. Pure. */
-bool doctor_mount_of(str mountinfo, str path, str *ret_type, str *ret_point);
-
 void doctor_others(const struct env *env, const char *path, struct findings *f);
 /* Whether an SQLite of this version ("3.40.1") can lose what was committed when a checkpoint
  * races with a commit; what is no version cannot be trusted either. Pure. */

@@ -4,15 +4,13 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "store/lasting.h"
 #include "store/place.h"
 
-#include <limits.h>
-#include <stdio.h>
+#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
-
-#define MOUNTINFO_MAX (4u << 20)
 
 /* ------------------------------------------------------------------------------ who may read */
 
@@ -95,76 +93,35 @@ bool doctor_same_disk(const struct env *env, const char *a, const char *b)
     return device_of(env, a, &of_a) == KF_OK && device_of(env, b, &of_b) == KF_OK && of_a == of_b;
 }
 
-static str next_field(str *line)
+static void look_at_lasting(const struct env *env, const char *dir, bool overlay,
+                            struct findings *f)
 {
-    str field = {line->p, str_index(*line, ' ')};
-    *line = str_from(*line, field.len + 1);
-    return field;
-}
-
-/* "36 35 98:0 /root /point rw,noatime master:1 - ext4 /dev/root rw"; the longest point that the
- * path is below counts, and of equal ones the last, which hides the others. Blanks in points are
- * written as escapes: such a point is not recognised, and one above it is taken. */
-bool doctor_mount_of(str mountinfo, str path, str *ret_type, str *ret_point)
-{
-    bool any = false;
-    size_t best = 0;
-    while (mountinfo.len) {
-        str line = {mountinfo.p, str_index(mountinfo, '\n')};
-        mountinfo = str_from(mountinfo, line.len + 1);
-        for (int i = 0; i < 4; i++)
-            next_field(&line);
-        str point = next_field(&line);
-        while (line.len && !str_starts(line, STR("- ")))
-            next_field(&line);
-        line = str_from(line, 2);
-        str type = next_field(&line);
-        bool root = str_is(point, "/");
-        bool below = point.len && type.len && str_starts(path, point) &&
-                     (root || path.len == point.len || path.p[point.len] == '/');
-        if (!below || (any && point.len < best))
-            continue;
-        any = true;
-        best = point.len;
-        *ret_type = type;
-        *ret_point = point;
+    enum lasting what = lasting_of(env, dir);
+    if (what != LASTING_YES) {
+        findings_add(f, FINDING_NOT_LASTING, NULL, "%s: %s", dir, lasting_title(what));
+        findings_next(f, "%s", lasting_next(what));
+    } else if (overlay) {
+        findings_add(f, FINDING_NOT_LASTING, NULL,
+                     "%s is on an overlay, as containers and live systems have it: what is written "
+                     "there goes with them",
+                     dir);
     }
-    return any;
 }
 
-static void look_at_mount(const struct env *env, const char *dir, struct findings *f)
-{
-    struct buf info = BUF_INIT;
-    char real[PATH_MAX];
-    str type, point;
-    kf_rc rc = file_load(env, "/proc/self/mountinfo", MOUNTINFO_MAX, &info, NULL);
-    f->failed |= rc == KF_NOMEM;
-    if (rc == KF_OK && realpath(dir, real) && /* seam: names alone */
-        doctor_mount_of(buf_view(&info), str_of(real), &type, &point)) {
-        if (str_is(type, "tmpfs") || str_is(type, "ramfs"))
-            findings_add(f, FINDING_NOT_LASTING, NULL,
-                         "%s is in memory (%.*s at %.*s): it is empty after a restart", dir,
-                         STR_ARGS(type), STR_ARGS(point));
-        else if (str_is(type, "overlay") || str_is(type, "aufs"))
-            findings_add(f, FINDING_NOT_LASTING, NULL,
-                         "%s is in the container's own layer (%.*s at %.*s): it goes with the "
-                         "container, at each redeploy",
-                         dir, STR_ARGS(type), STR_ARGS(point));
-    }
-    buf_release(&info);
-}
-
-static void look_at_file_system(const char *dir, struct findings *f)
+static void look_at_file_system(const struct env *env, const char *dir, struct findings *f)
 {
     struct statvfs vfs;
-    struct statfs fs;
+    struct statfs fs = {0};
     if (statvfs(dir, &vfs) == 0 && (vfs.f_flag & ST_RDONLY)) /* seam: asks the file system */
         findings_add(f, FINDING_DISK_READ_ONLY, NULL, "%s is mounted read-only", dir);
-    if (statfs(dir, &fs) == 0 && place_is_network((unsigned long)fs.f_type)) /* seam: the same */
+    bool known = statfs(dir, &fs) == 0; /* seam: the same */
+    if (known && place_is_network((unsigned long)fs.f_type))
         findings_add(f, FINDING_NETWORK_FS, NULL,
                      "%s (type 0x%lx): locks and the log's shared memory may not hold there, and "
                      "two owners would damage the store",
                      dir, (unsigned long)fs.f_type);
+    if (known)
+        look_at_lasting(env, dir, fs.f_type == OVERLAYFS_SUPER_MAGIC, f);
 }
 
 /* ------------------------------------------------------------------------------------ both */
@@ -192,8 +149,7 @@ void doctor_place(const struct env *env, const char *path, bool own_folder, stru
     if (!dir.failed) {
         look_for_file(env, path, f);
         look_at_modes(env, path, dir.p, own_folder, f);
-        look_at_mount(env, dir.p, f);
-        look_at_file_system(dir.p, f);
+        look_at_file_system(env, dir.p, f);
     }
     buf_release(&dir);
 }

@@ -69,10 +69,10 @@ def a_layer_of_a_container():
         place.mkdir(mode=0o700)
         at = f"{place}#default"
         equal(run("put", "a", at=at, stdin=b"1").status, 0, "put")
-        finds(at, "not_lasting", "container's own layer", "volume")
+        finds(at, "not_lasting", "overlay", "volume")
         # A volume in it lasts as long as what is mounted.
         mount("--bind", str(TOP), str(place))
-        check("layer" not in str([i for i in run("doctor", "--json", at=f"{place}/x.db").json()["items"] if i["code"] == "not_lasting"]), "a volume")
+        check("overlay" not in str([i for i in run("doctor", "--json", at=f"{place}/x.db").json()["items"] if i["code"] == "not_lasting"]), "a volume")
         unmount(place)
     finally:
         unmount(layers / "merged")

@@ -157,30 +157,6 @@ static void versions_in_libraries(void **state)
     assert_int_equal(doctor_sqlite_version(STR("")).len, 0);
 }
 
-static void the_mount_of_a_path(void **state)
-{
-    (void)state;
-    static const char info[] = "1 0 0:1 / / rw - overlay overlay rw\n"
-                               "2 1 8:1 / /data rw,noatime master:1 shared:2 - ext4 /dev/sda1 rw\n"
-                               "3 1 0:5 / /data/tmp rw - tmpfs tmpfs rw\n"
-                               "4 1 0:6 / /data rw - xfs /dev/sdb rw\n"
-                               "broken line\n";
-    static const struct {
-        const char *path, *type, *point;
-    } cases[] = {{"/data/x", "xfs", "/data"},
-                 {"/data", "xfs", "/data"},
-                 {"/data/tmp/a", "tmpfs", "/data/tmp"},
-                 {"/database", "overlay", "/"},
-                 {"/", "overlay", "/"},
-                 {"/data/tmpx", "xfs", "/data"}};
-    str type, point;
-    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_true(doctor_mount_of(str_of(info), str_of(cases[i].path), &type, &point));
-        assert_true(str_is(type, cases[i].type) && str_is(point, cases[i].point));
-    }
-    assert_false(doctor_mount_of(STR("broken"), STR("/x"), &type, &point));
-}
-
 static void sentences_tell_their_cause(void **state)
 {
     (void)state;
@@ -441,7 +417,6 @@ int main(void)
         TEST(a_list_without_memory),
         TEST(versions_that_lose_writes),
         TEST(versions_in_libraries),
-        TEST(the_mount_of_a_path),
         TEST(sentences_tell_their_cause),
         TEST(a_store_that_is_well),
         TEST(a_run_that_is_late),
