@@ -372,6 +372,18 @@ static void json_text_member(struct buf *b, const char *key, str value)
     buf_json_string(b, value);
 }
 
+/* Errors first; within a level as they were found, space by space. */
+static void sort_items(struct look *l)
+{
+    for (size_t i = 1; i < l->count; i++) {
+        struct item item = l->items[i];
+        size_t to = i;
+        for (; to > 0 && l->items[to - 1].level < item.level; to--)
+            l->items[to] = l->items[to - 1];
+        l->items[to] = item;
+    }
+}
+
 static kf_rc show_json(struct look *l, struct kf_err *err)
 {
     struct buf b = BUF_INIT;
@@ -473,6 +485,7 @@ kf_rc cmd_doctor(struct cli *cli, struct kf_err *err)
         rc = look_at_server(&l, at, err);
     if (rc == KF_OK && (l.said.failed || l.json.failed || cli->starved))
         rc = err_nomem(err);
+    sort_items(&l);
     if (rc == KF_OK && cli->json)
         rc = show_json(&l, err);
     else if (rc == KF_OK)
