@@ -64,10 +64,19 @@ struct doctor_limits {
 };
 void doctor_process(const struct env *env, const struct doctor_limits *limits, struct findings *f);
 
+/* How a server's doors stand. */
+struct doctor_doors {
+    bool plain_beyond;   /* HTTP without TLS is served beyond this machine */
+    int64_t tls_ends_ms; /* when the certificate in force ends; 0 = there is none */
+    char tls_error[600]; /* why a newer one is not in force; "" = there is none */
+};
 /* What concerns a server as a whole. */
 struct doctor_server {
     const struct env *env;
     const struct config *config;
+    /* Fills *ret; any thread. NULL = nothing to tell. */
+    void (*doors)(void *ctx, struct doctor_doors *ret);
+    void *doors_ctx;
 };
 void doctor_server(const struct doctor_server *s, struct findings *f);
 

@@ -174,6 +174,22 @@ def a_remote_that_is_damaged():
 
 
 @test
+def a_remote_of_a_later_version():
+    (TOP / "later").mkdir()
+    at = store("later-one")
+    run("remote", "add", "host", f"dir:{TOP}/later", "--manual", at=at)
+    equal(sync(at).status, 0, "sync")
+    manifest = TOP / "later" / "manifest.ndjson"
+    first, rest = manifest.read_bytes().split(b"\n", 1)
+    head = json.loads(first)
+    number = next(k for k, v in head.items() if k == "format")
+    manifest.write_bytes(json.dumps(head | {number: 99}, separators=(",", ":")).encode() + b"\n" + rest)
+    run("put", "b", at=at, stdin=b"1")
+    check(sync(at).status, "it is too new")
+    finds(at, "remote_too_new", remote="host")
+
+
+@test
 def documents_that_do_not_go_there():
     with GitHost("http") as host:
         host.make("store")

@@ -323,6 +323,36 @@ static void core_files(void **state)
     setrlimit(RLIMIT_CORE, &old);
 }
 
+static void show_doors(void *ctx, struct doctor_doors *ret)
+{
+    *ret = *(struct doctor_doors *)ctx;
+}
+
+static void doors_of_a_server(void **state)
+{
+    (void)state;
+    static const int64_t day_ms = 24 * HOUR;
+    static const struct config config = {.log_level = STR("info"), .limit_connections = 1};
+    int64_t now_ms = atomic_load(&t.wall_ms);
+    struct doctor_doors d = {.tls_ends_ms = now_ms + 15 * day_ms};
+    struct doctor_server s = {&t.env, &config, show_doors, &d};
+    for (int turn = 0; turn < 3; turn++) {
+        struct findings f = FINDINGS_INIT;
+        doctor_server(&s, &f);
+        kf_finding_list_free(&found);
+        assert_int_equal(findings_give(&f, &found, &err), KF_OK);
+        assert_int_equal(finding("tls_ends") != NULL, turn > 0);
+        if (turn)
+            assert_int_equal(the("tls_ends")->level,
+                             turn == 1 ? KF_FINDING_WARNING : KF_FINDING_ERROR);
+        assert_int_equal(finding("plain_http") != NULL, turn == 1);
+        assert_int_equal(finding("tls_not_reloaded") != NULL, turn == 2);
+        d.tls_ends_ms = turn == 0 ? now_ms + day_ms : now_ms;
+        d.plain_beyond = turn == 0;
+        snprintf(d.tls_error, sizeof(d.tls_error), "%s", turn == 1 ? "no pair" : "");
+    }
+}
+
 static void its_place_for_the_result(void **state)
 {
     (void)state;
@@ -422,6 +452,7 @@ int main(void)
         TEST(a_run_that_is_late),
         TEST(clocks),
         TEST(core_files),
+        TEST(doors_of_a_server),
         TEST(its_place_for_the_result),
         TEST(a_disk_that_fails_while_it_looks),
         TEST(without_memory),
