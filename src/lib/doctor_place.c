@@ -7,7 +7,6 @@
 #include "store/lasting.h"
 #include "store/place.h"
 
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <sys/statvfs.h>
 #include <sys/vfs.h>
@@ -93,18 +92,12 @@ bool doctor_same_disk(const struct env *env, const char *a, const char *b)
     return device_of(env, a, &of_a) == KF_OK && device_of(env, b, &of_b) == KF_OK && of_a == of_b;
 }
 
-static void look_at_lasting(const struct env *env, const char *dir, bool overlay,
-                            struct findings *f)
+static void look_at_lasting(const struct env *env, const char *dir, struct findings *f)
 {
     enum lasting what = lasting_of(env, dir);
     if (what != LASTING_YES) {
         findings_add(f, FINDING_NOT_LASTING, NULL, "%s: %s", dir, lasting_title(what));
         findings_next(f, "%s", lasting_next(what));
-    } else if (overlay) {
-        findings_add(f, FINDING_NOT_LASTING, NULL,
-                     "%s is on an overlay, as containers and live systems have it: what is written "
-                     "there goes with them",
-                     dir);
     }
 }
 
@@ -114,14 +107,13 @@ static void look_at_file_system(const struct env *env, const char *dir, struct f
     struct statfs fs = {0};
     if (statvfs(dir, &vfs) == 0 && (vfs.f_flag & ST_RDONLY)) /* seam: asks the file system */
         findings_add(f, FINDING_DISK_READ_ONLY, NULL, "%s is mounted read-only", dir);
-    bool known = statfs(dir, &fs) == 0; /* seam: the same */
-    if (known && place_is_network((unsigned long)fs.f_type))
+    if (statfs(dir, &fs) == 0 && /* seam: the same */
+        place_is_network((unsigned long)fs.f_type))
         findings_add(f, FINDING_NETWORK_FS, NULL,
                      "%s (type 0x%lx): locks and the log's shared memory may not hold there, and "
                      "two owners would damage the store",
                      dir, (unsigned long)fs.f_type);
-    if (known)
-        look_at_lasting(env, dir, fs.f_type == OVERLAYFS_SUPER_MAGIC, f);
+    look_at_lasting(env, dir, f);
 }
 
 /* ------------------------------------------------------------------------------------ both */

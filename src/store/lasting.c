@@ -4,8 +4,11 @@
  *     1071 1064 8:1 /var/lib/docker/volumes/3f…64 digits…/_data /data rw - ext4 /dev/sda1 rw
  *     id   parent   root of the mount within its file system    where
  *
- * In a container a path is on a volume when its mount is not that of "/". A machine in a container
- * (LXC, nspawn) keeps its root, so only the marks of containers that hold one program count. */
+ * The layer of a container is an overlay with most engines. With the others, a path is on a volume
+ * when its mount is not that of "/", which is a part of a file system of the host. A machine in a
+ * container (LXC, nspawn) keeps its root, so only the marks of containers that hold one program
+ * count; and a machine that was made of an image of one still has the marks, but a root that is
+ * a file system of its own. */
 #include "store/lasting.h"
 
 #include <fcntl.h>
@@ -17,6 +20,8 @@
 #ifndef STATX_MNT_ID
 #define STATX_MNT_ID 0x1000U
 #endif
+
+#define AUFS_SUPER_MAGIC 0x61756673
 
 #define MOUNTS_MAX ((size_t)1 << 20)
 
@@ -37,13 +42,18 @@ static bool in_container(const struct env *env)
            is_there(env, "/run/.containerenv");
 }
 
-static bool in_memory(const char *path)
+static enum lasting by_kind(const char *path)
 {
     struct statfs fs;
     if (statfs(path, &fs) != 0) /* seam: asks the file system */
-        return false;
-    unsigned long type = (unsigned long)fs.f_type & 0xffffffff;
-    return type == TMPFS_MAGIC || type == RAMFS_MAGIC;
+        return LASTING_YES;
+    switch ((unsigned long)fs.f_type & 0xffffffff) {
+    case TMPFS_MAGIC:
+    case RAMFS_MAGIC: return LASTING_MEMORY;
+    case OVERLAYFS_SUPER_MAGIC:
+    case AUFS_SUPER_MAGIC: return LASTING_LAYER;
+    default: return LASTING_YES;
+    }
 }
 
 /* 0: the kernel does not say (before Linux 5.8). */
@@ -111,25 +121,30 @@ bool lasting_is_unnamed(str mountinfo, uint64_t id)
     return false;
 }
 
-static bool on_unnamed(const struct env *env, uint64_t id)
+bool lasting_is_whole(str mountinfo, uint64_t id)
 {
-    struct buf mounts = BUF_INIT;
-    bool unnamed = file_load(env, "/proc/self/mountinfo", MOUNTS_MAX, &mounts, NULL) == KF_OK &&
-                   lasting_is_unnamed(buf_view(&mounts), id);
-    buf_release(&mounts);
-    return unnamed;
+    return str_is(root_of_mount(mountinfo, id), "/");
+}
+
+/* Of a path in what has the marks of a container. */
+static enum lasting by_mount(str mountinfo, uint64_t id, uint64_t root)
+{
+    if (by_kind("/") == LASTING_YES && lasting_is_whole(mountinfo, root))
+        return LASTING_YES;
+    if (id == root)
+        return LASTING_LAYER;
+    return lasting_is_unnamed(mountinfo, id) ? LASTING_UNNAMED : LASTING_YES;
 }
 
 enum lasting lasting_of(const struct env *env, const char *path)
 {
-    if (in_memory(path))
-        return LASTING_MEMORY;
-    uint64_t id = in_container(env) ? mount_of(path) : 0;
-    if (!id)
-        return LASTING_YES;
-    if (id == mount_of("/"))
-        return LASTING_LAYER;
-    return on_unnamed(env, id) ? LASTING_UNNAMED : LASTING_YES;
+    struct buf mounts = BUF_INIT;
+    enum lasting what = by_kind(path);
+    uint64_t id = what == LASTING_YES && in_container(env) ? mount_of(path) : 0;
+    if (id && file_load(env, "/proc/self/mountinfo", MOUNTS_MAX, &mounts, NULL) == KF_OK)
+        what = by_mount(buf_view(&mounts), id, mount_of("/"));
+    buf_release(&mounts);
+    return what;
 }
 
 const char *lasting_title(enum lasting what)
@@ -138,7 +153,8 @@ const char *lasting_title(enum lasting what)
         [LASTING_YES] = "",
         [LASTING_MEMORY] = "The data folder is in memory: it is empty when the machine "
                            "starts again",
-        [LASTING_LAYER] = "The data folder is on no volume: it goes with the container",
+        [LASTING_LAYER] = "The data folder is on no volume, but in the container's own layer "
+                          "(overlay): it goes with the container",
         [LASTING_UNNAMED] = "The data folder is on a volume without a name: it goes with the "
                             "container or pod",
     };

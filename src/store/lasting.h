@@ -30,5 +30,7 @@ void lasting_warn(const struct env *env, struct log *log, const char *path);
 /* Whether the mount `id` of a /proc/self/mountinfo is a volume without a name: an anonymous one of
  * Docker or Podman, an emptyDir of Kubernetes. */
 bool lasting_is_unnamed(str mountinfo, uint64_t id);
+/* Whether it is all of a file system, and not a folder of one. */
+bool lasting_is_whole(str mountinfo, uint64_t id);
 
 #endif

@@ -71,7 +71,8 @@ def the_first_five_minutes():
     equal(done.returncode, 0, f"{done}")
     equal(json.loads(shell("build/keepfast get settings.json", where).stdout), {"theme": "dark"}, "reverted")
     (where / "mnt").mkdir()
-    done = shell(lasting.replace("/mnt/usb", f"{where}/mnt"), where)
+    # Here both are on one disk, which is what a doctor warns of.
+    done = shell(lasting.replace("/mnt/usb", f"{where}/mnt").replace("keepfast doctor ", "keepfast doctor || test $? = 1 "), where)
     equal(done.returncode, 0, f"{done}")
     check("If this machine died now" in done.stdout, f"{done}")
     serve, *requests = served.splitlines()

@@ -35,15 +35,21 @@ static void volumes_without_a_name(void **state)
     assert_false(lasting_is_unnamed(STR("1 2 3 _data"), 1));
 }
 
-static void a_container_without_a_volume(void **state)
+static void a_root_that_is_a_part(void **state)
 {
     (void)state;
-    setenv("container", "podman", 1);
-    assert_int_equal(lasting_of(env_system(), "/"), LASTING_LAYER);
-    setenv("container", "lxc", 1); /* a machine of its own: its root stays */
+    assert_true(lasting_is_whole(str_of(mounts), 107));
+    assert_false(lasting_is_whole(str_of(mounts), 1071));
+    assert_false(lasting_is_whole(str_of(mounts), 5));
+}
+
+static void a_machine_with_the_marks_of_a_container(void **state)
+{
+    (void)state;
     enum lasting without = lasting_of(env_system(), "/");
-    unsetenv("container");
+    setenv("container", "lxc", 1); /* a machine of its own: its root stays */
     assert_int_equal(lasting_of(env_system(), "/"), without);
+    unsetenv("container");
     assert_int_equal(lasting_of(env_system(), "/does/not/exist"), LASTING_YES);
 }
 
@@ -68,7 +74,8 @@ int main(void)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(volumes_without_a_name),
-        cmocka_unit_test(a_container_without_a_volume),
+        cmocka_unit_test(a_root_that_is_a_part),
+        cmocka_unit_test(a_machine_with_the_marks_of_a_container),
         cmocka_unit_test(a_disk_in_memory),
         cmocka_unit_test(each_answer_says_what_to_do),
     };
