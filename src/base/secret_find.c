@@ -54,6 +54,8 @@ const struct secret_mark secret_marks[] = {
     {"rk_live_", 24, 250, SECRET_DIGITS_LETTERS, false, "a live key of Stripe"},
     /* cloud.google.com/docs/authentication/api-keys: 39 characters that begin with AIza */
     {"AIza", 35, 35, SECRET_WORD, false, "an API key of Google"},
+    /* api/tokens.h */
+    {"kft_", 43, 43, SECRET_WORD, false, "a token of Keepfast"},
     {0},
 };
 

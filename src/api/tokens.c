@@ -1,0 +1,627 @@
+/* The table of tokens, in memory and in DIR/_keepfast.db. The contract is tokens.h.
+ *
+ *     kf_token    a row for each that is not forgotten
+ *                 id TEXT, hash BLOB (32 bytes), name TEXT, rights INTEGER (bits of token_right),
+ *                 spaces TEXT, prefixes TEXT (arrays of JSON; [] = all),
+ *                 created, expires, revoked, used INTEGER (milliseconds since 1970; 0 = never)
+ *     kf_server   what the server knows of itself: "tokens" = "defined" with the first one
+ *
+ * In memory an entry is reached by its hash (a request) and by its id (an array in their order:
+ * lists, revocation). Entries are never moved or freed before the table is, so that who found one
+ * may go on using it without the lock.
+ *
+ * Two locks: `file` is held while the file is written, `lock` for moments around the memory. `file`
+ * comes first. */
+#include "api/tokens.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hash.h"
+#include "base/json.h"
+#include "base/table.h"
+#include "base/when.h"
+#include "db/db.h"
+#include "db/schema.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#define SECRET_LEN   32
+#define USED_STEP_MS 60000
+#define BUSY_MS      2000
+
+struct entry {
+    struct token token;
+    struct hash hash;
+    int64_t used_written_ms;
+    UT_hash_handle hh;
+    bool lost; /* for lack of memory: table.h */
+};
+
+struct tokens {
+    const struct env *env;
+    char *path;
+    pthread_mutex_t file;
+    pthread_rwlock_t lock;
+    struct arena arena; /* entries and what they point to */
+    struct entry *by_hash;
+    struct entry **by_id;
+    size_t count, cap;
+    atomic_bool defined;
+    atomic_bool unwritten;
+};
+
+/* --------------------------------------------------------------------------------- the tables */
+
+static const char create_sql[] =
+    "CREATE TABLE kf_token(id TEXT PRIMARY KEY NOT NULL, hash BLOB NOT NULL UNIQUE,"
+    " name TEXT NOT NULL, rights INTEGER NOT NULL, spaces TEXT NOT NULL, prefixes TEXT NOT NULL,"
+    " created INTEGER NOT NULL, expires INTEGER NOT NULL, revoked INTEGER NOT NULL,"
+    " used INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_server(key TEXT PRIMARY KEY NOT NULL, value TEXT NOT NULL) STRICT,"
+    " WITHOUT ROWID;";
+
+static const char probe_sql[] =
+    "SELECT t.id, t.hash, t.name, t.rights, t.spaces, t.prefixes, t.created, t.expires, t.revoked,"
+    " t.used, s.key, s.value FROM kf_token t, kf_server s LIMIT 0";
+
+static const struct schema schema_server = {.format = 1, .create = create_sql, .probe = probe_sql};
+
+/* The caller closes it. With `make` it is made when it is not there, else KF_ABSENT. */
+static kf_rc open_file(const struct tokens *t, bool make, struct db **ret, struct kf_err *err)
+{
+    struct db_options o = {
+        .env = t->env, .path = t->path, .mode = DB_OWNER, .create = make, .busy_ms = BUSY_MS};
+    struct db *db = NULL;
+    enum schema_found found;
+    int format;
+    kf_rc rc = db_open(&o, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = schema_look(db, &schema_server, &found, &format, err);
+    if (rc == KF_OK && found != SCHEMA_CURRENT)
+        rc = schema_apply(db, &schema_server, err);
+    if (rc == KF_OK)
+        *ret = db;
+    else
+        db_close(db);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- memory */
+
+/* Where `id` stands in by_id, or would. */
+static size_t place_of(const struct tokens *t, str id)
+{
+    size_t low = 0, high = t->count;
+    while (low < high) {
+        size_t mid = low + (high - low) / 2;
+        if (str_cmp(str_of(t->by_id[mid]->token.id), id) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+static struct entry *entry_of(const struct tokens *t, str id)
+{
+    size_t at = place_of(t, id);
+    return at < t->count && str_is(id, t->by_id[at]->token.id) ? t->by_id[at] : NULL;
+}
+
+/* Room for one more, so that adding it cannot fail half way. */
+static kf_rc reserve(struct tokens *t, struct kf_err *err)
+{
+    if (t->count < t->cap)
+        return KF_OK;
+    size_t cap = t->cap ? t->cap * 2 : 16;
+    struct entry **more = mem_realloc(t->by_id, cap * sizeof(struct entry *));
+    if (!more)
+        return err_nomem(err);
+    t->by_id = more;
+    t->cap = cap;
+    return KF_OK;
+}
+
+/* With the lock held for writing, or nobody else there. */
+static kf_rc add(struct tokens *t, struct entry *e, struct kf_err *err)
+{
+    kf_rc rc = reserve(t, err);
+    if (rc != KF_OK)
+        return rc;
+    HASH_ADD(hh, t->by_hash, hash, sizeof(e->hash), e);
+    if (e->lost)
+        return err_nomem(err);
+    size_t at = place_of(t, str_of(e->token.id));
+    memmove(t->by_id + at + 1, t->by_id + at, (t->count - at) * sizeof(struct entry *));
+    t->by_id[at] = e;
+    t->count++;
+    return KF_OK;
+}
+
+static kf_rc copy_list(struct tokens *t, const str *from, size_t count, const str **ret,
+                       struct kf_err *err)
+{
+    str *list = count ? arena_alloc(&t->arena, count * sizeof *list) : NULL;
+    if (count && !list)
+        return err_nomem(err);
+    for (size_t i = 0; i < count; i++) {
+        list[i] = arena_str(&t->arena, from[i]);
+        if (!list[i].p)
+            return err_nomem(err);
+    }
+    *ret = list;
+    return KF_OK;
+}
+
+/* An entry with copies of all that it names; not yet in the table. */
+static kf_rc entry_make(struct tokens *t, str id, str name, const struct token_scope *scope,
+                        struct entry **ret, struct kf_err *err)
+{
+    struct entry *e = arena_alloc(&t->arena, sizeof *e);
+    if (!e)
+        return err_nomem(err);
+    *e = (struct entry){.token = {.scope = *scope}};
+    assert(id.len == TOKEN_ID_LEN);
+    memcpy(e->token.id, id.p, id.len);
+    e->token.name = arena_dup(&t->arena, name);
+    if (!e->token.name)
+        return err_nomem(err);
+    kf_rc rc = copy_list(t, scope->spaces, scope->space_count, &e->token.scope.spaces, err);
+    if (rc == KF_OK)
+        rc = copy_list(t, scope->prefixes, scope->prefix_count, &e->token.scope.prefixes, err);
+    if (rc == KF_OK)
+        *ret = e;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------ reading */
+
+static kf_rc damaged(const struct tokens *t, str id, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_DAMAGED,
+                   "the token %.*s in %s is not as this program writes it: put the file back from "
+                   "a copy, or move it away and make the tokens anew",
+                   (int)(id.len < 40 ? id.len : 40), id.p, t->path);
+}
+
+/* An array of strings, as it stands in a column. */
+static kf_rc read_list(struct tokens *t, str json, str id, struct arena *scratch, const str **ret,
+                       size_t *ret_count, struct kf_err *err)
+{
+    struct json_node *root;
+    size_t n = 0;
+    kf_rc rc = json_parse(json, NULL, scratch, &root, err);
+    if (rc == KF_NOMEM)
+        return rc;
+    if (rc != KF_OK || root->type != JSON_ARRAY)
+        return damaged(t, id, err);
+    for (const struct json_node *e = root->child; e; e = e->next)
+        n++;
+    str *list = arena_alloc(scratch, (n + 1) * sizeof *list);
+    if (!list)
+        return err_nomem(err);
+    n = 0;
+    for (const struct json_node *e = root->child; e; e = e->next) {
+        if (e->type != JSON_STRING)
+            return damaged(t, id, err);
+        list[n] = json_text(e->raw, scratch);
+        if (!list[n++].p)
+            return err_nomem(err);
+    }
+    *ret = list;
+    *ret_count = n;
+    return KF_OK;
+}
+
+static kf_rc read_row(struct tokens *t, struct db_stmt *s, struct arena *scratch,
+                      struct kf_err *err)
+{
+    str id = db_text(s, 0), hash = db_text(s, 1);
+    struct token_scope scope = {.rights = (unsigned)db_i64(s, 3)};
+    struct entry *e = NULL;
+    if (id.len != TOKEN_ID_LEN || hash.len != HASH_LEN || entry_of(t, id))
+        return damaged(t, id, err);
+    kf_rc rc = read_list(t, db_text(s, 4), id, scratch, &scope.spaces, &scope.space_count, err);
+    if (rc == KF_OK)
+        rc = read_list(t, db_text(s, 5), id, scratch, &scope.prefixes, &scope.prefix_count, err);
+    scope.expires_ms = db_i64(s, 7) ? db_i64(s, 7) : TOKEN_NEVER;
+    if (rc == KF_OK && token_scope_check(&scope, NULL) != KF_OK)
+        rc = damaged(t, id, err);
+    if (rc == KF_OK)
+        rc = entry_make(t, id, db_text(s, 2), &scope, &e, err);
+    if (rc != KF_OK)
+        return rc;
+    memcpy(e->hash.b, hash.p, HASH_LEN);
+    e->token.created_ms = db_i64(s, 6);
+    atomic_store(&e->token.revoked_ms, db_i64(s, 8));
+    atomic_store(&e->token.used_ms, db_i64(s, 9));
+    e->used_written_ms = db_i64(s, 9);
+    return add(t, e, err);
+}
+
+static kf_rc read_rows(struct tokens *t, struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "SELECT id, hash, name, rights, spaces, prefixes, created, expires,"
+                              " revoked, used FROM kf_token ORDER BY id";
+    struct arena scratch = {0};
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        rc = read_row(t, s, &scratch, err);
+        arena_clear(&scratch);
+        if (rc != KF_OK)
+            break;
+    }
+    db_done(s);
+    arena_release(&scratch);
+    return rc;
+}
+
+static kf_rc read_defined(struct tokens *t, struct db *db, struct kf_err *err)
+{
+    static const char sql[] = "SELECT 1 FROM kf_server WHERE key = 'tokens'";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(s, &row, err);
+    db_done(s);
+    if (rc == KF_OK)
+        atomic_store(&t->defined, row || t->count > 0);
+    return rc;
+}
+
+static kf_rc forget_old(struct db *db, int64_t now_ms, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_token WHERE (revoked > 0 AND revoked < $1) OR "
+                              "(expires > 0 AND expires < $1)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, now_ms - TOKEN_FORGET_MS);
+    return db_run(s, err);
+}
+
+static kf_rc load(struct tokens *t, struct kf_err *err)
+{
+    struct stat st;
+    struct db *db = NULL;
+    kf_rc rc = path_stat(t->env, t->path, &st, err);
+    if (rc == KF_ABSENT)
+        return KF_OK;
+    if (rc == KF_OK)
+        rc = open_file(t, false, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = forget_old(db, env_wall_ms(t->env), err);
+    if (rc == KF_FULL || rc == KF_READ_ONLY) /* it is for another time */
+        rc = KF_OK;
+    if (rc == KF_OK)
+        rc = read_rows(t, db, err);
+    if (rc == KF_OK)
+        rc = read_defined(t, db, err);
+    db_close(db);
+    return rc;
+}
+
+kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_tokens,
+                  struct kf_err *err)
+{
+    struct buf path = BUF_INIT;
+    struct tokens *t = mem_calloc(1, sizeof *t);
+    if (!t)
+        return err_nomem(err);
+    t->env = env;
+    pthread_mutex_init(&t->file, NULL);
+    pthread_rwlock_init(&t->lock, NULL);
+    buf_printf(&path, "%s/_keepfast.db", dir);
+    t->path = buf_detach(&path, NULL);
+    kf_rc rc = t->path ? load(t, err) : err_nomem(err);
+    if (rc == KF_OK)
+        *ret_tokens = t;
+    else
+        tokens_close(t);
+    return rc;
+}
+
+void tokens_close(struct tokens *t)
+{
+    if (!t)
+        return;
+    HASH_CLEAR(hh, t->by_hash);
+    mem_free(t->by_id);
+    mem_free(t->path);
+    arena_release(&t->arena);
+    pthread_mutex_destroy(&t->file);
+    pthread_rwlock_destroy(&t->lock);
+    mem_free(t);
+}
+
+bool tokens_defined(const struct tokens *t)
+{
+    return atomic_load(&t->defined);
+}
+
+/* ------------------------------------------------------------------------------------ writing */
+
+static void put_list(struct buf *out, const str *list, size_t count)
+{
+    buf_byte(out, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buf_byte(out, ',');
+        buf_json_string(out, list[i]);
+    }
+    buf_byte(out, ']');
+}
+
+static kf_rc insert_row(struct db *db, const struct entry *e, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_token(id, hash, name, rights, spaces, prefixes, created, expires, revoked,"
+        " used) VALUES($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)";
+    const struct token_scope *scope = &e->token.scope;
+    struct buf spaces = BUF_INIT, prefixes = BUF_INIT;
+    struct db_stmt *s;
+    put_list(&spaces, scope->spaces, scope->space_count);
+    put_list(&prefixes, scope->prefixes, scope->prefix_count);
+    kf_rc rc = buf_ok(&spaces, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&prefixes, err);
+    if (rc == KF_OK)
+        rc = db_use(db, sql, &s, err);
+    if (rc == KF_OK) {
+        db_bind_text(s, 1, str_of(e->token.id));
+        db_bind_blob(s, 2, str_make(e->hash.b, HASH_LEN));
+        db_bind_text(s, 3, str_of(e->token.name));
+        db_bind_i64(s, 4, scope->rights);
+        db_bind_text(s, 5, buf_view(&spaces));
+        db_bind_text(s, 6, buf_view(&prefixes));
+        db_bind_i64(s, 7, e->token.created_ms);
+        db_bind_i64(s, 8, scope->expires_ms == TOKEN_NEVER ? 0 : scope->expires_ms);
+        rc = db_run(s, err);
+    }
+    buf_release(&spaces);
+    buf_release(&prefixes);
+    return rc;
+}
+
+/* One transaction of `change` on the file, durable when it is KF_OK. With t->file held. */
+static kf_rc in_file(const struct tokens *t,
+                     kf_rc (*change)(struct db *db, void *ctx, struct kf_err *err), void *ctx,
+                     struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = open_file(t, true, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_begin(db, DB_WRITE, err);
+    if (rc == KF_OK)
+        rc = change(db, ctx, err);
+    if (rc == KF_OK)
+        rc = db_commit(db, err);
+    db_close(db);
+    return rc;
+}
+
+static kf_rc change_make(struct db *db, void *ctx, struct kf_err *err)
+{
+    kf_rc rc = insert_row(db, ctx, err);
+    return rc == KF_OK
+               ? db_exec(db, "INSERT OR IGNORE INTO kf_server VALUES('tokens', 'defined')", err)
+               : rc;
+}
+
+static kf_rc check_name(str name, struct kf_err *err)
+{
+    bool ok = name.len > 0 && name.len <= TOKEN_NAME_MAX && str_utf8_valid(name) == name.len;
+    for (size_t i = 0; ok && i < name.len; i++)
+        ok = (unsigned char)name.p[i] >= 0x20 && name.p[i] != 0x7f;
+    return ok ? KF_OK
+              : err_set(err, PROBLEM_BAD_REQUEST,
+                        "a token's name is for people: 1 to %d bytes of text on one line",
+                        TOKEN_NAME_MAX);
+}
+
+/* 36 letters do not divide 256: bytes beyond the last whole round are drawn again. */
+static void draw_id(const struct env *env, char out[TOKEN_ID_LEN + 1])
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    for (size_t n = 0; n < TOKEN_ID_LEN;) {
+        unsigned char byte;
+        env->random(env->ctx, &byte, 1);
+        if (byte < 252)
+            out[n++] = letters[byte % 36];
+    }
+    out[TOKEN_ID_LEN] = '\0';
+}
+
+static void draw_text(const struct env *env, char out[TOKEN_TEXT_LEN + 1])
+{
+    unsigned char secret[SECRET_LEN];
+    const size_t mark = strlen(TOKEN_MARK);
+    env->random(env->ctx, secret, sizeof secret);
+    memcpy(out, TOKEN_MARK, mark);
+    sodium_bin2base64(out + mark, TOKEN_TEXT_LEN + 1 - mark, secret, sizeof secret,
+                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    mem_wipe(secret, sizeof secret);
+}
+
+/* With t->lock held for writing: a new entry with an id that nobody has. */
+static kf_rc prepare(struct tokens *t, str name, const struct token_scope *scope,
+                     struct entry **ret, struct kf_err *err)
+{
+    char id[TOKEN_ID_LEN + 1];
+    if (t->count >= TOKENS_MAX)
+        return err_set(err, PROBLEM_QUOTA,
+                       "there are %d tokens, with those revoked or expired in the last 90 days: "
+                       "the most there can be",
+                       TOKENS_MAX);
+    do
+        draw_id(t->env, id);
+    while (entry_of(t, str_of(id)));
+    return entry_make(t, str_of(id), name, scope, ret, err);
+}
+
+kf_rc tokens_make(struct tokens *t, str name, const struct token_scope *scope, char *ret_text,
+                  const struct token **ret_token, struct kf_err *err)
+{
+    char text[TOKEN_TEXT_LEN + 1];
+    struct entry *e = NULL;
+    int64_t now_ms = env_wall_ms(t->env);
+    kf_rc rc = check_name(name, err);
+    if (rc == KF_OK)
+        rc = token_scope_check(scope, err);
+    if (rc == KF_OK && scope->expires_ms <= now_ms)
+        rc = err_set(err, PROBLEM_BAD_REQUEST, "a token cannot expire before it is made");
+    if (rc != KF_OK)
+        return rc;
+    pthread_mutex_lock(&t->file);
+    pthread_rwlock_wrlock(&t->lock);
+    rc = prepare(t, name, scope, &e, err);
+    pthread_rwlock_unlock(&t->lock);
+    if (rc == KF_OK) {
+        draw_text(t->env, text);
+        hash_of(str_make(text, TOKEN_TEXT_LEN), &e->hash);
+        e->token.created_ms = now_ms;
+        rc = in_file(t, change_make, e, err);
+    }
+    if (rc == KF_OK) {
+        atomic_store(&t->defined, true);
+        pthread_rwlock_wrlock(&t->lock);
+        /* Without memory for it the row stays behind: a token whose text nobody was told. */
+        rc = add(t, e, err);
+        pthread_rwlock_unlock(&t->lock);
+    }
+    pthread_mutex_unlock(&t->file);
+    if (rc == KF_OK) {
+        memcpy(ret_text, text, sizeof text);
+        *ret_token = &e->token;
+    }
+    mem_wipe(text, sizeof text);
+    return rc;
+}
+
+static kf_rc change_revoke(struct db *db, void *ctx, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_token SET revoked = $1 WHERE id = $2 AND revoked = 0";
+    const struct token *k = ctx;
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, atomic_load(&k->revoked_ms));
+    db_bind_text(s, 2, str_of(k->id));
+    return db_run(s, err);
+}
+
+kf_rc tokens_revoke(struct tokens *t, str id, struct kf_err *err)
+{
+    struct token *k = (struct token *)(uintptr_t)tokens_by_id(t, id);
+    int64_t never = 0;
+    if (!k)
+        return err_set(err, PROBLEM_NOT_FOUND,
+                       "there is no token with this id; keepfast token ls lists them");
+    atomic_compare_exchange_strong(&k->revoked_ms, &never, env_wall_ms(t->env));
+    pthread_mutex_lock(&t->file);
+    kf_rc rc = in_file(t, change_revoke, k, err);
+    pthread_mutex_unlock(&t->file);
+    if (rc != KF_OK)
+        err_prefix(err, "the token is refused from now on, but it was not written down and will be "
+                        "taken again after a restart; try again");
+    return rc;
+}
+
+static kf_rc change_use(struct db *db, void *ctx, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_token SET used = $1 WHERE id = $2";
+    struct tokens *t = ctx;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < t->count; i++) {
+        struct entry *e = t->by_id[i];
+        int64_t used_ms = atomic_load(&e->token.used_ms);
+        struct db_stmt *s;
+        if (used_ms - e->used_written_ms < USED_STEP_MS)
+            continue;
+        rc = db_use(db, sql, &s, err);
+        if (rc != KF_OK)
+            break;
+        db_bind_i64(s, 1, used_ms);
+        db_bind_text(s, 2, str_of(e->token.id));
+        rc = db_run(s, err);
+        e->used_written_ms = used_ms; /* one that was not written is a minute late */
+    }
+    return rc;
+}
+
+/* Only tokens_make changes the arrays that change_use walks, and it holds `file`, too. */
+kf_rc tokens_note_use(struct tokens *t, struct kf_err *err)
+{
+    if (!atomic_exchange(&t->unwritten, false))
+        return KF_OK;
+    pthread_mutex_lock(&t->file);
+    kf_rc rc = in_file(t, change_use, t, err);
+    pthread_mutex_unlock(&t->file);
+    return rc;
+}
+
+bool tokens_unwritten(const struct tokens *t)
+{
+    return atomic_load(&t->unwritten);
+}
+
+/* ------------------------------------------------------------------------------------- finding */
+
+static void note_use(struct tokens *t, struct entry *e)
+{
+    int64_t now_ms = env_wall_ms(t->env);
+    int64_t used_ms = atomic_load_explicit(&e->token.used_ms, memory_order_relaxed);
+    if (now_ms - used_ms < 1000 && now_ms >= used_ms)
+        return; /* the cache line stays shared */
+    atomic_store_explicit(&e->token.used_ms, now_ms, memory_order_relaxed);
+    atomic_store_explicit(&t->unwritten, true, memory_order_relaxed);
+}
+
+const struct token *tokens_find(struct tokens *t, str text)
+{
+    struct hash hash;
+    struct entry *e = NULL;
+    if (text.len != TOKEN_TEXT_LEN)
+        return NULL;
+    hash_of(text, &hash);
+    pthread_rwlock_rdlock(&t->lock);
+    HASH_FIND(hh, t->by_hash, &hash, sizeof hash, e);
+    pthread_rwlock_unlock(&t->lock);
+    if (!e || !hash_eq(&e->hash, &hash))
+        return NULL;
+    note_use(t, e);
+    return &e->token;
+}
+
+const struct token *tokens_by_id(struct tokens *t, str id)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    struct entry *e = entry_of(t, id);
+    pthread_rwlock_unlock(&t->lock);
+    return e ? &e->token : NULL;
+}
+
+const struct token *tokens_after(struct tokens *t, str id)
+{
+    pthread_rwlock_rdlock(&t->lock);
+    size_t at = place_of(t, id);
+    if (at < t->count && str_is(id, t->by_id[at]->token.id))
+        at++;
+    struct entry *e = at < t->count ? t->by_id[at] : NULL;
+    pthread_rwlock_unlock(&t->lock);
+    return e ? &e->token : NULL;
+}
