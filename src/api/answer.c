@@ -13,6 +13,18 @@ void answer_header(struct api_call *c, const char *name, str value)
  * copy of the whole. */
 #define PIECE (32 * 1024)
 
+void answer_over(struct api_call *c, bool ok)
+{
+    const struct api_door *door = c->door;
+    void *ctx = c->ctx;
+    bool close = c->close;
+    kf_doc_release(&c->doc);
+    c->state = CALL_IDLE;
+    c->api->calls--;
+    call_leave_spaces(c);
+    door->end(ctx, close, ok);
+}
+
 void answer_go_on(struct api_call *c)
 {
     while (c->rest.len) {
@@ -22,14 +34,7 @@ void answer_go_on(struct api_call *c)
         if (c->draining)
             return;
     }
-    const struct api_door *door = c->door;
-    void *ctx = c->ctx;
-    bool close = c->close;
-    kf_doc_release(&c->doc);
-    c->state = CALL_IDLE;
-    c->api->calls--;
-    call_leave_spaces(c);
-    door->end(ctx, close, true);
+    answer_over(c, true);
 }
 
 /* The head, the body when it is wanted, the end. `c` is idle for the door's next request once `end`
@@ -86,10 +91,14 @@ void problem_json(const struct kf_err *err, uint64_t request_id, str extra, stru
     buf_c(out, "}");
 }
 
-static void retry_after_of(struct api_call *c, const struct kf_err *err)
+static void advice_of(struct api_call *c, const struct kf_err *err)
 {
     const struct problem_info *p = problem_find(err->code);
-    if (p == &problem_table[PROBLEM_DISK_FULL])
+    if (p == &problem_table[PROBLEM_AUTH_REQUIRED] || p == &problem_table[PROBLEM_TOKEN_EXPIRED])
+        answer_header(c, "WWW-Authenticate", STR("Bearer realm=\"keepfast\""));
+    else if (p == &problem_table[PROBLEM_AUTH_RATE])
+        answer_header(c, "Retry-After", STR("60"));
+    else if (p == &problem_table[PROBLEM_DISK_FULL])
         answer_header(c, "Retry-After", STR("5"));
     else if (p && p->retryable)
         answer_header(c, "Retry-After", STR("1"));
@@ -100,7 +109,7 @@ static void retry_after_of(struct api_call *c, const struct kf_err *err)
 static void hide_inside(const struct api_call *c, struct kf_err *err)
 {
     static const enum problem inside[] = {PROBLEM_INTERNAL, PROBLEM_MISUSE, PROBLEM_IO_ERROR};
-    if (c->peer != API_PEER_LOOPBACK)
+    if (c->peer == API_PEER_SELF || c->peer == API_PEER_UNIX)
         return;
     for (size_t i = 0; i < sizeof inside / sizeof *inside; i++)
         if (problem_find(err->code) == &problem_table[inside[i]])
@@ -129,7 +138,7 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
     str etag = err.etag[0] ? arena_str(&c->arena, str_of(err.etag)) : (str){NULL, 0};
     if (etag.p)
         answer_header(c, "ETag", etag);
-    retry_after_of(c, &err);
+    advice_of(c, &err);
     if (c->out.failed) { /* no memory to say so at length */
         answer_empty(c, err.http_status);
         return;

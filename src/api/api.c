@@ -9,9 +9,50 @@
 
 #include "base/hooks.h"
 
+#define NOTE_MS  60000
 #define PAST_MAX 2 /* workers: half of those that there are (lib/house.c) */
 
 static const size_t spool_max = 1024 * 1024;
+
+/* --------------------------------------------------------------- when tokens were used, on disk */
+
+static void note_later(struct api *api);
+
+static void note_work(struct loop_job *j)
+{
+    struct api *api = (struct api *)((char *)j - offsetof(struct api, note_job));
+    struct kf_err err = KF_ERR_INIT;
+    if (tokens_note_use(api->o.tokens, &err) != KF_OK)
+        log_event(api->o.log, LOG_WARN, "tokens.note", LOG_S("code", err.code),
+                  LOG_S("detail", err.detail), LOG_END);
+}
+
+static void note_done(struct loop_job *j, bool cancelled)
+{
+    struct api *api = (struct api *)((char *)j - offsetof(struct api, note_job));
+    (void)cancelled;
+    api->working--;
+    note_later(api);
+}
+
+static void note_due(struct loop_timer *t)
+{
+    struct api *api = (struct api *)((char *)t - offsetof(struct api, note_timer));
+    if (api->stopping || !tokens_unwritten(api->o.tokens)) {
+        note_later(api);
+        return;
+    }
+    api->note_job = (struct loop_job){.work = note_work, .done = note_done};
+    api->working++;
+    loop_job(api->o.loop, &api->note_job);
+}
+
+/* Without memory for the timer the times are written with the next change of a token. */
+static void note_later(struct api *api)
+{
+    if (api->o.tokens && !api->stopping)
+        loop_timer_set(api->o.loop, &api->note_timer, NOTE_MS, note_due);
+}
 
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err)
 {
@@ -20,6 +61,10 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
         return err_nomem(err);
     api->o = *options;
     api->started_ms = env_wall_ms(options->env);
+    if (auth_new(options->env, options->log, options->tokens, &api->auth, err) != KF_OK) {
+        mem_free(api);
+        return KF_NOMEM;
+    }
     options->env->random(options->env->ctx, &api->next_id, sizeof api->next_id);
     if (options->store) {
         struct space *s = mem_calloc(1, sizeof *s);
@@ -27,6 +72,7 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
             s->name = mem_strdup(options->store_space);
         if (!s || !s->name) {
             mem_free(s);
+            auth_free(api->auth);
             mem_free(api);
             return err_nomem(err);
         }
@@ -35,13 +81,20 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
         api->spaces = s;
         api->space_count = 1;
     }
+    note_later(api);
     *ret_api = api;
     return KF_OK;
+}
+
+bool api_asks_for_tokens(const struct api *api)
+{
+    return api->o.tokens && tokens_defined(api->o.tokens);
 }
 
 void api_stop(struct api *api)
 {
     api->stopping = true;
+    loop_timer_cancel(&api->note_timer);
     for (struct space *s = api->spaces; s; s = s->next)
         remotes_end_past(store_remotes(s->store));
 }
@@ -117,6 +170,9 @@ static void call_reset(struct api_call *c)
     arena_clear(&c->arena);
     if (c->body.cap > 64 * 1024)
         buf_release(&c->body);
+    if (c->secret && c->out.cap)
+        mem_wipe(c->out.p, c->out.cap);
+    c->secret = false;
     if (c->out.cap > 64 * 1024)
         buf_release(&c->out);
     buf_release(&c->spool);
@@ -278,7 +334,9 @@ static kf_rc take_head(struct api_call *c, const struct api_head *head, struct k
     str target = arena_str(&c->arena, head->target);
     if (!target.p)
         return err_nomem(err);
-    kf_rc rc = route_match(head->method, target, &c->arena, &c->match, err);
+    kf_rc rc = auth_check_url(c->api->auth, head, err);
+    if (rc == KF_OK)
+        rc = route_match(head->method, target, &c->arena, &c->match, err);
     if (rc != KF_OK)
         return rc;
     c->route = &route_table[c->match.route];
@@ -286,7 +344,8 @@ static kf_rc take_head(struct api_call *c, const struct api_head *head, struct k
     c->method = c->route->method;
     if (c->api->stopping)
         return err_set(err, PROBLEM_STOPPING, "the server is stopping; try again when it is back");
-    if ((rc = check_types(c, head, err)) != KF_OK ||
+    if ((rc = auth_request(c->api->auth, c, head, err)) != KF_OK ||
+        (rc = check_types(c, head, err)) != KF_OK ||
         (rc = take_header(c, head, "If-Match", &c->if_match, err)) != KF_OK ||
         (rc = take_header(c, head, "If-None-Match", &c->if_none_match, err)) != KF_OK ||
         (rc = take_header(c, head, "Idempotency-Key", &c->idempotency_key, err)) != KF_OK)
@@ -330,6 +389,10 @@ void api_begin(struct api_call *c, const struct api_head *head)
     c->state = CALL_BODY;
     c->id = c->api->next_id++;
     c->peer = head->peer;
+    c->token = NULL;
+    c->route = NULL;
+    c->known = false;
+    c->hidden = HIDDEN_NOT;
     c->eof = head->content_length == -1 || head->content_length == 0;
     c->api->calls++;
     c->api->requests++;
@@ -346,6 +409,13 @@ bool api_data(struct api_call *c, str bytes)
 {
     if (c->state != CALL_BODY)
         return true; /* answered already: what still comes is dropped */
+    struct kf_err err = KF_ERR_INIT;
+    if (auth_still(c, &err) != KF_OK) {
+        refuse_early(c, &err);
+        return true;
+    }
+    if (c->hidden) /* read and dropped, as it would be where there is nothing */
+        return true;
     if (c->route->body == BODY_STREAM) {
         if (c->spool.len > spool_max) {
             c->paused = true;
@@ -353,7 +423,6 @@ bool api_data(struct api_call *c, str bytes)
         }
         return restore_data(c, bytes);
     }
-    struct kf_err err = KF_ERR_INIT;
     if (c->body.len + bytes.len > c->body_max) {
         err_set(&err, PROBLEM_TOO_LARGE, "the body has more than %zu bytes", c->body_max);
         refuse_early(c, &err);
@@ -365,11 +434,26 @@ bool api_data(struct api_call *c, str bytes)
     return true;
 }
 
+/* What the token does not show is answered as what is not there. */
+static void answer_hidden(struct api_call *c)
+{
+    struct kf_err err = KF_ERR_INIT;
+    if (c->hidden == HIDDEN_SPACE)
+        space_unknown(c->api, c->match.space, &err);
+    else
+        doc_unknown(c->match.name, &err);
+    answer_problem(c, &err);
+}
+
 void api_eof(struct api_call *c)
 {
     if (c->state != CALL_BODY)
         return;
     c->eof = true;
+    if (c->hidden) {
+        answer_hidden(c);
+        return;
+    }
     if (c->route->body == BODY_STREAM) {
         restore_eof(c);
         return;
@@ -382,6 +466,12 @@ void api_drained(struct api_call *c)
 {
     if (c->state == CALL_ANSWER && c->draining) {
         c->draining = false;
+        if (auth_still(c, NULL) != KF_OK) {
+            backup_free(c->backup);
+            c->backup = NULL;
+            answer_over(c, false);
+            return;
+        }
         if (c->backup)
             backup_drained(c);
         else

@@ -40,7 +40,14 @@
 #define API_HEAD_MAX    16384
 
 enum api_method { API_GET = 1, API_HEAD, API_PUT, API_POST, API_PATCH, API_DELETE, API_OTHER };
-enum api_peer { API_PEER_SELF, API_PEER_UNIX, API_PEER_LOOPBACK };
+/* Who is at the other end. UNIX: of a Unix socket, with the uid of this process or of root;
+ * UNIX_OTHER: with another. */
+enum api_peer { API_PEER_SELF, API_PEER_UNIX, API_PEER_UNIX_OTHER, API_PEER_LOOPBACK };
+struct api_peer_address {
+    unsigned char ip[16]; /* IPv6, or IPv4 as mapped */
+    bool is_uid;          /* of a Unix socket: `uid` instead */
+    uint32_t uid;
+};
 
 struct api_header {
     str name, value;
@@ -54,6 +61,7 @@ struct api_head {
     size_t header_count;
     int64_t content_length; /* -1: there is no body; -2: chunked, the length is not known */
     enum api_peer peer;
+    struct api_peer_address from;
 };
 
 struct api_answer {
@@ -78,6 +86,7 @@ struct api_door {
 
 struct api;
 struct api_call;
+struct tokens;
 
 /* How the spaces of a server are opened: given by lib/, which is a floor above. */
 struct api_spaces_ops {
@@ -114,7 +123,7 @@ struct api_options {
     const char *store_space;
     struct api_spaces_ops spaces;
     struct api_doctor doctor;
-    bool server; /* healthz and friends speak for a server */
+    struct tokens *tokens; /* of the data folder; NULL: there can be none. Outlives it */
 };
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
 /* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are

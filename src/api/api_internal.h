@@ -2,12 +2,14 @@
  *
  *   api.c       the router's life and that of a call      route.c    target -> route, parameters
  *   answer.c    answers and problems                       spaces.c   names -> open stores
+ *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   direct.c    the door without a socket */
 #ifndef KF_API_API_INTERNAL_H
 #define KF_API_API_INTERNAL_H
 
 #include "api/api.h"
+#include "api/auth.h"
 #include "move/backup.h"
 #include "remote/remotes.h"
 #include "shape/doc.h"
@@ -58,7 +60,7 @@ struct api_query {
 /* What a target says. Slices lie in the arena or in the target. */
 struct route_match {
     enum route route;
-    str space, name, remote;
+    str space, name, remote, id;
     struct api_query query[API_QUERY_MAX];
     size_t query_count;
     unsigned allowed; /* bit per api_method, when the path is known and the method is not */
@@ -83,18 +85,27 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
 /* NULL when it is not open, whether there is one or not. */
 struct space *space_if_open(struct api *api, str name);
 /* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there
- * is none and the problem was answered. */
+ * is none and the problem was answered. `create`: makes it, unless a token was needed to get here:
+ * those make spaces by PUT, with the right to. */
 bool call_enter_space(struct api_call *c, bool create);
 /* The same without an answer: c->err says why not. */
 kf_rc call_take_space(struct api_call *c, bool create);
 /* DIR/NAME.db, appended. */
 void space_path(const struct api *api, str name, struct buf *out);
-/* Holds every open space (c->held), in the order of their names. */
+/* unknown_space, as of any space that is not there. */
+kf_rc space_unknown(const struct api *api, str name, struct kf_err *err);
+/* Whether a token was ever made: then spaces are made by who may, not by a first write. */
+bool api_asks_for_tokens(const struct api *api);
+/* Holds every open space (c->held), in the order of their names; where a token was shown, only
+ * those that it is for. */
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err);
 /* Lets go of what call_enter_space and call_hold_all held. May be called again. */
 void call_leave_spaces(struct api_call *c);
 
 /* --------------------------------------------------------------------------------------- calls */
+
+/* What a token does not show to who has it: answered as what is not there. */
+enum call_hidden { HIDDEN_NOT, HIDDEN_SPACE, HIDDEN_NAME };
 
 enum call_state {
     CALL_IDLE,
@@ -120,6 +131,9 @@ struct api_call {
     enum api_method method; /* HEAD is GET here, with head_only */
     bool head_only;
     enum api_peer peer;
+    const struct token *token; /* that it came with; NULL = none was needed */
+    bool known;                /* somebody who may ask stands behind it */
+    enum call_hidden hidden;
     str if_match, if_none_match, idempotency_key;
     struct buf body;
     size_t body_max;
@@ -135,6 +149,7 @@ struct api_call {
     kf_rc rc;
     int status;
     struct buf out;
+    bool secret; /* `out` holds one: wiped when the answer has gone */
     struct api_header headers[API_ANSWER_HEADERS_MAX];
     size_t header_count;
 
@@ -161,6 +176,9 @@ struct api_call {
 
 struct api {
     struct api_options o;
+    struct auth *auth;
+    struct loop_timer note_timer; /* writes down when tokens were used */
+    struct loop_job note_job;
     struct space *spaces;
     size_t space_count;
     bool stopping;
@@ -195,6 +213,8 @@ void answer_header(struct api_call *c, const char *name,
 void answer_bytes(struct api_call *c, int status, const char *type, str body);
 void answer_json(struct api_call *c, int status, str body);
 void answer_empty(struct api_call *c, int status);
+/* The answer is over; `ok` false: it broke off. The call is idle then. */
+void answer_over(struct api_call *c, bool ok);
 /* The door takes more of a body. */
 void answer_go_on(struct api_call *c);
 void answer_problem(struct api_call *c, const struct kf_err *err);

@@ -50,6 +50,9 @@ static const struct {
     const char *status, *type, *schema;
 } results[] = {
     {ROUTE_SPACES, "200", "application/json", "Spaces"},
+    {ROUTE_TOKENS, "200", "application/json", "Tokens"},
+    {ROUTE_TOKEN_MAKE, "201", "application/json", "Token"},
+    {ROUTE_TOKEN_REVOKE, "204", NULL, NULL},
     {ROUTE_SPACE_PUT, "200", "application/json", "Space"},
     {ROUTE_SPACE_PUT, "201", "application/json", "Space"},
     {ROUTE_SPACE_DELETE, "204", NULL, NULL},
@@ -101,6 +104,12 @@ static const struct {
     {"Space", "name:string"},
     {"SpaceItem", "name:string open:boolean"},
     {"Spaces", "items:SpaceItem[] next:string?"},
+    {"Token", "id:string name:string rights:string[] spaces:string[]? prefixes:string[]? "
+              "created_at:time expires_at:time? revoked_at:time? last_used_at:time? state:string | "
+              "token:string"},
+    {"Tokens", "items:Token[] next:string?"},
+    {"TokenRequest", "name:string rights:string[] | spaces:string[]? prefixes:string[]? "
+                     "expires_in:string? expires_at:time?"},
     {"Document", "name:string version:integer etag:string size:integer at:time"},
     {"Documents", "items:Document[] next:string?"},
     {"Version", "version:integer? etag:string? size:integer at:time? deleted:boolean "
@@ -161,7 +170,7 @@ static const struct {
     {"Findings", "items:Finding[] next:string?"},
     {"Health", "status:string"},
     {"DurableItem", "space:string durable:boolean state:string reason:string"},
-    {"Durable", "status:string items:DurableItem[]"},
+    {"Durable", "status:string | items:DurableItem[]"},
     {"Ok", "ok:boolean"},
 };
 
@@ -189,7 +198,8 @@ static void type_json(str type, struct buf *out)
         type.len--;
     if (str_ends(type, STR("[]"))) {
         type.len -= 2;
-        buf_c(out, "{\"type\":\"array\",\"items\":");
+        buf_c(out, null ? "{\"type\":[\"array\",\"null\"],\"items\":"
+                        : "{\"type\":\"array\",\"items\":");
         type_json(type, out);
         buf_c(out, "}");
     } else if (type.p[0] >= 'A' && type.p[0] <= 'Z') {
@@ -265,6 +275,8 @@ static void parameters_json(const struct route_info *r, struct buf *out)
                        &first, out);
     if (strstr(r->pattern, "{remote}"))
         parameter_json("remote", "path", true, "string", "the remote", &first, out);
+    if (strstr(r->pattern, "{id}"))
+        parameter_json("id", "path", true, "string", "the id of the token", &first, out);
     str rest = str_of(r->query);
     for (str w = next_word(&rest); w.len; w = next_word(&rest))
         for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
@@ -308,6 +320,7 @@ static void request_json(const struct route_info *r, enum route id, struct buf *
     contents_json(types,
                   id == ROUTE_DOC_REVERT   ? "RevertRequest"
                   : id == ROUTE_REMOTE_ADD ? "RemoteRequest"
+                  : id == ROUTE_TOKEN_MAKE ? "TokenRequest"
                                            : NULL,
                   out);
     buf_c(out, "}}");
@@ -350,7 +363,10 @@ static void operation_json(enum route id, bool first, struct buf *out)
     parameters_json(r, out);
     request_json(r, id, out);
     responses_json(id, out);
-    buf_byte(out, '}');
+    if (r->right[0])
+        buf_printf(out, ",\"x-right\":\"%s\"}", r->right);
+    else
+        buf_c(out, ",\"security\":[]}");
 }
 
 /* The routes of one pattern, once, at the first of them. */
@@ -381,15 +397,18 @@ kf_rc api_openapi(struct buf *out, struct kf_err *err)
         kf_version());
     for (int i = 0; i < ROUTE_COUNT; i++)
         path_json(i, out);
-    buf_c(out,
-          "},\"components\":{\"responses\":{\"Problem\":{\"description\":\"A problem (RFC 9457)\","
-          "\"content\":{\"application/problem+json\":{\"schema\":{\"$ref\":"
-          "\"#/components/schemas/Problem\"}}}}},\"schemas\":{");
+    buf_c(
+        out,
+        "},\"components\":{\"responses\":{\"Problem\":{\"description\":\"A problem (RFC 9457)\","
+        "\"content\":{\"application/problem+json\":{\"schema\":{\"$ref\":"
+        "\"#/components/schemas/Problem\"}}}}},\"securitySchemes\":{\"token\":{\"type\":\"http\","
+        "\"scheme\":\"bearer\",\"description\":\"A token that keepfast token create made; none is "
+        "asked for until the first is made.\"}},\"schemas\":{");
     schema_json("Problem", problem_members, true, out);
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
         schema_json(schemas[i].name, schemas[i].members, false, out);
     buf_c(out, ",\"JsonPatch\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}");
-    buf_c(out, "}},\"x-problems\":[");
+    buf_c(out, "}},\"security\":[{\"token\":[]}],\"x-problems\":[");
     for (int i = 0, n = 0; i < PROBLEM_COUNT; i++)
         if (problem_table[i].http_status)
             buf_printf(out, "%s{\"code\":\"%s\",\"status\":%d,\"exit\":%d,\"retryable\":%s}",
@@ -410,6 +429,9 @@ static void reference_routes(struct buf *out)
         buf_printf(out, "| `%s %s` | %s | %s | %s |\n", route_method_name(r->method), r->pattern,
                    r->query, r->right, r->summary);
     }
+    buf_c(out, "\nRight: what a token needs for it, once there are tokens; empty: nobody is asked "
+               "for one; any: a token that lives; operator: `admin`, for all spaces and names. "
+               "`key_file` and `key_env` want an operator, too.\n");
     buf_c(out, "\n`HEAD` goes wherever `GET` does.\n\n### Parameters\n\n| name | type | "
                "|\n|---|---|---|\n");
     for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)

@@ -47,17 +47,12 @@ static void backup_next(struct api_call *c)
 
 static void backup_end(struct api_call *c, bool ok)
 {
-    const struct api_door *door = c->door;
-    void *ctx = c->ctx;
     backup_free(c->backup);
     c->backup = NULL;
     if (!ok && c->rc != KF_OK)
         log_event(c->api->o.log, LOG_ERROR, "backup.broken", LOG_S("code", c->err.code),
                   LOG_S("detail", c->err.detail), LOG_I("req", c->id), LOG_END);
-    c->state = CALL_IDLE;
-    c->api->calls--;
-    call_leave_spaces(c);
-    door->end(ctx, c->close, ok);
+    answer_over(c, ok);
 }
 
 static void backup_head(struct api_call *c)
@@ -89,6 +84,8 @@ static void backup_piece(struct api_call *c)
         }
         backup_head(c);
     }
+    if (c->rc == KF_OK)
+        c->rc = auth_still(c, &c->err);
     if (c->rc != KF_OK || c->head_only)
         backup_end(c, c->rc == KF_OK || c->rc == KF_ABSENT);
     else if (c->door->body(c->ctx, buf_view(&c->out)))

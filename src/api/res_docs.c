@@ -165,6 +165,90 @@ static void list_json(const struct kf_doc_list *list, bool versions, struct buf 
     answer_next(out, list->more, last);
 }
 
+/* A prefix without the `*` at its end; one that has none is a whole name. */
+static str begin_of(str prefix, bool *ret_whole)
+{
+    *ret_whole = prefix.len == 0 || prefix.p[prefix.len - 1] != '*';
+    return (str){prefix.p, prefix.len - !*ret_whole};
+}
+
+/* A beginning comes before what it begins. */
+static int compare_prefixes(const void *a, const void *b)
+{
+    bool whole_a, whole_b;
+    str x = begin_of(*(const str *)a, &whole_a), y = begin_of(*(const str *)b, &whole_b);
+    int order = str_cmp(x, y);
+    return order ? order : (int)whole_a - (int)whole_b;
+}
+
+/* What a token with prefixes may see of the names that begin with `wanted`, as prefixes of which
+ * none begins another, sorted: their lists one after the other are the list. */
+static kf_rc own_prefixes(struct api_call *c, str wanted, str **ret, size_t *ret_count)
+{
+    const struct token_scope *scope = &c->token->scope;
+    str *p = arena_alloc(&c->arena, scope->prefix_count * sizeof *p);
+    size_t n = 0, kept = 0;
+    if (!p)
+        return err_nomem(&c->err);
+    for (size_t i = 0; i < scope->prefix_count; i++) {
+        bool whole;
+        str own = scope->prefixes[i], begin = begin_of(own, &whole);
+        if (str_starts(begin, wanted)) {
+            p[n++] = own;
+        } else if (!whole && str_starts(wanted, begin)) {
+            p[n].p = arena_printf(&c->arena, "%.*s*", STR_ARGS(wanted));
+            if (!p[n].p)
+                return err_nomem(&c->err);
+            p[n++].len = wanted.len + 1;
+        }
+    }
+    qsort(p, n, sizeof *p, compare_prefixes);
+    for (size_t i = 0; i < n; i++) {
+        bool whole = true;
+        str last = begin_of(kept ? p[kept - 1] : STR(""), &whole);
+        if (kept && (whole ? str_eq(last, p[i]) : str_starts(p[i], last)))
+            continue;
+        p[kept++] = p[i];
+    }
+    *ret = p;
+    *ret_count = kept;
+    return KF_OK;
+}
+
+/* Lists of the token's prefixes, one behind the other, until `limit` names are there; then only
+ * whether there is one more. */
+static void list_own(struct api_call *c, const char *wanted, const char *after, size_t limit)
+{
+    str *own = NULL, last = {"", 0};
+    size_t count = 0, shown = 0;
+    bool more = false;
+    c->rc = own_prefixes(c, str_of(wanted), &own, &count);
+    buf_c(&c->out, "{\"items\":[");
+    for (size_t i = 0; c->rc == KF_OK && !more && i < count; i++) {
+        struct kf_doc_list list = {0};
+        bool whole;
+        str begin = begin_of(own[i], &whole);
+        char *prefix = arena_dup(&c->arena, begin);
+        size_t room = shown < limit ? limit - shown : 1;
+        c->rc = prefix ? kf_doc_list(c->store, prefix, after, whole ? 1 : room, &list, &c->err)
+                       : err_nomem(&c->err);
+        if (whole && list.count && !str_is(begin, list.items[0].name))
+            list.count = 0;
+        more = (shown == limit && list.count) || (list.more && !whole);
+        for (size_t k = 0; shown < limit && k < list.count; k++, shown++) {
+            if (shown)
+                buf_byte(&c->out, ',');
+            info_json(&list.items[k], false, &c->out);
+            last = arena_str(&c->arena, str_of(list.items[k].name));
+            if (!last.p)
+                c->rc = err_nomem(&c->err);
+        }
+        kf_doc_list_free(&list);
+    }
+    if (c->rc == KF_OK)
+        answer_next(&c->out, more, last);
+}
+
 static void list_docs(struct api_call *c)
 {
     size_t limit;
@@ -183,6 +267,10 @@ static void list_docs(struct api_call *c)
     char *from = after.p ? arena_dup(&c->arena, after) : NULL;
     if (!prefix || (after.p && !from)) {
         c->rc = err_nomem(&c->err);
+        return;
+    }
+    if (c->token && c->token->scope.prefix_count) {
+        list_own(c, prefix, from, limit);
         return;
     }
     c->rc = kf_doc_list(c->store, prefix, from, limit, &list, &c->err);

@@ -17,6 +17,12 @@ static void finding_json(const struct kf_finding *f, str space, struct buf *out)
     buf_c(out, "}");
 }
 
+/* What concerns all spaces is not for who has some of them. */
+static bool sees_machine(const struct api_call *c)
+{
+    return !c->token || c->token->scope.space_count == 0;
+}
+
 static void work_doctor(struct api_call *c)
 {
     struct kf_finding_list list = {0};
@@ -24,8 +30,11 @@ static void work_doctor(struct api_call *c)
     struct buf path = BUF_INIT;
     if (c->api->o.data_dir)
         space_path(c->api, c->match.space, &path);
-    struct api_patient patient = {
-        .env = c->api->o.env, .store = c->store, .path = path.p, .why = &why, .machine = true};
+    struct api_patient patient = {.env = c->api->o.env,
+                                  .store = c->store,
+                                  .path = path.p,
+                                  .why = &why,
+                                  .machine = sees_machine(c)};
     c->rc = buf_ok(&path, &c->err);
     if (c->rc == KF_OK && !c->api->o.doctor.look)
         c->rc = kf_doctor(c->store, &list, &c->err);

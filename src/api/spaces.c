@@ -3,11 +3,14 @@
  * files say. */
 #include "api/api_internal.h"
 
-static kf_rc unknown_space(str name, struct kf_err *err)
+kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 {
-    return err_set(err, PROBLEM_UNKNOWN_SPACE,
-                   "there is no space \"%.*s\"; a first write makes one",
-                   (int)(name.len < 60 ? name.len : 60), name.p);
+    return err_set(
+        err, PROBLEM_UNKNOWN_SPACE, "there is no space \"%.*s\"; %s",
+        (int)(name.len < 60 ? name.len : 60), name.p,
+        api_asks_for_tokens(api)
+            ? "keepfast space create NAME, or PUT /v1/NAME with the right admin, makes one"
+            : "a first write makes one");
 }
 
 struct space *space_if_open(struct api *api, str name)
@@ -58,7 +61,7 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
     buf_release(&path);
     if (rc != KF_OK) {
         space_free(s);
-        return rc == KF_ABSENT ? unknown_space(name, err) : rc;
+        return rc == KF_ABSENT ? space_unknown(api, name, err) : rc;
     }
     s->next = api->spaces;
     api->spaces = s;
@@ -77,13 +80,13 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
     }
     if (!config_space_name_ok(name)) {
         if (!create)
-            return unknown_space(name, err);
+            return space_unknown(api, name, err);
         return err_set(err, PROBLEM_BAD_KEY,
                        "a space is named with a-z, 0-9, _ and -, 1 to 60 of them, and is not "
                        "\"tokens\"");
     }
     if (!api->o.data_dir)
-        return unknown_space(name, err);
+        return space_unknown(api, name, err);
     if (api->space_count >= API_SPACES_MAX)
         return err_set(err, PROBLEM_QUOTA, "this server has %d spaces open, the most it takes",
                        API_SPACES_MAX);
@@ -93,7 +96,8 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
 kf_rc call_take_space(struct api_call *c, bool create)
 {
     struct space *s;
-    assert(!c->space);
+    assert(!c->space && !c->hidden);
+    create = create && (!api_asks_for_tokens(c->api) || (c->known && !c->token));
     kf_rc rc = space_find(c->api, c->match.space, create, &s, &c->err);
     if (rc != KF_OK)
         return rc;
@@ -123,9 +127,11 @@ kf_rc call_hold_all(struct api_call *c, struct kf_err *err)
     c->held = arena_alloc(&c->arena, (c->api->space_count + 1) * sizeof(struct space *));
     if (!c->held)
         return err_nomem(err);
-    for (struct space *s = c->api->spaces; s; s = s->next, n++) {
+    for (struct space *s = c->api->spaces; s; s = s->next) {
+        if (c->known && !auth_sees(c, str_of(s->name)))
+            continue;
         s->users++;
-        c->held[n] = s;
+        c->held[n++] = s;
     }
     c->held_count = n;
     qsort(c->held, n, sizeof *c->held, compare_spaces);
@@ -247,6 +253,8 @@ void api_free(struct api *api)
 {
     if (!api)
         return;
+    loop_timer_cancel(&api->note_timer);
+    auth_free(api->auth);
     while (api->spaces) {
         struct space *s = api->spaces;
         api->spaces = s->next;
@@ -324,13 +332,17 @@ void spaces_list(struct api_call *c)
     while (i < count && after.p && str_cmp(names[i], after) <= 0)
         i++;
     buf_c(&c->out, "{\"items\":[");
-    for (; i < count && shown < limit; i++, shown++) {
+    for (; i < count && shown < limit; i++) {
         bool first = true;
-        buf_c(&c->out, shown ? ",{" : "{");
+        if (!auth_sees(c, names[i]))
+            continue;
+        buf_c(&c->out, shown++ ? ",{" : "{");
         json_put_str(&c->out, &first, "name", names[i]);
         json_put_bool(&c->out, &first, "open", space_if_open(c->api, names[i]) != NULL);
         buf_c(&c->out, "}");
     }
+    while (i < count && !auth_sees(c, names[i]))
+        i++;
     answer_next(&c->out, i < count, i ? names[i - 1] : (str){"", 0});
     call_answer_out(c);
 }

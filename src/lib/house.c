@@ -1,6 +1,7 @@
 /* The floors put together: a folder of spaces or one store, the router, the doors. */
 #include "lib/house.h"
 
+#include "api/tokens.h"
 #include "base/err.h"
 #include "base/mem.h"
 #include "lib/backups.h"
@@ -31,6 +32,7 @@ struct house {
     bool ready;
     struct kf_store *store;  /* of a store_path */
     struct store_lock *lock; /* of a data_dir */
+    struct tokens *tokens;   /* of a data_dir */
     struct backups_turn turn;
     struct doctor_server doctor;
 };
@@ -114,6 +116,8 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     kf_rc rc = loop_new(h->env, options->inline_loop ? LOOP_INLINE : workers, &h->loop, err);
     if (rc == KF_OK && options->data_dir)
         rc = take_folder(h, err);
+    if (rc == KF_OK && options->data_dir)
+        rc = tokens_open(h->env, options->data_dir, &h->tokens, err);
     else if (rc == KF_OK)
         rc = house_open(h, options->store_path, str_of(options->space), options->must_exist,
                         &h->store, err);
@@ -125,11 +129,12 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
                                  .data_dir = options->data_dir,
                                  .store = h->store,
                                  .store_space = options->space,
+                                 .tokens = h->tokens,
                                  .spaces = {space_opens, space_closes, h},
                                  .doctor = {doctor_answer, h->o.brief ? NULL : &h->doctor}};
         rc = api_new(&ao, &h->api, err);
     }
-    if (rc == KF_OK && options->data_dir)
+    if (rc == KF_OK && options->data_dir && !options->bare)
         rc = api_open_spaces(h->api, err);
     if (rc != KF_OK) {
         house_free(h, NULL);
@@ -209,6 +214,9 @@ kf_rc house_free(struct house *h, struct kf_err *err)
     api_free(h->api);
     close_store(&h->store);
     loop_free(h->loop);
+    if (h->tokens && tokens_unwritten(h->tokens))
+        tokens_note_use(h->tokens, NULL); /* nothing depends on it */
+    tokens_close(h->tokens);
     store_lock_drop(h->lock);
     mem_free(h);
     return rc;

@@ -24,6 +24,7 @@ struct house_options {
     const char *socket;          /* named in lock files: where others reach the owner */
     bool brief, start_empty, must_exist, allow_network_fs;
     bool inline_loop; /* no worker threads: LOOP_INLINE */
+    bool bare;        /* a folder: opens no space but those that are asked for */
     uint32_t lock_wait_ms;
 };
 /* A folder: its permissions are checked, DIR/_keepfast.db.lock is taken. A store: it is opened. */

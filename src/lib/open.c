@@ -210,8 +210,7 @@ static kf_rc open_socket(struct embedded *e, struct kf_store *store, const struc
                              .config = e->config,
                              .store = store,
                              .store_space = space,
-                             .doctor = {doctor_answer, NULL},
-                             .server = true};
+                             .doctor = {doctor_answer, NULL}};
     struct buf address = BUF_INIT, shown = BUF_INIT;
     buf_c(&address, "unix:");
     buf_c(&address, path);

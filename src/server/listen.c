@@ -71,6 +71,11 @@ struct listener {
 
 /* ----------------------------------------------------------------------------------------- caps */
 
+static bool is_unix(unsigned peer)
+{
+    return peer == API_PEER_UNIX || peer == API_PEER_UNIX_OTHER;
+}
+
 static struct in6_addr ip_of(const struct sockaddr_storage *from)
 {
     if (from->ss_family == AF_INET6)
@@ -114,6 +119,14 @@ void listen_uncount(struct server *s, struct address *a)
     assert(a->connections > 0);
     a->connections--;
     address_forget_unused(s, a);
+}
+
+struct api_peer_address listen_peer(const struct conn *c)
+{
+    struct api_peer_address from = {.is_uid = is_unix(c->peer), .uid = c->uid};
+    if (c->address)
+        memcpy(from.ip, &c->address->ip, sizeof(from.ip));
+    return from;
 }
 
 /* ----------------------------------------------------------------------------------- refusing */
@@ -191,15 +204,28 @@ static void refuse_politely(struct server *s, int fd, enum api_peer peer, const 
 
 /* ---------------------------------------------------------------------------------- accepting */
 
+/* The peer of a Unix socket is who the kernel says it was when it connected. */
+static enum api_peer unix_peer(int fd, uint32_t *ret_uid)
+{
+    struct ucred peer = {.uid = (uid_t)-1};
+    socklen_t len = sizeof(peer);
+    getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+    *ret_uid = peer.uid;
+    return peer.uid == 0 || peer.uid == geteuid() ? API_PEER_UNIX : API_PEER_UNIX_OTHER;
+}
+
 static void accepted(struct server *s, int fd, enum api_peer peer,
                      const struct sockaddr_storage *from)
 {
+    uint32_t uid = 0;
+    if (peer == API_PEER_UNIX)
+        peer = unix_peer(fd, &uid);
     if (s->connections >= s->connections_max) {
         refuse_politely(s, fd, peer, "too many connections");
         return;
     }
     struct address *a = NULL;
-    if (peer != API_PEER_UNIX) {
+    if (!is_unix(peer)) {
         a = address_of(s, from);
         if (a && a->connections >= s->per_address_max) {
             refuse_politely(s, fd, peer, "too many connections from this address");
@@ -208,14 +234,15 @@ static void accepted(struct server *s, int fd, enum api_peer peer,
         }
     }
     struct conn *c;
-    if ((peer != API_PEER_UNIX && !a) || conn_new(s, fd, peer, a, &c) != KF_OK) {
+    if ((!is_unix(peer) && !a) || conn_new(s, fd, peer, a, &c) != KF_OK) {
         server_refused(s, REFUSAL_MEMORY, NULL, "no memory for a connection");
         if (a)
             address_forget_unused(s, a);
-        else if (peer != API_PEER_UNIX)
+        else if (!is_unix(peer))
             close(fd);
         return;
     }
+    c->uid = uid;
     if (a)
         a->connections++;
     c->counted = true;
@@ -516,12 +543,12 @@ static kf_rc listen_unix(struct listener *l, str path, struct buf *shown, struct
 kf_rc server_listen(struct server *s, str address, struct buf *shown, struct kf_err *err)
 {
     str unix_prefix = STR("unix:");
-    bool is_unix = str_starts(address, unix_prefix);
+    bool of_unix = str_starts(address, unix_prefix);
     struct listener *l = NULL;
-    kf_rc rc = listener_new(s, is_unix ? API_PEER_UNIX : API_PEER_LOOPBACK, &l, err);
+    kf_rc rc = listener_new(s, of_unix ? API_PEER_UNIX : API_PEER_LOOPBACK, &l, err);
     if (rc != KF_OK)
         return rc;
-    rc = is_unix ? listen_unix(l, str_from(address, unix_prefix.len), shown, err)
+    rc = of_unix ? listen_unix(l, str_from(address, unix_prefix.len), shown, err)
                  : listen_tcp(l, address, shown, err);
     if (rc != KF_OK) {
         listener_free(l);

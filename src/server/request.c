@@ -180,7 +180,7 @@ static const str *find(const struct head *h, str name)
 static bool host_is_ours(const struct conn *c, const struct head *h)
 {
     const str *host = find(h, STR("host"));
-    return !host || (host->len == 0 && c->peer == API_PEER_UNIX) || loopback_host(*host);
+    return !host || (host->len == 0 && c->peer != API_PEER_LOOPBACK) || loopback_host(*host);
 }
 
 static bool origin_is_ours(const struct server *s, const struct head *h)
@@ -268,6 +268,7 @@ void request_begin(struct conn *c, str bytes)
         .header_count = h->count,
         .content_length = w->chunked ? -2 : w->body_left,
         .peer = (enum api_peer)c->peer,
+        .from = listen_peer(c),
     };
     c->calling = true;
     api_begin(w->call, &head);

@@ -46,7 +46,7 @@ void server_refused(struct server *s, enum refusal why, const struct conn *c, co
     }
     q->written++;
     log_event(s->log, info->level, info->event, LOG_S("detail", detail),
-              LOG_S("door", c && c->peer == API_PEER_UNIX ? "unix" : "tcp"),
+              LOG_S("door", c && c->peer != API_PEER_LOOPBACK ? "unix" : "tcp"),
               LOG_I("unsaid", q->lost), LOG_END);
     q->lost = 0;
 }

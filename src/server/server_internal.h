@@ -88,6 +88,7 @@ struct conn {
     uint32_t taken;      /* bytes since the body's deadline was set, or since CLOSING began */
     uint8_t state;       /* enum conn_state */
     uint8_t peer;        /* enum api_peer */
+    uint32_t uid;        /* of a Unix socket's peer */
     bool counted;        /* against connections_max */
     bool kicked;
     bool calling; /* inside a call into the router: its answers are dealt with when it returns */
@@ -181,6 +182,8 @@ void server_give_buf(struct server *s, struct buf *b);
 
 void listen_close_all(struct server *s);
 void listen_uncount(struct server *s, struct address *a);
+/* Who is at the other end. */
+struct api_peer_address listen_peer(const struct conn *c);
 /* A descriptor to give up when there are no more; -1 when there are none now. */
 int listen_reserve(void);
 /* Answers on a socket that gets no connection of its own, and closes it. */

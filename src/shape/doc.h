@@ -104,6 +104,9 @@ void doc_write_submit(struct doc_write *w, void (*done)(struct doc_write *w), vo
 kf_rc doc_write_run(struct doc_write *w, struct kf_err *err);
 void doc_write_free(struct doc_write *w);
 
+/* not_found, as of any name that no document has. */
+kf_rc doc_unknown(str name, struct kf_err *err);
+
 /* --- reading from memory only: the loop's fast path. KF_OK and *ret_doc (release it), or KF_ABSENT
  * when it is not in memory (which says nothing about the store). No system call, no wait. */
 kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc);

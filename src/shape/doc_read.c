@@ -35,7 +35,7 @@ kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc)
 
 /* ------------------------------------------------------------------------------------- current */
 
-static kf_rc not_found(str name, struct kf_err *err)
+kf_rc doc_unknown(str name, struct kf_err *err)
 {
     return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(name));
 }
@@ -116,7 +116,7 @@ static kf_rc give_default(const struct docs *docs, str name, struct kf_doc *ret_
     str def = docs_default(docs, name);
     struct hot *hot;
     if (!def.p)
-        return not_found(name, err);
+        return doc_unknown(name, err);
     kf_rc rc = hot_new(name, def.len, &hot, err);
     if (rc != KF_OK)
         return rc;
@@ -133,7 +133,7 @@ static kf_rc get_absent(const struct docs *docs, str name, bool hydrating, bool 
     if (hydrating && !there && !KF_SABOTAGE("absent-while-filling"))
         return docs_not_hydrated(docs, name, err);
     if (hydrating)
-        return not_found(name, err);
+        return doc_unknown(name, err);
     return give_default(docs, name, ret_doc, err);
 }
 
@@ -218,7 +218,7 @@ static kf_rc check_known(const struct docs *docs, struct db *db, str name,
     kf_rc rc = doc_head_load(db, name, ret_head, err);
     if (rc != KF_OK || ret_head->there)
         return rc;
-    return hydrating ? docs_not_hydrated(docs, name, err) : not_found(name, err);
+    return hydrating ? docs_not_hydrated(docs, name, err) : doc_unknown(name, err);
 }
 
 kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,

@@ -426,11 +426,6 @@ static kf_rc check_readable(struct group *g, const struct doc_write *w, const st
 
 /* ------------------------------------------------------------------------------------ the verbs */
 
-static kf_rc not_found(const struct doc_write *w, struct kf_err *err)
-{
-    return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(w->name));
-}
-
 /* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again
  * after its group failed, a write keeps the stamp that it had: whoever was told early has the ETag
  * of it. */
@@ -526,7 +521,7 @@ static kf_rc apply_patch(struct group *g, struct doc_write *w, const struct doc_
     str target;
     kf_rc rc = KF_OK;
     if (!exists(head))
-        return not_found(w, err);
+        return doc_unknown(w->name, err);
     hot = doc_cache_get(w->docs->cache, w->name, NULL);
     if (hot && hot->seq == head->seq) {
         target = hot->body;
@@ -571,7 +566,7 @@ static kf_rc apply_revert(struct group *g, struct doc_write *w, const struct doc
 {
     int64_t seq = 0;
     if (!head->there)
-        return not_found(w, err);
+        return doc_unknown(w->name, err);
     kf_rc rc = version_seq(g, w, &seq, err);
     if (rc == KF_OK)
         rc = doc_body_load(group_db(g), w->name, seq, &w->made, err);
@@ -584,7 +579,7 @@ static kf_rc apply_delete(struct group *g, struct doc_write *w, const struct doc
     /* While the store is being filled, a deletion that insists is kept and merged with what
      * comes. */
     if (!exists(head) && (head->there || !docs_unknown(w->docs, w->name)))
-        return not_found(w, err);
+        return doc_unknown(w->name, err);
     return put_version(g, w, head, "delete", (str){0}, STR(""), err);
 }
 

@@ -268,6 +268,10 @@ static const struct request {
     bool steady; /* the body is the same whenever it is asked */
 } requests[] = {
     {ROUTE_SPACES, "/v1", NULL, "", "", "", true},
+    {ROUTE_TOKENS, "/v1/tokens", NULL, "", "", "", false},
+    {ROUTE_TOKEN_MAKE, "/v1/tokens", "{\"name\":\"app\",\"rights\":[\"read\"]}", "", "", "",
+     false},
+    {ROUTE_TOKEN_REVOKE, "/v1/tokens/none", NULL, "not_found", "not_found", "not_found", false},
     {ROUTE_SPACE_PUT, "/v1/fresh", NULL, "", "", "", true},
     {ROUTE_SPACE_DELETE, "/v1/spare?confirm=spare", NULL, "", "", "", false},
     {ROUTE_DOC_LIST, "/v1/s/docs", NULL, "", "not_hydrated", "", false},
