@@ -99,6 +99,11 @@ struct cli_answer {
 kf_rc place_request(struct place *place, const struct cli_request *request, struct cli_answer *ret,
                     struct kf_err *err);
 
+/* One request of a command; with --json the answer's body is printed. `ret_root`: the body taken
+ * apart; NULL = it is not wanted. */
+kf_rc cli_ask(struct cli *cli, struct cli_request *request, struct cli_answer *ret,
+              struct json_node **ret_root, struct kf_err *err);
+
 /* The same request as direct_call, over a socket. `base`: "http://host:port" or "unix:PATH".
  * `size`: of what `send` gives, -1 = not known. The answer's body goes to request->take; ret->body
  * stays empty. */

@@ -10,22 +10,6 @@
 #include <poll.h>
 #include <unistd.h>
 
-/* One request; with --json its body is printed. */
-static kf_rc ask(struct cli *cli, struct cli_request *r, struct cli_answer *ret,
-                 struct json_node **ret_root, struct kf_err *err)
-{
-    struct place *place = NULL;
-    kf_rc rc = r->target ? place_open(cli, &place, err) : err_nomem(err);
-    if (rc == KF_OK)
-        rc = place_request(place, r, ret, err);
-    if (rc == KF_OK && ret->body.len && ret_root)
-        rc = answer_parse(cli, ret, ret_root, err);
-    if (rc == KF_OK && cli->json && ret->body.len)
-        print_line(ret->body);
-    place_close(place);
-    return rc;
-}
-
 static str human_size(struct cli *cli, uint64_t v)
 {
     struct buf b = BUF_INIT;
@@ -156,7 +140,7 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
     struct cli_request r = {.method = API_GET, .target = "/status"};
     struct cli_answer a;
     struct json_node *root = NULL;
-    kf_rc rc = ask(cli, &r, &a, &root, err);
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
     if (rc != KF_OK || cli->json)
         return rc;
     const struct json_node *s = json_member(root, "store");
@@ -220,7 +204,7 @@ kf_rc cmd_remote_ls(struct cli *cli, struct kf_err *err)
     struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1000"};
     struct cli_answer a;
     struct json_node *root = NULL;
-    kf_rc rc = ask(cli, &r, &a, &root, err);
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
     if (rc == KF_OK && !cli->json)
         remote_table(cli, json_member(root, "items"));
     return rc;
@@ -233,7 +217,7 @@ static kf_rc on_remote(struct cli *cli, enum api_method method, const char *name
     char *escaped = cli_escape(cli, name);
     struct cli_request r = {.method = method, .timeout_ms = timeout_ms};
     r.target = escaped ? arena_printf(&cli->arena, "/remotes/%s%s", escaped, tail) : NULL;
-    return ask(cli, &r, &a, ret_root, err);
+    return cli_ask(cli, &r, &a, ret_root, err);
 }
 
 kf_rc cmd_remote_show(struct cli *cli, struct kf_err *err)
@@ -402,7 +386,7 @@ kf_rc cmd_remote_add(struct cli *cli, struct kf_err *err)
     if (rc == KF_OK)
         rc = buf_ok(&b, err);
     if (rc == KF_OK)
-        rc = ask(cli, &r, &a, &root, err);
+        rc = cli_ask(cli, &r, &a, &root, err);
     buf_release(&b);
     if (cli->json)
         return rc;
@@ -586,7 +570,7 @@ kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
         .progress = "backup"};
     if (!r.target)
         return err_nomem(err);
-    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    kf_rc rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && cli->json)
         print_file(cli->args[0]);
     else if (rc == KF_OK)
@@ -600,7 +584,7 @@ static void tell_of_remotes(struct cli *cli)
     struct cli_answer a;
     struct json_node *root = NULL;
     struct cli_request r = {.method = API_GET, .target = "/remotes?limit=1"};
-    if (ask(cli, &r, &a, &root, NULL) != KF_OK)
+    if (cli_ask(cli, &r, &a, &root, NULL) != KF_OK)
         return;
     const struct json_node *items = json_member(root, "items");
     if (items && items->count)
@@ -621,7 +605,7 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
     if (!r.target)
         return err_nomem(err);
     r.headers[r.header_count++] = (struct api_header){STR("Content-Type"), STR("application/zip")};
-    kf_rc rc = ask(cli, &r, &a, &root, err);
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
     if (rc != KF_OK || cli->json)
         return rc;
     str kept = node_text(cli, root, "kept_as");
@@ -654,7 +638,7 @@ kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
                             .target = cli->opt[OPT_DEEP] ? "/verify?deep=true" : "/verify",
                             .timeout_ms = 24 * 3600 * 1000,
                             .progress = "verify"};
-    kf_rc rc = ask(cli, &r, &a, &root, err);
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
     if (rc != KF_OK)
         return rc;
     uint64_t damaged = node_u64(root, "damaged");
@@ -678,7 +662,7 @@ kf_rc cmd_digest(struct cli *cli, struct kf_err *err)
                             .target = "/digest",
                             .timeout_ms = 24 * 3600 * 1000,
                             .progress = "digest"};
-    kf_rc rc = ask(cli, &r, &a, &root, err);
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
     if (rc == KF_OK && !cli->json)
         print_line(node_text(cli, root, "digest"));
     return rc;
@@ -692,7 +676,7 @@ kf_rc cmd_space_create(struct cli *cli, struct kf_err *err)
     char *name = cli_escape(cli, cli->args[0]);
     struct cli_request r = {.method = API_PUT,
                             .target = name ? arena_printf(&cli->arena, "//v1/%s", name) : NULL};
-    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    kf_rc rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && !cli->json)
         print_talk("%s: %s", cli->args[0], a.status == 201 ? "made" : "was there");
     return rc;
@@ -708,7 +692,7 @@ kf_rc cmd_space_rm(struct cli *cli, struct kf_err *err)
     struct cli_request r = {
         .method = API_DELETE,
         .target = name ? arena_printf(&cli->arena, "//v1/%s?confirm=%s", name, name) : NULL};
-    kf_rc rc = ask(cli, &r, &a, NULL, err);
+    kf_rc rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && cli->json)
         print_removed(cli->args[0]);
     else if (rc == KF_OK)

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 static const int64_t patience_ms = 5000;
+static const char tokens_target[] = "//v1/tokens";
 
 struct place {
     struct cli *cli;
@@ -156,14 +157,15 @@ static kf_rc look(struct place *p, struct kf_err *err)
     return rc;
 }
 
-/* Whether the request may make the store: the first document, a remote, a restore, the space
- * itself. */
+/* Whether the request may make the store, or its folder: the first document, a remote, a restore,
+ * the space itself, a token. */
 static bool creates(const struct cli_request *r)
 {
     str target = {r->target, strcspn(r->target, "?")};
     if (r->method == API_PUT)
         return true;
-    return r->method == API_POST && (str_is(target, "/remotes") || str_is(target, "/restore"));
+    return r->method == API_POST && (str_is(target, "/remotes") || str_is(target, "/restore") ||
+                                     str_is(target, tokens_target));
 }
 
 /* Requests about spaces are about the folder. */
@@ -215,6 +217,7 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
                               .in_data_dir = p->dir != NULL,
                               .space = p->space,
                               .brief = true,
+                              .bare = str_starts(str_of(r->target), str_of(tokens_target)),
                               .lock_wait_ms = 1000};
     rc = house_new(&o, &p->house, err);
     if (rc == KF_OK) /* a new store is filled first, or nothing in it could be read or written */
@@ -510,5 +513,20 @@ kf_rc place_request(struct place *p, const struct cli_request *r, struct cli_ans
         *ret = a;
     else if (err)
         *err = failed;
+    return rc;
+}
+
+kf_rc cli_ask(struct cli *cli, struct cli_request *r, struct cli_answer *ret,
+              struct json_node **ret_root, struct kf_err *err)
+{
+    struct place *place = NULL;
+    kf_rc rc = r->target ? place_open(cli, &place, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = place_request(place, r, ret, err);
+    if (rc == KF_OK && ret->body.len && ret_root)
+        rc = answer_parse(cli, ret, ret_root, err);
+    if (rc == KF_OK && cli->json && ret->body.len)
+        print_line(ret->body);
+    place_close(place);
     return rc;
 }

@@ -4,11 +4,13 @@
 #include "cli/cli.h"
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 #include <curl/curl.h>
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -159,6 +161,44 @@ static kf_rc add_header(struct transfer *t, struct curl_slist **list, const char
     return KF_OK;
 }
 
+/* The first line of what holds a token; it becomes part of a header. */
+static kf_rc add_bearer(struct transfer *t, str text, const char *from, struct curl_slist **list,
+                        struct kf_err *err)
+{
+    str token = str_trim((str){text.p, str_index(text, '\n')});
+    if (token.len && token.p[token.len - 1] == '\r')
+        token.len--;
+    bool ok = token.len > 0;
+    for (size_t i = 0; ok && i < token.len; i++)
+        ok = token.p[i] > 0x20 && token.p[i] < 0x7f;
+    if (!ok)
+        return err_set(err, PROBLEM_CONFIG, "%s holds no token on its first line", from);
+    char *value = arena_printf(&t->cli->arena, "Bearer %.*s", STR_ARGS(token));
+    return value ? add_header(t, list, "Authorization", str_of(value), err) : err_nomem(err);
+}
+
+/* The token that the command was given, for servers beyond a socket of this machine: there a peer
+ * is known by its uid. */
+static kf_rc add_token(struct transfer *t, const char *base, struct curl_slist **list,
+                       struct kf_err *err)
+{
+    const char *file = t->cli->opt[OPT_OWN_TOKEN_FILE], *variable = getenv("KEEPFAST_TOKEN");
+    char text[SECRET_MAX];
+    size_t len = 0;
+    if (strncmp(base, "unix:", 5) == 0)
+        return KF_OK;
+    if (!file)
+        return variable && *variable ? add_bearer(t, str_of(variable), "KEEPFAST_TOKEN", list, err)
+                                     : KF_OK;
+    kf_rc rc = secret_file_read(t->cli->env, file, text, sizeof text, &len, err);
+    if (rc == KF_ABSENT)
+        rc = err_set(err, PROBLEM_CONFIG, "there is no file %s for --token-file", file);
+    if (rc == KF_OK)
+        rc = add_bearer(t, (str){text, len}, file, list, err);
+    mem_wipe(text, sizeof text);
+    return rc;
+}
+
 static kf_rc set_body(struct transfer *t, int64_t size, struct kf_err *err)
 {
     const struct direct_request *r = t->request;
@@ -224,6 +264,8 @@ kf_rc wire_request(struct cli *cli, const char *base, const struct direct_reques
         rc = set_body(&t, size, err);
     if (rc == KF_OK)
         rc = add_header(&t, &headers, "Expect", (str){"", 0}, err);
+    if (rc == KF_OK)
+        rc = add_token(&t, base, &headers, err);
     for (size_t i = 0; i < request->header_count && rc == KF_OK; i++)
         rc = add_header(&t, &headers, request->headers[i].name.p, request->headers[i].value, err);
     if (rc == KF_OK) {
