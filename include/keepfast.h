@@ -622,6 +622,7 @@ struct kf_status {
     uint64_t wal_bytes;
     uint64_t cache_bytes; /* documents held in memory */
     uint64_t commits;     /* groups committed since open */
+    uint64_t flush_us;    /* how long the last commits took in the mean; 0 = none yet */
     uint64_t writes;      /* writes committed since open */
     int64_t opened_ms;
     struct kf_pending pending; /* the worst remote: largest count, bytes and age over all of them */

@@ -148,10 +148,11 @@ static const struct {
     {"Runs", "items:Run[] next:string?"},
     {"SetAsideItem", "remote:string kind:string name:string since:time code:string reason:string"},
     {"SetAside", "items:SetAsideItem[] next:string?"},
-    {"Store", "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
-              "disk_bytes:integer "
-              "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer "
-              "writes:integer opened:time?"},
+    {"Store",
+     "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
+     "disk_bytes:integer "
+     "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer flush_us:integer "
+     "writes:integer opened:time?"},
     {"Status",
      "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups?"},
     {"BackupMade", "file:string at:time bytes:integer docs:integer digest:string"},

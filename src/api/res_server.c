@@ -105,6 +105,7 @@ GAUGE(read_disk_free, s->disk_free)
 GAUGE(read_wal_bytes, s->wal_bytes)
 GAUGE(read_cache_bytes, s->cache_bytes)
 GAUGE(read_commits, s->commits)
+GAUGE(read_flush, s->flush_us)
 GAUGE(read_writes, s->writes)
 GAUGE(read_pending, s->pending.count)
 GAUGE(read_pending_bytes, s->pending.bytes)
@@ -125,6 +126,8 @@ static const struct gauge gauges[] = {
     {"keepfast_wal_bytes", "gauge", "Bytes of the write-ahead log", read_wal_bytes},
     {"keepfast_cache_bytes", "gauge", "Bytes of documents in memory", read_cache_bytes},
     {"keepfast_commits_total", "counter", "Groups committed", read_commits},
+    {"keepfast_flush_microseconds", "gauge", "How long the last commits took in the mean",
+     read_flush},
     {"keepfast_writes_total", "counter", "Writes committed", read_writes},
     {"keepfast_pending", "gauge", "Items pending at the remote that lags most", read_pending},
     {"keepfast_pending_bytes", "gauge", "Bytes pending at the remote that lags most",

@@ -105,6 +105,7 @@ static void store_json(const struct kf_status *s, struct buf *out)
     json_put_u64(out, &first, "wal_bytes", s->wal_bytes);
     json_put_u64(out, &first, "cache_bytes", s->cache_bytes);
     json_put_u64(out, &first, "commits", s->commits);
+    json_put_u64(out, &first, "flush_us", s->flush_us);
     json_put_u64(out, &first, "writes", s->writes);
     json_put_time(out, &first, "opened", s->opened_ms);
     buf_c(out, "}");

@@ -207,6 +207,7 @@ kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err
     ret->seq = (uint64_t)store_seq(s);
     ret->wal_bytes = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
     ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path);
+    ret->flush_us = atomic_load_explicit(&s->flush_ns, memory_order_relaxed) / 1000;
     ret->commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
     ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
     ret->opened_ms = s->opened_ms;

@@ -395,8 +395,11 @@ static kf_rc commit(struct group *g, struct kf_err *err)
     kf_rc rc = write_state(g, err);
     if (rc == KF_OK && KF_SABOTAGE("ack-before-write"))
         return rc; /* the next group's begin commits it */
+    uint64_t began_ns = env_mono_ns(s->env);
     if (rc == KF_OK)
         rc = db_commit(s->db, err);
+    if (rc == KF_OK)
+        commit_measure(s, env_mono_ns(s->env) - began_ns);
     return rc;
 }
 

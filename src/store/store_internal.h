@@ -33,6 +33,15 @@ struct store_trouble {
     char reason[300];
 };
 
+/* The committing thread: store_commit.c. */
+struct committer {
+    pthread_t thread;
+    bool started; /* the loop's */
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+    bool called, stop; /* with the lock */
+};
+
 struct kf_store {
     /* --- constant after open */
     const struct env *env;
@@ -66,14 +75,16 @@ struct kf_store {
     uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
     bool low, wal_big, wal_stalled, clock_back, clock_ahead;
-    bool unsettled; /* opened without the space to; store_content.c */
+    bool unsettled;    /* opened without the space to; store_content.c */
+    unsigned measured; /* commits, up to those that make a mean */
 
     /* --- the loop's */
     struct loop_hook hook;
     struct loop_timer probe, again, idle;
     _Atomic bool busy_again; /* a timer will lead again: not before */
-    bool probing;
+    _Atomic bool probing;
     struct write probe_write;
+    struct committer committer;
 
     /* --- state_lock */
     pthread_mutex_t state_lock;
@@ -93,6 +104,8 @@ struct kf_store {
     _Atomic int state;
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
+    _Atomic uint64_t flush_ns; /* mean of the last commits; 0 = none yet */
+    _Atomic bool slow;         /* it is long: the committing thread leads for the loop */
     _Atomic uint64_t wal_bytes;
     _Atomic uint64_t calls; /* public calls that run, and GATE_SHUT */
 };
@@ -125,6 +138,15 @@ kf_rc state_refusal(struct kf_store *s, struct kf_err *err);
 /* Its reason, "" in the other states. */
 void state_reason(struct kf_store *s, char out[300]);
 bool state_is_moved(struct kf_store *s);
+
+/* --- store_commit.c */
+/* How long a commit took; the leader's. */
+void commit_measure(struct kf_store *s, uint64_t ns);
+/* Whether the committing thread leads what is in the queue: it was woken. The loop's. */
+bool commit_elsewhere(struct kf_store *s);
+void commit_init(struct kf_store *s);
+/* Nobody else may be able to lead any more. */
+void commit_end(struct kf_store *s);
 
 /* --- store.c */
 kf_rc store_watch_forks(struct kf_err *err);

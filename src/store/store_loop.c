@@ -1,5 +1,5 @@
-/* What the loop does for a store: leads after each turn, tries again while the disk is full or
- * somebody else writes, closes idle readers. */
+/* What the loop does for a store: leads after each turn or has it done, tries again while the disk
+ * is full or somebody else writes, closes idle readers. */
 #include "store/store_internal.h"
 
 #include <stddef.h>
@@ -67,7 +67,7 @@ static void idle_fire(struct loop_timer *t)
 static bool after_turn(struct loop_hook *h)
 {
     struct kf_store *s = STORE_OF(h, hook);
-    bool more = store_lead(s);
+    bool more = !commit_elsewhere(s) && store_lead(s);
     if (store_state(s) == STORE_FULL && !s->probe.loop && !s->probing)
         loop_timer_set(s->options.loop, &s->probe, STORE_FULL_PROBE_MS, probe_fire);
     return more;

@@ -62,6 +62,8 @@ static void store_free(struct kf_store *s)
 {
     store_lock_drop(s->lock);
     pthread_mutex_destroy(&s->queue_lock);
+    pthread_mutex_destroy(&s->committer.lock);
+    pthread_cond_destroy(&s->committer.woken);
     pthread_cond_destroy(&s->leader_gone);
     pthread_mutex_destroy(&s->state_lock);
     pthread_mutex_destroy(&s->readers_lock);
@@ -86,6 +88,7 @@ static struct kf_store *store_new(const char *path, const struct store_options *
     s->forks = store_forks();
     s->opened_ms = env_wall_ms(s->env);
     pthread_mutex_init(&s->queue_lock, NULL);
+    commit_init(s);
     pthread_cond_init(&s->leader_gone, NULL);
     pthread_mutex_init(&s->state_lock, NULL);
     pthread_mutex_init(&s->readers_lock, NULL);
@@ -214,6 +217,7 @@ void store_close(struct kf_store *s)
         next = w->next;
         write_refuse(w, &stopping);
     }
+    commit_end(s);
     loop_detach(s);
     readers_shut(s, &ignored);
     if (s->db && care_check_moved(s, &ignored) != KF_OK) /* also where nobody wrote since */

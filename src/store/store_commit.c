@@ -1,0 +1,106 @@
+/* The committing thread: leads for the loop where a flush takes long.
+ *
+ * A loop that commits what it has read answers soonest: nothing is handed over. But while it waits
+ * for the disk it reads nothing, and a disk may take milliseconds. So the time of each commit is
+ * measured, and the mean of the last few decides who leads what was submitted:
+ *
+ *                     mean over SLOW_NS
+ *       the loop  ------------------------>  this thread
+ *      (after a    <-----------------------   (woken by the loop after a turn that
+ *        turn)        mean under FAST_NS       left something in the queue)
+ *
+ * The batch is the same object either way, the queue in its order. Whoever leads calls `done` of
+ * each write; a door posts what came on another thread to its loop.
+ *
+ * The thread is made when it is first needed and ends with the store. A loop without threads, or
+ * with a clock that stands still, leads itself always. */
+#include "store/store_internal.h"
+
+#include <signal.h>
+
+#define SLOW_NS 500000
+#define FAST_NS 250000
+#define ENOUGH  8 /* commits before a mean is believed; also its weight: a new one counts 1/8 */
+
+void commit_measure(struct kf_store *s, uint64_t ns)
+{
+    uint64_t mean = atomic_load_explicit(&s->flush_ns, memory_order_relaxed);
+    mean = s->measured ? mean - mean / ENOUGH + ns / ENOUGH : ns;
+    s->measured += s->measured < ENOUGH;
+    atomic_store_explicit(&s->flush_ns, mean, memory_order_relaxed);
+    if (s->measured < ENOUGH)
+        return;
+    bool slow = atomic_load_explicit(&s->slow, memory_order_relaxed);
+    if (!slow && mean > SLOW_NS) {
+        KF_SOMETIMES("commits-by-a-thread");
+        atomic_store_explicit(&s->slow, true, memory_order_relaxed);
+    } else if (slow && mean < FAST_NS) {
+        KF_SOMETIMES("commits-by-the-loop-again");
+        atomic_store_explicit(&s->slow, false, memory_order_relaxed);
+    }
+}
+
+static void *commit_thread(void *ctx)
+{
+    struct kf_store *s = ctx;
+    struct committer *c = &s->committer;
+    pthread_mutex_lock(&c->lock);
+    while (!c->stop) {
+        if (!c->called) {
+            pthread_cond_wait(&c->woken, &c->lock);
+            continue;
+        }
+        c->called = false;
+        pthread_mutex_unlock(&c->lock);
+        while (store_lead(s)) {
+        }
+        pthread_mutex_lock(&c->lock);
+    }
+    pthread_mutex_unlock(&c->lock);
+    return NULL;
+}
+
+/* Signals are for the threads of the program. */
+static bool start(struct kf_store *s)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    bool made = pthread_create(&s->committer.thread, NULL, commit_thread, s) == 0;
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return made;
+}
+
+bool commit_elsewhere(struct kf_store *s)
+{
+    struct committer *c = &s->committer;
+    if (!atomic_load_explicit(&s->slow, memory_order_relaxed) || s->env->wait ||
+        loop_is_inline(s->options.loop) || !store_has_writes(s))
+        return false;
+    if (!c->started && !(c->started = start(s)))
+        return false;
+    pthread_mutex_lock(&c->lock);
+    c->called = true;
+    pthread_cond_signal(&c->woken);
+    pthread_mutex_unlock(&c->lock);
+    return true;
+}
+
+void commit_init(struct kf_store *s)
+{
+    pthread_mutex_init(&s->committer.lock, NULL);
+    pthread_cond_init(&s->committer.woken, NULL);
+}
+
+void commit_end(struct kf_store *s)
+{
+    struct committer *c = &s->committer;
+    if (!c->started)
+        return;
+    pthread_mutex_lock(&c->lock);
+    c->stop = true;
+    pthread_cond_signal(&c->woken);
+    pthread_mutex_unlock(&c->lock);
+    pthread_join(c->thread, NULL);
+    c->started = false;
+}
