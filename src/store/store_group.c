@@ -291,11 +291,12 @@ enum verdict {
     LOST   /* rolled back; *err is for all that is not settled */
 };
 
-static void tell_early(struct write *w)
+static void tell_early(struct kf_store *s, struct write *w)
 {
     if (!w->early || w->waiter || (w->phase & TOLD))
         return;
     KF_SOMETIMES("write-told-early");
+    atomic_store_explicit(&s->early, true, memory_order_release);
     w->phase |= TOLD;
     w->done(w);
 }
@@ -348,7 +349,7 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
     if (w->rc == KF_OK) {
         if (g->careful && db_release(db, err) != KF_OK)
             return lost(db);
-        tell_early(w);
+        tell_early(g->store, w);
         return APPLIED_ALL;
     }
     *err = w->err;
@@ -535,6 +536,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     if (!all_settled(&g)) {
         care_clock(s, g.now_ms);
         run(&g);
+        atomic_store_explicit(&s->early, false, memory_order_release);
     }
     if (g.committed) {
         state_healed(s);

@@ -4,8 +4,10 @@
 #include "base/env.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "db/db.h"
 
 #include <poll.h>
+#include <stdio.h>
 #include <string.h>
 
 #define SLOW_MS 3
@@ -170,6 +172,46 @@ static void closing_waits_for_what_is_committed(void **state)
                                (struct store_options){.env = &env, .loop = loop});
 }
 
+/* What a reader of the file finds under a key. */
+static bool file_holds(const char *key, const char *value)
+{
+    static const char sql[] = "SELECT value FROM kf_meta WHERE key = $1";
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    assert_int_equal(store_read(store, &db, NULL), KF_OK);
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    db_bind_text(s, 1, str_of(key));
+    assert_int_equal(db_step(s, &row, NULL), KF_OK);
+    bool same = row && str_is(db_text(s, 0), value);
+    db_done(s);
+    store_read_end(store, db);
+    return same;
+}
+
+/* Memory shows a write at once that asked for no more; what is read from the file shows it, too. */
+static void who_was_told_early_reads_it(void **state)
+{
+    bool there = true;
+    (void)state;
+    sync_ms = SLOW_MS;
+    until_by(false);
+    for (int i = 0; i < 20; i++) {
+        struct counted c;
+        char value[16];
+        snprintf(value, sizeof value, "v%d", i);
+        c = (struct counted){.put = put_of("early", value)};
+        c.put.write.done = counted_done;
+        c.put.write.early = true;
+        store_submit(store, &c.put.write);
+        while (!c.done)
+            loop_turn(loop, 1000);
+        there = file_holds("early", value) && there;
+        one(); /* behind it: the write is not used any more */
+    }
+    assert_true(there);
+}
+
 /* Threads that write for themselves and the committing thread lead in turns. */
 static void *writes(void *ctx)
 {
@@ -202,7 +244,11 @@ static void other_writers_lead_beside_it(void **state)
     assert_int_equal(good, THREADS);
 }
 
-int main(void)
+#ifdef KF_TEST_HOOKS
+TESTING_SABOTEUR(early_not_awaited, "early-not-awaited", who_was_told_early_reads_it)
+#endif
+
+int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_quick_disk_is_the_loops, setup, teardown),
@@ -210,8 +256,13 @@ int main(void)
                                         teardown),
         cmocka_unit_test_setup_teardown(the_loop_reads_while_the_thread_commits, setup, teardown),
         cmocka_unit_test_setup_teardown(closing_waits_for_what_is_committed, setup, teardown),
+        cmocka_unit_test_setup_teardown(who_was_told_early_reads_it, setup, teardown),
         cmocka_unit_test_setup_teardown(other_writers_lead_beside_it, setup, teardown),
+#ifdef KF_TEST_HOOKS
+        {"saboteur early-not-awaited is found", saboteur_early_not_awaited, NULL, NULL, NULL},
+#endif
     };
+    testing_only(argc, argv);
     testing_guard(60);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
