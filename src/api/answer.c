@@ -125,7 +125,7 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
         err_set(&err, PROBLEM_INTERNAL, "%s", given->detail);
         info = problem_find(err.code);
     }
-    c->api->problems[info - problem_table]++;
+    count_one(&c->api->problems[info - problem_table]);
     if (err.http_status >= 500 && !err.retryable)
         log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_I("req", c->id), LOG_END);

@@ -18,72 +18,156 @@ static const size_t spool_max = 1024 * 1024;
 
 static void note_later(struct api *api);
 
+static struct api *first_of(struct api_home *home)
+{
+    return home->routers;
+}
+
 static void note_work(struct loop_job *j)
 {
-    struct api *api = (struct api *)((char *)j - offsetof(struct api, note_job));
+    struct api_home *home = (struct api_home *)((char *)j - offsetof(struct api_home, note_job));
+    const struct api_options *o = &first_of(home)->o;
     struct kf_err err = KF_ERR_INIT;
-    if (tokens_note_use(api->o.tokens, &err) != KF_OK)
-        log_event(api->o.log, LOG_WARN, "tokens.note", LOG_S("code", err.code),
+    if (tokens_note_use(o->tokens, &err) != KF_OK)
+        log_event(o->log, LOG_WARN, "tokens.note", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
 }
 
 static void note_done(struct loop_job *j, bool cancelled)
 {
-    struct api *api = (struct api *)((char *)j - offsetof(struct api, note_job));
+    struct api_home *home = (struct api_home *)((char *)j - offsetof(struct api_home, note_job));
     (void)cancelled;
-    api->working--;
-    note_later(api);
+    first_of(home)->working--;
+    note_later(first_of(home));
 }
 
 static void note_due(struct loop_timer *t)
 {
-    struct api *api = (struct api *)((char *)t - offsetof(struct api, note_timer));
+    struct api_home *home = (struct api_home *)((char *)t - offsetof(struct api_home, note_timer));
+    struct api *api = first_of(home);
     if (api->stopping || !tokens_unwritten(api->o.tokens)) {
         note_later(api);
         return;
     }
-    api->note_job = (struct loop_job){.work = note_work, .done = note_done};
+    home->note_job = (struct loop_job){.work = note_work, .done = note_done};
     api->working++;
-    loop_job(api->o.loop, &api->note_job);
+    loop_job(home->loop, &home->note_job);
 }
 
 /* Without memory for the timer the times are written with the next change of a token. */
 static void note_later(struct api *api)
 {
     if (api->o.tokens && !api->stopping)
-        loop_timer_set(api->o.loop, &api->note_timer, NOTE_MS, note_due);
+        loop_timer_set(api->home->loop, &api->home->note_timer, NOTE_MS, note_due);
+}
+
+/* ----------------------------------------------------------------------------- life of a router */
+
+static void home_free(struct api_home *home)
+{
+    if (!home)
+        return;
+    auth_free(home->auth);
+    pthread_mutex_destroy(&home->lock);
+    mem_free(home);
+}
+
+/* NULL without memory. */
+static struct api_home *home_new(const struct api_options *o)
+{
+    struct api_home *home = mem_calloc(1, sizeof *home);
+    if (!home)
+        return NULL;
+    home->loop = o->loop;
+    pthread_mutex_init(&home->lock, NULL);
+    if (auth_new(o->env, o->log, o->tokens, &home->auth, NULL) == KF_OK)
+        return home;
+    home_free(home);
+    return NULL;
+}
+
+/* The one store that there is, under its name. */
+static kf_rc take_store(struct api *api, struct kf_err *err)
+{
+    const struct api_options *o = &api->o;
+    struct space *s = mem_calloc(1, sizeof *s);
+    if (s)
+        s->name = mem_strdup(o->store_space);
+    if (!s || !s->name) {
+        mem_free(s);
+        return err_nomem(err);
+    }
+    s->store = o->store;
+    s->config = config_space(o->config, str_of(o->store_space));
+    api->home->spaces = s;
+    api->home->space_count = 1;
+    return KF_OK;
+}
+
+static struct api *router_new(const struct api_options *o, struct api_home *home)
+{
+    struct api *api = mem_calloc(1, sizeof *api);
+    if (!api)
+        return NULL;
+    api->o = *o;
+    api->home = home;
+    o->env->random(o->env->ctx, &api->next_id, sizeof api->next_id);
+    return api;
 }
 
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err)
 {
-    struct api *api = mem_calloc(1, sizeof *api);
+    struct api_home *home = home_new(options);
+    if (!home)
+        return err_nomem(err);
+    home->routers = router_new(options, home);
+    kf_rc rc = home->routers ? KF_OK : err_nomem(err);
+    if (rc == KF_OK && options->store)
+        rc = take_store(home->routers, err);
+    if (rc != KF_OK) {
+        mem_free(home->routers);
+        home_free(home);
+        return rc;
+    }
+    note_later(home->routers);
+    *ret_api = home->routers;
+    return KF_OK;
+}
+
+kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api, struct kf_err *err)
+{
+    struct api_options o = first->o;
+    o.loop = loop;
+    struct api *api = router_new(&o, first->home);
     if (!api)
         return err_nomem(err);
-    api->o = *options;
-    api->started_ms = env_wall_ms(options->env);
-    if (auth_new(options->env, options->log, options->tokens, &api->auth, err) != KF_OK) {
-        mem_free(api);
-        return KF_NOMEM;
-    }
-    options->env->random(options->env->ctx, &api->next_id, sizeof api->next_id);
-    if (options->store) {
-        struct space *s = mem_calloc(1, sizeof *s);
-        if (s)
-            s->name = mem_strdup(options->store_space);
-        if (!s || !s->name) {
-            mem_free(s);
-            auth_free(api->auth);
-            mem_free(api);
-            return err_nomem(err);
-        }
-        s->store = options->store;
-        s->config = config_space(options->config, str_of(options->store_space));
-        api->spaces = s;
-        api->space_count = 1;
-    }
-    note_later(api);
+    struct api **at = &first->home->routers;
+    while (*at)
+        at = &(*at)->next;
+    *at = api;
     *ret_api = api;
     return KF_OK;
+}
+
+void api_free(struct api *api)
+{
+    if (!api)
+        return;
+    struct api_home *home = api->home;
+    struct api **at = &home->routers;
+    bool is_home = *at == api;
+    if (is_home) {
+        assert(!api->next); /* those beside it went first */
+        loop_timer_cancel(&home->note_timer);
+        spaces_close(api);
+    }
+    while (*at && *at != api)
+        at = &(*at)->next;
+    if (*at)
+        *at = api->next;
+    mem_free(api);
+    if (is_home)
+        home_free(home);
 }
 
 bool api_asks_for_tokens(const struct api *api)
@@ -93,9 +177,12 @@ bool api_asks_for_tokens(const struct api *api)
 
 void api_stop(struct api *api)
 {
+    struct api_home *home = api->home;
     api->stopping = true;
-    loop_timer_cancel(&api->note_timer);
-    for (struct space *s = api->spaces; s; s = s->next)
+    if (api != home->routers)
+        return;
+    loop_timer_cancel(&home->note_timer);
+    for (struct space *s = home->spaces; s; s = s->next)
         remotes_end_past(store_remotes(s->store));
 }
 
@@ -111,6 +198,7 @@ bool api_busy(const struct api *api)
 
 void api_add_metrics(struct api *api, struct api_metrics *m)
 {
+    assert(api == api->home->routers);
     m->next = api->metrics;
     api->metrics = m;
 }
@@ -199,7 +287,8 @@ bool call_end_work(struct api_call *c)
     c->api->working--;
     if (!c->abandoned)
         return true;
-    call_free(c);
+    if (!c->taking_back)
+        call_free(c);
     return false;
 }
 
@@ -223,7 +312,7 @@ static void job_done(struct loop_job *j, bool cancelled)
     if (cancelled)
         c->rc = err_set(&c->err, PROBLEM_STOPPING,
                         "the server is stopping; try again when it is back");
-    c->api->past -= c->looks_back;
+    c->api->home->past -= c->looks_back;
     c->looks_back = false;
     if (call_end_work(c))
         c->then(c);
@@ -244,16 +333,150 @@ void call_look_back(struct api_call *c, void (*work)(struct api_call *c),
                     void (*then)(struct api_call *c))
 {
     struct kf_err err = KF_ERR_INIT;
-    if (c->api->past >= PAST_MAX) {
+    if (c->api->home->past >= PAST_MAX) {
         KF_SOMETIMES("past-asked-for-by-many");
         err_set(&err, PROBLEM_BUSY,
                 "the history of remotes is being read for others: try again in a few seconds");
         answer_problem(c, &err);
         return;
     }
-    c->api->past++;
+    c->api->home->past++;
     c->looks_back = true;
     call_work(c, work, then);
+}
+
+/* --- work on the loop of the stores */
+
+static bool is_at_home(const struct api_call *c)
+{
+    return c->api->o.loop == c->api->home->loop;
+}
+
+static struct api_call *call_of(struct loop_msg *m)
+{
+    return (struct api_call *)((char *)m - offsetof(struct api_call, msg));
+}
+
+static void post(struct api_call *c, struct loop *to, void (*run)(struct loop_msg *m))
+{
+    c->msg = (struct loop_msg){.run = run};
+    loop_post(to, &c->msg);
+}
+
+static void back_from_home(struct loop_msg *m)
+{
+    struct api_call *c = call_of(m);
+    if (call_end_work(c))
+        c->then(c);
+}
+
+static void work_at_home(struct loop_msg *m)
+{
+    struct api_call *c = call_of(m);
+    c->work(c);
+    post(c, c->api->o.loop, back_from_home);
+}
+
+void call_at_home(struct api_call *c, void (*work)(struct api_call *c),
+                  void (*then)(struct api_call *c))
+{
+    c->rc = KF_OK;
+    if (is_at_home(c)) {
+        work(c);
+        then(c);
+        return;
+    }
+    c->work = work;
+    c->then = then;
+    call_begin_work(c);
+    post(c, c->api->home->loop, work_at_home);
+}
+
+/* --- waits for remotes. c->wait is the home loop's while c->waiting. */
+
+static void wait_back(struct api_call *c)
+{
+    c->waiting = false;
+    if (call_end_work(c))
+        c->then(c);
+}
+
+static void wait_back_msg(struct loop_msg *m)
+{
+    wait_back(call_of(m));
+}
+
+static void wait_over(struct remotes_wait *w)
+{
+    struct api_call *c = w->ctx;
+    w->remotes = NULL;
+    if (is_at_home(c))
+        wait_back(c);
+    else
+        post(c, c->api->o.loop, wait_back_msg);
+}
+
+static void wait_begin(struct api_call *c)
+{
+    remotes_wait(store_remotes(c->store), &c->wait, c->wait_names, c->timeout_ms);
+}
+
+static void wait_begin_msg(struct loop_msg *m)
+{
+    wait_begin(call_of(m));
+}
+
+void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c))
+{
+    c->wait.done = wait_over;
+    c->wait.ctx = c;
+    c->wait_names = names;
+    c->then = then;
+    c->waiting = true;
+    call_begin_work(c);
+    if (is_at_home(c))
+        wait_begin(c);
+    else
+        post(c, c->api->home->loop, wait_begin_msg);
+}
+
+static struct api_call *taken_back(struct loop_msg *m)
+{
+    return (struct api_call *)((char *)m - offsetof(struct api_call, back_msg));
+}
+
+static void is_taken_back(struct loop_msg *m)
+{
+    struct api_call *c = taken_back(m);
+    c->taking_back = false;
+    if (!c->pending)
+        call_free(c);
+}
+
+/* Behind the message that began it. What is over already is on its way back. */
+static void take_back(struct loop_msg *m)
+{
+    struct api_call *c = taken_back(m);
+    if (c->wait.remotes) {
+        remotes_wait_cancel(&c->wait);
+        wait_over(&c->wait);
+    }
+    c->back_msg = (struct loop_msg){.run = is_taken_back};
+    loop_post(c->api->o.loop, &c->back_msg);
+}
+
+/* Only a wait can be taken back: groups and jobs go on. */
+static void take_back_wait(struct api_call *c)
+{
+    if (!is_at_home(c)) {
+        c->taking_back = true;
+        c->back_msg = (struct loop_msg){.run = take_back};
+        loop_post(c->api->home->loop, &c->back_msg);
+        return;
+    }
+    remotes_wait_cancel(&c->wait);
+    c->waiting = c->pending = false;
+    c->api->working--;
 }
 
 void api_abandon(struct api_call *c)
@@ -265,11 +488,8 @@ void api_abandon(struct api_call *c)
     c->abandoned = true;
     c->ctx = NULL;
     c->door = NULL;
-    if (c->pending && c->wait.remotes) { /* only a wait can be taken back: groups and jobs go on */
-        remotes_wait_cancel(&c->wait);
-        c->pending = false;
-        c->api->working--;
-    }
+    if (c->pending && c->waiting)
+        take_back_wait(c);
     if (!c->pending)
         call_free(c);
 }
@@ -334,7 +554,7 @@ static kf_rc take_head(struct api_call *c, const struct api_head *head, struct k
     str target = arena_str(&c->arena, head->target);
     if (!target.p)
         return err_nomem(err);
-    kf_rc rc = auth_check_url(c->api->auth, head, err);
+    kf_rc rc = auth_check_url(c->api->home->auth, head, err);
     if (rc == KF_OK)
         rc = route_match(head->method, target, &c->arena, &c->match, err);
     if (rc != KF_OK)
@@ -344,7 +564,7 @@ static kf_rc take_head(struct api_call *c, const struct api_head *head, struct k
     c->method = c->route->method;
     if (c->api->stopping)
         return err_set(err, PROBLEM_STOPPING, "the server is stopping; try again when it is back");
-    if ((rc = auth_request(c->api->auth, c, head, err)) != KF_OK ||
+    if ((rc = auth_request(c->api->home->auth, c, head, err)) != KF_OK ||
         (rc = check_types(c, head, err)) != KF_OK ||
         (rc = take_header(c, head, "If-Match", &c->if_match, err)) != KF_OK ||
         (rc = take_header(c, head, "If-None-Match", &c->if_none_match, err)) != KF_OK ||
@@ -395,7 +615,7 @@ void api_begin(struct api_call *c, const struct api_head *head)
     c->hidden = HIDDEN_NOT;
     c->eof = head->content_length == -1 || head->content_length == 0;
     c->api->calls++;
-    c->api->requests++;
+    count_one(&c->api->requests);
     c->match.allowed = 0;
     struct kf_err err = KF_ERR_INIT;
     if (take_head(c, head, &err) == KF_OK)
@@ -403,6 +623,51 @@ void api_begin(struct api_call *c, const struct api_head *head)
     if (c->match.allowed && strcmp(err.code, "method_not_allowed") == 0)
         add_allow(c);
     refuse_early(c, &err);
+}
+
+/* ---------------------------------------------------------------------------------- the space */
+
+/* Whether the route is of something in a space; the other two are of the space itself. */
+static bool is_of_store(const struct api_call *c)
+{
+    return c->match.space.p && c->match.route != ROUTE_SPACE_PUT &&
+           c->match.route != ROUTE_SPACE_DELETE;
+}
+
+/* Holds the call's space, opening it first where it must be, then `then`: c->rc says why not. */
+static void call_enter(struct api_call *c, void (*then)(struct api_call *c))
+{
+    c->rc = KF_OK;
+    if (c->space || !is_of_store(c) || call_hold_space(c))
+        then(c);
+    else
+        call_at_home(c, call_open_space, then);
+}
+
+/* With the space, or with why it cannot be had: for the doctor that is something to find. */
+static void dispatch(struct api_call *c)
+{
+    if (c->rc != KF_OK && c->match.route != ROUTE_DOCTOR) {
+        answer_problem(c, &c->err);
+        return;
+    }
+    if (c->route->body == BODY_STREAM)
+        restore_eof(c);
+    else
+        c->route->handle(c);
+}
+
+/* With the first bytes of a body that streams. */
+static void stream_entered(struct api_call *c)
+{
+    if (c->rc != KF_OK)
+        refuse_early(c, &c->err);
+    else if (c->eof && !c->pending)
+        restore_eof(c);
+    else if (c->paused) {
+        c->paused = false;
+        c->door->more(c->ctx);
+    }
 }
 
 bool api_data(struct api_call *c, str bytes)
@@ -417,7 +682,11 @@ bool api_data(struct api_call *c, str bytes)
     if (c->hidden) /* read and dropped, as it would be where there is nothing */
         return true;
     if (c->route->body == BODY_STREAM) {
-        if (c->spool.len > spool_max) {
+        if (!c->space)
+            call_enter(c, stream_entered);
+        if (c->state != CALL_BODY) /* it is not there, and that was answered */
+            return true;
+        if (!c->space || c->spool.len > spool_max) {
             c->paused = true;
             return false;
         }
@@ -454,12 +723,10 @@ void api_eof(struct api_call *c)
         answer_hidden(c);
         return;
     }
-    if (c->route->body == BODY_STREAM) {
-        restore_eof(c);
-        return;
-    }
-    c->state = CALL_WORK;
-    c->route->handle(c);
+    if (c->route->body != BODY_STREAM)
+        c->state = CALL_WORK;
+    if (!c->pending || c->route->body != BODY_STREAM)
+        call_enter(c, dispatch);
 }
 
 void api_drained(struct api_call *c)

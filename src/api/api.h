@@ -24,7 +24,10 @@
  * Answers. JSON, `application/problem+json` for problems; every answer has a request id; every
  * write `Keepfast-Ack`. Long answers (backup) are pulled from their producer as the door drains.
  *
- * Threads: the loop's. Results that come back on another thread are posted to the loop first. */
+ * Threads: a router's calls are its loop's; several loops may have a router each, over the same
+ * spaces. Results that come back on another thread are posted to the call's loop first. The stores
+ * have one loop, that of the first router, where spaces are opened and closed: what must happen
+ * there is posted to it (call_at_home), so it has to turn as long as any call is under way. */
 #ifndef KF_API_API_H
 #define KF_API_API_H
 
@@ -126,6 +129,10 @@ struct api_options {
     struct tokens *tokens; /* of the data folder; NULL: there can be none. Outlives it */
 };
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
+/* A router for another loop, with the same spaces: its calls are made and answered on that loop's
+ * thread. Before any of them runs; freed before `first`. */
+kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api,
+                     struct kf_err *err);
 /* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are
  * wanted, all that are there: they are made of what is open. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
@@ -162,7 +169,8 @@ void api_abandon(struct api_call *c);
 void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
                 const char *detail);
 
-/* For /metrics: doors add their own numbers. A sample appended in the Prometheus text format. */
+/* For /metrics: doors add their own numbers, to the first router, for all loops, on its loop. A
+ * sample is appended in the Prometheus text format. */
 struct api_metrics {
     struct api_metrics *next;
     void (*write)(struct api_metrics *m, struct buf *out);

@@ -20,6 +20,7 @@
 #include "store/store.h"
 
 #include <assert.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,16 +81,17 @@ struct space {
     size_t users; /* calls that hold it; it is closed only without any */
 };
 /* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
- * otherwise. */
+ * otherwise. On the loop of the stores. */
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
-/* NULL when it is not open, whether there is one or not. */
+/* NULL when it is not open, whether there is one or not. On the loop of the stores, where nobody
+ * closes it meanwhile. */
 struct space *space_if_open(struct api *api, str name);
-/* Finds and holds the call's space (c->space, c->store) until the call has ended; false when there
- * is none and the problem was answered. `create`: makes it, unless a token was needed to get here:
- * those make spaces by PUT, with the right to. */
-bool call_enter_space(struct api_call *c, bool create);
-/* The same without an answer: c->err says why not. */
-kf_rc call_take_space(struct api_call *c, bool create);
+/* Finds and holds the call's space (c->space, c->store) until the call has ended. False when it is
+ * not open. Any loop. */
+bool call_hold_space(struct api_call *c);
+/* The same on the loop of the stores, where it is opened, or made if the route makes spaces and no
+ * token was needed to get here: c->rc says why not. */
+void call_open_space(struct api_call *c);
 /* DIR/NAME.db, appended. */
 void space_path(const struct api *api, str name, struct buf *out);
 /* unknown_space, as of any space that is not there. */
@@ -99,8 +101,10 @@ bool api_asks_for_tokens(const struct api *api);
 /* Holds every open space (c->held), in the order of their names; where a token was shown, only
  * those that it is for. */
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err);
-/* Lets go of what call_enter_space and call_hold_all held. May be called again. */
+/* Lets go of what was held. May be called again. */
 void call_leave_spaces(struct api_call *c);
+/* Closes all: nobody holds one any more. */
+void spaces_close(struct api *api);
 
 /* --------------------------------------------------------------------------------------- calls */
 
@@ -163,6 +167,10 @@ struct api_call {
     const char *past_remote, *past_id; /* which version of which remote becomes the current one */
     bool looks_back;                   /* counted in api->past */
     struct remotes_wait wait;
+    str wait_names;
+    bool waiting;     /* for remotes */
+    bool taking_back; /* such a wait, whose door has left */
+    struct loop_msg back_msg;
     uint32_t timeout_ms;
 
     /* bodies that stream */
@@ -174,20 +182,45 @@ struct api_call {
     bool paused;      /* we are full */
 };
 
-struct api {
-    struct api_options o;
+/* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
+ * alone; every loop finds and holds them. */
+struct api_home {
+    struct loop *loop; /* of the stores */
     struct auth *auth;
     struct loop_timer note_timer; /* writes down when tokens were used */
     struct loop_job note_job;
+    _Atomic size_t past; /* workers that read the past of remotes, in any space */
+    struct api *routers; /* the first is that of the loop of the stores; constant while they run */
+
+    pthread_mutex_t lock; /* of the list, and of the `users` of each */
     struct space *spaces;
     size_t space_count;
+};
+
+/* The router of one loop. */
+struct api {
+    struct api_options o; /* o.loop: its own */
+    struct api_home *home;
+    struct api *next; /* of home->routers */
     bool stopping;
     size_t calls, working; /* working: calls for which something will come back */
-    size_t past;           /* workers that read the past of remotes, in any space */
-    uint64_t next_id, requests, problems[PROBLEM_COUNT];
-    int64_t started_ms;
+    uint64_t next_id;
+    _Atomic uint64_t requests, problems[PROBLEM_COUNT]; /* written by its loop, read by any */
     struct api_metrics *metrics;
 };
+/* Adds one to a number that only this loop writes. */
+static inline void count_one(_Atomic uint64_t *n)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + 1,
+                          memory_order_relaxed);
+}
+
+/* Runs `work` on the loop of the stores, then `then` on the call's own, if its door is still there;
+ * both before it returns where that is one loop. `work` has the call to itself meanwhile. */
+void call_at_home(struct api_call *c, void (*work)(struct api_call *c),
+                  void (*then)(struct api_call *c));
+/* Waits for remotes as c->wait says (done and ctx are this call's), then `then`: w->rc, w->err. */
+void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c));
 
 /* Runs `work` on a worker, then `then` on the loop; c->arena, c->out, c->rc and c->err are the
  * worker's meanwhile. Not called when the client has gone. */

@@ -67,24 +67,30 @@ static void turn(struct direct *d, struct loop *loop)
         d->request->tick(d->request->ctx);
 }
 
-/* Gives the router the request's body, turning the loop while it is full. */
+/* Turns the loop while the router is full. */
+static void give(struct api_call *c, struct direct *d, struct loop *loop, str bytes)
+{
+    while (!d->ended && !api_data(c, bytes)) {
+        d->wait = true;
+        while (d->wait && !d->ended)
+            turn(d, loop);
+    }
+}
+
 static kf_rc send_body(struct api_call *c, struct direct *d, struct loop *loop, struct kf_err *err)
 {
     struct buf piece = BUF_INIT;
     kf_rc rc = KF_OK;
     if (!d->request->send) {
         if (d->request->body.len)
-            api_data(c, d->request->body);
+            give(c, d, loop, d->request->body);
         return KF_OK;
     }
     while (!d->ended && rc == KF_OK) {
         buf_clear(&piece);
         rc = d->request->send(d->request->ctx, &piece, err);
-        while (rc == KF_OK && !d->ended && !api_data(c, buf_view(&piece))) {
-            d->wait = true;
-            while (d->wait && !d->ended)
-                turn(d, loop);
-        }
+        if (rc == KF_OK)
+            give(c, d, loop, buf_view(&piece));
     }
     buf_release(&piece);
     return rc == KF_ABSENT ? KF_OK : rc;

@@ -116,8 +116,6 @@ static void doc_was_read(struct api_call *c)
 
 void doc_get(struct api_call *c)
 {
-    if (!call_enter_space(c, false))
-        return;
     if (c->match.query_count == 0 &&
         doc_peek(store_docs(c->store), c->match.name, &c->doc) == KF_OK) {
         answer_doc(c);
@@ -281,8 +279,7 @@ static void list_docs(struct api_call *c)
 
 void doc_list(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, list_docs, call_answer_out);
+    call_work(c, list_docs, call_answer_out);
 }
 
 static void past_json(const struct kf_remote_version *v, struct buf *out)
@@ -365,8 +362,6 @@ static void list_versions(struct api_call *c)
 
 void doc_versions(struct api_call *c)
 {
-    if (!call_enter_space(c, false))
-        return;
     if (query_get(c, "remote").len)
         call_look_back(c, list_versions, call_answer_out);
     else
@@ -401,8 +396,7 @@ static void diff_done(struct api_call *c)
 
 void doc_diff(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, diff_doc, diff_done);
+    call_work(c, diff_doc, diff_done);
 }
 
 /* ------------------------------------------------------------------------------------- writing */
@@ -443,12 +437,9 @@ static void answer_written(struct api_call *c)
     call_answer_out(c);
 }
 
-static void waited(struct remotes_wait *w)
+static void waited(struct api_call *c)
 {
-    struct api_call *c = w->ctx;
-    w->remotes = NULL;
-    if (!call_end_work(c))
-        return;
+    const struct remotes_wait *w = &c->wait;
     if (w->rc != KF_OK) {
         doc_write_free(c->write);
         c->write = NULL;
@@ -464,10 +455,8 @@ static void wait_for_remotes(struct api_call *c, str names)
 {
     bool ride = false;
     c->rc = query_flag(c, "ride", &ride, &c->err);
-    c->wait = (struct remotes_wait){
-        .done = waited, .ctx = c, .seq = store_seq(c->store), .doc = c->match.name, .ride = ride};
-    call_begin_work(c);
-    remotes_wait(store_remotes(c->store), &c->wait, names, c->timeout_ms);
+    c->wait = (struct remotes_wait){.seq = store_seq(c->store), .doc = c->match.name, .ride = ride};
+    call_wait(c, names, waited);
 }
 
 /* On the loop, the group committed or failed. */
@@ -564,18 +553,8 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
     doc_write_submit(c->write, write_done, c);
 }
 
-/* A new space is made by a first document that can be one, not by a patch or a deletion of what
- * cannot be there. */
-static bool makes_space(struct api_call *c)
-{
-    return c->method == API_PUT && (space_if_open(c->api, c->match.space) ||
-                                    json_check(buf_view(&c->body), NULL, NULL, NULL) == KF_OK);
-}
-
 void doc_write(struct api_call *c)
 {
-    if (!call_enter_space(c, makes_space(c)))
-        return;
     kf_verb verb = c->method == API_PUT ? KF_PUT : c->method == API_PATCH ? KF_PATCH : KF_DELETE;
     submit(c, verb, buf_view(&c->body), 0);
 }
@@ -633,7 +612,7 @@ static void past_was_fetched(struct api_call *c)
 void doc_revert(struct api_call *c)
 {
     struct revert r = {0};
-    if (!call_enter_space(c, false) || !read_revert(c, &r))
+    if (!read_revert(c, &r))
         return;
     if (!r.remote) {
         submit(c, KF_REVERT, (str){NULL, 0}, r.version);

@@ -62,8 +62,7 @@ static bool is_a_finding(kf_rc rc)
 
 void space_doctor(struct api_call *c)
 {
-    kf_rc rc = call_take_space(c, false);
-    if (rc == KF_OK || is_a_finding(rc))
+    if (c->rc == KF_OK || is_a_finding(c->rc))
         call_work(c, work_doctor, call_answer_out);
     else
         answer_problem(c, &c->err);

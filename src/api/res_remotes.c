@@ -27,8 +27,7 @@ static void work_list(struct api_call *c)
 
 void remote_list(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_list, call_answer_out);
+    call_work(c, work_list, call_answer_out);
 }
 
 static void work_get(struct api_call *c)
@@ -49,8 +48,7 @@ static void work_get(struct api_call *c)
 
 void remote_get(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_get, call_answer_out);
+    call_work(c, work_get, call_answer_out);
 }
 
 /* ------------------------------------------------------------------------------------------ add */
@@ -217,8 +215,7 @@ static void work_add(struct api_call *c)
 
 void remote_add(struct api_call *c)
 {
-    if (call_enter_space(c, true))
-        call_work(c, work_add, call_answer_out);
+    call_work(c, work_add, call_answer_out);
 }
 
 static void work_delete(struct api_call *c)
@@ -237,8 +234,7 @@ static void answer_done(struct api_call *c)
 
 void remote_delete(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_delete, answer_done);
+    call_work(c, work_delete, answer_done);
 }
 
 static void work_probe(struct api_call *c)
@@ -250,20 +246,15 @@ static void work_probe(struct api_call *c)
 
 void remote_probe(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_probe, call_answer_out);
+    call_work(c, work_probe, call_answer_out);
 }
 
 /* ------------------------------------------------------------------------------------------ run */
 
-static void run_ended(struct remotes_wait *w)
+static void run_ended(struct api_call *c)
 {
-    struct api_call *c = w->ctx;
-    w->remotes = NULL;
-    if (!call_end_work(c))
-        return;
-    if (w->rc != KF_OK)
-        answer_problem(c, &w->err);
+    if (c->wait.rc != KF_OK)
+        answer_problem(c, &c->wait.err);
     else
         call_work(c, work_get, call_answer_out);
 }
@@ -280,6 +271,10 @@ static void only_start(struct api_call *c)
         .done = refused_at_once, .seq = store_seq(c->store), .on_end = true};
     remotes_wait(store_remotes(c->store), &c->wait, c->match.remote, c->timeout_ms);
     remotes_wait_cancel(&c->wait);
+}
+
+static void was_started(struct api_call *c)
+{
     if (c->wait.rc != KF_OK) {
         answer_problem(c, &c->wait.err);
         return;
@@ -291,8 +286,6 @@ static void only_start(struct api_call *c)
 void remote_run(struct api_call *c)
 {
     bool start = false;
-    if (!call_enter_space(c, false))
-        return;
     if (query_timeout(c, &c->timeout_ms, &c->err) != KF_OK ||
         query_flag(c, "start", &start, &c->err) != KF_OK) {
         answer_problem(c, &c->err);
@@ -309,13 +302,11 @@ void remote_run(struct api_call *c)
         return;
     }
     if (start) {
-        only_start(c);
+        call_at_home(c, only_start, was_started);
         return;
     }
-    c->wait = (struct remotes_wait){
-        .done = run_ended, .ctx = c, .seq = store_seq(c->store), .on_end = true};
-    call_begin_work(c);
-    remotes_wait(store_remotes(c->store), &c->wait, c->match.remote, c->timeout_ms);
+    c->wait = (struct remotes_wait){.seq = store_seq(c->store), .on_end = true};
+    call_wait(c, c->match.remote, run_ended);
 }
 
 /* -------------------------------------------------------------------------------------- pending */
@@ -356,8 +347,7 @@ static void work_pending(struct api_call *c)
 
 void remote_pending(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_pending, call_answer_out);
+    call_work(c, work_pending, call_answer_out);
 }
 
 /* ----------------------------------------------------------------------------------------- runs */
@@ -434,8 +424,7 @@ static void work_runs(struct api_call *c)
 
 void remote_runs(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_runs, call_answer_out);
+    call_work(c, work_runs, call_answer_out);
 }
 
 /* ------------------------------------------------------------------------------------ set aside */
@@ -519,8 +508,7 @@ static void work_aside(struct api_call *c)
 
 void remote_aside(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_aside, call_answer_out);
+    call_work(c, work_aside, call_answer_out);
 }
 
 static void work_drop(struct api_call *c)
@@ -533,6 +521,5 @@ static void work_drop(struct api_call *c)
 
 void remote_drop(struct api_call *c)
 {
-    if (call_enter_space(c, false))
-        call_work(c, work_drop, answer_done);
+    call_work(c, work_drop, answer_done);
 }

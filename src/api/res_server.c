@@ -194,18 +194,37 @@ static int64_t remote_failures(const struct kf_remote_info *r)
     return r->failures;
 }
 
-static void own_lines(const struct api *api, struct buf *out)
+/* Of the routers of all loops. */
+static uint64_t requests_of_all(const struct api *first)
+{
+    uint64_t sum = 0;
+    for (const struct api *a = first; a; a = a->next)
+        sum += atomic_load_explicit(&a->requests, memory_order_relaxed);
+    return sum;
+}
+
+static uint64_t problems_of_all(const struct api *first, int problem)
+{
+    uint64_t sum = 0;
+    for (const struct api *a = first; a; a = a->next)
+        sum += atomic_load_explicit(&a->problems[problem], memory_order_relaxed);
+    return sum;
+}
+
+static void own_lines(const struct api *first, struct buf *out)
 {
     buf_printf(out,
                "# HELP keepfast_requests_total Requests begun\n"
                "# TYPE keepfast_requests_total counter\nkeepfast_requests_total %llu\n",
-               (unsigned long long)api->requests);
+               (unsigned long long)requests_of_all(first));
     buf_c(out, "# HELP keepfast_problems_total Answers that were problems, by code\n"
                "# TYPE keepfast_problems_total counter\n");
-    for (int i = 0; i < PROBLEM_COUNT; i++)
-        if (api->problems[i])
+    for (int i = 0; i < PROBLEM_COUNT; i++) {
+        uint64_t n = problems_of_all(first, i);
+        if (n)
             buf_printf(out, "keepfast_problems_total{code=\"%s\"} %llu\n", problem_table[i].code,
-                       (unsigned long long)api->problems[i]);
+                       (unsigned long long)n);
+    }
 }
 
 static void space_lines(const struct sampled *s, size_t n, struct buf *out)
@@ -251,18 +270,30 @@ static void work_metrics(struct api_call *c)
         kf_remote_list_free(&samples[i].remotes);
 }
 
-/* Back on the loop, where the numbers of the router and its doors live. */
-static void metrics_done(struct api_call *c)
+/* On the home loop, where the doors' numbers are added up. */
+static void add_own_lines(struct api_call *c)
 {
-    own_lines(c->api, &c->out);
-    for (struct api_metrics *m = c->api->metrics; m; m = m->next)
+    const struct api *first = c->api->home->routers;
+    own_lines(first, &c->out);
+    for (struct api_metrics *m = first->metrics; m; m = m->next)
         m->write(m, &c->out);
-    if (c->rc == KF_OK)
-        c->rc = buf_ok(&c->out, &c->err);
+    c->rc = buf_ok(&c->out, &c->err);
+}
+
+static void metrics_made(struct api_call *c)
+{
     if (c->rc != KF_OK)
         answer_problem(c, &c->err);
     else
         answer_bytes(c, 200, "text/plain; version=0.0.4; charset=utf-8", buf_view(&c->out));
+}
+
+static void metrics_done(struct api_call *c)
+{
+    if (c->rc == KF_OK)
+        call_at_home(c, add_own_lines, metrics_made);
+    else
+        metrics_made(c);
 }
 
 void metrics(struct api_call *c)

@@ -15,7 +15,7 @@ kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 
 struct space *space_if_open(struct api *api, str name)
 {
-    for (struct space *s = api->spaces; s; s = s->next)
+    for (struct space *s = api->home->spaces; s; s = s->next)
         if (str_is(name, s->name))
             return s;
     return NULL;
@@ -39,10 +39,11 @@ static void space_free(struct space *s)
 /* limits.memory is the server's: its spaces have the same share of it each. */
 static void share_memory(struct api *api)
 {
-    if (!api->space_count || !api->o.data_dir)
+    struct api_home *home = api->home;
+    if (!home->space_count || !api->o.data_dir)
         return;
-    for (struct space *s = api->spaces; s; s = s->next)
-        docs_cache_limit(store_docs(s->store), api->o.config->limit_memory / api->space_count);
+    for (struct space *s = home->spaces; s; s = s->next)
+        docs_cache_limit(store_docs(s->store), api->o.config->limit_memory / home->space_count);
 }
 
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,
@@ -63,9 +64,11 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
         space_free(s);
         return rc == KF_ABSENT ? space_unknown(api, name, err) : rc;
     }
-    s->next = api->spaces;
-    api->spaces = s;
-    api->space_count++;
+    pthread_mutex_lock(&api->home->lock);
+    s->next = api->home->spaces;
+    api->home->spaces = s;
+    api->home->space_count++;
+    pthread_mutex_unlock(&api->home->lock);
     share_memory(api);
     *ret = s;
     return KF_OK;
@@ -87,33 +90,53 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
     }
     if (!api->o.data_dir)
         return space_unknown(api, name, err);
-    if (api->space_count >= API_SPACES_MAX)
+    if (api->home->space_count >= API_SPACES_MAX)
         return err_set(err, PROBLEM_QUOTA, "this server has %d spaces open, the most it takes",
                        API_SPACES_MAX);
     return space_open(api, name, create, ret, err);
 }
 
-kf_rc call_take_space(struct api_call *c, bool create)
+static void hold(struct api_call *c, struct space *s)
 {
-    struct space *s;
-    assert(!c->space && !c->hidden);
-    create = create && (!api_asks_for_tokens(c->api) || (c->known && !c->token));
-    kf_rc rc = space_find(c->api, c->match.space, create, &s, &c->err);
-    if (rc != KF_OK)
-        return rc;
     s->users++;
     c->space = s;
     c->store = s->store;
-    return KF_OK;
 }
 
-bool call_enter_space(struct api_call *c, bool create)
+bool call_hold_space(struct api_call *c)
 {
-    if (call_take_space(c, create) == KF_OK)
-        return true;
-    c->close = !c->eof; /* what is still to come of the body is not read */
-    answer_problem(c, &c->err);
-    return false;
+    struct api_home *home = c->api->home;
+    assert(!c->space && !c->hidden);
+    pthread_mutex_lock(&home->lock);
+    struct space *s = space_if_open(c->api, c->match.space);
+    if (s)
+        hold(c, s);
+    pthread_mutex_unlock(&home->lock);
+    return s != NULL;
+}
+
+/* A new space is made by a first document that can be one, not by a patch or a deletion of what
+ * cannot be there. */
+static bool makes_space(const struct api_call *c)
+{
+    switch (c->match.route) {
+    case ROUTE_DOC_PUT: return json_check(buf_view(&c->body), NULL, NULL, NULL) == KF_OK;
+    case ROUTE_REMOTE_ADD:
+    case ROUTE_RESTORE: return true;
+    default: return false;
+    }
+}
+
+void call_open_space(struct api_call *c)
+{
+    struct space *s;
+    bool may = !api_asks_for_tokens(c->api) || (c->known && !c->token);
+    c->rc = space_find(c->api, c->match.space, may && makes_space(c), &s, &c->err);
+    if (c->rc != KF_OK)
+        return;
+    pthread_mutex_lock(&c->api->home->lock);
+    hold(c, s);
+    pthread_mutex_unlock(&c->api->home->lock);
 }
 
 static int compare_spaces(const void *a, const void *b)
@@ -123,16 +146,19 @@ static int compare_spaces(const void *a, const void *b)
 
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err)
 {
+    struct api_home *home = c->api->home;
     size_t n = 0;
-    c->held = arena_alloc(&c->arena, (c->api->space_count + 1) * sizeof(struct space *));
-    if (!c->held)
-        return err_nomem(err);
-    for (struct space *s = c->api->spaces; s; s = s->next) {
+    pthread_mutex_lock(&home->lock);
+    c->held = arena_alloc(&c->arena, (home->space_count + 1) * sizeof(struct space *));
+    for (struct space *s = c->held ? home->spaces : NULL; s; s = s->next) {
         if (c->known && !auth_sees(c, str_of(s->name)))
             continue;
         s->users++;
         c->held[n++] = s;
     }
+    pthread_mutex_unlock(&home->lock);
+    if (!c->held)
+        return err_nomem(err);
     c->held_count = n;
     qsort(c->held, n, sizeof *c->held, compare_spaces);
     return KF_OK;
@@ -140,10 +166,14 @@ kf_rc call_hold_all(struct api_call *c, struct kf_err *err)
 
 void call_leave_spaces(struct api_call *c)
 {
+    if (!c->space && !c->held_count)
+        return;
+    pthread_mutex_lock(&c->api->home->lock);
     if (c->space)
         c->space->users--;
     for (size_t i = 0; i < c->held_count; i++)
         c->held[i]->users--;
+    pthread_mutex_unlock(&c->api->home->lock);
     c->space = NULL;
     c->store = NULL;
     c->held = NULL;
@@ -226,7 +256,7 @@ static bool fills_soon(const struct space *s)
 
 bool api_hydrating(const struct api *api)
 {
-    for (const struct space *s = api->spaces; s; s = s->next)
+    for (const struct space *s = api->home->spaces; s; s = s->next)
         if (fills_soon(s))
             return true;
     return false;
@@ -238,8 +268,8 @@ kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     int64_t until = env_mono_ms(api->o.env) + timeout_ms;
-    size_t left = api->space_count;
-    for (struct space *s = api->spaces; s; s = s->next, left--) {
+    size_t left = api->home->space_count;
+    for (struct space *s = api->home->spaces; s; s = s->next, left--) {
         int64_t share = (until - env_mono_ms(api->o.env)) / (int64_t)left;
         kf_rc one = remotes_flush_on_close(store_remotes(s->store), share > 1 ? (uint32_t)share : 1,
                                            rc == KF_OK ? err : NULL);
@@ -249,20 +279,15 @@ kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
     return rc;
 }
 
-void api_free(struct api *api)
+void spaces_close(struct api *api)
 {
-    if (!api)
-        return;
-    loop_timer_cancel(&api->note_timer);
-    auth_free(api->auth);
-    while (api->spaces) {
-        struct space *s = api->spaces;
-        api->spaces = s->next;
+    while (api->home->spaces) {
+        struct space *s = api->home->spaces;
+        api->home->spaces = s->next;
         if (api->o.data_dir)
             api->o.spaces.close(api->o.spaces.ctx, &s->store);
         space_free(s);
     }
-    mem_free(api);
 }
 
 /* ------------------------------------------------------------------------------------ the routes
@@ -280,7 +305,7 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     struct api *api = c->api;
     struct buf files = BUF_INIT;
     size_t n = 0, cap = 0;
-    for (struct space *s = api->spaces; s; s = s->next)
+    for (struct space *s = api->home->spaces; s; s = s->next)
         cap++;
     kf_rc rc = api->o.data_dir ? dir_list(api->o.env, api->o.data_dir, &files, err) : KF_OK;
     if (rc != KF_OK)
@@ -292,7 +317,7 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
         rc = err_nomem(err);
         goto out;
     }
-    for (struct space *s = api->spaces; s; s = s->next)
+    for (struct space *s = api->home->spaces; s; s = s->next)
         names[n++] = str_of(s->name); /* as long as the call: nothing closes a space meanwhile */
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
         str name;
@@ -318,17 +343,15 @@ out:
     return rc;
 }
 
-void spaces_list(struct api_call *c)
+static void list_spaces(struct api_call *c)
 {
     size_t limit, count = 0, shown = 0, i = 0;
     str after, *names = NULL;
     c->rc = query_page(c, &limit, &after, &c->err);
     if (c->rc == KF_OK)
         c->rc = all_names(c, &names, &count, &c->err);
-    if (c->rc != KF_OK) {
-        answer_problem(c, &c->err);
+    if (c->rc != KF_OK)
         return;
-    }
     while (i < count && after.p && str_cmp(names[i], after) <= 0)
         i++;
     buf_c(&c->out, "{\"items\":[");
@@ -344,25 +367,31 @@ void spaces_list(struct api_call *c)
     while (i < count && !auth_sees(c, names[i]))
         i++;
     answer_next(&c->out, i < count, i ? names[i - 1] : (str){"", 0});
-    call_answer_out(c);
 }
 
-void space_put(struct api_call *c)
+void spaces_list(struct api_call *c)
+{
+    call_at_home(c, list_spaces, call_answer_out);
+}
+
+static void make_space(struct api_call *c)
 {
     struct space *s;
-    kf_rc rc = space_find(c->api, c->match.space, false, &s, &c->err);
-    bool there = rc == KF_OK, first = true;
-    if (rc == KF_ABSENT)
-        rc = space_find(c->api, c->match.space, true, &s, &c->err);
-    if (rc != KF_OK) {
-        answer_problem(c, &c->err);
+    c->rc = space_find(c->api, c->match.space, false, &s, &c->err);
+    bool there = c->rc == KF_OK, first = true;
+    if (c->rc == KF_ABSENT)
+        c->rc = space_find(c->api, c->match.space, true, &s, &c->err);
+    if (c->rc != KF_OK)
         return;
-    }
     buf_c(&c->out, "{");
     json_put_str(&c->out, &first, "name", str_of(s->name));
     buf_c(&c->out, "}");
     c->status = there ? 200 : 201;
-    call_answer_out(c);
+}
+
+void space_put(struct api_call *c)
+{
+    call_at_home(c, make_space, call_answer_out);
 }
 
 /* The side folder: scratch files, and the folders of remotes. */
@@ -404,11 +433,11 @@ static kf_rc remove_files(struct api *api, str name, struct kf_err *err)
 
 static void unlink_space(struct api *api, struct space *s)
 {
-    struct space **at = &api->spaces;
+    struct space **at = &api->home->spaces;
     while (*at != s)
         at = &(*at)->next;
     *at = s->next;
-    api->space_count--;
+    api->home->space_count--;
 }
 
 static kf_rc remove_space(struct api_call *c, struct kf_err *err)
@@ -430,23 +459,37 @@ static kf_rc remove_space(struct api_call *c, struct kf_err *err)
     if (s->config)
         return err_set(err, PROBLEM_FORBIDDEN,
                        "this space is named in the configuration; take it out there first");
-    if (s->users)
-        return err_set(err, PROBLEM_BUSY, "other requests to this space are under way; try again");
     /* Closing waits for a run, and a run for its remote: that may be for ever, of everybody. */
     if (remotes_running(store_remotes(s->store)))
         return err_set(err, PROBLEM_BUSY,
                        "a run of a remote of this space is under way; try again when it has ended");
-    unlink_space(api, s);
+    pthread_mutex_lock(&api->home->lock);
+    bool used = s->users > 0;
+    if (!used)
+        unlink_space(api, s);
+    pthread_mutex_unlock(&api->home->lock);
+    if (used)
+        return err_set(err, PROBLEM_BUSY, "other requests to this space are under way; try again");
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);
     share_memory(api);
     return remove_files(api, c->match.space, err);
 }
 
-void space_delete(struct api_call *c)
+static void delete_space(struct api_call *c)
 {
-    if (remove_space(c, &c->err) == KF_OK)
+    c->rc = remove_space(c, &c->err);
+}
+
+static void was_deleted(struct api_call *c)
+{
+    if (c->rc == KF_OK)
         answer_empty(c, 204);
     else
         answer_problem(c, &c->err);
+}
+
+void space_delete(struct api_call *c)
+{
+    call_at_home(c, delete_space, was_deleted);
 }

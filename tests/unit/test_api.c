@@ -216,7 +216,7 @@ static void rig_close(void)
 {
     testing_env_fault(&rig.env, IO_OP_COUNT, 0, 0, false);
     assert_int_equal(api_calls(rig.api), 0);
-    for (const struct space *s = rig.api->spaces; s; s = s->next)
+    for (const struct space *s = rig.api->home->spaces; s; s = s->next)
         assert_int_equal(s->users, 0);
     house_free(rig.house, NULL);
     config_free(rig.config);
@@ -517,7 +517,7 @@ static bool leaves_after(const struct request *r, int turns)
         assert_true(i < 5000);
         loop_turn(rig.loop, 50);
     }
-    for (const struct space *s = rig.api->spaces; s; s = s->next)
+    for (const struct space *s = rig.api->home->spaces; s; s = s->next)
         assert_int_equal(s->users, 0);
     return answered;
 }
