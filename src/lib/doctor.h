@@ -7,7 +7,8 @@
  *     doctor_backups.c  scheduled backups and their drill
  *     doctor_place.c    folder, files and file system, of a store that is open or not
  *     doctor_others.c   other processes that have the store's file open
- *     doctor_process.c  limits of our own process and of its machine, the doors of a server
+ *     doctor_process.c  limits of our own process and of its machine
+ *     doctor_server.c   what concerns a server as a whole: doors, tokens, log
  *     doctor_opening.c  why a store could not be opened
  *
  * Threads: any; it blocks, so not the loop's. */
@@ -74,6 +75,7 @@ struct doctor_doors {
 struct doctor_server {
     const struct env *env;
     const struct config *config;
+    struct tokens *tokens; /* NULL: there can be none */
     /* Fills *ret; any thread. NULL = nothing to tell. */
     void (*doors)(void *ctx, struct doctor_doors *ret);
     void *doors_ctx;

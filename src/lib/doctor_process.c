@@ -1,4 +1,4 @@
-/* Our own process and the limits it lives under; what of a server's settings is worth a word. */
+/* Our own process and the limits it lives under. */
 #include "lib/doctor.h"
 
 #include "base/when.h"
@@ -10,7 +10,6 @@
 #define TEXT_MAX (8u << 20)
 /* Beside what limits.memory counts: connections, SQLite's caches, work under way. */
 #define MEMORY_BESIDE ((uint64_t)128 << 20)
-#define ENDS_SOON_MS  ((int64_t)14 * 24 * 3600 * 1000)
 /* Beside connections: stores with their readers, remotes, what the system opens. */
 #define DESCRIPTORS_BESIDE 256
 
@@ -99,36 +98,4 @@ void doctor_process(const struct env *env, const struct doctor_limits *limits, s
         findings_add(f, FINDING_CORE_DUMPS, NULL,
                      "core files are on (ulimit -c), and this process holds tokens or keys of "
                      "remotes or backups");
-}
-
-static void look_at_doors(const struct doctor_server *s, struct findings *f)
-{
-    struct doctor_doors d = {0};
-    char until[WHEN_LEN + 1];
-    int64_t now_ms = env_wall_ms(s->env);
-    if (!s->doors)
-        return;
-    s->doors(s->doors_ctx, &d);
-    when_format(d.tls_ends_ms, until);
-    if (d.plain_beyond)
-        findings_add(f, FINDING_PLAIN_HTTP, NULL,
-                     "listen_insecure is set: whoever is on the way reads tokens and documents");
-    if (d.tls_ends_ms && d.tls_ends_ms - now_ms < ENDS_SOON_MS)
-        findings_add(f, FINDING_TLS_ENDS, NULL, "it is good until %s", until);
-    if (d.tls_ends_ms && d.tls_ends_ms <= now_ms)
-        findings_level(f, FINDING_TLS_ENDS, NULL, KF_FINDING_ERROR);
-    if (d.tls_error[0])
-        findings_add(f, FINDING_TLS_NOT_RELOADED, NULL, "%s", d.tls_error);
-}
-
-void doctor_server(const struct doctor_server *s, struct findings *f)
-{
-    struct doctor_limits limits = {.memory = s->config->limit_memory,
-                                   .descriptors = s->config->limit_connections};
-    doctor_process(s->env, &limits, f);
-    look_at_doors(s, f);
-    if (str_is(s->config->log_level, "error"))
-        findings_add(f, FINDING_LOG_QUIET, NULL,
-                     "log.level is error: that a remote is away, the disk fills or a token is "
-                     "guessed at is a warning, and not seen");
 }

@@ -12,6 +12,9 @@
 #define DAY_MS ((int64_t)24 * 3600 * 1000)
 /* Nobody who runs this wrote anything before. 2025-01-01. */
 #define CLOCK_SET_MS 1735689600000
+/* A disk that turns and has no cache takes some 10 ms; slower than that is worth a word. */
+#define SLOW_US 30000
+#define MEAN_OF 8
 /* How long what happened once is worth a word. */
 #define REFILLED_MS (7 * DAY_MS)
 #define CLONED_MS   (30 * DAY_MS)
@@ -122,6 +125,16 @@ static void look_at_filling(const struct doctor_view *v, struct findings *f)
                      "read",
                      (unsigned long long)v->status.docs);
     }
+}
+
+static void look_at_speed(const struct doctor_view *v, struct findings *f)
+{
+    if (v->status.commits < MEAN_OF || v->status.flush_us < SLOW_US)
+        return;
+    findings_add(f, FINDING_DISK_SLOW, NULL,
+                 "a commit takes %llu ms in the mean of the last ones: the disk of %s takes that "
+                 "long to say that something is on it",
+                 (unsigned long long)(v->status.flush_us / 1000), v->path);
 }
 
 /* ---------------------------------------------------------------------------------- the clock */
@@ -297,6 +310,7 @@ void doctor_store(const struct doctor_view *v, struct findings *f)
     look_at_space(v, f);
     look_at_log(v, f);
     look_at_filling(v, f);
+    look_at_speed(v, f);
     look_at_clock(v, f);
     look_at_past(v, f);
     look_beside(v, f);

@@ -122,6 +122,7 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
         rc = house_open(h, options->store_path, str_of(options->space), options->must_exist,
                         &h->store, err);
     if (rc == KF_OK) {
+        h->doctor.tokens = h->tokens;
         struct api_options ao = {.env = h->env,
                                  .loop = h->loop,
                                  .log = options->log,

@@ -335,7 +335,7 @@ static void doors_of_a_server(void **state)
     static const struct config config = {.log_level = STR("info"), .limit_connections = 1};
     int64_t now_ms = atomic_load(&t.wall_ms);
     struct doctor_doors d = {.tls_ends_ms = now_ms + 15 * day_ms};
-    struct doctor_server s = {&t.env, &config, show_doors, &d};
+    struct doctor_server s = {&t.env, &config, NULL, show_doors, &d};
     for (int turn = 0; turn < 3; turn++) {
         struct findings f = FINDINGS_INIT;
         doctor_server(&s, &f);
