@@ -204,10 +204,11 @@ void print_talk(const char *fmt, ...)
 
 void print_failure(const char *detail)
 {
-    if (warn_colours)
-        fprintf(stderr, "%skeepfast:%s ", tints[TINT_BAD], tint_end);
-    else
-        fputs("keepfast: ", stderr);
+    if (!warn_colours) {
+        print_talk("keepfast: %s", detail);
+        return;
+    }
+    fprintf(stderr, "%skeepfast:%s ", tints[TINT_BAD], tint_end);
     print_talk("%s", detail);
 }
 
