@@ -79,6 +79,7 @@ static struct api_home *home_new(const struct api_options *o)
     if (!home)
         return NULL;
     home->loop = o->loop;
+    home->started_ms = env_wall_ms(o->env);
     pthread_mutex_init(&home->lock, NULL);
     if (auth_new(o->env, o->log, o->tokens, &home->auth, NULL) == KF_OK)
         return home;

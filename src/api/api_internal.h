@@ -185,7 +185,8 @@ struct api_call {
 /* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
  * alone; every loop finds and holds them. */
 struct api_home {
-    struct loop *loop; /* of the stores */
+    struct loop *loop;  /* of the stores */
+    int64_t started_ms; /* wall clock */
     struct auth *auth;
     struct loop_timer note_timer; /* writes down when tokens were used */
     struct loop_job note_job;
@@ -226,8 +227,11 @@ void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c));
  * worker's meanwhile. Not called when the client has gone. */
 void call_work(struct api_call *c, void (*work)(struct api_call *c),
                void (*then)(struct api_call *c));
-/* The same for what reads the past of a remote, which may take minutes. Answered with `busy` where
- * the workers that others need would be out for it. */
+/* The same, holding meanwhile all spaces that the call may be told of (call_hold_all). */
+void call_work_on_all(struct api_call *c, void (*work)(struct api_call *c),
+                      void (*then)(struct api_call *c));
+/* As call_work, for what reads the past of a remote, which may take minutes. Answered with `busy`
+ * where the workers that others need would be out for it. */
 void call_look_back(struct api_call *c, void (*work)(struct api_call *c),
                     void (*then)(struct api_call *c));
 /* The usual `then`: a problem when c->rc says so, else c->out as JSON with c->status. */

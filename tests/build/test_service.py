@@ -29,7 +29,7 @@ SCORE_MAX = 2.0
 INSTALLED = {f"/usr/local/{name}" for name in """bin/keepfast include/keepfast.h lib/systemd/system/keepfast.service
     lib/sysusers.d/keepfast.conf lib/tmpfiles.d/keepfast.conf share/man/man1/keepfast.1 share/bash-completion/completions/keepfast.bash
     share/zsh/site-functions/_keepfast share/fish/vendor_completions.d/keepfast.fish share/keepfast/keepfast.yaml
-    share/doc/keepfast/git.md""".split()}
+    share/keepfast/keepfast.rules.yml share/keepfast/keepfast.json share/doc/keepfast/operations.md""".split()}
 LIBRARY = ["libkeepfast.so", "libkeepfast.so.0", "libkeepfast.a", "keepfast.pc"]
 SEEN = "find /usr/local /etc /var/lib /var/backups -xdev"
 

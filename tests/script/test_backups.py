@@ -38,7 +38,7 @@ def they_are_made_proved_and_pruned():
         wait_for(lambda: backups(client)["last"]["digest"] != first["last"]["digest"])  # what was written is in the next
         drilled(client)
         wait_for(lambda: len(place.files()) <= 3)
-        check(metric(client, "keepfast_backup_seconds") >= time.time() - 10, "the figure of its age")
+        check(metric(client, "keepfast_backup_timestamp_seconds") >= time.time() - 10, "the figure of its age")
         equal((metric(client, "keepfast_backup_drill_good"), metric(client, "keepfast_backup_failures")), (1, 0), "figures")
         equal(durable(client).status, 200, "durable")
         told = run("status", "--at", f"unix:{server.socket}#default").out.decode()
