@@ -286,7 +286,8 @@ static int first_word(int argc, char **argv)
 {
     int i = 1;
     while (i < argc && strncmp(argv[i], "--", 2) == 0) {
-        bool takes_next = strcmp(argv[i], "--at") == 0 || strcmp(argv[i], "--config") == 0;
+        bool takes_next = strcmp(argv[i], "--at") == 0 || strcmp(argv[i], "--config") == 0 ||
+                          strcmp(argv[i], "--token-file") == 0;
         i += takes_next ? 2 : 1;
     }
     return i < argc ? i : argc;
