@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # test: timeout=180
-"""The guides: every block that is marked to be run, in the order of its page, in one shell in an empty folder; every link."""
+"""The guides: every block that is marked to be run, in the order of its page, in one shell in an empty folder; every link; every alert."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from keepfast import PROGRAM, folder  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
 FENCE = re.compile(r"^```(\w+) run\n(.*?)^```$", re.M | re.S)
-PAGES = {"docs/quickstart.md": 6}  # with the least that each has
+PAGES = {"docs/quickstart.md": 6, "docs/tokens.md": 9, "docs/operations.md": 6}  # with the least that each has
 # A place of the machine is one of the test's.
 PLACES = {"/var/lib/keepfast": "data", "/var/backups/keepfast": "backups", "/etc/keepfast": "etc"}
 
@@ -70,6 +70,18 @@ class Page:
         return process.returncode, out, said
 
 
+def serve(page, *more):
+    server = subprocess.Popen([PROGRAM, "serve", "--data", str(page.where / "data"), *more], env=page.env, cwd=page.where,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(server.stdout.readline(), f"it is ready: {server.stderr.read() if server.poll() else ''}")
+    return server
+
+
+def end(server):
+    server.terminate()
+    server.communicate(timeout=20)
+
+
 def text_of(page):
     return (TOP / page).read_text(encoding="utf-8")
 
@@ -95,6 +107,42 @@ def the_quick_start():
 
 
 @test
+def the_tokens():
+    page = Page(text_of("docs/tokens.md"))
+    server = serve(page)
+    try:
+        subprocess.run([PROGRAM, "--at", f"http://127.0.0.1:{page.port}/default", "put", "a.json"], input=b"1", check=True, capture_output=True)
+        status, out, said = page.run()
+        good("docs/tokens.md", (status, out, said))
+    finally:
+        end(server)
+    lines = out.splitlines()
+    check("forbidden" in out, "what the page says of a right that lacks")
+    check("404" in lines, "of a name outside the prefixes")
+    check('"code":"token_expired"' in lines[-1], f"of a revoked one: {lines[-1]}")
+    equal(sorted(p.name for p in page.where.glob("*.token")), ["dashboard.token", "operator.token", "shop.token", "visitor.token"], "files")
+    for path in page.where.glob("*.token"):
+        equal(path.stat().st_mode & 0o777, 0o600, str(path))
+
+
+@test
+def running_it():
+    page = Page(text_of("docs/operations.md"))
+    (page.where / "etc/keepfast.yaml").write_text((TOP / "packaging/keepfast.yaml").read_text().replace("/var/lib/keepfast", str(page.where / "data")))
+    (page.where / "place").mkdir(mode=0o700)
+    config = page.where / "keepfast.yaml"
+    config.write_text(json.dumps({"spaces": {"default": {"remotes": {"usb": {"url": f"dir:{page.where}/place"}}}}}))
+    server = serve(page, "--config", str(config))
+    try:
+        subprocess.run([PROGRAM, "--at", f"http://127.0.0.1:{page.port}/default", "put", "a.json"], input=b"1", check=True, capture_output=True)
+        status, out, said = page.run()
+        good("docs/operations.md", (status, out, said))
+    finally:
+        end(server)
+    check("nothing would be lost" in out, "status before the move")
+
+
+@test
 def no_page_has_fewer_blocks_than_it_had():
     for page, least in PAGES.items():
         check(len(blocks(text_of(page))) >= least, f"{page}: {len(blocks(text_of(page)))} blocks")
@@ -113,7 +161,7 @@ def a_block_that_fails_is_found():
         check(status != 0 and "== line" in said, f"{wrong}: {status} {said}")
 
 
-# ------------------------------------------------------------------------------------- links
+# ------------------------------------------------------------------------------------- links, alerts
 
 LINK = re.compile(r"\]\(([^)#\s]*)(#[^)\s]*)?\)")
 
@@ -146,6 +194,15 @@ def every_link_leads_somewhere():
 def every_guide_is_in_the_index():
     index = text_of("docs/README.md")
     equal([p.name for p in (TOP / "docs").glob("*.md") if p.name != "README.md" and f"({p.name})" not in index], [], "not in docs/README.md")
+
+
+@test
+def every_alert_has_its_advice():
+    alerts = re.findall(r"^ +- alert: (\w+)$", text_of("packaging/prometheus/keepfast.rules.yml"), re.M)
+    severity = dict(zip(alerts, re.findall(r"severity: (\w+)", text_of("packaging/prometheus/keepfast.rules.yml").split("groups:")[1])))
+    advice = text_of("docs/operations.md").split("## Alerts, and what to do")[1].split("\n## ")[0]
+    found = re.findall(r"^### (\w+)\n\n\*(\w+)\.\*", advice, re.M)
+    equal(found, [(alert, severity[alert]) for alert in alerts], "headings of docs/operations.md, in the order of the rules")
 
 
 main()
