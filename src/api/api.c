@@ -270,7 +270,7 @@ static void call_reset(struct api_call *c)
     c->header_count = 0;
     c->status = 0;
     c->rc = KF_OK;
-    c->close = c->eof = c->draining = c->paused = false;
+    c->close = c->eof = c->draining = c->paused = c->entering = false;
     c->if_match = c->if_none_match = c->idempotency_key = (str){NULL, 0};
 }
 
@@ -661,6 +661,7 @@ static void dispatch(struct api_call *c)
 /* With the first bytes of a body that streams. */
 static void stream_entered(struct api_call *c)
 {
+    c->entering = false;
     if (c->rc != KF_OK)
         refuse_early(c, &c->err);
     else if (c->eof && !c->pending)
@@ -683,11 +684,13 @@ bool api_data(struct api_call *c, str bytes)
     if (c->hidden) /* read and dropped, as it would be where there is nothing */
         return true;
     if (c->route->body == BODY_STREAM) {
-        if (!c->space)
+        if (!c->entering && !c->space) {
             call_enter(c, stream_entered);
+            c->entering = c->pending; /* until then the call is the home loop's */
+        }
         if (c->state != CALL_BODY) /* it is not there, and that was answered */
             return true;
-        if (!c->space || c->spool.len > spool_max) {
+        if (c->entering || c->spool.len > spool_max) {
             c->paused = true;
             return false;
         }

@@ -180,6 +180,7 @@ struct api_call {
     struct buf spool; /* of the request: taken, not yet written */
     bool draining;    /* the door is full */
     bool paused;      /* we are full */
+    bool entering;    /* its space is being opened */
 };
 
 /* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
