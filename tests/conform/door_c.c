@@ -387,6 +387,23 @@ static void do_digest(void)
     say("digest", hex);
 }
 
+static void do_doctor(void)
+{
+    struct kf_finding_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_doctor(store, &list, &err);
+    say_result(rc, &err);
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kf_finding *f = &list.items[i];
+        char text[200];
+        snprintf(text, sizeof text, "%s %s %s", f->code, kf_finding_level_name(f->level),
+                 f->remote);
+        if (!f->of_machine)
+            say("item", text);
+    }
+    kf_finding_list_free(&list);
+}
+
 static bool is_any(const char *verb, const char *a, const char *b, const char *c, const char *d)
 {
     return strcmp(verb, a) == 0 || strcmp(verb, b) == 0 || strcmp(verb, c) == 0 ||
@@ -425,6 +442,8 @@ static bool act(const char *verb)
         do_verify();
     else if (strcmp(verb, "digest") == 0)
         do_digest();
+    else if (strcmp(verb, "doctor") == 0)
+        do_doctor();
     else
         return false;
     return true;

@@ -159,9 +159,23 @@ class C:
     def status(self):
         return self.ask("status")
 
+    def doctor(self):
+        answer = self.ask("doctor")
+        answer["items"] = [i.strip() for i in answer["items"] if i.split()[0] not in OF_THE_PLACE]
+        return answer
+
     def end(self):
         self.program.stdin.close()
         equal(self.program.wait(20), 0, "the program ends")
+
+
+# What the disk that the test runs on may have by itself.
+OF_THE_PLACE = ("not_lasting", "disk_filling", "disk_slow")
+
+
+def found(answer):
+    """Of the store, not of the process."""
+    return [f"{i['code']} {i['level']} {i.get('remote', '')}".strip() for i in answer["items"] if "space" in i and i["code"] not in OF_THE_PLACE]
 
 
 class Http:
@@ -329,6 +343,10 @@ class Http:
                       pending=s["pending"]["count"])
         return result
 
+    def doctor(self):
+        result, answer = self.ask("GET", "/doctor")
+        return result | {"items": found(answer.json())}
+
     def end(self):
         equal(self.server.stop(), 0, "the server stops")
 
@@ -483,6 +501,12 @@ class Cli:
                       pending=s["pending"]["count"])
         return result
 
+    def doctor(self):
+        done = run("doctor", "--json", env={"KEEPFAST_AT": self.at, "KEEPFAST_CONFIG": str(self.config)})
+        items = done.json()["items"]
+        equal(done.status, int(any(i["level"] != "note" for i in items)), f"its exit status: {done!r}")
+        return {"code": "", "exit": 0, "items": found(done.json())}
+
     def end(self):
         if self.server:
             equal(self.server.stop(), 0, "the server stops")
@@ -632,6 +656,21 @@ def documents():
     s.step("verify", _expect={"damaged": 0})
     s.step("digest")
     s.step("status", _expect={"state": "open", "pending": 0})
+    s.run()
+
+
+@test
+def findings():
+    s = Story("findings", config_file("findings.yaml"))
+    s.step("put", name="a.json", body=b"1")
+    s.step("doctor", _expect={"items": ["only_here note"]})
+    s.act(lambda own: (own / "usb").mkdir())
+    s.step("remote_add", name="usb", url="dir:@/usb", manual=True)
+    s.step("remote_add", name="away", url="dir:@/not/there", manual=True)
+    s.step("doctor", _expect={"items": ["remote_same_disk warning usb", "remote_manual note away", "remote_manual note usb"]})
+    s.step("sync", name="usb")
+    s.step("sync", name="away", _expect={"code": "level_unavailable", "exit": 6})
+    s.step("doctor", _expect={"items": ["remote_away warning away", "remote_same_disk warning usb"]})
     s.run()
 
 
