@@ -119,6 +119,8 @@ kf_rc file_read(struct file *f, int64_t offset, void *p, size_t cap, size_t *ret
                 struct kf_err *err);
 kf_rc file_write(struct file *f, int64_t offset, const void *p, size_t len, struct kf_err *err);
 kf_rc file_size(struct file *f, int64_t *ret_size, struct kf_err *err);
+/* What it is and when it changed, behind links. */
+kf_rc file_stat(struct file *f, struct stat *ret, struct kf_err *err);
 /* Its permissions, 0600. */
 kf_rc file_mode(struct file *f, mode_t *ret_mode, struct kf_err *err);
 kf_rc file_sync(struct file *f, struct kf_err *err);

@@ -220,22 +220,27 @@ kf_rc file_write(struct file *f, int64_t offset, const void *p, size_t len, stru
     return KF_OK;
 }
 
+kf_rc file_stat(struct file *f, struct stat *ret, struct kf_err *err)
+{
+    return fstat(f->fd, ret) == 0 ? KF_OK : err_errno(err, errno, "cannot look at %s", f->path);
+}
+
 kf_rc file_size(struct file *f, int64_t *ret_size, struct kf_err *err)
 {
     struct stat st;
-    if (fstat(f->fd, &st) != 0)
-        return err_errno(err, errno, "cannot look at %s", f->path);
-    *ret_size = st.st_size;
-    return KF_OK;
+    kf_rc rc = file_stat(f, &st, err);
+    if (rc == KF_OK)
+        *ret_size = st.st_size;
+    return rc;
 }
 
 kf_rc file_mode(struct file *f, mode_t *ret_mode, struct kf_err *err)
 {
     struct stat st;
-    if (fstat(f->fd, &st) != 0)
-        return err_errno(err, errno, "cannot look at %s", f->path);
-    *ret_mode = st.st_mode & 07777;
-    return KF_OK;
+    kf_rc rc = file_stat(f, &st, err);
+    if (rc == KF_OK)
+        *ret_mode = st.st_mode & 07777;
+    return rc;
 }
 
 kf_rc file_sync(struct file *f, struct kf_err *err)

@@ -131,14 +131,19 @@ void loop_wake(struct loop *loop)
     pthread_mutex_unlock(&loop->lock);
 }
 
-void loop_stop(struct loop *loop)
+void loop_poke(struct loop *loop)
 {
     /* A signal handler takes no lock, so it writes always; a signal may come between any two lines
      * of the program, and errno is theirs. */
     int saved = errno;
-    atomic_store(&loop->stop, true);
     eventfd_write(loop->wake_fd, 1);
     errno = saved;
+}
+
+void loop_stop(struct loop *loop)
+{
+    atomic_store(&loop->stop, true);
+    loop_poke(loop);
 }
 
 int loop_run_messages(struct loop *loop)

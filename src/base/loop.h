@@ -97,6 +97,8 @@ struct loop_msg {
 void loop_post(struct loop *loop, struct loop_msg *m);
 /* Any thread: makes a waiting loop turn, without a message. Cheap when it is turning already. */
 void loop_wake(struct loop *loop);
+/* The same from a signal handler. */
+void loop_poke(struct loop *loop);
 
 /* --- hooks */
 struct loop_hook {
