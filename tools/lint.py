@@ -24,6 +24,11 @@ FOREIGN = {
     "archive.h": ["move"],
     "archive_entry.h": ["move"],
     "libfyaml.h": ["base"],
+    "openssl/ssl.h": ["server"],
+    "openssl/bio.h": ["server"],
+    "openssl/err.h": ["server"],
+    "openssl/pem.h": ["server"],
+    "openssl/x509.h": ["server"],
 }
 
 # Calls that touch a file system: only the environment's files and SQLite's own layer make them. A descriptor of a

@@ -621,8 +621,14 @@ void api_begin(struct api_call *c, const struct api_head *head)
     struct kf_err err = KF_ERR_INIT;
     if (take_head(c, head, &err) == KF_OK)
         return;
-    if (c->match.allowed && strcmp(err.code, "method_not_allowed") == 0)
+    bool other_method = c->match.allowed && strcmp(err.code, "method_not_allowed") == 0;
+    if (other_method)
         add_allow(c);
+    if (other_method && head->method == API_OPTIONS) {
+        c->close = !c->eof;
+        answer_empty(c, 204);
+        return;
+    }
     refuse_early(c, &err);
 }
 

@@ -42,10 +42,25 @@
 #define API_TARGET_MAX  8192
 #define API_HEAD_MAX    16384
 
-enum api_method { API_GET = 1, API_HEAD, API_PUT, API_POST, API_PATCH, API_DELETE, API_OTHER };
+enum api_method {
+    API_GET = 1,
+    API_HEAD,
+    API_PUT,
+    API_POST,
+    API_PATCH,
+    API_DELETE,
+    API_OPTIONS,
+    API_OTHER
+};
 /* Who is at the other end. UNIX: of a Unix socket, with the uid of this process or of root;
- * UNIX_OTHER: with another. */
-enum api_peer { API_PEER_SELF, API_PEER_UNIX, API_PEER_UNIX_OTHER, API_PEER_LOOPBACK };
+ * UNIX_OTHER: with another. LOOPBACK: over TCP, from this machine; NET: from another. */
+enum api_peer {
+    API_PEER_SELF,
+    API_PEER_UNIX,
+    API_PEER_UNIX_OTHER,
+    API_PEER_LOOPBACK,
+    API_PEER_NET
+};
 struct api_peer_address {
     unsigned char ip[16]; /* IPv6, or IPv4 as mapped */
     bool is_uid;          /* of a Unix socket: `uid` instead */

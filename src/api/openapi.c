@@ -433,7 +433,8 @@ static void reference_routes(struct buf *out)
     buf_c(out, "\nRight: what a token needs for it, once there are tokens; empty: nobody is asked "
                "for one; any: a token that lives; operator: `admin`, for all spaces and names. "
                "`key_file` and `key_env` want an operator, too.\n");
-    buf_c(out, "\n`HEAD` goes wherever `GET` does.\n\n### Parameters\n\n| name | type | "
+    buf_c(out, "\n`HEAD` goes wherever `GET` does; `OPTIONS` everywhere, and answers 204 with "
+               "`Allow`.\n\n### Parameters\n\n| name | type | "
                "|\n|---|---|---|\n");
     for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
         buf_printf(out, "| `%s` | %s | %s |\n", parameters[i].name, parameters[i].type,

@@ -17,8 +17,9 @@ const struct route_info route_table[ROUTE_COUNT] = {
 #undef R
 
 static const char *const method_names[] = {
-    [API_GET] = "GET",     [API_HEAD] = "HEAD",     [API_PUT] = "PUT",     [API_POST] = "POST",
-    [API_PATCH] = "PATCH", [API_DELETE] = "DELETE", [API_OTHER] = "OTHER",
+    [API_GET] = "GET",         [API_HEAD] = "HEAD",   [API_PUT] = "PUT",
+    [API_POST] = "POST",       [API_PATCH] = "PATCH", [API_DELETE] = "DELETE",
+    [API_OPTIONS] = "OPTIONS", [API_OTHER] = "OTHER",
 };
 
 const char *route_method_name(enum api_method m)

@@ -15,12 +15,13 @@
 #define FILE_NAME  "keepfast.yaml"
 #define ENV_PREFIX "KEEPFAST_"
 
-enum type { TEXT, LIST, COUNT, SIZE, DURATION };
+enum type { TEXT, LIST, COUNT, SIZE, DURATION, FLAG };
 #define OFFSETS_TEXT(m)     offsetof(struct config, m), 0
 #define OFFSETS_LIST(m)     offsetof(struct config, m), offsetof(struct config, m##_count)
 #define OFFSETS_COUNT(m)    OFFSETS_TEXT(m)
 #define OFFSETS_SIZE(m)     OFFSETS_TEXT(m)
 #define OFFSETS_DURATION(m) OFFSETS_TEXT(m)
+#define OFFSETS_FLAG(m)     OFFSETS_TEXT(m)
 
 static const struct slot {
     enum type type;
@@ -135,16 +136,11 @@ static size_t last_index(str s, char c)
     return i ? i - 1 : s.len;
 }
 
-/* HOST:PORT, [IPv6]:PORT or unix:PATH. Whether the host can be bound is for the server to find
- * out. */
-static bool is_listen(str s)
+/* NAME, 127.0.0.1 or [::1]. */
+static bool is_host(str host)
 {
-    if (str_starts(s, STR("unix:")))
-        return s.len > 5;
-    size_t colon = last_index(s, ':');
-    if (colon == s.len || colon == 0 || !is_number(str_from(s, colon + 1), 65535))
+    if (host.len == 0)
         return false;
-    str host = {s.p, colon};
     bool brackets = host.p[0] == '[' && host.p[host.len - 1] == ']' && host.len > 2;
     if (!brackets && str_index(host, ':') != host.len)
         return false;
@@ -156,6 +152,73 @@ static bool is_listen(str s)
             return false;
     }
     return true;
+}
+
+/* A host with a port behind it, or without one where that may be. */
+static bool is_place(str s, bool port_may_lack)
+{
+    size_t colon = last_index(s, ':'), bracket = last_index(s, ']');
+    bool has_port = colon < s.len && (bracket == s.len || bracket < colon);
+    if (!has_port)
+        return port_may_lack && is_host(s);
+    return is_number(str_from(s, colon + 1), 65535) && is_host((str){s.p, colon});
+}
+
+/* The same behind http:// or https://; *s goes on behind that. */
+static bool take_scheme(str *s)
+{
+    static const char *const schemes[] = {"http://", "https://"};
+    for (size_t i = 0; i < sizeof schemes / sizeof *schemes; i++)
+        if (str_starts(*s, str_of(schemes[i]))) {
+            *s = str_from(*s, strlen(schemes[i]));
+            return true;
+        }
+    return false;
+}
+
+/* HOST:PORT, [IPv6]:PORT, these behind a scheme, or unix:PATH. Whether the host can be bound is for
+ * the server to find out. */
+static bool is_listen(str s)
+{
+    if (str_starts(s, STR("unix:")))
+        return s.len > 5;
+    take_scheme(&s);
+    return is_place(s, false);
+}
+
+/* As browsers write it: nothing behind the port, no capitals, no port that goes without saying. */
+static bool is_origin(str s)
+{
+    str rest = s;
+    bool secure = str_starts(s, STR("https:"));
+    if (!take_scheme(&rest) || !is_place(rest, true) ||
+        str_ends(rest, secure ? STR(":443") : STR(":80")))
+        return false;
+    for (size_t i = 0; i < rest.len; i++)
+        if (rest.p[i] >= 'A' && rest.p[i] <= 'Z')
+            return false;
+    return true;
+}
+
+/* A text of a list, by its setting. */
+static kf_rc check_one(enum setting id, str text, const struct config_place *place,
+                       struct kf_err *err)
+{
+    if (id == SETTING_LISTEN && !is_listen(text))
+        return config_refuse(place, err,
+                             "\"%.*s\" is no address: HOST:PORT, [IPv6]:PORT or unix:PATH, the "
+                             "first two also behind https:// or http://",
+                             SHOWN(text));
+    if (id == SETTING_ALLOW_HOSTS && !is_place(text, true))
+        return config_refuse(place, err,
+                             "\"%.*s\" is no name of a host: NAME or NAME:PORT, without https://",
+                             SHOWN(text));
+    if (id == SETTING_ALLOW_ORIGINS && !is_origin(text))
+        return config_refuse(place, err,
+                             "\"%.*s\" is no origin: https://NAME or http://NAME, small letters, "
+                             "with a port where it is not the usual one, and nothing behind it",
+                             SHOWN(text));
+    return KF_OK;
 }
 
 static bool is_folder(str s)
@@ -175,7 +238,8 @@ static kf_rc set_text(struct config *c, enum setting id, str text, const struct 
                              "%s is dir:PATH; backups to other places are not part of this "
                              "version (%s) yet",
                              info->path, kf_version());
-    if (id == SETTING_BACKUP_KEY_FILE && text.len && text.p[0] != '/')
+    bool is_path = id == SETTING_BACKUP_KEY_FILE || id == SETTING_TLS_CERT || id == SETTING_TLS_KEY;
+    if (is_path && text.len && text.p[0] != '/')
         return config_refuse(place, err, "%s is a whole path, from / on", info->path);
     if (id == SETTING_BACKUP_KEY_ENV && text.len && secret_like(text))
         return config_refuse(place, err,
@@ -204,7 +268,7 @@ static kf_rc set_list(struct config *c, enum setting id, const str *texts, size_
     str **list = (str **)((char *)c + slots[id].offset);
     size_t *ret_count = (size_t *)((char *)c + slots[id].count_offset);
     size_t kept = append ? *ret_count : 0;
-    if (count == 0)
+    if (count == 0 && setting_table[id].def[0])
         return config_refuse(place, err, "%s is empty", setting_table[id].path);
     str *copies = arena_alloc(&c->arena, (kept + count) * sizeof *copies);
     if (!copies)
@@ -212,10 +276,9 @@ static kf_rc set_list(struct config *c, enum setting id, const str *texts, size_
     if (kept)
         memcpy(copies, *list, kept * sizeof *copies);
     for (size_t i = 0; i < count; i++) {
-        if (id == SETTING_LISTEN && !is_listen(texts[i]))
-            return config_refuse(place, err,
-                                 "\"%.*s\" is no address: HOST:PORT, [IPv6]:PORT or unix:PATH",
-                                 SHOWN(texts[i]));
+        kf_rc rc = check_one(id, texts[i], place, err);
+        if (rc != KF_OK)
+            return rc;
         copies[kept + i] = arena_str(&c->arena, texts[i]);
         if (!copies[kept + i].p)
             return err_nomem(err);
@@ -265,7 +328,8 @@ static kf_rc set_number(struct config *c, enum setting id, str text,
         form = "a time such as 500ms, 30s, 5m, 1h or 30d";
         break;
     case TEXT:
-    case LIST: break;
+    case LIST:
+    case FLAG: break;
     }
     if (!parsed)
         return config_refuse(place, err, "%s must be %s, not \"%.*s\"", setting_table[id].path,
@@ -273,6 +337,17 @@ static kf_rc set_number(struct config *c, enum setting id, str text,
     if (v < bounds[id].min || v > bounds[id].max)
         return refuse_range(place, id, err);
     *(uint64_t *)((char *)c + slots[id].offset) = v;
+    return KF_OK;
+}
+
+static kf_rc set_flag(struct config *c, enum setting id, str text, const struct config_place *place,
+                      struct kf_err *err)
+{
+    bool yes = str_is(text, "true");
+    if (!yes && !str_is(text, "false"))
+        return config_refuse(place, err, "%s must be true or false, not \"%.*s\"",
+                             setting_table[id].path, SHOWN(text));
+    *(bool *)((char *)c + slots[id].offset) = yes;
     return KF_OK;
 }
 
@@ -286,6 +361,8 @@ kf_rc config_set(struct config *c, enum setting id, const str *texts, size_t cou
         rc = config_refuse(place, err, "%s takes one value", setting_table[id].path);
     else if (slots[id].type == TEXT)
         rc = set_text(c, id, texts[0], place, err);
+    else if (slots[id].type == FLAG)
+        rc = set_flag(c, id, texts[0], place, err);
     else
         rc = set_number(c, id, texts[0], place, err);
     if (rc == KF_OK)
@@ -302,6 +379,8 @@ static kf_rc set_outside(struct config *c, enum setting id, str text, bool appen
 {
     if (slots[id].type != LIST)
         return config_set(c, id, &text, 1, false, source, place, err);
+    if (text.len == 0 && !setting_table[id].def[0])
+        return config_set(c, id, NULL, 0, append, source, place, err);
     for (str rest = text;; append = true) {
         size_t comma = str_index(rest, ',');
         str one = str_trim((str){rest.p, comma});
@@ -457,6 +536,9 @@ static kf_rc check_together(struct config *c, const struct config_place places[S
     if (c->backup_key_file.len && c->backup_key_env.len)
         return config_refuse(&places[SETTING_BACKUP_KEY_ENV], err,
                              "backup.key_file and backup.key_env both name a key: leave one out");
+    if ((c->tls_cert.len == 0) != (c->tls_key.len == 0))
+        return config_refuse(&places[c->tls_cert.len ? SETTING_TLS_CERT : SETTING_TLS_KEY], err,
+                             "tls.cert and tls.key go together: name both");
     if (c->pool_min <= c->pool_max)
         return KF_OK;
     if (c->source[SETTING_POOL_MIN] == CONFIG_DEFAULT) {
@@ -593,6 +675,10 @@ void config_value_format(const struct config *c, enum setting id, bool json, str
             buf_json_string(out, *(const str *)at);
         else
             buf_str(out, *(const str *)at);
+        return;
+    }
+    if (slots[id].type == FLAG) {
+        buf_c(out, *(const bool *)at ? "true" : "false");
         return;
     }
     if (slots[id].type != LIST) {

@@ -339,7 +339,7 @@ static kf_rc read_setting(struct config_reader *r, const struct yaml_node *n, en
     if (!list)
         return config_set(r->c, id, &n->text, 1, false, CONFIG_FILE, &r->places[id], r->err);
     if (n->count == 0)
-        return REFUSE(r, n, "%s is empty", path);
+        return config_set(r->c, id, NULL, 0, false, CONFIG_FILE, &r->places[id], r->err);
     bool append = false;
     for (const struct yaml_node *one = n->child; one; one = one->next, append = true) {
         struct config_place place = {.file = r->file, .node = one};
@@ -379,11 +379,8 @@ static bool is_section(str name)
 
 static bool is_later(str section, str name)
 {
-    static const char *const later[][2] = {{"", "allow_origins"},
-                                           {"limits", "entry"},
-                                           {"limits", "blob"},
-                                           {"limits", "rate"},
-                                           {"limits", "quota"}};
+    static const char *const later[][2] = {
+        {"limits", "entry"}, {"limits", "blob"}, {"limits", "rate"}, {"limits", "quota"}};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (str_is(section, later[i][0]) && str_is(name, later[i][1]))
             return true;
@@ -422,8 +419,9 @@ static kf_rc read_section(struct config_reader *r, const struct yaml_node *map)
 
 static kf_rc read_top(struct config_reader *r, const struct yaml_node *n)
 {
-    static const char *const known[] = {"data",   "listen", "pool",   "limits",
-                                        "backup", "log",    "spaces", NULL};
+    static const char *const known[] = {
+        "data", "listen", "listen_insecure", "allow_hosts", "allow_origins", "tls",
+        "pool", "limits", "backup",          "log",         "spaces",        NULL};
     str name = n->key->text;
     int id = setting_of(STR(""), name);
     if (str_is(name, "spaces"))

@@ -29,14 +29,25 @@ static void on_signal(int number)
     cli_end_within(stop_s, 0);
 }
 
+static void on_hangup(int number)
+{
+    (void)number;
+    if (serving)
+        house_reload(serving);
+}
+
 /* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
- * promise of every answer. */
+ * promise of every answer. SIGHUP reads the certificate anew, and ends nothing where there is
+ * none. */
 static void catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND},
+                     hangup = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
     sigemptyset(&a.sa_mask);
+    sigemptyset(&hangup.sa_mask);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
+    sigaction(SIGHUP, &hangup, NULL);
 }
 
 /* As many descriptors as we may have: a connection is one. */
@@ -105,8 +116,6 @@ static kf_rc listen_all(struct house *h, const struct config *config, const char
         rc = house_listen(h, config->listen[i], &one, err);
         if (shown->len)
             buf_c(shown, " ");
-        if (rc == KF_OK && !str_starts(buf_view(&one), STR("unix:")))
-            buf_c(shown, "http://");
         buf_str(shown, buf_view(&one));
     }
     buf_c(&unix_address, "unix:");

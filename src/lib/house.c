@@ -105,6 +105,21 @@ static kf_rc take_folder(struct house *h, struct kf_err *err)
     return rc;
 }
 
+/* Asked by requests alone, so the server is there and stays. */
+static void tell_doors(void *ctx, struct doctor_doors *ret)
+{
+    const struct house *h = ctx;
+    struct certs_state state;
+    if (!h->server)
+        return;
+    ret->plain_beyond = server_plain_beyond(h->server);
+    if (!server_certs(h->server, &state))
+        return;
+    ret->tls_ends_ms = state.not_after_ms;
+    if (state.failing)
+        snprintf(ret->tls_error, sizeof ret->tls_error, "%s", state.error);
+}
+
 kf_rc house_new(const struct house_options *options, struct house **ret_house, struct kf_err *err)
 {
     struct house *h = mem_calloc(1, sizeof *h);
@@ -112,7 +127,8 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
         return err_nomem(err);
     h->o = *options;
     h->env = options->env ? options->env : env_system();
-    h->doctor = (struct doctor_server){.env = h->env, .config = options->config};
+    h->doctor = (struct doctor_server){
+        .env = h->env, .config = options->config, .doors = tell_doors, .doors_ctx = h};
     kf_rc rc = loop_new(h->env, options->inline_loop ? LOOP_INLINE : workers, &h->loop, err);
     if (rc == KF_OK && options->data_dir)
         rc = take_folder(h, err);
@@ -146,20 +162,37 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     return KF_OK;
 }
 
+/* Texts of a configuration are of an arena and have a NUL behind them. */
+static kf_rc make_server(struct house *h, struct kf_err *err)
+{
+    const struct config *c = h->o.config;
+    struct server_options so = {.env = h->env,
+                                .loop = h->loop,
+                                .log = h->o.log,
+                                .api = h->api,
+                                .connections_max = (uint32_t)c->limit_connections,
+                                .per_address_max = (uint32_t)c->limit_per_address,
+                                .allow_hosts = c->allow_hosts,
+                                .allow_host_count = c->allow_hosts_count,
+                                .allow_origins = c->allow_origins,
+                                .allow_origin_count = c->allow_origins_count,
+                                .tls_cert = c->tls_cert.len ? c->tls_cert.p : NULL,
+                                .tls_key = c->tls_key.p,
+                                .listen_insecure = c->listen_insecure,
+                                .has_tokens = h->tokens && tokens_defined(h->tokens)};
+    return server_new(&so, &h->server, err);
+}
+
 kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err)
 {
-    if (!h->server) {
-        struct server_options so = {.env = h->env,
-                                    .loop = h->loop,
-                                    .log = h->o.log,
-                                    .api = h->api,
-                                    .connections_max = (uint32_t)h->o.config->limit_connections,
-                                    .per_address_max = (uint32_t)h->o.config->limit_per_address};
-        kf_rc rc = server_new(&so, &h->server, err);
-        if (rc != KF_OK)
-            return rc;
-    }
-    return server_listen(h->server, address, shown, err);
+    kf_rc rc = h->server ? KF_OK : make_server(h, err);
+    return rc == KF_OK ? server_listen(h->server, address, shown, err) : rc;
+}
+
+void house_reload(struct house *h)
+{
+    if (h->server)
+        server_reload(h->server);
 }
 
 static void stopped(void *ctx)

@@ -33,6 +33,9 @@ struct api *house_api(struct house *h);
 struct loop *house_loop(struct house *h);
 struct kf_store *house_store(struct house *h); /* NULL for a folder */
 kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err);
+/* Reads what can be read anew: the certificate. Any thread, and from a signal handler, between the
+ * first house_listen and the end of house_run. */
+void house_reload(struct house *h);
 /* Turns until no store is being filled any more, at most wait_ms: who starts an app right after its
  * store finds it whole when its remotes are near. What is not done by then goes on in the
  * background. */

@@ -1,5 +1,7 @@
 /* A connection: its states, what it reads, what it writes, its deadlines.
  *
+ *     accepted for TLS -> SHAKE, and when the handshake has ended:
+ *
  *              first byte          head scanned       body read         answer begun
  *      +-> IDLE ---------> HEAD ------------> BODY ------------> WORK -------------> ANSWER -+
  *      |    |               |                  |  \---- answered early, but whole -----^  |  |
@@ -60,6 +62,7 @@ static int64_t deadline_of(const struct conn *c, enum conn_state state)
 {
     switch (state) {
     case CONN_IDLE: return now_ms(c) + SERVER_IDLE_MS;
+    case CONN_SHAKE:
     case CONN_HEAD: return now_ms(c) + SERVER_HEAD_MS;
     case CONN_BODY: return now_ms(c) + SERVER_BODY_GRACE_MS;
     default: return NEVER;
@@ -70,6 +73,7 @@ void conn_move(struct conn *c, enum conn_state state)
 {
 #define TO(state) (1u << CONN_##state)
     static const unsigned legal[] = {
+        [CONN_SHAKE] = TO(IDLE) | TO(GONE),
         [CONN_IDLE] = TO(HEAD) | TO(CLOSING) | TO(GONE),
         [CONN_HEAD] = TO(BODY) | TO(CLOSING) | TO(GONE),
         [CONN_BODY] = TO(WORK) | TO(ANSWER) | TO(CLOSING) | TO(GONE),
@@ -85,7 +89,7 @@ void conn_move(struct conn *c, enum conn_state state)
     c->taken = 0;
 }
 
-kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *address,
+kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *address, bool secure,
                struct conn **ret_conn)
 {
     struct conn *c = mem_calloc(1, sizeof(*c));
@@ -95,9 +99,10 @@ kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *add
     }
     c->server = s;
     c->peer = (uint8_t)peer;
-    c->state = CONN_IDLE;
-    c->deadline_ms = deadline_of(c, CONN_IDLE);
-    kf_rc rc = loop_timer_set(s->loop, &c->timer, SERVER_IDLE_MS, conn_timer);
+    c->secure = secure;
+    c->state = secure ? CONN_SHAKE : CONN_IDLE;
+    c->deadline_ms = deadline_of(c, (enum conn_state)c->state);
+    kf_rc rc = loop_timer_set(s->loop, &c->timer, c->deadline_ms - now_ms(c), conn_timer);
     if (rc == KF_OK)
         rc = loop_fd_add(s->loop, &c->fd, fd, EPOLLIN, conn_ready, NULL);
     if (rc != KF_OK) {
@@ -119,11 +124,15 @@ void conn_drop(struct conn *c)
     if (c->work)
         request_abandon(c);
     /* An answer that was cut short must not look like one that ended. */
-    if (c->broken)
+    if (!c->broken && !c->lost)
+        transport_bye(c);
+    else if (c->broken)
         setsockopt(c->fd.fd, SOL_SOCKET, SO_LINGER, &(struct linger){1, 0}, sizeof(struct linger));
     int fd = c->fd.fd;
     loop_fd_remove(&c->fd);
     close(fd);
+    tls_session_free(c->tls);
+    c->tls = NULL;
     loop_timer_cancel(&c->timer);
     if (c->address)
         listen_uncount(s, c->address);
@@ -202,7 +211,7 @@ static bool sent_nothing(struct conn *c, ssize_t n)
         return false;
     if (errno == EAGAIN) {
         c->stuck = true;
-        if (c->stall_ms == 0)
+        if (c->stall_ms == 0 || transport_moved(c))
             c->stall_ms = now_ms(c) + SERVER_STALL_MS;
     } else if (errno != EINTR) {
         c->lost = true;
@@ -215,7 +224,7 @@ void conn_send(struct conn *c)
     while (pending(c) > 0 && !c->stuck && !c->lost) {
         str p = answer_pending(&c->answer);
         struct iovec part = {(void *)(uintptr_t)p.p, p.len};
-        ssize_t n = net_send(c->server->env, c->fd.fd, &part, 1);
+        ssize_t n = transport_send(c, &part, 1);
         if (sent_nothing(c, n))
             continue;
         /* A short write means a full socket: to try again at once would only be told so. */
@@ -236,7 +245,7 @@ void conn_send_direct(struct conn *c, str bytes)
         str before = answer_pending(a);
         struct iovec iov[2] = {{(void *)(uintptr_t)before.p, before.len},
                                {(void *)(uintptr_t)bytes.p, bytes.len}};
-        ssize_t n = net_send(c->server->env, c->fd.fd, iov, 2);
+        ssize_t n = transport_send(c, iov, 2);
         if (!sent_nothing(c, n)) {
             note_sent(c, (size_t)n, before.len + bytes.len - (size_t)n);
             size_t queued = (size_t)n < before.len ? (size_t)n : before.len;
@@ -255,6 +264,8 @@ static void conn_shut(struct conn *c)
 {
     if (c->shut)
         return;
+    if (!c->clean)
+        transport_bye(c);
     if (c->clean || shutdown(c->fd.fd, SHUT_WR) != 0) {
         conn_drop(c);
         return;
@@ -290,6 +301,7 @@ static bool reads(const struct conn *c)
 {
     switch ((enum conn_state)c->state) {
     case CONN_IDLE: return pending(c) <= SERVER_QUEUE_FULL && c->in.len == 0;
+    case CONN_SHAKE:
     case CONN_HEAD: return true;
     case CONN_BODY: return !c->hold;
     case CONN_CLOSING: return !c->clean;
@@ -406,12 +418,48 @@ static void read_end(struct conn *c)
     c->clean = true;
 }
 
+/* An answer to a client whose request was not read. */
+static void turn_away(struct conn *c, enum problem problem, const char *detail)
+{
+    conn_move(c, CONN_IDLE);
+    conn_move(c, CONN_HEAD);
+    answer_begin(&c->answer, false, false, false);
+    c->clean = false;
+    request_refuse(c, problem, detail);
+    conn_move(c, CONN_CLOSING);
+}
+
+/* SHAKE, and something has come. Returns whether the connection has an answer already. */
+static bool shake(struct conn *c)
+{
+    if (transport_open(c)) {
+        c->server->handshakes++;
+        if (c->away)
+            turn_away(c, PROBLEM_TOO_MANY_CONNECTIONS, "too many connections");
+        else
+            conn_move(c, CONN_IDLE);
+        return c->away;
+    }
+    const char *why = transport_failed(c);
+    if (!why)
+        return false;
+    server_refused(c->server, REFUSAL_TLS, c, why);
+    if (!transport_falls_back(c))
+        return false;
+    turn_away(c, PROBLEM_BAD_REQUEST,
+              "TLS is spoken at this address: write https:// instead of http://");
+    return true;
+}
+
 static void conn_read(struct conn *c)
 {
     struct server *s = c->server;
-    ssize_t n = net_recv(s->env, c->fd.fd, s->read, sizeof(s->read));
+    ssize_t n = transport_recv(c, s->read, sizeof(s->read));
+    int error = errno;
+    if (c->state == CONN_SHAKE && shake(c))
+        return;
     if (n < 0) {
-        if (errno != EAGAIN && errno != EINTR)
+        if (error != EAGAIN && error != EINTR)
             c->lost = true;
         return;
     }
@@ -440,6 +488,8 @@ static void conn_watch(struct conn *c)
 {
     if (c->deaf && reads(c))
         c->deaf = false;
+    if (transport_over(c) && reads(c))
+        conn_kick(c);
     uint32_t events = (c->deaf ? 0u : (uint32_t)EPOLLIN) | (c->stuck ? (uint32_t)EPOLLOUT : 0u);
     if (events != c->fd.events)
         loop_fd_set(&c->fd, events);
@@ -482,6 +532,8 @@ void conn_step(struct conn *c)
         request_resume(c);
     if (c->in.len > 0 && !c->lost)
         feed_kept(c);
+    if (transport_over(c) && reads(c) && !c->lost)
+        conn_read(c);
     conn_settle(c);
     /* What stands in `in` is not announced by the socket. */
     if (!is_gone(c) && c->state == CONN_IDLE && c->in.len > 0 && pending(c) <= SERVER_QUEUE_FULL)
@@ -494,7 +546,7 @@ void conn_ready(struct loop_fd *w, uint32_t events)
     if (events & EPOLLOUT)
         c->stuck = false;
     if (reads(c)) {
-        if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
+        if (events & (EPOLLIN | EPOLLERR | EPOLLHUP) || transport_blocked(c))
             conn_read(c);
     } else if (events & (EPOLLERR | EPOLLHUP)) {
         c->lost = true;
@@ -522,6 +574,14 @@ static void body_is_due(struct conn *c)
 static void is_due(struct conn *c)
 {
     switch ((enum conn_state)c->state) {
+    case CONN_SHAKE:
+        if (KF_SABOTAGE("no-handshake-timeout")) {
+            c->deadline_ms = NEVER;
+            break;
+        }
+        server_refused(c->server, REFUSAL_SLOW, c, "the TLS handshake did not end in 10 s");
+        conn_drop(c);
+        break;
     case CONN_HEAD:
         if (KF_SABOTAGE("no-header-timeout"))
             c->deadline_ms = NEVER;
@@ -555,7 +615,7 @@ void conn_stop(struct conn *c)
         conn_read(c);
     if (c->state == CONN_HEAD)
         conn_refuse(c, PROBLEM_STOPPING, REFUSAL_STOPPING, "the server is stopping");
-    else if (c->state == CONN_IDLE && pending(c) == 0)
+    else if (c->state == CONN_SHAKE || (c->state == CONN_IDLE && pending(c) == 0))
         conn_drop(c);
     conn_settle(c);
 }

@@ -1,5 +1,15 @@
 /* Addresses, listeners, accepting, caps.
  *
+ * Which addresses may be listened on, and how:
+ *
+ *     address           with a certificate     without one
+ *     HOST:PORT         TLS                    loopback: plain; else refused, or plain and said
+ *     https://HOST:PORT TLS                    refused
+ *     http://HOST:PORT  loopback: plain; else refused, or plain and said
+ *
+ * "Plain and said": with listen_insecure. Beyond loopback no address is listened on before there
+ * is a token.
+ *
  * A Unix socket's path is bound as /proc/self/fd/N/NAME, with N the opened folder: the path itself
  * may then be of any length, where sockaddr_un has 107 bytes. Whether a socket file that is there
  * already is somebody's is found by connecting to it; the folder is locked meanwhile, so that of
@@ -12,10 +22,12 @@
 
 #include "base/env.h"
 #include "base/hooks.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/net.h"
-#include "server/loopback.h"
+#include "server/hosts.h"
 
+#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -62,7 +74,7 @@ struct listener {
     struct loop_timer rest;
     struct server *server;
     struct listener *next;
-    enum api_peer peer;
+    bool is_unix, secure;
     int dir_fd; /* Unix: of the socket's folder */
     char *name; /* Unix: in it */
     dev_t dev;
@@ -70,11 +82,6 @@ struct listener {
 };
 
 /* ----------------------------------------------------------------------------------------- caps */
-
-static bool is_unix(unsigned peer)
-{
-    return peer == API_PEER_UNIX || peer == API_PEER_UNIX_OTHER;
-}
 
 static struct in6_addr ip_of(const struct sockaddr_storage *from)
 {
@@ -123,7 +130,7 @@ void listen_uncount(struct server *s, struct address *a)
 
 struct api_peer_address listen_peer(const struct conn *c)
 {
-    struct api_peer_address from = {.is_uid = is_unix(c->peer), .uid = c->uid};
+    struct api_peer_address from = {.is_uid = peer_is_unix(c->peer), .uid = c->uid};
     if (c->address)
         memcpy(from.ip, &c->address->ip, sizeof(from.ip));
     return from;
@@ -173,11 +180,15 @@ static void send_refusal(struct server *s, int fd, enum problem problem, const c
     server_give_buf(s, &r.answer.out);
 }
 
-void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal why,
-                   const char *detail)
+/* Answers on a socket that gets no connection of its own, and closes it. Where TLS is spoken there
+ * is nobody to answer to yet. */
+static void listen_refuse(struct listener *l, int fd, enum problem problem, enum refusal why,
+                          const char *detail)
 {
+    struct server *s = l->server;
     server_refused(s, why, NULL, detail);
-    send_refusal(s, fd, problem, detail);
+    if (!l->secure)
+        send_refusal(s, fd, problem, detail);
     /* What the client has sent so far is taken, so that closing does not reset the answer away. */
     if (net_recv(s->env, fd, s->read, sizeof(s->read)) > 0)
         KF_SOMETIMES("server-refused-had-sent");
@@ -186,19 +197,23 @@ void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal 
 
 /* At the cap. A few are let linger, so that their client sees the answer even if its request is
  * still on its way. */
-static void refuse_politely(struct server *s, int fd, enum api_peer peer, const char *detail)
+static void refuse_politely(struct listener *l, int fd, enum api_peer peer, const char *detail)
 {
+    struct server *s = l->server;
     struct conn *c;
     if (s->lingering >= LINGERING_MAX) {
-        listen_refuse(s, fd, PROBLEM_TOO_MANY_CONNECTIONS, REFUSAL_CAP, detail);
+        listen_refuse(l, fd, PROBLEM_TOO_MANY_CONNECTIONS, REFUSAL_CAP, detail);
         return;
     }
     server_refused(s, REFUSAL_CAP, NULL, detail);
-    send_refusal(s, fd, PROBLEM_TOO_MANY_CONNECTIONS, detail);
-    if (conn_new(s, fd, peer, NULL, &c) != KF_OK)
+    if (!l->secure)
+        send_refusal(s, fd, PROBLEM_TOO_MANY_CONNECTIONS, detail);
+    if (conn_new(s, fd, peer, NULL, l->secure, &c) != KF_OK)
         return;
     s->lingering++;
-    conn_move(c, CONN_CLOSING);
+    c->away = l->secure; /* told when the handshake has ended */
+    if (!l->secure)
+        conn_move(c, CONN_CLOSING);
     conn_settle(c);
 }
 
@@ -214,31 +229,32 @@ static enum api_peer unix_peer(int fd, uint32_t *ret_uid)
     return peer.uid == 0 || peer.uid == geteuid() ? API_PEER_UNIX : API_PEER_UNIX_OTHER;
 }
 
-static void accepted(struct server *s, int fd, enum api_peer peer,
-                     const struct sockaddr_storage *from)
+static void accepted(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
+    struct server *s = l->server;
     uint32_t uid = 0;
-    if (peer == API_PEER_UNIX)
-        peer = unix_peer(fd, &uid);
+    enum api_peer peer = l->is_unix                        ? unix_peer(fd, &uid)
+                         : hosts_address_is_loopback(from) ? API_PEER_LOOPBACK
+                                                           : API_PEER_NET;
     if (s->connections >= s->connections_max) {
-        refuse_politely(s, fd, peer, "too many connections");
+        refuse_politely(l, fd, peer, "too many connections");
         return;
     }
     struct address *a = NULL;
-    if (!is_unix(peer)) {
+    if (!l->is_unix) {
         a = address_of(s, from);
         if (a && a->connections >= s->per_address_max) {
-            refuse_politely(s, fd, peer, "too many connections from this address");
+            refuse_politely(l, fd, peer, "too many connections from this address");
             address_forget_unused(s, a);
             return;
         }
     }
     struct conn *c;
-    if ((!is_unix(peer) && !a) || conn_new(s, fd, peer, a, &c) != KF_OK) {
+    if ((!l->is_unix && !a) || conn_new(s, fd, peer, a, l->secure, &c) != KF_OK) {
         server_refused(s, REFUSAL_MEMORY, NULL, "no memory for a connection");
         if (a)
             address_forget_unused(s, a);
-        else if (!is_unix(peer))
+        else if (!l->is_unix)
             close(fd);
         return;
     }
@@ -274,7 +290,7 @@ static void out_of_descriptors(struct listener *l)
         close(s->reserve_fd);
     int fd = net_accept(s->env, l->fd.fd, NULL, NULL);
     if (fd >= 0)
-        listen_refuse(s, fd, PROBLEM_BUSY, REFUSAL_DESCRIPTORS,
+        listen_refuse(l, fd, PROBLEM_BUSY, REFUSAL_DESCRIPTORS,
                       "the process has no descriptors left");
     s->reserve_fd = listen_reserve();
     if (fd < 0 || s->reserve_fd < 0)
@@ -289,7 +305,7 @@ static void listener_ready(struct loop_fd *w, uint32_t events)
         socklen_t len = sizeof(from);
         int fd = net_accept(l->server->env, w->fd, (struct sockaddr *)&from, &len);
         if (fd >= 0) {
-            accepted(l->server, fd, l->peer, &from);
+            accepted(l, fd, &from);
             continue;
         }
         if (errno == EMFILE || errno == ENFILE)
@@ -317,14 +333,13 @@ static void listener_free(struct listener *l)
     mem_free(l);
 }
 
-static kf_rc listener_new(struct server *s, enum api_peer peer, struct listener **ret,
-                          struct kf_err *err)
+static kf_rc listener_new(struct server *s, bool is_unix, struct listener **ret, struct kf_err *err)
 {
     struct listener *l = mem_calloc(1, sizeof(*l));
     if (!l)
         return err_nomem(err);
     l->server = s;
-    l->peer = peer;
+    l->is_unix = is_unix;
     l->fd.fd = NO_FD;
     l->dir_fd = NO_FD;
     *ret = l;
@@ -342,7 +357,7 @@ static kf_rc listener_start(struct listener *l, int fd, struct kf_err *err)
     return rc;
 }
 
-static void show_tcp(int fd, struct buf *shown)
+static void show_tcp(const struct listener *l, struct buf *shown)
 {
     union {
         struct sockaddr any;
@@ -350,22 +365,72 @@ static void show_tcp(int fd, struct buf *shown)
         struct sockaddr_in6 in6;
     } bound = {.in6 = {0}};
     socklen_t len = sizeof(bound);
-    if (getsockname(fd, &bound.any, &len) != 0)
+    char text[INET6_ADDRSTRLEN] = "";
+    if (getsockname(l->fd.fd, &bound.any, &len) != 0)
         return;
+    buf_c(shown, l->secure ? "https://" : "http://");
     if (bound.any.sa_family == AF_INET6) {
-        buf_printf(shown, "[::1]:%u", (unsigned)ntohs(bound.in6.sin6_port));
-        return;
+        inet_ntop(AF_INET6, &bound.in6.sin6_addr, text, sizeof(text));
+        buf_printf(shown, "[%s]:%u", text, (unsigned)ntohs(bound.in6.sin6_port));
+    } else {
+        inet_ntop(AF_INET, &bound.in.sin_addr, text, sizeof(text));
+        buf_printf(shown, "%s:%u", text, (unsigned)ntohs(bound.in.sin_port));
     }
-    uint32_t ip = ntohl(bound.in.sin_addr.s_addr);
-    buf_printf(shown, "%u.%u.%u.%u:%u", ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255,
-               (unsigned)ntohs(bound.in.sin_port));
 }
 
-static kf_rc bind_tcp(str address, int *ret_fd, struct kf_err *err)
+/* An address that other machines reach. */
+static kf_rc check_beyond(const struct listener *l, str address, struct kf_err *err)
+{
+    struct server *s = l->server;
+    if (!l->secure && !s->listen_insecure)
+        return err_set(err, PROBLEM_CONFIG,
+                       "cannot listen on %.*s without TLS: other machines could reach it, and "
+                       "what is said could be read on the way. Set tls.cert and tls.key, or "
+                       "listen_insecure: true where a proxy in front ends TLS, or use 127.0.0.1, "
+                       "[::1] or unix:PATH",
+                       STR_ARGS(address));
+    if (!s->has_tokens)
+        return err_set(err, PROBLEM_CONFIG,
+                       "cannot listen on %.*s without a token: other machines could reach it, and "
+                       "everybody could do everything. Make one first: keepfast token create NAME",
+                       STR_ARGS(address));
+    if (l->secure)
+        return KF_OK;
+    s->plain_beyond = true;
+    log_event(s->log, LOG_WARN, "listen.insecure", LOG_V("address", address),
+              LOG_S("detail", "plain HTTP beyond this machine: tokens and documents can be "
+                              "read on the way, unless a proxy in front ends TLS"),
+              LOG_END);
+    return KF_OK;
+}
+
+/* What is listened on, and whether TLS is spoken there. */
+static kf_rc read_address(struct listener *l, str *address, struct sockaddr_storage *ret,
+                          socklen_t *ret_len, struct kf_err *err)
+{
+    str http = STR("http://"), https = STR("https://");
+    l->secure = l->server->certs != NULL;
+    if (str_starts(*address, https) && !l->secure)
+        return err_set(err, PROBLEM_CONFIG,
+                       "cannot listen on %.*s: there is no certificate; set tls.cert and tls.key",
+                       STR_ARGS(*address));
+    if (str_starts(*address, https)) {
+        *address = str_from(*address, https.len);
+    } else if (str_starts(*address, http)) {
+        *address = str_from(*address, http.len);
+        l->secure = false;
+    }
+    kf_rc rc = hosts_address(*address, ret, ret_len, err);
+    if (rc == KF_OK && !hosts_address_is_loopback(ret))
+        rc = check_beyond(l, *address, err);
+    return rc;
+}
+
+static kf_rc bind_tcp(struct listener *l, str address, int *ret_fd, struct kf_err *err)
 {
     struct sockaddr_storage to;
     socklen_t len;
-    kf_rc rc = loopback_address(address, &to, &len, err);
+    kf_rc rc = read_address(l, &address, &to, &len, err);
     if (rc != KF_OK)
         return rc;
     int fd = socket(to.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -396,12 +461,12 @@ static kf_rc bind_tcp(str address, int *ret_fd, struct kf_err *err)
 static kf_rc listen_tcp(struct listener *l, str address, struct buf *shown, struct kf_err *err)
 {
     int fd = NO_FD;
-    kf_rc rc = bind_tcp(address, &fd, err);
+    kf_rc rc = bind_tcp(l, address, &fd, err);
     if (rc != KF_OK)
         return rc;
     rc = listener_start(l, fd, err);
     if (rc == KF_OK)
-        show_tcp(fd, shown);
+        show_tcp(l, shown);
     else
         close(fd);
     return rc;
@@ -543,12 +608,12 @@ static kf_rc listen_unix(struct listener *l, str path, struct buf *shown, struct
 kf_rc server_listen(struct server *s, str address, struct buf *shown, struct kf_err *err)
 {
     str unix_prefix = STR("unix:");
-    bool of_unix = str_starts(address, unix_prefix);
+    bool is_unix = str_starts(address, unix_prefix);
     struct listener *l = NULL;
-    kf_rc rc = listener_new(s, of_unix ? API_PEER_UNIX : API_PEER_LOOPBACK, &l, err);
+    kf_rc rc = listener_new(s, is_unix, &l, err);
     if (rc != KF_OK)
         return rc;
-    rc = of_unix ? listen_unix(l, str_from(address, unix_prefix.len), shown, err)
+    rc = is_unix ? listen_unix(l, str_from(address, unix_prefix.len), shown, err)
                  : listen_tcp(l, address, shown, err);
     if (rc != KF_OK) {
         listener_free(l);

@@ -1,6 +1,12 @@
 /* A request on a connection: from its head to the end of its answer. This is the door that the
  * router sees.
  *
+ * CORS. A page of another origin that hosts.h lets in is told so with every answer, or its browser
+ * would hide it: Access-Control-Allow-Origin names that page alone, never `*`, and credentials are
+ * never allowed, for there are no cookies to protect: a token is sent by the page itself. What the
+ * browser asks before such a request (OPTIONS) the router answers as any other OPTIONS, and here it
+ * gets what browsers want to hear. A page that is not let in never reaches the router.
+ *
  * The router may answer at once, inside api_begin, api_data, api_eof or api_drained, or later from
  * the loop. Inside (conn.calling) the door's functions only note what happened, and whoever made
  * the call deals with it when it has returned; later they deal with it themselves. In neither case
@@ -12,11 +18,13 @@
 
 #include "base/hooks.h"
 #include "base/mem.h"
-#include "server/loopback.h"
+#include "server/hosts.h"
 
 #include <assert.h>
+#include <sys/socket.h>
 
-#define REFUSE_HEADERS_MAX 16
+#define ANSWER_HEADERS_MAX 24
+#define CORS_HEADERS_MAX   8
 
 /* ------------------------------------------------------------------------ work, taken and given */
 
@@ -164,6 +172,7 @@ static enum api_method method_of(const llhttp_t *p)
     case HTTP_POST: return API_POST;
     case HTTP_PATCH: return API_PATCH;
     case HTTP_DELETE: return API_DELETE;
+    case HTTP_OPTIONS: return API_OPTIONS;
     default: return API_OTHER;
     }
 }
@@ -176,29 +185,50 @@ static const str *find(const struct head *h, str name)
     return NULL;
 }
 
-/* Without a Host there is no browser behind the request: only HTTP/1.0 gets so far. */
-static bool host_is_ours(const struct conn *c, const struct head *h)
+static bool host_is_literal(const struct conn *c, str host)
 {
-    const str *host = find(h, STR("host"));
-    return !host || (host->len == 0 && c->peer != API_PEER_LOOPBACK) || loopback_host(*host);
+    struct sockaddr_storage local = {0};
+    socklen_t len = sizeof(local);
+    return getsockname(c->fd.fd, (struct sockaddr *)&local, &len) == 0 &&
+           hosts_literal(host, &local);
 }
 
-static bool origin_is_ours(const struct server *s, const struct head *h)
+/* Without a Host there is no browser behind the request: only HTTP/1.0 gets so far. */
+static bool host_is_ours(const struct conn *c, const str *host)
+{
+    return !host || (host->len == 0 && peer_is_unix(c->peer)) || hosts_loopback(*host) ||
+           hosts_listed(buf_view(&c->server->hosts), *host) ||
+           (!peer_is_unix(c->peer) && host_is_literal(c, *host));
+}
+
+/* Whether the page may use us; sets what CORS needs of it. */
+static bool page_is_ours(const struct server *s, struct work *w, str origin, const str *host)
+{
+    w->origin = hosts_listed_origin(buf_view(&s->origins), origin);
+    if (w->origin || (host && hosts_same_origin(origin, *host)))
+        return true;
+    if (!hosts_loopback_origin(origin) || origin.len >= sizeof(w->loopback_origin))
+        return false;
+    memcpy(w->loopback_origin, origin.p, origin.len);
+    w->loopback_origin[origin.len] = '\0';
+    w->origin = w->loopback_origin;
+    return true;
+}
+
+static bool origin_is_ours(const struct server *s, struct work *w, const struct head *h,
+                           const str *host)
 {
     bool seen = false;
+    w->origin = NULL;
     for (size_t i = 0; i < h->count; i++) {
         if (!str_eq_nocase(h->headers[i].name, STR("origin")))
             continue;
-        if (seen)
+        if (seen || !page_is_ours(s, w, h->headers[i].value, host))
             return false;
         seen = true;
-        str origin = h->headers[i].value;
-        bool listed = false;
-        for (size_t at = 0; at < s->origins.len && !listed; at += strlen(s->origins.p + at) + 1)
-            listed = str_is(origin, s->origins.p + at);
-        if (!listed && !loopback_origin(origin))
-            return false;
     }
+    w->preflight = w->origin && w->parser.method == HTTP_OPTIONS &&
+                   find(h, STR("access-control-request-method"));
     return true;
 }
 
@@ -206,6 +236,7 @@ static bool origin_is_ours(const struct server *s, const struct head *h)
 static bool read_head(struct conn *c, struct work *w, str bytes)
 {
     struct head *h = &c->server->head;
+    const str *host = NULL;
     h->count = 0;
     h->complete = h->odd = false;
     w->whole = w->told = w->ended = w->close = false;
@@ -220,10 +251,11 @@ static bool read_head(struct conn *c, struct work *w, str bytes)
         conn_refuse(c, PROBLEM_BAD_REQUEST, REFUSAL_SMUGGLE, "the request's head is not clear");
     else if (c->server->stopping)
         conn_refuse(c, PROBLEM_STOPPING, REFUSAL_STOPPING, "the server is stopping");
-    else if (!host_is_ours(c, h))
+    else if (!host_is_ours(c, host = find(h, STR("host"))))
         conn_refuse(c, PROBLEM_FORBIDDEN, REFUSAL_HOST,
-                    "the Host header does not name this machine: use localhost or 127.0.0.1");
-    else if (!origin_is_ours(c->server, h))
+                    "the Host header does not name this server: use its address, or list the name "
+                    "in allow_hosts");
+    else if (!origin_is_ours(c->server, w, h, host))
         conn_refuse(c, PROBLEM_FORBIDDEN, REFUSAL_ORIGIN,
                     "the page's origin is not in allow_origins");
     else
@@ -386,15 +418,69 @@ static void check_failed(struct conn *c)
         conn_kick(c);
 }
 
+/* The head of an answer with further headers behind those of the router. */
+static void put_head(struct conn *c, const struct api_answer *answer, const struct api_header *more,
+                     size_t count)
+{
+    struct api_header headers[ANSWER_HEADERS_MAX];
+    struct api_answer with = *answer;
+    if (count > 0 && answer->header_count + count <= ANSWER_HEADERS_MAX) {
+        memcpy(headers, answer->headers, answer->header_count * sizeof(*headers));
+        memcpy(headers + answer->header_count, more, count * sizeof(*headers));
+        with.headers = headers;
+        with.header_count += count;
+    }
+    server_take_buf(c->server, &c->answer.out);
+    answer_head(&c->answer, &with, server_date(c->server));
+}
+
+#define HEADER(name, value)          \
+    {                                \
+        {name, sizeof(name) - 1},    \
+        {                            \
+            value, sizeof(value) - 1 \
+        }                            \
+    }
+/* Returns how many headers CORS adds to an answer of this status. */
+static size_t cors_headers(const struct work *w, int status, struct api_header *out)
+{
+    static const struct api_header vary = HEADER("Vary", "Origin"),
+                                   expose = HEADER("Access-Control-Expose-Headers",
+                                                   "Content-Disposition, ETag, Idempotent-Replay, "
+                                                   "Keepfast-Ack, Keepfast-Default, "
+                                                   "Keepfast-Version, Retry-After, "
+                                                   "WWW-Authenticate");
+    static const struct api_header preflight[] = {
+        HEADER("Access-Control-Allow-Methods", "GET, HEAD, PUT, POST, PATCH, DELETE"),
+        HEADER("Access-Control-Allow-Headers",
+               "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match"),
+        HEADER("Access-Control-Max-Age", "7200"),
+    };
+    size_t count = 0;
+    /* Also for an answer to nobody's page: a cache must not give it to one. */
+    if (w->origin || w->conn->server->origins.len > 0)
+        out[count++] = vary;
+    if (!w->origin)
+        return count;
+    out[count++] = (struct api_header){STR("Access-Control-Allow-Origin"), str_of(w->origin)};
+    if (!w->preflight || status != 204) {
+        out[count++] = expose;
+        return count;
+    }
+    for (size_t i = 0; i < sizeof(preflight) / sizeof(*preflight); i++)
+        out[count++] = preflight[i];
+    return count;
+}
+
 static void door_head(void *ctx, const struct api_answer *answer)
 {
+    struct api_header cors[CORS_HEADERS_MAX];
     struct work *w = ctx;
     struct conn *c = w->conn;
     /* An answer before the router has the whole body is a refusal: the rest will not be read. */
     if (!w->whole || w->held.len > 0 || c->server->stopping)
         c->answer.keep = false;
-    server_take_buf(c->server, &c->answer.out);
-    answer_head(&c->answer, answer, server_date(c->server));
+    put_head(c, answer, cors, cors_headers(w, answer->status, cors));
     if (c->state == CONN_WORK)
         conn_move(c, CONN_ANSWER);
     if (answer->body_len < 0 && !c->calling)
@@ -453,21 +539,11 @@ static void door_more(void *ctx)
 
 /* A 405 names what is allowed (RFC 9110, 15.5.6): of a method that is not even known, all that
  * are. */
-static const struct api_header allow = {{"Allow", 5}, {"GET, HEAD, PUT, POST, PATCH, DELETE", 35}};
+static const struct api_header allow = HEADER("Allow", "GET, HEAD, PUT, POST, PATCH, DELETE");
 
 static void refuse_head(void *ctx, const struct api_answer *answer)
 {
-    struct conn *c = ctx;
-    struct api_header headers[REFUSE_HEADERS_MAX];
-    struct api_answer with = *answer;
-    if (answer->status == 405 && answer->header_count < REFUSE_HEADERS_MAX) {
-        for (size_t i = 0; i < answer->header_count; i++)
-            headers[i] = answer->headers[i];
-        headers[with.header_count++] = allow;
-        with.headers = headers;
-    }
-    server_take_buf(c->server, &c->answer.out);
-    answer_head(&c->answer, &with, server_date(c->server));
+    put_head(ctx, answer, &allow, answer->status == 405);
 }
 
 static bool refuse_body_bytes(void *ctx, str bytes)

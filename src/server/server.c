@@ -46,8 +46,8 @@ void server_refused(struct server *s, enum refusal why, const struct conn *c, co
     }
     q->written++;
     log_event(s->log, info->level, info->event, LOG_S("detail", detail),
-              LOG_S("door", c && c->peer != API_PEER_LOOPBACK ? "unix" : "tcp"),
-              LOG_I("unsaid", q->lost), LOG_END);
+              LOG_S("door", c && peer_is_unix(c->peer) ? "unix" : "tcp"), LOG_I("unsaid", q->lost),
+              LOG_END);
     q->lost = 0;
 }
 
@@ -90,6 +90,27 @@ static void put_metric(struct buf *out, const char *name, const char *type, cons
                name, help, name, type, name, (unsigned long long)value);
 }
 
+static void put_certificate(struct buf *out, const struct certs_state *c)
+{
+    buf_printf(out,
+               "# HELP keepfast_tls_not_after_seconds When the certificate in force expires, in "
+               "seconds since 1970.\n"
+               "# TYPE keepfast_tls_not_after_seconds gauge\n"
+               "keepfast_tls_not_after_seconds %lld\n",
+               (long long)(c->not_after_ms / 1000));
+    buf_printf(out,
+               "# HELP keepfast_tls_reload_failed Whether the files hold another certificate that "
+               "does not fit.\n"
+               "# TYPE keepfast_tls_reload_failed gauge\n"
+               "keepfast_tls_reload_failed %d\n",
+               c->failing);
+    buf_printf(out,
+               "# HELP keepfast_tls_loads_total Times that a certificate came into force.\n"
+               "# TYPE keepfast_tls_loads_total counter\n"
+               "keepfast_tls_loads_total %llu\n",
+               (unsigned long long)c->loaded);
+}
+
 static void write_metrics(struct api_metrics *m, struct buf *out)
 {
     const struct server *s = (const struct server *)((const char *)m -
@@ -106,6 +127,13 @@ static void write_metrics(struct api_metrics *m, struct buf *out)
     for (size_t i = 0; i < REFUSAL_COUNT; i++)
         buf_printf(out, "keepfast_http_refused_total{reason=\"%s\"} %llu\n",
                    refusal_table[i].metric, (unsigned long long)s->refused[i]);
+    if (s->certs) {
+        put_metric(out, "handshakes_total", "counter", "Handshakes of TLS that ended well.",
+                   s->handshakes);
+        struct certs_state state;
+        certs_state(s->certs, &state);
+        put_certificate(out, &state);
+    }
 }
 
 /* ---------------------------------------------------------------------------------------- stop */
@@ -199,21 +227,72 @@ static bool end_of_turn(struct loop_hook *h)
         stop_begin(s);
     free_dead(s);
     trim_works(s);
+    if (s->certs)
+        certs_turn(s->certs);
     bool more = s->kicked != NULL;
     if (s->stopping && !s->told && !s->conns)
         tell_stopped(s);
     return more;
 }
 
+void server_reload(struct server *s)
+{
+    if (s->certs)
+        certs_reload(s->certs);
+}
+
+bool server_plain_beyond(const struct server *s)
+{
+    return s->plain_beyond;
+}
+
+bool server_certs(const struct server *s, struct certs_state *ret)
+{
+    if (s->certs)
+        certs_state(s->certs, ret);
+    return s->certs != NULL;
+}
+
 /* ---------------------------------------------------------------------------------- new, free */
 
-static kf_rc copy_origins(struct server *s, const struct server_options *options)
+static kf_rc copy_list(struct buf *to, const str *list, size_t count, struct kf_err *err)
 {
-    for (size_t i = 0; i < options->allow_origin_count; i++) {
-        buf_str(&s->origins, options->allow_origins[i]);
-        buf_byte(&s->origins, '\0');
+    for (size_t i = 0; i < count; i++) {
+        buf_str(to, list[i]);
+        buf_byte(to, '\0');
     }
-    return buf_ok(&s->origins, NULL);
+    return buf_ok(to, err);
+}
+
+/* What may be missing. */
+static kf_rc server_fill(struct server *s, const struct server_options *o, struct kf_err *err)
+{
+    kf_rc rc = copy_list(&s->hosts, o->allow_hosts, o->allow_host_count, err);
+    if (rc == KF_OK)
+        rc = copy_list(&s->origins, o->allow_origins, o->allow_origin_count, err);
+    if (rc == KF_OK && o->allow_host_count > 0 && !o->has_tokens)
+        log_event(s->log, LOG_WARN, "listen.open",
+                  LOG_S("detail", "allow_hosts names clients beyond this machine and no token is "
+                                  "defined: whoever a proxy lets through may do everything"),
+                  LOG_S("next", "keepfast token create NAME"), LOG_END);
+    if (rc != KF_OK || !o->tls_cert)
+        return rc;
+    s->wire = mem_alloc(sizeof(*s->wire));
+    if (!s->wire)
+        return err_nomem(err);
+    s->wire->env = s->env;
+    return certs_new(s->loop, s->log, o->tls_cert, o->tls_key, &s->certs, err);
+}
+
+static void server_release(struct server *s)
+{
+    certs_free(s->certs);
+    mem_free(s->wire);
+    buf_release(&s->hosts);
+    buf_release(&s->origins);
+    if (s->reserve_fd >= 0)
+        close(s->reserve_fd);
+    mem_free(s);
 }
 
 kf_rc server_new(const struct server_options *options, struct server **ret_server,
@@ -230,13 +309,13 @@ kf_rc server_new(const struct server_options *options, struct server **ret_serve
     s->per_address_max = options->per_address_max;
     s->kicked_end = &s->kicked;
     s->date_until_ms = INT64_MIN;
+    s->listen_insecure = options->listen_insecure;
+    s->has_tokens = options->has_tokens;
     s->reserve_fd = listen_reserve();
-    if (copy_origins(s, options) != KF_OK) {
-        if (s->reserve_fd >= 0)
-            close(s->reserve_fd);
-        buf_release(&s->origins);
-        mem_free(s);
-        return err_nomem(err);
+    kf_rc rc = server_fill(s, options, err);
+    if (rc != KF_OK) {
+        server_release(s);
+        return rc;
     }
     s->metrics.write = write_metrics;
     api_add_metrics(s->api, &s->metrics);
@@ -265,8 +344,5 @@ void server_free(struct server *s)
     api_remove_metrics(s->api, &s->metrics);
     for (size_t i = 0; i < s->spares; i++)
         buf_release(&s->spare[i]);
-    buf_release(&s->origins);
-    if (s->reserve_fd >= 0)
-        close(s->reserve_fd);
-    mem_free(s);
+    server_release(s);
 }

@@ -4,6 +4,7 @@
  *               a turn
  *     listen.c  addresses, listeners, accepting, caps
  *     conn.c    a connection: its states, what it reads, what it writes, its deadlines
+ *     transport.c how its bytes pass the socket: as they are, or through TLS
  *     request.c a request on a connection: from its head to its answer's end
  *
  * Memory. A connection that waits for its next request holds a struct conn and nothing else: bytes
@@ -15,6 +16,7 @@
 
 #include "base/loop.h"
 #include "server/answer.h"
+#include "server/certs.h"
 #include "server/http_scan.h"
 #include "server/server.h"
 
@@ -31,6 +33,7 @@
 #define SERVER_SPARE_COUNT 8
 #define SERVER_SPARE_BYTES (16 * 1024)
 #define SERVER_WORKS_IDLE  64
+#define SERVER_ORIGIN_MAX  64 /* of this machine: "https://[0:0:0:0:0:0:0:1]:65535" */
 
 /* Why something was refused: R(NAME, name in metrics, log event or NULL, level, lines per 10 s). */
 #define SERVER_REFUSALS(R)                               \
@@ -41,6 +44,7 @@
     R(CAP, "cap", "http.cap", LOG_WARN, 1)               \
     R(HOST, "host", "http.host", LOG_WARN, 10)           \
     R(ORIGIN, "origin", "http.origin", LOG_WARN, 10)     \
+    R(TLS, "tls", "tls.handshake", LOG_INFO, 10)         \
     R(STOPPING, "stopping", NULL, LOG_DEBUG, 0)          \
     R(DESCRIPTORS, "descriptors", "fd.low", LOG_WARN, 1) \
     R(MEMORY, "memory", "mem.fail", LOG_ERROR, 1)
@@ -63,6 +67,7 @@ struct address; /* a peer's, with its connections counted: listen.c */
 struct listener;
 
 enum conn_state {
+    CONN_SHAKE,
     CONN_IDLE,
     CONN_HEAD,
     CONN_BODY,
@@ -79,6 +84,7 @@ struct conn {
     struct conn *prev, *next; /* of server->conns, or of server->dead */
     struct conn *next_kicked;
     struct address *address; /* NULL: a Unix socket's, or not counted */
+    struct tls_session *tls; /* NULL: plain, or nothing has come yet */
     struct work *work;       /* from BODY to the end of its answer */
     struct buf in;           /* read and not yet taken */
     size_t looked;           /* of in: scanned in vain, ends within a line */
@@ -89,6 +95,8 @@ struct conn {
     uint8_t state;       /* enum conn_state */
     uint8_t peer;        /* enum api_peer */
     uint32_t uid;        /* of a Unix socket's peer */
+    bool secure;         /* TLS is spoken */
+    bool away;           /* SHAKE: beyond the caps, to be told so */
     bool counted;        /* against connections_max */
     bool kicked;
     bool calling; /* inside a call into the router: its answers are dealt with when it returns */
@@ -118,6 +126,10 @@ struct work {
     bool ended;      /* the router has ended its answer */
     bool close;      /* and wants the connection closed */
     struct buf held; /* body that the router did not take yet */
+    /* CORS: the page that may read the answer; NULL = none, or of the same origin. */
+    const char *origin;
+    char loopback_origin[SERVER_ORIGIN_MAX];
+    bool preflight; /* the browser asks for it before the request itself */
 };
 
 /* What llhttp finds in a head: slices of the bytes it was given. */
@@ -134,7 +146,10 @@ struct server {
     struct log *log;
     struct api *api;
     uint32_t connections_max, per_address_max;
-    struct buf origins; /* allow_origins, each with a NUL behind it */
+    struct buf hosts, origins; /* allow_hosts, allow_origins, each with a NUL behind it */
+    bool listen_insecure, has_tokens, plain_beyond;
+    struct certs *certs; /* NULL: no TLS */
+    struct tls_wire *wire;
 
     struct listener *listeners;
     struct address *addresses;
@@ -155,7 +170,7 @@ struct server {
     int64_t date_until_ms;
 
     struct api_metrics metrics;
-    uint64_t accepted, requests, bytes_in, bytes_out, gone;
+    uint64_t accepted, handshakes, requests, bytes_in, bytes_out, gone;
     uint64_t refused[REFUSAL_COUNT];
     struct quiet quiet[REFUSAL_COUNT];
 
@@ -171,6 +186,10 @@ struct server {
 
 /* ------------------------------------------------------------------------------------- server.c */
 
+static inline bool peer_is_unix(unsigned peer)
+{
+    return peer == API_PEER_UNIX || peer == API_PEER_UNIX_OTHER;
+}
 /* Counts a refusal and logs it; c may be NULL. */
 void server_refused(struct server *s, enum refusal why, const struct conn *c, const char *detail);
 str server_date(struct server *s);
@@ -186,14 +205,11 @@ void listen_uncount(struct server *s, struct address *a);
 struct api_peer_address listen_peer(const struct conn *c);
 /* A descriptor to give up when there are no more; -1 when there are none now. */
 int listen_reserve(void);
-/* Answers on a socket that gets no connection of its own, and closes it. */
-void listen_refuse(struct server *s, int fd, enum problem problem, enum refusal why,
-                   const char *detail);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 
-/* Takes over fd, also on failure (KF_NOMEM, KF_IO). */
-kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *address,
+/* Takes over fd, also on failure (KF_NOMEM, KF_IO). secure: begins with the handshake of TLS. */
+kf_rc conn_new(struct server *s, int fd, enum api_peer peer, struct address *address, bool secure,
                struct conn **ret_conn);
 void conn_move(struct conn *c, enum conn_state state);
 /* The end of a turn looks at it again. */
@@ -215,6 +231,25 @@ void conn_drop(struct conn *c);
 void conn_free(struct conn *c);
 /* Answers with a problem and closes: HEAD and BODY. */
 void conn_refuse(struct conn *c, enum problem problem, enum refusal why, const char *detail);
+
+/* ---------------------------------------------------------------------------------- transport.c */
+
+/* As net_recv and net_send; `cap` at least TLS_READ_BYTES. Nothing is sent in SHAKE. */
+ssize_t transport_recv(struct conn *c, void *p, size_t cap);
+ssize_t transport_send(struct conn *c, const struct iovec *parts, size_t count);
+/* The client is told that no more will come, where TLS has words for it. */
+void transport_bye(struct conn *c);
+/* SHAKE: the handshake has ended; it has failed, and why. */
+bool transport_open(const struct conn *c);
+const char *transport_failed(const struct conn *c);
+/* It failed because the client speaks HTTP without TLS: from now on so do we. */
+bool transport_falls_back(struct conn *c);
+/* There is an end to be read that the socket will not announce. */
+bool transport_over(const struct conn *c);
+/* Reading waits for a socket that is full. */
+bool transport_blocked(const struct conn *c);
+/* Some bytes left although none of the answer's counts as sent yet. */
+bool transport_moved(const struct conn *c);
 
 /* ------------------------------------------------------------------------------------ request.c */
 

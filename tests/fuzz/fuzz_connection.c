@@ -68,7 +68,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     int pair[2];
     struct conn *c;
     int rc = socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair);
-    assert(rc == 0 && conn_new(server, pair[0], API_PEER_LOOPBACK, NULL, &c) == KF_OK);
+    assert(rc == 0 && conn_new(server, pair[0], API_PEER_LOOPBACK, NULL, false, &c) == KF_OK);
     c->counted = true;
     server->connections++;
     size_t step = data[0] ? data[0] : 4096;

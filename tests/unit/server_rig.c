@@ -4,7 +4,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
@@ -18,6 +20,7 @@
 
 static void start(struct rig *r, uint32_t connections_max, uint32_t per_address_max)
 {
+    const str hosts[] = {STR("keepfast.example.org"), STR("named.example.org:8443")};
     const str origins[] = {STR("https://app.example.org"), STR("http://other.example.org:8080")};
     struct server_options o = {.env = &r->env.env,
                                .loop = r->loop,
@@ -25,13 +28,18 @@ static void start(struct rig *r, uint32_t connections_max, uint32_t per_address_
                                .api = r->api,
                                .connections_max = connections_max,
                                .per_address_max = per_address_max,
+                               .allow_hosts = hosts,
+                               .allow_host_count = 2,
                                .allow_origins = origins,
-                               .allow_origin_count = 2};
+                               .allow_origin_count = 2,
+                               .tls_cert = r->pair.cert,
+                               .tls_key = r->pair.key};
+    const char *begins = r->pair.cert ? "https://127.0.0.1:" : "http://127.0.0.1:";
     struct buf shown = BUF_INIT;
     assert_int_equal(server_new(&o, &r->server, NULL), KF_OK);
     assert_int_equal(server_listen(r->server, STR("127.0.0.1:0"), &shown, NULL), KF_OK);
-    assert_memory_equal(shown.p, "127.0.0.1:", 10);
-    r->port = (unsigned)strtoul(shown.p + 10, NULL, 10);
+    assert_memory_equal(shown.p, begins, strlen(begins));
+    r->port = (unsigned)strtoul(shown.p + strlen(begins), NULL, 10);
     assert_true(r->port > 0);
     buf_release(&shown);
 }
@@ -45,6 +53,10 @@ int rig_setup(void **state)
     r->log_fd = memfd_create("log", MFD_CLOEXEC);
     assert_int_equal(log_new(&r->env.env, r->log_fd, LOG_TEXT, LOG_DEBUG, &r->log, NULL), KF_OK);
     r->api = fake_api_new(r->loop);
+#ifdef RIG_TLS
+    signal(SIGPIPE, SIG_IGN); /* OpenSSL writes to sockets as to any file */
+    r->pair = pair_usual();
+#endif
     start(r, 4096, 4096);
     return 0;
 }
@@ -101,6 +113,13 @@ int rig_logged(struct rig *r, const char *event)
 
 /* -------------------------------------------------------------------------------------- clients */
 
+/* Lets the server work, and a little time pass where it had nothing to do. */
+static void give_way(struct client *c)
+{
+    if (loop_turn(c->rig->loop, 0) <= 2)
+        poll(&(struct pollfd){c->fd, POLLIN, 0}, 1, 1);
+}
+
 static struct client client_of(struct rig *r, int fd, const void *to, socklen_t len)
 {
     assert_true(fd >= 0);
@@ -109,7 +128,7 @@ static struct client client_of(struct rig *r, int fd, const void *to, socklen_t 
     return (struct client){.rig = r, .fd = fd};
 }
 
-struct client client_from(struct rig *r, const char *address)
+static struct client connect_from(struct rig *r, const char *address)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons((in_port_t)r->port)},
                        from = {.sin_family = AF_INET};
@@ -118,6 +137,36 @@ struct client client_from(struct rig *r, const char *address)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof(from)), 0);
     return client_of(r, fd, &to, sizeof(to));
+}
+
+struct client client_raw(struct rig *r)
+{
+    return connect_from(r, "127.0.0.1");
+}
+
+bool client_shake(struct client *c)
+{
+    for (int tries = 0; tries < TRIES; tries++) {
+        int n = SSL_do_handshake(c->tls), error = SSL_get_error(c->tls, n);
+        ERR_clear_error();
+        if (n == 1)
+            return true;
+        if (error != SSL_ERROR_WANT_READ && error != SSL_ERROR_WANT_WRITE)
+            break;
+        give_way(c);
+    }
+    c->ended = c->reset = true;
+    return false;
+}
+
+struct client client_from(struct rig *r, const char *address)
+{
+    struct client c = connect_from(r, address);
+    if (r->pair.cert) {
+        c.tls = tls_client(c.fd, 0, 0);
+        client_shake(&c);
+    }
+    return c;
 }
 
 struct client client_tcp(struct rig *r)
@@ -136,6 +185,8 @@ struct client client_unix(struct rig *r, const char *path)
 void client_close(struct client *c)
 {
     close(c->fd);
+    SSL_free(c->tls);
+    c->tls = NULL;
     buf_release(&c->in);
     rig_turn(c->rig, 3);
 }
@@ -147,24 +198,24 @@ void client_abort(struct client *c)
     client_close(c);
 }
 
-size_t client_push(struct client *c, const void *p, size_t len)
+static ssize_t put(struct client *c, const void *p, size_t len)
 {
-    ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL);
-    return n < 0 ? 0 : (size_t)n;
+    return c->tls ? tls_client_send(c->tls, p, len) : send(c->fd, p, len, MSG_NOSIGNAL);
 }
 
-/* Lets the server work, and a little time pass where it had nothing to do. */
-static void give_way(struct client *c)
+size_t client_push(struct client *c, const void *p, size_t len)
 {
-    if (loop_turn(c->rig->loop, 0) <= 2)
-        poll(&(struct pollfd){c->fd, POLLIN, 0}, 1, 1);
+    size_t sent = 0;
+    for (ssize_t n = 1; n > 0 && sent<len; sent += n> 0 ? (size_t)n : 0)
+        n = put(c, (const char *)p + sent, len - sent);
+    return sent;
 }
 
 void client_send(struct client *c, const void *p, size_t len)
 {
     for (int tries = 0; len > 0; tries++) {
         assert_true(tries < TRIES);
-        ssize_t n = send(c->fd, p, len, MSG_NOSIGNAL);
+        ssize_t n = put(c, p, len);
         if (n > 0) {
             p = (const char *)p + n;
             len -= (size_t)n;
@@ -183,15 +234,21 @@ void client_say(struct client *c, const char *text)
 
 size_t client_pull(struct client *c)
 {
-    char *room = buf_room(&c->in, 1 << 16);
-    ssize_t n = recv(c->fd, room, 1 << 16, 0);
-    if (n > 0)
-        buf_grew(&c->in, (size_t)n);
-    else if (n == 0)
-        c->ended = true;
-    else if (errno != EAGAIN)
-        c->ended = c->reset = true;
-    return n > 0 ? (size_t)n : 0;
+    size_t total = 0;
+    do {
+        char *room = buf_room(&c->in, 1 << 16);
+        ssize_t n = c->tls ? tls_client_recv(c->tls, room, 1 << 16) : recv(c->fd, room, 1 << 16, 0);
+        if (n > 0)
+            buf_grew(&c->in, (size_t)n);
+        else if (n == 0)
+            c->ended = true;
+        else if (errno != EAGAIN)
+            c->ended = c->reset = true;
+        if (n <= 0)
+            break;
+        total += (size_t)n;
+    } while (c->tls && total < 1 << 16); /* of TLS one record comes at a time */
+    return total;
 }
 
 /* Waits until `len` bytes are there. False: the connection ended before. */

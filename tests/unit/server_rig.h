@@ -1,6 +1,9 @@
 /* server_rig: a server with the fake router on a loop that the test turns, and clients on real
  * sockets in the same thread.
  *
+ * Compiled with RIG_TLS, the server has a certificate and the clients over TCP speak TLS: what the
+ * tests say holds for both.
+ *
  * The clock stands still but for rig_advance, so that deadlines are exact and take no time. What a
  * client waits for is looked for in at most 2 s of real time. A helper that fails, fails the
  * test. */
@@ -11,6 +14,7 @@
 
 #include "base/log.h"
 #include "fake_api.h"
+#include "rig_tls.h"
 #include "server/server.h"
 
 struct rig {
@@ -20,6 +24,7 @@ struct rig {
     int log_fd; /* a file */
     struct api *api;
     struct server *server;
+    struct pair pair; /* of the server's certificate; NULL = plain HTTP */
     unsigned port;
     int stopped; /* times that the server told so */
 };
@@ -38,10 +43,15 @@ int rig_logged(struct rig *r, const char *event);
 struct client {
     struct rig *rig;
     int fd;
+    SSL *tls;      /* NULL: plain */
     struct buf in; /* read and not yet taken by client_reply */
     bool ended, reset;
 };
 struct client client_tcp(struct rig *r);
+/* The same before its handshake, or without one. */
+struct client client_raw(struct rig *r);
+/* Goes on with the handshake until it has ended; false when it failed. */
+bool client_shake(struct client *c);
 /* From another address of this machine. */
 struct client client_from(struct rig *r, const char *address);
 struct client client_unix(struct rig *r, const char *path);

@@ -269,8 +269,7 @@ static const struct request {
 } requests[] = {
     {ROUTE_SPACES, "/v1", NULL, "", "", "", true},
     {ROUTE_TOKENS, "/v1/tokens", NULL, "", "", "", false},
-    {ROUTE_TOKEN_MAKE, "/v1/tokens", "{\"name\":\"app\",\"rights\":[\"read\"]}", "", "", "",
-     false},
+    {ROUTE_TOKEN_MAKE, "/v1/tokens", "{\"name\":\"app\",\"rights\":[\"read\"]}", "", "", "", false},
     {ROUTE_TOKEN_REVOKE, "/v1/tokens/none", NULL, "not_found", "not_found", "not_found", false},
     {ROUTE_SPACE_PUT, "/v1/fresh", NULL, "", "", "", true},
     {ROUTE_SPACE_DELETE, "/v1/spare?confirm=spare", NULL, "", "", "", false},
@@ -454,8 +453,10 @@ static void other_methods_are_refused(void **unused)
                 unsigned has = methods_of(r);
                 if (has & 1u << m)
                     continue;
-                assert_int_equal(ask_bytes((enum api_method)m, r->target, STR("{}"), false), 405);
-                assert_string_equal(member(&door, "code"), "method_not_allowed");
+                int status = ask_bytes((enum api_method)m, r->target, STR("{}"), false);
+                assert_int_equal(status, m == API_OPTIONS ? 204 : 405);
+                if (m != API_OPTIONS) /* which only asks for Allow */
+                    assert_string_equal(member(&door, "code"), "method_not_allowed");
                 assert_true(door.close); /* its body was not read */
                 allows(has, r->target);
             }

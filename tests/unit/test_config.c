@@ -56,6 +56,9 @@ static void nothing_gives_the_defaults(void **state)
         assert_true(str_is(c->data, "./data"));
         assert_int_equal(c->listen_count, 1);
         assert_true(str_is(c->listen[0], "127.0.0.1:7070"));
+        assert_false(c->listen_insecure);
+        assert_int_equal(c->allow_hosts_count + c->allow_origins_count, 0);
+        assert_int_equal(c->tls_cert.len + c->tls_key.len, 0);
         assert_int_equal(c->pool_min, 2);
         assert_int_equal(c->pool_max, 10);
         assert_int_equal(c->pool_idle_ms, 60000);
@@ -69,7 +72,12 @@ static void nothing_gives_the_defaults(void **state)
 
 static const char full[] =
     "data: /var/lib/keepfast\n"
-    "listen: [\"127.0.0.1:7071\", \"[::1]:7071\", unix:/run/keepfast.sock]\n"
+    "listen: [\"127.0.0.1:7071\", \"[::1]:7071\", unix:/run/keepfast.sock, "
+    "\"http://127.0.0.1:1\", \"https://[::]:443\"]\n"
+    "listen_insecure: true\n"
+    "allow_hosts: [keepfast.example.org, \"a:1\", \"[2001:db8::1]\", \"[2001:db8::1]:1\"]\n"
+    "allow_origins: [\"https://app.example.org\", \"http://[2001:db8::1]:8080\"]\n"
+    "tls: { cert: /etc/keepfast/chain.pem, key: /etc/keepfast/key.pem }\n"
     "pool: { min: 3, max: 12, idle: 90s }\n"
     "limits: { doc: 1MiB, body: 2MiB, memory: 64MiB, connections: 100, per_address: 10 }\n"
     "log: { format: json, level: warn }\n"
@@ -95,8 +103,15 @@ static void everything_is_read(void **state)
     testing_write(testing_path(folder(), "shape.json"), "{\"type\":\"object\"}", 17);
     struct config *c = load_good(full);
     assert_true(str_is(c->data, "/var/lib/keepfast"));
-    assert_int_equal(c->listen_count, 3);
+    assert_int_equal(c->listen_count, 5);
     assert_true(str_is(c->listen[2], "unix:/run/keepfast.sock"));
+    assert_true(str_is(c->listen[4], "https://[::]:443"));
+    assert_true(c->listen_insecure);
+    assert_int_equal(c->allow_hosts_count, 4);
+    assert_true(str_is(c->allow_hosts[1], "a:1"));
+    assert_int_equal(c->allow_origins_count, 2);
+    assert_string_equal(c->tls_cert.p, "/etc/keepfast/chain.pem");
+    assert_string_equal(c->tls_key.p, "/etc/keepfast/key.pem");
     assert_int_equal(c->pool_idle_ms, 90000);
     assert_int_equal(c->source[SETTING_POOL_MIN], CONFIG_FILE);
     const struct config_space *s = config_space(c, STR("finance"));
@@ -157,7 +172,9 @@ static const struct wrong {
     {"[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]]\n", "1:33", "32 levels"},
     /* keys */
     {"lisen: x\n", "1:1", "no key \"lisen\"; did you mean \"listen\"?"},
-    {"colour: x\n", "1:1", "it knows data, listen, pool, limits, backup, log, spaces"},
+    {"colour: x\n", "1:1",
+     "it knows data, listen, listen_insecure, allow_hosts, allow_origins, tls, pool, limits, "
+     "backup, log, spaces"},
     {"pool.max: 3\n", "1:1", "no key \"pool.max\""},
     {"backup: { to: x }\n", "1:15", "backup.to is dir:PATH"},
     {"backup: { to: \"dir:\" }\n", "1:15", "backup.to is dir:PATH"},
@@ -169,7 +186,18 @@ static const struct wrong {
     {"backup: { to: dir:x, keep: 0 }\n", "1:28", "backup.keep must be 1 to 1000000"},
     {"backup: { every: 1h }\n", "1:18", "backup.every needs backup.to"},
     {"data: x\nbackup:\n  keep: 3\n", "3:9", "backup.keep needs backup.to"},
-    {"allow_origins: []\n", "1:1", "not part of this version"},
+    {"allow_origins: https://app.example.org/\n", "1:16", "is no origin"},
+    {"allow_origins: [\"http://a\", app.example.org]\n", "1:29", "is no origin"},
+    {"allow_origins: https://App.example.org\n", "1:16", "is no origin"},
+    {"allow_origins: https://app.example.org:443\n", "1:16", "is no origin"},
+    {"allow_origins: \"*\"\n", "1:16", "is no origin"},
+    {"allow_hosts: https://keepfast.example.org\n", "1:14", "is no name of a host"},
+    {"allow_hosts: [a, \"b:x\"]\n", "1:18", "is no name of a host"},
+    {"listen_insecure: yes\n", "1:18", "must be true or false"},
+    {"tls: { cert: /a }\n", "1:14", "tls.cert and tls.key go together"},
+    {"tls: { cert: a, key: /b }\n", "1:14", "tls.cert is a whole path"},
+    {"tls: { certs: a }\n", "1:8", "did you mean \"cert\"?"},
+    {"tls: on\n", "1:6", "tls is a map of keys and values"},
     {"limits: { doc: 1MiB, rate: 5 }\n", "1:22", "\"rate\" is not part of this version"},
     {"limits:\n  dock: 1MiB\n", "2:3", "limits has no key \"dock\"; did you mean \"doc\"?"},
     {"pool: 5\n", "1:7", "pool is a map"},
@@ -184,6 +212,9 @@ static const struct wrong {
     {"listen: 127.0.0.1:70000\n", "1:9", "is no address"},
     {"listen: ::1:7070\n", "1:9", "is no address"},
     {"listen: \"unix:\"\n", "1:9", "is no address"},
+    {"listen: https://127.0.0.1\n", "1:9", "is no address"},
+    {"listen: https://127.0.0.1:1/\n", "1:9", "is no address"},
+    {"listen: ftp://127.0.0.1:1\n", "1:9", "is no address"},
     {"pool: { min: 0 }\n", "1:14", "pool.min must be 1 to 1000"},
     {"pool: { max: many }\n", "1:14", "pool.max must be a whole number, not \"many\""},
     {"pool: { min: 5, max: 4 }\n", "1:14", "pool.min (5) is above pool.max (4)"},

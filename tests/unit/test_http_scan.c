@@ -2,7 +2,6 @@
 
 #include "server/answer.h"
 #include "server/http_scan.h"
-#include "server/loopback.h"
 
 #include <netinet/in.h>
 #include <stdio.h>
@@ -229,142 +228,6 @@ static void limits_of_chunks_are_exact(void **state)
     assert_int_equal(repeated("0\r\nX: ", "a", 17000, "\r\n\r\n"), 431);
 }
 
-/* --------------------------------------------------------------------------------- loopback */
-
-static void hosts_are_told_apart(void **state)
-{
-    (void)state;
-    static const char *const ours[] = {
-        "localhost",  "LocalHost",         "localhost:7070",  "localhost:1",  "localhost:65535",
-        "127.0.0.1",  "127.0.0.1:7070",    "127.255.255.254", "127.1.2.3:80", "[::1]",
-        "[::1]:7070", "[0:0:0:0:0:0:0:1]", "[0000::0001]:80"};
-    static const char *const others[] = {"",
-                                         " ",
-                                         ":",
-                                         ":80",
-                                         "localhost:",
-                                         "localhost:x",
-                                         "localhost:65536",
-                                         "localhost:080",
-                                         "localhost:80:80",
-                                         "localhost.",
-                                         "localhost.example.org",
-                                         "a.localhost",
-                                         "xlocalhost",
-                                         "localhostx",
-                                         "local host",
-                                         "localhost/",
-                                         "localhost@example.org",
-                                         "example.org@localhost",
-                                         "user@localhost",
-                                         "example.org",
-                                         "example.org:127.0.0.1",
-                                         "127.0.0.1.example.org",
-                                         "127.0.0.1.nip.io",
-                                         "127.1",
-                                         "127.0.1",
-                                         "2130706433",
-                                         "0x7f000001",
-                                         "0x7f.0.0.1",
-                                         "0177.0.0.1",
-                                         "127.0.0.01",
-                                         "127.0.0.256",
-                                         "127.0.0.1.",
-                                         "127.0.0.1:",
-                                         "127.0.0.1:-1",
-                                         "127.0.0.1:+1",
-                                         "128.0.0.1",
-                                         "126.0.0.1",
-                                         "0.0.0.0",
-                                         "10.0.0.1",
-                                         "169.254.169.254",
-                                         "::1",
-                                         "[::1",
-                                         "::1]",
-                                         "[::1]x",
-                                         "[::1]:",
-                                         "[::2]",
-                                         "[::]",
-                                         "[::ffff:127.0.0.1]",
-                                         "[::1%lo]",
-                                         "[]",
-                                         "[",
-                                         "]",
-                                         "[localhost]",
-                                         "[127.0.0.1]",
-                                         "localhost, example.org",
-                                         "localhost example.org",
-                                         "*",
-                                         "null"};
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        if (!loopback_host(str_of(ours[i])))
-            fail_msg("%s is ours", ours[i]);
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        if (loopback_host(str_of(others[i])))
-            fail_msg("%s is not ours", others[i]);
-    assert_false(loopback_host((str){"localhost\0", 10}));
-    assert_false(loopback_host((str){"127.0.0.1\0.example.org", 22}));
-}
-
-static void origins_are_told_apart(void **state)
-{
-    (void)state;
-    assert_true(loopback_origin(STR("http://localhost")));
-    assert_true(loopback_origin(STR("http://127.0.0.1:3000")));
-    assert_true(loopback_origin(STR("https://[::1]:7070")));
-    static const char *const others[] = {"",
-                                         "null",
-                                         "localhost",
-                                         "http://",
-                                         "http://example.org",
-                                         "http://localhost/",
-                                         "http://localhost.example.org",
-                                         "ftp://localhost",
-                                         "HTTP://localhost",
-                                         "http:/localhost",
-                                         "file://",
-                                         "http://localhost:7070/x",
-                                         "http://a@localhost",
-                                         "chrome-extension://localhost",
-                                         "http://localhost http://localhost"};
-    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
-        if (loopback_origin(str_of(others[i])))
-            fail_msg("%s is not ours", others[i]);
-}
-
-static void only_loopback_is_listened_on(void **state)
-{
-    (void)state;
-    struct sockaddr_storage to;
-    socklen_t len;
-    struct kf_err err;
-    assert_int_equal(loopback_address(STR("127.0.0.2:80"), &to, &len, &err), KF_OK);
-    assert_int_equal(((struct sockaddr_in *)&to)->sin_port, htons(80));
-    assert_int_equal(loopback_address(STR("[::1]:0"), &to, &len, &err), KF_OK);
-    assert_int_equal(to.ss_family, AF_INET6);
-    assert_int_equal(loopback_address(STR("localhost:7070"), &to, &len, &err), KF_OK);
-    static const char *const bad[] = {"",
-                                      "7070",
-                                      ":7070",
-                                      "127.0.0.1",
-                                      "127.0.0.1:",
-                                      "127.0.0.1:x",
-                                      "127.0.0.1:70000",
-                                      "[::1]",
-                                      "::1:80",
-                                      "[::1:80",
-                                      "0.0.0.0:7070",
-                                      "[::]:7070",
-                                      "192.168.1.1:80",
-                                      "example.org:80",
-                                      "*:80"};
-    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        if (loopback_address(str_of(bad[i]), &to, &len, &err) != KF_CONFIG)
-            fail_msg("%s must be refused", bad[i]);
-    loopback_address(STR("0.0.0.0:7070"), &to, &len, &err);
-    assert_non_null(strstr(err.detail, "tokens and TLS"));
-}
-
 /* ------------------------------------------------------------------------------------ answer */
 
 static str date(void)
@@ -489,9 +352,6 @@ int main(void)
         cmocka_unit_test(limits_are_exact),
         cmocka_unit_test(chunks_get_their_status),
         cmocka_unit_test(limits_of_chunks_are_exact),
-        cmocka_unit_test(hosts_are_told_apart),
-        cmocka_unit_test(origins_are_told_apart),
-        cmocka_unit_test(only_loopback_is_listened_on),
         cmocka_unit_test(dates_are_in_the_form_of_http),
         cmocka_unit_test(answers_are_framed),
         cmocka_unit_test(problems_have_words),

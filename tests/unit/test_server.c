@@ -472,6 +472,11 @@ static void hosts_and_origins_are_checked(void **state)
         {403, "Host: localhost\r\nOrigin: null"},
         {403, "Host: localhost\r\nOrigin:"},
         {403, "Host: example.org\r\nOrigin: http://localhost"},
+        {200, "Host: keepfast.example.org"},
+        {200, "Host: KEEPFAST.example.org:444\r\nOrigin: https://keepfast.example.org:444"},
+        {403, "Host: keepfast.example.org:444\r\nOrigin: https://keepfast.example.org"},
+        {200, "Host: named.example.org:8443"},
+        {403, "Host: named.example.org"},
     };
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct client c = client_tcp(*state);
@@ -482,8 +487,71 @@ static void hosts_and_origins_are_checked(void **state)
             fail_msg("%s: %d", cases[i].headers, status);
         client_close(&c);
     }
-    assert_int_equal(rig_logged(*state, "http.host"), 6);
-    assert_int_equal(rig_logged(*state, "http.origin"), 6);
+    assert_int_equal(rig_logged(*state, "http.host"), 7);
+    assert_int_equal(rig_logged(*state, "http.origin"), 7);
+}
+
+static void asked_by_a_page(struct rig *r, const char *request, int status, const char *wanted)
+{
+    struct client c = client_tcp(r);
+    client_say(&c, request);
+    struct reply reply = client_reply(&c, false);
+    assert_int_equal(reply.status, status);
+    char got[2000] = "";
+    for (const char *line = reply.head; (line = strstr(line, "\r\n")) && line[2] != '\r';) {
+        line += 2;
+        int len = (int)strcspn(line, "\r");
+        if (strncmp(line, "Access-Control-", 15) == 0 || strncmp(line, "Vary", 4) == 0)
+            snprintf(got + strlen(got), sizeof(got) - strlen(got), "%.*s\n", len, line);
+    }
+    if (strcmp(got, wanted) != 0)
+        fail_msg("%s\ngot\n%s", request, got);
+    reply_release(&reply);
+    client_close(&c);
+}
+
+/* What browsers want to hear before they show a page an answer from elsewhere. */
+static void pages_of_others_are_answered(void **state)
+{
+#define EXPOSED                                                                     \
+    "Access-Control-Expose-Headers: Content-Disposition, ETag, Idempotent-Replay, " \
+    "Keepfast-Ack, Keepfast-Default, Keepfast-Version, Retry-After, WWW-Authenticate\n"
+#define PREFLIGHT                                                                            \
+    "Access-Control-Allow-Methods: GET, HEAD, PUT, POST, PATCH, DELETE\n"                    \
+    "Access-Control-Allow-Headers: Authorization, Content-Type, Idempotency-Key, If-Match, " \
+    "If-None-Match\nAccess-Control-Max-Age: 7200\n"
+#define FROM(method, path, origin, more) \
+    method " " path " HTTP/1.1\r\nHost: localhost\r\n" origin more "\r\n"
+#define APP             "Origin: https://app.example.org\r\n"
+#define ASK             "Access-Control-Request-Method: PUT\r\n"
+#define ALLOWED(origin) "Vary: Origin\nAccess-Control-Allow-Origin: " origin "\n"
+    struct rig *r = *state;
+    asked_by_a_page(r, FROM("GET", "/soon", APP, ""), 200,
+                    ALLOWED("https://app.example.org") EXPOSED);
+    asked_by_a_page(r, FROM("GET", "/late", APP, ""), 201,
+                    ALLOWED("https://app.example.org") EXPOSED);
+    asked_by_a_page(r, FROM("GET", "/nothing", APP, ""), 404,
+                    ALLOWED("https://app.example.org") EXPOSED);
+    asked_by_a_page(r, FROM("GET", "/soon", "Origin: http://localhost:3000\r\n", ""), 200,
+                    ALLOWED("http://localhost:3000") EXPOSED);
+    asked_by_a_page(r, FROM("OPTIONS", "/nobody", APP, ASK), 204,
+                    ALLOWED("https://app.example.org") PREFLIGHT);
+    asked_by_a_page(r, FROM("OPTIONS", "/nobody", "Origin: http://[::1]:5173\r\n", ASK), 204,
+                    ALLOWED("http://[::1]:5173") PREFLIGHT);
+    /* No preflight: not asked for, not from a page, not of a route. */
+    asked_by_a_page(r, FROM("OPTIONS", "/nobody", APP, ""), 204,
+                    ALLOWED("https://app.example.org") EXPOSED);
+    asked_by_a_page(r, FROM("OPTIONS", "/nobody", "", ASK), 204, "Vary: Origin\n");
+    asked_by_a_page(r, FROM("OPTIONS", "/nothing", APP, ASK), 404,
+                    ALLOWED("https://app.example.org") EXPOSED);
+    /* Of the same origin, and of nobody. */
+    asked_by_a_page(r, FROM("GET", "/soon", "Origin: http://localhost\r\n", ""), 200,
+                    "Vary: Origin\n");
+    asked_by_a_page(r, FROM("GET", "/soon", "", ""), 200, "Vary: Origin\n");
+    /* Those that may not: nothing says that they may. */
+    asked_by_a_page(r, FROM("OPTIONS", "/nobody", "Origin: https://evil.org\r\n", ASK), 403, "");
+    asked_by_a_page(r, FROM("GET", "/soon", "Origin: null\r\n", ""), 403, "");
+    asked_by_a_page(r, FROM("GET", "/soon", APP, APP), 403, "");
 }
 
 static void numbers_are_shown(void **state)
@@ -580,7 +648,7 @@ static void the_wire_is_cut_at_every_call(void **state)
     buf_release(&got);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
     const struct CMUnitTest tests[] = {
@@ -603,8 +671,10 @@ int main(void)
         TEST(chunks_get_their_answer),
         TEST(nothing_passes_behind_a_refusal),
         TEST(hosts_and_origins_are_checked),
+        TEST(pages_of_others_are_answered),
         TEST(numbers_are_shown),
         TEST(the_wire_is_cut_at_every_call),
     };
+    testing_only(argc, argv);
     return cmocka_run_group_tests_name("server", tests, NULL, NULL);
 }

@@ -350,7 +350,7 @@ static void addresses_may_be_taken(void **state)
     assert_int_equal(server_listen(r->server, STR("0.0.0.0:0"), &shown, &err), KF_CONFIG);
     assert_int_equal(shown.len, 0);
     if (server_listen(r->server, STR("[::1]:0"), &shown, &err) == KF_OK)
-        assert_memory_equal(shown.p, "[::1]:", 6);
+        assert_memory_equal(shown.p, "http://[::1]:", 13);
     buf_release(&shown);
 }
 
@@ -535,7 +535,7 @@ static kf_rc run_all(struct loop *loop, struct testing_env *env, struct api *api
         rc = buf_ok(&shown, err);
     struct rig r = {.env = *env,
                     .loop = loop,
-                    .port = rc == KF_OK ? (unsigned)strtoul(shown.p + 10, NULL, 10) : 0};
+                    .port = rc == KF_OK ? (unsigned)strtoul(shown.p + 17, NULL, 10) : 0};
     buf_release(&shown);
     if (rc != KF_OK)
         return rc;
@@ -643,7 +643,7 @@ static void a_server_runs_among_threads(void **state)
     struct buf shown = BUF_INIT;
     assert_int_equal(server_new(&o, &r.server, NULL), KF_OK);
     assert_int_equal(server_listen(r.server, STR("localhost:0"), &shown, NULL), KF_OK);
-    struct threaded t = {.port = (unsigned)strtoul(shown.p + 10, NULL, 10)};
+    struct threaded t = {.port = (unsigned)strtoul(shown.p + 17, NULL, 10)};
     buf_release(&shown);
     pthread_t clients[4], stopper;
     for (int i = 0; i < 4; i++)
