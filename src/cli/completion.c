@@ -41,6 +41,8 @@ static const char *value_kind(enum option o)
 {
     switch (o) {
     case OPT_CONFIG:
+    case OPT_OWN_TOKEN_FILE:
+    case OPT_OWN_CA_FILE:
     case OPT_TOKEN_FILE:
     case OPT_SSH_KEY_FILE:
     case OPT_KNOWN_HOSTS_FILE:
@@ -71,12 +73,21 @@ static void bash_flags(struct buf *out)
     }
 }
 
+/* Whether an option before it has the same name, and a value too. */
+static bool is_again(int o)
+{
+    for (int p = 0; p < o; p++)
+        if (option_table[p].value && strcmp(option_table[p].name, option_table[o].name) == 0)
+            return true;
+    return false;
+}
+
 /* "--a|--b": the options whose value is of this kind; NULL = of any but a place. */
 static void bash_valued(struct buf *out, const char *kind)
 {
     size_t from = out->len;
     for (int o = 0; o < OPT_COUNT; o++)
-        if (option_table[o].value &&
+        if (option_table[o].value && !is_again(o) &&
             (kind ? strcmp(value_kind((enum option)o), kind) == 0 : o != OPT_AT))
             buf_printf(out, "%s--%s", out->len > from ? "|" : "", option_table[o].name);
 }

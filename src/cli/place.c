@@ -1,6 +1,6 @@
 /* Places. What --at names, who owns it, and how a request gets there:
  *
- *     http://HOST:PORT/SPACE, unix:PATH#SPACE  ->  over a socket
+ *     https://HOST:PORT/SPACE, http://…, unix:PATH#SPACE  ->  over a socket
  *     DIR#SPACE   ->  a server holds DIR?  its socket : the store DIR/SPACE.db
  *     PATH.db     ->  a server holds its folder?  its socket, the space is named like the file
  *                     : a lasting owner?  its socket, or busy without one
@@ -29,7 +29,7 @@ struct place {
     struct cli *cli;
     char *space;
     char *stem; /* of PATH.db: the space that it is in a data folder, NULL when no space can be */
-    char *base; /* over a socket: "unix:PATH" or "http://HOST:PORT" */
+    char *base; /* over a socket: "unix:PATH", "http://HOST:PORT" or "https://HOST:PORT" */
     bool found; /* base is what a lock file names, not what --at does */
     char *dir, *file; /* in this process */
     struct config *config;
@@ -63,7 +63,7 @@ static void split_space(struct cli *cli, str at, char **ret_left, char **ret_spa
 
 static kf_rc split_http(struct place *p, str at, struct kf_err *err)
 {
-    size_t scheme = strlen("http://");
+    size_t scheme = str_index(at, '/') + strlen("//");
     str rest = str_from(at, scheme);
     size_t slash = str_index(rest, '/');
     str space = str_trim(str_from(rest, slash + 1));
@@ -89,9 +89,9 @@ static void split_file(struct place *p, str at)
 static kf_rc split_at(struct place *p, str at, struct kf_err *err)
 {
     struct cli *cli = p->cli;
-    if (str_starts(at, STR("http://")))
+    if (str_starts(at, STR("http://")) || str_starts(at, STR("https://")))
         return split_http(p, at, err);
-    if (str_starts(at, STR("https://")) || str_starts(at, STR("postgres://")))
+    if (str_starts(at, STR("postgres://")))
         return cli_usage(err, "--at %.*s: places of this kind are not served by this version",
                          STR_ARGS(at));
     if (str_starts(at, STR("unix:"))) {

@@ -41,13 +41,14 @@ static bool option_listed(enum option o, const char *words)
 bool option_is_common(enum option o)
 {
     return o == OPT_AT || o == OPT_CONFIG || o == OPT_JSON || o == OPT_HELP ||
-           o == OPT_OWN_TOKEN_FILE;
+           o == OPT_OWN_TOKEN_FILE || o == OPT_OWN_CA_FILE;
 }
 
 bool option_fits(enum option o, const struct command *c)
 {
     /* Where a command has an option of the same name (the token of a remote) it is that. */
-    if (o == OPT_OWN_TOKEN_FILE && option_listed(OPT_TOKEN_FILE, c->options))
+    if ((o == OPT_OWN_TOKEN_FILE && option_listed(OPT_TOKEN_FILE, c->options)) ||
+        (o == OPT_OWN_CA_FILE && option_listed(OPT_CA_FILE, c->options)))
         return false;
     return option_is_common(o) || option_listed(o, c->options);
 }

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/secret.h"
+#include "server/hosts.h"
 
 #include <curl/curl.h>
 #include <dlfcn.h>
@@ -59,6 +60,7 @@ struct transfer {
     struct buf piece; /* of the request's body, not yet sent */
     bool sent_all;
     struct cli_answer answer;
+    char why[CURL_ERROR_SIZE];
     kf_rc rc;
     struct kf_err *err;
 };
@@ -150,6 +152,23 @@ static kf_rc set_address(struct transfer *t, const char *base, struct kf_err *er
     return KF_OK;
 }
 
+/* Who is believed to be the server: --ca-file, else what OpenSSL's and curl's variables name, else
+ * the system's authorities. */
+static void set_trust(struct transfer *t)
+{
+    const char *file = t->cli->opt[OPT_OWN_CA_FILE] ? t->cli->opt[OPT_OWN_CA_FILE]
+                                                    : getenv("SSL_CERT_FILE");
+    const char *folder = t->cli->opt[OPT_OWN_CA_FILE] ? NULL : getenv("SSL_CERT_DIR");
+    t->curl.easy_setopt(t->easy, CURLOPT_PROTOCOLS_STR, "http,https");
+    t->curl.easy_setopt(t->easy, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2);
+    if (file && *file) {
+        t->curl.easy_setopt(t->easy, CURLOPT_CAINFO, file);
+        t->curl.easy_setopt(t->easy, CURLOPT_CAPATH, NULL);
+    }
+    if (folder && *folder)
+        t->curl.easy_setopt(t->easy, CURLOPT_CAPATH, folder);
+}
+
 static kf_rc add_header(struct transfer *t, struct curl_slist **list, const char *name, str value,
                         struct kf_err *err)
 {
@@ -177,6 +196,13 @@ static kf_rc add_bearer(struct transfer *t, str text, const char *from, struct c
     return value ? add_header(t, list, "Authorization", str_of(value), err) : err_nomem(err);
 }
 
+/* http:// and the host is not this machine. */
+static bool readable_on_the_way(const char *base)
+{
+    str http = STR("http://");
+    return str_starts(str_of(base), http) && !hosts_loopback(str_from(str_of(base), http.len));
+}
+
 /* The token that the command was given, for servers beyond a socket of this machine: there a peer
  * is known by its uid. */
 static kf_rc add_token(struct transfer *t, const char *base, struct curl_slist **list,
@@ -185,11 +211,15 @@ static kf_rc add_token(struct transfer *t, const char *base, struct curl_slist *
     const char *file = t->cli->opt[OPT_OWN_TOKEN_FILE], *variable = getenv("KEEPFAST_TOKEN");
     char text[SECRET_MAX];
     size_t len = 0;
+    bool given = file || (variable && *variable);
     if (strncmp(base, "unix:", 5) == 0)
         return KF_OK;
+    if (given && readable_on_the_way(base))
+        return err_set(err, PROBLEM_CONFIG,
+                       "a token is not sent to %s, where it could be read on the way: use https://",
+                       base);
     if (!file)
-        return variable && *variable ? add_bearer(t, str_of(variable), "KEEPFAST_TOKEN", list, err)
-                                     : KF_OK;
+        return given ? add_bearer(t, str_of(variable), "KEEPFAST_TOKEN", list, err) : KF_OK;
     kf_rc rc = secret_file_read(t->cli->env, file, text, sizeof text, &len, err);
     if (rc == KF_ABSENT)
         rc = err_set(err, PROBLEM_CONFIG, "there is no file %s for --token-file", file);
@@ -231,6 +261,14 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
         return err_set(err, PROBLEM_BUSY, "nobody answers at %s: is the server running?", base);
     if (code == CURLE_COULDNT_RESOLVE_HOST)
         return err_set(err, PROBLEM_BUSY, "%s: %s", base, t->curl.easy_strerror(code));
+    if (code == CURLE_PEER_FAILED_VERIFICATION)
+        return err_set(err, PROBLEM_CONFIG,
+                       "%s is not believed to be who it says (%s): name its authority with "
+                       "--ca-file or SSL_CERT_FILE",
+                       base, t->why);
+    if (code == CURLE_SSL_CONNECT_ERROR || code == CURLE_SSL_CACERT_BADFILE)
+        return err_set(err, PROBLEM_CONFIG, "no TLS with %s: %s", base,
+                       *t->why ? t->why : t->curl.easy_strerror(code));
     if (code == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, PROBLEM_TIMEOUT, "%s did not answer within %u s", base,
                        timeout_ms / 1000);
@@ -271,6 +309,8 @@ kf_rc wire_request(struct cli *cli, const char *base, const struct direct_reques
     if (rc == KF_OK) {
         t.curl.easy_setopt(t.easy, CURLOPT_HTTPHEADER, headers);
         t.curl.easy_setopt(t.easy, CURLOPT_NOSIGNAL, 1L);
+        t.curl.easy_setopt(t.easy, CURLOPT_ERRORBUFFER, t.why);
+        set_trust(&t);
         t.curl.easy_setopt(t.easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
         t.curl.easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
         t.curl.easy_setopt(t.easy, CURLOPT_HEADERFUNCTION, on_header);
