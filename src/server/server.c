@@ -93,10 +93,10 @@ static void put_metric(struct buf *out, const char *name, const char *type, cons
 static void put_certificate(struct buf *out, const struct certs_state *c)
 {
     buf_printf(out,
-               "# HELP keepfast_tls_not_after_seconds When the certificate in force expires, in "
-               "seconds since 1970.\n"
-               "# TYPE keepfast_tls_not_after_seconds gauge\n"
-               "keepfast_tls_not_after_seconds %lld\n",
+               "# HELP keepfast_tls_not_after_timestamp_seconds When the certificate in force "
+               "expires; 0 without TLS.\n"
+               "# TYPE keepfast_tls_not_after_timestamp_seconds gauge\n"
+               "keepfast_tls_not_after_timestamp_seconds %lld\n",
                (long long)(c->not_after_ms / 1000));
     buf_printf(out,
                "# HELP keepfast_tls_reload_failed Whether the files hold another certificate that "
@@ -127,13 +127,11 @@ static void write_metrics(struct api_metrics *m, struct buf *out)
     for (size_t i = 0; i < REFUSAL_COUNT; i++)
         buf_printf(out, "keepfast_http_refused_total{reason=\"%s\"} %llu\n",
                    refusal_table[i].metric, (unsigned long long)s->refused[i]);
-    if (s->certs) {
-        put_metric(out, "handshakes_total", "counter", "Handshakes of TLS that ended well.",
-                   s->handshakes);
-        struct certs_state state;
-        certs_state(s->certs, &state);
-        put_certificate(out, &state);
-    }
+    struct certs_state state = {0};
+    put_metric(out, "handshakes_total", "counter", "Handshakes of TLS that ended well.",
+               s->handshakes);
+    server_certs(s, &state);
+    put_certificate(out, &state);
 }
 
 /* ---------------------------------------------------------------------------------------- stop */

@@ -114,7 +114,7 @@ def documents_go_over_tls():
         status, out, _ = curl("--cacert", ca.cert, "-w", "%{http_code} %{http_version}", "-o", "/dev/null",
                               f"https://localhost:{started.address.split(':')[1]}/healthz")
         equal(out, b"200 1.1", "HTTP/1.1, whatever else curl offers")
-        check(metric(client, "keepfast_tls_not_after_seconds") > time.time() + 29 * 86400, "the expiry is shown")
+        check(metric(client, "keepfast_tls_not_after_timestamp_seconds") > time.time() + 29 * 86400, "the expiry is shown")
         equal(metric(client, "keepfast_tls_reload_failed"), 0, "and nothing is wrong")
         # The command line of this machine goes on by the Unix socket.
         equal(run("get", "a.json", at=f"{started.data}#default").out.decode().strip(), body, "by the socket")
@@ -202,7 +202,7 @@ def plain_http_to_tls_is_told_so():
 def an_expired_certificate_is_served_and_said():
     pair = Pair(days=1)
     with server(pair, wrap=("faketime", "-f", "+3d"), config="log: { format: json }\n") as started:
-        check(metric(https(started), "keepfast_tls_not_after_seconds") < time.time() + 2 * 86400, "its expiry is shown")
+        check(metric(https(started), "keepfast_tls_not_after_timestamp_seconds") < time.time() + 2 * 86400, "its expiry is shown")
         equal(found(https(started), "tls_ends")["level"], "error", "and by doctor")
         lines = [json.loads(line) for line in started.stderr().splitlines() if '"tls.certificate"' in line]
         check(lines and lines[0]["lvl"] == "error" and "expired" in lines[0]["detail"], f"and said: {lines}")

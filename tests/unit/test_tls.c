@@ -391,7 +391,7 @@ static void a_certificate_is_reloaded_when_asked(void **state)
     assert_int_equal(certs(r).loaded, 2);
     assert_true(certs(r).not_after_ms == (int64_t)(PAIR_NOW_S + 7200) * 1000);
     has_number(r, "keepfast_tls_reload_failed 0\n");
-    has_number(r, "keepfast_tls_not_after_seconds 1794241425\n");
+    has_number(r, "keepfast_tls_not_after_timestamp_seconds 1794241425\n");
     /* Who was there goes on. */
     assert_true(tls_client_saw(open.tls) == first);
     assert_int_equal(client_ask(&open, GET("/const/70000"), NULL), 200);
