@@ -610,6 +610,7 @@ void api_begin(struct api_call *c, const struct api_head *head)
     c->state = CALL_BODY;
     c->id = c->api->next_id++;
     c->peer = head->peer;
+    c->head_only = false; /* until the route is known: doors leave the body of a refusal out */
     c->token = NULL;
     c->route = NULL;
     c->known = false;

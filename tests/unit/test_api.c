@@ -118,10 +118,18 @@ static struct buf archive, description;
 static bool insist; /* requests say If-Match: *, which a store that is being filled wants */
 static char unmatched[4200]; /* If-None-Match of requests; "" = none */
 
-static struct api_call *begin(enum api_method method, const char *target, str body, bool zip)
+static void door_clear(void)
 {
-    struct api_call *c;
-    struct kf_err err = KF_ERR_INIT;
+    door.heads = door.ends = door.status = 0;
+    door.close = door.ok = door.gone = door.more = false;
+    door.len = door.full_at = 0;
+    door.body[0] = '\0';
+}
+
+/* On a call that has none under way. */
+static void begin_on(struct api_call *c, enum api_method method, const char *target, str body,
+                     bool zip)
+{
     const struct api_header headers[] = {
         {STR("Content-Type"), zip ? STR("application/zip") : STR("application/json")},
         {insist ? STR("If-Match") : STR("If-None-Match"), insist ? STR("*") : str_of(unmatched)},
@@ -133,13 +141,18 @@ static struct api_call *begin(enum api_method method, const char *target, str bo
                             .header_count = insist || *unmatched ? 2 : 1,
                             .content_length = body.p ? (int64_t)body.len : -1,
                             .peer = API_PEER_SELF};
-    door.heads = door.ends = door.status = 0;
-    door.close = door.ok = door.gone = door.more = false;
-    door.len = door.full_at = 0;
-    door.body[0] = '\0';
+    door_clear();
+    api_begin(c, &head);
+}
+
+static struct api_call *begin(enum api_method method, const char *target, str body, bool zip)
+{
+    struct api_call *c;
+    struct kf_err err = KF_ERR_INIT;
+    door_clear();
     if (api_call_new(rig.api, &door_ops, &door, &c, &err) != KF_OK)
         return NULL;
-    api_begin(c, &head);
+    begin_on(c, method, target, body, zip);
     return c;
 }
 
@@ -499,6 +512,22 @@ static void head_is_get_without_its_body(void **unused)
     }
 }
 
+static void a_refusal_behind_a_head_has_its_body(void **state)
+{
+    (void)state;
+    rig_open(OPEN);
+    struct api_call *c = begin(API_HEAD, "/healthz", (str){NULL, 0}, false);
+    assert_non_null(c);
+    send_rest(c, (str){NULL, 0});
+    assert_int_equal(door.status, 200);
+    assert_int_equal(door.len, 0);
+    begin_on(c, API_POST, "/healthz", (str){NULL, 0}, false);
+    assert_int_equal(door.status, 405);
+    assert_string_equal(member(&door, "code"), "method_not_allowed");
+    api_abandon(c);
+    rig_close();
+}
+
 /* --------------------------------------------------------------------------- clients that leave */
 
 /* The client goes `turns` turns of the loop after its request was whole; the call ends all the
@@ -803,6 +832,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(other_methods_are_refused),
         cmocka_unit_test(a_refusal_of_no_body_closes_nothing),
         cmocka_unit_test(head_is_get_without_its_body),
+        cmocka_unit_test(a_refusal_behind_a_head_has_its_body),
         cmocka_unit_test(a_client_may_leave_at_any_time),
         cmocka_unit_test(a_client_may_leave_within_its_body),
         cmocka_unit_test(a_write_stands_without_its_client),
