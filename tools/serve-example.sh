@@ -42,7 +42,11 @@ trap 'kill -TERM $server 2>/dev/null || true' INT TERM
 
     cat <<EOF
 
-Twelve documents of a dashboard are served; 5 s after a change they are in data/keepfast-remote as well. Try:
+Twelve documents of a dashboard are served; 5 s after a change they are in data/keepfast-remote as well. Look at
+
+  http://127.0.0.1:7070/
+
+or try:
 
   curl -s http://127.0.0.1:7070/v1/finance/docs
   curl -s http://127.0.0.1:7070/v1/finance/docs/cele.json

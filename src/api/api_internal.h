@@ -4,6 +4,7 @@
  *   answer.c    answers and problems                       spaces.c   names -> open stores
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
+ *   page_files  web/, made at build time
  *   direct.c    the door without a socket */
 #ifndef KF_API_API_INTERNAL_H
 #define KF_API_API_INTERNAL_H
@@ -61,7 +62,7 @@ struct api_query {
 /* What a target says. Slices lie in the arena or in the target. */
 struct route_match {
     enum route route;
-    str space, name, remote, id;
+    str space, name, remote, id, file;
     struct api_query query[API_QUERY_MAX];
     size_t query_count;
     unsigned allowed; /* bit per api_method, when the path is known and the method is not */
@@ -253,6 +254,9 @@ void answer_json(struct api_call *c, int status, str body);
 void answer_empty(struct api_call *c, int status);
 /* The answer is over; `ok` false: it broke off. The call is idle then. */
 void answer_over(struct api_call *c, bool ok);
+/* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for
+ * reading. */
+bool etag_listed(str list, const char *etag);
 /* The door takes more of a body. */
 void answer_go_on(struct api_call *c);
 void answer_problem(struct api_call *c, const struct kf_err *err);

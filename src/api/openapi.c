@@ -93,6 +93,12 @@ static const struct {
     {ROUTE_DURABLEZ, "503", "application/json", "Durable"},
     {ROUTE_METRICS, "200", "text/plain", NULL},
     {ROUTE_OPENAPI, "200", "application/json", NULL},
+    {ROUTE_PAGE, "200", "text/html", NULL},
+    {ROUTE_PAGE, "304", NULL, NULL},
+    {ROUTE_PAGE_FILE, "200", "text/css text/javascript image/svg+xml", NULL},
+    {ROUTE_PAGE_FILE, "304", NULL, NULL},
+    {ROUTE_PAGE_GUARD, "200", "text/javascript", NULL},
+    {ROUTE_PAGE_GUARD, "304", NULL, NULL},
 };
 
 /* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, time, a schema's name, or
@@ -278,6 +284,8 @@ static void parameters_json(const struct route_info *r, struct buf *out)
         parameter_json("remote", "path", true, "string", "the remote", &first, out);
     if (strstr(r->pattern, "{id}"))
         parameter_json("id", "path", true, "string", "the id of the token", &first, out);
+    if (strstr(r->pattern, "{file}"))
+        parameter_json("file", "path", true, "string", "a file of the page", &first, out);
     str rest = str_of(r->query);
     for (str w = next_word(&rest); w.len; w = next_word(&rest))
         for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)

@@ -7,9 +7,7 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
-/* Whether If-None-Match, "*" or a list of ETags, names this one; a weak one is as good for
- * reading. */
-static bool etag_listed(str list, const char *etag)
+bool etag_listed(str list, const char *etag)
 {
     while (list.len) {
         str one = {list.p, str_index(list, ',')};

@@ -86,7 +86,7 @@ static str take_segment(str *rest)
 }
 
 struct raw_match {
-    str space, name, remote, id;
+    str space, name, remote, id, file;
 };
 
 /* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
@@ -115,6 +115,8 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
             raw->remote = have;
         } else if (str_is(want, "{id}")) {
             raw->id = have;
+        } else if (str_is(want, "{file}")) {
+            raw->file = have;
         } else {
             if (!str_eq(want, have))
                 return false;
@@ -133,7 +135,7 @@ static const char *closest_pattern(str path, struct raw_match *ret)
     const char *best = NULL;
     int best_words = -1;
     for (int i = 0; i < ROUTE_COUNT; i++) {
-        struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+        struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
         int words;
         if (best && strcmp(best, route_table[i].pattern) == 0)
             continue;
@@ -195,7 +197,7 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
         return err_set(err, PROBLEM_URI_TOO_LONG, "the address has %zu bytes, at most %d are read",
                        target.len, API_TARGET_MAX);
     str path = {target.p, str_index(target, '?')};
-    struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}};
+    struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
     const char *pattern = closest_pattern(path, &raw);
     if (!pattern)
         return err_set(err, PROBLEM_NOT_FOUND,
@@ -219,6 +221,8 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
         rc = decode(raw.remote, false, arena, &ret->remote, err);
     if (rc == KF_OK)
         rc = decode(raw.id, false, arena, &ret->id, err);
+    if (rc == KF_OK)
+        rc = decode(raw.file, false, arena, &ret->file, err);
     if (rc == KF_OK && raw.name.p)
         rc = name_check(ret->name, err);
     if (rc == KF_OK)

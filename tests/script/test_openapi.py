@@ -174,6 +174,9 @@ def spaces(c):
                          ("GET", "/v1/none/status"), ("GET", "/v2"), ("GET", "/healthz"), ("GET", "/readyz"),
                          ("GET", "/durablez"), ("GET", "/metrics"), ("GET", "/openapi.json"), ("POST", "/healthz")):
         c.ask(method, path, raw=True)
+    for path in ("/", "/page/main.js", "/keepfast-guard.js"):
+        c.get(path, raw=True, headers={"If-None-Match": c.get(path, raw=True).headers["ETag"]})
+    c.get("/page/none.js", raw=True)
 
 
 @test

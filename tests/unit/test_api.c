@@ -322,6 +322,9 @@ static const struct request {
     {ROUTE_DURABLEZ, "/durablez", NULL, "", "", "", false},
     {ROUTE_METRICS, "/metrics", NULL, "", "", "", false},
     {ROUTE_OPENAPI, "/openapi.json", NULL, "", "", "", true},
+    {ROUTE_PAGE, "/", NULL, "", "", "", true},
+    {ROUTE_PAGE_FILE, "/page/main.js", NULL, "", "", "", true},
+    {ROUTE_PAGE_GUARD, "/keepfast-guard.js", NULL, "", "", "", true},
 };
 _Static_assert(sizeof requests / sizeof *requests == ROUTE_COUNT, "a request for each route");
 

@@ -1,0 +1,39 @@
+#!/usr/bin/env python3
+"""The page at `/` and the guard, in a real Chromium that all tests share, with real clicks and keys. The tests are JavaScript
+(*.mjs beside this file); they print their own results.
+
+    KEEPFAST_PICTURES=DIR   also keeps a picture of every view there, light, dark and narrow
+    arguments               only tests whose names contain one of them"""
+# test: timeout=400 alone
+
+import os
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
+from keepfast import PROGRAM  # noqa: E402
+
+TOP = os.environ.get("KF_TOP", ".")
+
+
+def skip(reason):
+    print(f"1..1\nok 1 - the page in a browser # SKIP {reason}")
+    sys.exit(0)
+
+
+def main():
+    for program in ("chromium", "node"):
+        if not shutil.which(program):
+            skip(f"there is no {program}")
+    fetched = subprocess.run([os.path.join(TOP, "tools/browser-modules.sh")], stdout=subprocess.PIPE, text=True)
+    if fetched.returncode:
+        skip("the modules that drive a browser could not be fetched")
+    folder = fetched.stdout.strip()
+    environment = dict(os.environ, KF_MODULES=folder, KEEPFAST=PROGRAM, CHROMIUM=shutil.which("chromium"))
+    words = ["node", os.path.join(TOP, "tests/browser/main.mjs"), *sys.argv[1:]]
+    sys.stdout.flush()
+    os.execvpe("node", words, environment)
+
+
+main()
