@@ -31,7 +31,7 @@ GROUPS = {
     "conform": ("test", ["conform"], "tests/conform", 120),
     "checker": ("test", [], "tests/checker", 30),
     "script": ("test", ["script"], "tests/script", 120),
-    "browser": ("test", [], "tests/browser", 150),
+    "browser": ("test", [], "tests/browser", 180),
     "crash": ("test", ["crash"], "tests/crash", 360),
     "oom": ("asan", ["oom"], None, 90),
     "unit-asan": ("asan", ["unit", "conform"], None, 120),
