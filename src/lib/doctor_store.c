@@ -198,9 +198,9 @@ static void look_for_filling(const struct doctor_view *v, struct findings *f)
     if (rc == KF_OK && run) {
         when_format(run->ended_ms, at);
         findings_add(f, FINDING_REFILLED, NULL,
-                     "there was no file %s at %s: it was made anew, and %llu documents came from "
-                     "%s. What had not been saved there is gone",
-                     v->path, at, (unsigned long long)run->taken_docs, run->remote);
+                     "there was no file %s at %s: it was made anew, and filled from %s (documents: "
+                     "%llu). What had not been saved there is gone",
+                     v->path, at, run->remote, (unsigned long long)run->taken_docs);
     }
     kf_run_list_free(&list);
 }
@@ -244,7 +244,7 @@ static void look_at_past(const struct doctor_view *v, struct findings *f)
     if (!empty && v->remotes.count == 0 && !v->status.backups.on)
         findings_add(f, FINDING_ONLY_HERE, NULL,
                      "%s has no remote and no scheduled backup: what happens to this disk happens "
-                     "to its %llu documents",
+                     "to its documents (%llu)",
                      v->path, (unsigned long long)v->status.docs);
 }
 

@@ -324,7 +324,7 @@ def a_store_that_was_lost_and_filled():
     finds_no(at, "refilled", env=env)
     for file in at.parent.glob("a.db*"):
         shutil.rmtree(file) if file.is_dir() else file.unlink()
-    item = finds(at, "refilled", "usb", "1 documents", env=env)
+    item = finds(at, "refilled", "filled from usb", "documents: 1", env=env)
     equal(item["level"], "note", "its level")
     items = finds_no(at, "refilled", env=env | at_time("+9d"))
     note(f"nine days later: {[i['code'] for i in items]}")
