@@ -309,6 +309,7 @@ static bool may_begin(char c)
     case 's':
     case 'r':
     case 'e':
+    case 'k':
     case '-': return true;
     default: return false;
     }
