@@ -198,6 +198,8 @@ static void work_add(struct api_call *c)
     }
     for (const struct json_node *n = root->child; n && c->rc == KF_OK; n = n->next)
         c->rc = take_member(c, n, &o, &c->err);
+    if (c->rc == KF_OK && (!o.name || !o.url))
+        c->rc = err_set(&c->err, PROBLEM_BAD_REQUEST, "send an object with name and url");
     if (c->rc == KF_OK)
         c->rc = query_flag(c, "probe", &probe, &c->err);
     if (c->rc == KF_OK && probe)
