@@ -64,11 +64,9 @@ void answer_empty(struct api_call *c, int status)
     answer_whole(c, status, (str){"", 0});
 }
 
-void problem_json(const struct kf_err *err, uint64_t request_id, str extra, struct buf *out)
+void problem_json(const struct kf_err *err, const char *request_id, str extra, struct buf *out)
 {
     const struct problem_info *info = problem_find(err->code);
-    char id[20];
-    snprintf(id, sizeof id, "%016llx", (unsigned long long)request_id);
     bool first = true;
     buf_c(out, "{");
     buf_c(out, "\"type\":\"urn:keepfast:problem:");
@@ -80,7 +78,7 @@ void problem_json(const struct kf_err *err, uint64_t request_id, str extra, stru
     json_put_str(out, &first, "detail", str_of(err->detail));
     json_put_str(out, &first, "code", str_of(err->code));
     json_put_bool(out, &first, "retryable", err->retryable);
-    json_put_str(out, &first, "request_id", str_of(id));
+    json_put_str(out, &first, "request_id", str_of(request_id));
     if (err->offset >= 0)
         json_put_u64(out, &first, "offset", (uint64_t)err->offset);
     if (err->etag[0]) {
@@ -120,6 +118,7 @@ static void hide_inside(const struct api_call *c, struct kf_err *err)
 void answer_problem(struct api_call *c, const struct kf_err *given)
 {
     struct kf_err err = *given;
+    char id[REQUEST_ID_LEN + 1];
     const struct problem_info *info = problem_find(err.code);
     if (!info || err.http_status == 0) { /* what must not happen over HTTP is an error of ours */
         err_set(&err, PROBLEM_INTERNAL, "%s", given->detail);
@@ -128,13 +127,13 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
     count_one(&c->api->problems[info - problem_table]);
     if (err.http_status >= 500 && !err.retryable)
         log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
-                  LOG_S("detail", err.detail), LOG_I("req", c->id), LOG_END);
+                  LOG_S("detail", err.detail), LOG_S("req", call_id_text(c, id)), LOG_END);
     hide_inside(c, &err);
     buf_clear(&c->out);
     str extra = {"", 0};
     if (strcmp(err.code, "level_unavailable") == 0)
         extra = STR(",\"level\":\"disk\"");
-    problem_json(&err, c->id, extra, &c->out);
+    problem_json(&err, call_id_text(c, id), extra, &c->out);
     str etag = err.etag[0] ? arena_str(&c->arena, str_of(err.etag)) : (str){NULL, 0};
     if (etag.p)
         answer_header(c, "ETag", etag);

@@ -112,7 +112,7 @@ static struct api *router_new(const struct api_options *o, struct api_home *home
         return NULL;
     api->o = *o;
     api->home = home;
-    o->env->random(o->env->ctx, &api->next_id, sizeof api->next_id);
+    o->env->random(o->env->ctx, api->id_key, sizeof api->id_key);
     return api;
 }
 
@@ -214,6 +214,23 @@ void api_remove_metrics(struct api *api, struct api_metrics *m)
 }
 
 /* ------------------------------------------------------------------------------ life of a call */
+
+/* Numbers one behind the other would tell each client how much others ask. */
+static uint64_t next_id(struct api *api)
+{
+    unsigned char hash[crypto_shorthash_BYTES];
+    uint64_t id;
+    api->next_id++;
+    crypto_shorthash(hash, (const unsigned char *)&api->next_id, sizeof api->next_id, api->id_key);
+    memcpy(&id, hash, sizeof id);
+    return id;
+}
+
+const char *call_id_text(const struct api_call *c, char out[REQUEST_ID_LEN + 1])
+{
+    snprintf(out, REQUEST_ID_LEN + 1, "%016llx", (unsigned long long)c->id);
+    return out;
+}
 
 kf_rc api_call_new(struct api *api, const struct api_door *door, void *ctx,
                    struct api_call **ret_call, struct kf_err *err)
@@ -608,7 +625,7 @@ void api_begin(struct api_call *c, const struct api_head *head)
     assert(c->state == CALL_IDLE && !c->abandoned);
     call_reset(c);
     c->state = CALL_BODY;
-    c->id = c->api->next_id++;
+    c->id = next_id(c->api);
     c->peer = head->peer;
     c->head_only = false; /* until the route is known: doors leave the body of a refusal out */
     c->token = NULL;
@@ -760,7 +777,7 @@ void api_drained(struct api_call *c)
 void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,
                 const char *detail)
 {
-    struct api_call c = {.api = api, .door = door, .ctx = ctx, .id = api->next_id++, .close = true};
+    struct api_call c = {.api = api, .door = door, .ctx = ctx, .id = next_id(api), .close = true};
     struct kf_err err = KF_ERR_INIT;
     err_set(&err, problem, "%s", detail);
     api->calls++;

@@ -22,6 +22,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <sodium.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -208,6 +209,7 @@ struct api {
     bool stopping;
     size_t calls, working; /* working: calls for which something will come back */
     uint64_t next_id;
+    unsigned char id_key[crypto_shorthash_KEYBYTES];
     _Atomic uint64_t requests, problems[PROBLEM_COUNT]; /* written by its loop, read by any */
     struct api_metrics *metrics;
 };
@@ -224,6 +226,10 @@ void call_at_home(struct api_call *c, void (*work)(struct api_call *c),
                   void (*then)(struct api_call *c));
 /* Waits for remotes as c->wait says (done and ctx are this call's), then `then`: w->rc, w->err. */
 void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c));
+
+/* The id of a request as its client and the log read it. */
+#define REQUEST_ID_LEN 16
+const char *call_id_text(const struct api_call *c, char out[REQUEST_ID_LEN + 1]);
 
 /* Runs `work` on a worker, then `then` on the loop; c->arena, c->out, c->rc and c->err are the
  * worker's meanwhile. Not called when the client has gone. */
@@ -262,7 +268,7 @@ void answer_go_on(struct api_call *c);
 void answer_problem(struct api_call *c, const struct kf_err *err);
 /* The body of a problem, appended. `extra`: further members as JSON text beginning with a comma, ""
  * = none. */
-void problem_json(const struct kf_err *err, uint64_t request_id, str extra, struct buf *out);
+void problem_json(const struct kf_err *err, const char *request_id, str extra, struct buf *out);
 
 /* Members of an object, with a comma before all but the first. `first` is kept by the caller. */
 void json_key(struct buf *b, bool *first, const char *key);

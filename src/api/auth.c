@@ -94,7 +94,7 @@ static void say(struct auth *a, enum auth_event e, const struct api_call *c,
                              [EVENT_DENY] = {LOG_WARN, "authz.deny"},
                              [EVENT_CROSS] = {LOG_WARN, "authz.cross_tenant"},
                              [EVENT_URL] = {LOG_WARN, "auth.in_url"}};
-    char address[64];
+    char address[64], id[REQUEST_ID_LEN + 1];
     struct lines *l = &a->lines[e];
     int64_t now_ms = env_mono_ms(a->env);
     pthread_mutex_lock(&a->lock);
@@ -115,8 +115,8 @@ static void say(struct auth *a, enum auth_event e, const struct api_call *c,
         log_event(a->log, events[e].level, events[e].name,
                   LOG_S("address", shown_address(&head->from, address)),
                   LOG_S("token", c && c->token ? c->token->id : ""),
-                  LOG_S("route", c && c->route ? c->route->id : ""), LOG_I("req", c ? c->id : 0),
-                  LOG_I("lost", lost), LOG_END);
+                  LOG_S("route", c && c->route ? c->route->id : ""),
+                  LOG_S("req", c ? call_id_text(c, id) : ""), LOG_I("lost", lost), LOG_END);
 }
 
 /* -------------------------------------------------------------------------------------- guesses */

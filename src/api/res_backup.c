@@ -47,11 +47,12 @@ static void backup_next(struct api_call *c)
 
 static void backup_end(struct api_call *c, bool ok)
 {
+    char id[REQUEST_ID_LEN + 1];
     backup_free(c->backup);
     c->backup = NULL;
     if (!ok && c->rc != KF_OK)
         log_event(c->api->o.log, LOG_ERROR, "backup.broken", LOG_S("code", c->err.code),
-                  LOG_S("detail", c->err.detail), LOG_I("req", c->id), LOG_END);
+                  LOG_S("detail", c->err.detail), LOG_S("req", call_id_text(c, id)), LOG_END);
     answer_over(c, ok);
 }
 

@@ -222,7 +222,7 @@ static kf_rc read_wish(struct api_call *c, struct wish *w)
 static void work_make(struct api_call *c)
 {
     struct wish w = {.name = STR(""), .scope = {.expires_ms = TOKEN_NEVER}};
-    char text[TOKEN_TEXT_LEN + 1];
+    char text[TOKEN_TEXT_LEN + 1], id[REQUEST_ID_LEN + 1];
     const struct token *k = NULL;
     c->secret = true;
     buf_room(&c->out, ANSWER_ROOM); /* so that growing leaves no copy behind */
@@ -235,7 +235,8 @@ static void work_make(struct api_call *c)
     mem_wipe(text, sizeof text);
     c->status = 201;
     log_event(c->api->o.log, LOG_INFO, "token.made", LOG_S("id", k->id),
-              LOG_S("by", c->token ? c->token->id : ""), LOG_I("req", c->id), LOG_END);
+              LOG_S("by", c->token ? c->token->id : ""), LOG_S("req", call_id_text(c, id)),
+              LOG_END);
 }
 
 void token_make(struct api_call *c)
@@ -248,10 +249,12 @@ void token_make(struct api_call *c)
 
 static void work_revoke(struct api_call *c)
 {
+    char id[REQUEST_ID_LEN + 1];
     c->rc = tokens_revoke(c->api->o.tokens, c->match.id, &c->err);
     if (c->rc == KF_OK)
         log_event(c->api->o.log, LOG_INFO, "token.revoked", LOG_V("id", c->match.id),
-                  LOG_S("by", c->token ? c->token->id : ""), LOG_I("req", c->id), LOG_END);
+                  LOG_S("by", c->token ? c->token->id : ""), LOG_S("req", call_id_text(c, id)),
+                  LOG_END);
 }
 
 static void was_revoked(struct api_call *c)
