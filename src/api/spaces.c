@@ -346,7 +346,7 @@ out:
 static void list_spaces(struct api_call *c)
 {
     size_t limit, count = 0, shown = 0, i = 0;
-    str after, *names = NULL;
+    str after, last = {"", 0}, *names = NULL;
     c->rc = query_page(c, &limit, &after, &c->err);
     if (c->rc == KF_OK)
         c->rc = all_names(c, &names, &count, &c->err);
@@ -363,10 +363,11 @@ static void list_spaces(struct api_call *c)
         json_put_str(&c->out, &first, "name", names[i]);
         json_put_bool(&c->out, &first, "open", space_if_open(c->api, names[i]) != NULL);
         buf_c(&c->out, "}");
+        last = names[i]; /* the cursor says no name that was not shown */
     }
     while (i < count && !auth_sees(c, names[i]))
         i++;
-    answer_next(&c->out, i < count, i ? names[i - 1] : (str){"", 0});
+    answer_next(&c->out, i < count, last);
 }
 
 void spaces_list(struct api_call *c)
