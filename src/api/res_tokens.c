@@ -239,10 +239,17 @@ static void work_make(struct api_call *c)
               LOG_END);
 }
 
+/* Nobody between us and who asked may keep it. */
+static void was_made(struct api_call *c)
+{
+    answer_header(c, "Cache-Control", STR("no-store"));
+    call_answer_out(c);
+}
+
 void token_make(struct api_call *c)
 {
     if (has_tokens(c))
-        call_work(c, work_make, call_answer_out);
+        call_work(c, work_make, was_made);
 }
 
 /* -------------------------------------------------------------------------------------- revoked */
