@@ -68,6 +68,8 @@ struct route_match {
     size_t query_count;
     unsigned allowed; /* bit per api_method, when the path is known and the method is not */
 };
+/* The byte of "%XX" at the start of `s`, -1 when it is none. */
+int route_percent(str s);
 /* Pure. KF_OK; KF_ABSENT not_found; method_not_allowed (ret->allowed is filled); bad_request,
  * bad_key, bad_filter, uri_too_long. */
 kf_rc route_match(enum api_method method, str target, struct arena *arena, struct route_match *ret,

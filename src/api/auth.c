@@ -14,6 +14,7 @@
 #include <sodium.h>
 
 #define ADDRESS_LEN 17 /* kind and address */
+#define LOOK_MAX    24 /* longer than any word that names a token */
 #define LINES_MAX   10 /* of one event in LINES_MS */
 #define LINES_MS    10000
 
@@ -208,6 +209,18 @@ static kf_rc refuse(struct auth *a, struct api_call *c, const struct api_head *h
 
 /* ---------------------------------------------------------------------------------- the address */
 
+/* The beginning of a text without its escapes: as much as tells a token from another word. */
+static str unescaped(str s, char out[LOOK_MAX])
+{
+    size_t n = 0;
+    while (s.len && n < LOOK_MAX) {
+        int byte = s.p[0] == '%' ? route_percent(s) : -1;
+        out[n++] = byte < 0 ? s.p[0] : (char)byte;
+        s = str_from(s, byte < 0 ? 1 : 3);
+    }
+    return (str){out, n};
+}
+
 static bool names_a_token(str key)
 {
     static const char *const words[] = {"token",  "access_token", "auth",      "authorization",
@@ -219,20 +232,17 @@ static bool names_a_token(str key)
     return false;
 }
 
-/* `s` begins as tokens do, an escaped "_" too. */
-static bool holds_a_token(str s)
-{
-    return token_like(s) || str_starts(s, STR("kft%5F")) || str_starts(s, STR("kft%5f"));
-}
-
 kf_rc auth_check_url(struct auth *a, const struct api_head *head, struct kf_err *err)
 {
     str query = str_from(head->target, str_index(head->target, '?') + 1);
     while (query.len) {
         str pair = {query.p, str_index(query, '&')};
         size_t eq = str_index(pair, '=');
+        char key_room[LOOK_MAX], value_room[LOOK_MAX];
+        str key = unescaped((str){pair.p, eq}, key_room);
+        str value = unescaped(str_from(pair, eq + 1), value_room);
         query = str_from(query, pair.len + 1);
-        if (!names_a_token((str){pair.p, eq}) && !holds_a_token(str_from(pair, eq + 1)))
+        if (!names_a_token(key) && !token_like(key) && !token_like(value))
             continue;
         say(a, EVENT_URL, NULL, head);
         return err_set(err, PROBLEM_TOKEN_IN_URL,

@@ -38,8 +38,7 @@ static int hex_value(char c)
     return -1;
 }
 
-/* The byte of "%XX" at the start of `s`, -1 when it is none. */
-static int percent_byte(str s)
+int route_percent(str s)
 {
     if (s.len < 3)
         return -1;
@@ -63,7 +62,7 @@ static kf_rc decode(str raw, bool plus, struct arena *arena, str *ret, struct kf
         if (c == '+' && plus) {
             c = ' ';
         } else if (c == '%') {
-            c = percent_byte(str_from(raw, i));
+            c = route_percent(str_from(raw, i));
             if (c < 0)
                 return err_set(err, PROBLEM_BAD_REQUEST,
                                "the address has a %% that two hex digits do not follow; write a "
