@@ -19,6 +19,7 @@ void answer_over(struct api_call *c, bool ok)
     void *ctx = c->ctx;
     bool close = c->close;
     kf_doc_release(&c->doc);
+    call_unwatch(c);
     c->state = CALL_IDLE;
     c->api->calls--;
     call_leave_spaces(c);
@@ -31,8 +32,10 @@ void answer_go_on(struct api_call *c)
         str piece = {c->rest.p, c->rest.len < PIECE ? c->rest.len : PIECE};
         c->rest = str_from(c->rest, piece.len);
         c->draining = !c->door->body(c->ctx, piece) && c->rest.len;
-        if (c->draining)
+        if (c->draining) {
+            call_watch(c);
             return;
+        }
     }
     answer_over(c, true);
 }

@@ -9,8 +9,11 @@
 
 #include "base/hooks.h"
 
+#include <utlist.h>
+
 #define NOTE_MS  60000
-#define PAST_MAX 2 /* workers: half of those that there are (lib/house.c) */
+#define WATCH_MS 2000 /* with what the network takes: well within five seconds */
+#define PAST_MAX 2    /* workers: half of those that there are (lib/house.c) */
 
 static const size_t spool_max = 1024 * 1024;
 
@@ -157,6 +160,7 @@ void api_free(struct api *api)
     struct api_home *home = api->home;
     struct api **at = &home->routers;
     bool is_home = *at == api;
+    loop_timer_cancel(&api->watch_timer);
     if (is_home) {
         assert(!api->next); /* those beside it went first */
         loop_timer_cancel(&home->note_timer);
@@ -503,6 +507,7 @@ void api_abandon(struct api_call *c)
         c->api->calls--;
         c->state = CALL_IDLE;
     }
+    call_unwatch(c);
     c->abandoned = true;
     c->ctx = NULL;
     c->door = NULL;
@@ -632,13 +637,17 @@ void api_begin(struct api_call *c, const struct api_head *head)
     c->route = NULL;
     c->known = false;
     c->hidden = HIDDEN_NOT;
+    c->body_taken = 0;
     c->eof = head->content_length == -1 || head->content_length == 0;
     c->api->calls++;
     count_one(&c->api->requests);
     c->match.allowed = 0;
     struct kf_err err = KF_ERR_INIT;
-    if (take_head(c, head, &err) == KF_OK)
+    if (take_head(c, head, &err) == KF_OK) {
+        if (!c->eof)
+            call_watch(c);
         return;
+    }
     bool other_method = c->match.allowed && strcmp(err.code, "method_not_allowed") == 0;
     if (other_method)
         add_allow(c);
@@ -696,41 +705,6 @@ static void stream_entered(struct api_call *c)
     }
 }
 
-bool api_data(struct api_call *c, str bytes)
-{
-    if (c->state != CALL_BODY)
-        return true; /* answered already: what still comes is dropped */
-    struct kf_err err = KF_ERR_INIT;
-    if (auth_still(c, &err) != KF_OK) {
-        refuse_early(c, &err);
-        return true;
-    }
-    if (c->hidden) /* read and dropped, as it would be where there is nothing */
-        return true;
-    if (c->route->body == BODY_STREAM) {
-        if (!c->entering && !c->space) {
-            call_enter(c, stream_entered);
-            c->entering = c->pending; /* until then the call is the home loop's */
-        }
-        if (c->state != CALL_BODY) /* it is not there, and that was answered */
-            return true;
-        if (c->entering || c->spool.len > spool_max) {
-            c->paused = true;
-            return false;
-        }
-        return restore_data(c, bytes);
-    }
-    if (c->body.len + bytes.len > c->body_max) {
-        err_set(&err, PROBLEM_TOO_LARGE, "the body has more than %zu bytes", c->body_max);
-        refuse_early(c, &err);
-        return true;
-    }
-    buf_add(&c->body, bytes.p, bytes.len);
-    if (buf_ok(&c->body, &err) != KF_OK)
-        refuse_early(c, &err);
-    return true;
-}
-
 /* What the token does not show is answered as what is not there. */
 static void answer_hidden(struct api_call *c)
 {
@@ -740,6 +714,53 @@ static void answer_hidden(struct api_call *c)
     else
         doc_unknown(c->match.name, &err);
     answer_problem(c, &err);
+}
+
+/* Of a restore, which begins with the first bytes: where there is nothing it ends with them. */
+static bool stream_data(struct api_call *c, str bytes)
+{
+    if (c->hidden) {
+        c->close = true;
+        answer_hidden(c);
+        return true;
+    }
+    if (!c->entering && !c->space) {
+        call_enter(c, stream_entered);
+        c->entering = c->pending; /* until then the call is the home loop's */
+    }
+    if (c->state != CALL_BODY) /* it is not there, and that was answered */
+        return true;
+    if (c->entering || c->spool.len > spool_max) {
+        c->paused = true;
+        return false;
+    }
+    return restore_data(c, bytes);
+}
+
+bool api_data(struct api_call *c, str bytes)
+{
+    if (c->state != CALL_BODY)
+        return true; /* answered already: what still comes is dropped */
+    struct kf_err err = KF_ERR_INIT;
+    /* While a worker has the call nobody answers: spool_done looks at the token, too. */
+    if (!c->pending && auth_still(c, &err) != KF_OK) {
+        refuse_early(c, &err);
+        return true;
+    }
+    if (c->route->body == BODY_STREAM)
+        return stream_data(c, bytes);
+    if (c->body_taken + bytes.len > c->body_max) {
+        err_set(&err, PROBLEM_TOO_LARGE, "the body has more than %zu bytes", c->body_max);
+        refuse_early(c, &err);
+        return true;
+    }
+    c->body_taken += bytes.len;
+    if (c->hidden) /* read and dropped, as it would be where there is nothing */
+        return true;
+    buf_add(&c->body, bytes.p, bytes.len);
+    if (buf_ok(&c->body, &err) != KF_OK)
+        refuse_early(c, &err);
+    return true;
 }
 
 void api_eof(struct api_call *c)
@@ -757,21 +778,76 @@ void api_eof(struct api_call *c)
         call_enter(c, dispatch);
 }
 
+/* An answer that goes no further. */
+static void break_off(struct api_call *c)
+{
+    backup_free(c->backup);
+    c->backup = NULL;
+    answer_over(c, false);
+}
+
 void api_drained(struct api_call *c)
 {
     if (c->state == CALL_ANSWER && c->draining) {
         c->draining = false;
-        if (auth_still(c, NULL) != KF_OK) {
-            backup_free(c->backup);
-            c->backup = NULL;
-            answer_over(c, false);
-            return;
-        }
-        if (c->backup)
+        if (auth_still(c, NULL) != KF_OK)
+            break_off(c);
+        else if (c->backup)
             backup_drained(c);
         else
             answer_go_on(c);
     }
+}
+
+/* ----------------------------------------------------------------- clients that take their time */
+
+/* A token that is over ends its calls also when their clients neither read nor send. */
+static void end_unwelcome(struct api_call *c)
+{
+    struct kf_err err = KF_ERR_INIT;
+    if (c->pending || auth_still(c, &err) == KF_OK)
+        return;
+    KF_SOMETIMES("token-ended-meanwhile");
+    if (c->state == CALL_BODY) {
+        refuse_early(c, &err);
+    } else {
+        assert(c->state == CALL_ANSWER && c->draining);
+        c->draining = false;
+        break_off(c);
+    }
+}
+
+static void watch_due(struct loop_timer *t)
+{
+    struct api *api = (struct api *)((char *)t - offsetof(struct api, watch_timer));
+    for (struct api_call *c = api->watched; c; c = api->watch_at) {
+        api->watch_at = c->watch_next;
+        end_unwelcome(c);
+    }
+    if (api->watched) /* without memory: the pieces of a body are looked at as well */
+        loop_timer_set(api->o.loop, &api->watch_timer, WATCH_MS, watch_due);
+}
+
+void call_watch(struct api_call *c)
+{
+    struct api *api = c->api;
+    if (!c->token || c->watched)
+        return;
+    c->watched = true;
+    DL_APPEND2(api->watched, c, watch_prev, watch_next);
+    if (!api->watch_timer.loop)
+        loop_timer_set(api->o.loop, &api->watch_timer, WATCH_MS, watch_due);
+}
+
+void call_unwatch(struct api_call *c)
+{
+    struct api *api = c->api;
+    if (!c->watched)
+        return;
+    c->watched = false;
+    if (api->watch_at == c)
+        api->watch_at = c->watch_next;
+    DL_DELETE2(api->watched, c, watch_prev, watch_next);
 }
 
 void api_refuse(struct api *api, const struct api_door *door, void *ctx, enum problem problem,

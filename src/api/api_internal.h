@@ -144,7 +144,7 @@ struct api_call {
     enum call_hidden hidden;
     str if_match, if_none_match, idempotency_key;
     struct buf body;
-    size_t body_max;
+    size_t body_max, body_taken; /* of a body that is gathered; what is hidden is only counted */
     uint64_t id;
 
     struct space *space;
@@ -185,6 +185,9 @@ struct api_call {
     bool draining;    /* the door is full */
     bool paused;      /* we are full */
     bool entering;    /* its space is being opened */
+
+    struct api_call *watch_prev, *watch_next; /* of api->watched */
+    bool watched;
 };
 
 /* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
@@ -209,7 +212,9 @@ struct api {
     struct api_home *home;
     struct api *next; /* of home->routers */
     bool stopping;
-    size_t calls, working; /* working: calls for which something will come back */
+    size_t calls, working;               /* working: calls for which something will come back */
+    struct api_call *watched, *watch_at; /* watch_at: the next one, while they are gone through */
+    struct loop_timer watch_timer;
     uint64_t next_id;
     unsigned char id_key[crypto_shorthash_KEYBYTES];
     _Atomic uint64_t requests, problems[PROBLEM_COUNT]; /* written by its loop, read by any */
@@ -250,6 +255,10 @@ void call_answer_out(struct api_call *c);
  * gone. */
 void call_begin_work(struct api_call *c);
 bool call_end_work(struct api_call *c);
+/* Looks at the call's token again every two seconds until it ends: for a call that waits for its
+ * client. */
+void call_watch(struct api_call *c);
+void call_unwatch(struct api_call *c);
 /* A kf_progress of long work, ctx = the call: false once the door has left. */
 bool call_goes_on(void *ctx, uint64_t done, uint64_t total);
 

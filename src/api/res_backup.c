@@ -91,8 +91,10 @@ static void backup_piece(struct api_call *c)
         backup_end(c, c->rc == KF_OK || c->rc == KF_ABSENT);
     else if (c->door->body(c->ctx, buf_view(&c->out)))
         backup_next(c);
-    else
+    else {
         c->draining = true;
+        call_watch(c);
+    }
 }
 
 void backup_drained(struct api_call *c)
@@ -109,7 +111,7 @@ void backup_get(struct api_call *c)
 
 static void spool_done(struct api_call *c);
 
-/* On the worker: the spool is a file to be removed, and an idle connection keeps none. */
+/* The spool is a file to be removed, mostly on the worker, and an idle connection keeps none. */
 static void drop_restore(struct api_call *c)
 {
     restore_free(c->restore);
@@ -166,6 +168,8 @@ static void spool_flush(struct api_call *c)
 
 static void spool_done(struct api_call *c)
 {
+    if (c->rc == KF_OK && (c->rc = auth_still(c, &c->err)) != KF_OK)
+        drop_restore(c);
     if (c->rc != KF_OK) {
         c->close = !c->eof;
         answer_problem(c, &c->err);
