@@ -709,6 +709,8 @@ static void stream_entered(struct api_call *c)
 static void answer_hidden(struct api_call *c)
 {
     struct kf_err err = KF_ERR_INIT;
+    if (KF_SABOTAGE("foreign-told-apart"))
+        c->close = true;
     if (c->hidden == HIDDEN_SPACE)
         space_unknown(c->api, c->match.space, &err);
     else

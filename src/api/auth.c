@@ -348,7 +348,7 @@ static kf_rc allow(struct auth *a, struct api_call *c, const struct api_head *he
         say(a, EVENT_CROSS, c, head);
         return KF_OK;
     }
-    if ((scope->rights & right) != right) {
+    if ((scope->rights & right) != right && !KF_SABOTAGE("skip-right-check")) {
         char text[80];
         snprintf(text, sizeof text, "this token has not the right \"%s\", which the request needs",
                  right == TOKEN_ADMIN ? "admin" : c->route->right);
@@ -381,7 +381,8 @@ kf_rc auth_still(const struct api_call *c, struct kf_err *err)
 
 bool auth_sees(const struct api_call *c, str space)
 {
-    return c->known && (!c->token || token_has_space(&c->token->scope, space));
+    bool all = !c->token || KF_SABOTAGE("skip-tenant-check-lists");
+    return c->known && (all || token_has_space(&c->token->scope, space));
 }
 
 const struct token_scope *auth_scope(const struct api_call *c)

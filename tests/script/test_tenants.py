@@ -1,0 +1,537 @@
+#!/usr/bin/env python3
+# test: timeout=300
+"""Tenants are apart: two spaces with the same names, ids and bytes, but for canaries; every route of the program with every method, asked
+by everybody who may come. What must be answered is reckoned by tests/tokens.py, not asked of the program.
+
+    what is foreign is answered byte for byte as what is not there, and the connection goes on the same way
+    whole answers are searched for the canaries of the other: as they are, in base64, in hex, with %XX, backwards
+    who may, is served: a server that refuses everybody fails
+
+The rows below are held against the routes of the binary: one that is missing here is a failure."""
+
+import json
+import os
+import random
+import re
+import sys
+
+sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
+from keepfast import Server, description, folder, run  # noqa: E402
+from tap import check, equal, main, note, test  # noqa: E402
+from tokens import people, source, spellings  # noqa: E402
+from wire import Wire, chunked, once  # noqa: E402
+
+LONG = os.environ.get("KEEPFAST_LONG") == "1"
+TOP = folder()
+KEY = TOP / "key.txt"
+CELLS_MIN = 400
+METHODS = ("GET", "HEAD", "PUT", "POST", "PATCH", "DELETE")
+ANYTHING = "0" * 12
+
+
+class Row:
+    """One request to an operation. `path`: below /v1/SPACE, or whole when it begins with two slashes. `good`: the status for who may.
+    `name`: the document that it is about. `before`: makes things as they must be, with operator(method, path, body)."""
+
+    def __init__(self, operation, path, good=200, body=None, name=None, before=None, right=None, space=None, of_names=False, kind=None):
+        self.operation, self.path, self.good, self.body, self.name = operation, path, good, body, name
+        self.before, self.right, self.space, self.of_names, self.kind = before, right, space, of_names, kind
+
+    def target(self, space):
+        return self.path[1:] if self.path.startswith("//") else f"/v1/{space}{self.path}"
+
+
+def doc(n):
+    return json.dumps({"n": n, "text": "the same in both"}).encode()
+
+
+def new_doc(name):
+    def before(t):
+        t.operator("DELETE", f"/docs/{name}")
+    return before
+
+
+def old_doc(name):
+    def before(t):
+        for n in (1, 2, 3):
+            t.operator("PUT", f"/docs/{name}", doc(n))
+    return before
+
+
+def no_remote(t):
+    t.operator("DELETE", "/remotes/new")
+
+
+def old_remote(t):
+    t.operator("POST", "/remotes", t.remote("old"))
+
+
+def another_space(t):
+    once(t.server.socket, "PUT", f"/v1/{t.space}-x")
+    once(t.server.socket, "PUT", f"/v1/{t.space}-x/docs/a.json", body=doc(1))
+
+
+def another_token(t):
+    answer = once(t.server.socket, "POST", "/v1/tokens", body=b'{"name":"another","rights":["read"]}')
+    t.identity = json.loads(answer.body)["id"]
+
+
+def rows(t):
+    """All requests, for a tenant."""
+    other, team = f"{t.space}-x", "team/a.json"
+    return [
+        Row("spaces", "//v1", of_names=True),
+        Row("spaces", "//v1?limit=1", of_names=True),
+        Row("tokens", "//v1/tokens"),
+        Row("token_make", "//v1/tokens", 201, json.dumps({"name": "more", "rights": ["read"], "spaces": [t.space]}).encode()),
+        Row("token_revoke", f"//v1/tokens/{t.identity}", 204, before=another_token),
+        Row("space_put", "", 200),
+        Row("space_delete", f"//v1/{other}?confirm={other}", 204, space=other, before=another_space),
+        Row("doc_list", "/docs", of_names=True),
+        Row("doc_list", "/docs?limit=1&prefix=te", of_names=True),
+        Row("doc_get", "/docs/one.json", name="one.json"),
+        Row("doc_get", f"/docs/{team}?version=1", name=team),
+        Row("doc_get", f"/docs/{t.secret_name}", name=t.secret_name),
+        Row("doc_get", "/docs/secret.json", name="secret.json"),
+        Row("doc_put", "/docs/new.json", 201, doc(1), name="new.json", before=new_doc("new.json")),
+        Row("doc_put", f"/docs/{team}", 200, t.document, name=team),
+        Row("doc_patch", "/docs/one.json", 200, b'{"n":1}', name="one.json"),
+        Row("doc_delete", "/docs/old.json", 204, name="old.json", before=old_doc("old.json")),
+        Row("doc_versions", "/docs/secret.json/versions", name="secret.json"),
+        Row("doc_versions", f"/docs/{team}/versions?limit=1", name=team),
+        Row("doc_revert", "/docs/secret.json/revert", 200, b'{"version":1}', name="secret.json"),
+        Row("doc_diff", "/docs/secret.json/diff", name="secret.json"),
+        Row("status", "/status"),
+        Row("remotes", "/remotes"),
+        Row("remote_add", "/remotes", 201, t.remote("new"), before=no_remote),
+        Row("remote_get", "/remotes/usb"),
+        Row("remote_delete", "/remotes/old", 204, before=old_remote),
+        Row("remote_run", "/remotes/usb/run"),
+        Row("remote_run", "/remotes/usb/run?start=true", 202),
+        Row("remote_probe", "/remotes/usb/probe"),
+        Row("remote_pending", "/remotes/usb/pending"),
+        Row("remote_runs", "/remotes/usb/runs"),
+        Row("remote_aside", "/remotes/usb/set-aside"),
+        Row("remote_retry", "/remotes/usb/set-aside"),
+        Row("remote_drop", "/remotes/usb/set-aside", 204),
+        Row("aside", "/set-aside"),
+        Row("runs", "/runs"),
+        Row("backup", "/backup"),
+        Row("backup", "/backup?pending=usb"),
+        Row("backup", f"/backup?key_file={KEY}", right="operator"),
+        Row("backup", "/backup?key_env=KF_TEST_KEY", right="operator"),
+        Row("restore", f"//v1/{other}/restore?replace=true", 200, t.archive, space=other, before=another_space, kind="application/zip"),
+        Row("restore", f"//v1/{other}/restore?replace=true&key_file={KEY}", 200, t.sealed, space=other, before=another_space,
+            right="operator", kind="application/zip"),
+        Row("digest", "/digest"),
+        Row("verify", "/verify"),
+        Row("doctor", "/doctor"),
+        Row("healthz", "//healthz"),
+        Row("readyz", "//readyz"),
+        Row("durablez", "//durablez"),
+        Row("metrics", "//metrics"),
+        Row("openapi", "//openapi.json"),
+        Row("page", "//"),
+        Row("page_file", "//page/style.css"),
+        Row("page_guard", "//keepfast-guard.js"),
+    ]
+
+
+def operations():
+    """operationId: (method, pattern, right) of the program."""
+    return {o["operationId"]: (method.upper(), pattern, o.get("x-right", ""))
+            for pattern, path in description().paths.items() for method, o in path.items()}
+
+
+class Tenant:
+    def __init__(self, server, name, like=None):
+        self.server = server
+        self.space = f"{name}{os.urandom(4).hex()}"
+        self.canary = f"Canary/{name}+{os.urandom(9).hex()}"
+        self.secret_name = f"notes/{os.urandom(9).hex()}.json"
+        self.place = f"place-{os.urandom(9).hex()}"
+        self.identity, self.archive, self.sealed = ANYTHING, b"", b""
+        self.document = json.dumps({"text": self.canary}).encode()
+        (TOP / self.place).mkdir(mode=0o700)
+
+    def remote(self, name):
+        return json.dumps({"name": name, "url": f"dir:{TOP}/{self.place}/{name}", "manual": True}).encode()
+
+    def operator(self, method, path, body=None):
+        return once(self.server.socket, method, f"/v1/{self.space}{path}", body=body)
+
+    def fill(self):
+        equal(self.operator("PUT", "").status, 201, "a space is made")
+        for name in ("usb", "new", "old"):
+            (TOP / self.place / name).mkdir(mode=0o700)
+        equal(self.operator("POST", "/remotes", self.remote("usb")).status, 201, "a remote is added")
+        for name in ("one.json", "team/a.json", "team/b.json", "secret.json", self.secret_name):
+            for n in (1, 2):
+                check(self.operator("PUT", f"/docs/{name}", doc(n)).status in (200, 201), f"{name} is saved")
+        for name in ("secret.json", "team/a.json"):
+            self.operator("PUT", f"/docs/{name}", self.document)
+        equal(self.operator("POST", "/remotes/usb/run").status, 200, "what is there goes out")
+        self.operator("PUT", "/docs/secret.json", json.dumps({"text": self.canary, "more": self.canary}).encode())
+        self.archive = self.operator("GET", "/backup").body
+        self.sealed = self.operator("GET", f"/backup?key_file={KEY}").body
+        check(self.archive[:2] == b"PK" and len(self.sealed) > 200, "backups are there")
+
+    def secrets(self):
+        """What nobody else may see: words, and what they may look like."""
+        words = (self.canary, self.secret_name[6:-5], self.place, self.space)
+        return {word: spellings(word) for word in words}
+
+
+class World:
+    """Two tenants, and everybody who may ask the first. `amiss` gathers what was not as it must be."""
+
+    def __init__(self, server):
+        self.server, self.amiss, self.cells, self.scanned = server, [], 0, 0
+        self.mine, self.theirs = Tenant(server, "anna"), Tenant(server, "bert")
+        for tenant in (self.mine, self.theirs):
+            tenant.fill()
+        self.ghost = f"gone{os.urandom(4).hex()}"
+        self.people = people(server, [self.mine.space, f"{self.mine.space}-x"], self.ghost)
+        self.secrets = {tenant: tenant.secrets() for tenant in (self.mine, self.theirs)}
+
+    def who(self, name):
+        return next(who for who in self.people if who.name == name)
+
+    def wrong(self, what):
+        self.amiss.append(what)
+
+    def look_for(self, tenant, answer, where, sent=""):
+        """Nothing of a tenant's may be in an answer, but what the request itself said."""
+        self.scanned += 1
+        for word, forms in self.secrets[tenant].items():
+            if word in sent:
+                continue
+            for form in forms:
+                if form in answer.head + b"\r\n" + answer.body:
+                    self.wrong(f"{where}: shows {word} as {form!r}")
+
+    def ask(self, who, row, space, wire=None):
+        method = operations()[row.operation][0]
+        headers = [f"Content-Type: {row.kind or 'application/json'}"] if row.body is not None else []
+        if wire:
+            return wire.ask(method, row.target(space), token=who.text, body=row.body, headers=headers)
+        return once(self.server.address, method, row.target(space), source(), token=who.text, body=row.body, headers=headers)
+
+    def judge(self, who, row, answer, wanted, where):
+        self.cells += 1
+        method = operations()[row.operation][0]
+        if answer is None:
+            self.wrong(f"{where}: no answer")
+            return
+        code = json.loads(answer.body)["code"] if answer.header("Content-Type") == "application/problem+json" else ""
+        if wanted is None:
+            if answer.status != row.good:
+                self.wrong(f"{where}: got {answer}, wanted {row.good}")
+        elif (answer.status, code) != wanted:
+            self.wrong(f"{where}: got {answer}, wanted {wanted}")
+        if answer.status == 401 and answer.header("WWW-Authenticate") != 'Bearer realm="keepfast"':
+            self.wrong(f"{where}: 401 without WWW-Authenticate")
+        description().check(method, row.target("x"), answer.status, answer.headers, answer.body)
+
+
+def each_row(w, tenant, only=None):
+    """Rows are made anew for each, for what stands before them changes the tenant."""
+    for number in range(len(rows(tenant))):
+        row = rows(tenant)[number]
+        if only and row.operation not in only:
+            continue
+        yield number, row
+
+
+def matrix(w, only=None, people_only=None):
+    table = operations()
+    for number, row in each_row(w, w.mine, only):
+        method, pattern, right = table[row.operation]
+        right = row.right or right
+        for who in w.people:
+            if people_only and who.name not in people_only:
+                continue
+            of_space = row.space or (w.mine.space if "{space}" in pattern else None)
+            wanted = who.expects(right, of_space, row.name, row.of_names)
+            if row.operation == "durablez" and who.state not in ("none", "live"):
+                wanted = who.expects("any")  # a token that is shown says of what to tell, or is refused
+            if row.operation == "token_make" and "read" not in who.rights:
+                wanted = wanted or (403, "forbidden")  # which it asks for
+            if wanted is None and row.before:
+                row.before(w.mine)
+                row = rows(w.mine)[number]
+            where = f"{who.name}: {method} {row.path}"
+            answer = w.ask(who, row, w.mine.space)
+            w.judge(who, row, answer, wanted, where)
+            if answer and who.spaces is not None or who.state != "live":
+                w.look_for(w.theirs, answer, where)
+            if answer and who.state != "live":
+                w.look_for(w.mine, answer, where, row.target(w.mine.space))
+
+
+def foreign(w, only=None):
+    """The same of the other tenant: what is not one's own is not there, whatever one may do."""
+    table = operations()
+    for _, row in each_row(w, w.theirs, only):
+        method, pattern, right = table[row.operation]
+        if "{space}" not in pattern:
+            continue
+        for who in w.people:
+            if who.state != "live" or who.spaces is None:
+                continue
+            where = f"{who.name}: {method} {row.path} of the other"
+            answer = w.ask(who, row, w.theirs.space)
+            w.judge(who, row, answer, (404, "unknown_space"), where)
+            if answer:
+                w.look_for(w.theirs, answer, where, row.target(w.theirs.space))
+
+
+def bare(answer, names):
+    """An answer without what may differ: its moment, its number, the name that was asked for."""
+    text = answer.head + b"\r\n\r\n" + answer.body
+    text = re.sub(rb"\r\nDate: [^\r]*", b"", text)
+    text = re.sub(rb'"request_id":"[0-9a-f]{16}"', b'"request_id":""', text)
+    for name in names:
+        text = text.replace(name.encode(), b"SPACE")
+    return text
+
+
+def spoiled(row):
+    """The request as it stands, and in forms that a server might look at before it asks whose it is."""
+    body, kind = row.body, f"Content-Type: {row.kind or 'application/json'}"
+    if body is None:
+        yield "as it is", None, []
+        yield "a body that it does not take", b"x" * 10, []
+        yield "a coding", None, ["Content-Encoding: gzip"]
+        return
+    yield "as it is", body, [kind]
+    yield "in chunks", chunked(body), [kind, "Transfer-Encoding: chunked"]
+    yield "broken", body[:-1] + b"{", [kind]
+    yield "empty", b"", [kind]
+    yield "another type", body, ["Content-Type: text/html"]
+    yield "no type", body, []
+    yield "a coding", body, [kind, "Content-Encoding: gzip"]
+    yield "expected", body, [kind, "Expect: 100-continue"]
+    yield "conditional", body, [kind, 'If-Match: "1"', "Idempotency-Key: the same"]
+    yield "no length", None, [kind]
+    if row.operation != "restore":  # of which any length may come
+        yield "too long", None, [kind, "Content-Length: 99999999999"]
+    yield "a large one", b"[" + b"1," * 200000 + b"1]", [kind]
+    if row.operation in ("doc_put", "restore"):
+        yield "a large one in chunks", chunked(b"[" + b"1," * 4500000 + b"1]", 100000), [kind, "Transfer-Encoding: chunked"]
+
+
+def indistinct(w, only=None, quick=False):
+    """Foreign and absent: the same bytes, and the connection goes on in the same way."""
+    table = operations()
+    asked = 0
+    names = (w.theirs.space, w.ghost, f"none{os.urandom(4).hex()}")
+    may = lambda row: row.operation != "space_put" and (row.right or table[row.operation][2]) != "operator"
+    for number, row in each_row(w, w.theirs, only):
+        method, pattern, _ = table[row.operation]
+        if "{space}" not in pattern:
+            continue
+        for form, body, headers in spoiled(row):
+            if quick and form not in ("as it is", "in chunks"):
+                continue
+            seen = []
+            for name in names:
+                # Who may do all in the space that is not there gets there what is said of absence; but making it is another thing.
+                who = w.who("ghost" if name == w.ghost and may(row) else "own")
+                target = row.target(w.theirs.space).replace(w.theirs.space, name)
+                with Wire(w.server.address) as wire:
+                    answer = wire.ask(method, target, token=who.text, body=body, headers=headers)
+                    goes_on = answer is not None and not answer.closes and wire.ask("GET", "/healthz") is not None
+                seen.append((bare(answer, (f"{name}-x", name)) if answer else None, goes_on))
+                asked += 1
+            if seen[0] != seen[1] or seen[0] != seen[2]:
+                w.wrong(f"{method} {row.path}, {form}: foreign, absent and unknown differ: {seen}")
+    return asked
+
+
+def serve(sabotage=None):
+    """A server on a fresh folder; a key lies where it finds it."""
+    if not KEY.exists():
+        equal(run("key", "new", KEY).status, 0, "a key is made")
+    env = {"KF_TEST_KEY": KEY.read_text().strip()} | ({"KF_SABOTAGE": sabotage} if sabotage else {})
+    return Server(folder() / "data", "log: { level: debug }\n", env=env)
+
+
+# ------------------------------------------------------------------------------------- tests
+
+
+@test
+def every_route_has_a_row():
+    class Nobody(Tenant):
+        def __init__(self):
+            self.space, self.canary, self.secret_name, self.place = "x", "x", "notes/x", "x"
+            self.identity, self.archive, self.sealed, self.document = ANYTHING, b"", b"", b""
+    here = {row.operation for row in rows(Nobody())}
+    equal(sorted(set(operations()) - here), [], "routes of the program without a row")
+    equal(sorted(here - set(operations())), [], "rows without a route")
+
+
+@test
+def everybody_gets_what_is_theirs():
+    with serve() as server:
+        w = World(server)
+        matrix(w)
+        own = w.cells
+        foreign(w)
+        asked = indistinct(w)
+        lists_show_what_is_ones_own(w)
+        methods = every_method(w)
+        log = server.stderr()
+        for tenant in (w.mine, w.theirs):
+            check(tenant.canary not in log, "what documents hold is not in the log")
+        for event in ("auth.fail", "auth.expired", "authz.deny", "authz.cross_tenant"):
+            check(event in log, f"the log has {event}")
+        for who in w.people:
+            check(not who.text or who.text == "password" or who.text not in log, f"the log has the token of {who.name}")
+        equal(server.stop(), 0, "its end")
+    note(f"cells={w.cells} own={own} identical={asked} methods={methods} scanned={w.scanned} amiss={len(w.amiss)}")
+    equal(w.amiss[:20], [], "what was not as it must be")
+    check(w.cells >= CELLS_MIN and asked >= 300 and w.scanned >= 400, "enough was asked")
+
+
+def lists_show_what_is_ones_own(w):
+    own, prefixes, read = w.who("own"), w.who("prefixes"), w.who("only read")
+    ask = lambda who, target: once(w.server.address, "GET", target, token=who.text)
+    another_space(w.mine)
+    for who in (own, prefixes, read):
+        found, cursor = [], ""
+        for _ in range(10):  # by one: a cursor must not say what stands between
+            page = ask(who, f"/v1?limit=1{cursor}")
+            w.look_for(w.theirs, page, f"{who.name}: a page of spaces")
+            page = json.loads(page.body)
+            found += [item["name"] for item in page["items"]]
+            if not page["next"]:
+                break
+            cursor = f"&cursor={page['next']}"
+        if found != [w.mine.space, f"{w.mine.space}-x"]:
+            w.wrong(f"{who.name}: spaces {found}")
+    whole = json.loads(ask(prefixes, f"/v1/{w.mine.space}/docs").body)["items"]
+    if [item["name"] for item in whole] != ["one.json", "team/a.json", "team/b.json"]:
+        w.wrong(f"documents of a token with prefixes: {whole}")
+    for prefix, names in (("te", ["team/a.json", "team/b.json"]), ("team/b", ["team/b.json"]), ("s", []), ("notes/", []), ("one.json", ["one.json"])):
+        items = json.loads(ask(prefixes, f"/v1/{w.mine.space}/docs?prefix={prefix}").body)["items"]
+        if [item["name"] for item in items] != names:
+            w.wrong(f"documents with {prefix}: {items}")
+    found, cursor = [], ""
+    while len(found) < 10:
+        page = json.loads(ask(prefixes, f"/v1/{w.mine.space}/docs?limit=1{cursor}").body)
+        found += [item["name"] for item in page["items"]]
+        if not page["next"]:
+            break
+        cursor = f"&cursor={page['next']}"
+    if found != ["one.json", "team/a.json", "team/b.json"]:
+        w.wrong(f"documents by one: {found}")
+    numbers = ask(read, "/metrics").body.decode()
+    shown = set(re.findall(r'space="([^"]*)"', numbers))
+    if shown != {w.mine.space, f"{w.mine.space}-x"}:
+        w.wrong(f"numbers of {shown}")
+    counts = re.findall(r"^(\w+)[ {](?!.*space=)", re.sub(r"^#.*\n", "", numbers, flags=re.M), re.M)
+    if any(name.startswith(("keepfast_requests", "keepfast_problems", "keepfast_connections", "keepfast_http")) for name in counts):
+        w.wrong(f"numbers that count what others do: {sorted(set(counts))}")
+    durable = ask(read, "/durablez")
+    if [item["space"] for item in json.loads(durable.body)["items"]] != [w.mine.space, f"{w.mine.space}-x"]:
+        w.wrong(f"durable: {durable}")
+    if "items" in json.loads(once(w.server.address, "GET", "/durablez").body):
+        w.wrong("nobody is told which spaces there are")
+
+
+def every_method(w):
+    """What is not in the table is 405 with Allow or 404, before anybody is asked for a token."""
+    table, asked = operations(), 0
+    there = {(method, pattern) for method, pattern, _ in table.values()}
+    for pattern in sorted({pattern for _, pattern, _ in table.values()}):
+        path = pattern.replace("{space}", w.theirs.space).replace("{name}", "secret.json").replace("{remote}", "usb").replace("{id}", ANYTHING).replace("{file}", "style.css")
+        allowed = {method for method, where in there if where == pattern}
+        for method in METHODS:
+            if method in allowed or (method == "HEAD" and "GET" in allowed):
+                continue
+            for token in (None, w.who("own").text):
+                answer = once(w.server.address, method, path, source(), token=token)
+                asked += 1
+                if answer is None or answer.status != 405 or not allowed <= set(re.split(", *", answer.header("Allow") or "")):
+                    w.wrong(f"{method} {pattern}: {answer}")
+                if answer:
+                    w.look_for(w.theirs, answer, f"{method} {pattern}", path)
+        if ("GET", pattern) in there:
+            answer = once(w.server.address, "HEAD", path, source(), token=w.who("own").text)
+            asked += 1
+            if "{space}" in pattern and answer.status != 404:
+                w.wrong(f"HEAD {pattern} of the other: {answer}")
+    return asked
+
+
+@test
+def connections_do_not_remember_who_asked():
+    """Requests of everybody, mixed, over few connections, one behind the other and without waiting: each gets what it alone would."""
+    count, wires, checked = 1000000 if LONG else 1500, [], 0
+    seed = int.from_bytes(os.urandom(4), "big")
+    pick = random.Random(seed)
+    note(f"seed={seed}")
+    reading = ("doc_get", "doc_list", "doc_versions", "doc_diff", "status", "remotes", "digest", "spaces", "metrics", "runs", "aside")
+    with serve() as server:
+        w = World(server)
+        table = operations()
+        crowd = [who for who in w.people if who.state in ("live", "none")]
+        mine, theirs = ([row for row in rows(t) if row.operation in reading] for t in (w.mine, w.theirs))
+        wires = [Wire(server.address) for _ in range(4)]
+        for _ in range(count // 5):
+            wire, batch = pick.choice(wires), []
+            for _ in range(5):
+                who, other = pick.choice(crowd), pick.random() < 0.5
+                row = pick.choice(theirs if other else mine)
+                batch.append((who, row, w.theirs if other else w.mine))
+            for who, row, tenant in batch:
+                token = f"Authorization: Bearer {who.text}\r\n" if who.text else ""
+                wire.send(f"GET {row.target(tenant.space)} HTTP/1.1\r\nHost: localhost\r\n{token}\r\n".encode())
+            for who, row, tenant in batch:
+                answer, of = wire.reply(), tenant.space if "{space}" in table[row.operation][1] else None
+                where = f"{who.name}: {row.target(tenant.space)}"
+                w.judge(who, row, answer, who.expects(table[row.operation][2], of, row.name, row.of_names), where)
+                checked += 1
+                if who.spaces is not None or who.state != "live":
+                    w.look_for(w.theirs, answer, where, row.target(tenant.space))
+        for wire in wires:
+            wire.close()
+    note(f"requests={checked} amiss={len(w.amiss)}")
+    equal(w.amiss[:20], [], "what was not as it must be")
+    check(checked == count, "all were answered")
+
+
+def seen_with(sabotage, look):
+    """What is found amiss in a program with this defect."""
+    with serve(sabotage) as server:
+        w = World(server)
+        look(w)
+    note(f"{sabotage}: amiss={len(w.amiss)}, as {w.amiss[:1]}")
+    check(w.amiss, f"{sabotage} is not found")
+    return w.amiss
+
+
+@test
+def saboteur_skip_tenant_check_http_is_found():
+    amiss = seen_with("skip-tenant-check-http", lambda w: foreign(w, only=("doc_get", "status", "backup")))
+    check(any("shows" in line for line in amiss), "and what the other has is seen")
+
+
+@test
+def saboteur_skip_tenant_check_lists_is_found():
+    amiss = seen_with("skip-tenant-check-lists", lists_show_what_is_ones_own)
+    check(any("numbers of" in line for line in amiss) and any("spaces [" in line for line in amiss), "in lists and in numbers")
+
+
+@test
+def saboteur_skip_right_check_is_found():
+    seen_with("skip-right-check", lambda w: matrix(w, only=("doc_get", "doc_put", "digest"), people_only=("only read", "all but write")))
+
+
+@test
+def saboteur_foreign_told_apart_is_found():
+    seen_with("foreign-told-apart", lambda w: indistinct(w, only=("doc_get", "doc_put"), quick=True))
+
+
+main()
