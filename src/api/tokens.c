@@ -17,6 +17,7 @@
 #include "base/arena.h"
 #include "base/err.h"
 #include "base/hash.h"
+#include "base/hooks.h"
 #include "base/json.h"
 #include "base/table.h"
 #include "base/when.h"
@@ -407,7 +408,7 @@ static kf_rc in_file(const struct tokens *t,
     rc = db_begin(db, DB_WRITE, err);
     if (rc == KF_OK)
         rc = change(db, ctx, err);
-    if (rc == KF_OK)
+    if (rc == KF_OK && !KF_SABOTAGE("token-unwritten"))
         rc = db_commit(db, err);
     db_close(db);
     return rc;

@@ -11,6 +11,7 @@
 #include "sim_disk.h"
 #include "sim_docs.h"
 
+#include "api/tokens.h"
 #include "base/err.h"
 #include "store/store_internal.h" /* to end without a checkpoint */
 
@@ -278,11 +279,46 @@ static kf_rc dump_store(struct kf_store *s, struct snapshot *ret, struct kf_err 
     return rc;
 }
 
+static int compare_lines(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The tokens of a folder as the server would find them, a line each in the order of their names;
+ * "asks" first when one was ever made. */
+static char *tokens_text(const struct env *env, const char *dir)
+{
+    struct tokens *t = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    struct buf out = BUF_INIT;
+    char *lines[STEPS_MAX], line[200];
+    size_t n = 0;
+    if (tokens_open(env, dir, &t, &err) != KF_OK) {
+        buf_printf(&out, "cannot be opened: %s", err.detail);
+        return buf_detach(&out, NULL);
+    }
+    for (const struct token *k = tokens_after(t, STR("")); k; k = tokens_after(t, str_of(k->id))) {
+        snprintf(line, sizeof(line), "%s %u %s\n", k->name, k->scope.rights,
+                 token_lives(k, 0) ? "lives" : "revoked");
+        lines[n++] = strdup(line);
+    }
+    qsort(lines, n, sizeof(*lines), compare_lines);
+    buf_c(&out, tokens_defined(t) ? "asks\n" : "");
+    for (size_t i = 0; i < n; i++) {
+        buf_c(&out, lines[i]);
+        free(lines[i]);
+    }
+    tokens_close(t);
+    return buf_detach(&out, NULL);
+}
+
 /* NULL where the script has none. */
 static char *place_of(const struct sim *sim, const char *dir)
 {
     char place[1200];
     snprintf(place, sizeof(place), "%s/place", dir);
+    if (sim->script->tokens)
+        return tokens_text(&sim->env, dir);
     return sim->script->pushes ? sim_place(&sim->env, place) : NULL;
 }
 
@@ -643,7 +679,7 @@ static bool judge(const struct sim *run, const char *path, size_t acked, size_t 
             (long long)run->snaps[begun].seq,
             find_snapshot(run, &now, 0, begun) >= 0 ? ": an older state"
                                                     : ": no state that ever was");
-    if (good && run->script->pushes)
+    if (good && (run->script->pushes || run->script->tokens))
         good = judge_place(run, &looker, path, now.watermark, acked, begun, at);
     if (good && (rc = one_more(s, &seq, &stamp, &err)) != KF_OK)
         good = complain(at, "cannot be written to: %s", err.detail);

@@ -30,6 +30,8 @@ struct sim_script {
     /* DIR/place is judged as well: it holds what it held after some step, and no less than the
      * store says. */
     bool pushes;
+    /* DIR/_keepfast.db is judged in the same way: which tokens there are, and which are revoked. */
+    bool tokens;
 };
 extern const struct sim_script sim_scripts[];
 extern const size_t sim_script_count;

@@ -1,6 +1,7 @@
 /* What is done to a store while it is watched. Each script makes all it needs itself. */
 #include "sim.h"
 
+#include "api/tokens.h"
 #include "base/err.h"
 
 #include <stdio.h>
@@ -294,6 +295,44 @@ static void push_rest(struct sim *sim)
     sim_close(sim);
 }
 
+/* ----------------------------------------------------------------------------------- tokens */
+
+static kf_rc make_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    static const struct token_scope scope = {.rights = TOKEN_READ, .expires_ms = TOKEN_NEVER};
+    struct tokens *t = ctx;
+    char text[TOKEN_TEXT_LEN + 1], name[16];
+    const struct token *k = tokens_after(t, STR("")), *made;
+    size_t count = 0;
+    for (; k; k = tokens_after(t, str_of(k->id)))
+        count++;
+    snprintf(name, sizeof(name), "number %zu", count);
+    return tokens_make(t, str_of(name), &scope, text, &made, err);
+}
+
+/* Of the first that lives, whichever that is. */
+static kf_rc revoke_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    struct tokens *t = ctx;
+    const struct token *k = tokens_after(t, STR(""));
+    while (k && !token_lives(k, 0))
+        k = tokens_after(t, str_of(k->id));
+    return k ? tokens_revoke(t, str_of(k->id), err) : KF_OK;
+}
+
+static void tokens(struct sim *sim)
+{
+    static const char steps_made[] = "mmrmrrm"; /* make, revoke: also the last that lives */
+    struct tokens *t = NULL;
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 10);
+    if (tokens_open(sim_env(sim), sim_dir(sim), &t, NULL) == KF_OK)
+        for (const char *at = steps_made; *at; at++)
+            sim_do(sim, *at == 'm' ? make_step : revoke_step, t);
+    tokens_close(t);
+    sim_close(sim);
+}
+
 /* ----------------------------------------------------------------------------------- backup */
 
 static const char *archive(struct sim *sim)
@@ -352,5 +391,6 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(push_many, .pushes = true),
     SCRIPT(push_rest, .pushes = true),
     SCRIPT(restore),
+    SCRIPT(tokens, .tokens = true),
 };
 const size_t sim_script_count = sizeof(sim_scripts) / sizeof(sim_scripts[0]);

@@ -57,4 +57,9 @@ def saboteur_manifest_before_blobs_is_found():
     crashsim.found("crash", "push", "manifest-before-blobs")
 
 
+@test
+def saboteur_ack_before_sync_is_found_in_tokens():
+    crashsim.found("crash", "tokens", "ack-before-sync")
+
+
 main()
