@@ -126,4 +126,5 @@ class Description:
         need(problem["type"] == "urn:keepfast:problem:" + problem["code"], f"{where}: type {problem['type']}")
         need(not known["retryable"] or headers.get("Retry-After"), f"{where}: no Retry-After")
         need(status != 405 or headers.get("Allow"), f"{where}: no Allow")
+        need(status != 401 or headers.get("WWW-Authenticate"), f"{where}: no WWW-Authenticate")
         return problem["code"]

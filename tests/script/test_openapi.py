@@ -179,6 +179,28 @@ def spaces(c):
     c.get("/page/none.js", raw=True)
 
 
+def tokens(server):
+    """The last tour: from the first token on, only who comes over the socket needs none."""
+    own, other = Client(server.socket), server.client("shop")
+    for body in ({"name": "app", "rights": ["read"], "spaces": ["shop"], "expires_in": "1h"}, {"name": "app"}, {"name": "app", "rights": ["read"], "id": 1}):
+        made = own.post("/v1/tokens", body, raw=True)
+        if made.status == 201:
+            bearer = {"Authorization": f"Bearer {made.json()['token']}"}
+            identity = made.json()["id"]
+    other.get("/docs")
+    for path in ("/docs", "/v1/tokens", "/v1/other/docs", "/v1", "/metrics", "/durablez"):
+        other.get(path, headers=bearer, raw=path != "/docs")
+    other.delete("/docs/a", headers=bearer)
+    own.get("/v1/tokens", raw=True)
+    own.get("/v1/tokens?limit=0", raw=True)
+    for _ in range(2):
+        own.delete(f"/v1/tokens/{identity}", raw=True)
+    own.delete("/v1/tokens/none", raw=True)
+    for _ in range(12):
+        other.get("/docs", headers=bearer)
+    other.get("/docs?token=x")
+
+
 @test
 def every_answer_that_is_described_is_given():
     Client.met.clear()
@@ -186,6 +208,7 @@ def every_answer_that_is_described_is_given():
         c = server.client("shop")
         for tour in (documents, remotes, backups, spaces):
             tour(c)
+        tokens(server)
     wanted = {f"{o['operationId']} {status}" for path in description().paths.values() for o in path.values()
               for status in o["responses"] if status != "default"}
     wanted.remove("durablez 503")  # a space that takes no writes: tests/crash/test_full_disk.py and others
