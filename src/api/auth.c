@@ -293,6 +293,8 @@ static kf_rc identify(struct auth *a, struct api_call *c, const struct api_head 
         c->known = is_trusted(c);
         return c->known || !asked ? KF_OK : refuse(a, c, head, false, EVENT_FAIL, err);
     }
+    if (KF_SABOTAGE("log-authorization"))
+        log_event(a->log, LOG_DEBUG, "auth.shown", LOG_V("header", text), LOG_END);
     if (!asked && c->match.route != ROUTE_DURABLEZ) { /* its answer is the same for everybody */
         c->known = is_trusted(c);
         return KF_OK;

@@ -5,6 +5,7 @@ is, in base64, in hex, with %XX - in everything that was said, shown, written, s
 
     a variable, a file, a key of ssh                     used: the host lets us in
     an address with a password, in three doors           refused: and not repeated
+    tokens of our own: header, variable, file            used; in an address or in the configuration refused
     what a user's git, home and terminal would give      not used
 
     debug log, stdout and stderr of every command, HTTP answers | arguments and environment of all processes
@@ -30,6 +31,8 @@ sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from githost import TOKEN_ENV, USER, FaultProxy, GitHost  # noqa: E402
 from keepfast import PROGRAM, Server, folder, run, state, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
+from tokens import make, revoke, soon  # noqa: E402
+from wire import once  # noqa: E402
 
 TOP = folder()
 USED_MIN = 50
@@ -311,6 +314,66 @@ def of_the_user(w):
         return 0
 
 
+def of_our_own(w, sabotage=""):
+    """Tokens that the server made: shown in a header, by a variable and by a file, and where they do not belong."""
+    where, place, file = TOP / f"own{sabotage}", TOP / f"own{sabotage}-place", TOP / f"own{sabotage}-token"
+    place.mkdir(mode=0o700)
+    used = 0
+    with Server(where, config="log: { level: debug }\n", env={"KF_SABOTAGE": sabotage} if sabotage else {}) as server:
+        made = [make(server, f"number {n}", spaces=["default"], expires_at=soon(1) if n == 2 else None) for n in range(4)]
+        texts = [w.watch(f"own token {n}", one["token"]) for n, one in enumerate(made)]
+        check(once(server.socket, "PUT", "/v1/default").status == 201, "a space")
+        client, at = server.client(), f"http://{server.address}/default"
+        header = lambda text: {"Authorization": f"Bearer {text}"}
+        for n in range(20):
+            used += ask(w, client, "PUT", f"/docs/{n % 3}", body=b"[%d]" % n, headers=header(texts[n % 2])).status // 100 == 2
+        if sabotage:
+            server.stop()
+            w.look("the log", server.stderr())
+            return used
+        file.write_text(texts[1] + "\n")
+        file.chmod(0o600)
+        for words in (("ls",), ("get", "0"), ("status",), ("log", "0"), ("digest",)):
+            for more, env in (((), {"KEEPFAST_TOKEN": texts[0]}), (("--token-file", file), {})):
+                for last in ((), ("--json",)):
+                    used += said(w, *words, *more, *last, at=at, env=env).status == 0
+        revoke(server, made[3]["id"])
+        time.sleep(1)
+        for text in texts[2:]:  # over
+            for path in ("/docs/0", "/docs/none", "/backup"):
+                equal(ask(w, client, "GET", path, headers=header(text)).status, 401, "one that is over")
+            equal(said(w, "get", "0", at=at, env={"KEEPFAST_TOKEN": text}).status, 4, "by a command, too")
+        for method, path, more in (("GET", f"/docs?token={texts[0]}", {}), ("GET", f"/docs?prefix={texts[0]}", {}), ("GET", f"/docs?{texts[0]}", {}),
+                                   ("GET", "/v1/other/docs", header(texts[0])), ("DELETE", "/v1/tokens/none", header(texts[0])),
+                                   ("GET", "/docs/0", {"Authorization": f"Basic {texts[0]}"}), ("GET", "/docs/0", {"Authorization": texts[0]}),
+                                   ("GET", "/docs/0", {"Cookie": f"token={texts[0]}"}), ("GET", "/docs/0", header(texts[0] + "x"))):
+            answer = ask(w, client, method, path, headers=more, raw=path.startswith("/v1"))
+            check(answer.status >= 400, f"refused: {answer}")
+        file.chmod(0o644)
+        equal(said(w, "ls", "--token-file", file, at=at).status, 3, "a file that others may read")
+        for line in (f"token: {texts[0]}", f"tokens: [{texts[0]}]", f"listen: {texts[0]}", f"log: {{ level: {texts[0]} }}"):
+            (TOP / "own.yaml").write_text(line + "\n")
+            done = run("config", "--config", TOP / "own.yaml")
+            check(done.status == 3 and (texts[0].encode() not in done.err or line.startswith(("listen", "log"))), f"no place for a token: {done}")
+        # A document that holds one does not leave this machine.
+        leak = make(server, "leak")["token"]
+        ask(w, client, "PUT", "/docs/leak", body=json.dumps({"text": leak}).encode(), headers=header(texts[0]))
+        for method, path, body in (("POST", "/v1/default/remotes", json.dumps({"name": "usb", "url": f"dir:{place}", "manual": True}).encode()),
+                                   ("POST", "/v1/default/remotes/usb/run", None)):
+            answer = once(server.socket, method, path, body=body)
+        check(answer.status == 422 and b"secret_found" in answer.body, f"it is kept back: {answer}")
+        check(not any(leak.encode() in path.read_bytes() for path in place.rglob("*") if path.is_file()), "it is at no remote")
+        for words in (("status",), ("runs",), ("set-aside", "ls")):
+            said(w, *words, at=where / "default.db")
+        said(w, "backup", TOP / "own.zip", at=where / "default.db")
+        w.look_at_file(TOP / "own.zip", "a backup")
+        equal(server.stop(), 0, "its end")
+        w.look("the log", server.stderr())
+    w.look_below(where, "the store")
+    w.look_below(place, "the place")
+    return used
+
+
 def core_of(sabotage):
     """What an abort leaves in the folder where the server runs."""
     secret = canary("core")
@@ -340,7 +403,7 @@ def no_secret_is_anywhere():
     w, seen, used = Watched(), {"children": 0}, {}
     watcher = threading.Thread(target=processes, args=(w, seen), daemon=True)
     watcher.start()
-    for flow in (by_variable, by_file, by_key, in_an_address, of_the_user):
+    for flow in (by_variable, by_file, by_key, in_an_address, of_the_user, of_our_own):
         began = time.monotonic()
         used[flow.__name__] = flow(w)
         note(f"{flow.__name__}: used={used[flow.__name__]} s={time.monotonic() - began:.1f}")
@@ -348,7 +411,7 @@ def no_secret_is_anywhere():
     watcher.join()
     note(f"used={sum(used.values())} children seen={seen['children']} spellings={sum(map(len, w.secrets.values()))}")
     equal(sorted(w.met), [], "where one was met")
-    check(sum(used.values()) >= USED_MIN and all(used[flow] for flow in ("by_variable", "by_file", "by_key")), f"they were of use: {used}")
+    check(sum(used.values()) >= USED_MIN and all(used[flow] for flow in ("by_variable", "by_file", "by_key", "of_our_own")), f"they were of use: {used}")
     check(seen["children"] >= 20, f"commands of git were looked at: {seen}")
 
 
@@ -362,6 +425,13 @@ def an_abort_leaves_no_core_file():
 def saboteur_log_header_is_found():
     w = Watched()
     by_variable(w, "log-header")
+    check(any("in the log" in met for met in w.met), f"met: {w.met}")
+
+
+@test
+def saboteur_log_authorization_is_found():
+    w = Watched()
+    of_our_own(w, "log-authorization")
     check(any("in the log" in met for met in w.met), f"met: {w.met}")
 
 
