@@ -19,6 +19,11 @@ static const unsigned stop_s = 10;
 
 static struct house *serving; /* for the signal handler */
 static struct notify manager = NOTIFY_INIT;
+static struct {
+    struct loop_hook hook;
+    volatile sig_atomic_t asked; /* by SIGHUP; the manager does not know yet */
+    bool under_way;
+} reload;
 
 static void on_signal(int number)
 {
@@ -32,8 +37,28 @@ static void on_signal(int number)
 static void on_hangup(int number)
 {
     (void)number;
-    if (serving)
+    reload.asked = 1;
+    if (serving) {
         house_reload(serving);
+        loop_poke(house_loop(serving));
+    }
+}
+
+/* At the end of each turn, behind the server's own hook: tells the manager that a reload has begun,
+ * and that it is over. */
+static bool tell_of_reload(struct loop_hook *h)
+{
+    (void)h;
+    if (reload.asked) {
+        reload.asked = 0;
+        reload.under_way = true;
+        notify_reloading(&manager);
+    }
+    if (reload.under_way && !house_reloading(serving)) {
+        reload.under_way = false;
+        notify_ready(&manager, house_loop(serving), NULL);
+    }
+    return false;
 }
 
 /* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
@@ -171,7 +196,10 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
             print_fmt("keepfast ready at %s\n", shown.p);
         print_flush();
         notify_ready(&manager, house_loop(house), shown.p);
+        reload.hook.run = tell_of_reload;
+        loop_after(house_loop(house), &reload.hook);
         house_run(house);
+        loop_after_remove(house_loop(house), &reload.hook);
         serving = NULL;
         notify_close(&manager);
         rc = house_free(house, err);

@@ -69,7 +69,7 @@ void notify_ready(struct notify *n, struct loop *loop, const char *status)
     char text[400];
     if (n->fd < 0)
         return;
-    snprintf(text, sizeof text, "READY=1\nSTATUS=%.300s", status);
+    snprintf(text, sizeof text, "READY=1%s%.300s", status ? "\nSTATUS=" : "", status ? status : "");
     tell(n, text);
     if (!n->loop && n->every_ms > 0) {
         n->loop = loop;

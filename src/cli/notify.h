@@ -27,8 +27,8 @@ struct notify {
     }
 
 void notify_open(struct notify *n, const struct env *env);
-/* `status` is what systemctl shows, one line. The first time, the watchdog begins to be fed from
- * `loop`. */
+/* `status` is what systemctl shows, one line; NULL = what it shows already. The first time, the
+ * watchdog begins to be fed from `loop`. */
 void notify_ready(struct notify *n, struct loop *loop, const char *status);
 void notify_reloading(struct notify *n);
 /* Also from a signal handler. */

@@ -195,6 +195,11 @@ void house_reload(struct house *h)
         server_reload(h->server);
 }
 
+bool house_reloading(const struct house *h)
+{
+    return h->server && server_reloading(h->server);
+}
+
 static void stopped(void *ctx)
 {
     *(bool *)ctx = true;

@@ -36,6 +36,8 @@ kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_er
 /* Reads what can be read anew: the certificate. Any thread, and from a signal handler, between the
  * first house_listen and the end of house_run. */
 void house_reload(struct house *h);
+/* Whether that is not done yet. */
+bool house_reloading(const struct house *h);
 /* Turns until no store is being filled any more, at most wait_ms: who starts an app right after its
  * store finds it whole when its remotes are near. What is not done by then goes on in the
  * background. */

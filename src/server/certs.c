@@ -190,6 +190,11 @@ void certs_turn(struct certs *c)
     look_now(c, true);
 }
 
+bool certs_reloading(const struct certs *c)
+{
+    return atomic_load(&c->asked) || (c->looking && c->look->asked);
+}
+
 void certs_reload(struct certs *c)
 {
     atomic_store(&c->asked, true);

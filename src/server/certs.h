@@ -30,6 +30,8 @@ void certs_free(struct certs *c);
 const struct tls *certs_tls(const struct certs *c);
 /* At the end of each turn: does what certs_reload has asked for. */
 void certs_turn(struct certs *c);
+/* Whether that is not done yet. */
+bool certs_reloading(const struct certs *c);
 /* Any thread, and from a signal handler. */
 void certs_reload(struct certs *c);
 

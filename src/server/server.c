@@ -233,6 +233,11 @@ static bool end_of_turn(struct loop_hook *h)
     return more;
 }
 
+bool server_reloading(const struct server *s)
+{
+    return s->certs && certs_reloading(s->certs);
+}
+
 void server_reload(struct server *s)
 {
     if (s->certs)

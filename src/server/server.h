@@ -68,6 +68,8 @@ kf_rc server_new(const struct server_options *options, struct server **ret_serve
 kf_rc server_listen(struct server *s, str address, struct buf *shown, struct kf_err *err);
 /* Reads the certificate anew; without one does nothing. Any thread, and from a signal handler. */
 void server_reload(struct server *s);
+/* On the loop: whether that is not done yet. */
+bool server_reloading(const struct server *s);
 /* Whether plain HTTP is listened for beyond this machine. Any thread, behind server_listen. */
 bool server_plain_beyond(const struct server *s);
 /* Of the certificate in force; false without TLS. Any thread. */

@@ -219,12 +219,33 @@ def a_manager_is_told_ready_watched_and_stopping():
         equal(process.wait(15), 0, "it ends")
 
 
+def certificate():
+    """Ours, for the service to read."""
+    key, cert = (os.path.join(TEMP, name) for name in ("key.pem", "cert.pem"))
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "9", "-subj", "/CN=kf",
+                    "-keyout", key, "-out", cert], check=True, capture_output=True)
+    return {"cert": secret_file("cert.pem", cert), "key": secret_file("key.pem", key)}
+
+
+@test
+def a_reload_begins_and_ends():
+    for config in ("", f"tls: {json.dumps(certificate())}\n"):
+        with service(config) as (process, manager, _):
+            process.send_signal(signal.SIGHUP)
+            told = manager.wait("RELOADING=1", 5)
+            since = int(re.search(r"MONOTONIC_USEC=(\d+)", told)[1]) / 1e6
+            check(0 <= time.monotonic() - since < 5, f"since when: {told!r}")
+            manager.wait("READY=1", 5)
+            process.terminate()
+            equal(process.wait(15), 0, "it ends")
+
+
 @test
 def the_service_keeps_documents_in_its_sandbox():
     with service("") as (process, _, _):
         keepfast("put", "a.json", stdin='{"a": 1}')
         equal(json.loads(keepfast("get", "a.json")), {"a": 1}, "root's command reaches it through its socket")
-        text = MACHINE.run("find", "/var/lib/keepfast", "-printf", "%u %m %y\n")
+        text = MACHINE.run("find", "/var/lib/keepfast", "-name", ".keys", "-prune", "-o", "-printf", "%u %m %y\n")
         check(all(line.startswith("keepfast ") for line in text.splitlines()), "all is the user's")
         check(not [line for line in text.splitlines() if line.endswith(" f") and not line.startswith("keepfast 600")], f"and private: {text}")
         process.terminate()
