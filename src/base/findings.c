@@ -73,7 +73,8 @@ static struct kf_finding *grow(struct findings *f)
 }
 
 /* Names and messages of others are in it: one line, valid UTF-8. */
-static const char *one_line(struct findings *f, const char *fmt, va_list args)
+__attribute__((format(printf, 2, 0))) static const char *one_line(struct findings *f,
+                                                                  const char *fmt, va_list args)
 {
     struct buf b = BUF_INIT;
     buf_vprintf(&b, fmt, args);
