@@ -46,6 +46,7 @@ static const struct bounds {
     uint64_t min, max;
     const char *words[5];
 } bounds[SETTING_COUNT] = {
+    [SETTING_LOOPS] = {.min = 0, .max = 4},
     [SETTING_POOL_MIN] = {.min = 1, .max = 1000},
     [SETTING_POOL_MAX] = {.min = 1, .max = 1000},
     [SETTING_POOL_IDLE] = {.min = 1, .max = 365 * DAY_MS},

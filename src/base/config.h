@@ -98,6 +98,7 @@ struct config {
     str *allow_origins;
     size_t allow_origins_count;
     str tls_cert, tls_key; /* both "" = no TLS */
+    uint64_t loops;
     uint64_t pool_min, pool_max, pool_idle_ms;
     uint64_t limit_doc, limit_body, limit_memory, limit_connections, limit_per_address;
     str backup_to; /* "dir:PATH", "" = none */

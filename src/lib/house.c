@@ -11,7 +11,12 @@
 #include "store/lock.h"
 #include "store/store.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
+
+#define LOOPS_MAX 4
 
 static const uint32_t workers = 4;
 static const char server_lock[] = "_keepfast.db";
@@ -22,12 +27,27 @@ static const uint32_t request_lock_ms = 250;
  * get. */
 static const int64_t stop_ms = 9500, flush_least_ms = 500;
 
+/* A loop that answers requests beside that of the stores, with its thread. */
+struct beside {
+    struct house *house;
+    struct loop *loop;
+    struct api *api;
+    struct server *server;
+    pthread_t thread;
+    bool started;
+    struct loop_msg stop_msg;
+    bool stopped;      /* its server has no connection any more; its own */
+    _Atomic bool over; /* it does nothing any more */
+};
+
 struct house {
     struct house_options o;
     const struct env *env;
     struct loop *loop;
     struct api *api;
     struct server *server;
+    struct beside beside[LOOPS_MAX - 1];
+    size_t beside_count;
     int64_t stop_by_ms; /* monotonic; 0 = nobody asked it to */
     bool ready;
     struct kf_store *store;  /* of a store_path */
@@ -162,6 +182,122 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     return KF_OK;
 }
 
+/* ------------------------------------------------------------ loops beside that of the stores */
+
+static uint32_t loops_wanted(const struct house *h)
+{
+    uint64_t n = h->o.config->loops;
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    if (h->o.inline_loop || h->o.brief)
+        return 1;
+    if (n == 0)
+        n = processors > 3 ? (uint64_t)processors / 2 : 1;
+    return n < LOOPS_MAX ? (uint32_t)n : LOOPS_MAX;
+}
+
+static void beside_free(struct beside *b)
+{
+    if (b->loop) { /* what was still on its way to it */
+        loop_hand_to(b->loop, pthread_self());
+        loop_turn(b->loop, 0);
+    }
+    server_free(b->server);
+    api_free(b->api);
+    loop_free(b->loop);
+}
+
+static kf_rc beside_new(struct house *h, struct beside *b, struct kf_err *err)
+{
+    *b = (struct beside){.house = h};
+    kf_rc rc = loop_new(h->env, workers, &b->loop, err);
+    if (rc == KF_OK)
+        rc = api_new_beside(h->api, b->loop, &b->api, err);
+    if (rc == KF_OK)
+        rc = server_new_beside(h->server, b->loop, b->api, &b->server, err);
+    if (rc != KF_OK)
+        beside_free(b);
+    return rc;
+}
+
+static kf_rc make_loops(struct house *h, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (uint32_t wanted = loops_wanted(h); rc == KF_OK && h->beside_count + 1 < wanted;) {
+        rc = beside_new(h, &h->beside[h->beside_count], err);
+        h->beside_count += rc == KF_OK;
+    }
+    return rc;
+}
+
+static void beside_stopped(void *ctx)
+{
+    struct beside *b = ctx;
+    b->stopped = true;
+}
+
+static void beside_stops(struct loop_msg *m)
+{
+    struct beside *b = (struct beside *)((char *)m - offsetof(struct beside, stop_msg));
+    api_stop(b->api);
+    server_stop(b->server, beside_stopped, b);
+}
+
+static void *beside_run(void *ctx)
+{
+    struct beside *b = ctx;
+    loop_hand_to(b->loop, pthread_self());
+    while (!b->stopped || api_busy(b->api))
+        loop_turn(b->loop, 100);
+    atomic_store(&b->over, true);
+    loop_wake(b->house->loop);
+    return NULL;
+}
+
+/* Signals are for the thread that made the house. A thread that cannot be had leaves its
+ * connections to nobody, so its server leaves those that have one. */
+static void start_loops(struct house *h)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    for (size_t i = 0; i < h->beside_count;) {
+        struct beside *b = &h->beside[i];
+        b->started = pthread_create(&b->thread, NULL, beside_run, b) == 0;
+        if (b->started) {
+            i++;
+            continue;
+        }
+        beside_free(b);
+        h->beside_count--; /* none of those behind it will be had either */
+        while (h->beside_count > i)
+            beside_free(&h->beside[--h->beside_count]);
+    }
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+}
+
+static void stop_loops(struct house *h)
+{
+    for (size_t i = 0; i < h->beside_count; i++) {
+        h->beside[i].stop_msg = (struct loop_msg){.run = beside_stops};
+        loop_post(h->beside[i].loop, &h->beside[i].stop_msg);
+    }
+}
+
+static bool loops_are_over(const struct house *h)
+{
+    bool over = true;
+    for (size_t i = 0; i < h->beside_count; i++)
+        over = over && atomic_load(&h->beside[i].over);
+    return over;
+}
+
+static void join_loops(struct house *h)
+{
+    for (size_t i = 0; i < h->beside_count; i++)
+        if (h->beside[i].started)
+            pthread_join(h->beside[i].thread, NULL);
+}
+
 /* Texts of a configuration are of an arena and have a NUL behind them. */
 static kf_rc make_server(struct house *h, struct kf_err *err)
 {
@@ -185,14 +321,19 @@ static kf_rc make_server(struct house *h, struct kf_err *err)
 
 kf_rc house_listen(struct house *h, str address, struct buf *shown, struct kf_err *err)
 {
-    kf_rc rc = h->server ? KF_OK : make_server(h, err);
+    kf_rc rc = KF_OK;
+    if (!h->server && (rc = make_server(h, err)) == KF_OK)
+        rc = make_loops(h, err);
     return rc == KF_OK ? server_listen(h->server, address, shown, err) : rc;
 }
 
 void house_reload(struct house *h)
 {
-    if (h->server)
-        server_reload(h->server);
+    if (!h->server)
+        return;
+    server_reload(h->server);
+    for (size_t i = 0; i < h->beside_count; i++)
+        server_reload(h->beside[i].server);
 }
 
 bool house_reloading(const struct house *h)
@@ -215,13 +356,16 @@ void house_settle(struct house *h, uint32_t wait_ms)
 void house_run(struct house *h)
 {
     bool done = h->server == NULL;
+    start_loops(h);
     loop_run(h->loop);
     h->stop_by_ms = env_mono_ms(h->env) + stop_ms;
     api_stop(h->api);
     if (h->server)
         server_stop(h->server, stopped, &done);
-    while (!done)
+    stop_loops(h); /* behind the listeners: nothing more comes to them */
+    while (!done || !loops_are_over(h))
         loop_turn(h->loop, 100);
+    join_loops(h);
 }
 
 void house_stop(struct house *h)
@@ -243,6 +387,8 @@ kf_rc house_free(struct house *h, struct kf_err *err)
     if (!h)
         return KF_OK;
     kf_rc rc = KF_OK;
+    while (h->beside_count > 0)
+        beside_free(&h->beside[--h->beside_count]);
     server_free(h->server);
     while (h->api && api_busy(h->api)) /* work of calls whose door has left */
         loop_turn(h->loop, 100);

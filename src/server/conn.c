@@ -150,7 +150,7 @@ void conn_drop(struct conn *c)
 static void left(struct conn *c)
 {
     if (c->work) {
-        c->server->gone++;
+        server_count(&c->server->gone, 1);
         log_event(c->server->log, LOG_DEBUG, "http.gone", LOG_END);
     }
     conn_drop(c);
@@ -199,7 +199,7 @@ static void note_sent(struct conn *c, size_t sent, size_t waits)
 {
     if (waits > 0)
         KF_SOMETIMES("server-socket-full");
-    c->server->bytes_out += sent;
+    server_count(&c->server->bytes_out, sent);
     c->stuck = waits > 0;
     c->stall_ms = waits > 0 ? now_ms(c) + SERVER_STALL_MS : 0;
 }
@@ -433,7 +433,7 @@ static void turn_away(struct conn *c, enum problem problem, const char *detail)
 static bool shake(struct conn *c)
 {
     if (transport_open(c)) {
-        c->server->handshakes++;
+        server_count(&c->server->handshakes, 1);
         if (c->away)
             turn_away(c, PROBLEM_TOO_MANY_CONNECTIONS, "too many connections");
         else
@@ -467,7 +467,7 @@ static void conn_read(struct conn *c)
         read_end(c);
         return;
     }
-    s->bytes_in += (uint64_t)n;
+    server_count(&s->bytes_in, (uint64_t)n);
     str bytes = {s->read, (size_t)n};
     if (c->state == CONN_CLOSING) {
         swallow(c, bytes.len);

@@ -93,7 +93,7 @@ static struct in6_addr ip_of(const struct sockaddr_storage *from)
     return ip;
 }
 
-/* NULL when out of memory. */
+/* With the lock. NULL when out of memory. */
 static struct address *address_of(struct server *s, const struct sockaddr_storage *from)
 {
     struct in6_addr ip = ip_of(from);
@@ -113,19 +113,40 @@ static struct address *address_of(struct server *s, const struct sockaddr_storag
     return a;
 }
 
-static void address_forget_unused(struct server *s, struct address *a)
+enum address_count { ADDRESS_COUNTED, ADDRESS_FULL, ADDRESS_NO_MEMORY };
+
+static enum address_count address_count(struct server *s, const struct sockaddr_storage *from,
+                                        struct address **ret)
 {
-    if (a->connections > 0)
-        return;
-    HASH_DELETE(hh, s->addresses, a);
-    mem_free(a);
+    enum address_count result = ADDRESS_COUNTED;
+    pthread_mutex_lock(&s->addresses_lock);
+    struct address *a = address_of(s, from);
+    if (!a)
+        result = ADDRESS_NO_MEMORY;
+    else if (a->connections >= s->per_address_max)
+        result = ADDRESS_FULL;
+    else
+        a->connections++;
+    if (result == ADDRESS_COUNTED) {
+        *ret = a;
+    } else if (a && a->connections == 0) {
+        HASH_DELETE(hh, s->addresses, a);
+        mem_free(a);
+    }
+    pthread_mutex_unlock(&s->addresses_lock);
+    return result;
 }
 
 void listen_uncount(struct server *s, struct address *a)
 {
+    struct server *first = s->first;
+    pthread_mutex_lock(&first->addresses_lock);
     assert(a->connections > 0);
-    a->connections--;
-    address_forget_unused(s, a);
+    if (--a->connections == 0) {
+        HASH_DELETE(hh, first->addresses, a);
+        mem_free(a);
+    }
+    pthread_mutex_unlock(&first->addresses_lock);
 }
 
 struct api_peer_address listen_peer(const struct conn *c)
@@ -175,7 +196,7 @@ static void send_refusal(struct server *s, int fd, enum problem problem, const c
     str p = answer_pending(&r.answer);
     struct iovec part = {(void *)(uintptr_t)p.p, p.len};
     if (!answer_failed(&r.answer) && net_send(s->env, fd, &part, 1) > 0)
-        s->bytes_out += p.len;
+        server_count(&s->bytes_out, p.len);
     shutdown(fd, SHUT_WR);
     server_give_buf(s, &r.answer.out);
 }
@@ -229,6 +250,73 @@ static enum api_peer unix_peer(int fd, uint32_t *ret_uid)
     return peer.uid == 0 || peer.uid == geteuid() ? API_PEER_UNIX : API_PEER_UNIX_OTHER;
 }
 
+/* A connection that was accepted and counted, on its way to the server that has it. */
+struct arrival {
+    struct loop_msg msg;
+    struct server *to;
+    struct address *address; /* NULL: a Unix socket's */
+    int fd;
+    enum api_peer peer;
+    uint32_t uid;
+    bool secure;
+};
+
+static void arrive(const struct arrival *v)
+{
+    struct server *s = v->to;
+    struct conn *c;
+    if (conn_new(s, v->fd, v->peer, v->address, v->secure, &c) != KF_OK) {
+        server_refused(s, REFUSAL_MEMORY, NULL, "no memory for a connection");
+        if (v->address)
+            listen_uncount(s, v->address);
+        s->connections--;
+        return;
+    }
+    c->uid = v->uid;
+    c->counted = true;
+    if (s->stopping)
+        conn_stop(c);
+}
+
+static void arrived(struct loop_msg *m)
+{
+    struct arrival *v = (struct arrival *)m;
+    arrive(v);
+    mem_free(v);
+}
+
+static uint32_t connections_of_all(const struct server *first)
+{
+    uint32_t sum = 0;
+    for (const struct server *s = first; s; s = s->beside)
+        sum += s->connections;
+    return sum;
+}
+
+/* The one with the fewest connections has it. */
+static void give_away(struct server *first, const struct arrival *v)
+{
+    struct server *to = first;
+    struct arrival *sent = NULL;
+    for (struct server *s = first->beside; s; s = s->beside)
+        if (s->connections < to->connections)
+            to = s;
+    if (to != first)
+        sent = mem_alloc(sizeof(*sent));
+    if (sent) {
+        *sent = *v;
+        sent->to = to;
+        sent->msg = (struct loop_msg){.run = arrived};
+        to->connections++;
+        loop_post(to->loop, &sent->msg);
+        return;
+    }
+    struct arrival here = *v;
+    here.to = first;
+    first->connections++;
+    arrive(&here);
+}
+
 static void accepted(struct listener *l, int fd, const struct sockaddr_storage *from)
 {
     struct server *s = l->server;
@@ -236,34 +324,23 @@ static void accepted(struct listener *l, int fd, const struct sockaddr_storage *
     enum api_peer peer = l->is_unix                        ? unix_peer(fd, &uid)
                          : hosts_address_is_loopback(from) ? API_PEER_LOOPBACK
                                                            : API_PEER_NET;
-    if (s->connections >= s->connections_max) {
+    struct arrival v = {.fd = fd, .peer = peer, .uid = uid, .secure = l->secure};
+    if (connections_of_all(s) >= s->connections_max) {
         refuse_politely(l, fd, peer, "too many connections");
         return;
     }
-    struct address *a = NULL;
-    if (!l->is_unix) {
-        a = address_of(s, from);
-        if (a && a->connections >= s->per_address_max) {
-            refuse_politely(l, fd, peer, "too many connections from this address");
-            address_forget_unused(s, a);
-            return;
-        }
-    }
-    struct conn *c;
-    if ((!l->is_unix && !a) || conn_new(s, fd, peer, a, l->secure, &c) != KF_OK) {
+    switch (l->is_unix ? ADDRESS_COUNTED : address_count(s, from, &v.address)) {
+    case ADDRESS_COUNTED: break;
+    case ADDRESS_FULL:
+        refuse_politely(l, fd, peer, "too many connections from this address");
+        return;
+    case ADDRESS_NO_MEMORY:
         server_refused(s, REFUSAL_MEMORY, NULL, "no memory for a connection");
-        if (a)
-            address_forget_unused(s, a);
-        else if (!l->is_unix)
-            close(fd);
+        close(fd);
         return;
     }
-    c->uid = uid;
-    if (a)
-        a->connections++;
-    c->counted = true;
-    s->connections++;
-    s->accepted++;
+    server_count(&s->accepted, 1);
+    give_away(s, &v);
 }
 
 static void rested(struct loop_timer *t)

@@ -288,7 +288,7 @@ void request_begin(struct conn *c, str bytes)
         work_give(s, w);
         return;
     }
-    s->requests++;
+    server_count(&s->requests, 1);
     c->work = w;
     conn_move(c, CONN_BODY);
     answer_begin(&c->answer, w->http10, w->parser.method == HTTP_HEAD, w->keep);

@@ -32,7 +32,7 @@ void server_refused(struct server *s, enum refusal why, const struct conn *c, co
 {
     const struct refusal_info *info = &refusal_table[why];
     struct quiet *q = &s->quiet[why];
-    s->refused[why]++;
+    server_count(&s->refused[why], 1);
     if (!info->event)
         return;
     int64_t now = loop_now_ms(s->loop);
@@ -111,27 +111,45 @@ static void put_certificate(struct buf *out, const struct certs_state *c)
                (unsigned long long)c->loaded);
 }
 
+/* The sum of a number over the servers of all loops; `offset`: where it stands in one. */
+static uint64_t of_all(const struct server *first, size_t offset)
+{
+    uint64_t sum = 0;
+    for (const struct server *s = first; s; s = s->beside) {
+        const _Atomic uint64_t *n = (const void *)((const char *)s +
+                                                   offset); /* each is one of those */
+        sum += atomic_load_explicit(n, memory_order_relaxed);
+    }
+    return sum;
+}
+
+/* On the first server's loop. */
 static void write_metrics(struct api_metrics *m, struct buf *out)
 {
     const struct server *s = (const struct server *)((const char *)m -
                                                      offsetof(struct server, metrics));
-    put_metric(out, "connections", "gauge", "Connections open now.", s->connections);
-    put_metric(out, "connections_total", "counter", "Connections taken.", s->accepted);
-    put_metric(out, "requests_total", "counter", "Requests given to the router.", s->requests);
-    put_metric(out, "read_bytes_total", "counter", "Bytes read from clients.", s->bytes_in);
-    put_metric(out, "written_bytes_total", "counter", "Bytes written to clients.", s->bytes_out);
-    put_metric(out, "gone_total", "counter", "Clients that left before their answer.", s->gone);
+    uint64_t open = 0;
+    for (const struct server *one = s; one; one = one->beside)
+        open += one->connections;
+#define SUM(member) of_all(s, offsetof(struct server, member))
+    put_metric(out, "connections", "gauge", "Connections open now.", open);
+    put_metric(out, "connections_total", "counter", "Connections taken.", SUM(accepted));
+    put_metric(out, "requests_total", "counter", "Requests given to the router.", SUM(requests));
+    put_metric(out, "read_bytes_total", "counter", "Bytes read from clients.", SUM(bytes_in));
+    put_metric(out, "written_bytes_total", "counter", "Bytes written to clients.", SUM(bytes_out));
+    put_metric(out, "gone_total", "counter", "Clients that left before their answer.", SUM(gone));
     buf_c(out,
           "# HELP keepfast_http_refused_total Requests and connections refused by the server.\n"
           "# TYPE keepfast_http_refused_total counter\n");
     for (size_t i = 0; i < REFUSAL_COUNT; i++)
         buf_printf(out, "keepfast_http_refused_total{reason=\"%s\"} %llu\n",
-                   refusal_table[i].metric, (unsigned long long)s->refused[i]);
+                   refusal_table[i].metric, (unsigned long long)SUM(refused[i]));
     struct certs_state state = {0};
     put_metric(out, "handshakes_total", "counter", "Handshakes of TLS that ended well.",
-               s->handshakes);
+               SUM(handshakes));
     server_certs(s, &state);
     put_certificate(out, &state);
+#undef SUM
 }
 
 /* ---------------------------------------------------------------------------------------- stop */
@@ -228,7 +246,7 @@ static bool end_of_turn(struct loop_hook *h)
     if (s->certs)
         certs_turn(s->certs);
     bool more = s->kicked != NULL;
-    if (s->stopping && !s->told && !s->conns)
+    if (s->stopping && !s->told && !s->conns && s->connections == 0)
         tell_stopped(s);
     return more;
 }
@@ -280,52 +298,121 @@ static kf_rc server_fill(struct server *s, const struct server_options *o, struc
                   LOG_S("next", "keepfast token create NAME"), LOG_END);
     if (rc != KF_OK || !o->tls_cert)
         return rc;
-    s->wire = mem_alloc(sizeof(*s->wire));
-    if (!s->wire)
-        return err_nomem(err);
-    s->wire->env = s->env;
-    return certs_new(s->loop, s->log, o->tls_cert, o->tls_key, &s->certs, err);
+    s->tls_cert = mem_strdup(o->tls_cert);
+    s->tls_key = mem_strdup(o->tls_key);
+    return s->tls_cert && s->tls_key ? KF_OK : err_nomem(err);
 }
 
 static void server_release(struct server *s)
 {
     certs_free(s->certs);
     mem_free(s->wire);
+    mem_free(s->tls_cert);
+    mem_free(s->tls_key);
     buf_release(&s->hosts);
     buf_release(&s->origins);
+    pthread_mutex_destroy(&s->addresses_lock);
     if (s->reserve_fd >= 0)
         close(s->reserve_fd);
     mem_free(s);
 }
 
-kf_rc server_new(const struct server_options *options, struct server **ret_server,
-                 struct kf_err *err)
+/* TLS, where a pair is named; hooks. */
+static kf_rc server_begin(struct server *s, struct kf_err *err)
+{
+    if (s->tls_cert) {
+        s->wire = mem_alloc(sizeof(*s->wire));
+        if (!s->wire)
+            return err_nomem(err);
+        s->wire->env = s->env;
+        kf_rc rc = certs_new(s->loop, s->log, s->tls_cert, s->tls_key, &s->certs, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    s->hook.run = end_of_turn;
+    loop_after(s->loop, &s->hook);
+    return KF_OK;
+}
+
+static struct server *server_blank(const struct env *env, struct loop *loop, struct log *log,
+                                   struct api *api)
 {
     struct server *s = mem_calloc(1, sizeof(*s));
     if (!s)
-        return err_nomem(err);
-    s->env = options->env;
-    s->loop = options->loop;
-    s->log = options->log;
-    s->api = options->api;
-    s->connections_max = options->connections_max;
-    s->per_address_max = options->per_address_max;
+        return NULL;
+    s->env = env;
+    s->loop = loop;
+    s->log = log;
+    s->api = api;
+    s->first = s;
     s->kicked_end = &s->kicked;
     s->date_until_ms = INT64_MIN;
+    s->reserve_fd = -1;
+    pthread_mutex_init(&s->addresses_lock, NULL);
+    return s;
+}
+
+kf_rc server_new(const struct server_options *options, struct server **ret_server,
+                 struct kf_err *err)
+{
+    struct server *s = server_blank(options->env, options->loop, options->log, options->api);
+    if (!s)
+        return err_nomem(err);
+    s->connections_max = options->connections_max;
+    s->per_address_max = options->per_address_max;
     s->listen_insecure = options->listen_insecure;
     s->has_tokens = options->has_tokens;
     s->reserve_fd = listen_reserve();
     kf_rc rc = server_fill(s, options, err);
+    if (rc == KF_OK)
+        rc = server_begin(s, err);
     if (rc != KF_OK) {
         server_release(s);
         return rc;
     }
     s->metrics.write = write_metrics;
     api_add_metrics(s->api, &s->metrics);
-    s->hook.run = end_of_turn;
-    loop_after(s->loop, &s->hook);
     *ret_server = s;
     return KF_OK;
+}
+
+kf_rc server_new_beside(struct server *first, struct loop *loop, struct api *api,
+                        struct server **ret_server, struct kf_err *err)
+{
+    struct server *s = server_blank(first->env, loop, first->log, api);
+    if (!s)
+        return err_nomem(err);
+    s->first = first;
+    buf_str(&s->hosts, buf_view(&first->hosts));
+    buf_str(&s->origins, buf_view(&first->origins));
+    kf_rc rc = buf_ok(&s->hosts, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&s->origins, err);
+    if (rc == KF_OK && first->tls_cert) {
+        s->tls_cert = mem_strdup(first->tls_cert);
+        s->tls_key = mem_strdup(first->tls_key);
+        if (!s->tls_cert || !s->tls_key)
+            rc = err_nomem(err);
+    }
+    if (rc == KF_OK)
+        rc = server_begin(s, err);
+    if (rc != KF_OK) {
+        server_release(s);
+        return rc;
+    }
+    s->beside = first->beside;
+    first->beside = s;
+    *ret_server = s;
+    return KF_OK;
+}
+
+static void leave_first(struct server *s)
+{
+    struct server **at = &s->first->beside;
+    while (*at && *at != s)
+        at = &(*at)->beside;
+    if (*at)
+        *at = s->beside;
 }
 
 void server_free(struct server *s)
@@ -344,7 +431,10 @@ void server_free(struct server *s)
     }
     loop_timer_cancel(&s->stop_timer);
     loop_after_remove(s->loop, &s->hook);
-    api_remove_metrics(s->api, &s->metrics);
+    if (s->first == s)
+        api_remove_metrics(s->api, &s->metrics);
+    else
+        leave_first(s);
     for (size_t i = 0; i < s->spares; i++)
         buf_release(&s->spare[i]);
     server_release(s);

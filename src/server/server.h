@@ -1,4 +1,4 @@
-/* server: connections on one loop, HTTP/1.1 in front of the router.
+/* server: connections, HTTP/1.1 in front of the router. One on each loop that answers requests.
  *
  * Listens on loopback TCP and Unix sockets, and beyond this machine once there is a token and TLS
  * (or listen_insecure): listen.c has the table. A turn of the loop reads every connection that is
@@ -60,6 +60,12 @@ struct server_options {
  * there. */
 kf_rc server_new(const struct server_options *options, struct server **ret_server,
                  struct kf_err *err);
+/* A server for another loop, with a router of its own (api_new_beside). `first` accepts for all and
+ * gives each connection to the one that has the fewest; caps and numbers are of all together. It
+ * listens nowhere itself. Made before any of them turns, freed before `first` and when none of
+ * their loops turns any more; each has a stop of its own. */
+kf_rc server_new_beside(struct server *first, struct loop *loop, struct api *api,
+                        struct server **ret_server, struct kf_err *err);
 /* "127.0.0.1:7070", "[::1]:0", "localhost:80" (127.0.0.1), "0.0.0.0:443", each with https:// or
  * http:// before it where that is to be said; "unix:PATH" (any length of path: bound through
  * /proc/self/fd). A Unix socket is 0600 and replaces one that nobody answers on. Port 0: the system

@@ -21,6 +21,7 @@
 #include "server/server.h"
 
 #include <llhttp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
 
@@ -148,14 +149,18 @@ struct server {
     uint32_t connections_max, per_address_max;
     struct buf hosts, origins; /* allow_hosts, allow_origins, each with a NUL behind it */
     bool listen_insecure, has_tokens, plain_beyond;
-    struct certs *certs; /* NULL: no TLS */
+    char *tls_cert, *tls_key; /* NULL: no TLS */
+    struct certs *certs;
     struct tls_wire *wire;
 
-    struct listener *listeners;
+    struct server *first;           /* who accepts for all loops; itself, where it is that one */
+    struct server *beside;          /* the next of those that it gives connections to */
+    pthread_mutex_t addresses_lock; /* the first's, of its addresses */
     struct address *addresses;
-    int reserve_fd; /* closed to accept one more when descriptors have run out */
-    uint32_t connections;
-    uint32_t lingering; /* refused ones that linger, beyond the cap */
+    struct listener *listeners;
+    int reserve_fd;               /* closed to accept one more when descriptors have run out */
+    _Atomic uint32_t connections; /* here, or on their way from who accepted them */
+    uint32_t lingering;           /* refused ones that linger, beyond the cap */
 
     struct conn *conns, *dead;
     struct conn *kicked, **kicked_end;
@@ -170,8 +175,9 @@ struct server {
     int64_t date_until_ms;
 
     struct api_metrics metrics;
-    uint64_t accepted, handshakes, requests, bytes_in, bytes_out, gone;
-    uint64_t refused[REFUSAL_COUNT];
+    /* Written by its own loop, read by the first's. */
+    _Atomic uint64_t accepted, handshakes, requests, bytes_in, bytes_out, gone;
+    _Atomic uint64_t refused[REFUSAL_COUNT];
     struct quiet quiet[REFUSAL_COUNT];
 
     atomic_flag stop_claimed; /* by the first who calls server_stop */
@@ -186,6 +192,12 @@ struct server {
 
 /* ------------------------------------------------------------------------------------- server.c */
 
+/* Adds to a number that one loop alone writes. */
+static inline void server_count(_Atomic uint64_t *n, uint64_t more)
+{
+    atomic_store_explicit(n, atomic_load_explicit(n, memory_order_relaxed) + more,
+                          memory_order_relaxed);
+}
 static inline bool peer_is_unix(unsigned peer)
 {
     return peer == API_PEER_UNIX || peer == API_PEER_UNIX_OTHER;
@@ -200,6 +212,7 @@ void server_give_buf(struct server *s, struct buf *b);
 /* ------------------------------------------------------------------------------------- listen.c */
 
 void listen_close_all(struct server *s);
+/* Any loop. */
 void listen_uncount(struct server *s, struct address *a);
 /* Who is at the other end. */
 struct api_peer_address listen_peer(const struct conn *c);
