@@ -451,7 +451,7 @@ static void draw_text(const struct env *env, char out[TOKEN_TEXT_LEN + 1])
     unsigned char secret[SECRET_LEN];
     const size_t mark = strlen(TOKEN_MARK);
     env->random(env->ctx, secret, sizeof secret);
-    memcpy(out, TOKEN_MARK, mark);
+    memcpy(out, TOKEN_MARK, sizeof TOKEN_MARK);
     sodium_bin2base64(out + mark, TOKEN_TEXT_LEN + 1 - mark, secret, sizeof secret,
                       sodium_base64_VARIANT_URLSAFE_NO_PADDING);
     mem_wipe(secret, sizeof secret);
