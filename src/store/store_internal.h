@@ -104,7 +104,7 @@ struct kf_store {
     _Atomic int state;
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
-    _Atomic bool early; /* a write of the group that runs was told before its commit */
+    _Atomic bool early;        /* a write of the group that runs was told before its commit */
     _Atomic uint64_t flush_ns; /* mean of the last commits; 0 = none yet */
     _Atomic bool slow;         /* it is long: the committing thread leads for the loop */
     _Atomic uint64_t wal_bytes;
