@@ -29,7 +29,7 @@ from tap import check, equal, main, note, test  # noqa: E402
 TOP = folder()
 HOST = GitHost("path")
 SERVER_MAX, CHILD_MAX = 512 << 20, 512 << 20  # resident
-RUN_S = 60
+RUN_S = 120
 SLOW = ("many_files", "huge_file")
 PEAKS = {}  # what was met: (server, child, seconds)
 
