@@ -34,10 +34,16 @@ GROUPS = {
     "browser": ("test", [], "tests/browser", 180),
     "crash": ("test", ["crash"], "tests/crash", 360),
     "oom": ("asan", ["oom"], None, 90),
-    "unit-asan": ("asan", ["unit", "conform"], None, 120),
-    "unit-tsan": ("tsan", ["unit"], None, 120),
+    "unit-asan": ("asan", ["unit", "conform"], "tests/sanitized", 120),
+    "unit-tsan": ("tsan", ["unit"], "tests/sanitized", 120),
     "fuzz": ("fuzz", [], None, 90),
 }
+
+# Tests that start real servers and browsers and wait for them share the machine with whatever else it does. What fails there is
+# run once more by itself, and named at the end. Not where the fault may be a race inside one process (the sanitizers, a
+# crash), for that shows once in many runs and counts when it does; and not when many fail: then it is not the machine.
+AGAIN = ("build", "conform", "script", "browser", "crash")
+AGAIN_MOST = 4
 
 
 def build_dir(flavour):
@@ -115,6 +121,65 @@ def find(group):
 # ------------------------------------------------------------------------------------- running
 
 
+class Outcome:
+    """What one run of a test gave: results as they came, each ("ok" | "skip" | "fail" | "note", title, why, lines)."""
+
+    def __init__(self, test, status, output, errors, seconds):
+        self.results = []
+        ended = re.compile("Sanitizer|SIGSEGV|SIGABRT")
+        self.crashed = status is not None and status < 0 or any(ended.search(line) for line in output + errors)
+        given = impossible = 0
+        plan = None
+        pending = []  # output since the last result: belongs to a failure
+        for line in output:
+            match = re.match(r"(not )?ok\b\s*\d*\s*-?\s*(.*)", line)
+            if re.match(r"1\.\.\d+\s*$", line):
+                # cmocka announces each of its groups.
+                plan = (plan or 0) + int(line[3:])
+            elif match:
+                given += 1
+                what, _, skip = match[2].partition("# SKIP")
+                title = f"{test.title}: {what.strip()}"
+                if (skip or "# SKIP" in line) and CI:
+                    self._give("fail", title, f"skipped:{skip}; in CI a skip is a failure")
+                elif skip or "# SKIP" in line:
+                    self._give("skip", title, skip.strip())
+                elif match[1]:
+                    self._give("fail", title, "not ok", pending)
+                else:
+                    self._give("ok", title)
+                pending = []
+            elif line.startswith("not possible here:"):
+                impossible += 1
+                self._give("note", f"{test.title}: {line}")
+            elif line.startswith("#   ") or not line.startswith("# "):
+                pending.append(line)
+            elif not line.startswith("# ok - ") and not line.startswith("# not ok - "):
+                self._give("note", f"{test.title}: {line}")
+        tail = pending + errors
+        if status is None:
+            self._give("fail", test.title, f"did not end within {test.timeout_s} s", tail)
+        elif status < 0:
+            self._give("fail", test.title, f"ended by {signal.Signals(-status).name}", tail)
+        elif status and not self.failed:
+            self._give("fail", test.title, f"exit status {status}", tail)
+        elif plan is not None and plan != given + impossible:
+            self._give("fail", test.title, f"announced {plan} results and gave {given}", tail)
+        elif not given + impossible:
+            self._give("fail", test.title, "gave no result", tail)
+        elif self.failed:
+            self.failed[-1][3].extend(errors)
+        if seconds > 20:
+            self._give("note", f"{test.title} took {seconds:.0f} s")
+
+    def _give(self, kind, title, why="", lines=()):
+        self.results.append((kind, title, why, list(lines)))
+
+    @property
+    def failed(self):
+        return [result for result in self.results if result[0] == "fail"]
+
+
 class Tally:
     """What was counted, and the only place that prints results."""
 
@@ -123,6 +188,7 @@ class Tally:
         self.passed = self.failed = self.skipped = 0
         self.saboteurs = []  # passing results that speak of one
         self.faults = []
+        self.again = []  # what failed once and passed by itself
 
     def fail(self, title, why, output=()):
         with self.lock:
@@ -132,66 +198,43 @@ class Tally:
         self.failed += 1
         self.faults.append(title)
         print(f"FAIL  {title}: {why}")
-        for line in list(output)[-60:]:
-            print(f"      | {line}")
+        show(output)
 
-    def add(self, test, status, output, errors, seconds):
-        """Reads what one test printed."""
+    def add(self, outcome):
         with self.lock:
-            self._add(test, status, output, errors, seconds)
-            sys.stdout.flush()
-
-    def _add(self, test, status, output, errors, seconds):
-        results = failures = impossible = 0
-        plan = None
-        pending = []  # output since the last result: belongs to a failure
-        for line in output:
-            match = re.match(r"(not )?ok\b\s*\d*\s*-?\s*(.*)", line)
-            if re.match(r"1\.\.\d+\s*$", line):
-                # cmocka announces each of its groups.
-                plan = (plan or 0) + int(line[3:])
-            elif match:
-                results += 1
-                what, _, skip = match[2].partition("# SKIP")
-                title = f"{test.title}: {what.strip()}"
-                if skip or "# SKIP" in line:
-                    if CI:
-                        failures += 1
-                        self._fail(title, f"skipped:{skip}; in CI a skip is a failure")
-                    else:
-                        self.skipped += 1
-                        print(f"skip  {title} ({skip.strip()})")
-                elif match[1]:
-                    failures += 1
-                    self._fail(title, "not ok", pending)
+            for kind, title, why, lines in outcome.results:
+                if kind == "fail":
+                    self._fail(title, why, lines)
+                elif kind == "skip":
+                    self.skipped += 1
+                    print(f"skip  {title} ({why})")
+                elif kind == "note":
+                    print(f"      {title}")
+                    show(lines)
                 else:
                     self.passed += 1
+                    what = title.split(": ", 1)[1]
                     if "saboteur" in what:
                         self.saboteurs.append(what.replace("_", "-").replace(" ", "-"))
                     print(f"ok    {title}")
-                pending = []
-            elif line.startswith("not possible here:"):
-                impossible += 1
-                print(f"      {test.title}: {line}")
-            elif line.startswith("#   ") or not line.startswith("# "):
-                pending.append(line)
-            elif not line.startswith("# ok - ") and not line.startswith("# not ok - "):
-                print(f"      {test.title}: {line}")
-        tail = pending + errors
-        if status is None:
-            self._fail(test.title, f"did not end within {test.timeout_s} s", tail)
-        elif status < 0:
-            self._fail(test.title, f"ended by {signal.Signals(-status).name}", tail)
-        elif status and not failures:
-            self._fail(test.title, f"exit status {status}", tail)
-        elif plan is not None and plan != results + impossible:
-            self._fail(test.title, f"announced {plan} results and gave {results}", tail)
-        elif not results + impossible:
-            self._fail(test.title, "gave no result", tail)
-        elif failures and errors:
-            print("\n".join(f"      | {line}" for line in errors[-60:]))
-        if seconds > 20:
-            print(f"      {test.title} took {seconds:.0f} s")
+            sys.stdout.flush()
+
+    def put_off(self, outcome):
+        """A first failure: shown, and not counted yet. False: there were too many."""
+        with self.lock:
+            if len(self.again) + len(outcome.failed) > AGAIN_MOST:
+                return False
+            for _, title, why, lines in outcome.failed:
+                self.again.append(title)
+                print(f"again {title}: {why}")
+                show(lines)
+            sys.stdout.flush()
+            return True
+
+
+def show(lines):
+    for line in list(lines)[-60:]:
+        print(f"      | {line}")
 
 
 def stop_group(process):
@@ -204,10 +247,7 @@ def stop_group(process):
             pass
 
 
-def run(test, flavour, tally):
-    if test.fault:
-        tally.fail(test.title, test.fault)
-        return
+def run(test, flavour):
     build = build_dir(flavour)
     folder = tempfile.mkdtemp(prefix="kf-test-")
     environment = dict(
@@ -247,18 +287,33 @@ def run(test, flavour, tally):
         with open(path, encoding="utf-8", errors="replace") as file:
             return file.read().splitlines()
 
-    tally.add(test, status, lines(out_path), lines(err_path), time.monotonic() - began)
+    outcome = Outcome(test, status, lines(out_path), lines(err_path), time.monotonic() - began)
     shutil.rmtree(folder, ignore_errors=True)
+    return outcome
 
 
 def run_group(group, tests, tally):
     flavour, _, _, budget_s = GROUPS[group]
     began = time.monotonic()
+    put_off = []
+
+    def first(test):
+        if test.fault:
+            tally.fail(test.title, test.fault)
+            return
+        outcome = run(test, flavour)
+        if outcome.failed and group in AGAIN and not outcome.crashed and tally.put_off(outcome):
+            put_off.append(test)
+        else:
+            tally.add(outcome)
+
     with ThreadPoolExecutor(CORES) as pool:
-        list(pool.map(lambda t: run(t, flavour, tally), [t for t in tests if not t.alone]))
+        list(pool.map(first, [t for t in tests if not t.alone]))
     for test in tests:
         if test.alone:
-            run(test, flavour, tally)
+            first(test)
+    for test in put_off:
+        tally.add(run(test, flavour))
     seconds = time.monotonic() - began
     late = " (over)" if seconds > budget_s and not LONG else ""
     return f"      {group:<10} {seconds:6.1f} s of {budget_s} s{late}"
@@ -359,6 +414,10 @@ def main():
         tally.fail(path, "is in no group (tools/test.py)")
 
     print("\n".join(times))
+    if tally.again:
+        print("failed once, and were run again:")
+        for title in tally.again:
+            print(f"      {title}")
     if tally.faults:
         print("failed:")
         for title in tally.faults:
