@@ -3,6 +3,8 @@
 #include "base/err.h"
 #include "base/secret_find.h"
 
+#include <unistd.h>
+
 /* Gitea and Forgejo give out bare hex; those of Azure DevOps have no mark. */
 #define MARKED_MIN 16 /* with its beginning: a variable may well be called ghp_token */
 #define HEX_MIN    32
@@ -58,19 +60,22 @@ bool secret_variable_ok(str name)
 
 /* ------------------------------------------------------------------------------------ files */
 
-static kf_rc open_checked(const struct env *env, const char *path, struct file *ret,
+static kf_rc open_checked(const struct env *env, const char *path, bool given, struct file *ret,
                           struct kf_err *err)
 {
     struct file f = FILE_CLOSED;
-    mode_t mode = 0;
+    struct stat st = {0};
     kf_rc rc = file_open(env, path, FILE_LINKED, &f, err);
     if (rc != KF_OK)
         return rc;
-    rc = file_mode(&f, &mode, err);
-    if (rc == KF_OK && (mode & 077))
+    rc = file_stat(&f, &st, err);
+    mode_t others = 077;
+    if (given && st.st_uid == 0 && geteuid() != 0)
+        others &= ~(mode_t)040;
+    if (rc == KF_OK && (st.st_mode & others))
         rc = err_set(err, PROBLEM_PERMISSION,
                      "others may read or write %s (mode %04o), and it holds a secret: chmod 600 %s",
-                     path, (unsigned)mode, path);
+                     path, (unsigned)(st.st_mode & 07777), path);
     if (rc == KF_OK)
         *ret = f;
     else
@@ -78,10 +83,21 @@ static kf_rc open_checked(const struct env *env, const char *path, struct file *
     return rc;
 }
 
+static kf_rc read_checked(const struct env *env, const char *path, bool given, char *to, size_t cap,
+                          size_t *ret_len, struct kf_err *err)
+{
+    struct file f = FILE_CLOSED;
+    kf_rc rc = open_checked(env, path, given, &f, err);
+    if (rc == KF_OK)
+        rc = file_read(&f, 0, to, cap, ret_len, err);
+    file_close(&f);
+    return rc;
+}
+
 kf_rc secret_file_check(const struct env *env, const char *path, struct kf_err *err)
 {
     struct file f = FILE_CLOSED;
-    kf_rc rc = open_checked(env, path, &f, err);
+    kf_rc rc = open_checked(env, path, false, &f, err);
     file_close(&f);
     return rc;
 }
@@ -89,10 +105,11 @@ kf_rc secret_file_check(const struct env *env, const char *path, struct kf_err *
 kf_rc secret_file_read(const struct env *env, const char *path, char *to, size_t cap,
                        size_t *ret_len, struct kf_err *err)
 {
-    struct file f = FILE_CLOSED;
-    kf_rc rc = open_checked(env, path, &f, err);
-    if (rc == KF_OK)
-        rc = file_read(&f, 0, to, cap, ret_len, err);
-    file_close(&f);
-    return rc;
+    return read_checked(env, path, false, to, cap, ret_len, err);
+}
+
+kf_rc secret_file_read_given(const struct env *env, const char *path, char *to, size_t cap,
+                             size_t *ret_len, struct kf_err *err)
+{
+    return read_checked(env, path, true, to, cap, ret_len, err);
 }

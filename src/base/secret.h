@@ -29,5 +29,9 @@ kf_rc secret_file_check(const struct env *env, const char *path, struct kf_err *
  * was there, `cap` when there is more. */
 kf_rc secret_file_read(const struct env *env, const char *path, char *to, size_t cap,
                        size_t *ret_len, struct kf_err *err);
+/* The same of a file that may also be root's and readable by its group (0640): so a machine gives
+ * keys of its own to services (Debian's ssl-cert). Only to one that is not root, who needs none. */
+kf_rc secret_file_read_given(const struct env *env, const char *path, char *to, size_t cap,
+                             size_t *ret_len, struct kf_err *err);
 
 #endif
