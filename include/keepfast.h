@@ -366,6 +366,7 @@ struct kf_remote_info {
     bool encrypted;
     const char *key_id; /* 8 hex digits of that key; "" = none, or it cannot be read */
     bool allow_secrets; /* of any kind: documents with secrets go there, too */
+    const char *docs;   /* globs, comma-separated: these alone go there; "" = all documents */
 };
 struct kf_remote_list {
     struct kf_remote_info *items;
@@ -432,7 +433,8 @@ KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *e
 
 /* Runs remotes now ("host", "host,usb", "all"), also when nothing is pending, and waits until each
  * has taken in what others changed there and confirmed everything that was written before the call,
- * at most timeout_ms (0 = 10,000). Callers that wait for the same remote share one run.
+ * at most timeout_ms (0 = 10,000). A run that is on may have looked there before the call, so that
+ * another one follows it; callers that wait for the same one share it.
  * KF_UNAVAILABLE names those that did not, or what is withheld from one (see kf_aside); KF_CONFLICT
  * diverged, KF_DAMAGED rolled_back or damaged: it needs a decision. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
@@ -614,11 +616,13 @@ struct kf_status {
     kf_state state;
     char reason[300]; /* of a state other than open; "" else */
     uint64_t site;
-    uint64_t seq;        /* last journal number */
-    uint64_t docs;       /* current documents */
-    uint64_t doc_bytes;  /* of their bodies */
-    uint64_t disk_bytes; /* of the store's files */
-    uint64_t disk_free;  /* bytes free on its file system */
+    uint64_t seq;         /* last journal number */
+    uint64_t docs;        /* current documents */
+    uint64_t doc_bytes;   /* of their bodies */
+    uint64_t disk_bytes;  /* of the store's files */
+    uint64_t used_bytes;  /* of its content, old versions too: what limits.quota counts */
+    uint64_t quota_bytes; /* limits.quota; 0 = none */
+    uint64_t disk_free;   /* bytes free on its file system */
     uint64_t wal_bytes;
     uint64_t cache_bytes; /* documents held in memory */
     uint64_t commits;     /* groups committed since open */

@@ -55,6 +55,8 @@ static const struct bounds {
     [SETTING_LIMITS_MEMORY] = {.min = 0, .max = (uint64_t)1 << 46},
     [SETTING_LIMITS_CONNECTIONS] = {.min = 1, .max = 1000000},
     [SETTING_LIMITS_PER_ADDRESS] = {.min = 1, .max = 1000000},
+    [SETTING_LIMITS_RATE] = {.min = 0, .max = 1000000},
+    [SETTING_LIMITS_QUOTA] = {.min = 0, .max = (uint64_t)1 << 50},
     [SETTING_BACKUP_EVERY] = {.min = 100, .max = 365 * DAY_MS},
     [SETTING_BACKUP_KEEP] = {.min = 1, .max = 1000000},
     [SETTING_LOG_FORMAT] = {.words = {"text", "json"}},

@@ -101,7 +101,8 @@ struct config {
     uint64_t loops;
     uint64_t pool_min, pool_max, pool_idle_ms;
     uint64_t limit_doc, limit_body, limit_memory, limit_connections, limit_per_address;
-    str backup_to; /* "dir:PATH", "" = none */
+    uint64_t limit_rate, limit_quota; /* 0 = none */
+    str backup_to;                    /* "dir:PATH", "" = none */
     uint64_t backup_every_ms, backup_keep;
     str backup_key_file, backup_key_env; /* "" = not encrypted */
     str log_format, log_level;

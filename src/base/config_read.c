@@ -379,8 +379,7 @@ static bool is_section(str name)
 
 static bool is_later(str section, str name)
 {
-    static const char *const later[][2] = {
-        {"limits", "entry"}, {"limits", "blob"}, {"limits", "rate"}, {"limits", "quota"}};
+    static const char *const later[][2] = {{"limits", "entry"}, {"limits", "blob"}};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (str_is(section, later[i][0]) && str_is(name, later[i][1]))
             return true;

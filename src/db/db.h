@@ -139,6 +139,9 @@ uint64_t db_wal_bytes(const struct db *db);
 void db_distrust(struct db *db);
 /* Gives back up to `pages` free pages to the file system. */
 kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err);
+/* Bytes of the pages that hold something, as the open transaction leaves them: what a compact copy
+ * would have, about. Cost: microseconds. */
+kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 /* Gives the page cache back to the heap. */
 void db_forget_pages(struct db *db);
 /* Everything of a throw_away database synced, and syncing from now on, as db_open of a lasting

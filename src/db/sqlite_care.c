@@ -55,6 +55,34 @@ kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err)
     return db_exec(db, sql, err);
 }
 
+static kf_rc number_of(struct db *db, const char *pragma, int64_t *ret, struct kf_err *err)
+{
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, pragma, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK)
+        *ret = db_i64(st, 0);
+    db_done(st);
+    return rc;
+}
+
+/* Three statements, not one over the tables that pragmas can be: those allocate with each use. */
+kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err)
+{
+    int64_t pages = 0, unused = 0, size = 0;
+    kf_rc rc = number_of(db, "PRAGMA page_count", &pages, err);
+    if (rc == KF_OK)
+        rc = number_of(db, "PRAGMA freelist_count", &unused, err);
+    if (rc == KF_OK)
+        rc = number_of(db, "PRAGMA page_size", &size, err);
+    if (rc == KF_OK)
+        *ret_bytes = (uint64_t)((pages - unused) * size);
+    return rc;
+}
+
 void db_forget_pages(struct db *db)
 {
     sqlite3_db_release_memory(db->handle);

@@ -81,6 +81,7 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         .readers_min = (uint32_t)o->config->pool_min,
         .readers_max = (uint32_t)o->config->pool_max,
         .reader_idle_ms = (uint32_t)o->config->pool_idle_ms,
+        .quota_bytes = o->config->limit_quota,
     };
     kf_rc rc = store_open(path, &so, &store, err);
     if (rc == KF_OK)

@@ -40,6 +40,17 @@ static int64_t wall_of(const struct remotes *r, int64_t mono_ms, int64_t now_ms)
     return mono_ms ? env_wall_ms(r->env) + (mono_ms - now_ms) : 0;
 }
 
+/* "a,b"; "" = all documents. NULL without memory. */
+static const char *join_globs(const struct remote_entry *e, struct arena *a)
+{
+    struct buf b = BUF_INIT;
+    for (size_t i = 0; i < e->doc_count; i++)
+        buf_printf(&b, "%s%.*s", i ? "," : "", STR_ARGS(e->docs[i]));
+    const char *text = b.failed ? NULL : arena_dup(a, buf_view(&b));
+    buf_release(&b);
+    return text;
+}
+
 static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_info *ret,
                       struct kf_err *err)
 {
@@ -73,11 +84,12 @@ static kf_rc describe(struct remote_entry *e, struct arena *a, struct kf_remote_
         .last_error = arena_dup(a, str_of(withheld ? why.detail : e->last_error)),
         .encrypted = sealed_wanted(&e->place),
         .key_id = arena_dup(a, str_of(e->key_id)),
+        .docs = join_globs(e, a),
     };
     pthread_mutex_unlock(&r->lock);
     ret->schedule = schedule_text(a, &e->schedule);
     bool good = ret->name && ret->url && ret->last_code && ret->last_error && ret->schedule &&
-                ret->key_id;
+                ret->key_id && ret->docs;
     return good ? access_show(&e->place, a, ret, err) : err_nomem(err);
 }
 

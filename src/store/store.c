@@ -185,6 +185,17 @@ static uint64_t bytes_of(struct kf_store *s, const char *path)
     return path_stat(s->env, path, &st, NULL) == KF_OK ? (uint64_t)st.st_blocks * 512 : 0;
 }
 
+static kf_rc used_bytes(struct kf_store *s, uint64_t *ret, struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = store_read(s, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_used(db, ret, err);
+    store_read_end(s, db);
+    return rc;
+}
+
 static kf_state public_state(enum store_state state)
 {
     switch (state) {
@@ -211,5 +222,7 @@ kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err
     ret->commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
     ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
     ret->opened_ms = s->opened_ms;
-    return path_free_bytes(s->env, s->dir, &ret->disk_free, err);
+    ret->quota_bytes = s->options.quota_bytes;
+    kf_rc rc = used_bytes(s, &ret->used_bytes, err);
+    return rc == KF_OK ? path_free_bytes(s->env, s->dir, &ret->disk_free, err) : rc;
 }

@@ -84,6 +84,9 @@ struct store_options {
     /* With less space free, writes but those that make room are refused; 0 = the smaller of 5 % of
      * the file system and 512 MiB. */
     uint64_t low_water_bytes;
+    /* What its content may take up; writes that are `metered` and lead beyond are refused. 0 = no
+     * bound. */
+    uint64_t quota_bytes;
 };
 
 /* Opens, creates or migrates the store at `path`. Problems: busy (names the pid), permission,
@@ -130,7 +133,8 @@ struct write {
      * then still follows, once, also when the group failed (w->rc is no longer KF_OK by then): it
      * ends the life of w; shape/doc_write.c. */
     bool early;
-    bool frees; /* makes room: allowed below the low-water mark (deletes, retention) */
+    bool frees;   /* makes room: allowed below the low-water mark (deletes, retention) */
+    bool metered; /* a user's: undone with `quota` when the content grows beyond quota_bytes */
     kf_rc rc;
     struct kf_err err;
     int phase;                   /* the store's */
@@ -147,8 +151,11 @@ kf_rc store_write(struct kf_store *store, struct write *w, struct kf_err *err);
  * once. Never blocks for a foreign writer when the store has a loop: the group goes back to the
  * queue and a timer tries again. */
 bool store_lead(struct kf_store *store);
-/* Whether any wait, those that go back for a foreign writer too. */
+/* Whether any wait, those that go back for a foreign writer too; not those of the group that
+ * runs. */
 bool store_has_writes(struct kf_store *store);
+/* Waits for the group that runs, on whichever thread. Not from a callback of a write. */
+void store_settle(struct kf_store *store);
 
 /* Inside apply. */
 struct kf_store *group_store(struct group *g);

@@ -83,6 +83,28 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
     return KF_OK;
 }
 
+/* Looked at behind each write and not before: what a write needs is known when it is there, and one
+ * group may hold gigabytes. */
+kf_rc care_quota(struct kf_store *s, struct kf_err *err)
+{
+    uint64_t used = 0, quota = s->options.quota_bytes;
+    kf_rc rc = db_used(s->db, &used, err);
+    if (rc != KF_OK)
+        return rc;
+    bool over = used > quota;
+    if (over && !s->over_quota)
+        log_event(s->options.log, LOG_INFO, "quota.hit", LOG_S("path", s->path),
+                  LOG_I("quota", quota), LOG_END);
+    s->over_quota = over;
+    if (!over)
+        return KF_OK;
+    KF_SOMETIMES("store-over-quota");
+    return err_set(err, PROBLEM_QUOTA,
+                   "this write would take the space beyond its %llu bytes (limits.quota): delete "
+                   "what is not needed, keep fewer versions, or ask the operator for more",
+                   (unsigned long long)quota);
+}
+
 void care_judge(struct kf_store *s, struct kf_err *err)
 {
     struct kf_err why = *err;

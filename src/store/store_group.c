@@ -204,6 +204,12 @@ void lead_end(struct kf_store *s)
         loop_wake(s->options.loop);
 }
 
+void store_settle(struct kf_store *s)
+{
+    lead_alone(s);
+    lead_end(s);
+}
+
 void lead_alone(struct kf_store *s)
 {
     pthread_mutex_lock(&s->queue_lock);
@@ -224,8 +230,10 @@ void write_refuse(struct write *w, const struct kf_err *why)
     w->err = *why;
     if (waiter)
         waiter_wake(waiter, IS_DONE);
-    else
+    else if (!(w->phase & TOLD))
         w->done(w);
+    else if (w->publish) /* its group went back to the queue behind its answer */
+        w->publish(w);
 }
 
 static void fail_unsettled(struct group *g, const struct kf_err *why)
@@ -291,12 +299,13 @@ enum verdict {
     LOST   /* rolled back; *err is for all that is not settled */
 };
 
-static void tell_early(struct kf_store *s, struct write *w)
+static void tell_early(struct group *g, struct write *w)
 {
     if (!w->early || w->waiter || (w->phase & TOLD))
         return;
     KF_SOMETIMES("write-told-early");
-    atomic_store_explicit(&s->early, true, memory_order_release);
+    atomic_store_explicit(&g->store->early_leader, pthread_self(), memory_order_relaxed);
+    atomic_store_explicit(&g->store->early, g->number, memory_order_release);
     w->phase |= TOLD;
     w->done(w);
 }
@@ -346,10 +355,13 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
     db_trouble_clear(db);
     err_clear(&w->err);
     w->rc = w->apply(g, w, &w->err);
+    bool grows = w->metered && !w->frees && db_wrote(db) != wrote;
+    if (w->rc == KF_OK && grows && g->store->options.quota_bytes)
+        w->rc = care_quota(g->store, &w->err);
     if (w->rc == KF_OK) {
         if (g->careful && db_release(db, err) != KF_OK)
             return lost(db);
-        tell_early(g->store, w);
+        tell_early(g, w);
         return APPLIED_ALL;
     }
     *err = w->err;
@@ -526,6 +538,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
 {
     struct group g = {.store = s,
                       .patient = myself != NULL,
+                      .number = ++s->groups,
                       .now_ms = env_wall_ms(s->env),
                       .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
     struct kf_err err = KF_ERR_INIT;
@@ -536,7 +549,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     if (!all_settled(&g)) {
         care_clock(s, g.now_ms);
         run(&g);
-        atomic_store_explicit(&s->early, false, memory_order_release);
+        atomic_store_explicit(&s->early, 0, memory_order_release);
     }
     if (g.committed) {
         state_healed(s);

@@ -74,9 +74,10 @@ struct kf_store {
     ino_t ino;
     uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
-    bool low, wal_big, wal_stalled, clock_back, clock_ahead;
+    bool low, over_quota, wal_big, wal_stalled, clock_back, clock_ahead;
     bool unsettled;    /* opened without the space to; store_content.c */
     unsigned measured; /* commits, up to those that make a mean */
+    uint64_t groups;   /* led since open */
 
     /* --- the loop's */
     struct loop_hook hook;
@@ -104,9 +105,11 @@ struct kf_store {
     _Atomic int state;
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
-    _Atomic bool early;        /* a write of the group that runs was told before its commit */
-    _Atomic uint64_t flush_ns; /* mean of the last commits; 0 = none yet */
-    _Atomic bool slow;         /* it is long: the committing thread leads for the loop */
+    _Atomic uint64_t early;         /* number of the group that runs and has told a write before its
+                             * commit; 0 = none */
+    _Atomic pthread_t early_leader; /* who leads that one */
+    _Atomic uint64_t flush_ns;      /* mean of the last commits; 0 = none yet */
+    _Atomic bool slow;              /* it is long: the committing thread leads for the loop */
     _Atomic uint64_t wal_bytes;
     _Atomic uint64_t calls; /* public calls that run, and GATE_SHUT */
 };
@@ -119,6 +122,7 @@ struct group {
     struct write *first;
     size_t count;
     int64_t now_ms, seq;
+    uint64_t number; /* from 1 */
     uint64_t slice_end_ns;
     bool careful; /* each write under its own savepoint */
     bool patient; /* its leader waits for a write of its own: it may sleep */
@@ -173,6 +177,8 @@ bool loop_lead_again(struct kf_store *s);
 /* Whether the group may be written at all; else err. Once in a while looks at free space and at
  * the file. */
 kf_rc care_before(struct kf_store *s, struct kf_err *err);
+/* Whether the content, with what the open transaction has written, is within the quota. */
+kf_rc care_quota(struct kf_store *s, struct kf_err *err);
 /* Whether the file at our path is not the one that is open. */
 bool care_is_moved(struct kf_store *s);
 /* store_moved, and read-only from then on, when the file at the path is not the one that is open.

@@ -93,15 +93,18 @@ static kf_rc snapshot(struct db *db, struct kf_err *err)
     return rc;
 }
 
-/* Who was answered before the commit finds the write in what is read next, too: memory shows it at
- * once, the file only with the commit, which may be another thread's. A disk that hangs keeps
- * readers no longer than a connection would. */
+/* Who was answered before the commit finds the write in what is read next: the file shows it with
+ * the commit, which may be another thread's. What groups behind that one tell is not waited for,
+ * nor does a leader wait for itself. A disk that hangs keeps readers no longer than a connection
+ * would. */
 static void await_what_was_told(const struct kf_store *s)
 {
-    if (KF_SABOTAGE("early-not-awaited"))
+    uint64_t told = atomic_load_explicit(&s->early, memory_order_acquire);
+    if (!told || KF_SABOTAGE("early-not-awaited") ||
+        pthread_equal(atomic_load_explicit(&s->early_leader, memory_order_relaxed), pthread_self()))
         return;
-    for (int waited_ms = 0;
-         waited_ms < STORE_READER_WAIT_MS && atomic_load_explicit(&s->early, memory_order_acquire);
+    for (int waited_ms = 0; waited_ms < STORE_READER_WAIT_MS &&
+                            atomic_load_explicit(&s->early, memory_order_acquire) == told;
          waited_ms++) {
         KF_SOMETIMES("read-waited-for-what-was-told");
         poll(NULL, 0, 1);

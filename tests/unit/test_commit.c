@@ -189,7 +189,7 @@ static bool file_holds(const char *key, const char *value)
     return same;
 }
 
-/* Memory shows a write at once that asked for no more; what is read from the file shows it, too. */
+/* What is read from the file shows a write that asked for memory alone as soon as it was told. */
 static void who_was_told_early_reads_it(void **state)
 {
     bool there = true;

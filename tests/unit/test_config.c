@@ -198,7 +198,7 @@ static const struct wrong {
     {"tls: { cert: a, key: /b }\n", "1:14", "tls.cert is a whole path"},
     {"tls: { certs: a }\n", "1:8", "did you mean \"cert\"?"},
     {"tls: on\n", "1:6", "tls is a map of keys and values"},
-    {"limits: { doc: 1MiB, rate: 5 }\n", "1:22", "\"rate\" is not part of this version"},
+    {"limits: { doc: 1MiB, entry: 5 }\n", "1:22", "\"entry\" is not part of this version"},
     {"limits:\n  dock: 1MiB\n", "2:3", "limits has no key \"dock\"; did you mean \"doc\"?"},
     {"pool: 5\n", "1:7", "pool is a map"},
     {"log: { level: loud }\n", "1:15", "log.level is debug, info, warn or error, not \"loud\""},
