@@ -30,6 +30,7 @@
 #include "base/hash.h"
 #include "store/store.h"
 
+#define DOC_ONCE_LEN 32 /* hex digits */
 #define DOC_NAME_MAX 1024
 #define DOC_ETAG_LEN 34 /* a quote, 32 hex digits, a quote */
 
@@ -80,6 +81,9 @@ struct doc_write {
     str name, body; /* copies; body: PUT, PATCH */
     uint64_t version;
     str if_match, idempotency_key;
+    /* Whose key it is: those of one writer are not those of another. "" = the store's own. May be
+     * set until it is submitted. */
+    char once_of[DOC_ONCE_LEN + 1];
     bool if_none_match, force;
     kf_level level;
     struct kf_written written;

@@ -21,6 +21,8 @@
 
 #include "base/public.h"
 
+#include <stdio.h>
+
 #define KEY_MAX 255
 
 #define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
@@ -185,6 +187,7 @@ kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct do
     w->write.apply = apply;
     w->write.publish = publish;
     w->write.frees = w->verb == KF_DELETE;
+    w->write.metered = true;
     if (w->idempotency_key.len)
         hash_request(w);
     if (w->verb == KF_PUT) {
@@ -216,6 +219,10 @@ static void on_done(struct write *write)
     struct doc_write *w = (struct doc_write *)write;
     bool before_commit = write->early && !w->published;
     w->written.level = before_commit ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+    /* Who is told now may read next: memory has the version before, and who finds nothing there
+     * waits for the commit (store/store_read.c). */
+    if (before_commit && w->changed && !KF_SABOTAGE("early-shown-late"))
+        doc_cache_forget(w->docs->cache, w->name);
     if (before_commit && write->rc != KF_OK)
         leave(w); /* for publish, which will not come */
     w->done(w);
@@ -242,6 +249,8 @@ kf_rc doc_write_run(struct doc_write *w, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------ idempotency keys
  *
+ * kf_once.key is the key, with "OF:" before it where it is a writer's own (doc_write.once_of).
+ *
  * kf_once.result is "VERSION FLAGS ETAG": FLAGS `c` (created) or `-`, then `u` (unchanged) or `-`;
  * ETAG without quotes, `-` for a deletion. */
 
@@ -265,18 +274,28 @@ static bool once_parse(str result, struct kf_written *ret)
     return true;
 }
 
+#define ONCE_ROOM (DOC_ONCE_LEN + 1 + KEY_MAX + 1)
+
+static str once_key(const struct doc_write *w, char room[ONCE_ROOM])
+{
+    if (!w->once_of[0] || KF_SABOTAGE("keys-shared"))
+        return w->idempotency_key;
+    snprintf(room, ONCE_ROOM, "%s:%.*s", w->once_of, STR_ARGS(w->idempotency_key));
+    return str_of(room);
+}
+
 /* KF_ABSENT: the key is new. KF_OK: w->written is the first result. */
 static kf_rc once_look(struct group *g, struct doc_write *w, struct kf_err *err)
 {
     static const char sql[] = "SELECT request, result FROM kf_once WHERE key = $1";
     struct db_stmt *s;
     bool row = false;
-    char request[HASH_HEX + 1];
+    char request[HASH_HEX + 1], key[ONCE_ROOM];
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     hash_hex(&w->request, request);
-    db_bind_text(s, 1, w->idempotency_key);
+    db_bind_text(s, 1, once_key(w, key));
     rc = db_step(s, &row, err);
     if (rc == KF_OK && !row)
         rc = KF_ABSENT;
@@ -298,7 +317,7 @@ static kf_rc once_keep(struct group *g, const struct doc_write *w, struct kf_err
         "INSERT INTO kf_once(key, request, result, at) VALUES($1, $2, $3, $4)";
     struct db_stmt *s;
     struct buf result = BUF_INIT;
-    char request[HASH_HEX + 1];
+    char request[HASH_HEX + 1], key[ONCE_ROOM];
     hash_hex(&w->request, request);
     buf_u64(&result, w->written.version);
     buf_byte(&result, ' ');
@@ -313,7 +332,7 @@ static kf_rc once_keep(struct group *g, const struct doc_write *w, struct kf_err
     if (rc == KF_OK)
         rc = db_use(group_db(g), sql, &s, err);
     if (rc == KF_OK) {
-        db_bind_text(s, 1, w->idempotency_key);
+        db_bind_text(s, 1, once_key(w, key));
         db_bind_text(s, 2, str_of(request));
         db_bind_text(s, 3, buf_view(&result));
         db_bind_i64(s, 4, group_now_ms(g));

@@ -420,6 +420,51 @@ static void once(void **state)
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_once"), 3);
 }
 
+static void ended(struct doc_write *w)
+{
+    t.written = w->written;
+    t.err = w->write.err;
+    *(kf_rc *)w->ctx = w->write.rc;
+    doc_write_free(w);
+}
+
+/* A put with the key "k" as one of `whose`; its code, "" when it was done. */
+static const char *put_once(const char *whose, const char *name)
+{
+    struct doc_write *w;
+    struct kf_write r = KF_WRITE_INIT;
+    kf_rc rc = KF_INTERNAL;
+    r.verb = KF_PUT;
+    r.name = name;
+    r.body = "1";
+    r.len = 1;
+    r.options.idempotency_key = "k";
+    assert_int_equal(doc_write_new(t.docs, &r, &w, NULL), KF_OK);
+    snprintf(w->once_of, sizeof w->once_of, "%s", whose);
+    doc_write_submit(w, ended, &rc);
+    while (store_lead(t.store))
+        ;
+    return rc == KF_OK ? "" : t.err.code;
+}
+
+/* The key of one writer tells another nothing, and is not taken from it. */
+static void keys_of_several(void **state)
+{
+    static const char *const whose[] = {"", "00112233445566778899aabbccddeeff",
+                                        "ffeeddccbbaa99887766554433221100"};
+    static const char *const names[] = {"a", "b", "c"};
+    (void)state;
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(put_once(whose[i], names[i]), "");
+        assert_false(t.written.replayed);
+    }
+    for (int i = 0; i < 3; i++) {
+        assert_string_equal(put_once(whose[i], names[i]), "");
+        assert_true(t.written.replayed);
+        assert_string_equal(put_once(whose[i], names[(i + 1) % 3]), "id_reused");
+    }
+}
+
 /* -------------------------------------------------------------------------------- configuration */
 
 static void defaults_and_schemas(void **state)
@@ -1312,9 +1357,60 @@ static void memory_follows_the_order_of_a_group(void **state)
     assert_int_equal(testing_get(&t, "a"), KF_ABSENT);
 }
 
+struct told {
+    kf_rc in_memory;
+    uint64_t took_ms;
+    int times;
+};
+
+static void on_told(void *ctx, kf_rc rc, const struct kf_written *written, const struct kf_err *err)
+{
+    struct told *told = ctx;
+    struct kf_doc doc = {0};
+    (void)err;
+    assert_int_equal(rc, KF_OK);
+    assert_int_equal(written->level, KF_LEVEL_MEMORY);
+    told->in_memory = doc_peek(t.docs, STR("a"), &doc);
+    kf_doc_release(&doc);
+    uint64_t began_ms = env_mono_ms(env_system());
+    kf_doc_get(t.store, "a", &doc, NULL); /* whoever commits does not wait for its own commit */
+    told->took_ms = env_mono_ms(env_system()) - began_ms;
+    kf_doc_release(&doc);
+    told->times++;
+}
+
+/* Between the answer of a write of level memory and its commit, memory does not show what was there
+ * before. */
+static void who_was_told_early_is_shown_nothing_older(void **state)
+{
+    (void)state;
+    struct kf_write w = KF_WRITE_INIT;
+    w.name = "a";
+    w.options.level = KF_LEVEL_MEMORY;
+    for (int i = 0; i < 2; i++) {
+        struct told told = {.in_memory = KF_OK};
+        testing_put(&t, "a", "1");
+        testing_is(&t, "a", "1", 0);
+        w.verb = i ? KF_DELETE : KF_PUT;
+        w.body = i ? NULL : "2";
+        w.len = i ? 0 : 1;
+        assert_int_equal(kf_submit(t.store, &w, on_told, &told, NULL, NULL), KF_OK);
+        while (store_lead(t.store))
+            ;
+        assert_int_equal(told.times, 1);
+        assert_int_equal(told.in_memory, KF_ABSENT);
+        assert_true(told.took_ms < 1000);
+        assert_int_equal(testing_get(&t, "a"), i ? KF_ABSENT : KF_OK);
+        if (!i)
+            testing_is(&t, "a", "2", 2);
+    }
+}
+
 /* ------------------------------------------------------------------------------------ saboteurs */
 
 #ifdef KF_TEST_HOOKS
+TESTING_SABOTEUR(keys_shared, "keys-shared", keys_of_several)
+TESTING_SABOTEUR(early_shown_late, "early-shown-late", who_was_told_early_is_shown_nothing_older)
 TESTING_SABOTEUR(skip_hash_check, "skip-hash-check", damage_is_found_and_not_overwritten_blindly)
 TESTING_SABOTEUR(drop_loser, "drop-loser", what_others_wrote)
 TESTING_SABOTEUR(drop_idempotency_index, "drop-idempotency-index", once)
@@ -1364,7 +1460,11 @@ int main(int argc, char **argv)
         TEST(submit_and_wait),
         TEST(a_full_queue_is_told_at_once),
         TEST(memory_follows_the_order_of_a_group),
+        TEST(who_was_told_early_is_shown_nothing_older),
+        TEST(keys_of_several),
 #ifdef KF_TEST_HOOKS
+        cmocka_unit_test(saboteur_keys_shared),
+        cmocka_unit_test(saboteur_early_shown_late),
         cmocka_unit_test(saboteur_skip_hash_check),
         cmocka_unit_test(saboteur_drop_loser),
         cmocka_unit_test(saboteur_drop_idempotency_index),
