@@ -172,15 +172,6 @@ static int base64_value(char c)
     return c == '-' ? 62 : c == '_' ? 63 : -1;
 }
 
-static bool has(str s, const char *what)
-{
-    str w = str_of(what);
-    for (size_t i = 0; i + w.len <= s.len; i++)
-        if (memcmp(s.p + i, w.p, w.len) == 0)
-            return true;
-    return false;
-}
-
 /* The header names an algorithm that signs (RFC 7518, 3.1), "none" being no such one. */
 static bool is_signing_header(str part)
 {
@@ -199,10 +190,10 @@ static bool is_signing_header(str part)
             text[len++] = (char)(bits >> count & 0xff);
         }
     }
-    if (!has((str){text, len}, "\"alg\""))
+    if (!str_has((str){text, len}, "\"alg\""))
         return false;
     for (size_t i = 0; i < sizeof(algorithms) / sizeof(algorithms[0]); i++)
-        if (has((str){text, len}, algorithms[i]))
+        if (str_has((str){text, len}, algorithms[i]))
             return true;
     return false;
 }
@@ -470,7 +461,7 @@ static kf_rc take_string(struct walk *w, str raw, struct kf_err *err)
     if (name && !w->kind) {
         /* An id is no secret and still not repeated. */
         str shown = text;
-        if (secret_in_text(text) || (w->pair.id && has(text, "AKIA")))
+        if (secret_in_text(text) || (w->pair.id && str_has(text, "AKIA")))
             shown = STR("…");
         add_step(&w->path, shown);
         f->named = true;

@@ -32,6 +32,11 @@ bool str_ends(str s, str suffix)
     return s.len >= suffix.len && str_eq(str_from(s, s.len - suffix.len), suffix);
 }
 
+bool str_has(str s, const char *what)
+{
+    return s.len ? memmem(s.p, s.len, what, strlen(what)) != NULL : *what == '\0';
+}
+
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';

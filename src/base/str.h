@@ -46,6 +46,8 @@ bool str_eq_nocase(str a, str b);
 
 bool str_starts(str s, str prefix);
 bool str_ends(str s, str suffix);
+/* Whether `what` stands anywhere in `s`. */
+bool str_has(str s, const char *what);
 
 /* The part of `s` from byte `from` (at most its length) to its end. */
 static inline str str_from(str s, size_t from)

@@ -5,7 +5,8 @@
  *     doctor_store.c    the state of an open store: disk, log, clock, what became of its data
  *     doctor_remotes.c  what keeps a remote from having everything
  *     doctor_backups.c  scheduled backups and their drill
- *     doctor_place.c    folder, files and file system, of a store that is open or not
+ *     doctor_place.c    folder, files and file system, of a store that is open or not, and what is
+ *                       left of one that is gone
  *     doctor_others.c   other processes that have the store's file open
  *     doctor_process.c  limits of our own process and of its machine
  *     doctor_server.c   what concerns a server as a whole: doors, tokens, log
@@ -42,6 +43,9 @@ void doctor_backups(const struct doctor_view *v, struct findings *f);
 
 /* Of a store's files, which need not be there. `own_folder`: the folder is a data folder. */
 void doctor_place(const struct env *env, const char *path, bool own_folder, struct findings *f);
+/* What the log of a store tells whose file is not there and that nobody has open. After
+ * doctor_place. */
+void doctor_gone(const struct env *env, const char *path, struct findings *f);
 /* Whether two paths are on the same file system; a path that is not there counts as its folder. */
 bool doctor_same_disk(const struct env *env, const char *a, const char *b);
 /* A variable of this process, or a file, that is to hold a secret; "" = none is named. `what`

@@ -49,6 +49,7 @@ void doctor_opening(const struct env *env, const char *path, bool own_folder,
     enum finding found = finding_of_problem(why);
     tell_owner(env, path, owner, sizeof(owner));
     doctor_place(env, path, own_folder, f);
+    doctor_gone(env, path, f);
     /* What the files show is the cause, and the failure is what followed. */
     if (found == FINDING_CONFIG_BROKEN && findings_has(f, FINDING_NETWORK_FS, NULL))
         findings_level(f, FINDING_NETWORK_FS, NULL, KF_FINDING_ERROR);

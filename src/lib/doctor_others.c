@@ -141,7 +141,7 @@ static bool find_library(struct other *o)
         str line = {rest.p, str_index(rest, '\n')};
         rest = str_from(rest, line.len + 1);
         str file = str_from(line, str_index(line, '/'));
-        if (!memmem(file.p, file.len, "libsqlite3", strlen("libsqlite3")))
+        if (!str_has(file, "libsqlite3"))
             continue;
         buf_clear(&o->path);
         buf_printf(&o->path, "/proc/%ld/root%.*s", o->pid, STR_ARGS(file));

@@ -116,16 +116,102 @@ static void look_at_file_system(const struct env *env, const char *dir, struct f
     look_at_lasting(env, dir, f);
 }
 
-/* ------------------------------------------------------------------------------------ both */
+/* ------------------------------------------------------------------------------------ beside */
 
-static void look_for_file(const struct env *env, const char *path, struct findings *f)
+/* Files beside it whose names begin with its own and `word`; their names end with a time. */
+static size_t count_beside(const char *path, const char *word, struct buf *names, str *ret_newest)
+{
+    struct buf begin = BUF_INIT;
+    const char *slash = strrchr(path, '/');
+    size_t count = 0;
+    buf_printf(&begin, "%s.%s-", slash ? slash + 1 : path, word);
+    for (size_t at = 0; !begin.failed && at < names->len; at += strlen(names->p + at) + 1) {
+        str name = str_of(names->p + at);
+        if (!str_starts(name, buf_view(&begin)) || str_ends(name, STR("-wal")) ||
+            str_ends(name, STR("-shm")) || str_ends(name, STR("-journal")))
+            continue;
+        if (count++ == 0 || str_cmp(name, *ret_newest) > 0)
+            *ret_newest = name;
+    }
+    buf_release(&begin);
+    return count;
+}
+
+static bool is_there(const struct env *env, const char *path, struct stat *ret)
+{
+    return path_stat(env, path, ret, NULL) == KF_OK;
+}
+
+/* Whether the store's file is not there, and nothing that is newer than `rescued`. */
+static bool is_all_there_is(const struct env *env, const char *path, const char *rescued)
+{
+    struct stat st, of_log;
+    struct buf log = BUF_INIT;
+    buf_printf(&log, "%s-wal", path);
+    bool all = !log.failed && path_stat(env, path, &st, NULL) == KF_ABSENT &&
+               is_there(env, rescued, &st) &&
+               (!is_there(env, log.p, &of_log) || of_log.st_mtime <= st.st_mtime);
+    buf_release(&log);
+    return all;
+}
+
+static void tell_rescued(const struct env *env, const char *path, const char *rescued, bool more,
+                         struct findings *f)
+{
+    findings_add(f, FINDING_RESCUED, NULL,
+                 "%s%s: the store's file was moved or removed while it was open, and this is what "
+                 "it held then",
+                 rescued, more ? " and others" : "");
+    if (!is_all_there_is(env, path, rescued))
+        return;
+    /* A log of the file that went away would be taken for one of this file, and damage it. */
+    findings_next(f,
+                  "while nothing has the store open: move %s-wal and %s-shm away, then rename this "
+                  "file to %s",
+                  path, path, path);
+    findings_level(f, FINDING_RESCUED, NULL, KF_FINDING_ERROR);
+}
+
+static void look_beside(const struct env *env, const char *path, const char *dir,
+                        struct findings *f)
+{
+    struct buf names = BUF_INIT, rescued = BUF_INIT;
+    str newest = {"", 0};
+    size_t count;
+    f->failed |= dir_list(env, dir, &names, NULL) == KF_NOMEM;
+    if ((count = count_beside(path, "rescue", &names, &newest)) > 0) {
+        buf_printf(&rescued, "%s/%.*s", dir, STR_ARGS(newest));
+        f->failed |= rescued.failed;
+        if (!rescued.failed)
+            tell_rescued(env, path, rescued.p, count > 1, f);
+    }
+    if ((count = count_beside(path, "before", &names, &newest)) > 0)
+        findings_add(f, FINDING_KEPT_ASIDE, NULL,
+                     "%zu of them, the last is %s/%.*s: from a restore or an older format", count,
+                     dir, STR_ARGS(newest));
+    buf_release(&names);
+    buf_release(&rescued);
+}
+
+/* What the log held is in a file that was rescued. */
+static bool is_rescued(const struct findings *f)
+{
+    for (size_t i = 0; i < f->count; i++)
+        if (finding_of(str_of(f->items[i].code)) == FINDING_RESCUED)
+            return f->items[i].level == KF_FINDING_ERROR;
+    return false;
+}
+
+void doctor_gone(const struct env *env, const char *path, struct findings *f)
 {
     struct stat st;
     struct buf log = BUF_INIT;
+    if (is_rescued(f))
+        return;
     buf_printf(&log, "%s-wal", path);
     f->failed |= log.failed;
-    if (!log.failed && path_stat(env, path, &st, NULL) == KF_ABSENT &&
-        path_stat(env, log.p, &st, NULL) == KF_OK && st.st_size > 0)
+    if (!log.failed && path_stat(env, path, &st, NULL) == KF_ABSENT && is_there(env, log.p, &st) &&
+        st.st_size > 0)
         findings_add(f, FINDING_LOG_ALONE, NULL,
                      "%s is not there, and %s has %lld bytes: a log means nothing without the file "
                      "that it was written for",
@@ -133,15 +219,17 @@ static void look_for_file(const struct env *env, const char *path, struct findin
     buf_release(&log);
 }
 
+/* ------------------------------------------------------------------------------------ all of it */
+
 void doctor_place(const struct env *env, const char *path, bool own_folder, struct findings *f)
 {
     struct buf dir = BUF_INIT;
     path_parent(path, &dir);
     f->failed |= dir.failed;
     if (!dir.failed) {
-        look_for_file(env, path, f);
         look_at_modes(env, path, dir.p, own_folder, f);
         look_at_file_system(env, dir.p, f);
+        look_beside(env, path, dir.p, f);
     }
     buf_release(&dir);
 }

@@ -17,7 +17,7 @@ static bool has_mapped(const struct env *env, const char *library, struct findin
 {
     struct buf maps = BUF_INIT;
     kf_rc rc = file_load(env, "/proc/self/maps", TEXT_MAX, &maps, NULL);
-    bool found = rc == KF_OK && memmem(maps.p ? maps.p : "", maps.len, library, strlen(library));
+    bool found = rc == KF_OK && str_has(buf_view(&maps), library);
     f->failed |= rc == KF_NOMEM;
     buf_release(&maps);
     return found;

@@ -4,13 +4,14 @@
 
 #include "base/err.h"
 #include "base/when.h"
-#include "remote/git_auth.h"
+#include "remote/git_advice.h"
 #include "remote/remotes.h"
 
 #include <stdio.h>
 
 /* A change that old should have gone out, or its schedule is a slow one. */
-#define WAITING_MS 60000
+#define WAITING_MS  60000
+#define ROUNDING_MS 30000
 
 /* "3 documents are not there, the oldest change is 5 min old": appended to sentences. */
 static const char *pending_words(const struct kf_remote_info *r, int64_t now_ms, char out[120])
@@ -41,7 +42,7 @@ static bool look_at_secrets(const struct doctor_view *v, const struct kf_remote_
 
 static enum finding finding_of_git(const struct kf_remote_info *r)
 {
-    switch (git_auth_cause(str_of(r->last_error))) {
+    switch (git_advice_cause(str_of(r->last_error))) {
     case GIT_CAUSE_NO_TOKEN: return FINDING_REMOTE_TOKEN_MISSING;
     case GIT_CAUSE_TOKEN: return FINDING_REMOTE_TOKEN_REFUSED;
     case GIT_CAUSE_KEY: return FINDING_REMOTE_KEY_REFUSED;
@@ -78,9 +79,18 @@ static void tell_failure(const struct doctor_view *v, const struct kf_remote_inf
                          struct findings *f)
 {
     char pending[120];
-    findings_add(f, finding_of_failure(r), r->name, "%s: %s (%u time%s in a row%s)", r->url,
-                 r->last_error, (unsigned)r->failures, r->failures == 1 ? "" : "s",
+    enum finding found = finding_of_failure(r);
+    findings_add(f, found, r->name, "%s: %s (%u time%s in a row%s)", r->url, r->last_error,
+                 (unsigned)r->failures, r->failures == 1 ? "" : "s",
                  pending_words(r, v->now_ms, pending));
+    /* One that stands in the configuration is not forgotten by a command. */
+    if ((found == FINDING_REMOTE_DIVERGED || found == FINDING_REMOTE_ROLLED_BACK) &&
+        strcmp(r->source, "config") == 0)
+        findings_next(f,
+                      "look at what is there, and who changed it; put the old state back, or write "
+                      "another name for %s in the configuration and start anew: both sides are "
+                      "then joined",
+                      r->name);
 }
 
 /* ------------------------------------------------------------------------------- set aside */
@@ -179,6 +189,25 @@ static void look_at_place(const struct doctor_view *v, const struct kf_remote_in
     }
 }
 
+static void look_at_clock(const struct doctor_view *v, const struct kf_remote_info *r,
+                          struct findings *f)
+{
+    struct remotes_clock c;
+    char seen[WHEN_LEN + 1];
+    struct buf apart = BUF_INIT;
+    if (!remotes_clock_of(store_remotes(v->store), r->name, &c))
+        return;
+    /* What is kept is the least that it can be. */
+    age_human((c.ahead_ms > 0 ? c.ahead_ms : -c.ahead_ms) + ROUNDING_MS, &apart);
+    when_format(c.seen_wall_ms, seen);
+    findings_add(f, FINDING_REMOTE_CLOCK, r->name,
+                 "at %s, by our clock, %s said a time that is %s %s: whichever is wrong, dates of "
+                 "versions and runs are, and certificates and tokens seem to be over or not yet "
+                 "good",
+                 seen, r->url, apart.failed ? "?" : apart.p, c.ahead_ms > 0 ? "later" : "earlier");
+    buf_release(&apart);
+}
+
 static void look_at_remote(const struct doctor_view *v, const struct kf_remote_info *r,
                            struct findings *f)
 {
@@ -189,6 +218,7 @@ static void look_at_remote(const struct doctor_view *v, const struct kf_remote_i
         look_at_schedule(v, r, f);
     look_aside(v, r, f);
     look_at_place(v, r, f);
+    look_at_clock(v, r, f);
 }
 
 void doctor_remotes(const struct doctor_view *v, struct findings *f)

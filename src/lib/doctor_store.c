@@ -91,6 +91,20 @@ static void look_at_space(const struct doctor_view *v, struct findings *f)
                      size_words(&w, v->status.disk_bytes));
 }
 
+static void look_at_quota(const struct doctor_view *v, struct findings *f)
+{
+    struct words w = {0};
+    uint64_t used = v->status.used_bytes, quota = v->status.quota_bytes;
+    if (quota == 0 || used < quota / 10 * 9)
+        return;
+    /* A write that does not fit is undone, so it is never quite full: full is what takes no
+     * document of some pages any more. */
+    bool full = used + quota / 100 >= quota;
+    findings_add(f, full ? FINDING_QUOTA_FULL : FINDING_QUOTA_FILLING, NULL,
+                 "%s of the %s that limits.quota gives to %s; writes beyond it are answered quota",
+                 size_words(&w, used), size_words(&w, quota), v->path);
+}
+
 static void look_at_log(const struct doctor_view *v, struct findings *f)
 {
     struct words w = {0};
@@ -248,50 +262,6 @@ static void look_at_past(const struct doctor_view *v, struct findings *f)
                      v->path, (unsigned long long)v->status.docs);
 }
 
-/* Files beside it whose names begin with its own and `word`. */
-static size_t count_beside(const struct doctor_view *v, const char *word, struct buf *names,
-                           str *ret_first)
-{
-    struct buf begin = BUF_INIT;
-    const char *slash = strrchr(v->path, '/');
-    size_t count = 0;
-    buf_printf(&begin, "%s.%s-", slash ? slash + 1 : v->path, word);
-    for (size_t at = 0; !begin.failed && at < names->len; at += strlen(names->p + at) + 1) {
-        str name = str_of(names->p + at);
-        if (!str_starts(name, buf_view(&begin)) || str_ends(name, STR("-wal")) ||
-            str_ends(name, STR("-shm")) || str_ends(name, STR("-journal")))
-            continue;
-        if (count++ == 0)
-            *ret_first = name;
-    }
-    buf_release(&begin);
-    return count;
-}
-
-static void look_beside(const struct doctor_view *v, struct findings *f)
-{
-    struct buf dir = BUF_INIT, names = BUF_INIT;
-    str first = {"", 0};
-    size_t count;
-    path_parent(v->path, &dir);
-    if (dir.failed || dir_list(v->env, dir.p, &names, NULL) == KF_NOMEM) {
-        f->failed = true;
-        goto out;
-    }
-    if ((count = count_beside(v, "rescue", &names, &first)) > 0)
-        findings_add(f, FINDING_RESCUED, NULL,
-                     "%s/%.*s%s: the store's file was moved or removed while it was open, and this "
-                     "is what it held then",
-                     dir.p, STR_ARGS(first), count > 1 ? " and others" : "");
-    if ((count = count_beside(v, "before", &names, &first)) > 0)
-        findings_add(f, FINDING_KEPT_ASIDE, NULL,
-                     "%zu of them, the first is %s/%.*s: from a restore or an older format", count,
-                     dir.p, STR_ARGS(first));
-out:
-    buf_release(&dir);
-    buf_release(&names);
-}
-
 static void look_at_versions(const struct doctor_view *v, struct findings *f)
 {
     for (size_t i = 0; v->space && i < v->space->doc_count; i++) {
@@ -308,11 +278,11 @@ void doctor_store(const struct doctor_view *v, struct findings *f)
 {
     look_at_state(v, f);
     look_at_space(v, f);
+    look_at_quota(v, f);
     look_at_log(v, f);
     look_at_filling(v, f);
     look_at_speed(v, f);
     look_at_clock(v, f);
     look_at_past(v, f);
-    look_beside(v, f);
     look_at_versions(v, f);
 }

@@ -252,21 +252,12 @@ static kf_rc fail_get(struct object_store *o, str path, size_t max, struct buf *
     PASS_ON(o, get(f->inner, path, max, out, tag, err), err);
 }
 
-static bool has(str s, const char *what)
-{
-    size_t len = strlen(what);
-    for (size_t i = 0; i + len <= s.len; i++)
-        if (memcmp(s.p + i, what, len) == 0)
-            return true;
-    return false;
-}
-
 static kf_rc fail_put(struct object_store *o, str path, str bytes, struct kf_err *err)
 {
     pthread_mutex_lock(&lock);
     const char *refuse = ((struct fail *)o)->plan->plan.refuse;
     pthread_mutex_unlock(&lock);
-    if (refuse && has(bytes, refuse))
+    if (refuse && str_has(bytes, refuse))
         return err_set(err, PROBLEM_REMOTE_REFUSED, "the place does not take this");
     PASS_ON(o, put(f->inner, path, bytes, err), err);
 }

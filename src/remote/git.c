@@ -181,6 +181,7 @@ kf_rc git_begin(struct git *g, struct kf_err *err)
     g->repo.call_ms = g->remote.call_ms;
     g->repo.stop = g->remote.stop;
     g->repo.retry_ms = &g->remote.retry_ms;
+    g->repo.clock = &g->remote.clock;
     return rc == KF_OK ? git_repo_make(&g->repo, err) : rc;
 }
 

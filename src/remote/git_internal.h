@@ -9,6 +9,7 @@
  *     git_repo.c   the repository and the host; git_objects.c  what is in the repository
  *     git_run.c    one command of git, and what it said
  *     git_auth.c   what a command is allowed, and the token; git_url.c, git_path.c  pure
+ *     git_advice.c what others say when something fails; pure
  *
  * What stands in the branch:
  *

@@ -41,6 +41,7 @@ struct git_repo {
     const atomic_bool *stop;
     int64_t *retry_ms; /* set with a command that fails: for how long the host asks to be left
                           alone (remote.h) */
+    struct remote_clock *clock; /* set with a command whose host said what time it is (remote.h) */
     /* By the monotonic clock of env, when all must have ended: KF_BUSY `timeout`; 0 = never. */
     int64_t until_ms;
 };

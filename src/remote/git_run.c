@@ -4,6 +4,7 @@
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/mem.h"
+#include "remote/git_advice.h"
 #include "remote/git_repo.h"
 #include "remote/retry_after.h"
 
@@ -12,15 +13,6 @@
 #define MEMORY_MAX ((uint64_t)512 << 20)
 #define FILE_MAX   ((uint64_t)8 << 30)
 #define ARGS_MAX   40
-
-static bool str_has(str s, const char *what)
-{
-    str w = str_of(what);
-    for (size_t i = 0; i + w.len <= s.len; i++)
-        if (memcmp(s.p + i, w.p, w.len) == 0)
-            return true;
-    return false;
-}
 
 const char *git_said_why(const struct git_said *s)
 {
@@ -31,11 +23,11 @@ const char *git_said_why(const struct git_said *s)
 static void reason(const struct git_repo *r, struct child_end *end, struct git_said *ret)
 {
     struct buf *out = &ret->why;
-    ret->guest = git_auth_guest_refused(buf_view(&end->said));
-    if (git_auth_advice(r->place, r->url, buf_view(&end->said), &ret->problem, out))
+    ret->guest = git_advice_guest_refused(buf_view(&end->said));
+    if (git_advice(r->place, r->url, buf_view(&end->said), &ret->problem, out))
         return;
     git_auth_hide(r->auth, end->said.p, end->said.len);
-    ret->content = git_auth_content_refused(buf_view(&end->said));
+    ret->content = git_advice_content_refused(buf_view(&end->said));
     str said = str_trim(buf_view(&end->said));
     if (said.len > 300)
         said = str_from(said, said.len - 300);
@@ -118,6 +110,13 @@ static void heed(const struct git_repo *r, const struct retry_after *told)
         *r->retry_ms = retry_ms;
 }
 
+static void look_at_clock(const struct git_repo *r, const struct retry_after *told, int64_t from_ms)
+{
+    int64_t ahead_ms;
+    if (retry_after_clock(told, from_ms, env_wall_ms(r->env), &ahead_ms))
+        *r->clock = (struct remote_clock){.told = true, .ahead_ms = ahead_ms};
+}
+
 kf_rc git_command_run(struct git_repo *r, const struct git_command *c, int *ret_status,
                       struct git_said *said, struct kf_err *err)
 {
@@ -152,6 +151,7 @@ kf_rc git_command_run(struct git_repo *r, const struct git_command *c, int *ret_
     for (const char *const *e = child.environ; KF_SABOTAGE("log-header") && *e; e++)
         log_event(r->log, LOG_DEBUG, "git.environment", LOG_S("entry", *e), LOG_END);
     uint64_t began_ns = env_mono_ns(r->env);
+    int64_t began_wall_ms = env_wall_ms(r->env);
     if (rc == KF_OK)
         rc = child_run(r->env, &child, &end, err);
     if (rc == KF_UNAVAILABLE && time_left(r, &left_ms, NULL) != KF_OK)
@@ -160,6 +160,8 @@ kf_rc git_command_run(struct git_repo *r, const struct git_command *c, int *ret_
               LOG_I("us", (env_mono_ns(r->env) - began_ns) / 1000), LOG_END);
     if (child.trace && (rc != KF_OK || end.status != 0))
         heed(r, &told);
+    if (child.trace)
+        look_at_clock(r, &told, began_wall_ms);
     mem_wipe(&told, sizeof(told));
     if (rc == KF_OK && ret_status) {
         *ret_status = end.status < 0 ? 128 + end.signal : end.status;

@@ -63,6 +63,13 @@ struct remote_place {
     str dir; /* a folder of this remote's own beside the store; a kind that needs it makes it */
 };
 
+/* What an answer of a place showed of its clock. */
+struct remote_clock {
+    bool told;        /* it said what time it was */
+    int64_t ahead_ms; /* of ours, as far as the way of the answer does not explain it; behind:
+                         below 0 */
+};
+
 /* Base struct first in each kind's own. A connection lives for one run: nothing is held open
  * between runs (a disk can be unmounted). */
 struct remote {
@@ -76,6 +83,7 @@ struct remote {
     /* Set by the kind with a call that fails: for how long the place asks to be left alone, as it
      * said it; 0 = it said nothing. What is made of it is the wrapper's. */
     int64_t retry_ms;
+    struct remote_clock clock; /* set by the kind with any call: of the newest answer */
 };
 
 /* One document as it travels. */

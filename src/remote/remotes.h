@@ -152,6 +152,15 @@ kf_rc remotes_probe(struct remotes *r, const char *name, struct kf_err *err);
 kf_rc remotes_pending(struct remotes *r, const char *remote, const char *after, size_t limit,
                       struct kf_pending_list *ret_list, struct kf_err *err);
 
+/* How the clock of a remote's host stood to ours when an answer was last seen to say so. false: no
+ * more than REMOTES_CLOCK_MS apart, or nothing is known. Any thread; reads the store. */
+#define REMOTES_CLOCK_MS 60000
+struct remotes_clock {
+    int64_t ahead_ms; /* of ours; behind: below 0 */
+    int64_t seen_wall_ms;
+};
+bool remotes_clock_of(struct remotes *r, const char *name, struct remotes_clock *ret);
+
 kf_rc remotes_runs(struct remotes *r, const char *remote, uint64_t before, size_t limit,
                    struct kf_run_list *ret_list, struct kf_err *err);
 kf_rc remotes_aside(struct remotes *r, const char *remote, const char *name,

@@ -7,6 +7,7 @@
  *     remotes_plan.c  who runs next; what commits and ends of runs do to it
  *     remotes_row.c   the rows of kf_remote
  *     remotes_readers.c  whether everybody can read a remote
+ *     remotes_clock.c the clock of its host beside ours
  *     remotes_aside.c what is set aside, kf_aside
  *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
@@ -366,6 +367,11 @@ kf_rc readers_judge(struct run *run, struct remote *remote, struct kf_err *err);
 /* Asks now and keeps the answer. */
 void readers_ask(struct remote_entry *e, struct remote *remote);
 #define READERS_KEY "readers/"
+
+/* --- remotes_clock.c */
+/* Keeps what a run has seen of the clock of a remote's host. Blocking. */
+void clock_note(struct remote_entry *e, const struct remote_clock *seen);
+#define CLOCK_KEY "clock/"
 
 /* --- remotes_task.c */
 /* On the loop's thread. Otherwise than KF_OK `done` is not called. */

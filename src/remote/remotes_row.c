@@ -342,8 +342,9 @@ static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *e
                       unread_sql[] = "DELETE FROM kf_meta WHERE key = 'unread/' || $1",
                       runs_sql[] = "DELETE FROM kf_run WHERE remote = $1",
                       aside_sql[] = "DELETE FROM kf_aside WHERE remote = $1",
-                      readers_sql[] = "DELETE FROM kf_meta WHERE key = 'readers/' || $1";
-    const char *const sqls[] = {row_sql, unread_sql, runs_sql, aside_sql, readers_sql};
+                      readers_sql[] = "DELETE FROM kf_meta WHERE key = 'readers/' || $1",
+                      clock_sql[] = "DELETE FROM kf_meta WHERE key = 'clock/' || $1";
+    const char *const sqls[] = {row_sql, unread_sql, runs_sql, aside_sql, readers_sql, clock_sql};
     struct row_write *w = (struct row_write *)write;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < sizeof(sqls) / sizeof(sqls[0]); i++) {

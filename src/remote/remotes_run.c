@@ -330,8 +330,10 @@ static void run_work(struct task *t)
         }
     }
     int64_t retry_ms = remote ? remote->retry_ms : 0;
-    if (remote)
+    if (remote) {
+        clock_note(run->entry, &remote->clock);
         remote->driver->close(remote);
+    }
     run->rc = rc;
     if (rc != KF_OK)
         note_failure(run, retry_ms);

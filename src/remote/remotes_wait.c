@@ -1,7 +1,8 @@
 /* Waiting for remotes to confirm. A wait has a bit for each remote that it still waits for, and a
- * bit in `skip` for those whose run was past its snapshot when the waiter came: that run cannot
- * hold what the waiter wrote, the next one does. All on the loop's thread; the blocking forms post
- * to it, or turn it themselves. */
+ * bit in `skip` for those whose run does not count, since it began too early: past its snapshot it
+ * cannot hold what the waiter wrote, and for a waiter that wants the end of a run it may have read
+ * the remote before somebody changed something there, or not at all. The next one counts. All on
+ * the loop's thread; the blocking forms post to it, or turn it themselves. */
 #include "remote/remotes_internal.h"
 
 #include <stdio.h>
@@ -131,6 +132,16 @@ static void note_reached(struct remotes_wait *w, struct remote_entry *e)
     note_withheld(w, e, withheld, &why);
 }
 
+/* Whether the run that is on began too early for a waiter. With the lock held. */
+static bool came_too_late(const struct remotes_wait *w, const struct remote_entry *e)
+{
+    if (!e->running)
+        return false;
+    if (w->on_end)
+        return e->taking != TAKE_LOOKING; /* a look is followed by a pull */
+    return e->snapshot_seq >= 0 && e->snapshot_seq < w->seq;
+}
+
 /* Begins to wait for one remote. True when there is something to wait for. */
 static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
 {
@@ -142,7 +153,7 @@ static bool wait_for(struct remotes_wait *w, struct remote_entry *e)
     bool withheld = reached && withheld_tell(e, w->doc, &why);
     if (!reached) {
         w->waiting |= e->bit;
-        if (e->running && e->snapshot_seq >= 0 && (w->on_end || e->snapshot_seq < w->seq))
+        if (came_too_late(w, e))
             w->skip |= e->bit;
         if (!w->ride && (!e->running || (w->skip & e->bit)))
             e->asked = true;
@@ -436,6 +447,7 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
     uint64_t left = 0;
     if (!r || !r->loop || !r->started || r->stopped)
         return KF_OK;
+    store_settle(r->store); /* what another thread commits now counts, too */
     r->refusing = false;
     kf_rc rc = closing_names(r, &names, &left, err);
     if (rc == KF_OK && left) {

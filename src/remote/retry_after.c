@@ -162,3 +162,13 @@ int64_t retry_after_ms(const struct retry_after *r, int64_t now_ms)
         return 0;
     return ms < RETRY_AFTER_MAX_MS ? ms : RETRY_AFTER_MAX_MS;
 }
+
+bool retry_after_clock(const struct retry_after *r, int64_t from_ms, int64_t to_ms,
+                       int64_t *ret_ahead_ms)
+{
+    if (r->status == 0 || r->date_s < 0 || to_ms < from_ms)
+        return false;
+    int64_t first_ms = r->date_s * 1000, least = first_ms - to_ms, most = first_ms + 999 - from_ms;
+    *ret_ahead_ms = least > 0 ? least : most < 0 ? most : 0;
+    return true;
+}

@@ -118,10 +118,11 @@ static struct sealed *begin(struct remote *r)
     return s;
 }
 
-/* What the place asked for, and the answer. */
+/* What the place asked for, what time it said it was, and the answer. */
 static kf_rc told(struct sealed *s, kf_rc rc)
 {
     s->remote.retry_ms = s->inner->retry_ms;
+    s->remote.clock = s->inner->clock;
     return rc;
 }
 

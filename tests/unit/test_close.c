@@ -12,6 +12,7 @@
 
 #include <keepfast.h>
 
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -623,6 +624,85 @@ static void requests_of_the_socket_are_ended(void **state)
     print_message("# refused=%d\n", atomic_load(&refused));
 }
 
+/* --------------------------------------------------------------------------------- a slow disk */
+
+static atomic_int sync_ms;
+static atomic_bool syncing;
+
+static int slow_tap(void *ctx, const struct io_event *event)
+{
+    int ms = atomic_load(&sync_ms);
+    (void)ctx;
+    if (event->op == IO_SYNC && ms) {
+        atomic_store(&syncing, true);
+        poll(NULL, 0, ms);
+    }
+    return 0;
+}
+
+static bool place_holds(const char *place, const char *bytes)
+{
+    struct buf names = BUF_INIT, object = BUF_INIT;
+    bool found = false;
+    assert_int_equal(mem_place_list(str_of(place), STR(""), &names), KF_OK);
+    for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1) {
+        buf_clear(&object);
+        assert_int_equal(mem_place_get(str_of(place), str_of(names.p + at), &object), KF_OK);
+        found |= str_has(buf_view(&object), bytes);
+    }
+    buf_release(&names);
+    buf_release(&object);
+    return found;
+}
+
+static void was_written(void *ctx, kf_rc rc, const struct kf_written *written,
+                        const struct kf_err *err)
+{
+    (void)written;
+    (void)err;
+    *(atomic_bool *)ctx = rc == KF_OK;
+}
+
+/* What a thread commits while the store is closed goes to the remotes that close runs, too. */
+static void what_is_being_committed_is_flushed(void **state)
+{
+    struct env env = *env_system();
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_remote_options r = KF_REMOTE_OPTIONS_INIT;
+    struct kf_write w = KF_WRITE_INIT;
+    atomic_bool written = false;
+    (void)state;
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+    env.tap = slow_tap;
+    o.env = &env;
+    atomic_store(&sync_ms, 0);
+    assert_int_equal(kf_open(testing_path(dir, "slow.db"), &o, &store, NULL), KF_OK);
+    r.name = "near";
+    r.url = "mem:close-slow";
+    r.on_change_ms = 3600000;
+    assert_int_equal(kf_remote_add(store, &r, NULL), KF_OK);
+    atomic_store(&sync_ms, 3);
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(put("d", i % 2 ? "1" : "2"), KF_OK);
+    assert_int_equal(kf_sync(store, "near", 10000, NULL), KF_OK);
+    atomic_store(&sync_ms, 300);
+    atomic_store(&syncing, false);
+    w.verb = KF_PUT;
+    w.name = "last";
+    w.body = "\"the last one\"";
+    w.len = strlen(w.body);
+    assert_int_equal(kf_submit(store, &w, was_written, &written, NULL, NULL), KF_OK);
+    while (!atomic_load(&syncing))
+        nap();
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_close(&store, &err);
+    atomic_store(&sync_ms, 0);
+    if (rc != KF_OK)
+        fail_msg("%s", err.detail);
+    assert_true(written);
+    assert_true(place_holds("close-slow", "the last one"));
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -636,6 +716,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(a_thread_that_waits_for_a_ticket_is_not_waited_for_in_vain,
                                         setup, teardown),
         cmocka_unit_test_setup_teardown(requests_of_the_socket_are_ended, setup, teardown),
+        cmocka_unit_test_setup_teardown(what_is_being_committed_is_flushed, setup, teardown),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

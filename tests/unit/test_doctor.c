@@ -5,7 +5,7 @@
 #include "base/findings.h"
 #include "base/hooks.h"
 #include "lib/doctor.h"
-#include "remote/git_auth.h"
+#include "remote/git_advice.h"
 #include "remote/mem.h"
 
 #include <errno.h>
@@ -180,16 +180,16 @@ static void sentences_tell_their_cause(void **state)
     enum problem problem;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct buf out = BUF_INIT;
-        assert_true(git_auth_advice(&place, &url, str_of(cases[i].said), &problem, &out));
-        if (git_auth_cause(buf_view(&out)) != cases[i].cause)
+        assert_true(git_advice(&place, &url, str_of(cases[i].said), &problem, &out));
+        if (git_advice_cause(buf_view(&out)) != cases[i].cause)
             fail_msg("%s", out.p);
         buf_release(&out);
     }
     struct buf out = BUF_INIT;
     place.token_env = STR("TOKEN");
-    assert_true(git_auth_advice(&place, &url, STR("Authentication failed"), &problem, &out));
-    assert_int_equal(git_auth_cause(buf_view(&out)), GIT_CAUSE_TOKEN);
-    assert_int_equal(git_auth_cause(STR("anything else")), GIT_CAUSE_OTHER);
+    assert_true(git_advice(&place, &url, STR("Authentication failed"), &problem, &out));
+    assert_int_equal(git_advice_cause(buf_view(&out)), GIT_CAUSE_TOKEN);
+    assert_int_equal(git_advice_cause(STR("anything else")), GIT_CAUSE_OTHER);
     buf_release(&out);
 }
 

@@ -1,6 +1,7 @@
 /* The environment of git: exactly what it is, and what a real git makes of it. */
 #include "testing.h"
 
+#include "remote/git_advice.h"
 #include "remote/git_auth.h"
 
 #include "base/secret.h"
@@ -584,7 +585,7 @@ static void advice_fits_what_was_said(void **state)
         struct buf out = BUF_INIT;
         assert_int_equal(git_place_check(&place, &u, NULL), KF_OK);
         enum problem problem = PROBLEM_INTERNAL;
-        bool said = git_auth_advice(&place, &u, str_of(table[i].said), &problem, &out);
+        bool said = git_advice(&place, &u, str_of(table[i].said), &problem, &out);
         assert_string_equal(problem_table[problem].code,
                             table[i].code ? table[i].code : "remote_failed");
         if (said != (table[i].says != NULL) || (said && !strstr(out.p, table[i].says)))
@@ -625,7 +626,7 @@ static void what_is_refused_for_its_content(void **state)
     };
     (void)state;
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
-        if (git_auth_content_refused(str_of(table[i].said)) != table[i].refused)
+        if (git_advice_content_refused(str_of(table[i].said)) != table[i].refused)
             fail_msg("%s", table[i].said);
 }
 

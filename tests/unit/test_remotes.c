@@ -507,6 +507,37 @@ static void a_run_that_outlives_its_store_says_nothing(void **state)
     app_end(&a);
 }
 
+/* Whoever asks for a run while one is on wants what is there now, not what that one has read. */
+static void a_run_that_was_on_is_not_the_one_asked_for(void **state)
+{
+    struct app a, b;
+    app_init(&a);
+    app_init(&b);
+    a.env = b.env = env_system();
+    a.workers = b.workers = 1;
+    app_remote(&a, "host", "fail:name=early:mem:early")->schedule.manual = true;
+    app_remote(&b, "host", "mem:early")->schedule.manual = true;
+    app_open(&a);
+    app_open(&b);
+    while (store_state(a.store) == STORE_HYDRATING || store_state(b.store) == STORE_HYDRATING)
+        usleep(1000);
+    app_put(&b, "a", "[1]");
+    assert_int_equal(kf_sync(b.store, "host", 10000, NULL), KF_OK);
+    fail_plan_set(STR("early"), &(struct fail_plan){.delay_ms = 300});
+    assert_int_equal(kf_sync(a.store, "host", 50, NULL), KF_UNAVAILABLE); /* it goes on */
+    for (int i = 0; fail_calls(STR("early")) < 2 && i < 5000; i++)
+        usleep(1000); /* it has read what there is, and fetches it */
+    assert_int_equal(app_info(&a, "host").state, KF_REMOTE_RUNNING);
+    app_put(&b, "a", "[2]");
+    assert_int_equal(kf_sync(b.store, "host", 10000, NULL), KF_OK);
+    assert_int_equal(app_info(&a, "host").state, KF_REMOTE_RUNNING);
+    fail_plan_set(STR("early"), &(struct fail_plan){0});
+    assert_int_equal(kf_sync(a.store, "host", 10000, NULL), KF_OK);
+    app_is(&a, "a", "[2]");
+    app_end(&a);
+    app_end(&b);
+}
+
 static void adding_and_removing_while_they_run(void **state)
 {
     struct app a;
@@ -630,6 +661,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(confirmed_is_confirmed_under_load),
         cmocka_unit_test(a_hanging_remote_keeps_nobody_waiting),
         cmocka_unit_test(a_run_that_outlives_its_store_says_nothing),
+        cmocka_unit_test(a_run_that_was_on_is_not_the_one_asked_for),
         cmocka_unit_test(adding_and_removing_while_they_run),
         cmocka_unit_test(lack_of_memory_is_survived),
         cmocka_unit_test(saboteur_sync_inline),

@@ -100,6 +100,50 @@ static void days(void **state)
     }
 }
 
+static void clocks_beside_ours(void **state)
+{
+    static const struct {
+        const char *heads[3];
+        int64_t from_ms, to_ms; /* since NOW */
+        bool told;
+        int64_t ahead_ms;
+    } cases[] = {
+        {{"HTTP/1.1 200 OK", "Date: Sat, 21 Nov 2026 13:42:49 GMT"}, 0, 0, true, 0},
+        {{"HTTP/1.1 200 OK", "Date: Sat, 21 Nov 2026 13:42:49 GMT"}, 0, 999, true, 0},
+        {{"HTTP/1.1 200 OK", "Date: Sat, 21 Nov 2026 13:43:49 GMT"}, -5000, 7000, true, 53000},
+        {{"HTTP/1.1 401 x", "date: Sat, 21 Nov 2026 13:41:49 GMT"}, -5000, 7000, true, -54001},
+        /* the answer was long on its way: nothing is left */
+        {{"HTTP/1.1 200 OK", "Date: Sat, 21 Nov 2026 13:42:49 GMT"}, -90000, 90000, true, 0},
+        {{"HTTP/1.1 200 OK", "Date: Thu, 01 Jan 1970 00:00:00 GMT"}, 0, 0, true, 999 - NOW},
+        {{"HTTP/1.1 200 OK"}, 0, 0, false, 0},
+        {{"HTTP/1.1 200 OK", "Date: now"}, 0, 0, false, 0},
+        {{"Date: Sat, 21 Nov 2026 13:42:49 GMT"}, 0, 0, false, 0},
+        /* of the newest answer, and not when our clock was turned back meanwhile */
+        {{"HTTP/1.1 401 x", "Date: Sat, 21 Nov 2026 11:42:49 GMT", "HTTP/1.1 200 OK"},
+         0,
+         0,
+         false,
+         0},
+        {{"HTTP/1.1 200 OK", "Date: Sat, 21 Nov 2026 13:42:49 GMT"}, 0, -1, false, 0},
+    };
+    (void)state;
+    struct retry_after none = {0};
+    int64_t ahead_ms = 7;
+    assert_false(retry_after_clock(&none, NOW, NOW, &ahead_ms));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct retry_after r = {0};
+        struct buf text = BUF_INIT;
+        for (size_t k = 0; k < 3 && cases[i].heads[k]; k++)
+            put(&text, cases[i].heads[k]);
+        retry_after_take(&r, buf_view(&text));
+        ahead_ms = 7;
+        bool told = retry_after_clock(&r, NOW + cases[i].from_ms, NOW + cases[i].to_ms, &ahead_ms);
+        if (told != cases[i].told || ahead_ms != (told ? cases[i].ahead_ms : 7))
+            fail_msg("case %zu: %d %lld", i, told, (long long)ahead_ms);
+        buf_release(&text);
+    }
+}
+
 /* A head of any length, and one that speaks of a head. */
 static void lines_are_bounded(void **state)
 {
@@ -125,6 +169,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_hosts_ask_for),
         cmocka_unit_test(days),
+        cmocka_unit_test(clocks_beside_ours),
         cmocka_unit_test(lines_are_bounded),
     };
     return cmocka_run_group_tests_name("retry_after", tests, NULL, NULL);

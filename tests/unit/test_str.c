@@ -36,6 +36,12 @@ static void parts(void **state)
     assert_true(str_eq_nocase(STR("Content-TYPE"), STR("content-type")));
     assert_false(str_eq_nocase(STR("a"), STR("ab")) || str_eq_nocase(STR("@["), STR("`{")));
     assert_false(str_eq_nocase(STR("\xC4"), STR("\xE4"))); /* ASCII alone */
+    assert_true(str_has(STR("abcabd"), "abd"));
+    assert_true(str_has(STR("a"), "a"));
+    assert_true(str_has(STR("a"), ""));
+    assert_false(str_has(STR("ab"), "abc"));
+    assert_false(str_has((str){NULL, 0}, "a"));
+    assert_true(str_has((str){NULL, 0}, ""));
 }
 
 static void numbers(void **state)
