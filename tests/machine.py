@@ -5,8 +5,9 @@
         m.read("/etc/passwd")
 
 It is an overlay above the root of this machine (or above another one: Machine(base)), with what is written kept in memory, in a mount
-namespace of its own that ends with the test in whatever way. Processes, network and time are this machine's. /tmp is shared, so that a
-test and its machine can exchange files. Needs root, as mounting does."""
+namespace of its own that ends with the test in whatever way. Processes, network and time are this machine's. The folder for temporary
+files is shared, so that a test and its machine can exchange them, and /var/tmp, which is on a disk where that may be in memory. Needs
+root, as mounting does."""
 
 import os
 import signal
@@ -18,24 +19,36 @@ SETUP = r"""
 set -eu
 top=$1 base=$2 shared=$3
 mount -t tmpfs -o mode=755 tmpfs "$top"
-mkdir "$top/upper" "$top/work" "$top/root"
-mount -t overlay -o "lowerdir=$base,upperdir=$top/upper,workdir=$top/work" overlay "$top/root"
+mkdir "$top/upper" "$top/work" "$top/tree"
+mount -t overlay -o "lowerdir=$base,upperdir=$top/upper,workdir=$top/work" overlay "$top/tree"
 for each in proc sys dev; do
-    mkdir -p "$top/root/$each"
-    mount --rbind "/$each" "$top/root/$each"
+    mkdir -p "$top/tree/$each"
+    mount --rbind "/$each" "$top/tree/$each"
 done
-mkdir -p "$top/root/tmp" "$top/root/run" "$top/root$shared"
-mount -t tmpfs -o mode=755 tmpfs "$top/root/run"
-mount --bind "$shared" "$top/root$shared"
+mkdir -p "$top/tree/tmp" "$top/tree/run"
+mount -t tmpfs -o mode=755 tmpfs "$top/tree/run"
+for each in "$shared" /var/tmp; do
+    mkdir -p "$top/tree$each"
+    mount --bind "$each" "$top/tree$each"
+done
 # Its root, not a folder that is taken for one: a process in a chroot may not make namespaces of users.
-cd "$top/root"
-mkdir -p .before
-pivot_root . .before
-umount -l /.before
-rmdir /.before
-echo ready
-exec cat
+mkdir -p "$top/tree/.before"
+into='pivot_root . .before && umount -l /.before && rmdir /.before && echo ready && exec cat'
+if grep -q '^[^ ]* [^ ]* [^ ]* [^ ]* / ' /proc/self/mountinfo; then
+    cd "$top/tree"
+    eval "$into"
+else # we are in a folder that is taken for one: who enters a namespace of mounts, be it his own, stands at its root
+    exec nsenter --mount=/proc/self/ns/mnt --wd="$top/tree" sh -c "mount --make-rprivate / && $into"
+fi
 """
+
+
+def own_mounts():
+    """Words before a command that give it a mount namespace. In a folder that was made the root, which is no mount point, nothing can
+    be made private: it is enough when nothing is shared."""
+    mounts = [line.split() for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    private = any(mount[4] == "/" for mount in mounts) or any(word.startswith("shared:") for mount in mounts for word in mount)
+    return ["unshare", "--mount", "--propagation", "private" if private else "unchanged"]
 
 
 class Machine:
@@ -43,7 +56,7 @@ class Machine:
         self.top = tempfile.mkdtemp(prefix="kf-machine-")
         shared = tempfile.gettempdir()
         self.keeper = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--propagation", "private", "sh", "-c", SETUP, "machine", self.top, base, shared],
+            ["setpriv", "--pdeathsig", "KILL", *own_mounts(), "sh", "-c", SETUP, "machine", self.top, base, shared],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         if self.keeper.stdout.readline() != "ready\n":
             raise RuntimeError(f"no machine in the machine: {self.keeper.stderr.read()}")

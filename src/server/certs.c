@@ -3,6 +3,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "base/when.h"
+#include "server/tickets.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -26,10 +27,12 @@ struct look {
     struct certs *certs; /* NULL: it has gone */
     const struct env *env;
     char *cert_file, *key_file;
+    struct tickets *tickets;
     bool asked;
     struct stamps known; /* of what was read last, whether it came into force or not */
     struct stamps seen;  /* when the files were looked at last */
-    bool read;           /* the job has read the pair: into tls or err */
+    bool again;          /* the last reading failed for want of something else than good files */
+    bool read;           /* the job has read the pair: into tls or err, to be told */
     struct tls *tls;
     struct kf_err err;
 };
@@ -85,7 +88,16 @@ static void look_free(struct look *l)
     tls_free(l->tls);
     mem_free(l->cert_file);
     mem_free(l->key_file);
+    tickets_free(l->tickets);
     mem_free(l);
+}
+
+/* Whether only other files can help: not so where memory or descriptors were wanting. */
+static bool is_of_the_files(const struct kf_err *err)
+{
+    const struct problem_info *p = problem_find(err->code);
+    return p == &problem_table[PROBLEM_CONFIG] || p == &problem_table[PROBLEM_PERMISSION] ||
+           p == &problem_table[PROBLEM_NOT_FOUND];
 }
 
 static void look_work(struct loop_job *j)
@@ -94,13 +106,17 @@ static void look_work(struct loop_job *j)
     struct stamps now = stamps_of(l);
     bool settled = same(&now, &l->seen), changed = !same(&now, &l->known);
     l->seen = now;
-    l->read = l->asked || (changed && settled);
+    l->read = l->asked || l->again || (changed && settled);
     if (!l->read)
         return;
     l->known = now;
+    l->again = false;
     l->err = (struct kf_err)KF_ERR_INIT;
-    if (tls_load(l->env, l->cert_file, l->key_file, &l->tls, &l->err) != KF_OK)
-        l->tls = NULL;
+    if (tls_load(l->env, l->cert_file, l->key_file, l->tickets, &l->tls, &l->err) == KF_OK)
+        return;
+    l->tls = NULL;
+    l->again = !is_of_the_files(&l->err);
+    l->read = l->asked || !l->again;
 }
 
 static void tell_of_times(const struct certs *c)
@@ -172,6 +188,7 @@ static void look_now(struct certs *c, bool asked)
 static void look_is_due(struct loop_timer *t)
 {
     struct certs *c = (struct certs *)((char *)t - offsetof(struct certs, timer));
+    tickets_turn(c->look->tickets);
     if (!c->looking)
         look_now(c, false);
 }
@@ -204,7 +221,7 @@ void certs_reload(struct certs *c)
 /* ------------------------------------------------------------------------------------ new, free */
 
 kf_rc certs_new(struct loop *loop, struct log *log, const char *cert_file, const char *key_file,
-                struct certs **ret_certs, struct kf_err *err)
+                struct tickets *tickets, struct certs **ret_certs, struct kf_err *err)
 {
     struct certs *c = mem_calloc(1, sizeof *c);
     struct look *l = mem_calloc(1, sizeof *l);
@@ -214,12 +231,13 @@ kf_rc certs_new(struct loop *loop, struct log *log, const char *cert_file, const
         l->env = loop_env(loop);
         l->cert_file = mem_strdup(cert_file);
         l->key_file = mem_strdup(key_file);
+        l->tickets = tickets_hold(tickets);
     }
     if (!c || !l || !l->cert_file || !l->key_file)
         rc = err_nomem(err);
     if (rc == KF_OK) { /* before it is read: what changes then is seen as a change */
         l->known = l->seen = stamps_of(l);
-        rc = tls_load(l->env, cert_file, key_file, &t, err);
+        rc = tls_load(l->env, cert_file, key_file, tickets, &t, err);
     }
     if (rc != KF_OK) {
         look_free(l);

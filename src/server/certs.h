@@ -7,7 +7,8 @@
  *
  * Files are looked at every CERTS_LOOK_MS: time, size and inode behind links (certbot, Kubernetes).
  * A change counts when two looks see the same, so that a pair is not read between the writing of
- * its halves: within 2 * CERTS_LOOK_MS. One that does not fit is tried again when it changes.
+ * its halves: within 2 * CERTS_LOOK_MS. One that does not fit is tried again when it changes;
+ * where it could not be read for want of memory or descriptors, at the next look.
  *
  * Threads: the loop's, but certs_reload and certs_state. */
 #ifndef KF_SERVER_CERTS_H
@@ -21,9 +22,9 @@
 
 struct certs;
 
-/* Reads the pair; errors as tls_load. The paths are copied. */
+/* Reads the pair; errors as tls_load, and its terms for `tickets`. The paths are copied. */
 kf_rc certs_new(struct loop *loop, struct log *log, const char *cert_file, const char *key_file,
-                struct certs **ret_certs, struct kf_err *err);
+                struct tickets *tickets, struct certs **ret_certs, struct kf_err *err);
 /* NULL is fine. A job that is under way ends by itself. */
 void certs_free(struct certs *c);
 /* The pair in force, until the loop turns. */

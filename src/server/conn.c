@@ -121,9 +121,11 @@ void conn_drop(struct conn *c)
 {
     struct server *s = c->server;
     assert(!c->calling && !is_gone(c));
+    /* An answer that was cut short must not look like one that ended: not when the server stops,
+     * either. */
+    c->broken = c->broken || pending(c) > 0 || (c->work && c->answer.begun);
     if (c->work)
         request_abandon(c);
-    /* An answer that was cut short must not look like one that ended. */
     if (!c->broken && !c->lost)
         transport_bye(c);
     else if (c->broken)
@@ -135,7 +137,7 @@ void conn_drop(struct conn *c)
     c->tls = NULL;
     loop_timer_cancel(&c->timer);
     if (c->address)
-        listen_uncount(s, c->address);
+        accept_uncount(s, c->address);
     c->address = NULL;
     if (c->counted)
         s->connections--;
@@ -180,7 +182,7 @@ void conn_refuse(struct conn *c, enum problem problem, enum refusal why, const c
     assert(c->state == CONN_HEAD || c->state == CONN_BODY);
     server_refused(c->server, why, c, detail);
     if (c->state == CONN_HEAD)
-        answer_begin(&c->answer, false, false, false);
+        answer_begin(&c->answer, false, c->server->head.is_head, false);
     if (c->work)
         request_abandon(c);
     c->answer.keep = c->clean = false;
@@ -490,7 +492,11 @@ static void conn_watch(struct conn *c)
         c->deaf = false;
     if (transport_over(c) && reads(c))
         conn_kick(c);
-    uint32_t events = (c->deaf ? 0u : (uint32_t)EPOLLIN) | (c->stuck ? (uint32_t)EPOLLOUT : 0u);
+    /* What is there cannot be taken before the socket has room: to be told of it would be to turn
+     * without end. */
+    bool blocked = transport_blocked(c) && reads(c);
+    uint32_t events = (c->deaf || blocked ? 0u : (uint32_t)EPOLLIN) |
+                      (c->stuck || blocked ? (uint32_t)EPOLLOUT : 0u);
     if (events != c->fd.events)
         loop_fd_set(&c->fd, events);
 }
@@ -540,9 +546,21 @@ void conn_step(struct conn *c)
         conn_kick(c);
 }
 
+/* A handshake costs as much as a hundred requests: of a crowd's, a few have their turn, and the
+ * loop looks at everybody else in between. The socket announces again what was not read. */
+static bool shakes_later(const struct conn *c)
+{
+    if (c->state != CONN_SHAKE || c->server->shakes++ < SERVER_SHAKES)
+        return false;
+    KF_SOMETIMES("server-handshake-later");
+    return !KF_SABOTAGE("all-handshakes-at-once");
+}
+
 void conn_ready(struct loop_fd *w, uint32_t events)
 {
     struct conn *c = (struct conn *)w;
+    if (shakes_later(c))
+        return;
     if (events & EPOLLOUT)
         c->stuck = false;
     if (reads(c)) {

@@ -1,7 +1,6 @@
 #include "server/hosts.h"
 
 #include <arpa/inet.h>
-#include <netinet/in.h>
 
 /* A host and a port, both as written; brackets are part of the host. */
 struct place {
@@ -85,6 +84,24 @@ bool hosts_address_is_loopback(const struct sockaddr_storage *address)
         return IN6_IS_ADDR_LOOPBACK(&((const struct sockaddr_in6 *)address)->sin6_addr);
     return address->ss_family == AF_INET &&
            ntohl(((const struct sockaddr_in *)address)->sin_addr.s_addr) >> 24 == 127;
+}
+
+struct in6_addr hosts_ip(const struct sockaddr_storage *address)
+{
+    if (address->ss_family == AF_INET6)
+        return ((const struct sockaddr_in6 *)address)->sin6_addr;
+    struct in6_addr ip = {0};
+    ip.s6_addr[10] = ip.s6_addr[11] = 0xff;
+    memcpy(&ip.s6_addr[12], &((const struct sockaddr_in *)address)->sin_addr, 4);
+    return ip;
+}
+
+struct in6_addr hosts_network(const struct in6_addr *ip)
+{
+    struct in6_addr network = *ip;
+    if (!IN6_IS_ADDR_V4MAPPED(ip))
+        memset(&network.s6_addr[8], 0, 8);
+    return network;
 }
 
 /* Splits a Host header whose port, if any, is one. */

@@ -17,6 +17,7 @@
 #include "base/err.h"
 #include "base/str.h"
 
+#include <netinet/in.h>
 #include <sys/socket.h>
 
 /* A list of texts, a NUL behind each. */
@@ -42,5 +43,9 @@ const char *hosts_listed_origin(hosts_list allowed, str origin);
 kf_rc hosts_address(str address, struct sockaddr_storage *ret, socklen_t *ret_len,
                     struct kf_err *err);
 bool hosts_address_is_loopback(const struct sockaddr_storage *address);
+/* As IPv6, IPv4 mapped into it. */
+struct in6_addr hosts_ip(const struct sockaddr_storage *address);
+/* Whom its connections count for: of IPv6 the /64, as whoever has one address of it has all. */
+struct in6_addr hosts_network(const struct in6_addr *ip);
 
 #endif

@@ -232,26 +232,14 @@ static bool origin_is_ours(const struct server *s, struct work *w, const struct 
     return true;
 }
 
-/* False: refused. */
-static bool read_head(struct conn *c, struct work *w, str bytes)
+/* What was parsed, whether it is let in. False: refused. */
+static bool check_head(struct conn *c, struct work *w)
 {
     struct head *h = &c->server->head;
-    const str *host = NULL;
-    h->count = 0;
-    h->complete = h->odd = false;
-    w->whole = w->told = w->ended = w->close = false;
-    w->chunks = (struct http_chunks){0};
-    w->conn = c;
-    llhttp_init(&w->parser, HTTP_REQUEST, &settings);
-    w->parser.data = w;
-    llhttp_errno_t e = llhttp_execute(&w->parser, bytes.p, bytes.len);
-    if (e == HPE_INVALID_METHOD || (h->complete && w->parser.method == HTTP_CONNECT))
-        conn_refuse(c, PROBLEM_METHOD_NOT_ALLOWED, REFUSAL_BAD, "the method is not known");
-    else if (e != HPE_OK || !h->complete || h->odd)
-        conn_refuse(c, PROBLEM_BAD_REQUEST, REFUSAL_SMUGGLE, "the request's head is not clear");
-    else if (c->server->stopping)
+    const str *host = find(h, STR("host"));
+    if (c->server->stopping)
         conn_refuse(c, PROBLEM_STOPPING, REFUSAL_STOPPING, "the server is stopping");
-    else if (!host_is_ours(c, host = find(h, STR("host"))))
+    else if (!host_is_ours(c, host))
         conn_refuse(c, PROBLEM_FORBIDDEN, REFUSAL_HOST,
                     "the Host header does not name this server: use its address, or list the name "
                     "in allow_hosts");
@@ -261,6 +249,32 @@ static bool read_head(struct conn *c, struct work *w, str bytes)
     else
         return true;
     return false;
+}
+
+/* False: refused. */
+static bool read_head(struct conn *c, struct work *w, str bytes)
+{
+    struct head *h = &c->server->head;
+    h->count = 0;
+    h->complete = h->odd = h->is_head = false;
+    w->whole = w->told = w->ended = w->close = false;
+    w->chunks = (struct http_chunks){0};
+    w->conn = c;
+    llhttp_init(&w->parser, HTTP_REQUEST, &settings);
+    w->parser.data = w;
+    llhttp_errno_t e = llhttp_execute(&w->parser, bytes.p, bytes.len);
+    if (e == HPE_INVALID_METHOD || (h->complete && w->parser.method == HTTP_CONNECT)) {
+        conn_refuse(c, PROBLEM_METHOD_NOT_ALLOWED, REFUSAL_BAD, "the method is not known");
+        return false;
+    }
+    if (e != HPE_OK || !h->complete || h->odd) {
+        conn_refuse(c, PROBLEM_BAD_REQUEST, REFUSAL_SMUGGLE, "the request's head is not clear");
+        return false;
+    }
+    h->is_head = w->parser.method == HTTP_HEAD;
+    bool good = check_head(c, w);
+    h->is_head = false;
+    return good;
 }
 
 /* After a call into the router has returned: what it did, and what is due now. */
@@ -300,7 +314,7 @@ void request_begin(struct conn *c, str bytes)
         .header_count = h->count,
         .content_length = w->chunked ? -2 : w->body_left,
         .peer = (enum api_peer)c->peer,
-        .from = listen_peer(c),
+        .from = accept_peer(c),
     };
     c->calling = true;
     api_begin(w->call, &head);
@@ -539,7 +553,8 @@ static void door_more(void *ctx)
 
 /* A 405 names what is allowed (RFC 9110, 15.5.6): of a method that is not even known, all that
  * are. */
-static const struct api_header allow = HEADER("Allow", "GET, HEAD, PUT, POST, PATCH, DELETE");
+static const struct api_header allow = HEADER("Allow",
+                                              "GET, HEAD, PUT, POST, PATCH, DELETE, OPTIONS");
 
 static void refuse_head(void *ctx, const struct api_answer *answer)
 {

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "server/tickets.h"
 
 #include <assert.h>
 #include <unistd.h>
@@ -191,10 +192,11 @@ void server_stop(struct server *s, void (*stopped)(void *ctx), void *ctx)
 {
     if (atomic_flag_test_and_set(&s->stop_claimed))
         return;
+    struct loop *loop = s->loop;
     s->stopped = stopped;
     s->stopped_ctx = ctx;
     atomic_store_explicit(&s->stop_asked, true, memory_order_release);
-    loop_wake(s->loop);
+    loop_wake(loop); /* the server may be stopped and freed by now */
 }
 
 /* ------------------------------------------------------------------------- the end of a turn */
@@ -238,6 +240,7 @@ static void trim_works(struct server *s)
 static bool end_of_turn(struct loop_hook *h)
 {
     struct server *s = (struct server *)((char *)h - offsetof(struct server, hook));
+    s->shakes = 0;
     step_kicked(s);
     if (!s->stopping && atomic_load_explicit(&s->stop_asked, memory_order_acquire))
         stop_begin(s);
@@ -306,6 +309,7 @@ static kf_rc server_fill(struct server *s, const struct server_options *o, struc
 static void server_release(struct server *s)
 {
     certs_free(s->certs);
+    tickets_free(s->tickets);
     mem_free(s->wire);
     mem_free(s->tls_cert);
     mem_free(s->tls_key);
@@ -320,12 +324,16 @@ static void server_release(struct server *s)
 /* TLS, where a pair is named; hooks. */
 static kf_rc server_begin(struct server *s, struct kf_err *err)
 {
-    if (s->tls_cert) {
+    const struct server *first = s->first;
+    if (first->tls_cert) {
         s->wire = mem_alloc(sizeof(*s->wire));
         if (!s->wire)
             return err_nomem(err);
         s->wire->env = s->env;
-        kf_rc rc = certs_new(s->loop, s->log, s->tls_cert, s->tls_key, &s->certs, err);
+        kf_rc rc = first == s ? tickets_new(s->env, &s->tickets, err) : KF_OK;
+        if (rc == KF_OK)
+            rc = certs_new(s->loop, s->log, first->tls_cert, first->tls_key, first->tickets,
+                           &s->certs, err);
         if (rc != KF_OK)
             return rc;
     }
@@ -362,7 +370,7 @@ kf_rc server_new(const struct server_options *options, struct server **ret_serve
     s->per_address_max = options->per_address_max;
     s->listen_insecure = options->listen_insecure;
     s->has_tokens = options->has_tokens;
-    s->reserve_fd = listen_reserve();
+    s->reserve_fd = accept_reserve();
     kf_rc rc = server_fill(s, options, err);
     if (rc == KF_OK)
         rc = server_begin(s, err);
@@ -388,12 +396,6 @@ kf_rc server_new_beside(struct server *first, struct loop *loop, struct api *api
     kf_rc rc = buf_ok(&s->hosts, err);
     if (rc == KF_OK)
         rc = buf_ok(&s->origins, err);
-    if (rc == KF_OK && first->tls_cert) {
-        s->tls_cert = mem_strdup(first->tls_cert);
-        s->tls_key = mem_strdup(first->tls_key);
-        if (!s->tls_cert || !s->tls_key)
-            rc = err_nomem(err);
-    }
     if (rc == KF_OK)
         rc = server_begin(s, err);
     if (rc != KF_OK) {

@@ -46,7 +46,7 @@ struct server_options {
     struct loop *loop;
     struct log *log;
     struct api *api;
-    uint32_t connections_max, per_address_max; /* Unix sockets count in all, not per address */
+    uint32_t connections_max, per_address_max; /* Unix sockets count in all; IPv6 by /64 */
     const str
         *allow_hosts; /* as Host headers name us beyond loopback, with or without port; copied */
     size_t allow_host_count;

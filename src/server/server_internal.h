@@ -2,7 +2,7 @@
  *
  *     server.c  made, stopped and freed; what is counted and logged; what must wait for the end of
  *               a turn
- *     listen.c  addresses, listeners, accepting, caps
+ *     listen.c  addresses, listeners          accept.c  who comes in, and how many
  *     conn.c    a connection: its states, what it reads, what it writes, its deadlines
  *     transport.c how its bytes pass the socket: as they are, or through TLS
  *     request.c a request on a connection: from its head to its answer's end
@@ -21,6 +21,7 @@
 #include "server/server.h"
 
 #include <llhttp.h>
+#include <netinet/in.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/socket.h>
@@ -34,6 +35,7 @@
 #define SERVER_SPARE_COUNT 8
 #define SERVER_SPARE_BYTES (16 * 1024)
 #define SERVER_WORKS_IDLE  64
+#define SERVER_SHAKES      4  /* reads of handshakes in one turn: each may take a millisecond */
 #define SERVER_ORIGIN_MAX  64 /* of this machine: "https://[0:0:0:0:0:0:0:1]:65535" */
 
 /* Why something was refused: R(NAME, name in metrics, log event or NULL, level, lines per 10 s). */
@@ -64,7 +66,7 @@ struct quiet {
     uint32_t written, lost;
 };
 
-struct address; /* a peer's, with its connections counted: listen.c */
+struct address; /* a peer's, with its connections counted: accept.c */
 struct listener;
 
 enum conn_state {
@@ -96,6 +98,7 @@ struct conn {
     uint8_t state;       /* enum conn_state */
     uint8_t peer;        /* enum api_peer */
     uint32_t uid;        /* of a Unix socket's peer */
+    struct in6_addr ip;  /* of a peer by TCP, IPv4 mapped */
     bool secure;         /* TLS is spoken */
     bool away;           /* SHAKE: beyond the caps, to be told so */
     bool counted;        /* against connections_max */
@@ -139,6 +142,19 @@ struct head {
     size_t count;
     str method, target;
     bool complete, odd; /* odd: more than the scan allows, so one of the two is wrong */
+    bool is_head;       /* while it is checked: an answer to it has no body */
+};
+
+struct listener {
+    struct loop_fd fd; /* first */
+    struct loop_timer rest;
+    struct server *server;
+    struct listener *next;
+    bool is_unix, secure;
+    int dir_fd; /* Unix: of the socket's folder */
+    char *name; /* Unix: in it */
+    dev_t dev;
+    ino_t ino;
 };
 
 struct server {
@@ -149,8 +165,9 @@ struct server {
     uint32_t connections_max, per_address_max;
     struct buf hosts, origins; /* allow_hosts, allow_origins, each with a NUL behind it */
     bool listen_insecure, has_tokens, plain_beyond;
-    char *tls_cert, *tls_key; /* NULL: no TLS */
+    char *tls_cert, *tls_key; /* the first's; NULL: no TLS */
     struct certs *certs;
+    struct tickets *tickets; /* the first's; NULL: no TLS */
     struct tls_wire *wire;
 
     struct server *first;           /* who accepts for all loops; itself, where it is that one */
@@ -166,6 +183,7 @@ struct server {
     struct conn *kicked, **kicked_end;
     struct loop_hook hook;
 
+    uint32_t shakes;    /* handshakes that went on in this turn */
     struct work *works; /* idle */
     uint32_t works_idle;
     struct buf spare[SERVER_SPARE_COUNT];
@@ -212,12 +230,17 @@ void server_give_buf(struct server *s, struct buf *b);
 /* ------------------------------------------------------------------------------------- listen.c */
 
 void listen_close_all(struct server *s);
+
+/* ------------------------------------------------------------------------------------- accept.c */
+
+/* Of a struct listener. */
+void accept_ready(struct loop_fd *w, uint32_t events);
 /* Any loop. */
-void listen_uncount(struct server *s, struct address *a);
+void accept_uncount(struct server *s, struct address *a);
 /* Who is at the other end. */
-struct api_peer_address listen_peer(const struct conn *c);
+struct api_peer_address accept_peer(const struct conn *c);
 /* A descriptor to give up when there are no more; -1 when there are none now. */
-int listen_reserve(void);
+int accept_reserve(void);
 
 /* --------------------------------------------------------------------------------------- conn.c */
 

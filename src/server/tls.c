@@ -11,6 +11,7 @@
 #include "base/mem.h"
 #include "base/net.h"
 #include "base/secret.h"
+#include "server/tickets.h"
 #include "server/tls_calls.h"
 
 #include <assert.h>
@@ -178,7 +179,7 @@ static kf_rc load_key(struct tls *t, const struct env *env, const char *path, st
     char *text = mem_alloc(FILE_BYTES_MAX);
     if (!text)
         return err_nomem(err);
-    kf_rc rc = secret_file_read(env, path, text, FILE_BYTES_MAX, &len, err);
+    kf_rc rc = secret_file_read_given(env, path, text, FILE_BYTES_MAX, &len, err);
     if (rc == KF_ABSENT)
         rc = err_set(err, PROBLEM_CONFIG, "tls.key: there is no file %s", path);
     if (rc == KF_OK)
@@ -203,7 +204,7 @@ static int choose_protocol(SSL *ssl, const unsigned char **out, unsigned char *o
     return SSL_TLSEXT_ERR_OK;
 }
 
-static kf_rc new_context(struct tls *t, struct kf_err *err)
+static kf_rc new_context(struct tls *t, struct tickets *tickets, struct kf_err *err)
 {
     t->ctx = openssl.SSL_CTX_new(openssl.TLS_server_method());
     if (!t->ctx)
@@ -218,18 +219,19 @@ static kf_rc new_context(struct tls *t, struct kf_err *err)
                          NULL);
     openssl.SSL_CTX_ctrl(t->ctx, SSL_CTRL_SET_SESS_CACHE_MODE, SSL_SESS_CACHE_OFF, NULL);
     openssl.SSL_CTX_set_alpn_select_cb(t->ctx, choose_protocol, NULL);
+    tickets_use(tickets, t->ctx);
     return KF_OK;
 }
 
 kf_rc tls_load(const struct env *env, const char *cert_file, const char *key_file,
-               struct tls **ret_tls, struct kf_err *err)
+               struct tickets *tickets, struct tls **ret_tls, struct kf_err *err)
 {
     struct tls *t = mem_calloc(1, sizeof *t);
     if (!t)
         return err_nomem(err);
     kf_rc rc = tls_calls_load(err);
     if (rc == KF_OK)
-        rc = new_context(t, err);
+        rc = new_context(t, tickets, err);
     if (rc == KF_OK)
         rc = load_cert(t, env, cert_file, err);
     if (rc == KF_OK)

@@ -11,7 +11,7 @@
  *
  * TLS 1.2 and 1.3, at least OpenSSL's security level 2 (RSA and DH of 2,048 bits, curves of 224),
  * no renegotiation, no compression, no 0-RTT, ALPN "http/1.1" where ALPN is asked for. Sessions
- * are resumed by tickets whose keys live as long as the struct tls; the server remembers none.
+ * are resumed by tickets (tickets.h); the server remembers none.
  *
  * The socket is read and written through base/net.h alone, so that tests cut this wire as any.
  * What is received is taken whole: after tls_recv nothing waits inside that the socket would not
@@ -34,12 +34,14 @@
 
 struct tls;
 struct tls_session;
+struct tickets;
 
 /* Reads a certificate with those between it and its authority behind it, and its key, both PEM.
  * KF_CONFIG `config` when they cannot be used, `permission` when others than its owner may read
- * the key; both say the next step. Blocks on the disk. */
+ * the key (secret_file_read_given); both say the next step. `tickets` is to be held until the last
+ * session has ended. Blocks on the disk. */
 kf_rc tls_load(const struct env *env, const char *cert_file, const char *key_file,
-               struct tls **ret_tls, struct kf_err *err);
+               struct tickets *tickets, struct tls **ret_tls, struct kf_err *err);
 /* Sessions that were made from it go on. NULL is fine. */
 void tls_free(struct tls *t);
 /* From when to when the certificate says that it is valid, wall clock. */

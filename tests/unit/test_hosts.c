@@ -278,12 +278,41 @@ static void addresses_are_written_in_digits(void **state)
     }
 }
 
+/* A client of IPv6 has as many addresses as it likes. */
+static void clients_are_counted_by_network(void **state)
+{
+    static const struct {
+        const char *a, *b;
+        bool same;
+    } cases[] = {
+        {"192.0.2.7:1", "192.0.2.7:9", true},
+        {"192.0.2.7:1", "192.0.2.8:1", false},
+        {"[2001:db8:1:2::7]:1", "[2001:db8:1:2:ffff::8]:1", true},
+        {"[2001:db8:1:2::7]:1", "[2001:db8:1:3::7]:1", false},
+        {"[::1]:1", "127.0.0.1:1", false},
+        {"[::ffff:192.0.2.7]:1", "192.0.2.7:1", true},
+        {"[::ffff:192.0.2.7]:1", "[::ffff:192.0.2.8]:1", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct sockaddr_storage a = {0}, b = {0};
+        socklen_t len;
+        assert_int_equal(hosts_address(str_of(cases[i].a), &a, &len, NULL), KF_OK);
+        assert_int_equal(hosts_address(str_of(cases[i].b), &b, &len, NULL), KF_OK);
+        struct in6_addr ip_a = hosts_ip(&a), ip_b = hosts_ip(&b);
+        struct in6_addr of_a = hosts_network(&ip_a), of_b = hosts_network(&ip_b);
+        if (IN6_ARE_ADDR_EQUAL(&of_a, &of_b) != cases[i].same)
+            fail_msg("%s and %s", cases[i].a, cases[i].b);
+    }
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(hosts_are_told_apart),
         cmocka_unit_test(origins_are_told_apart),
         cmocka_unit_test(addresses_are_written_in_digits),
+        cmocka_unit_test(clients_are_counted_by_network),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("hosts", tests, NULL, NULL);

@@ -491,6 +491,30 @@ static void hosts_and_origins_are_checked(void **state)
     assert_int_equal(rig_logged(*state, "http.origin"), 7);
 }
 
+/* An answer to HEAD has no body, when it comes from the door, either. */
+static void a_refusal_of_head_has_no_body(void **state)
+{
+    struct client c = client_tcp(*state);
+    client_say(&c, "HEAD /soon HTTP/1.1\r\nHost: evil.org\r\n\r\n");
+    struct reply reply = client_reply(&c, true);
+    assert_int_equal(reply.status, 403);
+    client_sees_end(&c);
+    assert_int_equal(c.in.len, 0);
+    reply_release(&reply);
+    client_close(&c);
+    /* What is no request gets one, whatever was asked before. */
+    c = client_tcp(*state);
+    client_say(&c, "HEAD /soon HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    reply = client_reply(&c, true);
+    assert_int_equal(reply.status, 200);
+    reply_release(&reply);
+    client_say(&c, "HEAD\r\n\r\n");
+    reply = client_reply(&c, false);
+    assert_true(reply.status == 400 && reply.body.len > 0);
+    reply_release(&reply);
+    client_close(&c);
+}
+
 static void asked_by_a_page(struct rig *r, const char *request, int status, const char *wanted)
 {
     struct client c = client_tcp(r);
@@ -671,6 +695,7 @@ int main(int argc, char **argv)
         TEST(chunks_get_their_answer),
         TEST(nothing_passes_behind_a_refusal),
         TEST(hosts_and_origins_are_checked),
+        TEST(a_refusal_of_head_has_no_body),
         TEST(pages_of_others_are_answered),
         TEST(numbers_are_shown),
         TEST(the_wire_is_cut_at_every_call),

@@ -507,6 +507,23 @@ static void stopping_does_not_wait_for_ever(void **state)
     client_close(&c);
 }
 
+/* To a client of HTTP/1.0 the end of the connection is the end of the answer. */
+static void a_stop_in_an_answer_shows(void **state)
+{
+    struct rig *r = *state;
+    struct client c = client_tcp(r);
+    client_say(&c, "GET /stream/2000/32000 HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    rig_turn(r, 20);
+    server_stop(r->server, count_stopped, r);
+    rig_turn(r, 3);
+    rig_advance(r, SERVER_STOP_MS);
+    assert_int_equal(r->stopped, 1);
+    for (int i = 0; i < 10000 && !c.ended; i++)
+        client_pull(&c);
+    assert_true(c.ended && c.reset);
+    client_close(&c);
+}
+
 static void a_server_may_be_freed_at_work(void **state)
 {
     struct rig *r = *state;
@@ -682,6 +699,7 @@ int main(int argc, char **argv)
         TEST(a_client_may_close_its_end),
         TEST(stopping_waits_for_work),
         TEST(stopping_does_not_wait_for_ever),
+        TEST(a_stop_in_an_answer_shows),
         TEST(a_server_may_be_freed_at_work),
         TEST(memory_may_run_out),
         cmocka_unit_test(a_server_runs_among_threads),

@@ -3,6 +3,7 @@
 #include "server_rig.h"
 
 #include "base/mem.h"
+#include "server/tickets.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -123,6 +124,35 @@ static void a_handshake_has_10_s(void **state)
 }
 TESTING_SABOTEUR(no_handshake_timeout, "no-handshake-timeout", a_handshake_has_10_s)
 
+static void a_crowd_of_handshakes_holds_nobody_up(void **state)
+{
+    enum { CROWD = 30 };
+    struct rig *r = *state;
+    struct client crowd[CROWD], good = client_tcp(r);
+    assert_int_equal(client_ask(&good, GET("/soon"), "soon"), 200);
+    for (size_t i = 0; i < CROWD; i++)
+        crowd[i] = client_raw(r);
+    rig_turn(r, CROWD); /* all are accepted */
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i].tls = tls_client(crowd[i].fd, 0, 0);
+        SSL_do_handshake(crowd[i].tls);
+    }
+    client_push(&good, GET("/soon"), strlen(GET("/soon")));
+    rig_turn(r, 2);
+    int answered = 0;
+    for (size_t i = 0; i < CROWD; i++)
+        answered += poll(&(struct pollfd){.fd = crowd[i].fd, .events = POLLIN}, 1, 0);
+    assert_true(answered > 0 && answered <= 10);
+    assert_true(client_pull(&good) > 0);
+    for (size_t i = 0; i < CROWD; i++) {
+        assert_true(client_shake(&crowd[i]));
+        client_close(&crowd[i]);
+    }
+    client_close(&good);
+}
+TESTING_SABOTEUR(all_handshakes_at_once, "all-handshakes-at-once",
+                 a_crowd_of_handshakes_holds_nobody_up)
+
 static void plain_http_is_told_so(void **state)
 {
     struct rig *r = *state;
@@ -172,23 +202,6 @@ static void nothing_is_renegotiated(void **state)
     client_close(&c);
 }
 
-static void sessions_are_resumed(void **state)
-{
-    struct rig *r = *state;
-    struct client c = client_tcp(r);
-    assert_int_equal(client_ask(&c, GET("/soon"), "soon"), 200);
-    SSL_SESSION *session = SSL_get1_session(c.tls);
-    SSL_shutdown(c.tls); /* or the client forgets it */
-    client_close(&c);
-    c = client_of_version(r, 0, 0);
-    SSL_set_session(c.tls, session);
-    assert_true(client_shake(&c));
-    assert_true(SSL_session_reused(c.tls));
-    assert_int_equal(client_ask(&c, GET("/soon"), "soon"), 200);
-    client_close(&c);
-    SSL_SESSION_free(session);
-}
-
 /* Each update of keys wants an answer; who does not read them is held back, and harms nobody. */
 static void key_updates_do_not_flood(void **state)
 {
@@ -208,6 +221,45 @@ static void key_updates_do_not_flood(void **state)
     assert_int_equal(client_ask(&good, GET("/const/70000"), NULL), 200);
     client_close(&c);
     client_close(&good);
+    has_number(r, "keepfast_http_connections 0\n");
+}
+
+/* Until the server takes no more, as its answers have no place; then the loop has nothing to do. */
+static void key_updates_that_are_not_read_turn_no_loop(void **state)
+{
+    struct rig *r = *state;
+    struct client c = client_tcp(r);
+    int small = 16384, large = 1 << 20, calls = 0, full = 0;
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    setsockopt(c.fd, SOL_SOCKET, SO_SNDBUF, &small, sizeof(small));
+    assert_int_equal(client_ask(&c, GET("/soon"), "soon"), 200);
+    rig_turn(r, 3);
+    int idle = loop_turn(r->loop, 0); /* its hooks */
+    for (int i = 0; i < 1000000 && full < 100; i++) {
+        if (SSL_get_key_update_type(c.tls) == SSL_KEY_UPDATE_NONE)
+            SSL_key_update(c.tls, SSL_KEY_UPDATE_REQUESTED);
+        full = SSL_do_handshake(c.tls) == 1 ? 0 : full + 1;
+        ERR_clear_error();
+        if (full > 0) {
+            usleep(1000); /* windows open by and by */
+            rig_turn(r, 1);
+        }
+    }
+    assert_int_equal(full, 100);
+    for (int i = 0; i < 1000; i++)
+        calls += loop_turn(r->loop, 0) - idle;
+    assert_true(calls < 10);
+    /* When they are read it goes on. */
+    size_t sent = 0, len = strlen(GET("/soon"));
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &large, sizeof(large));
+    for (int i = 0; i < 10000 && c.in.len == 0; i++) {
+        sent += client_push(&c, &GET("/soon")[sent], len - sent);
+        client_pull(&c);
+        rig_turn(r, 1);
+        usleep(1000);
+    }
+    assert_int_equal(client_ask(&c, "", "soon"), 200);
+    client_close(&c);
     has_number(r, "keepfast_http_connections 0\n");
 }
 
@@ -441,6 +493,32 @@ static void a_change_behind_links_is_noticed(void **state)
     assert_true(number_shown(r) != first);
 }
 
+/* That there was no descriptor to look with says nothing of the files. */
+static void what_cannot_be_looked_at_is_tried_again(void **state)
+{
+    struct rig *r = *state;
+    const char *dir = testing_dir();
+    start_with(r, dir);
+    uint64_t first = number_shown(r);
+    struct pair next = pair_make(dir, "next", PAIR_NOW_S - 60, PAIR_NOW_S + 7200);
+    testing_env_fault(&r->env, IO_OPEN, 1, EMFILE, true);
+    for (int i = 0; i < 5; i++)
+        rig_advance(r, CERTS_LOOK_MS);
+    assert_false(certs(r).failing);
+    assert_int_equal(rig_logged(r, "tls.reload"), 0);
+    replace(r->pair.cert, next.cert);
+    replace(r->pair.key, next.key);
+    server_reload(r->server); /* which is answered */
+    rig_turn(r, 5);
+    assert_true(certs(r).failing);
+    assert_int_equal(rig_logged(r, "tls.reload"), 1);
+    assert_true(number_shown(r) == first);
+    testing_env_fault(&r->env, IO_OPEN, 0, 0, false);
+    rig_advance(r, CERTS_LOOK_MS);
+    assert_false(certs(r).failing);
+    assert_true(number_shown(r) != first);
+}
+
 static void a_pair_that_does_not_fit_changes_nothing(void **state)
 {
     struct rig *r = *state;
@@ -573,6 +651,124 @@ static void wrong_files_are_refused_at_start(void **state)
         if (rc != KF_CONFIG || err.exit_code != 3 || !strstr(err.detail, cases[i].says))
             fail_msg("%zu: %d, %s", i, (int)rc, err.detail);
         assert_null(s);
+    }
+}
+
+/* ------------------------------------------------------------------------------------- sessions */
+
+static const int both_versions[] = {TLS1_2_VERSION, TLS1_3_VERSION};
+
+/* What the client has of its session when the connection is over: the last ticket. */
+static SSL_SESSION *take_session(struct client *c)
+{
+    assert_int_equal(client_ask(c, GET("/soon"), "soon"), 200);
+    SSL_SESSION *session = SSL_get1_session(c->tls);
+    SSL_shutdown(c->tls); /* or the client forgets it */
+    client_close(c);
+    return session;
+}
+
+static SSL_SESSION *new_session(struct rig *r, int version)
+{
+    struct client c = client_of_version(r, version, version);
+    assert_true(client_shake(&c));
+    assert_false(SSL_session_reused(c.tls));
+    return take_session(&c);
+}
+
+/* Whether the server goes on with it; *session is then what the client has next. */
+static bool resumes(struct rig *r, SSL_SESSION **session)
+{
+    int version = SSL_SESSION_get_protocol_version(*session);
+    struct client c = client_of_version(r, version, version);
+    SSL_set_session(c.tls, *session);
+    assert_true(client_shake(&c));
+    bool reused = SSL_session_reused(c.tls) == 1;
+    SSL_SESSION_free(*session);
+    *session = take_session(&c);
+    return reused;
+}
+
+static void sessions_are_resumed(void **state)
+{
+    struct rig *r = *state;
+    for (size_t i = 0; i < 2; i++) {
+        SSL_SESSION *session = new_session(r, both_versions[i]);
+        for (int times = 0; times < 4; times++)
+            assert_true(resumes(r, &session));
+        SSL_SESSION_free(session);
+    }
+}
+
+static void sessions_outlive_a_reload(void **state)
+{
+    struct rig *r = *state;
+    const char *dir = testing_dir();
+    start_with(r, dir);
+    uint64_t first = number_shown(r);
+    SSL_SESSION *sessions[2] = {new_session(r, both_versions[0]), new_session(r, both_versions[1])};
+    struct pair next = pair_make(dir, "next", PAIR_NOW_S - 60, PAIR_NOW_S + 7200);
+    replace(r->pair.cert, next.cert);
+    replace(r->pair.key, next.key);
+    server_reload(r->server);
+    rig_turn(r, 5);
+    assert_true(number_shown(r) != first);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(resumes(r, &sessions[i]));
+        SSL_SESSION_free(sessions[i]);
+    }
+    /* But not the life of the server: its keys are nowhere else. */
+    SSL_SESSION *before = new_session(r, TLS1_3_VERSION);
+    rig_restart(r, 100, 100);
+    assert_false(resumes(r, &before));
+    SSL_SESSION_free(before);
+}
+
+static void ticket_keys_turn(void **state)
+{
+    struct rig *r = *state;
+    for (size_t i = 0; i < 2; i++) {
+        /* Of one key, to be used in its time and the next one's; of the next one, which renewed
+         * it; and of one that nobody came back with in time. */
+        SSL_SESSION *renewed = new_session(r, both_versions[i]);
+        SSL_SESSION *late = new_session(r, both_versions[i]);
+        for (int turns = 0; turns < 3; turns++) {
+            rig_advance(r, TICKETS_TURN_MS);
+            assert_true(resumes(r, &renewed));
+        }
+        assert_false(resumes(r, &late));
+        /* Nobody came for long: nothing of then is opened. */
+        rig_advance(r, 5 * (int64_t)TICKETS_TURN_MS);
+        assert_false(resumes(r, &renewed));
+        SSL_SESSION_free(renewed);
+        SSL_SESSION_free(late);
+    }
+}
+
+static void a_ticket_that_was_changed_is_not_opened(void **state)
+{
+    struct rig *r = *state;
+    for (size_t i = 0; i < 2; i++) {
+        SSL_SESSION *good = new_session(r, both_versions[i]);
+        unsigned char *form = NULL;
+        const unsigned char *ticket;
+        size_t len;
+        SSL_SESSION_get0_ticket(good, &ticket, &len);
+        assert_true(len > 60);
+        int form_len = i2d_SSL_SESSION(good, &form);
+        unsigned char *in_form = memmem(form, (size_t)form_len, ticket, len);
+        assert_non_null(in_form);
+        for (size_t at = 0; at < len; at += 20) {
+            in_form[at] ^= 0x40;
+            const unsigned char *p = form;
+            SSL_SESSION *bad = d2i_SSL_SESSION(NULL, &p, form_len);
+            assert_false(resumes(r, &bad));
+            SSL_SESSION_free(bad);
+            in_form[at] ^= 0x40;
+        }
+        assert_true(resumes(r, &good));
+        SSL_SESSION_free(good);
+        OPENSSL_free(form);
     }
 }
 
@@ -820,21 +1016,28 @@ int main(int argc, char **argv)
         TEST(protocols_are_agreed_on),
         TEST(a_handshake_has_10_s),
         cmocka_unit_test(saboteur_no_handshake_timeout),
+        TEST(a_crowd_of_handshakes_holds_nobody_up),
+        cmocka_unit_test(saboteur_all_handshakes_at_once),
         TEST(plain_http_is_told_so),
         TEST(nothing_is_renegotiated),
-        TEST(sessions_are_resumed),
         TEST(key_updates_do_not_flood),
+        TEST(key_updates_that_are_not_read_turn_no_loop),
         TEST(an_end_within_tls_is_an_end),
         TEST(a_record_that_is_no_record_ends_it),
         TEST(an_answer_must_be_read),
         TEST(caps_are_told_inside),
         TEST(stopping_ends_handshakes),
         TEST(a_certificate_is_reloaded_when_asked),
+        TEST(what_cannot_be_looked_at_is_tried_again),
         TEST(a_change_is_noticed),
         TEST(a_change_behind_links_is_noticed),
         TEST(a_pair_that_does_not_fit_changes_nothing),
         TEST(times_are_told),
         TEST(wrong_files_are_refused_at_start),
+        TEST(sessions_are_resumed),
+        TEST(sessions_outlive_a_reload),
+        TEST(ticket_keys_turn),
+        TEST(a_ticket_that_was_changed_is_not_opened),
         TEST(start_up_matrix),
         TEST(peers_and_hosts_beyond_loopback),
         TEST(memory_may_run_out),
