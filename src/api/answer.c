@@ -1,6 +1,7 @@
 /* Answers: how a result, a problem or a list leaves the router. */
 #include "api/api_internal.h"
 
+#include <ctype.h>
 #include <sodium.h>
 
 void answer_header(struct api_call *c, const char *name, str value)
@@ -20,6 +21,7 @@ void answer_over(struct api_call *c, bool ok)
     bool close = c->close;
     kf_doc_release(&c->doc);
     call_unwatch(c);
+    once_end(c);
     c->state = CALL_IDLE;
     c->api->calls--;
     call_leave_spaces(c);
@@ -105,6 +107,23 @@ static void advice_of(struct api_call *c, const struct kf_err *err)
         answer_header(c, "Retry-After", STR("1"));
 }
 
+/* Files of the data folder by their names in it, the folder itself as a dot. */
+static void hide_folder(const char *dir, char *detail)
+{
+    size_t len = strlen(dir);
+    for (char *at = detail; len > 1 && (at = strstr(at, dir)); at++) {
+        char behind = at[len];
+        if (behind == '/') {
+            memmove(at, at + len + 1, strlen(at + len + 1) + 1);
+        } else if (!isalnum((unsigned char)behind) && behind != '-' && behind != '_') {
+            *at = '.';
+            memmove(at + 1, at + len, strlen(at + len) + 1);
+        }
+        if (*at == '\0')
+            break;
+    }
+}
+
 /* What failed inside is the log's to say: paths and causes are nothing to a client of the
  * network. */
 static void hide_inside(const struct api_call *c, struct kf_err *err)
@@ -116,6 +135,8 @@ static void hide_inside(const struct api_call *c, struct kf_err *err)
         if (problem_find(err->code) == &problem_table[inside[i]])
             snprintf(err->detail, sizeof err->detail,
                      "something failed inside; the server's log says what, under this request_id");
+    if (c->api->o.data_dir)
+        hide_folder(c->api->o.data_dir, err->detail);
 }
 
 void answer_problem(struct api_call *c, const struct kf_err *given)

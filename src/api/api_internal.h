@@ -1,7 +1,9 @@
 /* What the files of src/api share: the call in progress, the spaces, the answers.
  *
- *   api.c       the router's life and that of a call      route.c    target -> route, parameters
+ *   api.c       the routers, and what they share           route.c    target -> route, parameters
+ *   request.c   a head and a body, taken in                call.c     a call's life, work, waits
  *   answer.c    answers and problems                       spaces.c   names -> open stores
+ *   once.c      keys of writes that take long
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   page_files  web/, made at build time
@@ -33,6 +35,7 @@
 #define API_ANSWER_HEADERS_MAX 12
 /* Spaces that one server has open at a time: each has its file, its connections and its cache. */
 #define API_SPACES_MAX 512
+#define API_ONCE_LISTS 256
 
 /* ------------------------------------------------------------------------------------- routes */
 
@@ -82,7 +85,8 @@ struct space {
     char *name;
     struct kf_store *store;
     const struct config_space *config;
-    size_t users; /* calls that hold it; it is closed only without any */
+    size_t users;    /* calls that hold it; it is closed only without any */
+    int64_t rate_ns; /* monotonic: when all requests so far had come, had they come evenly */
 };
 /* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
  * otherwise. On the loop of the stores. */
@@ -90,6 +94,9 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
 /* NULL when it is not open, whether there is one or not. On the loop of the stores, where nobody
  * closes it meanwhile. */
 struct space *space_if_open(struct api *api, str name);
+/* Whether one more request to a space is within limits.rate: as many in a row as a second brings
+ * evenly. Counts it; `rate` when not. Any loop. A space that is not open has had none. */
+kf_rc space_admit(struct api *api, str name, struct kf_err *err);
 /* Finds and holds the call's space (c->space, c->store) until the call has ended. False when it is
  * not open. Any loop. */
 bool call_hold_space(struct api_call *c);
@@ -166,7 +173,8 @@ struct api_call {
     void (*work)(struct api_call *c);
     void (*then)(struct api_call *c);
     struct loop_msg msg;
-    struct doc_write *write;
+    struct doc_write *write; /* until it is done: then c->rc, c->err and what follows */
+    struct kf_written written;
     struct kf_doc doc;                 /* until its answer has ended */
     const char *past_remote, *past_id; /* which version of which remote becomes the current one */
     bool looks_back;                   /* counted in api->past */
@@ -188,6 +196,11 @@ struct api_call {
 
     struct api_call *watch_prev, *watch_next; /* of api->watched */
     bool watched;
+
+    char once_of[DOC_ONCE_LEN + 1]; /* whose idempotency key it is; doc_write.once_of */
+    struct hash once;
+    struct api_call *once_prev, *once_next; /* of home->once; with its lock */
+    bool once_listed;
 };
 
 /* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
@@ -201,9 +214,12 @@ struct api_home {
     _Atomic size_t past; /* workers that read the past of remotes, in any space */
     struct api *routers; /* the first is that of the loop of the stores; constant while they run */
 
-    pthread_mutex_t lock; /* of the list, and of the `users` of each */
+    pthread_mutex_t lock; /* of the list, and of the `users` of each; of the rest */
     struct space *spaces;
     size_t space_count;
+    struct api_call *once[API_ONCE_LISTS];
+    int durable; /* what /durablez answered without a token, at durable_ms; 0 = nothing yet */
+    int64_t durable_ms;
 };
 
 /* The router of one loop. */
@@ -238,8 +254,16 @@ void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c));
 #define REQUEST_ID_LEN 16
 const char *call_id_text(const struct api_call *c, char out[REQUEST_ID_LEN + 1]);
 
+/* Ready for a new request, memory kept, but not that of a large one. */
+void call_reset(struct api_call *c);
+/* Answers before the body is complete: the door reads no more of it than its linger. */
+void call_refuse_early(struct api_call *c, const struct kf_err *err);
+/* Another one for each request, which tells nothing of how many there were. */
+uint64_t api_next_id(struct api *api);
 /* Runs `work` on a worker, then `then` on the loop; c->arena, c->out, c->rc and c->err are the
- * worker's meanwhile. Not called when the client has gone. */
+ * worker's meanwhile. Not called when the client has gone. c->rc is token_expired where the call's
+ * token is over before `work` begins, which is left out then; on routes that show what there is,
+ * also where it is over behind it. */
 void call_work(struct api_call *c, void (*work)(struct api_call *c),
                void (*then)(struct api_call *c));
 /* The same, holding meanwhile all spaces that the call may be told of (call_hold_all). */
@@ -261,6 +285,15 @@ void call_watch(struct api_call *c);
 void call_unwatch(struct api_call *c);
 /* A kf_progress of long work, ctx = the call: false once the door has left. */
 bool call_goes_on(void *ctx, uint64_t done, uint64_t total);
+
+/* --- once.c; all of it on the call's loop, and without a key nothing */
+
+/* in_progress: another call with this key of this store takes long. Wants c->store, c->once_of. */
+kf_rc once_check(struct api_call *c, struct kf_err *err);
+/* The call takes long from now on, until its answer has ended or its door has left. Behind
+ * once_check. */
+void once_begin(struct api_call *c);
+void once_end(struct api_call *c);
 
 /* -------------------------------------------------------------------------------------- answers */
 

@@ -171,16 +171,17 @@ static bool too_many(struct auth *a, const struct api_head *head)
     unsigned char address[ADDRESS_LEN];
     char shown[64];
     int64_t now_ms = env_mono_ms(a->env);
-    bool many, tell = false;
+    bool many = false, tell = false;
     address_key(&head->from, address);
     pthread_mutex_lock(&a->lock);
     begin_minute(&a->all, now_ms);
     struct failures *f = place_of(a, address, now_ms);
-    many = ++a->all.count > AUTH_FAILURES_ALL;
     if (f && ++f->count > AUTH_FAILURES) {
         many = true;
         tell = !f->told;
         f->told = true;
+    } else { /* so that one address alone does not bring others to their bound */
+        many = ++a->all.count > AUTH_FAILURES_ALL;
     }
     pthread_mutex_unlock(&a->lock);
     if (tell)
@@ -385,6 +386,11 @@ bool auth_sees(const struct api_call *c, str space)
 {
     bool all = !c->token || KF_SABOTAGE("skip-tenant-check-lists");
     return c->known && (all || token_has_space(&c->token->scope, space));
+}
+
+bool auth_is_operator(const struct api_call *c)
+{
+    return is_trusted(c) && !c->token;
 }
 
 const struct token_scope *auth_scope(const struct api_call *c)

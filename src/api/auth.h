@@ -17,9 +17,9 @@
  *
  * Guesses. A token has 256 random bits, so that guessing is hopeless; what failures could cost is
  * the log and the processor. Each address (IPv6: each /64) may show a wrong token AUTH_FAILURES
- * times a minute, all together AUTH_FAILURES_ALL; beyond that the answer is 429. A token that is
- * right always passes: nobody can lock others out by failing in their name. Showing none is no
- * guess.
+ * times a minute, all together AUTH_FAILURES_ALL; beyond that the answer is 429. What an address
+ * fails beyond its own bound does not count among all. A token that is right always passes: nobody
+ * can lock others out by failing in their name. Showing none is no guess.
  *
  * Threads: any; one struct auth serves all loops. */
 #ifndef KF_API_AUTH_H
@@ -53,6 +53,8 @@ kf_rc auth_check_url(struct auth *a, const struct api_head *head, struct kf_err 
 kf_rc auth_still(const struct api_call *c, struct kf_err *err);
 /* Whether a call may be told of a space. */
 bool auth_sees(const struct api_call *c, str space);
+/* Whether the request comes from who runs the server, and shows no token: no limit is for him. */
+bool auth_is_operator(const struct api_call *c);
 /* What its maker may give to a new token: NULL = everything. */
 const struct token_scope *auth_scope(const struct api_call *c);
 

@@ -138,7 +138,7 @@ static const struct {
      "hydrated:boolean "
      "pending:PendingSum confirmed_seq:integer confirmed:time? last_run:time? next_run:time? "
      "overdue_since:time? failures:integer set_aside:integer last_error:LastError? | "
-     "branch:string token_env:string token_file:string ssh_key_file:string "
+     "docs:string[] branch:string token_env:string token_file:string ssh_key_file:string "
      "known_hosts_file:string ca_file:string insecure:boolean public:boolean "
      "key_file:string key_env:string old_key_file:string old_key_env:string encrypted:boolean "
      "key:string allow_secrets:boolean "
@@ -156,7 +156,7 @@ static const struct {
     {"SetAside", "items:SetAsideItem[] next:string?"},
     {"Store",
      "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
-     "disk_bytes:integer "
+     "disk_bytes:integer used_bytes:integer quota_bytes:integer "
      "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer flush_us:integer "
      "writes:integer opened:time?"},
     {"Status",
@@ -271,21 +271,26 @@ static void parameter_json(const char *name, const char *in, bool required, cons
     *first = false;
 }
 
+static void path_parameters_json(const char *pattern, bool *first, struct buf *out)
+{
+    if (strstr(pattern, "{space}"))
+        parameter_json("space", "path", true, "string", "the space", first, out);
+    if (strstr(pattern, "{name}"))
+        parameter_json("name", "path", true, "string", "the name of the document; / stays as it is",
+                       first, out);
+    if (strstr(pattern, "{remote}"))
+        parameter_json("remote", "path", true, "string", "the remote", first, out);
+    if (strstr(pattern, "{id}"))
+        parameter_json("id", "path", true, "string", "the id of the token", first, out);
+    if (strstr(pattern, "{file}"))
+        parameter_json("file", "path", true, "string", "a file of the page", first, out);
+}
+
 static void parameters_json(const struct route_info *r, struct buf *out)
 {
     bool first = true;
     buf_c(out, "\"parameters\":[");
-    if (strstr(r->pattern, "{space}"))
-        parameter_json("space", "path", true, "string", "the space", &first, out);
-    if (strstr(r->pattern, "{name}"))
-        parameter_json("name", "path", true, "string", "the name of the document; / stays as it is",
-                       &first, out);
-    if (strstr(r->pattern, "{remote}"))
-        parameter_json("remote", "path", true, "string", "the remote", &first, out);
-    if (strstr(r->pattern, "{id}"))
-        parameter_json("id", "path", true, "string", "the id of the token", &first, out);
-    if (strstr(r->pattern, "{file}"))
-        parameter_json("file", "path", true, "string", "a file of the page", &first, out);
+    path_parameters_json(r->pattern, &first, out);
     str rest = str_of(r->query);
     for (str w = next_word(&rest); w.len; w = next_word(&rest))
         for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
@@ -378,6 +383,20 @@ static void operation_json(enum route id, bool first, struct buf *out)
         buf_c(out, ",\"security\":[]}");
 }
 
+/* What every path answers beside its routes; named after the first of them. */
+static void options_json(const struct route_info *r, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, ",\"options\":{\"operationId\":\"options_");
+    lower(r->id, out);
+    buf_c(out, "\",\"summary\":\"Ask which methods there are\",\"parameters\":[");
+    path_parameters_json(r->pattern, &first, out);
+    buf_c(out, "],\"responses\":{\"204\":{\"description\":\"done\",\"headers\":{\"Allow\":{"
+               "\"required\":true,\"schema\":{\"type\":\"string\"},\"description\":"
+               "\"the methods, with commas between\"}}},"
+               "\"default\":{\"$ref\":\"#/components/responses/Problem\"}},\"security\":[]}");
+}
+
 /* The routes of one pattern, once, at the first of them. */
 static void path_json(int at, struct buf *out)
 {
@@ -393,6 +412,7 @@ static void path_json(int at, struct buf *out)
             operation_json((enum route)i, first, out);
             first = false;
         }
+    options_json(&route_table[at], out);
     buf_byte(out, '}');
 }
 
@@ -441,8 +461,9 @@ static void reference_routes(struct buf *out)
     buf_c(out, "\nRight: what a token needs for it, once there are tokens; empty: nobody is asked "
                "for one; any: a token that lives; operator: `admin`, for all spaces and names. "
                "`key_file` and `key_env` want an operator, too.\n");
-    buf_c(out, "\n`HEAD` goes wherever `GET` does; `OPTIONS` everywhere, and answers 204 with "
-               "`Allow`.\n\n### Parameters\n\n| name | type | "
+    buf_c(out, "\n`HEAD` goes wherever `GET` does; `OPTIONS` everywhere, also of `*`, and answers "
+               "204 with `Allow`; for it nobody is asked for a token.\n\n### Parameters\n\n| name "
+               "| type | "
                "|\n|---|---|---|\n");
     for (size_t i = 0; i < sizeof parameters / sizeof *parameters; i++)
         buf_printf(out, "| `%s` | %s | %s |\n", parameters[i].name, parameters[i].type,

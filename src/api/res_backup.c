@@ -155,6 +155,13 @@ static void finish_step(struct api_call *c)
     buf_c(&c->out, "}");
 }
 
+/* Also where it was not begun any more. */
+static void finish_done(struct api_call *c)
+{
+    drop_restore(c);
+    call_answer_out(c);
+}
+
 /* What has gathered goes to a worker; c->out holds it there, c->spool takes what comes meanwhile.
  */
 static void spool_flush(struct api_call *c)
@@ -168,9 +175,10 @@ static void spool_flush(struct api_call *c)
 
 static void spool_done(struct api_call *c)
 {
-    if (c->rc == KF_OK && (c->rc = auth_still(c, &c->err)) != KF_OK)
-        drop_restore(c);
+    if (c->rc == KF_OK)
+        c->rc = auth_still(c, &c->err);
     if (c->rc != KF_OK) {
+        drop_restore(c);
         c->close = !c->eof;
         answer_problem(c, &c->err);
         return;
@@ -179,7 +187,7 @@ static void spool_done(struct api_call *c)
         spool_flush(c);
     } else if (c->eof) {
         c->state = CALL_WORK;
-        call_work(c, finish_step, call_answer_out);
+        call_work(c, finish_step, finish_done);
     }
     if (c->paused) {
         c->paused = false;

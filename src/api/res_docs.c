@@ -401,10 +401,7 @@ void doc_diff(struct api_call *c)
 
 static void answer_written(struct api_call *c)
 {
-    struct kf_written w = c->write->written;
-    enum kf_verb verb = c->write->verb;
-    doc_write_free(c->write);
-    c->write = NULL;
+    struct kf_written w = c->written;
     str etag = arena_str(&c->arena, str_of(w.etag));
     if (!etag.p) {
         err_nomem(&c->err);
@@ -416,7 +413,7 @@ static void answer_written(struct api_call *c)
     answer_header(c, "Keepfast-Ack", str_of(kf_level_name(w.level)));
     if (w.replayed)
         answer_header(c, "Idempotent-Replay", STR("true"));
-    if (verb == KF_DELETE) {
+    if (c->method == API_DELETE) {
         answer_empty(c, 204);
         return;
     }
@@ -435,17 +432,26 @@ static void answer_written(struct api_call *c)
     call_answer_out(c);
 }
 
+/* What a remote says may be of any document, and of places that a token for some names is not told
+ * of. */
+static void hide_remotes(const struct api_call *c, struct kf_err *err)
+{
+    bool some_names = c->token && c->token->scope.prefix_count;
+    if (some_names && problem_find(err->code) == &problem_table[PROBLEM_LEVEL_UNAVAILABLE])
+        err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
+                "a remote has not confirmed it in that time; it is safe here, and goes out later");
+}
+
 static void waited(struct api_call *c)
 {
-    const struct remotes_wait *w = &c->wait;
+    struct remotes_wait *w = &c->wait;
     if (w->rc != KF_OK) {
-        doc_write_free(c->write);
-        c->write = NULL;
+        hide_remotes(c, &w->err);
         answer_header(c, "Keepfast-Ack", str_of(kf_level_name(KF_LEVEL_DISK)));
         answer_problem(c, &w->err);
         return;
     }
-    c->write->written.level = KF_LEVEL_REMOTE;
+    c->written.level = KF_LEVEL_REMOTE;
     answer_written(c);
 }
 
@@ -453,24 +459,17 @@ static void wait_for_remotes(struct api_call *c, str names)
 {
     bool ride = false;
     c->rc = query_flag(c, "ride", &ride, &c->err);
+    once_begin(c);
     c->wait = (struct remotes_wait){.seq = store_seq(c->store), .doc = c->match.name, .ride = ride};
     call_wait(c, names, waited);
 }
 
-/* On the loop, the group committed or failed. */
+/* On the loop, with the result. */
 static void write_back(struct api_call *c)
 {
-    struct doc_write *w = c->write;
-    if (c->abandoned) {
-        doc_write_free(w);
-        c->write = NULL;
-    }
     if (!call_end_work(c))
         return;
-    if (w->write.rc != KF_OK) {
-        c->err = w->write.err;
-        doc_write_free(w);
-        c->write = NULL;
+    if (c->rc != KF_OK) {
         answer_problem(c, &c->err);
         return;
     }
@@ -486,9 +485,17 @@ static void write_back_msg(struct loop_msg *m)
     write_back((struct api_call *)((char *)m - offsetof(struct api_call, msg)));
 }
 
+/* On the thread that leads. What is told is taken here: of a write of level memory the group goes
+ * on, and may be applied again or fail while its answer is on the way. */
 static void write_done(struct doc_write *w)
 {
     struct api_call *c = w->ctx;
+    c->rc = w->write.rc;
+    if (c->rc != KF_OK)
+        c->err = w->write.err;
+    c->written = w->written;
+    c->write = NULL;
+    doc_write_free(w);
     if (loop_is_own_thread(c->api->o.loop)) {
         write_back(c);
     } else {
@@ -525,12 +532,46 @@ static kf_rc write_options(struct api_call *c, struct kf_write_options *o, struc
     return KF_OK;
 }
 
+/* A token for some names has keys of its own: it may neither find out nor take those of names that
+ * it does not know of. Tokens for the same names share them: what one has written may be repeated
+ * with the next. */
+static kf_rc whose_keys(struct api_call *c, struct kf_err *err)
+{
+    struct hash_state state;
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    str *own = NULL;
+    size_t count = 0;
+    memset(c->once_of, 0, sizeof c->once_of);
+    if (!c->idempotency_key.p || !c->token || !c->token->scope.prefix_count)
+        return KF_OK;
+    if (own_prefixes(c, STR(""), &own, &count) != KF_OK)
+        return err_nomem(err);
+    hash_begin(&state);
+    for (size_t i = 0; i < count; i++) {
+        hash_add(&state, own[i]);
+        hash_add(&state, str_make("", 1)); /* in no name */
+    }
+    hash_end(&state, &hash);
+    hash_hex(&hash, hex);
+    memcpy(c->once_of, hex, DOC_ONCE_LEN);
+    return KF_OK;
+}
+
+static kf_rc take_key(struct api_call *c, struct kf_err *err)
+{
+    kf_rc rc = whose_keys(c, err);
+    return rc == KF_OK ? once_check(c, err) : rc;
+}
+
 static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
 {
     struct kf_write w = KF_WRITE_INIT;
     struct kf_err err = KF_ERR_INIT;
     char *name = arena_dup(&c->arena, c->match.name);
     kf_rc rc = name ? write_options(c, &w.options, &err) : err_nomem(&err);
+    if (rc == KF_OK)
+        rc = take_key(c, &err);
     if (rc == KF_OK) {
         w.verb = verb;
         w.name = name;
@@ -547,6 +588,7 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
         answer_problem(c, &err);
         return;
     }
+    memcpy(c->write->once_of, c->once_of, sizeof c->once_of);
     call_begin_work(c);
     doc_write_submit(c->write, write_done, c);
 }
@@ -616,6 +658,11 @@ void doc_revert(struct api_call *c)
         submit(c, KF_REVERT, (str){NULL, 0}, r.version);
         return;
     }
+    if (take_key(c, &c->err) != KF_OK) {
+        answer_problem(c, &c->err);
+        return;
+    }
+    once_begin(c);
     c->past_remote = r.remote;
     c->past_id = r.id;
     call_look_back(c, fetch_past, past_was_fetched);

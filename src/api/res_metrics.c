@@ -34,6 +34,8 @@ struct gauge {
 GAUGE(read_docs, s->docs)
 GAUGE(read_doc_bytes, s->doc_bytes)
 GAUGE(read_disk_bytes, s->disk_bytes)
+GAUGE(read_used, s->used_bytes)
+GAUGE(read_quota, s->quota_bytes)
 GAUGE(read_disk_free, s->disk_free)
 GAUGE(read_wal_bytes, s->wal_bytes)
 GAUGE(read_cache_bytes, s->cache_bytes)
@@ -55,6 +57,9 @@ static const struct gauge gauges[] = {
     {"keepfast_docs", "gauge", "Current documents", read_docs, false},
     {"keepfast_doc_bytes", "gauge", "Bytes of current documents", read_doc_bytes, false},
     {"keepfast_disk_bytes", "gauge", "Bytes of the store's files", read_disk_bytes, false},
+    {"keepfast_used_bytes", "gauge", "Bytes of the content, old versions too", read_used, false},
+    {"keepfast_quota_bytes", "gauge", "What the content may take up (limits.quota); 0: no bound",
+     read_quota, false},
     {"keepfast_disk_free_bytes", "gauge", "Bytes free on the file system", read_disk_free, false},
     {"keepfast_wal_bytes", "gauge", "Bytes of the write-ahead log", read_wal_bytes, false},
     {"keepfast_cache_bytes", "gauge", "Bytes of documents in memory", read_cache_bytes, false},

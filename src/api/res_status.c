@@ -48,6 +48,21 @@ static void access_json(const struct kf_remote_info *r, bool *first, struct buf 
         json_put_str(out, first, "key", str_of(r->key_id));
 }
 
+/* Which documents go there, where not all do. */
+static void docs_json(const struct kf_remote_info *r, bool *first, struct buf *out)
+{
+    if (!r->docs[0])
+        return;
+    json_key(out, first, "docs");
+    for (str rest = str_of(r->docs); rest.len;) {
+        str one = {rest.p, str_index(rest, ',')};
+        buf_c(out, rest.p == r->docs ? "[" : ",");
+        buf_json_string(out, one);
+        rest = str_from(rest, one.len + 1);
+    }
+    buf_c(out, "]");
+}
+
 void last_error_json(const char *member, const char *code, const char *detail, bool *first,
                      struct buf *out)
 {
@@ -84,6 +99,7 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
     json_put_u64(out, &first, "failures", r->failures);
     json_put_u64(out, &first, "set_aside", r->set_aside);
     last_error_json("last_error", r->last_code, r->last_error, &first, out);
+    docs_json(r, &first, out);
     access_json(r, &first, out);
     buf_c(out, "}");
 }
@@ -101,6 +117,8 @@ static void store_json(const struct kf_status *s, struct buf *out)
     json_put_u64(out, &first, "docs", s->docs);
     json_put_u64(out, &first, "doc_bytes", s->doc_bytes);
     json_put_u64(out, &first, "disk_bytes", s->disk_bytes);
+    json_put_u64(out, &first, "used_bytes", s->used_bytes);
+    json_put_u64(out, &first, "quota_bytes", s->quota_bytes);
     json_put_u64(out, &first, "disk_free", s->disk_free);
     json_put_u64(out, &first, "wal_bytes", s->wal_bytes);
     json_put_u64(out, &first, "cache_bytes", s->cache_bytes);

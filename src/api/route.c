@@ -128,6 +128,16 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
     return path.len == 0;
 }
 
+/* The methods of all routes with this pattern, a bit each; NULL = of all routes. */
+static unsigned methods_of(const char *pattern)
+{
+    unsigned methods = 0;
+    for (int i = 0; i < ROUTE_COUNT; i++)
+        if (!pattern || strcmp(route_table[i].pattern, pattern) == 0)
+            methods |= 1u << route_table[i].method;
+    return methods;
+}
+
 /* The closest pattern that fits; NULL when none does. */
 static const char *closest_pattern(str path, struct raw_match *ret)
 {
@@ -198,18 +208,16 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
     str path = {target.p, str_index(target, '?')};
     struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
     const char *pattern = closest_pattern(path, &raw);
-    if (!pattern)
+    bool whole_server = str_is(target, "*"); /* RFC 9110, 9.3.7 */
+    if (!pattern && !whole_server)
         return err_set(err, PROBLEM_NOT_FOUND,
                        "there is no such route; GET /openapi.json lists those there are");
-    *ret = (struct route_match){.route = ROUTE_NONE};
+    *ret = (struct route_match){.route = ROUTE_NONE, .allowed = methods_of(pattern)};
     if (method == API_HEAD)
         method = API_GET;
-    for (int i = 0; i < ROUTE_COUNT; i++)
-        if (strcmp(route_table[i].pattern, pattern) == 0) {
-            ret->allowed |= 1u << route_table[i].method;
-            if (route_table[i].method == method)
-                ret->route = (enum route)i;
-        }
+    for (int i = 0; pattern && i < ROUTE_COUNT; i++)
+        if (route_table[i].method == method && strcmp(route_table[i].pattern, pattern) == 0)
+            ret->route = (enum route)i;
     if (ret->route == ROUTE_NONE)
         return err_set(err, PROBLEM_METHOD_NOT_ALLOWED,
                        "the route is there, not with this method; see the header Allow");

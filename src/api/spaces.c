@@ -3,6 +3,8 @@
  * files say. */
 #include "api/api_internal.h"
 
+#include "base/hooks.h"
+
 kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 {
     return err_set(
@@ -94,6 +96,29 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
         return err_set(err, PROBLEM_QUOTA, "this server has %d spaces open, the most it takes",
                        API_SPACES_MAX);
     return space_open(api, name, create, ret, err);
+}
+
+kf_rc space_admit(struct api *api, str name, struct kf_err *err)
+{
+    static const int64_t second_ns = 1000000000;
+    int64_t rate = (int64_t)api->o.config->limit_rate;
+    bool late = true;
+    if (!rate)
+        return KF_OK;
+    int64_t now_ns = (int64_t)env_mono_ns(api->o.env), each_ns = second_ns / rate;
+    pthread_mutex_lock(&api->home->lock);
+    struct space *s = space_if_open(api, name);
+    int64_t since_ns = s && s->rate_ns > now_ns ? s->rate_ns : now_ns;
+    late = since_ns - now_ns > second_ns - each_ns;
+    if (s && !late)
+        s->rate_ns = since_ns + each_ns;
+    pthread_mutex_unlock(&api->home->lock);
+    if (!late || KF_SABOTAGE("rate-unbounded"))
+        return KF_OK;
+    return err_set(err, PROBLEM_RATE,
+                   "this space takes %lld requests a second (limits.rate): send fewer, or several "
+                   "changes in one",
+                   (long long)rate);
 }
 
 static void hold(struct api_call *c, struct space *s)

@@ -416,7 +416,10 @@ static kf_rc in_file(const struct tokens *t,
 
 static kf_rc change_make(struct db *db, void *ctx, struct kf_err *err)
 {
-    kf_rc rc = insert_row(db, ctx, err);
+    const struct entry *e = ctx;
+    kf_rc rc = forget_old(db, e->token.created_ms, err);
+    if (rc == KF_OK)
+        rc = insert_row(db, e, err);
     return rc == KF_OK
                ? db_exec(db, "INSERT OR IGNORE INTO kf_server VALUES('tokens', 'defined')", err)
                : rc;
@@ -457,6 +460,27 @@ static void draw_text(const struct env *env, char out[TOKEN_TEXT_LEN + 1])
     mem_wipe(secret, sizeof secret);
 }
 
+static bool is_old(const struct token *k, int64_t now_ms)
+{
+    int64_t revoked_ms = atomic_load(&k->revoked_ms), limit_ms = now_ms - TOKEN_FORGET_MS;
+    return (revoked_ms > 0 && revoked_ms < limit_ms) || k->scope.expires_ms < limit_ms;
+}
+
+/* What forget_old is to the file. With t->lock held for writing; a call may still hold one. */
+static void forget_in_memory(struct tokens *t, int64_t now_ms)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < t->count; i++) {
+        struct entry *e = t->by_id[i];
+        assert(t->by_hash); /* it has e */
+        if (is_old(&e->token, now_ms))
+            HASH_DELETE(hh, t->by_hash, e);
+        else
+            t->by_id[kept++] = e;
+    }
+    t->count = kept;
+}
+
 /* With t->lock held for writing: a new entry with an id that nobody has. */
 static kf_rc prepare(struct tokens *t, str name, const struct token_scope *scope,
                      struct entry **ret, struct kf_err *err)
@@ -488,6 +512,7 @@ kf_rc tokens_make(struct tokens *t, str name, const struct token_scope *scope, c
         return rc;
     pthread_mutex_lock(&t->file);
     pthread_rwlock_wrlock(&t->lock);
+    forget_in_memory(t, now_ms);
     rc = prepare(t, name, scope, &e, err);
     pthread_rwlock_unlock(&t->lock);
     if (rc == KF_OK) {

@@ -14,6 +14,8 @@
  *                               |                         ^
  *                               +------- expires_ms ------+ (as if revoked then)
  *
+ * Forgotten they are when the next one is made, or the table is opened.
+ *
  * K1  A token is in memory before its text is given out, and on disk before that.
  * K2  One that tokens_revoke answered with KF_OK is refused from then on, also after a crash.
  * K3  Once a token was made, tokens_defined stays true, whatever is revoked, expired or forgotten:

@@ -442,12 +442,12 @@ static void a_closing_router_refuses_all(void **unused)
     answers_as_in_table(CLOSING);
 }
 
-/* Allow names the methods of the path, in the order of enum api_method. */
+/* Allow names the methods of the path and OPTIONS, in the order of enum api_method. */
 static void allows(unsigned bits, const char *target)
 {
     struct buf line = BUF_INIT;
     for (int m = API_GET; m < API_OTHER; m++)
-        if (bits & 1u << m)
+        if (m == API_OPTIONS || bits & 1u << m)
             buf_printf(&line, "%s%s",
                        line.len ? ", " : "Allow: ", route_method_name((enum api_method)m));
     assert_int_equal(buf_ok(&line, NULL), KF_OK);
@@ -479,6 +479,18 @@ static void other_methods_are_refused(void **unused)
         assert_int_equal(store_seq(space_if_open(rig.api, STR("s"))->store), seq);
         rig_close();
     }
+}
+
+/* OPTIONS of `*` is of the server as a whole. */
+static void the_server_tells_its_methods(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    assert_int_equal(ask(API_OPTIONS, "*", ""), 204);
+    allows(~0u, "*");
+    assert_int_equal(ask(API_GET, "*", ""), 405);
+    allows(~0u, "*");
+    rig_close();
 }
 
 /* A body of no bytes is read to its end: its connection may go on. */
@@ -833,6 +845,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(read_only_stores_answer),
         cmocka_unit_test(a_closing_router_refuses_all),
         cmocka_unit_test(other_methods_are_refused),
+        cmocka_unit_test(the_server_tells_its_methods),
         cmocka_unit_test(a_refusal_of_no_body_closes_nothing),
         cmocka_unit_test(head_is_get_without_its_body),
         cmocka_unit_test(a_refusal_behind_a_head_has_its_body),

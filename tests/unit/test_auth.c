@@ -3,6 +3,8 @@
 #include "testing.h"
 
 #include "api/api_internal.h"
+#include "base/config.h"
+#include "base/loop.h"
 
 #include <stdio.h>
 
@@ -265,6 +267,16 @@ static void an_address_is_what_one_customer_has(void **state)
     end();
 }
 
+static void one_alone_is_not_all(void **state)
+{
+    struct api_peer_address other = ip6(2, 1);
+    (void)state;
+    begin(true);
+    assert_int_equal(refused_plainly(&somewhere, 3 * AUTH_FAILURES_ALL), AUTH_FAILURES);
+    assert_int_equal(refused_plainly(&other, 20), AUTH_FAILURES);
+    end();
+}
+
 static void all_together_are_bounded(void **state)
 {
     size_t plainly = 0;
@@ -299,6 +311,171 @@ static void no_memory_counts_all_alike(void **state)
     end();
 }
 
+/* --------------------------------------------------------------------------------- meanwhile */
+
+/* What a call of a router was answered with. */
+struct heard {
+    int status;
+    bool ended;
+    struct buf body;
+};
+
+static void heard_head(void *ctx, const struct api_answer *answer)
+{
+    ((struct heard *)ctx)->status = answer->status;
+}
+static bool heard_body(void *ctx, str bytes)
+{
+    buf_add(&((struct heard *)ctx)->body, bytes.p, bytes.len);
+    return true;
+}
+static void heard_end(void *ctx, bool close, bool ok)
+{
+    (void)close;
+    ((struct heard *)ctx)->ended = ok;
+}
+static const struct api_door ear = {.head = heard_head, .body = heard_body, .end = heard_end};
+
+static struct {
+    struct loop *loop;
+    struct config *config;
+    struct api *api;
+    const struct token *shown; /* the one that asks */
+    bool revoke_in_work;
+} rig;
+
+/* A space that cannot be opened, so that its doctor has something to find, on a worker. */
+static kf_rc broken(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
+                    struct kf_err *err)
+{
+    return err_set(err, PROBLEM_IO_ERROR, "it is broken");
+}
+
+static kf_rc look(void *ctx, const struct api_patient *patient, struct kf_finding_list *ret_list,
+                  struct kf_err *err)
+{
+    if (rig.revoke_in_work)
+        assert_int_equal(tokens_revoke(tokens, str_of(rig.shown->id), NULL), KF_OK);
+    return KF_OK;
+}
+
+static void begin_router(void)
+{
+    static const struct token_scope all = {.rights = TOKEN_READ | TOKEN_ADMIN,
+                                           .expires_ms = TOKEN_NEVER};
+    const char *dir = testing_dir_in_memory(), *file = testing_path(dir, "keepfast.yaml");
+    begin(true);
+    testing_write(file, "{}", 2);
+    assert_int_equal(config_load(env_system(), file, NULL, NULL, 0, &rig.config, NULL), KF_OK);
+    assert_int_equal(loop_new(&env.env, LOOP_INLINE, &rig.loop, NULL), KF_OK);
+    assert_int_equal(tokens_make(tokens, STR("asks"), &all, lives, &rig.shown, NULL), KF_OK);
+    rig.revoke_in_work = false;
+    struct api_options o = {.env = &env.env,
+                            .loop = rig.loop,
+                            .config = rig.config,
+                            .data_dir = dir,
+                            .tokens = tokens,
+                            .spaces = {.open = broken},
+                            .doctor = {.look = look}};
+    assert_int_equal(api_new(&o, &rig.api, NULL), KF_OK);
+}
+
+static void end_router(void)
+{
+    api_free(rig.api);
+    loop_free(rig.loop);
+    config_free(rig.config);
+    end();
+}
+
+/* With the token, or (lives = "") without. */
+static struct api_call *ask(enum api_method method, const char *target, const char *body,
+                            struct heard *h)
+{
+    struct api_call *c;
+    struct api_header header = {STR("Authorization"), str_of(bearer(lives))};
+    struct api_head head = {.method = method,
+                            .target = str_of(target),
+                            .headers = &header,
+                            .header_count = lives[0] != '\0',
+                            .content_length = body ? (int64_t)strlen(body) : -1,
+                            .peer = API_PEER_LOOPBACK,
+                            .from = somewhere};
+    *h = (struct heard){.body = BUF_INIT};
+    assert_int_equal(api_call_new(rig.api, &ear, h, &c, NULL), KF_OK);
+    api_begin(c, &head);
+    if (body && !h->ended)
+        api_data(c, str_of(body));
+    if (!h->ended)
+        api_eof(c);
+    return c;
+}
+
+static void hear(struct api_call *c, struct heard *h, int status, const char *word)
+{
+    while (!h->ended)
+        loop_turn(rig.loop, 10);
+    buf_byte(&h->body, '\0');
+    if (h->status != status || !strstr(h->body.p, word))
+        fail_msg("%d %s", h->status, h->body.p);
+    buf_release(&h->body);
+    api_abandon(c);
+}
+
+/* A request that waits for a worker when its token is revoked does nothing: it would leave another
+ * token behind. */
+static void what_waits_for_a_worker_is_not_begun(void **state)
+{
+    struct heard h;
+    size_t before = 0, after = 0;
+    (void)state;
+    begin_router();
+    for (const struct token *k = tokens_after(tokens, STR("")); k; before++)
+        k = tokens_after(tokens, str_of(k->id));
+    struct api_call *c = ask(API_POST, "/v1/tokens", "{\"name\":\"x\",\"rights\":[\"read\"]}", &h);
+    assert_int_equal(tokens_revoke(tokens, str_of(rig.shown->id), NULL), KF_OK);
+    hear(c, &h, 401, "token_expired");
+    for (const struct token *k = tokens_after(tokens, STR("")); k; after++)
+        k = tokens_after(tokens, str_of(k->id));
+    assert_int_equal(before, after);
+    end_router();
+}
+
+/* Work that took long is not shown to whom it is not for any more. */
+static void what_was_read_meanwhile_is_not_shown(void **state)
+{
+    struct heard h;
+    (void)state;
+    begin_router();
+    struct api_call *c = ask(API_GET, "/v1/s/doctor", NULL, &h);
+    hear(c, &h, 200, "items");
+    rig.revoke_in_work = true;
+    c = ask(API_GET, "/v1/s/doctor", NULL, &h);
+    hear(c, &h, 401, "token_expired");
+    end_router();
+}
+
+/* Who needs no token may ask as often as they like: that is no work for all spaces each time. */
+static void what_all_may_ask_is_reckoned_once_a_second(void **state)
+{
+    struct heard h;
+    (void)state;
+    begin_router();
+    lives[0] = '\0';
+    for (int second = 0; second < 3; second++) {
+        struct api_call *first = ask(API_GET, "/durablez", NULL, &h);
+        assert_false(h.ended); /* a worker has it */
+        hear(first, &h, 200, "durable");
+        for (int i = 0; i < 10; i++) {
+            struct api_call *c = ask(API_GET, "/durablez", NULL, &h);
+            assert_true(h.ended);
+            hear(c, &h, 200, "durable");
+        }
+        testing_env_advance(&env, 1000);
+    }
+    end_router();
+}
+
 TESTING_SABOTEUR(guess_unthrottled, "guess-unthrottled", guesses_are_counted_by_the_minute)
 
 int main(int argc, char **argv)
@@ -312,8 +489,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_token_in_an_address_is_seen),
         cmocka_unit_test(guesses_are_counted_by_the_minute),
         cmocka_unit_test(an_address_is_what_one_customer_has),
+        cmocka_unit_test(one_alone_is_not_all),
         cmocka_unit_test(all_together_are_bounded),
         cmocka_unit_test(no_memory_counts_all_alike),
+        cmocka_unit_test(what_waits_for_a_worker_is_not_begun),
+        cmocka_unit_test(what_was_read_meanwhile_is_not_shown),
+        cmocka_unit_test(what_all_may_ask_is_reckoned_once_a_second),
         cmocka_unit_test(saboteur_guess_unthrottled),
     };
     testing_only(argc, argv);

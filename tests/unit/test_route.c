@@ -53,6 +53,9 @@ static const struct want table[] = {
     {API_POST, "/v1/x/status", "method_not_allowed", ROUTE_NONE, "", ""},
     {API_OTHER, "/v1/x/docs/a", "method_not_allowed", ROUTE_NONE, "", ""},
     {API_GET, "/v1/x/remotes/usb/nothing", "not_found", ROUTE_NONE, "", ""},
+    {API_OPTIONS, "*", "method_not_allowed", ROUTE_NONE, "", ""},
+    {API_GET, "*", "method_not_allowed", ROUTE_NONE, "", ""},
+    {API_OPTIONS, "**", "not_found", ROUTE_NONE, "", ""},
 };
 
 static void targets_match(void **state)

@@ -8,6 +8,8 @@
 #include "lib/house.h"
 #include "remote/mem.h"
 
+#include <errno.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -32,6 +34,16 @@ static struct {
     struct loop *loop;
     struct beside beside[LOOPS];
 } rig;
+
+/* The system's world, with a disk that may be full. */
+static struct env env;
+static _Atomic bool disk_full;
+
+static int tap(void *ctx, const struct io_event *event)
+{
+    (void)ctx;
+    return disk_full && event->op == IO_WRITE ? ENOSPC : 0;
+}
 
 /* ------------------------------------------------------------------------------------- asking */
 
@@ -117,7 +129,11 @@ static int setup(void **state)
     testing_write(file, yaml, (size_t)n);
     if (config_load(env_system(), file, NULL, NULL, 0, &rig.config, &err) != KF_OK)
         fail_msg("%s", err.detail);
-    struct house_options o = {.config = rig.config, .data_dir = testing_path(rig.dir, "data")};
+    env = *env_system();
+    env.tap = tap;
+    disk_full = false;
+    struct house_options o = {
+        .env = &env, .config = rig.config, .data_dir = testing_path(rig.dir, "data")};
     if (house_new(&o, &rig.house, &err) != KF_OK)
         fail_msg("%s", err.detail);
     rig.api = house_api(rig.house);
@@ -302,6 +318,77 @@ static void clients_may_leave_at_any_moment(void **state)
     all_at_once(goes);
 }
 
+/* A door that keeps what it was answered with. */
+struct answered {
+    int status;
+    bool memory, ended;
+};
+
+static void kept_head(void *ctx, const struct api_answer *answer)
+{
+    struct answered *a = ctx;
+    a->status = answer->status;
+    for (size_t i = 0; i < answer->header_count; i++)
+        a->memory |= str_is(answer->headers[i].name, "Keepfast-Ack") &&
+                     str_is(answer->headers[i].value, "memory");
+}
+static void kept_end(void *ctx, bool close, bool ok)
+{
+    ((struct answered *)ctx)->ended = ok && !close;
+}
+static const struct api_door keeps = {kept_head, gone_body, kept_end, gone_more};
+
+static _Atomic bool was_asked, may_turn;
+
+static void *asks_for_memory(void *ctx)
+{
+    struct beside *b = ctx;
+    struct api_call *c;
+    struct answered a = {0};
+    struct api_head head = {.method = API_PUT,
+                            .method_text = STR("PUT"),
+                            .target = STR("/v1/s/docs/early?ack=memory"),
+                            .content_length = 1,
+                            .peer = API_PEER_SELF};
+    loop_hand_to(b->loop, pthread_self());
+    assert_int_equal(api_call_new(b->api, &keeps, &a, &c, NULL), KF_OK);
+    api_begin(c, &head);
+    api_data(c, STR("1"));
+    api_eof(c);
+    was_asked = true;
+    while (!may_turn)
+        poll(NULL, 0, 1);
+    while (!a.ended)
+        loop_turn(b->loop, 5);
+    api_abandon(c);
+    snprintf(b->why, sizeof b->why, "%d, %s", a.status, a.memory ? "memory" : "not memory");
+    b->failures += a.status != 201 || !a.memory;
+    return NULL;
+}
+
+/* An answer of level memory is what was told, whatever becomes of the group while it is on its way
+ * to its loop. */
+static void an_early_answer_is_what_was_told(void **state)
+{
+    struct beside *b = &rig.beside[0];
+    (void)state;
+    was_asked = may_turn = false;
+    assert_int_equal(pthread_create(&b->thread, NULL, asks_for_memory, b), 0);
+    while (!was_asked)
+        poll(NULL, 0, 1);
+    disk_full = true;
+    for (int i = 0; i < 20; i++)
+        loop_turn(rig.loop, 2);
+    disk_full = false;
+    may_turn = true;
+    pthread_join(b->thread, NULL);
+    if (b->failures)
+        fail_msg("%s", b->why);
+    struct kept k;
+    struct beside home = {.loop = rig.loop, .api = rig.api};
+    assert_int_equal(ask(&home, API_GET, "GET", "/v1/s/docs/early", NULL, &k), 404);
+}
+
 static void *backs_up(void *ctx)
 {
     struct beside *b = ctx;
@@ -349,6 +436,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_loops_serve_all_spaces, setup, teardown),
         cmocka_unit_test_setup_teardown(waiting_for_remotes, setup, teardown),
         cmocka_unit_test_setup_teardown(clients_may_leave_at_any_moment, setup, teardown),
+        cmocka_unit_test_setup_teardown(an_early_answer_is_what_was_told, setup, teardown),
         cmocka_unit_test_setup_teardown(archives_go_through_other_loops, setup, teardown),
     };
     testing_guard(100);

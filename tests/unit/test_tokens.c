@@ -169,6 +169,40 @@ static void the_old_are_forgotten(void **state)
     tokens_close(t);
 }
 
+/* Also by a server that is not started anew for months: with the next that is made. */
+static void the_old_are_forgotten_meanwhile(void **state)
+{
+    char text[TOKEN_TEXT_LEN + 1], old[3][TOKEN_TEXT_LEN + 1], lives[TOKEN_TEXT_LEN + 1];
+    struct tokens *t = open_all();
+    struct token_scope short_lived = to_read;
+    const struct token *held;
+    size_t n = 0;
+    (void)state;
+    make(t, &to_read, lives);
+    short_lived.expires_ms = env.wall_ms + 1000;
+    held = make(t, &short_lived, old[0]);
+    make(t, &short_lived, old[1]);
+    assert_int_equal(tokens_revoke(t, str_of(make(t, &to_read, old[2])->id), NULL), KF_OK);
+    testing_env_advance(&env, TOKEN_FORGET_MS + DAY_MS);
+    make(t, &to_read, text);
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 3; i++)
+            assert_null(tokens_find(t, str_of(old[i])));
+        assert_non_null(tokens_find(t, str_of(lives)));
+        assert_non_null(tokens_find(t, str_of(text)));
+        n = 0;
+        for (const struct token *k = tokens_after(t, STR("")); k; n++)
+            k = tokens_after(t, str_of(k->id));
+        assert_int_equal(n, 2);
+        if (round == 0) {
+            assert_false(token_lives(held, env.wall_ms)); /* a call may hold it still */
+            tokens_close(t);
+            t = open_all();
+        }
+    }
+    tokens_close(t);
+}
+
 static void lists_are_in_order(void **state)
 {
     enum { MANY = 40 };
@@ -482,6 +516,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(all_of_it_is_there_again, setup, teardown),
         cmocka_unit_test_setup_teardown(revoked_is_for_good, setup, teardown),
         cmocka_unit_test_setup_teardown(the_old_are_forgotten, setup, teardown),
+        cmocka_unit_test_setup_teardown(the_old_are_forgotten_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_are_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(when_it_was_used_is_noted, setup, teardown),
         cmocka_unit_test_setup_teardown(names_are_those_of_the_prefixes, setup, teardown),
