@@ -118,6 +118,11 @@ kf_rc wire_problem(struct cli *cli, int status, str body, struct kf_err *err);
  * is a route word gets its slash escaped. */
 char *cli_escape_name(struct cli *cli, const char *name);
 char *cli_escape(struct cli *cli, const char *text);
+/* Adds ?KEY=VALUE to a target, or &KEY=VALUE behind others; nothing for a value of NULL. Without
+ * memory `target` has failed. */
+void cli_query(struct cli *cli, struct buf *target, const char *key, const char *value);
+/* How long --timeout says, else the usual. */
+kf_rc cli_timeout(const struct cli *cli, uint64_t usual_ms, uint64_t *ret_ms, struct kf_err *err);
 /* The configuration in force for a folder or a file beside it. */
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
 /* A path as seen from anywhere, in the arena. NULL without memory or without a working
@@ -189,7 +194,11 @@ kf_rc answer_parse(struct cli *cli, const struct cli_answer *a, struct json_node
 str node_text(struct cli *cli, const struct json_node *object, const char *member);
 uint64_t node_u64(const struct json_node *object, const char *member);
 bool node_true(const struct json_node *object, const char *member);
+/* "1.2 MiB". In the arena. */
+str cli_size(struct cli *cli, uint64_t bytes);
 /* "3 min ago", "never", "in 20 s" of a time member. */
 str node_age(struct cli *cli, const struct json_node *object, const char *member);
+/* A table of remotes, as status and lists give them (cmd_status.c). */
+void print_remotes(struct cli *cli, const struct json_node *remotes);
 
 #endif

@@ -1,8 +1,6 @@
 /* Documents on the command line. */
 #include "cli/cli.h"
 
-#include "base/when.h"
-
 #include <stdio.h>
 #include <unistd.h>
 
@@ -19,29 +17,18 @@ struct from_option {
     const char *name;
 };
 
-/* What goes before the next part of a query; a "?" of a name is escaped. */
-static char joint(const struct buf *target)
-{
-    return target->len && memchr(target->p, '?', target->len) ? '&' : '?';
-}
-
 /* Appends ?a=b&c=d of those options that were given, and says how long the request may take:
  * `usual_ms` unless --timeout says otherwise, and as long again as a server may need to say no. */
 static kf_rc option_query(struct cli *cli, const struct from_option *from, size_t count,
                           uint64_t usual_ms, struct buf *out, uint32_t *ret_timeout_ms,
                           struct kf_err *err)
 {
-    uint64_t ms = usual_ms;
-    for (size_t i = 0; i < count; i++) {
-        if (!cli->opt[from[i].o])
-            continue;
-        char *value = cli_escape(cli, cli->opt[from[i].o]);
-        if (!value)
-            return err_nomem(err);
-        buf_printf(out, "%c%s=%s", joint(out), from[i].name, value);
-    }
-    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
-        return cli_usage(err, "--timeout wants a time such as 10s");
+    uint64_t ms;
+    for (size_t i = 0; i < count; i++)
+        cli_query(cli, out, from[i].name, cli->opt[from[i].o]);
+    kf_rc rc = cli_timeout(cli, usual_ms, &ms, err);
+    if (rc != KF_OK)
+        return rc;
     *ret_timeout_ms = (uint32_t)ms + 15000;
     return buf_ok(out, err);
 }
@@ -53,11 +40,10 @@ static kf_rc write_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout
     static const struct from_option from[] = {
         {OPT_ACK, "ack"}, {OPT_WAIT, "wait"}, {OPT_TIMEOUT, "timeout"}};
     kf_rc rc = option_query(cli, from, sizeof from / sizeof *from, 10000, out, ret_timeout_ms, err);
-    if (rc == KF_OK && cli->opt[OPT_RIDE]) {
-        buf_printf(out, "%cride=true", joint(out));
-        rc = buf_ok(out, err);
-    }
-    return rc;
+    if (rc != KF_OK)
+        return rc;
+    cli_query(cli, out, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
+    return buf_ok(out, err);
 }
 
 static void say_written(struct cli *cli, const char *name, const struct cli_answer *a)
@@ -338,12 +324,7 @@ void table_u64(struct cli *cli, struct table *t, uint64_t v)
 
 void table_size(struct cli *cli, struct table *t, uint64_t v)
 {
-    struct buf b = BUF_INIT;
-    size_human(v, &b);
-    str s = arena_str(&cli->arena, buf_view(&b));
-    cli->starved |= b.failed || !s.p;
-    buf_release(&b);
-    table_cell(t, s.p ? s : STR(""));
+    table_cell(t, cli_size(cli, v));
 }
 
 static void doc_row(struct cli *cli, struct table *t, const struct json_node *n)

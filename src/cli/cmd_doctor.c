@@ -163,6 +163,8 @@ static void tell_unasked(struct look *l, struct place *p, const char *file, bool
                          const struct kf_err *why, struct findings *f)
 {
     bool served = place_is_served(p);
+    if (file)
+        doctor_gone(l->cli->env, file, f);
     if (served && file && (is(why, PROBLEM_BUSY) || is(why, PROBLEM_TIMEOUT)))
         findings_add(f, FINDING_OWNER_SILENT, NULL, "%s", why->detail);
     else if (served && is(why, PROBLEM_UNKNOWN_SPACE))
@@ -299,11 +301,13 @@ static kf_rc look_at_server(struct look *l, const char *at, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     rc = ask(l, p, "//v1?limit=1000", &root, &why);
+    const struct json_node *items = rc == KF_OK ? json_member(root, "items") : NULL;
     if (rc != KF_OK)
         findings_add(&f, FINDING_CANNOT_ASK, NULL, "%s", why.detail);
+    else if (!items || !items->child)
+        findings_add(&f, FINDING_NOT_THERE, NULL, "the server at %s shows no space", at);
     add_findings(l, &f, "");
     place_close(p);
-    const struct json_node *items = rc == KF_OK ? json_member(root, "items") : NULL;
     rc = KF_OK;
     for (const struct json_node *n = items ? items->child : NULL; n && rc == KF_OK; n = n->next) {
         str name = node_text(l->cli, n, "name");
@@ -446,20 +450,44 @@ static size_t show_level(struct look *l, kf_finding_level level, const char *hea
     return n;
 }
 
+/* Next steps name commands as they are where nothing else is said; here something else was. */
+static void show_where(struct look *l, const char *at)
+{
+    str place = str_of(at);
+    bool is_http = str_starts(place, STR("http://")) || str_starts(place, STR("https://"));
+    bool whole = is_server(place)
+                     ? names_a_space(place)
+                     : str_ends(place, STR(".db")) || str_index(place, '#') < place.len;
+    if (!l->cli->opt[OPT_AT] && l->places < 2)
+        return;
+    while (!whole && is_http && place.len && place.p[place.len - 1] == '/')
+        place.len--;
+    char *words = arena_printf(&l->cli->arena, "The commands are meant with --at '%.*s%s'",
+                               STR_ARGS(place),
+                               whole     ? ""
+                               : is_http ? "/SPACE"
+                                         : "#SPACE");
+    l->cli->starved |= !words;
+    print_wrapped(0, str_of(words ? words : ""));
+}
+
 static void show_people(struct look *l, const char *at)
 {
     print_fmt("Looked at %s%s\n", at, l->places ? ":" : "");
-    print_out(buf_view(&l->said));
+    print_fmt("%.*s", STR_ARGS(buf_view(&l->said)));
     size_t errors = show_level(l, KF_FINDING_ERROR, "Errors"),
            warnings = show_level(l, KF_FINDING_WARNING, "Warnings"),
            notes = show_level(l, KF_FINDING_NOTE, "Notes");
-    if (errors + warnings + notes == 0)
+    if (errors + warnings + notes == 0) {
         print_fmt("%sNothing is wrong.%s\n", tint_on(TINT_GOOD), tint_off());
-    else
-        print_fmt("\n%zu error%s, %zu warning%s, %zu note%s; docs/troubleshooting.md explains "
-                  "each by its word in [ ]\n",
-                  errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s", notes,
-                  notes == 1 ? "" : "s");
+        return;
+    }
+    print_out(STR("\n"));
+    show_where(l, at);
+    print_fmt("%zu error%s, %zu warning%s, %zu note%s; docs/troubleshooting.md explains "
+              "each by its word\n",
+              errors, errors == 1 ? "" : "s", warnings, warnings == 1 ? "" : "s", notes,
+              notes == 1 ? "" : "s");
 }
 
 static bool is_bad(const struct look *l)

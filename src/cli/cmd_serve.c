@@ -61,18 +61,23 @@ static bool tell_of_reload(struct loop_hook *h)
     return false;
 }
 
+/* SIGHUP reads the certificate anew, and ends nothing: not where there is none, and not while
+ * stores are still being opened. */
+static void catch_hangup(void)
+{
+    struct sigaction a = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    sigemptyset(&a.sa_mask);
+    sigaction(SIGHUP, &a, NULL);
+}
+
 /* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
- * promise of every answer. SIGHUP reads the certificate anew, and ends nothing where there is
- * none. */
+ * promise of every answer. */
 static void catch_signals(void)
 {
-    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND},
-                     hangup = {.sa_handler = on_hangup, .sa_flags = SA_RESTART};
+    struct sigaction a = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
     sigemptyset(&a.sa_mask);
-    sigemptyset(&hangup.sa_mask);
     sigaction(SIGTERM, &a, NULL);
     sigaction(SIGINT, &a, NULL);
-    sigaction(SIGHUP, &hangup, NULL);
 }
 
 /* As many descriptors as we may have: a connection is one. */
@@ -159,6 +164,7 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
     struct log *log = NULL;
     struct house *house = NULL;
     struct buf shown = BUF_INIT;
+    catch_hangup();
     raise_descriptors();
     notify_open(&manager, cli->env);
     kf_rc rc = serve_config(cli, &config, err);

@@ -1,6 +1,8 @@
 /* Completion for bash, zsh and fish, made from the tables. Documents and remotes are offered, too:
  * the shell asks `keepfast ls` and `keepfast remote ls`, whose tables have a line of titles and two
- * blanks behind the first column. */
+ * blanks behind the first column. Behind the table of remotes stand sentences, which begin with the
+ * name and a colon. Names and sentences are anybody's text: bash's compgen -W would do what they
+ * say, so it is given words of ours alone. */
 #include "cli/table.h"
 
 static str first_word(const struct command *c)
@@ -139,8 +141,12 @@ static void bash_command(struct buf *out, const struct command *c)
 
 static const char bash_begin[] =
     "# bash completion of keepfast; made by `keepfast reference --form bash`\n"
-    "_keepfast_names() {\n"
-    "    keepfast \"$@\" 2>/dev/null | sed '1d; s/  .*//'\n"
+    "_keepfast_documents() {\n"
+    "    keepfast ls \"$@\" 2>/dev/null | sed '1d; s/  .*//'\n"
+    "}\n"
+    "\n"
+    "_keepfast_remotes() {\n"
+    "    keepfast remote ls \"$@\" 2>/dev/null | sed -n '1d; s/^\\([a-z0-9_-]*\\)  .*/\\1/p'\n"
     "}\n"
     "\n"
     "_keepfast_offer() {\n"
@@ -148,12 +154,12 @@ static const char bash_begin[] =
     "    case $1 in\n"
     "        file) compopt -o filenames; mapfile -t found < <(compgen -f -- \"$cur\") ;;\n"
     "        folder) compopt -o filenames; mapfile -t found < <(compgen -d -- \"$cur\") ;;\n"
-    "        document) mapfile -t found < <(_keepfast_names ls \"${at[@]}\" -- \"$cur\") ;;\n"
-    "        remote) mapfile -t found < <(compgen -W \"$(_keepfast_names remote ls \"${at[@]}\")\" "
-    "-- \"$cur\") ;;\n"
+    "        document) mapfile -t found < <(_keepfast_documents \"${at[@]}\" -- \"$cur\") ;;\n"
+    "        remote) mapfile -t found < <(_keepfast_remotes \"${at[@]}\") ;;\n"
     "    esac\n"
     "    COMPREPLY=()\n"
     "    for one in \"${found[@]}\"; do\n"
+    "        [[ $one == \"$cur\"* ]] || continue\n"
     "        [[ $1 == document ]] && printf -v one %q \"$one\"\n"
     "        COMPREPLY+=(\"$one\")\n"
     "    done\n"
@@ -268,20 +274,20 @@ static void zsh_words(struct buf *out, const char *array, str group)
 
 void completion_zsh(struct buf *out)
 {
-    buf_c(out,
-          "#compdef keepfast\n"
-          "# made by `keepfast reference --form zsh`\n"
-          "_keepfast_documents() {\n"
-          "    local -a found=(${(f)\"$(keepfast ls -- \"$PREFIX\" 2>/dev/null | sed '1d; s/  "
-          ".*//')\"})\n"
-          "    compadd -a found\n"
-          "}\n"
-          "_keepfast_remotes() {\n"
-          "    local -a found=(${(f)\"$(keepfast remote ls 2>/dev/null | sed '1d; s/  .*//')\"})\n"
-          "    compadd -a found\n"
-          "}\n"
-          "_keepfast() {\n"
-          "    local -a offered\n");
+    buf_c(out, "#compdef keepfast\n"
+               "# made by `keepfast reference --form zsh`\n"
+               "_keepfast_documents() {\n"
+               "    local -a found=(${(f)\"$(keepfast ls -- \"$PREFIX\" 2>/dev/null | sed '1d; s/  "
+               ".*//')\"})\n"
+               "    compadd -a found\n"
+               "}\n"
+               "_keepfast_remotes() {\n"
+               "    local -a found=(${(f)\"$(keepfast remote ls 2>/dev/null | sed -n "
+               "'1d; s/^\\([a-z0-9_-]*\\)  .*/\\1/p')\"})\n"
+               "    compadd -a found\n"
+               "}\n"
+               "_keepfast() {\n"
+               "    local -a offered\n");
     zsh_words(out, "offered", (str){"", 0});
     buf_c(out, "    if ((CURRENT == 2)); then _describe command offered; return; fi\n");
     for (size_t i = 0; i < command_count; i++) {
@@ -365,7 +371,8 @@ void completion_fish(struct buf *out)
                "tail -n +2\n"
                "end\n"
                "function __keepfast_remotes\n"
-               "    keepfast remote ls 2>/dev/null | string replace -r '  .*' '' | tail -n +2\n"
+               "    keepfast remote ls 2>/dev/null | tail -n +2 | string replace -rf "
+               "'^([a-z0-9_-]+)  .*' '$1'\n"
                "end\n"
                "complete -c keepfast -f\n");
     for (size_t i = 0; i < command_count; i++) {

@@ -246,7 +246,7 @@ static kf_rc check_count(const struct cli *cli, const struct command *c, struct 
         least += depth == 0;
         if (str_index(w, ']') < w.len)
             depth = 0;
-        if (memmem(w.p, w.len, "…", strlen("…")))
+        if (str_has(w, "…"))
             most = CLI_ARGS_MAX;
     }
     if (cli->arg_count < least || cli->arg_count > most)
@@ -280,16 +280,23 @@ static int fail(const struct cli *cli, const struct kf_err *err)
     return err->exit_code ? err->exit_code : 70;
 }
 
+/* "--at", whose value is the next word; "--at=PLACE" brings its own. */
+static bool takes_next(const char *word)
+{
+    for (int o = 0; o < OPT_COUNT; o++)
+        if (option_is_common((enum option)o) && option_table[o].value &&
+            strcmp(word + strlen("--"), option_table[o].name) == 0)
+            return true;
+    return false;
+}
+
 /* Options may stand before the command too: `keepfast --at PLACE get NAME`. The index of the
  * command's first word, argc when there is none. */
 static int first_word(int argc, char **argv)
 {
     int i = 1;
-    while (i < argc && strncmp(argv[i], "--", 2) == 0) {
-        bool takes_next = strcmp(argv[i], "--at") == 0 || strcmp(argv[i], "--config") == 0 ||
-                          strcmp(argv[i], "--token-file") == 0;
-        i += takes_next ? 2 : 1;
-    }
+    while (i < argc && strncmp(argv[i], "--", 2) == 0)
+        i += takes_next(argv[i]) ? 2 : 1;
     return i < argc ? i : argc;
 }
 

@@ -29,17 +29,6 @@ void print_out(str bytes)
         write_out(bytes);
 }
 
-void print_fmt(const char *fmt, ...)
-{
-    va_list args;
-    va_start(args, fmt);
-    if (framed)
-        buf_vprintf(&frame, fmt, args);
-    else if (!lost && vfprintf(stdout, fmt, args) < 0)
-        lost = errno ? errno : EIO;
-    va_end(args);
-}
-
 /* -------------------------------------------------------------------------------------- colours */
 
 /* no-color.org; a terminal that is dumb knows none. */
@@ -69,6 +58,79 @@ const char *tint_on(enum tint tint)
 const char *tint_off(void)
 {
     return colours ? tint_end : "";
+}
+
+/* Of a text that begins with one of our colours, the length of that; else 0. */
+static size_t tint_len(str text)
+{
+    if (str_starts(text, str_of(tint_end)))
+        return sizeof tint_end - 1;
+    for (size_t i = TINT_NONE + 1; i < sizeof tints / sizeof *tints; i++)
+        if (str_starts(text, str_of(tints[i])))
+            return strlen(tints[i]);
+    return 0;
+}
+
+/* Names, and what servers say, are anybody's text: what would move the cursor of a terminal, or end
+ * a line of a table, is shown as an escape. Colours are no harm. */
+static void put_shown(struct buf *b, str text, bool lines)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char ch = (unsigned char)text.p[i];
+        size_t tint = ch == 0x1b && lines ? tint_len(str_from(text, i)) : 0;
+        if (tint) {
+            buf_add(b, text.p + i, tint);
+            i += tint - 1;
+        } else if (ch == '\n' && !lines) {
+            buf_c(b, "\\n");
+        } else if ((ch < 0x20 && ch != '\n') || ch == 0x7f) {
+            buf_printf(b, "\\x%02x", ch);
+        } else if (ch == 0xc2 && i + 1 < text.len && (unsigned char)text.p[i + 1] < 0xa0) {
+            buf_printf(b, "\\x%02x", (unsigned char)text.p[++i]); /* those of 8 bits, in UTF-8 */
+        } else {
+            buf_byte(b, text.p[i]);
+        }
+    }
+}
+
+/* Whether a text is shown as it is, but perhaps for colours. */
+static bool is_plain(str text)
+{
+    for (size_t i = 0; i < text.len; i++) {
+        unsigned char ch = (unsigned char)text.p[i];
+        if ((ch < 0x20 && ch != '\n' && ch != 0x1b) || ch == 0x7f || ch == 0xc2)
+            return false;
+        if (ch == 0x1b && !tint_len(str_from(text, i)))
+            return false;
+    }
+    return true;
+}
+
+/* Needs memory for what is long or strange alone: lists are printed when there is none, too. */
+void print_fmt(const char *fmt, ...)
+{
+    char small[1024];
+    struct buf text = BUF_INIT, shown = BUF_INIT;
+    va_list args;
+    va_start(args, fmt);
+    int len = vsnprintf(small, sizeof small, fmt, args);
+    va_end(args);
+    if (len >= (int)sizeof small) {
+        va_start(args, fmt);
+        buf_vprintf(&text, fmt, args);
+        va_end(args);
+    }
+    str words = len < (int)sizeof small ? (str){small, len > 0 ? (size_t)len : 0} : buf_view(&text);
+    if (!is_plain(words)) {
+        put_shown(&shown, words, true);
+        words = buf_view(&shown);
+    }
+    if (len < 0 || text.failed || shown.failed)
+        lost = lost ? lost : ENOMEM;
+    else
+        print_out(words);
+    buf_release(&text);
+    buf_release(&shown);
 }
 
 size_t print_width(void)
@@ -168,23 +230,6 @@ int print_flush(void)
     if (!lost && fflush(stdout) != 0)
         lost = errno ? errno : EIO;
     return lost;
-}
-
-/* Names are anybody's text: what would move the cursor of a terminal, or end a line of a table, is
- * shown as an escape. */
-static void put_shown(struct buf *b, str text, bool lines)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        unsigned char ch = (unsigned char)text.p[i];
-        if (ch == '\n' && !lines)
-            buf_c(b, "\\n");
-        else if ((ch < 0x20 && ch != '\n') || ch == 0x7f)
-            buf_printf(b, "\\x%02x", ch);
-        else if (ch == 0xc2 && i + 1 < text.len && (unsigned char)text.p[i + 1] < 0xa0)
-            buf_printf(b, "\\x%02x", (unsigned char)text.p[++i]); /* those of 8 bits, in UTF-8 */
-        else
-            buf_byte(b, text.p[i]);
-    }
 }
 
 void print_talk(const char *fmt, ...)
@@ -473,6 +518,16 @@ bool node_true(const struct json_node *object, const char *member)
 {
     const struct json_node *n = json_member(object, member);
     return n && n->type == JSON_TRUE;
+}
+
+str cli_size(struct cli *cli, uint64_t bytes)
+{
+    struct buf b = BUF_INIT;
+    size_human(bytes, &b);
+    str s = arena_str(&cli->arena, buf_view(&b));
+    cli->starved |= b.failed || !s.p;
+    buf_release(&b);
+    return s.p ? s : STR("");
 }
 
 str node_age(struct cli *cli, const struct json_node *object, const char *member)

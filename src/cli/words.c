@@ -1,5 +1,6 @@
 /* Words of a command as parts of a request: names escaped, paths made absolute, data read. */
 #include "cli/cli.h"
+#include "base/when.h"
 #include "remote/remotes_config.h"
 
 #include <errno.h>
@@ -66,6 +67,27 @@ char *cli_escape_name(struct cli *cli, const char *name)
             return arena_printf(&cli->arena, "%.*s%%2F%s",
                                 (int)(strlen(escaped) - strlen(words[i])), escaped, words[i] + 1);
     return escaped;
+}
+
+/* A "?" of a name is escaped: the first one begins the query. */
+void cli_query(struct cli *cli, struct buf *target, const char *key, const char *value)
+{
+    char *escaped = value ? cli_escape(cli, value) : NULL;
+    bool first = str_index(buf_view(target), '?') == target->len;
+    if (escaped)
+        buf_printf(target, "%c%s=%s", first ? '?' : '&', key, escaped);
+    else if (value)
+        target->failed = true;
+}
+
+kf_rc cli_timeout(const struct cli *cli, uint64_t usual_ms, uint64_t *ret_ms, struct kf_err *err)
+{
+    const char *text = cli->opt[OPT_TIMEOUT];
+    uint64_t ms = usual_ms;
+    if (text && !duration_parse(str_of(text), &ms))
+        return cli_usage(err, "--timeout wants a time such as 10s");
+    *ret_ms = ms;
+    return KF_OK;
 }
 
 char *cli_absolute(struct cli *cli, const char *path)

@@ -6,6 +6,7 @@
 
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 static bool nth_fails(void *ctx, size_t size)
@@ -35,8 +36,9 @@ static void ls_lists_nothing_without_memory_for_its_prefix(void **state)
 
 static struct testing_env env; /* its clock stands still: ages do */
 
-/* What ls prints when its nth allocation fails, -1 = none; *ret_left tells whether one did. */
-static kf_rc ls_into(const char *file, const char *at, long nth, long *ret_left)
+/* What a command prints when its nth allocation fails, -1 = none; *ret_left tells whether one
+ * did. */
+static kf_rc into(const char *file, cli_command *command, const char *at, long nth, long *ret_left)
 {
     struct cli cli = {.env = &env.env};
     struct kf_err err = KF_ERR_INIT;
@@ -46,7 +48,7 @@ static kf_rc ls_into(const char *file, const char *at, long nth, long *ret_left)
     dup2(to, STDOUT_FILENO);
     *ret_left = nth;
     mem_set_hook(nth_fails, ret_left);
-    kf_rc rc = cmd_ls(&cli, &err);
+    kf_rc rc = command(&cli, &err);
     mem_set_hook(NULL, NULL);
     place_finish(&cli);
     print_flush();
@@ -78,17 +80,45 @@ static void a_list_is_whole_or_fails(void **state)
         assert_int_equal(kf_doc_put(s, name, "1", 1, &o, NULL, &err), KF_OK);
     }
     kf_close(&s, NULL);
-    assert_int_equal(ls_into(file, at, -1, &left), KF_OK);
+    assert_int_equal(into(file, cmd_ls, at, -1, &left), KF_OK);
     testing_read(file, &len);
     const size_t whole = len;
     assert_true(whole > 1003 * 5);
     left = -1;
     for (long nth = 0; left < 0; nth += 1 + nth / 40) {
-        kf_rc rc = ls_into(file, at, nth, &left);
+        kf_rc rc = into(file, cmd_ls, at, nth, &left);
         testing_read(file, &len);
         if (rc == KF_OK)
             assert_int_equal(len, whole);
         failed += rc != KF_OK;
+    }
+    assert_true(failed > 20);
+    testing_env_release(&env);
+}
+
+/* Sizes are not left out. */
+static void a_status_is_whole_or_fails(void **state)
+{
+    (void)state;
+    const char *dir = testing_dir_in_memory(), *at = testing_path(dir, "b.db");
+    const char *file = testing_path(dir, "out");
+    struct kf_err err = KF_ERR_INIT;
+    kf_store *s = NULL;
+    long left = -1, failed = 0;
+    struct kf_options options = KF_OPTIONS_INIT;
+    testing_env_init(&env);
+    options.env = &env.env;
+    assert_int_equal(kf_open(at, &options, &s, &err), KF_OK);
+    assert_int_equal(kf_doc_put(s, "a", "1", 1, NULL, NULL, &err), KF_OK);
+    kf_close(&s, NULL);
+    for (long nth = 0; left < 0; nth++) {
+        kf_rc rc = into(file, cmd_status, at, nth, &left);
+        const char *said = testing_read(file, NULL);
+        failed += rc != KF_OK;
+        if (rc != KF_OK)
+            continue;
+        assert_non_null(strstr(said, "iB on disk, "));
+        assert_non_null(strstr(said, "iB free\n"));
     }
     assert_true(failed > 20);
     testing_env_release(&env);
@@ -99,6 +129,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ls_lists_nothing_without_memory_for_its_prefix),
         cmocka_unit_test(a_list_is_whole_or_fails),
+        cmocka_unit_test(a_status_is_whole_or_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

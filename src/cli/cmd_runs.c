@@ -165,32 +165,26 @@ kf_rc cmd_aside_show(struct cli *cli, struct kf_err *err)
 kf_rc cmd_aside_retry(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
-    struct place *place = NULL;
     struct json_node *root = NULL;
-    uint64_t ms = 10000;
-    if (cli->opt[OPT_TIMEOUT] && !duration_parse(str_of(cli->opt[OPT_TIMEOUT]), &ms))
-        return cli_usage(err, "--timeout wants a time such as 10s");
+    uint64_t ms;
+    kf_rc rc = cli_timeout(cli, 10000, &ms, err);
+    if (rc != KF_OK)
+        return rc;
     struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)ms + 15000};
     r.target = aside_target(cli, cli->args[0], NULL);
     r.target = r.target ? arena_printf(&cli->arena, "%s?timeout=%llums", r.target,
                                        (unsigned long long)ms)
                         : NULL;
-    kf_rc rc = place_open(cli, &place, err);
-    if (rc == KF_OK)
-        rc = ask(cli, place, &r, &a, &root, err);
-    if (rc == KF_OK && cli->json)
-        print_line(a.body);
-    else if (rc == KF_OK)
+    rc = cli_ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
         print_talk("%s: asked again, %llu set aside", cli->args[0],
                    (unsigned long long)node_u64(root, "set_aside"));
-    place_close(place);
     return rc;
 }
 
 kf_rc cmd_aside_drop(struct cli *cli, struct kf_err *err)
 {
     struct cli_answer a;
-    struct place *place = NULL;
     const char *name = cli->arg_count > 1 ? cli->args[1] : NULL;
     if (!name && !cli->opt[OPT_YES])
         return cli_usage(err,
@@ -198,13 +192,10 @@ kf_rc cmd_aside_drop(struct cli *cli, struct kf_err *err)
                          "--yes",
                          cli->args[0]);
     struct cli_request r = {.method = API_DELETE, .target = aside_target(cli, cli->args[0], name)};
-    kf_rc rc = place_open(cli, &place, err);
-    if (rc == KF_OK)
-        rc = ask(cli, place, &r, &a, NULL, err);
+    kf_rc rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && cli->json)
         print_removed(name ? name : cli->args[0]);
     else if (rc == KF_OK)
         print_talk("%s: forgotten, until it is met again", name ? name : cli->args[0]);
-    place_close(place);
     return rc;
 }
