@@ -89,7 +89,7 @@ export async function ask(method, path, { body, headers, signal, timeout = 20000
     if (response.ok || response.status === also)
         return response;
     const problem = await problemOf(response);
-    if (response.status === 401 && ask.onAuth)
+    if (response.status === 401 && ask.onAuth && secret === token.get()) /* not of one that was shown before */
         ask.onAuth(problem);
     throw problem;
 }

@@ -94,10 +94,18 @@ function stepped(seconds) {
     return [0, "second"];
 }
 
-/* "5 minutes": how long something lasted or waits. */
-export function lasting(ms) {
-    const [n, unit] = stepped(Math.max(ms / 1000, 1));
+function inUnits(n, unit) {
     return new Intl.NumberFormat(locale, { style: "unit", unit, unitDisplay: "long" }).format(n);
+}
+
+/* "5 minutes": how long something waits or goes on, told anew every second at most. */
+export function lasting(ms) {
+    return inUnits(...stepped(Math.max(ms / 1000, 1)));
+}
+
+/* How long something took that is over. */
+export function took(ms) {
+    return ms < 1000 ? inUnits(Math.max(ms, 0), "millisecond") : lasting(ms);
 }
 
 /* The server's clock minus ours. */

@@ -80,7 +80,8 @@
         refused: 0,       /* the status with which the server says no: 401, 403, 404 */
     };
 
-    let tokenFunction = null, tokenText = options.token, timer = 0, failures = 0, asking = null, stopped = false;
+    let tokenFunction = null, tokenText = options.token, timer = 0, failures = 0, stopped = false;
+    let asking = null, again = null;
     const asked = new Map(); /* remote -> when it was asked to save, so that hiding twice is one save */
 
     async function token(fresh) {
@@ -92,20 +93,30 @@
 
     function request(method, path, secret, keepalive) {
         return fetch(new URL(path, base), {
-            method, keepalive, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+            method, keepalive, signal: keepalive ? undefined : AbortSignal.timeout(20000), credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
             headers: secret ? { Authorization: `Bearer ${secret}` } : {},
         });
     }
 
     const space = () => `v1/${encodeURIComponent(options.space)}`;
 
-    /* One question at a time. A token that is refused is asked for anew, once. */
+    /* One question at a time. Who asks while one is under way has the next one, for that one may have been answered before
+     * something was written. */
     function check() {
-        asking = asking || ask().finally(() => {
+        if (asking) {
+            again = again || asking.then(() => {
+                again = null;
+                return check();
+            });
+            return again;
+        }
+        asking = ask().finally(() => {
             asking = null;
         });
         return asking;
     }
+
+    /* A token that is refused is asked for anew, once. */
 
     async function ask() {
         clearTimeout(timer);
@@ -116,7 +127,7 @@
             if (response.ok)
                 learn(await response.json());
             else if (response.status < 500)
-                state.refused = response.status;
+                refuse(response.status);
             state.reachable = true;
             failures = 0;
         } catch {
@@ -127,8 +138,19 @@
         plan();
     }
 
+    /* What was pending stays so, but for where there is no such space or remote. */
+    function refuse(status) {
+        state.refused = status;
+        if (status === 404)
+            Object.assign(state, { pending: 0, bytes: 0, oldest: null, failing: false, saving: false, remotes: [] });
+    }
+
     function learn(status) {
         const counted = status.remotes.filter(r => !options.remote || r.name === options.remote);
+        if (options.remote && !counted.length) {
+            refuse(404);
+            return;
+        }
         const worst = counted.reduce((a, r) => (r.pending.count > a.count ? r.pending : a), { count: 0, bytes: 0, oldest: null });
         state.known = true;
         state.refused = 0;
@@ -140,9 +162,10 @@
         state.remotes = counted.filter(r => r.pending.count).map(r => r.name);
     }
 
+    /* Out of sight it looks on as long as something is pending: what has been saved since is no reason to warn. */
     function plan() {
         clearTimeout(timer);
-        if (stopped || document.visibilityState === "hidden")
+        if (stopped || (document.visibilityState === "hidden" && !state.pending))
             return;
         const pause = failures ? Math.min(options.every * 2 ** Math.min(failures, 4), 60000)
             : state.refused ? 30000 : state.saving ? Math.min(1000, options.every) : options.every;

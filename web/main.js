@@ -9,7 +9,7 @@ import { ask, getJson, token } from "./api.js";
 import { h, fill, setText, setHidden, choice, keyed, icon } from "./dom.js";
 import * as i18n from "./i18n.js";
 import { t } from "./i18n.js";
-import { problemBox, note } from "./parts.js";
+import { problemBox, note, ageTimes } from "./parts.js";
 import { signIn } from "./view-signin.js";
 import { statusView } from "./view-status.js";
 import { docsView } from "./view-docs.js";
@@ -36,7 +36,7 @@ const app = {
 
 let frame, view, route = { view: "", rest: "", query: new URLSearchParams() };
 let signedOut = null; /* the problem that asks for a token */
-let timer = 0, failures = 0, slowAt = 0, doctorAt = 0, asking = null;
+let timer = 0, failures = 0, slowAt = 0, doctorAt = 0, agedAt = 0, asking = null;
 
 /* ------------------------------------------------------------------------------------- the frame */
 
@@ -119,6 +119,11 @@ function decode(text) {
     }
 }
 
+/* As the server has it; what the browser would take for a way upwards is no name either. */
+function isName(text) {
+    return text.split("/").every(part => part && part !== "." && part !== "..");
+}
+
 function readAddress() {
     const [path, q = ""] = location.hash.replace(/^#\/?/, "").split("?");
     const [space = "", name = "", ...rest] = path.split("/");
@@ -127,6 +132,8 @@ function readAddress() {
         rest: decode(rest.join("/")),
         query: new URLSearchParams(q),
     };
+    if (route.view === "doc" && !isName(route.rest))
+        route.view = "docs";
     return decode(space);
 }
 
@@ -291,6 +298,10 @@ function changed() {
     frameUpdate();
     if (view && view.update)
         view.update();
+    if (Date.now() - agedAt < SLOW_MS)
+        return;
+    agedAt = Date.now();
+    ageTimes(frame.main);
 }
 
 async function askSpaces() {

@@ -25,6 +25,12 @@ export function setWhen(el, iso, none = "–") {
     setText(el, days < 1 ? ago(iso) : time(iso));
 }
 
+/* Times in words grow old where nothing else changes. */
+export function ageTimes(root) {
+    for (const el of root.querySelectorAll("time[datetime]"))
+        setWhen(el, el.getAttribute("datetime"));
+}
+
 /* A row of a list of facts. */
 export function fact(label, value) {
     return h("div", { class: "fact" }, h("dt", null, label), h("dd", null, value));

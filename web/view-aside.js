@@ -55,10 +55,14 @@ export function asideView(app) {
             forget));
     }
 
+    /* Who works with keys goes on from the title: the button is gone with its list. */
     function again() {
+        const within = list.contains(document.activeElement);
         pages.restart();
         groups.clear();
         list.replaceChildren();
+        if (within)
+            title.focus({ preventScroll: true });
         return pages.next();
     }
 
@@ -93,7 +97,8 @@ export function asideView(app) {
         await again();
         app.refresh(true);
     }
-    const el = h("div", null, h("h1", null, t("tab.aside")), intro, place, list, pages.el);
+    const title = h("h1", { tabindex: -1 }, t("tab.aside"));
+    const el = h("div", null, title, intro, place, list, pages.el);
     let had = null;
 
     function update() {

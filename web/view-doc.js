@@ -81,8 +81,10 @@ function showChanges(place, before, after) {
 export function docView(app, route) {
     const name = route.rest, space = app.space, path = docPath(space, name);
     let current = null;   /* { etag, version, text } of what is shown; null: there is none now */
+    let damaged = false;  /* there is one, and it cannot be read */
     let from = "";        /* the remote whose versions are listed; "" = those that are kept here */
-    let versions = [], seq = 0;
+    let versions = [], seq = null;
+    let turn = 0, loads = 0; /* the last that asked for the panel, and for the document: an answer that is late is nobody's */
 
     const facts = { version: h("span"), size: h("span"), at: h("time") };
     const factList = h("dl", { class: "facts" }, fact(t("docs.version"), facts.version), fact(t("docs.size"), facts.size),
@@ -138,13 +140,14 @@ export function docView(app, route) {
     }
 
     function fillCompare() {
-        const keep = [older.value, newer.value];
-        const options = () => versions.map((v, i) => (v.error ? null : h("option", { value: i }, labelOf(v)))).filter(Boolean);
-        fill(older, options());
-        fill(newer, options());
-        older.value = keep[0] || "1";
-        newer.value = keep[1] || "0";
-        setHidden(compareRow, versions.length < 2);
+        for (const [select, otherwise] of [[older, 1], [newer, 0]]) {
+            const kept = select.value;
+            fill(select, versions.map((v, i) => !v.error && h("option", { value: i }, labelOf(v))));
+            select.value = kept;
+            if (select.selectedIndex < 0)
+                select.selectedIndex = Math.min(otherwise, select.options.length - 1);
+        }
+        setHidden(compareRow, older.options.length < 2);
     }
 
     /* The text of a version; null where it is that there is none. */
@@ -158,33 +161,39 @@ export function docView(app, route) {
         return response.text();
     }
 
-    function open(words) {
+    /* The panel is another's from now on; `work` gives what to do with it when its answer has come. */
+    async function open(words, work) {
+        const mine = ++turn;
         setText(panelTitle, words);
         fill(panel, h("p", { class: "waiting" }, t("loading")));
         panelTitle.focus({ preventScroll: true });
         panelTitle.scrollIntoView({ block: "nearest" });
+        let show;
+        try {
+            show = await work();
+        } catch (error) {
+            show = () => fill(panel, problemBox(error));
+        }
+        if (mine === turn)
+            show();
     }
 
-    async function look(v) {
-        open(labelOf(v));
-        try {
-            showContent(panel, await textOf(v));
-        } catch (error) {
-            fill(panel, problemBox(error));
-        }
+    function look(v) {
+        return open(labelOf(v), async () => {
+            const text = await textOf(v);
+            return () => showContent(panel, text);
+        });
     }
 
     /* From `a` to `b`; to what is there now without `b`. */
-    async function compare(a, b) {
-        open(b ? t("diff.title", { from: labelOf(a), to: labelOf(b) }) : t("diff.titleNow", { from: labelOf(a) }));
-        try {
+    function compare(a, b) {
+        const words = b ? t("diff.title", { from: labelOf(a), to: labelOf(b) }) : t("diff.titleNow", { from: labelOf(a) });
+        return open(words, async () => {
             const [before, after] = await Promise.all([textOf(a), textOf(b)]);
             const list = h("div"), patch = patchOf(a, b);
             showChanges(list, before, after);
-            fill(panel, list, patch);
-        } catch (error) {
-            fill(panel, problemBox(error));
-        }
+            return () => fill(panel, list, patch);
+        });
     }
 
     /* The same for machines, as the server tells it; of versions that are kept here. */
@@ -211,14 +220,15 @@ export function docView(app, route) {
         if (!go)
             return;
         const body = v.from ? { remote: v.from, version: v.id } : { version: v.version };
-        /* Only over what was looked at: somebody else may have written since. */
-        const headers = current ? { "If-Match": current.etag } : { "If-None-Match": "*" };
+        /* Only over what was looked at: somebody else may have written since. What cannot be looked at has no tag. */
+        const headers = current ? { "If-Match": current.etag } : damaged ? { "If-Match": "*" } : { "If-None-Match": "*" };
         try {
             const response = await ask("POST", `${path}/revert`, { body, headers, timeout: 90000 });
             const written = await response.json();
             const words = written.unchanged ? t("doc.revertSame") : t("doc.reverted", { version: written.version });
             await load();
             fill(trouble, note("good", words));
+            panelTitle.focus({ preventScroll: true }); /* the button is gone with its list */
             app.say(words);
             app.refresh(true);
         } catch (error) {
@@ -228,6 +238,8 @@ export function docView(app, route) {
 
     function restart() {
         rows.replaceChildren();
+        fill(older);
+        fill(newer);
         versions = [];
         setHidden(compareRow, true);
         pages.restart();
@@ -235,23 +247,34 @@ export function docView(app, route) {
     }
 
     async function load() {
-        fill(changed);
+        const asked = ++loads, mine = ++turn;
+        let show, there = true;
         fill(trouble);
-        seq = app.status ? app.status.store.seq : 0;
+        seq = app.status ? app.status.store.seq : null;
         try {
             const response = await ask("GET", path);
             const text = await response.text();
+            if (asked !== loads)
+                return;
             const etag = response.headers.get("ETag");
+            damaged = false;
             current = etag ? { etag, version: Number(response.headers.get("Keepfast-Version")), text } : null;
-            setText(panelTitle, t("doc.content"));
-            showContent(panel, text);
             setText(facts.version, current ? number(current.version) : t("doc.default"));
             setText(facts.size, bytes(new TextEncoder().encode(text).length));
-            setHidden(factList, false);
+            show = () => showContent(panel, text);
         } catch (error) {
+            if (asked !== loads)
+                return;
             current = null;
-            setHidden(factList, true);
-            fill(panel, error instanceof Problem && error.code === "not_found" ? note("plain", t("doc.absent")) : problemBox(error));
+            damaged = error.code === "damaged";
+            there = false;
+            show = () => fill(panel, error instanceof Problem && error.code === "not_found" ? note("plain", t("doc.absent")) : problemBox(error));
+        }
+        fill(changed);
+        setHidden(factList, !there);
+        if (mine === turn) {
+            setText(panelTitle, t("doc.content"));
+            show();
         }
         await restart();
         const now = versions.find(v => v.current);
@@ -260,15 +283,17 @@ export function docView(app, route) {
 
     /* Somebody wrote something: whether it was this one. */
     async function lookForChanges() {
+        const asked = loads;
+        let etag = null;
         try {
             const response = await ask("HEAD", path);
-            const etag = response.headers.get("ETag");
-            if (etag !== (current ? current.etag : null))
-                fill(changed, note("plain", t("doc.changed"), h("button", { type: "button", class: "small", onclick: load }, t("doc.showNew"))));
+            etag = response.headers.get("ETag");
         } catch (error) {
-            if (error.status === 404 && current)
-                fill(changed, note("plain", t("doc.changed"), h("button", { type: "button", class: "small", onclick: load }, t("doc.showNew"))));
+            if (error.status !== 404)
+                return;
         }
+        if (asked === loads && etag !== (current ? current.etag : null))
+            fill(changed, note("plain", t("doc.changed"), h("button", { type: "button", class: "small", onclick: load }, t("doc.showNew"))));
     }
 
     const el = h("div", { class: "doc" },
@@ -288,12 +313,12 @@ export function docView(app, route) {
             source.value = from;
             setHidden(sourceRow, !known.length);
         }
-        if (app.status && seq && app.status.store.seq !== seq) {
-            seq = app.status.store.seq;
+        if (!app.status || app.status.store.seq === seq)
+            return;
+        const before = seq;
+        ({ seq } = app.status.store);
+        if (before !== null)
             lookForChanges();
-        } else if (app.status && !seq) {
-            ({ seq } = app.status.store);
-        }
     }
     update();
     return { el, title: name, update, opened: load, close: () => pages.stop() };

@@ -62,13 +62,13 @@ export function docsView(app, route) {
     }
     const el = h("div", null, h("h1", null, t("tab.docs")),
         h("div", { class: "search" }, h("label", { for: "prefix" }, t("docs.search")), input), count, table, pages.el);
-    let seq = app.status && app.status.store.seq;
+    let seq = app.status ? app.status.store.seq : null;
 
     /* Something was written: the list is read anew, unless somebody is in the midst of it. */
     function update() {
         tellCount();
         const now = app.status ? app.status.store.seq : seq;
-        if (seq && now !== seq && pages.begun && pages.count <= PAGE && !rows.contains(document.activeElement)) {
+        if (seq !== null && now !== seq && pages.begun && pages.count <= PAGE && !rows.contains(document.activeElement)) {
             pages.restart();
             pages.next();
         }

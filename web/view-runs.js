@@ -1,7 +1,7 @@
 /* The log of runs: when, why, what went there and what came from there, and what went wrong. */
 import { getJson } from "./api.js";
 import { h, fill } from "./dom.js";
-import { t, bytes, lasting, has, problemTitle, nextStep } from "./i18n.js";
+import { t, bytes, took, has, problemTitle, nextStep } from "./i18n.js";
 import { setWhen, Pages, query } from "./parts.js";
 
 const PAGE = 50;
@@ -47,13 +47,13 @@ export function runsView(app) {
     function row(run) {
         const time = h("time");
         setWhen(time, run.ended);
-        const took = Date.parse(run.ended) - Date.parse(run.began);
+        const ms = Date.parse(run.ended) - Date.parse(run.began);
         return h("tr", { class: run.error ? "failed" : null },
             h("th", { scope: "row" }, time),
             h("td", { "data-label": t("remote") }, run.remote),
             h("td", { "data-label": t("runs.cause") }, has(`cause.${run.cause}`) ? t(`cause.${run.cause}`) : run.cause),
             h("td", null, outcome(run)),
-            h("td", { "data-label": t("runs.took") }, run.times > 1 ? t("runs.times", { n: run.times }) : lasting(Math.max(took, 1000))));
+            h("td", { "data-label": t("runs.took") }, run.times > 1 ? t("runs.times", { n: run.times }) : took(ms)));
     }
     const el = h("div", null, h("h1", null, t("tab.runs")),
         h("div", { class: "search" }, h("label", { for: "run-remote" }, t("remote")), filter),

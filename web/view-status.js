@@ -128,7 +128,7 @@ function remoteCard(app) {
     const save = h("button", { type: "button", class: "primary" }, t("saveNow"));
     const taken = h("button", { type: "button" }, icon("down"), t("downloadWaiting"));
     const summary = h("summary", null, t("whatWaits")), details = h("details", { class: "waiting-list", hidden: true }, summary);
-    let waits = null, seen = "", run = null, hadState = "", hadError = "";
+    let waits = null, seen = "", latest = "", run = null, hadState = "", hadError = "";
 
     details.addEventListener("toggle", () => {
         if (!details.open) {
@@ -138,6 +138,7 @@ function remoteCard(app) {
             waits = null;
         } else if (!waits) {
             waits = waitingList(app, card.name);
+            seen = latest;
             fill(details, summary, waits.el);
             waits.pages.next();
         }
@@ -191,12 +192,12 @@ function remoteCard(app) {
             aside.href = app.link("set-aside");
             setHidden(details, !r.pending.count && !details.open);
             setHidden(taken, !r.pending.count);
-            const now = `${r.pending.count} ${r.pending.oldest} ${r.pending.bytes}`;
-            if (waits && now !== seen) {
+            latest = `${r.pending.count} ${r.pending.oldest} ${r.pending.bytes}`;
+            if (waits && latest !== seen && !waits.el.contains(document.activeElement)) { /* nobody is in the midst of it */
                 waits.pages.restart();
                 waits.pages.next();
+                seen = latest;
             }
-            seen = now;
         },
     };
     return card;
@@ -263,17 +264,20 @@ function backupsCard(app) {
 /* ------------------------------------------------------------------------------------- the store */
 
 function storeCard() {
-    const facts = { state: h("span"), docs: h("span"), disk: h("span"), free: h("span") };
+    const facts = { state: h("span"), docs: h("span"), disk: h("span"), free: h("span"), quota: h("span") };
+    const quota = fact(t("store.quota"), facts.quota);
     return {
         el: h("section", { class: "card", "aria-labelledby": "store-title" }, h("h2", { id: "store-title" }, t("store")),
             h("dl", { class: "facts" }, fact(t("store.state"), facts.state), fact(t("store.docs"), facts.docs),
-                fact(t("store.disk"), facts.disk), fact(t("store.free"), facts.free))),
+                fact(t("store.disk"), facts.disk), fact(t("store.free"), facts.free), quota)),
         update(s) {
             const state = has(`store.${s.state}`) ? t(`store.${s.state}`) : s.state;
             setText(facts.state, s.reason ? `${state}: ${s.reason}` : state);
             setText(facts.docs, `${number(s.docs)} (${bytes(s.doc_bytes)})`);
             setText(facts.disk, bytes(s.disk_bytes));
             setText(facts.free, bytes(s.disk_free));
+            setHidden(quota, !s.quota_bytes);
+            setText(facts.quota, `${bytes(s.used_bytes)} / ${bytes(s.quota_bytes)}`);
         },
     };
 }
@@ -342,12 +346,23 @@ function verdict(status) {
         return ["warn", t("verdict.alone"), t("verdict.aloneText")];
     if (store.state === "hydrating")
         return ["wait", t("verdict.filling"), t("verdict.fillingText", { names: list(remotes.filter(r => !r.hydrated).map(r => r.name)) })];
-    if (!pending.count)
-        return ["good", t("verdict.safe", { n: remotes.length, names: list(remotes.map(r => r.name)) }), t("verdict.safeText")];
-    const whole = remotes.filter(r => !r.pending.count && r.hydrated).map(r => r.name);
+    /* Not as it was left: what is still there cannot be told. */
+    const doubtful = remotes.filter(r => r.state === "diverged" || r.state === "rolled_back");
+    const trusted = remotes.filter(r => !doubtful.includes(r));
+    const whole = trusted.filter(r => !r.pending.count && r.hydrated && !r.docs).map(r => r.name);
+    const partial = trusted.filter(r => r.docs);
+    if (!pending.count && !whole.length && !doubtful.length && partial.length)
+        return ["wait", t("verdict.partial", { names: list(partial.map(r => r.name)) }),
+            t("verdict.partialText", { patterns: list([...new Set(partial.flatMap(r => r.docs))]) })];
+    const safe = whole.length ? whole : trusted.map(r => r.name);
+    if (!pending.count && (whole.length || !doubtful.length))
+        return ["good", t("verdict.safe", { n: safe.length, names: list(safe) }), t("verdict.safeText")];
     if (whole.length)
         return ["wait", t("verdict.onTheWay", { n: pending.count }), t("verdict.onTheWayText", { names: list(whole) })];
-    const least = remotes.reduce((a, b) => (b.pending.count < a.pending.count ? b : a)).pending;
+    const behind = trusted.filter(r => r.pending.count);
+    if (!behind.length && doubtful.length)
+        return ["bad", t("verdict.unsure"), t("verdict.unsureText", { names: list(doubtful.map(r => r.name)) })];
+    const least = behind.reduce((a, b) => (b.pending.count < a.pending.count ? b : a)).pending;
     return [remotes.some(r => r.overdue_since) ? "bad" : "warn", t("verdict.waiting", { n: least.count }),
         t("verdict.waitingText", { size: bytes(least.bytes), age: lasting(least.age_ms) })];
 }
@@ -365,13 +380,9 @@ export function statusView(app) {
     const el = h("div", { class: "status" }, hero, trouble, doctor.el, body);
     let cards = [], had = "", hadTrouble = null;
 
-    async function saveAll() {
-        all.disabled = true;
-        try {
-            await Promise.all(cards.map(card => card.save()));
-        } finally {
-            all.disabled = false;
-        }
+    /* Once more while it saves is the same save. */
+    function saveAll() {
+        cards.forEach(card => card.save());
     }
 
     function update() {

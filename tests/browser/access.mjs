@@ -144,3 +144,34 @@ test("a server that is killed and comes back: the page says so, keeps what it sh
     await page.locator(".box").getByText("Saved to usb.").waitFor();
     await clean(page);
 });
+
+test("a token that was just given is not forgotten for what the one before it is refused", async () => {
+    const server = await finance({ remotes: ["usb"] });
+    const first = tokenOf(server, "first", "--rights", "read"), second = tokenOf(server, "second", "--rights", "read");
+    const page = await open(undefined, { expect: ["401"] });
+    let letGo, holding = true;
+    const held = new Promise(resolve => (letGo = resolve));
+    await page.route("**/finance/docs/doc-1.json", async route => {
+        if (!holding)
+            return route.continue();
+        holding = false;
+        await held;
+        return route.fulfill({ status: 401, contentType: "application/problem+json", body: '{"code":"token_expired","status":401}' });
+    });
+    await page.goto(`${server.url}/#/finance/doc/doc-1.json`);
+    const sign = async token => {
+        await page.getByLabel("Token", { exact: true }).fill(token);
+        await page.keyboard.press("Enter");
+    };
+    await sign(first);
+    await until(() => !holding, 10, "it is asked for");
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await sign(second);
+    await page.getByRole("link", { name: "Status" }).click();
+    await page.locator("[data-remote=usb]").waitFor();
+    letGo();
+    await page.evaluate(() => new Promise(resolve => setTimeout(resolve, 300)));
+    assert.equal(await page.getByRole("heading", { name: "A token is needed" }).count(), 0);
+    assert.equal(await page.evaluate(() => sessionStorage["keepfast.token"]), second);
+    await clean(page);
+});

@@ -1,4 +1,6 @@
 // Documents, their versions, differences, and the way back.
+import fs from "node:fs";
+import path from "node:path";
 import { test, assert, open, clean, until, note, picture, asksNow } from "./kit.mjs";
 import { finance } from "./places.mjs";
 
@@ -116,7 +118,7 @@ test("going back asks first, does it once, and loses nothing", async () => {
     assert.equal(await server.json("/v1/finance/docs/a.json").then(d => d.n), 3, "escaped");
     await first.getByRole("button", { name: "Go back to this" }).click();
     await ask.getByRole("button", { name: "Go back to this" }).click();
-    await page.getByText("Done: it is version 4 now.").waitFor();
+    await page.locator("#main").getByText("Done: it is version 4 now.").waitFor();
     assert.equal(await server.json("/v1/finance/docs/a.json").then(d => d.n), 1);
     await until(async () => (await versions.count()) === 4);
     await versions.first().getByText("gone back").waitFor();
@@ -134,7 +136,7 @@ test("going back asks first, does it once, and loses nothing", async () => {
     await page.getByText("This document is not there now").waitFor();
     await page.locator('[data-version="2"]').getByRole("button", { name: "Go back to this" }).click();
     await ask.getByRole("button", { name: "Go back to this" }).click();
-    await page.getByText(/Done: it is version \d+ now/).waitFor();
+    await page.locator("#main").getByText(/Done: it is version \d+ now/).waitFor();
     assert.equal(await server.json("/v1/finance/docs/a.json").then(d => d.n), 2, "back from a deletion");
     await clean(page);
 });
@@ -171,7 +173,7 @@ test("versions that a remote has are listed, shown, compared and gone back to", 
     await page.getByText("1 change", { exact: true }).waitFor();
     await versions.nth(1).getByRole("button", { name: "Go back to this" }).click();
     await page.getByRole("dialog").getByRole("button", { name: "Go back to this" }).click();
-    await page.getByText("Done: it is version 4 now.").waitFor();
+    await page.locator("#main").getByText("Done: it is version 4 now.").waitFor();
     assert.equal(await server.json("/v1/finance/docs/a.json").then(d => d.n), 1);
     await clean(page);
 });
@@ -256,5 +258,109 @@ test("reading JSON as it is written agrees with the browser's own, and finds the
         return out;
     });
     assert.deepEqual(failed, []);
+    await clean(page);
+});
+
+test("what was asked for last is shown, however late the answers come", async () => {
+    const server = await finance({ docs: 0, remotes: ["usb"] });
+    for (const n of [1, 2, 3])
+        await server.put("finance", "a.json", { n: `the ${n}.` });
+    const page = await open();
+    let letGo;
+    const held = new Promise(resolve => (letGo = resolve));
+    await page.route("**/a.json?version=1", async route => {
+        await held;
+        await route.continue();
+    });
+    await page.goto(`${server.url}/#/finance/doc/a.json`);
+    const look = n => page.locator(`[data-version="${n}"]`).getByRole("button", { name: "Look" }).click();
+    await look(1);
+    await page.getByRole("heading", { name: "Version 1" }).waitFor();
+    await look(2);
+    await page.locator(".json").getByText("the 2.").waitFor();
+    const late = page.waitForResponse("**/a.json?version=1");
+    letGo();
+    await (await late).finished();
+    await page.evaluate(() => new Promise(resolve => setTimeout(resolve, 100)));
+    await page.getByRole("heading", { name: "Version 2" }).waitFor();
+    assert.match(await page.locator(".json").textContent(), /the 2\./, "not replaced by the one before it");
+    await clean(page);
+});
+
+test("versions that are chosen to be compared are there, also after another place was chosen", async () => {
+    const server = await finance({ docs: 0, remotes: ["usb"] });
+    for (const n of [1, 2, 3, 4]) {
+        await server.put("finance", "a.json", { n });
+        if (n < 3)
+            await server.ask("POST", "/v1/finance/remotes/usb/run");
+    }
+    const page = await open(`${server.url}/#/finance/doc/a.json`);
+    await page.getByLabel("From").selectOption({ label: "Version 1" });
+    await page.getByLabel("Versions kept").selectOption("usb");
+    await until(async () => (await page.locator(".versions > li").count()) === 2, 10, "the remote has two");
+    await page.getByRole("button", { name: "Compare", exact: true }).click();
+    await page.getByText("1 change", { exact: true }).waitFor();
+    await clean(page);
+});
+
+test("the first document of a space that was empty is told, too", async () => {
+    const server = await finance({ docs: 0, remotes: ["usb"] });
+    const list = await open(`${server.url}/#/finance/docs`), page = await open(`${server.url}/#/finance/doc/first.json`, { expect: ["404"] });
+    await list.getByText("There are no documents yet.").waitFor();
+    await page.getByText("This document is not there now").waitFor();
+    for (const one of [list, page])
+        await one.locator("option", { hasText: "finance" }).waitFor({ state: "attached" });
+    await asksNow(list);
+    await asksNow(page);
+    await server.put("finance", "first.json", { n: 1 });
+    await list.getByRole("link", { name: "first.json" }).waitFor();
+    await page.getByText("It has changed meanwhile.").waitFor();
+    await clean(list);
+    await clean(page);
+});
+
+test("times in words grow older while nothing else changes, and with the server away", async () => {
+    const server = await finance({ docs: 1, remotes: ["usb"] });
+    const page = await open(undefined, { expect: ["ERR_"] });
+    await page.clock.install();
+    await page.goto(`${server.url}/#/finance/docs`);
+    await page.locator("tbody time").getByText("just now").waitFor();
+    await server.kill();
+    await page.clock.fastForward("10:00");
+    await page.locator("tbody time").getByText("10 minutes ago").waitFor();
+    await clean(page);
+});
+
+test("an address with a name that cannot be one asks for nothing above the documents", async () => {
+    const server = await finance({ docs: 1, remotes: ["usb"] });
+    const page = await open();
+    const asked = [];
+    page.on("request", r => asked.push(new URL(r.url()).pathname));
+    for (const name of ["..%2F..%2F..%2Fmetrics", "a%2F.%2Fb", "..", "a%2F%2Fb"]) {
+        await page.goto(`${server.url}/#/finance/doc/${name}`);
+        await page.getByRole("link", { name: "doc-1.json" }).waitFor();
+        await page.goto("about:blank");
+    }
+    assert.ok(!asked.includes("/metrics"), `${asked}`);
+    await clean(page);
+});
+
+test("a document that is damaged goes back to a version that is whole", async () => {
+    const server = await finance({ docs: 0, remotes: ["usb"] });
+    for (const text of ["whole", "findme".repeat(20)])
+        await server.put("finance", "a.json", { text });
+    await server.kill("SIGTERM");
+    const file = path.join(server.data, "finance.db"), bytes = fs.readFileSync(file);
+    const spot = bytes.indexOf("findmefindme");
+    assert.ok(spot > 0, "its bytes are in the file");
+    bytes[spot] ^= 1;
+    fs.writeFileSync(file, bytes);
+    await server.run();
+    const page = await open(`${server.url}/#/finance/doc/a.json`, { expect: ["500"] });
+    await page.getByText("Damage was found").waitFor();
+    await page.locator('[data-version="1"]').getByRole("button", { name: "Go back to this" }).click();
+    await page.getByRole("dialog").getByRole("button", { name: "Go back to this" }).click();
+    await page.locator("#main").getByText("Done: it is version 3 now.").waitFor();
+    await page.locator(".json").getByText("whole").waitFor();
     await clean(page);
 });

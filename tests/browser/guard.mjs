@@ -200,3 +200,84 @@ test("a page can look at the state, be told of changes, and ask for a save", asy
     assert.deepEqual(await page.evaluate(() => [window.heard[0], window.heard.at(-1)]), [2, 0]);
     await clean(page);
 });
+
+test("to look now is to see what was written before, also while an older look is under way", async () => {
+    const server = await finance({ docs: 0, remotes: ["usb"] });
+    const app = await otherOrigin({ "/": html(server, 'data-every="10m" data-warn="false" data-save-on-hide="false"') });
+    const page = await open();
+    let letGo, asked = 0;
+    const held = new Promise(resolve => (letGo = resolve));
+    await page.route("**/finance/status", async route => {
+        if (++asked !== 2)
+            return route.continue();
+        const response = await route.fetch();
+        await held;
+        return route.fulfill({ response });
+    });
+    await page.goto(app);
+    await known(page, 0);
+    await page.evaluate(() => void window.KeepfastGuard.check());
+    await until(() => asked === 2);
+    await sleep(100);
+    await server.put("finance", "a.json", { n: 1 });
+    const seen = page.evaluate(async () => {
+        await window.KeepfastGuard.check();
+        return window.KeepfastGuard.state.pending;
+    });
+    await sleep(100);
+    letGo();
+    assert.equal(await seen, 1);
+    await clean(page);
+});
+
+test("a server that answers nothing does not keep the guard from asking again", async () => {
+    const server = await finance({ docs: 1, remotes: ["usb"] });
+    const app = await otherOrigin({ "/": html(server, 'data-badge="true" data-warn="false" data-save-on-hide="false"') });
+    const page = await open(undefined, { init: () => {
+        const timeout = AbortSignal.timeout.bind(AbortSignal);
+        AbortSignal.timeout = ms => timeout(ms / 20);
+    } });
+    await page.route("**/finance/status", () => { /* for ever */ });
+    await page.goto(app);
+    await page.locator("keepfast-badge button").getByText("Not reachable").waitFor();
+    await page.unroute("**/finance/status");
+    await page.locator("keepfast-badge button").getByText("1 change not saved yet").waitFor();
+    await clean(page);
+});
+
+test("a remote or a space that is not there is not called saved", async () => {
+    const server = await finance({ docs: 1, remotes: ["usb"] });
+    const app = await otherOrigin({ "/": html(server, 'data-badge="true" data-remote="ubs"'), "/gone": html(server, 'data-badge="true"') });
+    const page = await open(app, { expect: ["404"] });
+    await page.locator("keepfast-badge button").getByText("No access").waitFor();
+    await touch(page);
+    assert.equal(await closing(page), false, "nothing can be saved there");
+    const gone = await open(`${app}/gone`, { expect: ["404"] });
+    await known(gone, 1);
+    await gone.route("**/finance/status", route => route.fulfill({ status: 404, contentType: "application/problem+json",
+        headers: { "Access-Control-Allow-Origin": "*" }, body: '{"code":"unknown_space","status":404}' }));
+    await touch(gone);
+    await gone.locator("keepfast-badge button").getByText("No access").waitFor();
+    await clean(gone);
+    assert.equal(await closing(gone), false, "and nothing is pending any more");
+});
+
+test("a page out of sight learns that what was pending is saved, and then warns of nothing", async () => {
+    const server = await finance({ docs: 1, remotes: ["usb"] });
+    const app = await otherOrigin({ "/": html(server, 'data-save-on-hide="false"') });
+    const page = await open(app);
+    await touch(page);
+    await known(page, 1);
+    await page.evaluate(() => {
+        Object.defineProperty(document, "visibilityState", { configurable: true, value: "hidden" });
+        document.dispatchEvent(new Event("visibilitychange"));
+    });
+    await sleep(1500);
+    await server.ask("POST", "/v1/finance/remotes/usb/run");
+    await known(page, 0);
+    const asked = [];
+    page.on("request", r => asked.push(r.url()));
+    await sleep(2500);
+    assert.ok(asked.length <= 1, `and it asks no more: ${asked.length}`);
+    assert.equal(await closing(page), false);
+});

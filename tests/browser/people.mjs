@@ -136,8 +136,50 @@ test("everything can be done by keys alone", async () => {
     await page.getByRole("dialog").waitFor();
     assert.equal(await focused(), "Cancel", "the harmless answer has the focus");
     await keys("Shift+Tab", "Enter");
-    await page.getByText("Done: it is version 3 now.").waitFor();
+    await page.locator("#main").getByText("Done: it is version 3 now.").waitFor();
     assert.equal((await server.json("/v1/finance/docs/doc-2.json")).n, 2);
+    await clean(page);
+});
+
+test("who works with keys goes on where something was done, and is not thrown back to the top", async () => {
+    const server = await lively();
+    const page = await open(`${server.url}/#/finance`, { expect: ["422", "503"] });
+    const focused = () => page.evaluate(() => {
+        const e = document.activeElement;
+        return e === document.body ? "" : e.id || e.tagName;
+    });
+    const press = async button => {
+        await button.waitFor(); /* what is hidden takes no focus, and is there before it is shown */
+        await button.focus();
+        await page.keyboard.press("Enter");
+    };
+    const agree = async () => {
+        await page.getByRole("dialog").waitFor();
+        await page.keyboard.press("Shift+Tab");
+        await page.keyboard.press("Enter");
+    };
+    await press(page.locator("#save-all"));
+    await page.locator("[data-remote=nas] > [aria-live] .box").waitFor();
+    await sleep(300);
+    assert.equal(await focused(), "save-all");
+
+    await page.goto(`${server.url}/#/finance/doc/budget.json`);
+    await press(page.locator('[data-version="1"]').getByRole("button", { name: "Go back to this" }));
+    await agree();
+    await page.locator("#main").getByText("Done: it is version 3 now.").waitFor();
+    await sleep(300);
+    assert.equal(await focused(), "panel-title");
+
+    await page.goto(`${server.url}/#/finance/set-aside`);
+    await press(page.getByRole("button", { name: "Forget: keys.json" }).first());
+    await agree();
+    await page.getByText("Forgotten.").first().waitFor();
+    await sleep(300);
+    assert.equal(await focused(), "H1", "the title of what is set aside");
+    await press(page.getByRole("button", { name: /^Try again: / }).first());
+    await page.locator(".asides li").first().waitFor();
+    await sleep(1500);
+    assert.equal(await focused(), "H1");
     await clean(page);
 });
 

@@ -2,7 +2,7 @@
 import fs from "node:fs";
 import path from "node:path";
 import { execFileSync } from "node:child_process";
-import { test, assert, open, clean, until, picture, accessible, folder, sleep } from "./kit.mjs";
+import { test, assert, open, clean, until, picture, accessible, folder, sleep, asksNow } from "./kit.mjs";
 import { finance, filesOf } from "./places.mjs";
 
 const card = (page, name) => page.locator(`[data-remote="${name}"]`);
@@ -179,5 +179,41 @@ test("the doctor of the server is asked, also about a space that cannot be opene
     await page.goto(`${server.url}/#/broken`);
     await page.locator(".finding.error").first().waitFor();
     await picture(page, "status-broken");
+    await clean(page);
+});
+
+test("a remote that is not as it was left is no place where everything is safe", async () => {
+    const server = await finance({ remotes: ["usb", "nas"] });
+    await server.ask("POST", "/v1/finance/remotes/usb/run");
+    await server.ask("POST", "/v1/finance/remotes/nas/run");
+    const changed = { usb: "diverged", nas: "rolled_back" };
+    const page = await open();
+    await page.route("**/finance/status", async route => {
+        const response = await route.fetch();
+        const status = await response.json();
+        for (const remote of status.remotes)
+            remote.state = changed[remote.name] || remote.state;
+        await route.fulfill({ response, json: status });
+    });
+    await page.goto(server.url);
+    await page.locator("h1").getByText("What would be lost cannot be told").waitFor();
+    await page.locator(".hero.bad").getByText("What is kept at nas and usb was changed").waitFor();
+    await picture(page, "status-doubtful");
+    delete changed.nas;
+    await asksNow(page);
+    await page.locator("h1").getByText("Everything is safe at nas").waitFor();
+    await server.put("finance", "late.json", { n: 4 });
+    await asksNow(page);
+    await page.locator("h1").getByText("1 document is on this machine alone").waitFor();
+    await clean(page);
+});
+
+test("documents that no remote takes are not called safe", async () => {
+    const server = await finance({ remotes: ["usb"], schedule: 'manual: true, docs: ["doc-*"]' });
+    await server.put("finance", "other.json", { n: 1 });
+    await server.ask("POST", "/v1/finance/remotes/usb/run");
+    const page = await open(`${server.url}/`);
+    await page.locator("h1").getByText("Nothing waits for usb").waitFor();
+    await page.getByText("Documents with other names than doc-* go nowhere").waitFor();
     await clean(page);
 });
