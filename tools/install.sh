@@ -1,25 +1,55 @@
 #!/bin/sh
 # make install, make uninstall: tools/install.sh {install|uninstall} PREFIX [DESTDIR], after a build in build/.
 #
-# Installing again changes only what is different. As root and without DESTDIR it also sees to what the service needs:
+# Installing again changes only what is different, by its bytes: an older program replaces a newer one. A file gets its name when it
+# is whole. As root and without DESTDIR it also sees to what the service needs:
 #
 #   user keepfast           from lib/sysusers.d/keepfast.conf
 #   /var/lib/keepfast       0700 keepfast:keepfast
+#   /var/backups/keepfast   0700 keepfast:keepfast, where there is none
 #   /etc/keepfast           0750 root:keepfast, with an example keepfast.yaml where there is none
 #
-# Uninstalling removes the files that installing would put there, and leaves these three.
+# Uninstalling removes the files that installing would put there, and leaves these four.
 set -eu
-cd "$(dirname "$0")/.."
 what=${1:?install or uninstall}
 prefix=${2:?PREFIX}
 DESTDIR=${3:-}
+case $DESTDIR in
+'' | /*) ;;
+*) DESTDIR=$PWD/$DESTDIR ;;
+esac
+cd "$(dirname "$0")/.."
 
-put() { # DESTDIR
+# Into a folder that is thrown away: what would be installed.
+stage() {
+    there=$(mktemp -d)
+    trap 'rm -rf "$there"' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     [ "$(meson introspect build --buildoptions | python3 -c 'import json, sys
 print(next(o["value"] for o in json.load(sys.stdin) if o["name"] == "prefix"))')" = "$prefix" ] ||
         meson configure build --prefix "$prefix"
     ninja -C build >/dev/null
-    DESTDIR=$1 meson install -C build --no-rebuild --only-changed --quiet
+    DESTDIR=$there meson install -C build --no-rebuild --quiet
+}
+
+is_same() { # FILE THERE
+    if [ -L "$1" ] || [ -L "$2" ]; then
+        [ -L "$1" ] && [ -L "$2" ] && [ "$(readlink "$1")" = "$(readlink "$2")" ]
+    else
+        cmp -s "$1" "$2" && [ "$(stat -c %a "$1")" = "$(stat -c %a "$2")" ]
+    fi
+}
+
+put() {
+    stage
+    (cd "$there" && find . ! -type d) | while read -r name; do
+        to=$DESTDIR/${name#./}
+        is_same "$there/$name" "$to" && continue
+        (umask 022 && mkdir -p "${to%/*}")
+        cp -P --preserve=mode,timestamps "$there/$name" "$to.new"
+        mv -fT "$to.new" "$to"
+    done
 }
 
 of_the_machine() {
@@ -39,7 +69,7 @@ make_user() {
 }
 
 folder() { # PATH MODE OWNER
-    [ -d "$1" ] || (umask 077 && mkdir -p "$1")
+    [ -d "$1" ] || (umask 022 && mkdir -p "${1%/*}" && mkdir -m 0700 "$1")
     [ "$(stat -c '%a %U:%G' "$1")" = "${2#0} $3" ] || {
         chown "$3" "$1"
         chmod "$2" "$1"
@@ -49,6 +79,8 @@ folder() { # PATH MODE OWNER
 install_machine() {
     make_user
     folder /var/lib/keepfast 0700 keepfast:keepfast
+    # Where it is there it may be another machine's disk, which has owners of its own.
+    [ -d /var/backups/keepfast ] || folder /var/backups/keepfast 0700 keepfast:keepfast
     folder /etc/keepfast 0750 root:keepfast
     [ -e /etc/keepfast/keepfast.yaml ] ||
         install -m 0640 -o root -g keepfast "$prefix/share/keepfast/keepfast.yaml" /etc/keepfast/keepfast.yaml
@@ -61,9 +93,7 @@ uninstall() {
         echo "uninstall: the service runs; end it first: systemctl disable --now keepfast" >&2
         exit 1
     fi
-    there=$(mktemp -d)
-    trap 'rm -rf "$there"' EXIT
-    put "$there"
+    stage
     (cd "$there" && find . ! -type d -print0) | (cd "$DESTDIR/" && xargs -0 rm -f --)
     # Folders that are nobody's but ours, once they are empty.
     (cd "$there" && find . -depth -type d -name keepfast -print0) |
@@ -77,7 +107,7 @@ uninstall() {
 
 case $what in
 install)
-    put "$DESTDIR"
+    put
     if of_the_machine; then install_machine; fi
     ;;
 uninstall) uninstall ;;

@@ -11,6 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 
 from elf import PROGRAM, TOP, output
 from tap import check, equal, main, test
@@ -22,6 +23,7 @@ from keepfast import wait_for  # noqa: E402
 TEMP = os.environ["TMPDIR"]
 LONG = os.environ.get("KEEPFAST_LONG") == "1"
 FILE = os.path.join(TOP, "packaging/docker/Dockerfile")
+DISK = tempfile.TemporaryDirectory(prefix="keepfast-volumes-", dir="/var/tmp")  # of volumes, which are not in memory
 HEX64 = "5" * 64
 
 
@@ -79,7 +81,7 @@ def the_dockerfile_builds():
 def volumes(*names):
     """Mounted as a container engine does: from folders of its own, by name or without one."""
     for target, name in zip(("/data", "/backup"), names):
-        source = os.path.join(TEMP, "volumes", name, "_data")
+        source = os.path.join(DISK.name, "volumes", name, "_data")
         os.makedirs(source, exist_ok=True)
         os.chown(source, 10001, 10001)
         os.chmod(source, 0o700)
@@ -120,10 +122,10 @@ def it_is_started_and_is_healthy():
             done = image().exec("keepfast", "put", "a.json", input='{"a":1}')
             equal(done.returncode, 0, done.stderr)
             equal(image().exec("keepfast", "get", "a.json").stdout.strip(), '{"a":1}', "a command beside it")
-            wait_for(lambda: os.listdir(os.path.join(TEMP, "volumes/keepfast-backup/_data")), 20)
+            wait_for(lambda: os.listdir(os.path.join(DISK.name, "volumes/keepfast-backup/_data")), 20)
             said = c.stop()
         check("start.volatile" not in said, f"a named volume lasts: {said}")
-        equal(os.stat(os.path.join(TEMP, "volumes/keepfast-data/_data/default.db")).st_uid, 10001, "as its user")
+        equal(os.stat(os.path.join(DISK.name, "volumes/keepfast-data/_data/default.db")).st_uid, 10001, "as its user")
         with Container() as c:
             equal(image().exec("keepfast", "get", "a.json").stdout.strip(), '{"a":1}', "the next container has it")
             c.stop()

@@ -66,7 +66,7 @@ def the_user_and_the_folders_are_there():
     name, _, uid, gid, _, home, login = MACHINE.run("getent", "passwd", "keepfast").strip().split(":")
     check(0 < int(uid) < 1000 and home == "/var/lib/keepfast" and login.endswith("nologin"), f"a user of the system: {uid} {home} {login}")
     equal(MACHINE.run("getent", "group", gid).split(":")[0], name, "with a group of its own")
-    for path, wanted in {"/var/lib/keepfast": "700 keepfast:keepfast", "/etc/keepfast": "750 root:keepfast",
+    for path, wanted in {"/var/lib/keepfast": "700 keepfast:keepfast", "/var/backups/keepfast": "700 keepfast:keepfast", "/etc/keepfast": "750 root:keepfast",
                          "/etc/keepfast/keepfast.yaml": "640 root:keepfast"}.items():
         equal(MACHINE.run("stat", "-c", "%a %U:%G", path).strip(), wanted, path)
     MACHINE.run("runuser", "-u", "keepfast", "--", PROGRAM, "config", "--config", "/etc/keepfast/keepfast.yaml")
@@ -85,6 +85,20 @@ def the_second_time_changes_nothing():
     make(MACHINE, "install")
     equal(sorted(set(before) ^ set(snapshot(MACHINE))), [], "and are put right")
     MACHINE.sh("rm /var/lib/keepfast/kept")
+    # Whichever of two is newer, what is installed is what was built: the way back is an installation, too.
+    MACHINE.sh(f"echo else >{PROGRAM}; touch -d tomorrow {PROGRAM}; chmod 600 /usr/local/include/keepfast.h")
+    make(MACHINE, "install")
+    check("keepfast" in MACHINE.run(PROGRAM, "version"), "a younger file is replaced")
+    equal(MACHINE.run("stat", "-c", "%a", "/usr/local/include/keepfast.h").strip(), "644", "and a mode put right")
+
+
+@test
+def a_destdir_may_be_relative():
+    for what in ("install", "uninstall"):
+        make(MACHINE, what, "DESTDIR=var-of-a-test")
+        there = MACHINE.sh(f"cd {TOP} && find var-of-a-test ! -type d | wc -l").strip()
+        equal(there != "0", what == "install", f"files after {what}: {there}")
+    MACHINE.sh(f"rm -r {TOP}/var-of-a-test")
 
 
 @test
@@ -95,6 +109,7 @@ def systemd_understands_the_files():
     MACHINE.sh(f"sed 's/^ProtectSystem=.*/ProtectSystem=rather/' {UNIT} >{broken}")
     check("rather" in MACHINE.try_run("systemd-analyze", "verify", "--man=no", broken).stderr, "control: a wrong word is found")
     MACHINE.sh(f"rm {broken}")
+    MACHINE.sh("rm -rf /var/backups/keepfast")
     MACHINE.run("systemd-tmpfiles", "--create", "/usr/local/lib/tmpfiles.d/keepfast.conf")
     equal(MACHINE.run("stat", "-c", "%a %U:%G", "/var/backups/keepfast").strip(), "700 keepfast:keepfast", "tmpfiles")
 
@@ -117,7 +132,7 @@ def sandbox(*command):
 
 
 TRIES = r"""
-import ctypes, errno, mmap, os, socket
+import ctypes, errno, mmap, os, pwd, socket
 def said(f, *a):
     try:
         return f(*a) and "did"
@@ -135,7 +150,7 @@ print(json.dumps({
     "map code": said(call, libc.mmap, None, 4096, 7, 0x22, -1, 0), "map data": said(call, libc.mmap, None, 4096, 3, 0x22, -1, 0),
     "namespace": said(call, libc.unshare, 0x10000000), "netlink": said(socket.socket, socket.AF_NETLINK, socket.SOCK_RAW),
     "inet": bool(said(socket.socket)), "be root": said(os.setuid, 0), "mount": said(call, libc.mount, b"x", b"/tmp", b"tmpfs", 0, None),
-    "home": os.path.exists("/root/.bashrc") or os.access("/root", os.R_OK), "uid": os.getuid() > 0, "groups": len(os.getgroups()),
+    "home": os.access(pwd.getpwuid(0).pw_dir, os.R_OK), "uid": os.getuid() > 0, "groups": len(os.getgroups()),
     "umask": os.umask(0), "others": len([p for p in os.listdir("/proc") if p.isdigit()]), "kernel": os.path.exists("/proc/kcore"),
     "disk": os.path.exists("/dev/vda") or os.path.exists("/dev/sda") or os.path.exists("/dev/kmsg")}))
 """
