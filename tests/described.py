@@ -103,6 +103,8 @@ class Description:
         need(operation, f"{where}: no such operation is described, and this is no problem")
         answer = operation["responses"].get(str(status))
         need(answer, f"{where}: this status is not described for {name}")
+        for header, said in answer.get("headers", {}).items():
+            need(headers.get(header) or not said["required"], f"{where}: no {header}")
         content = answer.get("content")
         if content is None:
             need(not body and not kind, f"{where}: no body is described")

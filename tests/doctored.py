@@ -1,25 +1,17 @@
 """What tests of the doctor share: asking it, and noting which causes were made to happen."""
 
-import glob
 import os
 from pathlib import Path
 
 import keepfast
-from keepfast import Server, folder, run, wait_for  # noqa: F401 (for those who import it from here)
+from keepfast import Server, at_time, folder, run, wait_for  # noqa: F401 (for those who import it from here)
 from tap import check, equal
 
 keepfast.PROGRAM = os.path.join(os.environ["KF_BUILD"], "keepfast")  # with situations and saboteurs
 TOP = folder()
-LIBRARY = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [""])[0]
 SHOWN = set()  # codes that were seen because their cause was made
 # Those that the machine that runs this may have by itself.
 OF_THE_MACHINE = {"not_lasting", "memory_small", "disk_filling", "disk_slow"}
-
-
-def at_time(shift):
-    """An environment in which the clock says something else."""
-    check(LIBRARY, "libfaketime is installed")
-    return {"LD_PRELOAD": LIBRARY, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
 
 def store(name, value=b"[1]", env=None):

@@ -152,11 +152,13 @@ class FaultProxy:
         self._need_http()
         self._set(Fault("hang_after_head", **which))
 
-    def answer(self, status, body=b"", kind="text/plain", retry_after=None, location=None, **which):
+    def answer(self, status, body=b"", kind="text/plain", retry_after=None, location=None, date=None, **which):
         self._need_http()
         lines = [f"HTTP/1.1 {status} {http.client.responses.get(status, 'Unknown')}", f"Content-Type: {kind}"]
         if retry_after is not None:
             lines.append(f"Retry-After: {retry_after}")
+        if date is not None:
+            lines.append(f"Date: {date}")
         if location is not None:
             lines.append(f"Location: {location}")
         lines += [f"Content-Length: {len(body)}", "Connection: close", "", ""]

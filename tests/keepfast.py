@@ -3,12 +3,16 @@
 A server is started on a free port of 127.0.0.1 with its data in the test's own TMPDIR, and ended by its own pid.
 """
 
+import contextlib
+import glob
 import http.client
+import http.server
 import json
 import os
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 import urllib.parse
 from pathlib import Path
@@ -21,6 +25,16 @@ PROGRAM = os.environ.get("KEEPFAST") or str(Path(__file__).resolve().parent.pare
 def folder(prefix="kf-"):
     """A new empty folder, 0700."""
     return Path(tempfile.mkdtemp(prefix=prefix))
+
+
+def certificate():
+    """(certificate, key) of one that signs itself, in a folder of their own."""
+    place = folder()
+    cert, key = place / "cert.pem", place / "key.pem"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", key, "-out", cert,
+                    "-subj", "/CN=localhost", "-days", "2"], check=True, capture_output=True, timeout=60)
+    key.chmod(0o600)
+    return cert, key
 
 
 _description = []
@@ -136,7 +150,8 @@ class Server:
             ready = self.process.stdout.readline()
             if not ready:
                 raise RuntimeError(f"the server did not start: {self.stderr()}")
-            self.address = urllib.parse.urlparse(ready.split()[-1]).netloc
+            self.ready = ready.split()  # with all addresses; the last one is used
+            self.address = urllib.parse.urlparse(self.ready[-1]).netloc
 
     def client(self, space="default", **kw):
         return Client(self.address, space, **kw)
@@ -147,6 +162,14 @@ class Server:
 
     def stderr(self):
         return Path(self.errors.name).read_text()
+
+    def turns(self):
+        """How often each thread of the program has slept."""
+        found = {}
+        for task in Path(f"/proc/{self.process.pid}/task").iterdir():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+                found[task.name] = int((task / "status").read_text().split("\nvoluntary_ctxt_switches:")[1].split()[0])
+        return found
 
     def kill(self):
         self.process.send_signal(signal.SIGKILL)
@@ -178,14 +201,48 @@ class Done:
         return f"exit {self.status}, stdout {self.out[:300]!r}, stderr {self.err[:500]!r}"
 
 
-def run(*words, at=None, stdin=b"", env=None, timeout=60, cwd=None):
+def run(*words, at=None, stdin=b"", env=None, timeout=60, cwd=None, wrap=()):
     """keepfast WORDS."""
-    arguments = [PROGRAM, *map(str, words)]
+    arguments = [*map(str, wrap), PROGRAM, *map(str, words)]
     if at is not None:
         arguments += ["--at", str(at)]
     done = subprocess.run(arguments, input=stdin, capture_output=True, timeout=timeout, cwd=cwd,
                           env={**os.environ, **(env or {})})
     return Done(done)
+
+
+@contextlib.contextmanager
+def made_up_server(answer):
+    """An address at which each GET is answered with what answer(path) gives: for what no server of ours does."""
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            body = answer(self.path)
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *_):
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+
+
+def at_time(shift):
+    """An environment in which the clock says something else; {} for "". By the library alone: the program `faketime` stays as a parent, and
+    would be ended in place of what it started."""
+    if not shift:
+        return {}
+    library = glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1")
+    if not library:
+        raise RuntimeError("libfaketime is not installed")
+    return {"LD_PRELOAD": library[0], "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
 
 
 def wait_for(what, seconds=10.0, every=0.02):

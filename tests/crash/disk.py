@@ -3,6 +3,7 @@
     own_namespace()     first of all; runs the script again inside
     Ext4(...)           in a file on a loop device, whose power can be cut
     Tmpfs(...)          of a fixed size, which can be filled
+    Fuse(...)           a folder, shown elsewhere by another process (bindfs)
 """
 
 import ctypes
@@ -14,6 +15,7 @@ import sys
 import time
 from pathlib import Path
 
+from machine import own_mounts
 from tap import NotPossible
 
 GOINGDOWN = 0x8004587D  # _IOR('X', 125, __u32): the file system stops at once
@@ -25,15 +27,10 @@ LIBC.sync_file_range.argtypes = [ctypes.c_int, ctypes.c_int64, ctypes.c_int64, c
 def own_namespace():
     if "KF_OWN_NAMESPACE" in os.environ or os.geteuid() != 0:
         return
-    # In a folder that was made the root, which is no mount point, nothing can be made private: it is enough when nothing is shared.
-    ways = ["private"]
-    if " shared:" not in Path("/proc/self/mountinfo").read_text():
-        ways.append("unchanged")
-    for way in ways:
-        words = ["unshare", "-m", "--propagation", way]
-        if subprocess.run([*words, "true"], capture_output=True).returncode == 0:
-            os.environ["KF_OWN_NAMESPACE"] = "1"
-            os.execvp("unshare", [*words, sys.executable, *sys.argv])
+    words = own_mounts()
+    if subprocess.run([*words, "true"], capture_output=True).returncode == 0:
+        os.environ["KF_OWN_NAMESPACE"] = "1"
+        os.execvp("unshare", [*words, sys.executable, *sys.argv])
 
 
 def mount(*words):
@@ -105,6 +102,34 @@ class Ext4:
     def gone(self):
         unmount(self.point)
         self.image.unlink()
+
+
+class Fuse:
+    """`real` is the folder, `point` where it is shown."""
+
+    def __init__(self, top, name):
+        if "KF_OWN_NAMESPACE" not in os.environ:
+            raise NotPossible("there is no mount namespace of its own")
+        try:
+            os.close(os.open("/dev/fuse", os.O_RDWR))
+        except OSError as why:
+            raise NotPossible(f"/dev/fuse: {why.strerror}") from None
+        self.real, self.point = top / f"{name}-real", top / name
+        self.real.mkdir(mode=0o700)
+        self.point.mkdir()
+        self.process = subprocess.Popen(["bindfs", "-f", str(self.real), str(self.point)])
+        for _ in range(500):
+            if os.path.ismount(self.point):
+                return
+            time.sleep(0.01)
+        raise RuntimeError("bindfs does not mount")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        unmount(self.point)
+        self.process.wait(10)
 
 
 class Tmpfs:

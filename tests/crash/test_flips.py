@@ -233,7 +233,9 @@ def flipped_manifests_are_found_and_left():
         for n in range(flips):
             with Flip(path) as flip:
                 bad = path.read_bytes()
-                answer = client.post("/verify?deep=true").json()
+                answer = client.post("/verify?deep=true")
+                equal(answer.status, 200, f"{flip}: {answer}")
+                answer = answer.json()
                 if answer["good"]:
                     raise Served(f"{flip} was found good")
                 equal((answer["damaged"], answer["repaired"]), (1, 0), f"{flip}: {answer['report']}")

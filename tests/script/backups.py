@@ -2,7 +2,6 @@
 
 What a backup must hold is known to the test, and read by tests/checker/kfcheck.py, which shares no code with the program."""
 
-import glob
 import os
 import sys
 from pathlib import Path
@@ -11,12 +10,11 @@ sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests", "checker"))
 
 import keepfast  # noqa: E402
 import kfcheck  # noqa: E402
-from keepfast import Server, folder, wait_for  # noqa: E402
+from keepfast import Server, at_time, folder, wait_for  # noqa: E402
 from tap import check, equal  # noqa: E402
 
 keepfast.PROGRAM = os.path.join(os.environ["KF_BUILD"], "keepfast")  # with situations and saboteurs
 TOP = folder()
-LIBRARY = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [""])[0]
 
 
 class Place:
@@ -32,10 +30,7 @@ class Place:
 
     def server(self, shift="", sabotage="", **kw):
         env = {"KF_SABOTAGE": sabotage} if sabotage else {}
-        if shift:
-            check(LIBRARY, "libfaketime is installed")
-            env |= {"LD_PRELOAD": LIBRARY, "FAKETIME": shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
-        return Server(self.data, self.config, env=env, **kw)
+        return Server(self.data, self.config, env=env | at_time(shift), **kw)
 
     def files(self, space="default"):
         return sorted(p.name for p in self.to.glob(f"{space}-????-??-??T??.??.??Z*.zip"))

@@ -1,16 +1,14 @@
 #!/usr/bin/env python3
 """The command line from outside: data on stdout, talk on stderr, exit statuses, the same beside a server and without one."""
 
-import http.server
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from keepfast import PROGRAM, Server, folder, run  # noqa: E402
+from keepfast import PROGRAM, Server, folder, made_up_server, run  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 TOP = folder()
@@ -87,6 +85,8 @@ def names_that_look_like_routes_or_options():
 def options_before_the_command():
     ends(run("--at", DB, "put", "before.json", "-", stdin=b"1"), 0, "put")
     equal(ends(run("--json", "--at", DB, "get", "before.json"), 0, "get").out, b"1", "get")
+    for option in ("--ca-file", "--token-file"):
+        equal(ends(run(option, "/dev/null", "--at", DB, "get", "before.json"), 0, option).out, b"1", option)
     ends(run("--at", DB), 2, "no command")
     ends(run("--frob", "ls", "--at", DB), 2, "an unknown option")
 
@@ -176,6 +176,37 @@ def remotes_and_sync():
 
 
 @test
+def status_says_what_would_be_lost():
+    """The first line: what the place lacks that lacks least, for there the rest is."""
+    at = TOP / "loss.db"
+
+    def first():
+        return ends(run("status", at=at), 0, "status").out.decode().splitlines()[0]
+    ends(run("put", "x", at=at, stdin=b"1"), 0, "put")
+    check(first().startswith("No remote"), first())
+    for name in ("near", "far"):
+        (TOP / name).mkdir(mode=0o700)
+        ends(run("remote", "add", name, f"dir:{TOP}/{name}", "--manual", at=at), 0, "remote add")
+    check(first().startswith("If this machine died now: 1 document, 1 B"), first())
+    ends(run("sync", "near", "--wait", at=at), 0, "sync")
+    equal(first(), "If this machine died now, nothing would be lost: near has everything.", "one of two has it")
+    ends(run("put", "y", at=at, stdin=b"2"), 0, "put")
+    check(first().startswith("If this machine died now: 1 document, 1 B"), f"not what the other lacks: {first()}")
+    ends(run("sync", "--wait", at=at), 0, "sync")
+    equal(first(), "If this machine died now, nothing would be lost.", "both have it")
+    for name in ("near", "far"):
+        ends(run("remote", "rm", name, at=at), 0, "remote rm")
+    (TOP / "some").mkdir(mode=0o700)
+    ends(run("remote", "add", "some", f"dir:{TOP}/some", "--manual", "--docs", "x*", "--docs", "*.json", at=at), 0, "remote add")
+    ends(run("sync", "--wait", at=at), 0, "sync")
+    equal(first(), "If this machine died now, documents that no remote takes would be lost: some takes x*, *.json.", "y is nowhere")
+    equal(run("remote", "show", "some", "--json", at=at).json()["docs"], ["x*", "*.json"], "which it takes")
+    ends(run("remote", "add", "near", f"dir:{TOP}/near", "--manual", at=at), 0, "remote add")
+    ends(run("sync", "--wait", at=at), 0, "sync")
+    equal(first(), "If this machine died now, nothing would be lost: near has everything.", "it is there")
+
+
+@test
 def what_a_remote_names_beside_its_address():
     token = TOP / "token"
     token.write_text("hunter2")
@@ -251,22 +282,11 @@ def stdout_that_goes_away():
 def long_work_shows_that_it_goes_on():
     """What answers late is made up here: a server that takes its time. Seconds are shown to a terminal, and to nobody else."""
 
-    class Late(http.server.BaseHTTPRequestHandler):
-        def do_GET(self):
-            time.sleep(2.5)
-            body = b'{"digest":"%s","docs":0}' % (b"0" * 64)
-            self.send_response(200)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+    def late(_path):
+        time.sleep(2.5)
+        return b'{"digest":"%s","docs":0}' % (b"0" * 64)
 
-        def log_message(self, *_):
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Late) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        at = f"http://127.0.0.1:{server.server_port}"
+    with made_up_server(late) as at:
         quiet = run("digest", at=at)
         equal((quiet.status, quiet.err), (0, b""), "nothing is drawn into a file")
         terminal, end = os.openpty()
@@ -278,7 +298,6 @@ def long_work_shows_that_it_goes_on():
         check(b"digest, 1 s" in drawn and b"digest, 2 s" in drawn, f"seconds are shown: {drawn!r}")
         check(drawn.endswith(b"\r\x1b[K"), f"and go away: {drawn[-20:]!r}")
         os.close(terminal)
-        server.shutdown()
 
 
 main()

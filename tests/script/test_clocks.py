@@ -3,18 +3,16 @@
 whoever has seen a value beats it; a clock that was turned back between two runs puts nothing behind what was there."""
 # test: timeout=180
 
-import glob
 import json
 import os
 import random
 
-from keepfast import folder, run
+from keepfast import at_time, folder, run
 from tap import check, equal, main, note, test
 
 TOP = folder()
 SEED = int(os.environ.get("KF_SEED", random.randrange(1 << 31)))
 LONG = bool(os.environ.get("KF_LONG"))
-LIBRARY = (glob.glob("/usr/lib/*/faketime/libfaketimeMT.so.1") or [""])[0]
 
 
 class Store:
@@ -24,11 +22,7 @@ class Store:
         self.path, self.shift = path, shift
 
     def run(self, *words, stdin=b"", want=0):
-        env = {}
-        if self.shift:
-            check(LIBRARY, "libfaketime is installed")
-            env = {"LD_PRELOAD": LIBRARY, "FAKETIME": self.shift, "FAKETIME_DONT_FAKE_MONOTONIC": "1", "NO_FAKE_STAT": "1"}
-        done = run(*words, "--at", self.path, stdin=stdin, env=env)
+        done = run(*words, "--at", self.path, stdin=stdin, env=at_time(self.shift))
         equal(done.status, want, f"{words} with the clock at {self.shift or 'now'}: {done}")
         return done
 

@@ -86,6 +86,33 @@ def bash_completes():
 
 
 @test
+def what_strangers_wrote_is_no_command():
+    """Names of documents stand in tables and in what is said of a remote that withholds one; a shell that completes runs none of it."""
+    at, place = TOP / "strangers.db", TOP / "strangers"
+    run("remote", "add", "vault", f"dir:{place}", "--manual", at=at)
+    secret = json.dumps({"token": "gh" + "p_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5"}).encode()
+    place.mkdir(mode=0o700)
+    for name in ("$(id>ran-by-shell)", "`id>ran-by-shell`", "$(id>ran-by-shell) && x"):
+        equal(run("put", name, at=at, stdin=secret).status, 0, "put")
+    run("sync", "--wait", at=at)
+    check(b"$(id>ran-by-shell)" in run("remote", "ls", at=at).out, "it is told of the remote")
+    environment = ENVIRONMENT | {"KEEPFAST_AT": str(at)}
+    for words in (["sync", ""], ["get", ""], ["put", "x", "--wait", ""], ["remote", "rm", ""], ["get", "\\$"]):
+        script = f"""source {form("bash")}
+            compopt() {{ :; }}
+            COMP_WORDS=(keepfast {" ".join(repr(w) for w in words)}); COMP_CWORD={len(words)}; _keepfast
+            printf '%s\\n' "${{COMPREPLY[@]}}" """
+        done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, env=environment, cwd=TOP)
+        if words[0] != "get":
+            equal(done.stdout, "vault\n", f"the name alone: {words}")
+        fish = subprocess.run(["fish", "-c", f"source {form('fish')}; complete -C {json.dumps('keepfast ' + ' '.join(words))}"],
+                              capture_output=True, text=True, env=environment, cwd=TOP)
+        if words[0] == "sync":
+            equal({one.split("\t")[0] for one in fish.stdout.splitlines() if not one.startswith("-")}, {"vault"}, f"in fish: {fish}")
+    check(not (TOP / "ran-by-shell").exists(), "nothing was run")
+
+
+@test
 def fish_completes():
     path = form("fish")
     for words, offered, not_offered in CASES:

@@ -21,7 +21,7 @@ from githost import GitHost  # noqa: E402
 from keepfast import Server, run, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
-FLOOR = 36
+FLOOR = 37
 
 
 def config_of(name, **more):
@@ -57,9 +57,8 @@ def a_healthy_store_has_no_finding():
 def saboteur_doctor_blind():
     """A doctor that looks at nothing is noticed."""
     at = store("blind")
-    shutil.copy(at, at.with_name("a.db.rescue-x"))
-    finds(at, "rescued_aside")
-    check("rescued_aside" not in codes(findings(at, env={"KF_SABOTAGE": "doctor-blind"})), "it sees nothing")
+    finds(at, "only_here")
+    check("only_here" not in codes(findings(at, env={"KF_SABOTAGE": "doctor-blind"})), "it sees nothing")
 
 
 # ------------------------------------------------------------------------------------- cannot be asked
@@ -132,6 +131,7 @@ def a_server_that_is_not_there():
     finds("http://127.0.0.1:1/shop", "cannot_ask", "127.0.0.1:1")
     finds("http://127.0.0.1:1", "cannot_ask")
     with Server(TOP / "asked") as server:
+        finds(f"http://{server.address}", "not_there", "shows no space")
         server.client("shop").put("/docs/a", b"1")
         finds(f"http://{server.address}/other", "not_there")
         items = findings(f"http://{server.address}")
@@ -175,6 +175,17 @@ def a_file_of_another_kind():
         check("good" in run("doctor", at=data).out.decode(), "the others are looked at")
 
 
+@test
+def a_store_that_cannot_be_read():
+    """Whatever no other line speaks of: a disk that fails at its pages, a process that may open no more files."""
+    at = store("unreadable")
+    wrap = ["strace", "-f", "-qq", "-o", "/dev/null", "-P", at, "-e", "trace=pread64", "-e", "inject=pread64:error=EIO"]
+    item = finds(at, "cannot_open", "the disk failed", "restore", level="error", wrap=wrap)
+    check(str(at) in item["detail"], f"{item}")
+    finds(at, "cannot_open", "Too many open files", wrap=("prlimit", "--nofile=6", "--"))
+    finds_no(at, "cannot_open")
+
+
 # ------------------------------------------------------------------------------------- under an open store
 
 
@@ -196,8 +207,51 @@ def files_that_are_taken_away():
     rescued = list(data.glob("default.db.rescue-*"))
     check(rescued, f"what it had: {list(data.iterdir())}")
     finds(f"{data}#default", "not_there")
+    finds(f"{data}#default", "rescued_aside", rescued[0].name, level="error")
     equal(run("put", "b", at=f"{data}#default", stdin=b"1").status, 0, "a new one")
-    finds(f"{data}#default", "rescued_aside", rescued[0].name)
+    finds(f"{data}#default", "rescued_aside", rescued[0].name, level="warning")
+
+
+@test
+def a_file_that_was_moved_away_comes_back_by_its_next_step():
+    """What was rescued is named where the file is gone, with what makes it the store again; the old log would damage it."""
+    data = TOP / "rescued"
+    with Server(data) as server:
+        client = server.client()
+        for n in range(3):
+            client.put(f"/docs/{n}", str(n).encode())
+        (data / "default.db").unlink()
+        items = findings(data)
+        pick(items, "store_moved")
+        check("log_alone" not in codes(items), f"nobody is told to put a file back under an open store: {items}")
+        check("log_alone" not in codes(answered(client)), "nor by the server")
+        server.stop()
+    check((data / "default.db-wal").exists(), "its log is still there")
+    items = findings(data)
+    item = pick(items, "rescued_aside")
+    equal((item["level"], codes(items)), ("error", {"rescued_aside", "not_there"}), f"{items}")
+    rescued = next(data.glob("default.db.rescue-*"))
+    check(all(word in item["next"] for word in ("-wal", "-shm", "rename")), f"{item}")
+    for tail in ("-wal", "-shm"):
+        (data / f"default.db{tail}").rename(data / f"away{tail}")
+    rescued.rename(data / "default.db")
+    equal(run("get", "2", at=f"{data}#default").out, b"2", "what was in it")
+    finds_no(data, "rescued_aside", "not_there", "store_damaged")
+
+
+@test
+def a_damaged_file_is_replaced_by_its_next_step():
+    data = TOP / "replaced"
+    at, backup = f"{data}#default", TOP / "replaced.zip"
+    equal(run("put", "a", at=at, stdin=b"[1]").status, 0, "put")
+    equal(run("backup", str(backup), at=at).status, 0, "backup")
+    (data / "default.db").write_bytes(os.urandom(8192))
+    item = finds(data, "store_damaged")
+    check("--replace" not in item["next"], f"a file that cannot be opened is not replaced in place: {item}")
+    (data / "default.db").rename(TOP / "moved-away.db")
+    equal(run("restore", str(backup), at=at).status, 0, "restore")
+    equal(run("get", "a", at=at).out, b"[1]", "what was in it")
+    finds_no(data, "store_damaged")
 
 
 @test

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 # test: timeout=60
-"""keepfast doctor on file systems of the test's own: one that fills, one in memory, a container's layer, one that takes no writes."""
+"""keepfast doctor on file systems of the test's own: one that fills, one in memory, a container's layer, one that takes no writes, one that
+another process serves (FUSE)."""
 
 import os
 import sys
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests", "crash"))
-from disk import Tmpfs, mount, own_namespace, unmount  # noqa: E402
+from disk import Fuse, Tmpfs, mount, own_namespace, unmount  # noqa: E402
 
 own_namespace()
 from doctored import TOP, answered, codes, finds, pick  # noqa: E402
@@ -88,6 +89,25 @@ def a_disk_that_takes_no_writes():
     finds(at, "disk_read_only", str(disk.point))
     mount("-o", "remount,rw", disk.point)
     disk.gone()
+
+
+@test
+def a_file_system_that_another_process_serves():
+    """As on NFS and SMB: the kernel asks somebody else."""
+    with Fuse(TOP, "served") as disk:
+        at = disk.point / "a.db"
+        equal(run("put", "a", at=disk.real / "a.db", stdin=b"1").status, 0, "where it really is")
+        done = run("put", "a", at=at, stdin=b"1")
+        check(done.status == 3 and b"--allow-network-fs" in done.err, f"opening is refused: {done}")
+        finds(at, "network_fs", str(disk.point), "0x65735546", level="error")
+        data = disk.point / "data"
+        data.mkdir(mode=0o700)
+        with Server(data, arguments=("--allow-network-fs",)) as server:
+            client = server.client()
+            equal(client.put("/docs/a", b"1").status, 201, "where it is allowed, it works")
+            equal(pick(answered(client), "network_fs")["level"], "warning", "and is said")
+            client.close()
+            equal(server.stop(), 0, "its end")
 
 
 main()

@@ -14,7 +14,7 @@ from githost import FaultProxy, GitHost  # noqa: E402
 from keepfast import Server, run, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
-FLOOR = 25
+FLOOR = 26
 # Of the form of a real one; it opens nothing.
 SECRET = "gh" + "p_aB3dE5gH7jK9mN1pQ3sT5vW7yZ9bC1dF3hJ5"
 
@@ -116,6 +116,33 @@ def addresses_that_are_not_right():
 
 
 @test
+def clocks_that_are_apart():
+    """Ours is turned, or a host lies; and it is told until a run has seen that they agree."""
+    equal(run("key", "new", TOP / "clock-key.txt").status, 0, "a key")
+    with GitHost("http") as host, FaultProxy(host, http=True) as proxy:
+        good = host.environment()
+        for name, shift, word, sealed in (("later", "-3h", "3 h later", False), ("earlier", "+2h", "2 h earlier", True)):
+            host.make(name)
+            at = store(f"clock-{name}")
+            add(at, host.config(name), "--manual", *(("--key-file", TOP / "clock-key.txt") if sealed else ()))
+            equal(sync(at, good).status, 0, "sync")
+            finds_no(at, "remote_clock", env=good)
+            equal(sync(at, good | at_time("+40s")).status, 0, "less than a minute")
+            finds_no(at, "remote_clock", env=good)
+            equal(sync(at, good | at_time(shift)).status, 0, "sync")
+            finds(at, "remote_clock", word, "timedatectl", "keepfast sync host --wait", remote="host", level="warning", env=good)
+            if not sealed:
+                elsewhere = host.config(name, port=proxy.port)
+                check(run("remote", "rm", "host", at=at).status == 0, "it goes")
+                add(at, elsewhere, "--manual")
+                finds_no(at, "remote_clock", env=good)
+            equal(sync(at, good).status, 0, "they agree again")
+            finds_no(at, "remote_clock", env=good)
+        proxy.answer(500, date="Sat, 01 Jan 2000 00:00:00 GMT")
+        failing("clock-lie", host.config("later", port=proxy.port), "remote_clock", "earlier", env=good, level="warning")
+
+
+@test
 def a_host_that_is_full():
     with GitHost("http") as host:
         host.make("store")
@@ -141,6 +168,29 @@ def histories_that_were_changed():
         host.rewrite("store", "data")
         check(sync(at).status, "it was rewritten")
         finds(at, "remote_diverged", remote="host")
+        first = run("status", at=at).out.decode().splitlines()[0]
+        check("cannot be told" in first and "host" in first, f"nobody says that nothing would be lost: {first}")
+
+
+@test
+def a_history_that_was_changed_is_joined_by_the_next_step_of_the_configuration():
+    with GitHost("path") as host:
+        host.make("store", force=True)
+        at, config = store("history-named"), TOP / "history-named.yaml"
+
+        def named(name):
+            remote = host.config("store") | {"manual": True}
+            config.write_text(json.dumps({"spaces": {"default": {"remotes": {name: remote}}}}))
+            return {"KEEPFAST_CONFIG": str(config)}
+        env = named("host")
+        equal(sync(at, env).status, 0, "sync")
+        host.rewrite("store", "data")
+        check(sync(at, env).status, "it was rewritten")
+        item = finds(at, "remote_diverged", "another name", remote="host", env=env)
+        check("remote rm" not in item["next"], f"no command that is refused: {item}")
+        env = named("anew")
+        equal(sync(at, env).status, 0, "both sides are joined")
+        finds_no(at, "remote_diverged", env=env)
 
 
 @test
@@ -208,7 +258,8 @@ def documents_that_do_not_go_there():
 
 @test
 def a_document_that_is_damaged_here():
-    at = store("hurt-here", b'"' + b"findme" * 20 + b'"')
+    at = store("hurt-here", b"[0]")
+    run("put", "a", at=at, stdin=b'"' + b"findme" * 20 + b'"')
     (TOP / "hurt-here-place").mkdir()
     run("remote", "add", "host", f"dir:{TOP}/hurt-here-place/x", "--manual", at=at)
     data = bytearray(at.read_bytes())
@@ -217,7 +268,9 @@ def a_document_that_is_damaged_here():
     data[spot] ^= 1
     at.write_bytes(data)
     sync(at)
-    finds(at, "document_damaged", '"a"')
+    finds(at, "document_damaged", '"a"', "keepfast revert NAME VERSION --force")
+    equal(run("revert", "a", "1", "--force", at=at).status, 0, "its next step")
+    equal(run("get", "a", at=at).out, b"[0]", "it is back")
 
 
 @test

@@ -241,7 +241,7 @@ def content_types():
 def methods_and_allow():
     answer = C.post("/docs/t.json", b"1")
     refused(answer, 405, "method_not_allowed", "POST of a document")
-    equal(sorted(answer.headers["Allow"].split(", ")), ["DELETE", "GET", "HEAD", "PATCH", "PUT"], "Allow")
+    equal(sorted(answer.headers["Allow"].split(", ")), ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "PUT"], "Allow")
     refused(C.ask("GET", "/docs/t.json", b"x"), 400, "bad_request", "a body nobody wants")
 
 

@@ -8,6 +8,8 @@ import json
 import os
 import random
 import signal
+import socket
+import struct
 import sys
 import threading
 import time
@@ -169,6 +171,60 @@ def each_id_is_done_once():
     note(f"ids={acked} unknown={lost} replays={replays} refused={refused} kills={KILLS}")
     equal(amiss[:5], [], "what was not once, or not the same")
     check(acked >= IDS - THREADS and lost >= 300 and replays >= 300 and refused >= 100, "there was enough to go wrong")
+
+
+def key_of_one_that_waits(sabotage=None):
+    """What a second request with the key of one that waits for a remote is answered, and then a third when that is over."""
+    top = folder()
+    config = f"loops: 3\nspaces: {{ default: {{ remotes: {{ usb: {{ url: 'dir:{top}/usb', every: 24h }} }} }} }}\n"
+    (top / "usb").mkdir()
+
+    def ask(server, name, key, body=b"1", query=""):
+        return once(server.address, "PUT", f"/v1/default/docs/{name}{query}", body=body, headers=[f"Idempotency-Key: {key}"])
+
+    with Server(top / "data", config, env={"KF_SABOTAGE": sabotage} if sabotage else {}) as server:
+        until = time.monotonic() + 20
+        while ask(server, "first", "0").status not in (200, 201) and time.monotonic() < until:
+            time.sleep(0.05)
+        with Wire(server.address, timeout=20) as wire:
+            wire.send(b"PUT /v1/default/docs/a?wait=usb&ride=true&timeout=15s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: k\r\n"
+                      b"Content-Length: 1\r\n\r\n1")
+            while once(server.address, "GET", "/v1/default/docs/a").status != 200:
+                time.sleep(0.01)
+            time.sleep(0.2)
+            second = [ask(server, "a", "k"), ask(server, "a", "k", b"2"), ask(server, "b", "k"), ask(server, "a", "k", query="?wait=usb")]
+            equal(ask(server, "b", "other").status, 201, "another key")
+            equal(once(server.address, "POST", "/v1/default/remotes/usb/run").status, 200, "a run")
+            answer = wire.reply()
+            equal((answer.status, answer.header("Keepfast-Ack")), (201, "remote"), "the first goes on")
+        third = ask(server, "a", "k")
+        equal((third.status, third.header("Idempotent-Replay")), (200, "true"), "when it is over")
+        equal(ask(server, "a", "k", b"2").status, 409, "another body")
+        # Who loses the connection and asks again is not kept waiting by what is left of the first.
+        with Wire(server.address, timeout=20) as wire:
+            wire.send(b"PUT /v1/default/docs/left?wait=usb&ride=true&timeout=15s HTTP/1.1\r\nHost: localhost\r\nIdempotency-Key: l\r\n"
+                      b"Content-Length: 1\r\n\r\n1")
+            while once(server.address, "GET", "/v1/default/docs/left").status != 200:
+                time.sleep(0.01)
+            wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        until = time.monotonic() + 5
+        while (again := ask(server, "left", "l")).status != 200 and time.monotonic() < until:
+            time.sleep(0.05)
+        equal((again.status, again.header("Idempotent-Replay")), (200, "true"), "its client has left")
+        equal(server.stop(), 0, "its end")
+    return [(a.status, json.loads(a.body).get("code"), a.header("Retry-After")) for a in second]
+
+
+@test
+def who_waits_is_in_progress():
+    equal(key_of_one_that_waits(), [(409, "in_progress", "1")] * 4, "while the first waits")
+
+
+@test
+def saboteur_in_progress_unseen_is_found():
+    answers = key_of_one_that_waits("in-progress-unseen")
+    note(f"{answers}")
+    check((409, "in_progress", "1") not in answers, "it is not seen")
 
 
 @test

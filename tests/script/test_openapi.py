@@ -12,9 +12,10 @@ sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from described import Description, Misfit  # noqa: E402
 from keepfast import Client, Server, description, folder, run  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
+from wire import once  # noqa: E402
 
 WORK = folder()
-METHODS = {"get", "put", "post", "patch", "delete"}
+METHODS = {"get", "put", "post", "patch", "delete", "options"}
 CONFIG = """\
 spaces:
   shop:
@@ -201,12 +202,20 @@ def tokens(server):
     other.get("/docs?token=x")
 
 
+def options(c):
+    """Allow names the methods that are described for the path, and HEAD where GET is."""
+    for pattern, path in description().paths.items():
+        answer = c.ask("OPTIONS", re.sub(r"\{\w+\}", "x", pattern), raw=True)
+        there = {method.upper() for method in path} | ({"HEAD"} if "get" in path else set())
+        equal((answer.status, set(answer.headers["Allow"].split(", "))), (204, there), f"OPTIONS {pattern}")
+
+
 @test
 def every_answer_that_is_described_is_given():
     Client.met.clear()
     with Server(WORK / "data", CONFIG) as server:
         c = server.client("shop")
-        for tour in (documents, remotes, backups, spaces):
+        for tour in (documents, remotes, backups, spaces, options):
             tour(c)
         tokens(server)
     wanted = {f"{o['operationId']} {status}" for path in description().paths.values() for o in path.values()
@@ -218,6 +227,15 @@ def every_answer_that_is_described_is_given():
 
 
 @test
+def the_server_as_a_whole_tells_its_methods():
+    """OPTIONS of `*`, which is no path and not described."""
+    every = {method.upper() for path in description().paths.values() for method in path} | {"HEAD"}
+    with Server(WORK / "whole") as server:
+        answer = once(server.address, "OPTIONS", "*")
+        equal((answer.status, set(answer.header("Allow").split(", "))), (204, every), "OPTIONS *")
+
+
+@test
 def a_store_that_cannot_be_used_answers_as_described():
     data = folder()
     (data / "broken.db").write_bytes(b"no database" * 1000)
@@ -225,7 +243,9 @@ def a_store_that_cannot_be_used_answers_as_described():
     with Server(data) as server:
         c = server.client("broken")
         for path in ("/status", "/docs", "/docs/a", "/backup", "/digest", "/remotes"):
-            equal(c.get(path).status // 100, 5, path)
+            answer = c.get(path)
+            equal(answer.status // 100, 5, path)
+            check(str(data).encode() not in answer.body, f"where the data is, is nobody's to know: {answer.body}")
         c.put("/docs/a", b"1")
         c.post("/verify")
         c.get("/v1", raw=True)

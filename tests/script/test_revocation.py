@@ -295,16 +295,22 @@ def guesses_are_slowed_down_and_others_are_not():
         good = Good(server, token, address)
         good.start()
         seen = guess(server, GUESSES, address)
+        while good.is_alive() and good.served < 50:  # a quick server has refused them all before anybody else has asked much
+            for status, count in guess(server, 100, address).items():
+                seen[status] += count
         good.over.set()
         good.join(20)
         p99 = sorted(good.times)[len(good.times) * 99 // 100] * 1000
         note(f"guesses={sum(seen.values())} statuses={seen} good={good.served} p99={p99:.1f}ms")
-        equal(sum(seen.values()), GUESSES, "all were answered")
+        check(sum(seen.values()) >= GUESSES, "all were answered")
         check(set(seen) == {401, 429} and seen[401] == 10, f"ten in a minute: {seen}")
         equal(good.odd, [], "the right token from the same address")
         check(good.served >= 50, "it asked meanwhile")
-        elsewhere = [once(server.address, "GET", "/v1", address, token=like_a_token()).status for address in (source() for _ in range(30))]
-        check(set(elsewhere) == {429}, f"there are more than six hundred in all: {elsewhere}")
+        def elsewhere(count):
+            return [once(server.address, "GET", "/v1", address, token=like_a_token()).status for address in (source() for _ in range(count))]
+        equal(set(elsewhere(30)), {401}, "one address does not use up what all may fail")
+        check(429 in elsewhere(600), "more than six hundred in all")
+        equal(set(elsewhere(30)), {429}, "and then nobody is told more")
         equal(once(server.address, "GET", "/v1", source()).status, 401, "to show none is no guess")
         equal(once(server.address, "GET", "/v1/shop/docs", source(), token=token).status, 200, "the right one from anywhere")
         log = server.stderr()

@@ -7,6 +7,8 @@ by everybody who may come. What must be answered is reckoned by tests/tokens.py,
     whole answers are searched for the canaries of the other: as they are, in base64, in hex, with %XX, backwards
     who may, is served: a server that refuses everybody fails
 
+Some of it once more over TLS, and with three loops that each have their share.
+
 The rows below are held against the routes of the binary: one that is missing here is a failure."""
 
 import json
@@ -16,9 +18,9 @@ import re
 import sys
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
-from keepfast import Server, description, folder, run  # noqa: E402
+from keepfast import Server, certificate, description, folder, run, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
-from tokens import people, source, spellings  # noqa: E402
+from tokens import make, people, source, spellings  # noqa: E402
 from wire import Wire, chunked, once  # noqa: E402
 
 LONG = os.environ.get("KEEPFAST_LONG") == "1"
@@ -138,9 +140,9 @@ def rows(t):
 
 
 def operations():
-    """operationId: (method, pattern, right) of the program."""
+    """operationId: (method, pattern, right) of the program. Not OPTIONS, which is answered from the table of routes alone."""
     return {o["operationId"]: (method.upper(), pattern, o.get("x-right", ""))
-            for pattern, path in description().paths.items() for method, o in path.items()}
+            for pattern, path in description().paths.items() for method, o in path.items() if method != "options"}
 
 
 class Tenant:
@@ -185,8 +187,8 @@ class Tenant:
 class World:
     """Two tenants, and everybody who may ask the first. `amiss` gathers what was not as it must be."""
 
-    def __init__(self, server):
-        self.server, self.amiss, self.cells, self.scanned = server, [], 0, 0
+    def __init__(self, server, spread=None):
+        self.server, self.spread, self.amiss, self.cells, self.scanned = server, spread, [], 0, 0
         self.mine, self.theirs = Tenant(server, "anna"), Tenant(server, "bert")
         for tenant in (self.mine, self.theirs):
             tenant.fill()
@@ -213,6 +215,8 @@ class World:
     def ask(self, who, row, space, wire=None):
         method = operations()[row.operation][0]
         headers = [f"Content-Type: {row.kind or 'application/json'}"] if row.body is not None else []
+        if self.spread:
+            self.spread.turn()
         if wire:
             return wire.ask(method, row.target(space), token=who.text, body=row.body, headers=headers)
         return once(self.server.address, method, row.target(space), source(), token=who.text, body=row.body, headers=headers)
@@ -349,12 +353,18 @@ def indistinct(w, only=None, quick=False):
     return asked
 
 
-def serve(sabotage=None):
+def serve(sabotage=None, tls=False, **env):
     """A server on a fresh folder; a key lies where it finds it."""
     if not KEY.exists():
         equal(run("key", "new", KEY).status, 0, "a key is made")
-    env = {"KF_TEST_KEY": KEY.read_text().strip()} | ({"KF_SABOTAGE": sabotage} if sabotage else {})
-    return Server(folder() / "data", "log: { level: debug }\n", env=env)
+    env |= {"KF_TEST_KEY": KEY.read_text().strip()} | ({"KF_SABOTAGE": sabotage} if sabotage else {})
+    config = "log: { level: debug }\n"
+    if tls:
+        config += "tls: { cert: %s, key: %s }\n" % certificate()
+    server = Server(folder() / "data", config, env=env)
+    if tls:
+        server.address = f"https://{server.address}"
+    return server
 
 
 # ------------------------------------------------------------------------------------- tests
@@ -392,6 +402,60 @@ def everybody_gets_what_is_theirs():
     note(f"cells={w.cells} own={own} identical={asked} methods={methods} scanned={w.scanned} amiss={len(w.amiss)}")
     equal(w.amiss[:20], [], "what was not as it must be")
     check(w.cells >= CELLS_MIN and asked >= 300 and w.scanned >= 400, "enough was asked")
+
+
+SOME = ("own", "nobody", "unknown", "expired", "revoked", "prefixes", "operator", "only read", "all but write")
+
+
+def once_more(server, spread=None):
+    """The same with some of the people, and without the forms that are broken."""
+    w = World(server, spread)
+    matrix(w, people_only=SOME)
+    foreign(w)
+    asked = indistinct(w, quick=True)
+    lists_show_what_is_ones_own(w)
+    note(f"cells={w.cells} identical={asked} scanned={w.scanned} amiss={len(w.amiss)}")
+    equal(w.amiss[:20], [], "what was not as it must be")
+    check(w.cells >= CELLS_MIN and asked >= 100 and w.scanned >= 400, "enough was asked")
+
+
+@test
+def over_tls_everybody_gets_what_is_theirs():
+    with serve(tls=True) as server:
+        once_more(server)
+        equal(server.stop(), 0, "its end")
+
+
+class Spread:
+    """Connections that are open and silent: a new one goes to the loop that has the fewest, so with none, one and two of them each of three
+    loops has its turn."""
+
+    def __init__(self, address):
+        self.address, self.open = address, []
+
+    def turn(self):
+        if len(self.open) < 2:
+            self.open.append(Wire(self.address))
+        else:
+            self.close()
+
+    def close(self):
+        while self.open:
+            self.open.pop().close()
+
+
+@test
+def with_three_loops_everybody_gets_what_is_theirs():
+    with serve(KEEPFAST_LOOPS="3") as server:
+        wait_for(lambda: len(server.turns()) >= 3, 10)  # before the first request there are no other threads than the loops
+        spread, before = Spread(server.address), server.turns()
+        once_more(server, spread)
+        after = server.turns()
+        spread.close()
+        turns = sorted(after.get(task, 0) - before[task] for task in before)
+        note(f"turns of the loops: {turns}")
+        check(sum(n >= 100 for n in turns) >= 3, f"each of three loops was asked: {turns}")
+        equal(server.stop(), 0, "its end")
 
 
 def lists_show_what_is_ones_own(w):
@@ -500,6 +564,43 @@ def connections_do_not_remember_who_asked():
     note(f"requests={checked} amiss={len(w.amiss)}")
     equal(w.amiss[:20], [], "what was not as it must be")
     check(checked == count, "all were answered")
+
+
+@test
+def keys_of_writes_are_of_ones_own_names():
+    """Two in one space, each with names of its own, who choose the same Idempotency-Key: neither finds out, nor stands in the other's way.
+    The next token for the same names goes on with the keys of the one before."""
+    with serve() as server:
+        equal(once(server.socket, "PUT", "/v1/shared").status, 201, "a space")
+        who = [make(server, name, spaces=["shared"], prefixes=prefixes)["token"]
+               for name, prefixes in (("a", ["a/*"]), ("b", ["b/*"]), ("next", ["b/*"]), ("both", ["b/*", "a/*"]), ("both again", ["a/*", "b/*", "b/c"]))]
+
+        def put(token, name, body):
+            answer = once(server.address, "PUT", f"/v1/shared/docs/{name}", source(), token=token, body=body, headers=["Idempotency-Key: order-1"])
+            return answer.status, answer.header("Idempotent-Replay"), json.loads(answer.body).get("code")
+
+        equal(put(who[0], "a/x", b"1"), (201, None, None), "the first of one")
+        equal(put(who[1], "b/x", b"2"), (201, None, None), "the same key of another")
+        equal(put(who[2], "b/x", b"2"), (200, "true", None), "again, with the next token for the same names")
+        equal(put(who[1], "b/y", b"2"), (409, None, "id_reused"), "another request of one's own")
+        equal(put(who[0], "a/x", b"3"), (409, None, "id_reused"), "another body")
+        equal(put(who[3], "a/z", b"4"), (201, None, None), "one for both")
+        equal(put(who[4], "a/z", b"4"), (200, "true", None), "the same names, said in another way")
+        answer = once(server.socket, "PUT", "/v1/shared/docs/a/o", body=b"5", headers=["Idempotency-Key: order-1"])
+        equal(answer.status, 201, "the space's own")
+
+
+@test
+def waiting_tells_no_more_than_reading():
+    """Who has some names of a space may wait for its remotes, and is not told what they say and where they are."""
+    with serve() as server:
+        equal(once(server.socket, "PUT", "/v1/shared").status, 201, "a space")
+        place = json.dumps({"name": "away", "url": f"dir:{TOP}/not-there/hidden", "manual": True}).encode()
+        equal(once(server.socket, "POST", "/v1/shared/remotes", body=place).status, 201, "a remote that is away")
+        for prefixes, told in ((["a/*"], False), (None, True)):
+            token = make(server, "waits", spaces=["shared"], **({"prefixes": prefixes} if prefixes else {}))["token"]
+            answer = once(server.address, "PUT", "/v1/shared/docs/a/x?wait=away&timeout=5s", source(), token=token, body=b"1")
+            equal((answer.status, json.loads(answer.body)["code"], b"hidden" in answer.body), (503, "level_unavailable", told), f"with {prefixes}")
 
 
 def seen_with(sabotage, look):

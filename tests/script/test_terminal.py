@@ -15,10 +15,11 @@ import termios
 import time
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
-from keepfast import PROGRAM, Server, folder, run, wait_for  # noqa: E402
+from keepfast import PROGRAM, Server, folder, made_up_server, run, wait_for  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 TOP = folder()
+COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 ESCAPE = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 
 
@@ -137,6 +138,41 @@ def colours_are_for_terminals_that_want_them():
     check("\x1b[1;31mkeepfast:\x1b[0m there is no document" in seen and os.waitstatus_to_exitcode(status) == 1, f"a failure: {seen!r}")
     for words in (("doctor",), ("status",), ("ls",)):
         check(b"\x1b" not in run(*words, at=at).out, "none in a pipe")
+
+
+@test
+def what_the_doctor_says_fits_and_can_be_followed():
+    """Its lines fit 80 columns, and a place that was named belongs to the commands that it names."""
+    data = TOP / "doctored"
+    run("put", "a", at=f"{data}#default", stdin=b"1")
+    seen, _ = on_terminal("doctor", "--at", data)
+    told = lines(seen)
+    own = [line.replace(str(data), "/data") for line in told]  # how long the name of a folder is, is not ours
+    check(all(len(line) <= 80 or " " not in line.strip() for line in own), f"{told}")
+    check("explains each by its word" in told[-2] and f"--at '{data}#SPACE'" in " ".join(told), f"{told}")
+    seen = run("doctor", at=f"{data}#default").out.decode()
+    check(f"--at '{data}#default'" in " ".join(lines(seen)), seen)
+    check("--at" not in run("doctor", cwd=TOP, env={"KEEPFAST_AT": f"{data}#default"}).out.decode(), "a command goes there by itself")
+
+
+@test
+def what_a_server_says_moves_no_cursor():
+    """A server of somebody else answers as it likes: its words are shown, their escapes are not obeyed."""
+    evil = "a\x1b]0;evil\x07b\x1b[2Jc\x9bd"
+    status = {"space": evil, "at": "2026-01-01T00:00:00.000Z", "pending": {"count": 0, "bytes": 0, "oldest": None, "age_ms": 0},
+              "store": {"state": evil, "reason": evil, "docs": 1, "disk_bytes": 1, "disk_free": 1}, "remotes": [], "backups": None}
+    finding = {"code": evil, "level": "error", "title": evil, "detail": evil, "next": evil, "space": None, "remote": evil}
+
+    def lie(path):
+        return json.dumps({"items": [finding], "next": None} if "doctor" in path else status).encode()
+
+    with made_up_server(lie) as address:
+        at = f"{address}/default"
+        for word in ("status", "doctor"):
+            for said in (on_terminal(word, "--at", at)[0], run(word, at=at).out.decode()):
+                check("evil" in said, f"{word}: its words are there: {said!r}")
+                rest = COLOUR.sub("", said)
+                check(not re.search("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]", rest), f"{word}: and nothing else: {said!r}")
 
 
 @test

@@ -10,12 +10,13 @@ import signal
 import socket
 import ssl
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
 
 import keepfast
-from keepfast import PROGRAM, Server, folder, run, wait_for
+from keepfast import PROGRAM, Server, at_time, folder, run, wait_for
 from tap import check, equal, main, note, test
 
 WORDS = {"TLS 1.0": "-tls1", "TLS 1.1": "-tls1_1", "TLS 1.2": "-tls1_2", "TLS 1.3": "-tls1_3"}
@@ -201,7 +202,7 @@ def plain_http_to_tls_is_told_so():
 @test
 def an_expired_certificate_is_served_and_said():
     pair = Pair(days=1)
-    with server(pair, wrap=("faketime", "-f", "+3d"), config="log: { format: json }\n") as started:
+    with server(pair, env=at_time("+3d"), config="log: { format: json }\n") as started:
         check(metric(https(started), "keepfast_tls_not_after_timestamp_seconds") < time.time() + 2 * 86400, "its expiry is shown")
         equal(found(https(started), "tls_ends")["level"], "error", "and by doctor")
         lines = [json.loads(line) for line in started.stderr().splitlines() if '"tls.certificate"' in line]
@@ -255,6 +256,46 @@ def sighup_changes_certificates_under_load():
         equal(started.stop(), 0, "it stops")
 
 
+def sessions(started, version):
+    """A way to connect: connected(session) gives an open connection that has had an answer, kept by the caller."""
+    host, port = started.address.rsplit(":", 1)
+    made = context()
+    made.minimum_version = made.maximum_version = version
+
+    def connected(session=None):
+        wire = made.wrap_socket(socket.create_connection((host, int(port)), 10), server_hostname="localhost", session=session)
+        wire.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        check(wire.recv(4096).startswith(b"HTTP/1.1 200"), "it is served")
+        return wire
+
+    return connected
+
+
+@test
+def a_session_goes_on_whichever_loop_takes_it():
+    pair = Pair()
+    with server(pair, arguments=("--loops", "3")) as started:
+        for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
+            connected = sessions(started, version)
+            first = connected()
+            check(not first.session_reused, "there was none before")
+            # A connection goes to the loop with the fewest: of those that stay, each loop has some.
+            open_ones = [first] + [connected(first.session) for _ in range(8)]
+            equal([wire.session_reused for wire in open_ones[1:]], [True] * 8, f"{version.name}: resumed by all loops")
+            loads = metric(https(started), "keepfast_tls_loads_total")
+            new = Pair()
+            for name in ("cert.pem", "key.pem"):
+                os.replace(shutil.copy(new.folder / name, pair.folder / (name + ".new")), pair.folder / name)
+            os.kill(started.process.pid, signal.SIGHUP)
+            wait_for(lambda: metric(https(started), "keepfast_tls_loads_total") > loads, 10)
+            wait_for(lambda: {serial_shown(started) for _ in range(6)} == {new.serial}, 10)
+            again = [connected(open_ones[-1].session) for _ in range(6)]
+            equal([wire.session_reused for wire in again], [True] * 6, f"{version.name}: after a new certificate")
+            for wire in open_ones + again:
+                wire.close()
+        equal(started.stop(), 0, "it stops")
+
+
 @test
 def a_change_of_the_files_is_noticed():
     one, two = Pair(), Pair()
@@ -275,6 +316,22 @@ def sighup_without_tls_ends_nothing():
         os.kill(started.process.pid, signal.SIGHUP)
         time.sleep(0.2)
         equal(started.client().get("/healthz", raw=True).status, 200, "it serves")
+
+
+@test
+def sighup_while_it_starts_ends_nothing():
+    data = folder() / "data"
+    slow = ("strace", "-f", "-qq", "-o", folder() / "calls", "-e", "trace=listen", "-e", "inject=listen:delay_enter=1500000:when=1")
+    with subprocess.Popen([*slow, PROGRAM, "serve", "--data", data, "--listen", "127.0.0.1:0"], stdout=subprocess.PIPE, text=True) as process:
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children")
+        wait_for(lambda: (data / "_keepfast.db.lock").exists() and children.read_text().split())
+        program = int(children.read_text().split()[0])
+        os.kill(program, signal.SIGHUP)
+        check(process.stdout.readline().startswith("keepfast ready"), "it becomes ready")
+        os.kill(program, signal.SIGHUP)
+        time.sleep(0.2)
+        os.kill(program, signal.SIGTERM)
+        equal(process.wait(15), 0, "and ends when it is told to")
 
 
 @test
@@ -310,11 +367,12 @@ def own_address():
         probe.close()
 
 
-def start(data, config, *arguments):
+def start(data, config, *arguments, program=(PROGRAM,)):
     """keepfast serve that is expected to end by itself: its exit status and words, or None when it became ready."""
     file = data.parent / "s.yaml"
     file.write_text(config)
-    process = subprocess.Popen([PROGRAM, "serve", "--data", str(data), "--config", str(file), *arguments], stdout=subprocess.PIPE,
+    file.chmod(0o644)
+    process = subprocess.Popen([*map(str, program), "serve", "--data", str(data), "--config", str(file), *arguments], stdout=subprocess.PIPE,
                                stderr=subprocess.PIPE, text=True)
     ready = process.stdout.readline()
     if ready:
@@ -359,6 +417,32 @@ def starts_beyond_loopback_need_tls_and_a_token():
     got, said, _ = start(folder() / "data", pair.settings(), "--listen", "127.0.0.1:0")
     check(got == 3 and "chmod 600" in said, f"a key that others may read: {got} {said}")
     note(f"{len(cases) + 1} starts")
+
+
+@test
+def a_key_of_the_machine_may_be_a_groups():
+    """Root's, as Debian's ssl-cert has it, for a server that is not root; nobody else's, and not the world's."""
+    pair, place, user, group = Pair(), Path(tempfile.mkdtemp(dir="/tmp")), 65534, 54321
+    try:
+        place.chmod(0o755)
+        program, cert, key, data = (place / name for name in ("keepfast", "cert.pem", "key.pem", "data"))
+        shutil.copy(PROGRAM, program)
+        shutil.copy(pair.cert, cert)
+        data.mkdir(mode=0o700)
+        os.chown(data, user, user)
+        cases = ((0, group, 0o640, group, None), (0, group, 0o440, group, None), (user, user, 0o600, group, None),
+                 (0, group, 0o644, group, 3), (0, group, 0o660, group, 3), (user, group, 0o640, group, 3), (0, group, 0o640, user, 3))
+        for owner, gid, mode, member, status in cases:
+            shutil.copy(pair.key, key)
+            key.chmod(mode)
+            os.chown(key, owner, gid)
+            as_user = ("setpriv", f"--reuid={user}", f"--regid={user}", f"--groups={member}")
+            got, said, _ = start(data, f"tls: {{ cert: {cert}, key: {key} }}\n", "--listen", "127.0.0.1:0", program=(*as_user, program))
+            equal(got, status, f"owner {owner}, group {gid}, {mode:o}, member of {member}: {said}")
+            check(status is None or str(key) in said, f"which file: {said}")
+        note(f"{len(cases)} starts")
+    finally:
+        shutil.rmtree(place)
 
 
 @test
@@ -430,7 +514,7 @@ def pages_of_others_ask_before():
         answer = ask("GET", "/v1/default/docs/a.json", Origin=app)
         equal((answer.status, answer.headers["Access-Control-Allow-Origin"]), (404, app), "an answer that the page may read")
         answer = ask("OPTIONS", "/v1/default/docs/a.json")
-        equal((answer.status, answer.headers["Allow"]), (204, "GET, HEAD, PUT, PATCH, DELETE"), "OPTIONS of nobody's page")
+        equal((answer.status, answer.headers["Allow"]), (204, "GET, HEAD, PUT, PATCH, DELETE, OPTIONS"), "OPTIONS of nobody's page")
         equal(ask("OPTIONS", "/v2").status, 404, "of no route")
         for origin in ("https://evil.example.org", "null", "https://app.example.org.evil.org"):
             answer = ask("OPTIONS", "/v1/default/docs/a.json", Origin=origin, Access_Control_Request_Method="PUT")
