@@ -542,9 +542,15 @@ UseDNS no
                 process.poll()
             ours = {pid for pid in ours if alive(pid)} | self.processes()
             time.sleep(0.005)
-        for pid in ours:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        until = time.monotonic() + 5  # one that is killed is there for a moment more, and may have started another before
+        while ours and time.monotonic() < until:
+            for pid in ours:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            for process in self._processes:
+                process.poll()
+            time.sleep(0.005)
+            ours = {pid for pid in ours if alive(pid)} | self.processes()
         for process in self._processes:
             process.wait()
         shutil.rmtree(self.top, ignore_errors=True)

@@ -114,13 +114,15 @@ class Writer(threading.Thread):
 class Folder:
     remote = "place"
 
-    def __init__(self, tag):
+    def __init__(self, tag, delay=""):
+        """`delay`: what each call of the place takes at least, so that however fast the disk is most kills meet a push."""
         self.where = TOP / f"{tag}-place"
         self.where.mkdir(mode=0o700)
         self.env, self.left = {}, set()
+        self.url = f"fail:name={tag},delay={delay}:dir:{self.where}" if delay else f"dir:{self.where}"
 
     def config(self):
-        return json.dumps({"spaces": {"default": {"remotes": {"place": {"url": f"dir:{self.where}", "on_change": "20ms"}}}}})
+        return json.dumps({"spaces": {"default": {"remotes": {"place": {"url": self.url, "on_change": "20ms"}}}}})
 
     def under_way(self, data):
         return False  # seen by what it left
@@ -255,15 +257,15 @@ class Backup:
 # ----------------------------------------------------------------------------------------- the story
 
 
-def lives(tag, place, rounds, busy_min=0, burst=25, sabotage="", longest=0.5):
-    """Machines on one place, each thrown away: so many, and further ones until enough were killed in a push. The first fault is
-    raised."""
+def lives(tag, place, rounds, busy_min=0, lines_min=0, burst=25, sabotage="", longest=0.5):
+    """Machines on one place, each thrown away: so many, and further ones until enough were killed in a push and enough was written.
+    The first fault is raised."""
     ledger, busy, lost, kept = Ledger(), 0, 0, 0
     place.ledger = ledger
     env = place.env | ({"KF_SABOTAGE": sabotage} if sabotage else {})
     try:
         for turn in itertools.count():
-            if turn >= rounds and (busy >= busy_min or turn >= 6 * rounds):
+            if turn >= rounds and ((busy >= busy_min and len(ledger.lines) >= lines_min) or turn >= 6 * rounds):
                 break
             what = f"{tag}, machine {turn}, seed {SEED}"
             data = TOP / f"{tag}-{turn}"
@@ -310,30 +312,31 @@ def lives(tag, place, rounds, busy_min=0, burst=25, sabotage="", longest=0.5):
     return busy, len(ledger.lines)
 
 
-def floors(busy, lines, busy_min, lines_min):
+def reach(tag, place, rounds, busy_min, lines_min, **kw):
+    busy, lines = lives(tag, place, rounds, busy_min, lines_min, **kw)
     check(busy >= busy_min and lines >= lines_min, f"{busy} of {busy_min} kills met a push, {lines} of {lines_min} lines are there")
 
 
 @test
 def from_a_folder():
-    floors(*lives("dir", Folder("dir"), 2 * ROUNDS, busy_min=1), 1, 20 * ROUNDS)
+    reach("dir", Folder("dir"), 2 * ROUNDS, 1, 20 * ROUNDS)
 
 
 @test
 def from_a_branch_in_a_folder():
-    floors(*lives("path", Branch("path"), ROUNDS, busy_min=ROUNDS // 4), ROUNDS // 4, 5 * ROUNDS)
+    reach("path", Branch("path"), ROUNDS, ROUNDS // 4, 5 * ROUNDS)
 
 
 @test
 def from_a_branch_behind_http_that_refuses_some():
     place = Branch("http")
     place.refuse_some()
-    floors(*lives("http", place, ROUNDS, busy_min=ROUNDS // 4, longest=0.9), ROUNDS // 4, 2 * ROUNDS)
+    reach("http", place, ROUNDS, ROUNDS // 4, 2 * ROUNDS, longest=0.9)
 
 
 @test
 def from_a_backup():
-    floors(*lives("zip", Backup("zip"), ROUNDS * 5 // 8, busy_min=1), 1, 20 * ROUNDS)
+    reach("zip", Backup("zip"), ROUNDS * 5 // 8, 1, 20 * ROUNDS)
 
 
 def is_found(tag, place, sabotage, rounds):
@@ -347,7 +350,7 @@ def is_found(tag, place, sabotage, rounds):
 
 @test
 def saboteur_manifest_before_blobs_is_found():
-    is_found("before", Folder("before"), "manifest-before-blobs", 60)
+    is_found("before", Folder("before", delay="5ms"), "manifest-before-blobs", 60)
 
 
 @test
