@@ -39,12 +39,11 @@ GROUPS = {
     "fuzz": ("fuzz", [], None, 90),
 }
 
-# Tests that start real servers, browsers and threads and wait for them share the machine with whatever else it does. What fails
-# there is run once more by itself, and named at the end. Not where the fault may be a race inside one process (a crash, and all
-# that runs under the sanitizers, the unit programs among them), for that shows once in many runs and counts when it does; and not
-# when many fail: then it is not the machine.
-AGAIN = ("build", "unit", "conform", "script", "browser", "crash")
-AGAIN_MOST = 10
+# Tests that start real servers and browsers and wait for them share the machine with whatever else it does. What fails there is
+# run once more by itself, and named at the end. Not where the fault may be a race inside one process (the sanitizers, a
+# crash), for that shows once in many runs and counts when it does; and not when many fail: then it is not the machine.
+AGAIN = ("build", "conform", "script", "browser", "crash")
+AGAIN_MOST = 4
 
 
 def build_dir(flavour):

@@ -128,7 +128,7 @@ def a_crash_has_no_second_run():
 
 
 @test
-def what_runs_under_sanitizers_has_no_second_run():
+def a_group_of_units_has_no_second_run():
     tally, _, starts = group_of("unit-asan", "passes")
     equal((tally.failed, starts), (1, [1]), "failed, starts")
 
