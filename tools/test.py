@@ -426,9 +426,10 @@ def main():
             print(f"      {title}")
     if tally.faults:
         print("failed:")
-        for title, why, lines in tally.faults[:20]:
+        for title, why, lines in tally.faults:
             print(f"      {title}: {why}")
-            show(lines)
+            if tally.failed <= 20:
+                show(lines)
     if not tally.passed + tally.failed + tally.skipped:
         tally.fail("test", "there was nothing to run")
     print(f"{tally.passed} passed, {tally.failed} failed, {tally.skipped} skipped", flush=True)

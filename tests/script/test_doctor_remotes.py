@@ -290,8 +290,13 @@ def schedules_that_do_not_come():
     said = run("doctor", at=manual).out.decode()
     check("host: nothing pending, confirmed" in said, f"nothing has changed: {said}")
     finds_no(manual, "remote_manual", "remote_not_due", "remote_nobody_runs", "remote_overdue")
-    # Not --every: what never ran is due at once, and a command may be quick enough to run it.
-    finds(kept("cron", "--after", "100"), "remote_nobody_runs", "keepfast serve", remote="host", level="warning")
+    finds(kept("after", "--after", "100"), "remote_nobody_runs", "keepfast serve", remote="host", level="warning")
+    # What never ran is due at once, and a command may be quick enough to run it: so this one has run, and is not due.
+    cron = store("cron", env=at_time("-10m"))
+    equal(run("remote", "add", "host", f"dir:{TOP}/schedules/cron", "--every", "1h", at=cron, env=at_time("-9m")).status, 0, "remote add")
+    equal(sync(cron, at_time("-8m")).status, 0, "sync")
+    equal(run("put", "b", at=cron, stdin=b"2", env=at_time("-2m")).status, 0, "put")
+    finds(cron, "remote_nobody_runs", "keepfast serve", remote="host", level="warning")
     data = TOP / "not-due"
     data.mkdir(mode=0o700)
     shutil.copy(store("early", env=at_time("-2m")), data / "default.db")
