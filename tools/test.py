@@ -23,6 +23,8 @@ CI = os.environ.get("CI") == "true"
 LONG = os.environ.get("KEEPFAST_LONG") == "1"
 CORES = len(os.sched_getaffinity(0))
 TIMEOUT_S = 120
+# Debian's own, which has the modules that packaging/debian-packages-test.txt names: the first in PATH may be another one.
+PYTHON = "/usr/bin/python3"
 
 # group: (flavour, suites of C programs, folder of Python files, seconds that it should take in CI)
 GROUPS = {
@@ -74,7 +76,7 @@ def python_tests(group, folder):
             continue
         words = [w for line in head if line.startswith("# test:") for w in line[7:].split()]
         timeout_s = next((int(w[8:]) for w in words if w.startswith("timeout=")), TIMEOUT_S)
-        yield Test(group, name, [sys.executable, path], timeout_s, "alone" in words)
+        yield Test(group, name, [PYTHON, path], timeout_s, "alone" in words)
 
 
 def c_tests(group, flavour, suites):
@@ -96,7 +98,7 @@ def fuzz_tests(group):
         name = target.removeprefix("fuzz_")
         seeds = os.path.join(TOP, "tests/fuzz/corpus", name)
         program = os.path.join(build_dir("fuzz"), "tests/fuzz", target)
-        argv = [sys.executable, os.path.join(TOP, "tools/fuzz.py"), program, seeds]
+        argv = [PYTHON, os.path.join(TOP, "tools/fuzz.py"), program, seeds]
         yield Test(group, name, argv, 3600 if LONG else TIMEOUT_S)
 
 
