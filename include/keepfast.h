@@ -319,6 +319,245 @@ KF_API kf_rc kf_submit(kf_store *store, const struct kf_write *write, kf_done *d
 KF_API kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written *ret,
                      struct kf_err *err);
 
+/* ------------------------------------------------------------------------------------ streams
+ *
+ * A stream is an append-only sequence of entries under a key, which is named like a document:
+ * "chat/abc123". Entries are numbered 1, 2, 3 ... in the order in which they were appended; numbers
+ * only grow and are never given twice. A stream comes into being with its first entry, or the first
+ * attributes, and ends when it is erased. `streams:` of the configuration says how many of the last
+ * entries stay in memory (the window), which kinds there are and how long entries are kept. */
+
+/* An entry to be appended; a zeroed member means its default. In an array of them every element has
+ * the same size. */
+struct kf_entry_new {
+    size_t size;
+    const char *id;     /* the caller's, 1 to 255 bytes of UTF-8: the entry happens once in its
+                           stream, however often it is sent. NULL = none */
+    const char *kind;   /* NULL or "" = none, else 1 to 64 of a-z, 0-9, _, . and - */
+    int64_t at_ms;      /* 0 = now */
+    const void *body;   /* one JSON value, kept byte for byte, at most limits.entry */
+    size_t len;
+    const void *attach; /* NULL, or one JSON value, at most limits.entry: what many entries have
+                           in common is stored once */
+    size_t attach_len;
+};
+#define KF_ENTRY_NEW_INIT                            \
+    {                                                \
+        sizeof(struct kf_entry_new), 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/* Wishes of an append, and of a change of attributes. NULL means all defaults. */
+struct kf_append_options {
+    size_t size;
+    kf_level level;      /* KF_LEVEL_MEMORY: answer before the commit */
+    const char *wait;    /* as in kf_write_options, with the next two */
+    bool ride;
+    uint32_t timeout_ms;
+};
+#define KF_APPEND_OPTIONS_INIT                      \
+    {                                               \
+        sizeof(struct kf_append_options), 0, 0, 0, 0 \
+    }
+
+/* What became of one entry. */
+struct kf_appended {
+    uint64_t n;
+    bool duplicate; /* it had been appended before: n is what it got then */
+};
+
+/* Appends 1 to 10,000 entries, all or nothing. The same id with the same payload (kind, body,
+ * attach, and time where one is given) again gives the first number and `duplicate`; with another
+ * payload, or twice in one call, KF_CONFLICT id_reused. Ids are kept for 30 days, and the last
+ * million of each stream whatever their age, also when their entries are no longer kept.
+ * ret: `count` of them, may be NULL. *ret_count (may be NULL): entries the stream has then.
+ * KF_INVALID bad_json with err->offset in that body, bad_request (an id), kind_not_allowed;
+ * KF_LIMIT. Taken also while the store is being filled. */
+KF_API kf_rc kf_append(kf_store *store, const char *key, const struct kf_entry_new *entries,
+                       size_t count, const struct kf_append_options *options,
+                       struct kf_appended *ret, uint64_t *ret_count, kf_level *ret_level,
+                       struct kf_err *err);
+
+/* Called once when the entries have been committed or have failed, as kf_done. `appended`: `count`
+ * of them, NULL when it failed. */
+typedef void kf_appended_done(void *ctx, kf_rc rc, const struct kf_appended *appended, size_t count,
+                              uint64_t stream_count, const struct kf_err *err);
+/* Hands entries to the store and returns at once; they are copied. Those of one thread are appended
+ * in their order, also among what kf_submit was given. What is refused at once is told by the
+ * result alone. KF_BUSY when 65,536 writes are waiting already. */
+KF_API kf_rc kf_append_submit(kf_store *store, const char *key, const struct kf_entry_new *entries,
+                              size_t count, kf_level level, kf_appended_done *done, void *ctx,
+                              struct kf_err *err);
+
+/* An entry as it was read. Texts and bytes live as long as their list; a NUL stands behind each. */
+struct kf_entry {
+    uint64_t n;
+    const char *stream; /* its key */
+    const char *id;     /* "" = none */
+    const char *kind;   /* "" = none */
+    int64_t at_ms;
+    const void *body; /* exactly the bytes that were appended */
+    size_t len;
+    const void *attach; /* NULL = none */
+    size_t attach_len;
+};
+struct kf_entry_list {
+    struct kf_entry *items; /* n ascends; across streams, the order in which they were appended */
+    size_t count;
+    bool more; /* there are further ones: behind the last item, or with `last` and `before` before
+                  the first */
+    void *owned;
+};
+KF_API void kf_entry_list_free(struct kf_entry_list *list);
+
+/* Which entries. At most one of last, after and before; with none of them, from the first. The
+ * others narrow it down. */
+struct kf_entry_query {
+    size_t size;
+    uint64_t last;             /* so many of the newest, 1 to 1,000; then limit is not looked at */
+    uint64_t after;            /* n > after: page forwards from the last one seen */
+    uint64_t before;           /* n < before, the newest of those: page backwards */
+    int64_t from_ms, until_ms; /* from_ms <= at_ms < until_ms; 0 = not bounded */
+    const char *kind;          /* NULL = any */
+    size_t limit;              /* 1 to 1,000; 0 = 100 */
+};
+#define KF_ENTRY_QUERY_INIT                            \
+    {                                                  \
+        sizeof(struct kf_entry_query), 0, 0, 0, 0, 0, 0, 0 \
+    }
+/* query: NULL = as INIT. A list also ends, with `more`, before its bodies are larger than 16 MiB
+ * together; it always has one entry if there is any. KF_ABSENT: there is no such stream.
+ * KF_NOT_HYDRATED while the store is being filled. KF_DAMAGED: an entry of them cannot be read.
+ * Cost: no system call while what is asked for is in the window. */
+KF_API kf_rc kf_entries(kf_store *store, const char *key, const struct kf_entry_query *query,
+                        struct kf_entry_list *ret_list, struct kf_err *err);
+
+struct kf_context_options {
+    size_t size;
+    size_t entries;     /* at most so many, 1 to 1,000; 0 = 20 */
+    size_t bytes;       /* of bodies and attachments together; 0 = 16 MiB, which is also the most */
+    const char *across; /* an attribute: entries of all streams that have the value of it which this
+                           one has; NULL = of this stream alone */
+};
+#define KF_CONTEXT_OPTIONS_INIT                    \
+    {                                              \
+        sizeof(struct kf_context_options), 0, 0, 0 \
+    }
+/* The newest entries, as many as fit whole without a gap, oldest first: what a language model is
+ * given. Across streams in the order in which they were appended to the store; of more than 1,000
+ * streams, those that were appended to last. `more`: there are earlier ones. KF_ABSENT: there is no
+ * such stream; KF_INVALID bad_filter: it has no such attribute. */
+KF_API kf_rc kf_context(kf_store *store, const char *key, const struct kf_context_options *options,
+                        struct kf_entry_list *ret_list, struct kf_err *err);
+
+struct kf_stream_kind {
+    const char *kind; /* "" = entries without one */
+    uint64_t count;
+};
+/* Statistics are of the entries that the stream has, and kept in the transaction that changes them. */
+struct kf_stream_info {
+    const char *key;
+    uint64_t count;                    /* of entries */
+    uint64_t last_n;                   /* number of the newest; 0 = there never was one */
+    uint64_t bytes;                    /* of their bodies */
+    int64_t first_at_ms, last_at_ms;   /* the earliest and the latest time of one; 0 = none */
+    const struct kf_stream_kind *kinds; /* by kind; at most 64 */
+    size_t kind_count;
+    const void *attrs; /* attributes: a JSON object; a NUL stands behind it */
+    size_t attrs_len;
+    const void *rings; /* the last entries of some kinds: a JSON object of arrays of
+                          {"n", "at" (RFC 3339), "body"}, oldest first */
+    size_t rings_len;
+    void *owned; /* the library's; NULL in a list */
+};
+KF_API void kf_stream_info_free(struct kf_stream_info *info);
+
+/* KF_ABSENT: there is no such stream. Cost: no system call while it is in memory. */
+KF_API kf_rc kf_stream(kf_store *store, const char *key, struct kf_stream_info *ret,
+                       struct kf_err *err);
+
+struct kf_stream_filter {
+    const char *name, *value; /* an attribute and the text of its value: of a string without quotes,
+                                 of a number as it was written, "true" or "false" */
+};
+struct kf_stream_list {
+    struct kf_stream_info *items;
+    size_t count;
+    bool more; /* there are further ones: go on after the last key */
+    void *owned;
+};
+KF_API void kf_stream_list_free(struct kf_stream_list *list);
+/* Streams whose key begins with `prefix` ("" = all) and whose attributes fit all filters (at most
+ * 8), sorted by bytes of their keys, behind the key `after` (NULL = from the start), at most `limit`
+ * (1 to 1,000). Only attributes of the top level are found whose value is a string of at most 255
+ * bytes, a number, true or false. */
+KF_API kf_rc kf_stream_list(kf_store *store, const char *prefix, const char *after, size_t limit,
+                            const struct kf_stream_filter *filters, size_t filter_count,
+                            struct kf_stream_list *ret_list, struct kf_err *err);
+
+/* Applies a JSON Merge Patch (RFC 7396), an object, to the attributes; null removes one. A stream
+ * that is not there comes into being. Attributes have at most 64 KiB. ret (may be NULL): the stream
+ * afterwards; frees: kf_stream_info_free. */
+KF_API kf_rc kf_stream_patch(kf_store *store, const char *key, const void *patch, size_t len,
+                             const struct kf_append_options *options, struct kf_stream_info *ret,
+                             struct kf_err *err);
+
+/* What an erasure did. It is kept, without what would say whose it was. */
+struct kf_receipt {
+    uint64_t id;
+    int64_t at_ms;
+    uint64_t streams, entries, attachments, bytes;
+    bool again; /* it had been erased before: the receipt of then */
+    struct kf_bytes json; /* the same for programs, and `held`: where some of it may still be, such
+                             as remotes that have not confirmed, histories and backups */
+};
+KF_API void kf_receipt_free(struct kf_receipt *receipt);
+/* Removes a stream with entries, ids, attributes, statistics and what of attachments nothing else
+ * names, and overwrites what it had in the store's file. The key is free again; what was appended
+ * before does not come back from elsewhere. At once nobody sees it any more; the call returns when it
+ * is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was. ret may be
+ * NULL. */
+KF_API kf_rc kf_stream_erase(kf_store *store, const char *key, struct kf_receipt *ret,
+                             struct kf_err *err);
+/* The same for every stream whose attribute has this value (see kf_stream_filter): one person. */
+KF_API kf_rc kf_erase(kf_store *store, const char *attribute, const char *value,
+                      struct kf_receipt *ret, struct kf_err *err);
+
+/* Receipts, newest first, with an id below `before` (0 = from the newest), at most `limit` (1 to
+ * 1,000). */
+struct kf_receipt_list {
+    struct kf_receipt *items;
+    size_t count;
+    bool more;
+    void *owned;
+};
+KF_API void kf_receipt_list_free(struct kf_receipt_list *list);
+KF_API kf_rc kf_receipts(kf_store *store, uint64_t before, size_t limit,
+                         struct kf_receipt_list *ret_list, struct kf_err *err);
+
+/* An entry that was found. */
+struct kf_found {
+    const char *stream;
+    uint64_t n;
+    const char *kind; /* "" = none */
+    int64_t at_ms;
+    const char *snippet; /* of the text, around the first of what was found */
+    uint32_t rank;       /* larger fits better */
+};
+struct kf_found_list {
+    struct kf_found *items;
+    size_t count;
+    bool more; /* there are further ones: go on after the last item */
+    void *owned;
+};
+KF_API void kf_found_list_free(struct kf_found_list *list);
+/* Entries whose text has all words of `query`; "a phrase" and prefix* as well. Letters are compared
+ * without case and marks. Of streams whose key begins with `prefix` ("" = all); the best first, then
+ * the newest; behind `after` (NULL = from the best), at most `limit` (1 to 1,000). KF_INVALID
+ * bad_filter for a query without a word. */
+KF_API kf_rc kf_search(kf_store *store, const char *query, const char *prefix,
+                       const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
+                       struct kf_err *err);
+
 /* ------------------------------------------------------------------------------------ remotes */
 
 /* What is not yet safe at a remote. */
@@ -619,6 +858,10 @@ struct kf_status {
     uint64_t seq;         /* last journal number */
     uint64_t docs;        /* current documents */
     uint64_t doc_bytes;   /* of their bodies */
+    uint64_t streams;
+    uint64_t entries;      /* of all streams */
+    uint64_t entry_bytes;  /* of their bodies */
+    uint64_t window_bytes; /* streams held in memory */
     uint64_t disk_bytes;  /* of the store's files */
     uint64_t used_bytes;  /* of its content, old versions too: what limits.quota counts */
     uint64_t quota_bytes; /* limits.quota; 0 = none */

@@ -1,0 +1,284 @@
+/* stream: append-only sequences of entries under keys, with attributes and statistics.
+ *
+ * What the public calls do that append, read, list, patch and erase; the calls themselves are in
+ * lib/. The rest of this header is for the floors above: router, remotes and backup need more than
+ * the public calls give.
+ *
+ * E1  An entry is appended once per (stream, client id). A retry with the same payload gets the
+ *     first number; one with another payload changes nothing. This outlives trimming.
+ * E2  Numbers of a stream only grow; none is given twice while the stream lives.
+ * E3  An entry, the statistics of its stream and its id appear in one transaction. Statistics are
+ *     those that a recount of the entries would give.
+ * E4  What memory shows is what is committed, written there by `publish` before anybody is told; a
+ *     window that went and came back is the same window.
+ * E5  Bytes are compared with their hash when they leave the database. What does not match is
+ *     KF_DAMAGED and never served.
+ * E6  Nothing is trimmed that a remote which takes the stream has not confirmed.
+ * E7  What is erased is not seen any more from the moment its group has committed, and what was
+ *     written before does not come back by what others still hold.
+ *
+ * An entry has a number of the store-wide sequence and needs no row in the journal: it never
+ * changes. Creation, attributes and erasure have one (tbl 'stream', key = that of the stream). So
+ * what is pending is: journal rows and entries above a watermark. Between stores an entry is known
+ * by (stamp, site), a stream by its key.
+ *
+ * Memory keeps streams that are used: statistics, attributes and the window, within a bound, the
+ * least recently used going first and those that were not used for STREAM_IDLE_MS. Lists, pages
+ * behind the window and what crosses streams go to the store, where a commit shows a moment before
+ * memory does.
+ *
+ * Threads: any, unless marked. */
+#ifndef KF_SHAPE_STREAM_H
+#define KF_SHAPE_STREAM_H
+
+#include "base/config.h"
+#include "base/hash.h"
+#include "store/store.h"
+
+#define STREAM_ENTRIES_MAX 10000 /* of one append */
+#define STREAM_LIMIT_MAX   1000  /* of one list */
+#define STREAM_LIMIT       100   /* of one that does not say */
+#define STREAM_ID_MAX      255
+#define STREAM_KIND_MAX    64
+#define STREAM_KINDS_MAX   64          /* different ones in one stream */
+#define STREAM_ATTRS_MAX   (64 * 1024) /* bytes of all attributes */
+#define STREAM_VALUE_MAX   255         /* of an attribute that can be asked for */
+#define STREAM_FILTERS_MAX 8
+#define STREAM_LIST_BYTES  ((size_t)16 << 20) /* bodies and attachments of one list */
+#define STREAM_ACROSS_MAX  1000               /* streams that one context looks at */
+#define STREAM_WINDOW      100
+#define STREAM_IDLE_MS     (10 * 60 * 1000)
+
+struct streams;
+
+/* `config` (NULL = the defaults) and `space` (may be NULL) must outlive it. memory_bytes: how much
+ * of it stays in memory. */
+kf_rc streams_new(struct kf_store *store, const struct config *config,
+                  const struct config_space *space, uint64_t memory_bytes,
+                  struct streams **ret_streams, struct kf_err *err);
+/* After store_close, which ends every write. NULL is fine. */
+void streams_free(struct streams *streams);
+
+/* --- what the public calls of the same name do, but for passing the store's gate, looking at the
+ * place of the result and waiting for remotes */
+
+kf_rc streams_append_submit(struct streams *streams, const char *key,
+                            const struct kf_entry_new *entries, size_t count, kf_level level,
+                            kf_appended_done *done, void *ctx, struct kf_err *err);
+kf_rc streams_entries(struct streams *streams, const char *key, const struct kf_entry_query *query,
+                      struct kf_entry_list *ret_list, struct kf_err *err);
+kf_rc streams_context(struct streams *streams, const char *key,
+                      const struct kf_context_options *options, struct kf_entry_list *ret_list,
+                      struct kf_err *err);
+kf_rc streams_info(struct streams *streams, const char *key, struct kf_stream_info *ret,
+                   struct kf_err *err);
+kf_rc streams_list(struct streams *streams, const char *prefix, const char *after, size_t limit,
+                   const struct kf_stream_filter *filters, size_t filter_count,
+                   struct kf_stream_list *ret_list, struct kf_err *err);
+kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt *ret,
+                    struct kf_err *err);
+kf_rc streams_erase_all(struct streams *streams, const char *attribute, const char *value,
+                        struct kf_receipt *ret, struct kf_err *err);
+kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
+                       struct kf_receipt_list *ret_list, struct kf_err *err);
+/* stream_search.c */
+kf_rc streams_search(struct streams *streams, const char *query, const char *prefix,
+                     const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
+                     struct kf_err *err);
+
+/* --- writing without waiting: what the router and kf_append_submit use */
+
+struct stream_new; /* an entry to be appended; stream_internal.h */
+
+/* An append with its own memory. `done` is called once, on the thread that led the group (or on the
+ * caller's, before stream_append_submit returns, when it is refused); it reads write.rc, write.err,
+ * appended, stream_count and level there, owns `a` from then on and ends with stream_append_free. */
+struct stream_append {
+    struct write write; /* first */
+    struct streams *streams;
+    str key;
+    struct kf_appended *appended; /* the results: `count` of them */
+    size_t count;
+    uint64_t stream_count; /* entries the stream has then */
+    kf_level wanted, level;
+    void (*done)(struct stream_append *a);
+    void *ctx;
+    /* the module's */
+    struct stream_new *entries;
+    struct stream_state *after; /* the stream behind it, for `publish`; NULL = nothing was written */
+    uint64_t last_n_before;     /* of the stream, when it was applied */
+    uint64_t hash;              /* of the key */
+    void *window;               /* of config, kept for `publish` */
+    _Atomic int refs;           /* `done`'s owner, and `publish` of an early one */
+    bool published;
+};
+/* Copies key and entries; checks key, ids, kinds, sizes and JSON before anything is queued, so that
+ * bad input costs no transaction. In what it says an entry of several is told by its place. */
+kf_rc stream_append_new(struct streams *streams, const char *key,
+                        const struct kf_entry_new *entries, size_t count, kf_level level,
+                        struct stream_append **ret_append, struct kf_err *err);
+void stream_append_submit(struct stream_append *a, void (*done)(struct stream_append *a),
+                          void *ctx);
+/* Waits for the commit (so a level of memory is exceeded). The results are in `a`, which stays the
+ * caller's. Where store_write may be called. */
+kf_rc stream_append_run(struct stream_append *a, struct kf_err *err);
+void stream_append_free(struct stream_append *a);
+
+/* kf_stream_patch without the gate and without waiting for remotes. *ret_level: memory or disk. */
+kf_rc streams_patch(struct streams *streams, const char *key, const void *patch, size_t len,
+                    struct kf_stream_info *ret, struct kf_err *err);
+
+/* --- reading from memory only: the loop's fast path. KF_OK and the result, as the public call would
+ * give it, or KF_ABSENT when memory alone cannot say (which says nothing about the store). No system
+ * call, no wait. A query that is not usable is KF_ABSENT, too. */
+kf_rc streams_peek(struct streams *streams, str key, const struct kf_entry_query *query,
+                   struct kf_entry_list *ret_list);
+kf_rc streams_peek_context(struct streams *streams, str key,
+                           const struct kf_context_options *options,
+                           struct kf_entry_list *ret_list);
+kf_rc streams_peek_info(struct streams *streams, str key, struct kf_stream_info *ret);
+
+/* --- what remotes, backup and digest read: in the caller's snapshot; visits stop at the first code
+ * that is not KF_OK, which they return. */
+
+/* A stream as it stands in the store. Borrowed until the callback returns. */
+struct stream_row {
+    str key;
+    int64_t id; /* of the stream here; the `stream` of its entries */
+    int64_t seq; /* of the last change of its attributes or its life */
+    bool there;  /* stream_changes: false = it was erased, and only key, seq and erased_* count */
+    uint64_t count, last_n, bytes;
+    int64_t first_at_ms, last_at_ms;
+    str kinds, rings, attrs; /* JSON objects */
+    int64_t stamp;           /* of attrs */
+    str site;                /* of attrs */
+    int64_t born;            /* stamp of its creation */
+    /* The last erasure of this key; erased_stamp 0 = there was none. What is not later than it is
+     * gone. */
+    int64_t erased_stamp, erased_at_ms;
+    str erased_site;
+};
+typedef kf_rc stream_visit(void *ctx, const struct stream_row *row, struct kf_err *err);
+
+/* Streams in the order of keys behind `after`, at most `limit`. *ret_count: rows visited. */
+kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, void *ctx,
+                   size_t *ret_count, struct kf_err *err);
+/* Creations, changes of attributes and erasures above number `seq`, in the order of numbers: the
+ * latest of each key. */
+kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *visit, void *ctx,
+                     size_t *ret_count, struct kf_err *err);
+
+struct entry_row {
+    str key;        /* of its stream */
+    int64_t stream; /* its id */
+    uint64_t n;
+    int64_t seq, stamp, at_ms; /* the stamp says when it was written, at_ms what the entry says */
+    str site, id, kind;
+    str hash;   /* 64 hex digits of the body's exact bytes */
+    str attach; /* the same of the attachment, "" = none */
+    str body;   /* .p == NULL when bodies were not asked for */
+    size_t size;
+    bool damaged; /* the body does not match its hash: name it, never pass it on */
+};
+typedef kf_rc entry_visit(void *ctx, const struct entry_row *row, struct kf_err *err);
+
+/* Entries of all streams with seq < number <= until, in the order of numbers, at most `limit`. Those
+ * of a stream that is being erased are not among them. */
+kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t limit, bool bodies,
+                           entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
+/* Entries of one stream with n > after, by n. */
+kf_rc stream_entries_of(struct db *db, int64_t stream, uint64_t after, size_t limit, bool bodies,
+                        entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
+/* An attachment, appended to `out`, compared with its hash: KF_DAMAGED, also when it is not there. */
+kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err *err);
+/* Numbers of streams, of their entries and of the bytes of those. */
+kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
+                    uint64_t *ret_bytes, struct kf_err *err);
+
+/* Calls `fault` for each stream whose rows do not agree with each other, whose statistics are not
+ * those of a recount, or of which an entry or attachment does not match its hash, perhaps more than
+ * once; keys and reasons live as long as the call. *ret_entries, *ret_bytes: found good. Cost: a pass
+ * over everything. */
+typedef kf_rc stream_fault(void *ctx, str key, const char *what, struct kf_err *err);
+kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_entries,
+                   uint64_t *ret_bytes, struct kf_err *err);
+/* Adds the lines of the streams to a digest, behind those of the documents; none when there is no
+ * stream. docs/formats.md says what they are. KF_DAMAGED. */
+kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err);
+
+/* --- what hydration, merge and restore write */
+
+/* Inside a group. After the commit streams_forget(key) is called from `publish` for every key,
+ * whatever came out. KF_INVALID bad_key, bad_json or bad_archive (site, stamp, number, id, kind) for
+ * what cannot be taken: nothing was changed. */
+enum stream_taken {
+    STREAM_SAME,   /* nothing in it is new here */
+    STREAM_TAKEN,  /* it is there now */
+    STREAM_LOST,   /* what is here is later; of two entries with one id, earlier */
+    STREAM_ERASED, /* it was written before its stream was erased here */
+};
+struct entry_import {
+    str key;
+    uint64_t n; /* kept where it is free and 0 < n, else the next free one */
+    int64_t stamp, at_ms;
+    str site, id, kind;
+    str body;
+    str attach; /* bytes; .p == NULL: none */
+};
+/* Known by (stamp, site). Two entries with one client id are one that was sent to two stores: the
+ * one with the smaller (stamp, site) stays. */
+kf_rc stream_take_entry(struct group *g, struct streams *streams, const struct entry_import *import,
+                        enum stream_taken *ret, struct kf_err *err);
+/* The later (stamp, site) counts for all attributes together. */
+kf_rc stream_take_attrs(struct group *g, struct streams *streams, str key, str attrs, int64_t stamp,
+                        str site, enum stream_taken *ret, struct kf_err *err);
+/* Removes what is not later than the erasure. *ret_more: it is to be called again, in a later group
+ * (group_slice_over). */
+kf_rc stream_take_erasure(struct group *g, struct streams *streams, str key, int64_t stamp,
+                          str site, int64_t at_ms, enum stream_taken *ret, bool *ret_more,
+                          struct kf_err *err);
+
+/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema was
+ * applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's. Statistics are
+ * reckoned by stream_load_end. */
+kf_rc stream_load(struct db *db, const struct stream_row *row, struct kf_err *err);
+kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_err *err);
+kf_rc stream_load_attachment(struct db *db, str body, struct kf_err *err);
+kf_rc stream_load_end(struct db *db, struct kf_err *err);
+
+/* Forgets what memory has of a stream; of all (after a swap of the store's file). */
+void streams_forget(struct streams *streams, str key);
+void streams_forget_all(struct streams *streams);
+
+/* While the store is being filled: appends are taken, reads fail. */
+void streams_set_hydrating(struct streams *streams, bool hydrating);
+
+/* --- what is kept, and who asks to keep it */
+
+/* The last number that every remote which takes this stream has confirmed; INT64_MAX when none takes
+ * it. Called on any thread, inside a group too: it must not write or wait. NULL (from the start):
+ * none takes any. */
+typedef int64_t stream_floor(void *ctx, str key);
+void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx);
+/* Where something of the store may still be when it is erased here: appends JSON objects, with
+ * commas between them, to `out`: {"remote": "host", "state": "pending"}. NULL (from the start):
+ * nowhere. */
+typedef void stream_holders(void *ctx, struct buf *out);
+void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx);
+
+/* While a backup reads entries at one moment, none that it may need is trimmed. Nests. */
+void streams_pin(struct streams *streams);
+void streams_unpin(struct streams *streams);
+
+/* Removes what keep: says, ids beyond their time, attachments that nothing names and what an
+ * interrupted erasure has left, in slices; what was idle for long goes from memory. Called now and
+ * then by the owner of the store; not on the loop's thread. */
+kf_rc streams_retain(struct streams *streams, struct kf_err *err);
+
+/* How much stays in memory from now on. Any thread. */
+void streams_memory_limit(struct streams *streams, uint64_t bytes);
+uint64_t streams_memory_bytes(const struct streams *streams);
+/* Largest body of an entry. */
+uint64_t streams_limit(const struct streams *streams);
+
+#endif
