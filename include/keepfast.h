@@ -816,7 +816,9 @@ typedef enum kf_state {
     KF_STATE_OPEN = 1,  /* reads and writes */
     KF_STATE_HYDRATING, /* being filled from its remotes */
     KF_STATE_FULL,      /* the disk is full: reads only, heals by itself */
-    KF_STATE_READ_ONLY  /* a sync or write failed: reads only until reopened */
+    KF_STATE_READ_ONLY, /* a sync or write failed: reads only until reopened. On PostgreSQL: the
+                           server takes no writes, which heals by itself */
+    KF_STATE_AWAY       /* its PostgreSQL cannot be reached: nothing goes, heals by itself */
 } kf_state;
 KF_API const char *kf_state_name(kf_state state);
 

@@ -17,7 +17,11 @@ static void note_work(struct loop_job *j)
     struct api_home *home = (struct api_home *)((char *)j - offsetof(struct api_home, note_job));
     const struct api_options *o = &first_of(home)->o;
     struct kf_err err = KF_ERR_INIT;
-    if (tokens_note_use(o->tokens, &err) != KF_OK)
+    kf_rc rc = tokens_refresh(o->tokens, &err);
+    if (rc == KF_OK)
+        rc = tokens_note_use(o->tokens, &err);
+    /* A database that is away is told of by the stores in it. */
+    if (rc != KF_OK && problem_find(err.code) != &problem_table[PROBLEM_STORE_UNAVAILABLE])
         log_event(o->log, LOG_WARN, "tokens.note", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
 }
@@ -34,7 +38,8 @@ static void note_due(struct loop_timer *t)
 {
     struct api_home *home = (struct api_home *)((char *)t - offsetof(struct api_home, note_timer));
     struct api *api = first_of(home);
-    if (api->stopping || !tokens_unwritten(api->o.tokens)) {
+    bool due = tokens_unwritten(api->o.tokens) || tokens_shared(api->o.tokens);
+    if (api->stopping || !due) {
         note_later(api);
         return;
     }
@@ -47,7 +52,8 @@ static void note_due(struct loop_timer *t)
 static void note_later(struct api *api)
 {
     if (api->o.tokens && !api->stopping)
-        loop_timer_set(api->home->loop, &api->home->note_timer, NOTE_MS, note_due);
+        loop_timer_set(api->home->loop, &api->home->note_timer,
+                       tokens_shared(api->o.tokens) ? TOKENS_REFRESH_MS : NOTE_MS, note_due);
 }
 
 /* ----------------------------------------------------------------------------- life of a router */

@@ -288,6 +288,10 @@ static kf_rc identify(struct auth *a, struct api_call *c, const struct api_head 
     bool asked = c->route->right[0] != '\0';
     c->token = NULL;
     c->known = true;
+    if (a->tokens && asked && !tokens_known(a->tokens))
+        return err_set(err, PROBLEM_STORE_UNAVAILABLE,
+                       "the database of this server cannot be reached, so nobody can be let in; it "
+                       "is tried again by itself");
     if (!a->tokens || !tokens_defined(a->tokens))
         return KF_OK;
     if (!text.p) {

@@ -447,7 +447,7 @@ static void waited(struct api_call *c)
     struct remotes_wait *w = &c->wait;
     if (w->rc != KF_OK) {
         hide_remotes(c, &w->err);
-        answer_header(c, "Keepfast-Ack", str_of(kf_level_name(KF_LEVEL_DISK)));
+        answer_header(c, "Keepfast-Ack", str_of(kf_level_name(store_level(c->store))));
         answer_problem(c, &w->err);
         return;
     }
@@ -510,8 +510,9 @@ static kf_rc write_options(struct api_call *c, struct kf_write_options *o, struc
 {
     str ack = query_get(c, "ack");
     bool ride;
-    if (ack.len && !str_is(ack, "memory") && !str_is(ack, "disk"))
-        return err_set(err, PROBLEM_BAD_FILTER, "ack must be memory or disk");
+    const char *own = kf_level_name(store_level(c->store));
+    if (ack.len && !str_is(ack, "memory") && !str_is(ack, own))
+        return err_set(err, PROBLEM_BAD_FILTER, "ack must be memory or %s", own);
     if (str_is(ack, "memory"))
         o->level = KF_LEVEL_MEMORY;
     if (query_get(c, "wait").len && o->level == KF_LEVEL_MEMORY)

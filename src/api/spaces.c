@@ -1,6 +1,6 @@
 /* Spaces: names to open stores. A space named in the configuration is there from the start; another
  * is opened when its file is there, and made by the first write. The list of a folder is what its
- * files say. */
+ * files say; that of a database, what its schemas say. */
 #include "api/api_internal.h"
 
 #include "base/hooks.h"
@@ -25,6 +25,13 @@ struct space *space_if_open(struct api *api, str name)
 
 void space_path(const struct api *api, str name, struct buf *out)
 {
+    char space[64];
+    if (api->o.data_dir && db_is_url(api->o.data_dir)) {
+        snprintf(space, sizeof space, "%.*s", STR_ARGS(name));
+        if (db_url_at(api->o.data_dir, space, out, NULL) != KF_OK)
+            out->failed = true;
+        return;
+    }
     buf_c(out, api->o.data_dir);
     buf_byte(out, '/');
     buf_str(out, name);
@@ -156,7 +163,8 @@ void call_open_space(struct api_call *c)
 {
     struct space *s;
     bool may = !api_asks_for_tokens(c->api) || (c->known && !c->token);
-    c->rc = space_find(c->api, c->match.space, may && makes_space(c), &s, &c->err);
+    may = may && (makes_space(c) || config_space(c->api->o.config, c->match.space));
+    c->rc = space_find(c->api, c->match.space, may, &s, &c->err);
     if (c->rc != KF_OK)
         return;
     pthread_mutex_lock(&c->api->home->lock);
@@ -226,18 +234,39 @@ static kf_rc space_of(const struct api *api, str file, str *ret_name, struct kf_
     return rc;
 }
 
+/* The names of all spaces that are there, open or not, NUL after each. */
+static kf_rc names_there(const struct api *api, struct buf *out, struct kf_err *err)
+{
+    struct buf all = BUF_INIT;
+    bool shared = db_is_url(api->o.data_dir);
+    kf_rc rc = shared ? db_spaces(api->o.env, api->o.data_dir, &all, err)
+                      : dir_list(api->o.env, api->o.data_dir, &all, err);
+    for (size_t at = 0; rc == KF_OK && at < all.len; at += strlen(all.p + at) + 1) {
+        str name = str_of(all.p + at);
+        if (shared && !config_space_name_ok(name))
+            name.len = 0; /* the tokens' */
+        else if (!shared)
+            rc = space_of(api, str_of(all.p + at), &name, err);
+        if (rc == KF_OK && name.len) {
+            buf_str(out, name);
+            buf_byte(out, '\0');
+        }
+    }
+    buf_release(&all);
+    return rc == KF_OK ? buf_ok(out, err) : rc;
+}
+
 /* One that cannot be opened keeps nobody else from starting; it says so itself when it is asked
  * for. */
 static kf_rc open_the_others(struct api *api, struct kf_err *err)
 {
     struct buf files = BUF_INIT;
-    kf_rc rc = dir_list(api->o.env, api->o.data_dir, &files, err);
+    kf_rc rc = names_there(api, &files, err);
     for (size_t at = 0; rc == KF_OK && at < files.len; at += strlen(files.p + at) + 1) {
         struct kf_err why = KF_ERR_INIT;
         struct space *s;
-        str name;
-        rc = space_of(api, str_of(files.p + at), &name, err);
-        if (rc != KF_OK || !name.len || space_find(api, name, false, &s, &why) == KF_OK)
+        str name = str_of(files.p + at);
+        if (space_find(api, name, false, &s, &why) == KF_OK)
             continue;
         if (why.rc == KF_NOMEM)
             rc = err_nomem(err);
@@ -253,9 +282,18 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
     const struct config *config = api->o.config;
     for (size_t i = 0; i < config->space_count; i++) {
         struct space *s;
-        kf_rc rc = space_find(api, config->spaces[i].name, true, &s, err);
-        if (rc != KF_OK)
+        struct kf_err why = KF_ERR_INIT;
+        kf_rc rc = space_find(api, config->spaces[i].name, true, &s, &why);
+        /* A database that is away keeps no server from starting: its spaces are opened when they
+         * are asked for. */
+        if (rc != KF_OK && problem_find(why.code) != &problem_table[PROBLEM_STORE_UNAVAILABLE]) {
+            if (err)
+                *err = why;
             return rc;
+        }
+        if (rc != KF_OK)
+            log_event(api->o.log, LOG_WARN, "pg.down", LOG_V("space", config->spaces[i].name),
+                      LOG_S("reason", why.detail), LOG_END);
     }
     return config->backup_to.len && api->o.data_dir ? open_the_others(api, err) : KF_OK;
 }
@@ -332,7 +370,7 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     size_t n = 0, cap = 0;
     for (struct space *s = api->home->spaces; s; s = s->next)
         cap++;
-    kf_rc rc = api->o.data_dir ? dir_list(api->o.env, api->o.data_dir, &files, err) : KF_OK;
+    kf_rc rc = api->o.data_dir ? names_there(api, &files, err) : KF_OK;
     if (rc != KF_OK)
         goto out;
     for (size_t i = 0; i < files.len; i++)
@@ -345,10 +383,8 @@ static kf_rc all_names(struct api_call *c, str **ret, size_t *ret_count, struct 
     for (struct space *s = api->home->spaces; s; s = s->next)
         names[n++] = str_of(s->name); /* as long as the call: nothing closes a space meanwhile */
     for (size_t at = 0; at < files.len; at += strlen(files.p + at) + 1) {
-        str name;
-        if ((rc = space_of(api, str_of(files.p + at), &name, err)) != KF_OK)
-            goto out;
-        if (!name.len || space_if_open(api, name))
+        str name = str_of(files.p + at);
+        if (space_if_open(api, name))
             continue;
         names[n] = arena_str(&c->arena, name);
         if (!names[n++].p) {
@@ -433,6 +469,19 @@ static kf_rc remove_side(struct api *api, str name, struct kf_err *err)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+static kf_rc remove_schema(struct api *api, str name, struct kf_err *err)
+{
+    struct buf url = BUF_INIT;
+    space_path(api, name, &url);
+    kf_rc rc = buf_ok(&url, err);
+    if (rc == KF_OK)
+        rc = db_space_drop(api->o.env, url.p, err);
+    if (url.p)
+        mem_wipe(url.p, url.len);
+    buf_release(&url);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
 /* The files of a closed space: what SQLite left, the side folder, the lock, and last the database:
  * until then a name that is looked for is found. Stores that a restore kept aside stay: they are
  * the operator's to remove. */
@@ -440,6 +489,8 @@ static kf_rc remove_files(struct api *api, str name, struct kf_err *err)
 {
     static const char *const tails[] = {"-wal", "-shm", ".lock", ""};
     struct buf path = BUF_INIT;
+    if (db_is_url(api->o.data_dir))
+        return remove_schema(api, name, err);
     kf_rc rc = remove_side(api, name, err);
     for (size_t i = 0; i < sizeof tails / sizeof *tails && rc == KF_OK; i++) {
         buf_clear(&path);

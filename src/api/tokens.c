@@ -1,4 +1,5 @@
-/* The table of tokens, in memory and in DIR/_keepfast.db. The contract is tokens.h.
+/* The table of tokens, in memory and in DIR/_keepfast.db, or in the schema kf__keepfast of the
+ * database. The contract is tokens.h.
  *
  *     kf_token    a row for each that is not forgotten
  *                 id TEXT, hash BLOB (32 bytes), name TEXT, rights INTEGER (bits of token_right),
@@ -50,7 +51,8 @@ struct tokens {
     struct entry *by_hash;
     struct entry **by_id;
     size_t count, cap;
-    atomic_bool defined;
+    bool shared; /* on PostgreSQL, where other servers write, too */
+    atomic_bool defined, known;
     atomic_bool unwritten;
 };
 
@@ -68,7 +70,15 @@ static const char probe_sql[] =
     "SELECT t.id, t.hash, t.name, t.rights, t.spaces, t.prefixes, t.created, t.expires, t.revoked,"
     " t.used, s.key, s.value FROM kf_token t, kf_server s LIMIT 0";
 
-static const struct schema schema_server = {.format = 1, .create = create_sql, .probe = probe_sql};
+static const char pg_create_sql[] =
+    "CREATE TABLE kf_token(id text COLLATE \"C\" PRIMARY KEY, hash bytea NOT NULL UNIQUE,"
+    " name text NOT NULL, rights bigint NOT NULL, spaces text NOT NULL, prefixes text NOT NULL,"
+    " created bigint NOT NULL, expires bigint NOT NULL, revoked bigint NOT NULL,"
+    " used bigint NOT NULL);"
+    "CREATE TABLE kf_server(key text COLLATE \"C\" PRIMARY KEY, value text NOT NULL);";
+
+static const struct schema schema_server = {
+    .format = 1, .create = create_sql, .pg_create = pg_create_sql, .probe = probe_sql};
 
 /* The caller closes it. With `make` it is made when it is not there, else KF_ABSENT. */
 static kf_rc open_file(const struct tokens *t, bool make, struct db **ret, struct kf_err *err)
@@ -224,8 +234,15 @@ static kf_rc read_row(struct tokens *t, struct db_stmt *s, struct arena *scratch
     str id = db_text(s, 0), hash = db_text(s, 1);
     struct token_scope scope = {.rights = (unsigned)db_i64(s, 3)};
     struct entry *e = NULL;
-    if (id.len != TOKEN_ID_LEN || hash.len != HASH_LEN || entry_of(t, id))
+    if (id.len != TOKEN_ID_LEN || hash.len != HASH_LEN || (entry_of(t, id) && !t->shared))
         return damaged(t, id, err);
+    if (entry_of(t, id)) { /* what can have changed elsewhere */
+        struct token *k = &entry_of(t, id)->token;
+        int64_t never = 0, revoked_ms = db_i64(s, 8);
+        if (revoked_ms)
+            atomic_compare_exchange_strong(&k->revoked_ms, &never, revoked_ms);
+        return KF_OK;
+    }
     kf_rc rc = read_list(t, db_text(s, 4), id, scratch, &scope.spaces, &scope.space_count, err);
     if (rc == KF_OK)
         rc = read_list(t, db_text(s, 5), id, scratch, &scope.prefixes, &scope.prefix_count, err);
@@ -296,11 +313,11 @@ static kf_rc load(struct tokens *t, struct kf_err *err)
 {
     struct stat st;
     struct db *db = NULL;
-    kf_rc rc = path_stat(t->env, t->path, &st, err);
-    if (rc == KF_ABSENT)
-        return KF_OK;
+    kf_rc rc = t->shared ? KF_OK : path_stat(t->env, t->path, &st, err);
     if (rc == KF_OK)
         rc = open_file(t, false, &db, err);
+    if (rc == KF_ABSENT)
+        return KF_OK;
     if (rc != KF_OK)
         return rc;
     rc = forget_old(db, env_wall_ms(t->env), err);
@@ -324,9 +341,19 @@ kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_to
     t->env = env;
     pthread_mutex_init(&t->file, NULL);
     pthread_rwlock_init(&t->lock, NULL);
-    buf_printf(&path, "%s/_keepfast.db", dir);
+    t->shared = db_is_url(dir);
+    kf_rc named = KF_OK;
+    if (t->shared)
+        named = db_url_at(dir, "_keepfast", &path, err);
+    else
+        buf_printf(&path, "%s/_keepfast.db", dir);
     t->path = buf_detach(&path, NULL);
-    kf_rc rc = t->path ? load(t, err) : err_nomem(err);
+    kf_rc rc = named != KF_OK ? named : t->path ? load(t, err) : err_nomem(err);
+    /* Until they can be read nobody is let in (tokens_known). */
+    if (rc == KF_BUSY && t->shared)
+        rc = KF_OK;
+    else if (rc == KF_OK)
+        atomic_store(&t->known, true);
     if (rc == KF_OK)
         *ret_tokens = t;
     else
@@ -345,6 +372,39 @@ void tokens_close(struct tokens *t)
     pthread_mutex_destroy(&t->file);
     pthread_rwlock_destroy(&t->lock);
     mem_free(t);
+}
+
+bool tokens_known(const struct tokens *t)
+{
+    return atomic_load(&t->known);
+}
+
+bool tokens_shared(const struct tokens *t)
+{
+    return t->shared;
+}
+
+kf_rc tokens_refresh(struct tokens *t, struct kf_err *err)
+{
+    struct db *db = NULL;
+    if (!t->shared)
+        return KF_OK;
+    pthread_mutex_lock(&t->file);
+    kf_rc rc = open_file(t, false, &db, err);
+    if (rc == KF_OK) {
+        pthread_rwlock_wrlock(&t->lock);
+        rc = read_rows(t, db, err);
+        pthread_rwlock_unlock(&t->lock);
+        if (rc == KF_OK && !atomic_load(&t->defined))
+            rc = read_defined(t, db, err);
+    } else if (rc == KF_ABSENT) {
+        rc = KF_OK;
+    }
+    db_close(db);
+    if (rc == KF_OK)
+        atomic_store(&t->known, true);
+    pthread_mutex_unlock(&t->file);
+    return rc;
 }
 
 bool tokens_defined(const struct tokens *t)
@@ -420,9 +480,11 @@ static kf_rc change_make(struct db *db, void *ctx, struct kf_err *err)
     kf_rc rc = forget_old(db, e->token.created_ms, err);
     if (rc == KF_OK)
         rc = insert_row(db, e, err);
-    return rc == KF_OK
-               ? db_exec(db, "INSERT OR IGNORE INTO kf_server VALUES('tokens', 'defined')", err)
-               : rc;
+    return rc == KF_OK ? db_exec(db,
+                                 "INSERT INTO kf_server VALUES('tokens', 'defined') ON "
+                                 "CONFLICT(key) DO NOTHING",
+                                 err)
+                       : rc;
 }
 
 static kf_rc check_name(str name, struct kf_err *err)

@@ -23,7 +23,9 @@
  * K4  A file that cannot be read is an error of tokens_open, never "no tokens".
  *
  * The folder's lock (store/lock.h, DIR/_keepfast.db.lock) is its owner's, so nobody else writes
- * the file. It is opened for each change and closed behind it.
+ * the file. It is opened for each change and closed behind it. With `data: postgres://…` they stand
+ * in a schema of their own, and what one server makes or revokes the others know TOKENS_REFRESH_MS
+ * later.
  *
  * Threads: any, but tokens_open and tokens_close. A token lives as long as its table, so that it
  * may be held without counting. */
@@ -77,12 +79,22 @@ struct token {
 
 struct tokens;
 
-/* Reads DIR/_keepfast.db, or finds that there is none. damaged, format_too_new, io_error,
+/* Reads DIR/_keepfast.db, or finds that there is none; of postgres://… the schema kf__keepfast, and
+ * when that is away the table is not known yet. damaged, format_too_new, io_error,
  * permission, no_memory. */
 kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_tokens,
                   struct kf_err *err);
 /* NULL is fine. */
 void tokens_close(struct tokens *t);
+
+/* Whether they could be read: a server that starts while its database is away does not know whether
+ * it is to ask for tokens, and lets nobody in. Of a folder always. */
+bool tokens_known(const struct tokens *t);
+/* Whether they stand in a database, where other servers make and revoke them, too. */
+bool tokens_shared(const struct tokens *t);
+/* Takes in what others have made and revoked there. Blocks; called every TOKENS_REFRESH_MS. */
+#define TOKENS_REFRESH_MS 2000
+kf_rc tokens_refresh(struct tokens *t, struct kf_err *err);
 
 /* Whether one was ever made here. */
 bool tokens_defined(const struct tokens *t);

@@ -526,11 +526,17 @@ static kf_rc take_file(struct config *c, const struct env *env, const char *path
 static kf_rc check_together(struct config *c, const struct config_place places[SETTING_COUNT],
                             struct kf_err *err)
 {
-    if (str_starts(c->data, STR("postgres://")) || str_starts(c->data, STR("postgresql://")))
-        return config_refuse(&places[SETTING_DATA], err,
-                             "stores in PostgreSQL are not part of this version (%s) yet: name a "
-                             "folder",
-                             kf_version());
+    bool pg = str_starts(c->data, STR("postgres://")) || str_starts(c->data, STR("postgresql://"));
+    if (pg && c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT)
+        return config_refuse(&places[SETTING_BACKUP_TO], err,
+                             "scheduled backups are of stores in files: leave backup out and use "
+                             "the database's own (pg_basebackup, pg_dump), or `keepfast backup`");
+    for (size_t i = 0; pg && i < c->space_count; i++)
+        if (c->spaces[i].remote_count > 0)
+            return config_refuse(&places[SETTING_DATA], err,
+                                 "the space %.*s has remotes, which stores on PostgreSQL do not "
+                                 "flow to in this version (%s): leave them out, or name a folder",
+                                 STR_ARGS(c->spaces[i].name), kf_version());
     bool to = c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT;
     for (int id = SETTING_BACKUP_EVERY; id <= SETTING_BACKUP_KEY_ENV; id++)
         if (!to && c->source[id] != CONFIG_DEFAULT)
@@ -674,10 +680,17 @@ void config_value_format(const struct config *c, enum setting id, bool json, str
 {
     const char *at = (const char *)c + slots[id].offset;
     if (slots[id].type == TEXT) {
+        str shown = *(const str *)at;
+        struct buf plain = BUF_INIT;
+        if (secret_in_url(shown) || str_starts(shown, STR("postgres"))) {
+            secret_hide_url(shown, &plain);
+            shown = buf_view(&plain);
+        }
         if (json)
-            buf_json_string(out, *(const str *)at);
+            buf_json_string(out, shown);
         else
-            buf_str(out, *(const str *)at);
+            buf_str(out, shown);
+        buf_release(&plain);
         return;
     }
     if (slots[id].type == FLAG) {

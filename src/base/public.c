@@ -65,6 +65,7 @@ const char *kf_state_name(kf_state state)
     case KF_STATE_HYDRATING: return "hydrating";
     case KF_STATE_FULL: return "full";
     case KF_STATE_READ_ONLY: return "read_only";
+    case KF_STATE_AWAY: return "away";
     }
     return "unknown";
 }

@@ -113,3 +113,30 @@ kf_rc secret_file_read_given(const struct env *env, const char *path, char *to, 
 {
     return read_checked(env, path, true, to, cap, ret_len, err);
 }
+
+/* A password may hold what ends it: the user ends at the first colon, and what follows begins
+ * behind the last @ before parameters and fragment. */
+void secret_hide_url(str url, struct buf *out)
+{
+    size_t from = 0;
+    for (size_t i = 0; i + 3 <= url.len && !from; i++)
+        if (memcmp(url.p + i, "://", 3) == 0)
+            from = i + 3;
+    size_t end = from;
+    while (end < url.len && url.p[end] != '?' && url.p[end] != '#')
+        end++;
+    size_t hosts = from;
+    for (size_t i = from; i < end; i++)
+        if (url.p[i] == '@')
+            hosts = i + 1;
+    str user = {url.p + from, hosts > from ? hosts - 1 - from : 0};
+    user.len = str_index(user, ':');
+    buf_add(out, url.p, from);
+    buf_str(out, user);
+    if (hosts > from)
+        buf_byte(out, '@');
+    buf_add(out, url.p + hosts, end - hosts);
+    str rest = str_from(url, end);
+    size_t fragment = str_index(rest, '#');
+    buf_str(out, str_from(rest, fragment));
+}

@@ -18,6 +18,9 @@
 bool secret_like(str word);
 /* Whether an address "SCHEME://USER:PASSWORD@…" holds one: a password, or a token for a user. */
 bool secret_in_url(str url);
+/* An address as it may be shown, appended to `out`: without a password behind its user and without
+ * parameters (?NAME=VALUE…), which may hold one. */
+void secret_hide_url(str url, struct buf *out);
 
 /* [A-Za-z_][A-Za-z0-9_]*, as shells and services can set it. */
 bool secret_variable_ok(str name);

@@ -123,7 +123,8 @@ static kf_rc serve_config(struct cli *cli, struct config **ret, struct kf_err *e
         rc = add_flag(cli, "data", cli->opt[OPT_DATA], err);
     if (rc != KF_OK)
         return rc;
-    return cli_config(cli, cli->opt[OPT_DATA] ? cli->opt[OPT_DATA] : "./data", ret, err);
+    const char *data = cli->opt[OPT_DATA] ? cli->opt[OPT_DATA] : "./data";
+    return cli_config(cli, db_is_url(data) ? NULL : data, ret, err);
 }
 
 static kf_rc serve_log(struct cli *cli, const struct config *config, struct log **ret,
@@ -149,9 +150,9 @@ static kf_rc listen_all(struct house *h, const struct config *config, const char
         buf_str(shown, buf_view(&one));
     }
     buf_c(&unix_address, "unix:");
-    buf_c(&unix_address, socket);
+    buf_c(&unix_address, socket ? socket : "");
     buf_clear(&one);
-    if (rc == KF_OK)
+    if (rc == KF_OK && socket)
         rc = house_listen(h, buf_view(&unix_address), &one, err);
     buf_release(&unix_address);
     buf_release(&one);
@@ -174,9 +175,10 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
         goto out;
     char *dir = arena_dup(&cli->arena, config->data);
     const char *socket = cli->opt[OPT_SOCKET];
-    if (dir && !socket)
+    bool shared = dir && db_is_url(dir);
+    if (dir && !socket && !shared)
         socket = arena_printf(&cli->arena, "%s/_keepfast.sock", dir);
-    if (!dir || !socket) {
+    if (!dir || (!socket && !shared)) {
         rc = err_nomem(err);
         goto out;
     }

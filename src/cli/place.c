@@ -1,6 +1,7 @@
 /* Places. What --at names, who owns it, and how a request gets there:
  *
  *     https://HOST:PORT/SPACE, http://…, unix:PATH#SPACE  ->  over a socket
+ *     postgres://…#SPACE  ->  a router in this process, beside whoever else has it open
  *     DIR#SPACE   ->  a server holds DIR?  its socket : the store DIR/SPACE.db
  *     PATH.db     ->  a server holds its folder?  its socket, the space is named like the file
  *                     : a lasting owner?  its socket, or busy without one
@@ -32,6 +33,7 @@ struct place {
     char *base; /* over a socket: "unix:PATH", "http://HOST:PORT" or "https://HOST:PORT" */
     bool found; /* base is what a lock file names, not what --at does */
     char *dir, *file; /* in this process */
+    char *url;        /* of a store on PostgreSQL: the same as file */
     struct config *config;
     struct log *log;
     struct house *house;
@@ -86,14 +88,37 @@ static void split_file(struct place *p, str at)
     p->stem = config_space_name_ok(stem) ? copy(p->cli, stem) : NULL;
 }
 
+/* "postgres://…#SPACE" is its database's store, and its own: nobody owns it. */
+static kf_rc split_url(struct place *p, str at, struct kf_err *err)
+{
+    struct buf whole = BUF_INIT;
+    const char *url = copy(p->cli, at);
+    str space = url ? db_url_space(url) : (str){0};
+    if (!url)
+        return err_nomem(err);
+    if (space.len && !config_space_name_ok(space))
+        return cli_usage(err,
+                         "--at …#%.*s: a space is named with a-z, 0-9, _ and -, 1 to 60 of them",
+                         STR_ARGS(space));
+    kf_rc rc = db_url_at(url, NULL, &whole, err);
+    if (rc == KF_OK) {
+        p->url = copy(p->cli, buf_view(&whole));
+        p->file = p->url;
+        p->space = copy(p->cli, space.len ? space : STR("default"));
+        if (!p->file || !p->space)
+            rc = err_nomem(err);
+    }
+    buf_release(&whole);
+    return rc;
+}
+
 static kf_rc split_at(struct place *p, str at, struct kf_err *err)
 {
     struct cli *cli = p->cli;
     if (str_starts(at, STR("http://")) || str_starts(at, STR("https://")))
         return split_http(p, at, err);
-    if (str_starts(at, STR("postgres://")))
-        return cli_usage(err, "--at %.*s: places of this kind are not served by this version",
-                         STR_ARGS(at));
+    if (db_is_url(at.p))
+        return split_url(p, at, err);
     if (str_starts(at, STR("unix:"))) {
         split_space(cli, at, &p->base, &p->space);
     } else if (str_ends(at, STR(".db"))) {
@@ -139,6 +164,8 @@ static kf_rc look(struct place *p, struct kf_err *err)
 {
     struct buf server = BUF_INIT;
     kf_rc rc = KF_OK;
+    if (p->url)
+        return KF_OK;
     if (p->dir)
         buf_c(&server, p->dir);
     else
@@ -181,11 +208,11 @@ static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err
     struct buf dir = BUF_INIT;
     if (p->dir)
         buf_c(&dir, p->dir);
-    else
+    else if (!p->url)
         path_parent(p->file, &dir);
     kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK && !p->config)
-        rc = cli_config(p->cli, dir.p, &p->config, err);
+        rc = cli_config(p->cli, p->url ? NULL : dir.p, &p->config, err);
     if (rc == KF_OK && p->dir && (creates(r) || config_space(p->config, str_of(p->space))))
         rc = dir_make(p->cli->env, p->dir, err);
     buf_release(&dir);
@@ -194,10 +221,23 @@ static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err
     return rc;
 }
 
+static kf_rc no_store(const struct place *p, struct kf_err *err)
+{
+    struct buf shown = BUF_INIT;
+    if (p->url)
+        db_url_show(p->url, NULL, &shown, NULL);
+    else
+        buf_c(&shown, p->file);
+    err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
+            shown.p ? shown.p : "");
+    buf_release(&shown);
+    return KF_ABSENT;
+}
+
 static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_err *err)
 {
     struct stat st;
-    bool whole = is_absolute(r) && p->dir;
+    bool whole = is_absolute(r) && (p->dir || p->url);
     kf_rc rc = prepare(p, r, err);
     if (rc != KF_OK)
         return rc;
@@ -205,14 +245,15 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
         p->space = p->stem;
     bool there = store_is_there(p->cli->env, p->file) || config_space(p->config, str_of(p->space));
     if (!there && !whole && !creates(r))
-        return err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
-                       p->file);
-    if (whole && path_stat(p->cli->env, p->dir, &st, NULL) == KF_ABSENT)
+        return no_store(p, err);
+    if (whole && p->dir && path_stat(p->cli->env, p->dir, &st, NULL) == KF_ABSENT)
         return err_set(err, PROBLEM_NOT_FOUND, "there is no folder %s", p->dir);
     struct house_options o = {.env = p->cli->env,
                               .config = p->config,
                               .log = p->log,
-                              .data_dir = whole ? p->dir : NULL,
+                              .data_dir = !whole   ? NULL
+                                          : p->url ? p->url
+                                                   : p->dir,
                               .store_path = whole ? NULL : p->file,
                               .in_data_dir = p->dir != NULL,
                               .space = p->space,

@@ -1,10 +1,12 @@
 /* db: everything SQL goes through here.
  *
- * One small interface, a driver per engine (sqlite_*.c; PostgreSQL comes with its store). The
- * shapes are written once against it, in the SQL that both engines understand:
+ * One small interface, a driver per engine: sqlite_*.c for files, pg_*.c for schemas of PostgreSQL
+ * (db/db_driver.h is what a driver brings). The shapes are written once against it, in the SQL that
+ * both engines understand:
  *
  * - parameters are `$1`, `$2` … in the order of their first appearance,
- * - integers for time (milliseconds) and truth, TEXT for bodies, no JSON operators,
+ * - integers for time (milliseconds) and truth, TEXT for bodies, no JSON operators; a value of one
+ * parameter is always of one type,
  * - statements are string literals: they are prepared once per connection and found again by
  * their address.
  *
@@ -30,13 +32,15 @@ enum db_mode {
 };
 
 #define DB_STATEMENTS_MAX 64         /* prepared ones kept per connection */
+#define DB_URL_MAX        4096       /* bytes of an address of PostgreSQL */
 #define DB_BUSY_NONE      UINT32_MAX /* db_options.busy_ms: do not wait */
 
 struct db_options {
     const struct env *env;
+    /* A file, or postgres://…#SPACE: the schema kf_SPACE of that database. */
     const char *path;
     enum db_mode mode;
-    bool create;      /* DB_OWNER: make the file when it is not there (mode 0600) */
+    bool create;      /* DB_OWNER: make the file (mode 0600) or schema when it is not there */
     bool throw_away;  /* a scratch store: no log and no syncs until db_harden; lost on a crash */
     uint32_t busy_ms; /* how long a call waits for a foreign connection's lock; 0 = 100 */
     uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
@@ -47,7 +51,12 @@ struct db_options {
  * its first table, and its names are synced into the folder. Does not judge the file:
  * schema_look does. KF_ABSENT without `create`; KF_DAMAGED for a file that is no database;
  * KF_BUSY; KF_IO; KF_FULL; KF_CONFIG. Never for a file that this process has opened by other
- * means (a closed descriptor drops SQLite's locks). */
+ * means (a closed descriptor drops SQLite's locks).
+ *
+ * PostgreSQL: connects, within 10 s. KF_BUSY store_unavailable when that does not succeed;
+ * KF_CONFIG when it is refused there (role, password, database) or is no PostgreSQL that can be
+ * used (before 12, another encoding than UTF-8). A connection that is lost later is made anew by
+ * db_begin and by db_use outside of a transaction. */
 kf_rc db_open(const struct db_options *options, struct db **ret_db, struct kf_err *err);
 /* NULL is fine. An open transaction is rolled back. The owner's close checkpoints (but after
  * db_distrust), others never do. */
@@ -76,20 +85,26 @@ bool db_null(struct db_stmt *s, int col);
 /* Ends a use: frees the rows' memory, unbinds. Always called after a db_use that was KF_OK, also
  * after a failure; NULL is fine. */
 void db_done(struct db_stmt *s);
-/* db_step and db_done of a statement that gives no row. */
+/* db_step and db_done of a statement that gives no row. Inside a write transaction PostgreSQL is
+ * sent it and not waited for: what was bound is copied, and a failure is told by the next call that
+ * waits: a step with rows, db_changed, db_release, db_back (as KF_OK: it undoes that, too) or
+ * db_commit. */
 kf_rc db_run(struct db_stmt *s, struct kf_err *err);
-/* Rows changed by the last db_run. */
-int64_t db_changed(const struct db *db);
+/* Rows changed by the last db_run; 0 when that failed. */
+int64_t db_changed(struct db *db);
 /* Counts statements stepped that may have written, of any kind. Equal before and after a piece
  * of work: it has nothing to undo. */
 uint64_t db_wrote(const struct db *db);
 
 /* Transactions. DB_WRITE is BEGIN IMMEDIATE: KF_BUSY when a foreign writer holds the file longer
- * than busy_ms. */
+ * than busy_ms. On PostgreSQL DB_READ sees one moment (REPEATABLE READ), DB_WRITE what is committed
+ * at each statement: who must be alone takes a row lock, waiting at most busy_ms for it. */
 enum db_txn { DB_READ, DB_WRITE };
 kf_rc db_begin(struct db *db, enum db_txn txn, struct kf_err *err);
-/* KF_OK: durable (SQLite: synced). Otherwise nothing of the transaction stays, but after
- * DB_TROUBLE_SYNC nobody knows: it may be there after the file is opened again. */
+/* KF_OK: durable (SQLite: synced; PostgreSQL: as the server has it, which is never told to answer
+ * before its own log is synced). Otherwise nothing of the transaction stays, but after
+ * DB_TROUBLE_SYNC nobody knows: it may be there after the file is opened again; and neither after
+ * DB_TROUBLE_UNKNOWN. */
 kf_rc db_commit(struct db *db, struct kf_err *err);
 /* Without memory it may have to wait: db_in_txn is then still true, and the next db_begin does
  * it first. Nothing is ever committed by accident. */
@@ -100,8 +115,9 @@ kf_rc db_release(struct db *db, struct kf_err *err);
 /* KF_OK: back at the savepoint, which is released; the transaction lives. Otherwise the
  * transaction as a whole is gone. */
 kf_rc db_back(struct db *db, struct kf_err *err);
-/* Whether a transaction is open: after FULL, IOERR, NOMEM or CORRUPT the engine may have ended
- * it by itself. */
+/* Whether a transaction is open and can go on: after FULL, IOERR, NOMEM or CORRUPT the engine may
+ * have ended it by itself, and on PostgreSQL any failure of a statement breaks it (until db_back or
+ * db_rollback). */
 bool db_in_txn(const struct db *db);
 
 /* What a failure of the engine means for the store, told apart beside the kf_rc. */
@@ -112,7 +128,12 @@ enum db_trouble {
     DB_TROUBLE_IO,   /* a read or write failed */
     DB_TROUBLE_SYNC, /* a sync failed: what is on disk is not known */
     DB_TROUBLE_CORRUPT,
-    DB_TROUBLE_NOMEM
+    DB_TROUBLE_NOMEM,
+    /* Of PostgreSQL alone: */
+    DB_TROUBLE_AGAIN,    /* a deadlock, a serialisation failure: the same again may succeed */
+    DB_TROUBLE_LOST,     /* no connection: nothing of the transaction stays */
+    DB_TROUBLE_UNKNOWN,  /* the connection was lost while COMMIT was on its way */
+    DB_TROUBLE_READ_ONLY /* the server takes no writes: a standby */
 };
 /* Of the last failed call on this connection since db_trouble_clear. */
 enum db_trouble db_trouble(const struct db *db);
@@ -127,7 +148,11 @@ void db_deadline(struct db *db, uint32_t deadline_ms);
 typedef bool db_go_on(void *ctx);
 void db_watch(struct db *db, db_go_on *go_on, void *ctx);
 
-/* --- SQLite only; other drivers answer KF_OK and zeros */
+/* What a driver's own tongue is needed for. */
+enum db_engine { DB_SQLITE, DB_POSTGRES };
+enum db_engine db_engine(const struct db *db);
+
+/* --- SQLite only; other drivers answer KF_OK and zeros, but for what says otherwise */
 /* A passive checkpoint: moves what no reader needs from the log into the file and syncs it. With
  * `empty` it also waits (busy_ms) for readers and leaves an empty log: KF_BUSY when a reader or
  * foreign writer is in the way. *ret_frames: frames not yet in the file. */
@@ -140,7 +165,8 @@ void db_distrust(struct db *db);
 /* Gives back up to `pages` free pages to the file system. */
 kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 /* Bytes of the pages that hold something, as the open transaction leaves them: what a compact copy
- * would have, about. Cost: microseconds. */
+ * would have, about. Cost: microseconds. On PostgreSQL those of the tables and indexes of the
+ * schema; cost: a round trip. */
 kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 /* Gives the page cache back to the heap. */
 void db_forget_pages(struct db *db);
@@ -154,7 +180,31 @@ kf_rc db_copy(struct db *db, const char *to, struct kf_err *err);
  * them, at most 100. */
 kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, struct kf_err *err);
 
-/* Once per process, before the first db_open (which calls it): threading mode, allocator
+/* --- PostgreSQL only */
+/* Whether a path is an address of PostgreSQL: postgres://… or postgresql://… */
+bool db_is_url(const char *path);
+/* The address as it may be shown: without password and parameters; `space` (NULL = the one it
+ * names, else "default") behind it. KF_CONFIG when it is none, which the message does not
+ * repeat. */
+kf_rc db_url_show(const char *url, const char *space, struct buf *out, struct kf_err *err);
+/* The same with everything in it, for db_options.path: a secret. */
+kf_rc db_url_at(const char *url, const char *space, struct buf *out, struct kf_err *err);
+/* The space that it names, "" when it names none. */
+str db_url_space(const char *url);
+/* Names of the spaces of a database, sorted, NUL after each. */
+kf_rc db_spaces(const struct env *env, const char *url, struct buf *names, struct kf_err *err);
+/* Removes the schema of the space that the address names, with all in it. KF_ABSENT. */
+kf_rc db_space_drop(const struct env *env, const char *url, struct kf_err *err);
+/* The text that pg_stat_activity.application_name shows of this connection alone, the same for as
+ * long as it lasts; "" for SQLite. */
+const char *db_tag(const struct db *db);
+/* From now on notices of the schema (NOTIFY kf_SPACE) come to this connection. */
+kf_rc db_listen(struct db *db, struct kf_err *err);
+/* Waits until a notice comes, `wake` (a descriptor, -1 = none) can be read, or wait_ms have passed.
+ * *ret_notice: one came, of whomever. KF_BUSY: the connection is lost. */
+kf_rc db_await(struct db *db, int wake, uint32_t wait_ms, bool *ret_notice, struct kf_err *err);
+
+/* Once per process, before the first db_open of a file (which calls it): threading mode, allocator
  * (base/mem.h). Any thread. */
 kf_rc db_init(struct kf_err *err);
 

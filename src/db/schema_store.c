@@ -63,11 +63,12 @@ static const char probe_sql[] =
     " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason, i.seq FROM "
     "kf_state a, "
     "kf_meta b, kf_doc c, kf_doc_version d,"
-    " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i WHERE 0";
+    " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i WHERE 1 = 0";
 
 const struct schema schema_store = {
     .format = 1,
     .create = create_sql,
+    .pg_create = schema_store_pg,
     .probe = probe_sql,
     .steps = NULL,
     .step_count = 0,

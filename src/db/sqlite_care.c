@@ -6,8 +6,9 @@
 
 #define CHECK_FINDINGS_MAX 100
 
-kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_err *err)
+kf_rc sqlite_checkpoint(struct db *base, bool empty, uint32_t *ret_frames, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     int in_log = 0, moved = 0;
     int mode = empty ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
     if (KF_SABOTAGE("checkpoint-unsynced"))
@@ -32,27 +33,30 @@ kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_e
     return KF_OK;
 }
 
-uint32_t db_wal_frames(const struct db *db)
+uint32_t sqlite_wal_frames(const struct db *base)
 {
+    const struct sqlite_db *db = (const struct sqlite_db *)base;
     return db->wal_frames;
 }
 
-uint64_t db_wal_bytes(const struct db *db)
+uint64_t sqlite_wal_bytes(const struct db *base)
 {
+    const struct sqlite_db *db = (const struct sqlite_db *)base;
     /* A header of 32 bytes, and of 24 for each frame. */
     return db->wal_frames ? 32 + (uint64_t)db->wal_frames * (24 + db->page_bytes) : 0;
 }
 
-void db_distrust(struct db *db)
+void sqlite_distrust(struct db *base)
 {
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
 }
 
-kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err)
+kf_rc sqlite_shrink(struct db *base, uint32_t pages, struct kf_err *err)
 {
     char sql[64];
     snprintf(sql, sizeof(sql), "PRAGMA incremental_vacuum(%u)", pages);
-    return db_exec(db, sql, err);
+    return sqlite_exec(base, sql, err);
 }
 
 static kf_rc number_of(struct db *db, const char *pragma, int64_t *ret, struct kf_err *err)
@@ -70,25 +74,26 @@ static kf_rc number_of(struct db *db, const char *pragma, int64_t *ret, struct k
 }
 
 /* Three statements, not one over the tables that pragmas can be: those allocate with each use. */
-kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err)
+kf_rc sqlite_used(struct db *base, uint64_t *ret_bytes, struct kf_err *err)
 {
     int64_t pages = 0, unused = 0, size = 0;
-    kf_rc rc = number_of(db, "PRAGMA page_count", &pages, err);
+    kf_rc rc = number_of(base, "PRAGMA page_count", &pages, err);
     if (rc == KF_OK)
-        rc = number_of(db, "PRAGMA freelist_count", &unused, err);
+        rc = number_of(base, "PRAGMA freelist_count", &unused, err);
     if (rc == KF_OK)
-        rc = number_of(db, "PRAGMA page_size", &size, err);
+        rc = number_of(base, "PRAGMA page_size", &size, err);
     if (rc == KF_OK)
         *ret_bytes = (uint64_t)((pages - unused) * size);
     return rc;
 }
 
-void db_forget_pages(struct db *db)
+void sqlite_forget_pages(struct db *base)
 {
+    struct sqlite_db *db = sqlite_of(base);
     sqlite3_db_release_memory(db->handle);
 }
 
-kf_rc sqlite_sync(struct db *db, struct kf_err *err)
+kf_rc sqlite_sync(struct sqlite_db *db, struct kf_err *err)
 {
     sqlite3_file *file = NULL;
     int rc = sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
@@ -97,12 +102,13 @@ kf_rc sqlite_sync(struct db *db, struct kf_err *err)
     return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "sync", err);
 }
 
-kf_rc db_harden(struct db *db, struct kf_err *err)
+kf_rc sqlite_harden(struct db *base, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     /* Switching the journal mode fails while statements are in use; kept ones are not, but hold
      * the schema. */
     sqlite_drop_statements(db);
-    kf_rc rc = db_exec(db, "PRAGMA synchronous = FULL", err);
+    kf_rc rc = sqlite_exec(base, "PRAGMA synchronous = FULL", err);
     if (rc == KF_OK)
         rc = sqlite_set_wal(db, err);
     if (rc == KF_OK)
@@ -115,21 +121,22 @@ kf_rc db_harden(struct db *db, struct kf_err *err)
 }
 
 /* The copy has no connection any more, so opening it plainly takes no lock away. */
-static kf_rc sync_copy(struct db *db, const char *to, struct kf_err *err)
+static kf_rc sync_copy(struct sqlite_db *db, const char *to, struct kf_err *err)
 {
     struct file f = FILE_CLOSED;
-    kf_rc rc = file_open(db->env, to, FILE_READWRITE, &f, err);
+    kf_rc rc = file_open(db->base.env, to, FILE_READWRITE, &f, err);
     if (rc == KF_OK)
         rc = file_sync(&f, err);
     file_close(&f);
     return rc;
 }
 
-kf_rc db_copy(struct db *db, const char *to, struct kf_err *err)
+kf_rc sqlite_copy(struct db *base, const char *to, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     struct file f = FILE_CLOSED;
     int64_t size = 0;
-    kf_rc rc = file_open(db->env, to, FILE_READWRITE, &f, err);
+    kf_rc rc = file_open(db->base.env, to, FILE_READWRITE, &f, err);
     if (rc == KF_OK)
         rc = file_size(&f, &size, err);
     file_close(&f);
@@ -140,19 +147,20 @@ kf_rc db_copy(struct db *db, const char *to, struct kf_err *err)
 
     static const char sql[] = "VACUUM INTO $1";
     struct db_stmt *s;
-    if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+    if ((rc = db_use(base, sql, &s, err)) != KF_OK)
         return rc;
     db_bind_text(s, 1, str_of(to));
     rc = db_run(s, err);
     return rc == KF_OK ? sync_copy(db, to, err) : rc;
 }
 
-kf_rc db_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad, struct kf_err *err)
+kf_rc sqlite_check(struct db *base, bool full, struct buf *out, uint64_t *ret_bad,
+                   struct kf_err *err)
 {
     static const char quick[] = "PRAGMA quick_check(100)",
                       integrity[] = "PRAGMA integrity_check(100)";
     struct db_stmt *s;
-    kf_rc rc = db_use(db, full ? integrity : quick, &s, err);
+    kf_rc rc = db_use(base, full ? integrity : quick, &s, err);
     if (rc != KF_OK)
         return rc;
     uint64_t bad = 0, refused = sqlite_refused();

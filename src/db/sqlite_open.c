@@ -20,14 +20,12 @@
 
 static int is_to_end(void *ctx)
 {
-    const struct db *db = ctx;
-    return (db->deadline_ms && env_mono_ms(db->env) >= db->deadline_ms) ||
-           (db->go_on && !db->go_on(db->go_on_ctx));
+    return db_is_to_end(ctx);
 }
 
 static int committed(void *ctx, sqlite3 *handle, const char *name, int frames)
 {
-    struct db *db = ctx;
+    struct sqlite_db *db = ctx;
     db->wal_frames = (uint32_t)frames;
     return SQLITE_OK;
 }
@@ -62,7 +60,7 @@ static kf_rc ensure_file(const struct db_options *o, struct kf_err *err)
     return rc;
 }
 
-static kf_rc connect(struct db *db, const struct db_options *o, struct kf_err *err)
+static kf_rc connect(struct sqlite_db *db, const struct db_options *o, struct kf_err *err)
 {
     struct buf uri = BUF_INIT;
     const char *name = db->path;
@@ -83,7 +81,7 @@ static kf_rc connect(struct db *db, const struct db_options *o, struct kf_err *e
     return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "open the database", err);
 }
 
-static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err *err)
+static kf_rc configure(struct sqlite_db *db, const struct db_options *o, struct kf_err *err)
 {
     static const struct {
         int option, value;
@@ -106,8 +104,8 @@ static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err 
                                 &db->rollback, NULL);
     if (rc != SQLITE_OK)
         return sqlite_fail(db, rc, "set up the connection", err);
-    db_set_busy(db, o->busy_ms);
-    sqlite3_progress_handler(db->handle, PROGRESS_STEPS, is_to_end, db);
+    sqlite_set_busy(&db->base, o->busy_ms);
+    sqlite3_progress_handler(db->handle, PROGRESS_STEPS, is_to_end, &db->base);
     sqlite3_wal_autocheckpoint(db->handle, 0);
     sqlite3_wal_hook(db->handle, committed, db);
 
@@ -117,12 +115,12 @@ static kf_rc configure(struct db *db, const struct db_options *o, struct kf_err 
              "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
              "PRAGMA journal_size_limit = " WAL_KEEP_BYTES "; PRAGMA cache_size = -%llu;",
              (unsigned long long)(cache / 1024));
-    return db_exec(db, sql, err);
+    return sqlite_exec(&db->base, sql, err);
 }
 
 /* What must be there before the first table. A crash in between may leave the first without the
  * second, which schema_apply sets again. */
-static kf_rc begin_file(struct db *db, struct kf_err *err)
+static kf_rc begin_file(struct sqlite_db *db, struct kf_err *err)
 {
     int64_t pages = 0;
     kf_rc rc = sqlite_ask(db, "PRAGMA page_count", &pages, err);
@@ -131,10 +129,10 @@ static kf_rc begin_file(struct db *db, struct kf_err *err)
     char sql[96];
     snprintf(sql, sizeof(sql), "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = %d",
              SCHEMA_APPLICATION_ID);
-    return db_exec(db, sql, err);
+    return sqlite_exec(&db->base, sql, err);
 }
 
-kf_rc sqlite_set_wal(struct db *db, struct kf_err *err)
+kf_rc sqlite_set_wal(struct sqlite_db *db, struct kf_err *err)
 {
     /* busy_timeout does not cover the switch: it answers BUSY at once. */
     int naps_ms = 0;
@@ -147,10 +145,10 @@ kf_rc sqlite_set_wal(struct db *db, struct kf_err *err)
         poll(NULL, 0, 20);
         naps_ms += 20;
     }
-    kf_rc rc = db_exec(db,
-                       KF_SABOTAGE("ack-before-sync") ? "PRAGMA synchronous = OFF"
-                                                      : "PRAGMA synchronous = FULL",
-                       err);
+    kf_rc rc = sqlite_exec(&db->base,
+                           KF_SABOTAGE("ack-before-sync") ? "PRAGMA synchronous = OFF"
+                                                          : "PRAGMA synchronous = FULL",
+                           err);
     if (rc != KF_OK)
         return rc;
     sqlite3_stmt *stmt = NULL;
@@ -168,22 +166,22 @@ kf_rc sqlite_set_wal(struct db *db, struct kf_err *err)
                          db->path);
 }
 
-kf_rc sqlite_dir_sync(struct db *db, struct kf_err *err)
+kf_rc sqlite_dir_sync(struct sqlite_db *db, struct kf_err *err)
 {
     struct buf dir = BUF_INIT;
     path_parent(db->path, &dir);
     kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK)
-        rc = dir_sync(db->env, dir.p, err);
+        rc = dir_sync(db->base.env, dir.p, err);
     buf_release(&dir);
     return rc;
 }
 
-static kf_rc prepare_owner(struct db *db, struct kf_err *err)
+static kf_rc prepare_owner(struct sqlite_db *db, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     if (db->throw_away)
-        rc = db_exec(db, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", err);
+        rc = sqlite_exec(&db->base, "PRAGMA synchronous = OFF; PRAGMA journal_mode = MEMORY", err);
     if (rc == KF_OK)
         rc = begin_file(db, err);
     if (rc != KF_OK || db->throw_away)
@@ -208,7 +206,7 @@ static kf_rc prepare_owner(struct db *db, struct kf_err *err)
 
 /* SQLite opens for reading what it cannot open for writing, whatever the reason, and would make a
  * log that nobody may write. */
-static kf_rc not_writable(struct db *db, struct kf_err *err)
+static kf_rc not_writable(struct sqlite_db *db, struct kf_err *err)
 {
     if (access(db->path, W_OK) == 0) /* seam: asks for the mode alone */
         return err_set(err, PROBLEM_IO_ERROR, "cannot open %s for writing: the disk failed",
@@ -218,18 +216,19 @@ static kf_rc not_writable(struct db *db, struct kf_err *err)
                    db->path);
 }
 
-kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err)
+kf_rc sqlite_open(const struct db_options *o, struct db **ret_db, struct kf_err *err)
 {
     kf_rc rc = db_init(err);
     if (rc != KF_OK)
         return rc;
     if ((rc = ensure_file(o, err)) != KF_OK)
         return rc;
-    struct db *db = mem_calloc(1, sizeof(*db));
+    struct sqlite_db *db = mem_calloc(1, sizeof(*db));
     if (!db)
         return err_nomem(err);
-    db->env = o->env;
-    db->mode = o->mode;
+    db->base.driver = &sqlite_driver;
+    db->base.env = o->env;
+    db->base.mode = o->mode;
     db->throw_away = o->throw_away;
     db->page_bytes = 4096;
     db->path = mem_strdup(o->path);
@@ -251,24 +250,23 @@ kf_rc db_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
         rc = sqlite_ask(db, "PRAGMA page_size", &page, err);
     if (rc != KF_OK) {
         if (db->handle)
-            db_distrust(db);
-        db_close(db);
+            sqlite_distrust(&db->base);
+        sqlite_close(&db->base);
         return rc;
     }
     if (page > 0)
         db->page_bytes = (uint32_t)page;
-    db->wrote = 0;
-    db->trouble = DB_FINE;
-    *ret_db = db;
+    db->base.wrote = 0;
+    db->base.trouble = DB_FINE;
+    *ret_db = &db->base;
     return KF_OK;
 }
 
-void db_close(struct db *db)
+void sqlite_close(struct db *base)
 {
-    if (!db)
-        return;
+    struct sqlite_db *db = sqlite_of(base);
     if (db->handle && db->rollback)
-        db_rollback(db);
+        sqlite_rollback(base);
     sqlite_drop_statements(db);
     sqlite3_finalize(db->rollback);
     sqlite3_close(db->handle);
@@ -277,19 +275,9 @@ void db_close(struct db *db)
     mem_free(db);
 }
 
-void db_set_busy(struct db *db, uint32_t busy_ms)
+void sqlite_set_busy(struct db *base, uint32_t busy_ms)
 {
+    struct sqlite_db *db = sqlite_of(base);
     int ms = busy_ms == DB_BUSY_NONE ? 0 : busy_ms ? (int)busy_ms : BUSY_MS;
     sqlite3_busy_timeout(db->handle, ms);
-}
-
-void db_deadline(struct db *db, uint32_t deadline_ms)
-{
-    db->deadline_ms = deadline_ms ? env_mono_ms(db->env) + deadline_ms : 0;
-}
-
-void db_watch(struct db *db, db_go_on *go_on, void *ctx)
-{
-    db->go_on = go_on;
-    db->go_on_ctx = ctx;
 }

@@ -41,7 +41,8 @@ static enum db_trouble trouble_of(int rc, int errnum)
     }
 }
 
-static kf_rc io_failure(struct db *db, int rc, int errnum, const char *what, struct kf_err *err)
+static kf_rc io_failure(struct sqlite_db *db, int rc, int errnum, const char *what,
+                        struct kf_err *err)
 {
     if (errnum == EACCES || errnum == EPERM || errnum == EROFS)
         return err_errno(err, errnum, "%s in %s", what, db->path);
@@ -49,12 +50,12 @@ static kf_rc io_failure(struct db *db, int rc, int errnum, const char *what, str
                    what, db->path, rc, errnum);
 }
 
-kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
+kf_rc sqlite_fail(struct sqlite_db *db, int rc, const char *what, struct kf_err *err)
 {
     int errnum = db->handle ? sqlite3_system_errno(db->handle) : 0;
     errnum = errnum == SQLITE_READ_EIO ? EIO : errnum;
-    db->trouble = trouble_of(rc, errnum);
-    switch (db->trouble) {
+    db->base.trouble = trouble_of(rc, errnum);
+    switch (db->base.trouble) {
     case DB_TROUBLE_NOMEM: return err_nomem(err);
     case DB_TROUBLE_FULL:
         return err_set(err, PROBLEM_DISK_FULL,
@@ -75,7 +76,7 @@ kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
                            what);
         return err_set(err, PROBLEM_BUSY, "cannot %s: another program holds %s; try again", what,
                        db->path);
-    case DB_FINE: break;
+    default: break;
     }
     if ((rc & 0xff) == SQLITE_READONLY)
         return err_set(err, PROBLEM_STORE_READ_ONLY, "cannot %s: %s is open for reading only", what,
@@ -87,40 +88,31 @@ kf_rc sqlite_fail(struct db *db, int rc, const char *what, struct kf_err *err)
                    db->handle ? sqlite3_errmsg(db->handle) : sqlite3_errstr(rc));
 }
 
-enum db_trouble db_trouble(const struct db *db)
-{
-    return db->trouble;
-}
-
-void db_trouble_clear(struct db *db)
-{
-    db->trouble = DB_FINE;
-}
-
 /* ------------------------------------------------------------------------------- statements */
 
-void sqlite_enter(struct db *db)
+void sqlite_enter(struct sqlite_db *db)
 {
     bool taken = atomic_exchange_explicit(&db->in_call, true, memory_order_acquire);
     assert(!taken);
     (void)taken;
 }
 
-void sqlite_leave(struct db *db)
+void sqlite_leave(struct sqlite_db *db)
 {
     atomic_store_explicit(&db->in_call, false, memory_order_release);
 }
 
-kf_rc db_exec(struct db *db, const char *sql, struct kf_err *err)
+kf_rc sqlite_exec(struct db *base, const char *sql, struct kf_err *err)
 {
-    db->wrote++;
+    struct sqlite_db *db = sqlite_of(base);
+    db->base.wrote++;
     sqlite_enter(db);
     int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
     sqlite_leave(db);
     return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "run a statement", err);
 }
 
-kf_rc sqlite_ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *err)
+kf_rc sqlite_ask(struct sqlite_db *db, const char *sql, int64_t *ret, struct kf_err *err)
 {
     sqlite3_stmt *stmt = NULL;
     int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
@@ -134,11 +126,11 @@ kf_rc sqlite_ask(struct db *db, const char *sql, int64_t *ret, struct kf_err *er
 }
 
 /* A free slot, else the longest unused one. */
-static struct db_stmt *make_room(struct db *db)
+static struct sqlite_stmt *make_room(struct sqlite_db *db)
 {
-    struct db_stmt *oldest = NULL;
+    struct sqlite_stmt *oldest = NULL;
     for (size_t i = 0; i < DB_STATEMENTS_MAX; i++) {
-        struct db_stmt *s = &db->stmts[i];
+        struct sqlite_stmt *s = &db->stmts[i];
         if (!s->stmt)
             return s;
         if (!s->busy && (!oldest || s->turn < oldest->turn))
@@ -154,9 +146,10 @@ static struct db_stmt *make_room(struct db *db)
 }
 
 /* NULL with *ret_rc and err filled when it fails. */
-static struct db_stmt *prepare(struct db *db, const char *sql, kf_rc *ret_rc, struct kf_err *err)
+static struct sqlite_stmt *prepare(struct sqlite_db *db, const char *sql, kf_rc *ret_rc,
+                                   struct kf_err *err)
 {
-    struct db_stmt *s = make_room(db);
+    struct sqlite_stmt *s = make_room(db);
     if (!s) {
         *ret_rc = err_set(err, PROBLEM_INTERNAL, "more than %d statements in use at once",
                           DB_STATEMENTS_MAX);
@@ -173,7 +166,7 @@ static struct db_stmt *prepare(struct db *db, const char *sql, kf_rc *ret_rc, st
     return s;
 }
 
-static struct db_stmt *find(struct db *db, const char *sql)
+static struct sqlite_stmt *find(struct sqlite_db *db, const char *sql)
 {
     for (size_t i = 0; i < DB_STATEMENTS_MAX; i++)
         if (db->sql[i] == sql)
@@ -181,10 +174,11 @@ static struct db_stmt *find(struct db *db, const char *sql)
     return NULL;
 }
 
-kf_rc db_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err)
+kf_rc sqlite_use(struct db *base, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     kf_rc rc = KF_OK;
-    struct db_stmt *s = find(db, sql);
+    struct sqlite_stmt *s = find(db, sql);
     if (!s)
         s = prepare(db, sql, &rc, err);
     if (!s) {
@@ -193,100 +187,103 @@ kf_rc db_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct k
     }
     assert(!s->busy);
     s->busy = true;
-    s->db = db;
+    s->base.db = base;
     s->bind_rc = SQLITE_OK;
     s->turn = ++db->turn;
-    *ret_stmt = s;
+    *ret_stmt = &s->base;
     return KF_OK;
 }
 
-static void bound(struct db_stmt *s, int rc)
+static void bound(struct sqlite_stmt *s, int rc)
 {
     if (rc != SQLITE_OK && s->bind_rc == SQLITE_OK)
         s->bind_rc = rc;
 }
 
-void db_bind_i64(struct db_stmt *s, int i, int64_t v)
+void sqlite_bind_i64(struct db_stmt *base, int i, int64_t v)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     bound(s, sqlite3_bind_int64(s->stmt, i, v));
 }
 
-void db_bind_text(struct db_stmt *s, int i, str v)
+void sqlite_bind_text(struct db_stmt *base, int i, str v)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     bound(s, sqlite3_bind_text64(s->stmt, i, v.p, v.len, SQLITE_STATIC, SQLITE_UTF8));
 }
 
-void db_bind_blob(struct db_stmt *s, int i, str v)
+void sqlite_bind_blob(struct db_stmt *base, int i, str v)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     bound(s, sqlite3_bind_blob64(s->stmt, i, v.p, v.len, SQLITE_STATIC));
 }
 
-void db_bind_null(struct db_stmt *s, int i)
+void sqlite_bind_null(struct db_stmt *base, int i)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     bound(s, sqlite3_bind_null(s->stmt, i));
 }
 
-kf_rc db_step(struct db_stmt *s, bool *ret_row, struct kf_err *err)
+kf_rc sqlite_step(struct db_stmt *base, bool *ret_row, struct kf_err *err)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
+    struct sqlite_db *db = sqlite_of(base->db);
     if (s->bind_rc != SQLITE_OK)
-        return sqlite_fail(s->db, s->bind_rc, "bind a value", err);
+        return sqlite_fail(db, s->bind_rc, "bind a value", err);
     if (s->writes)
-        s->db->wrote++;
-    sqlite_enter(s->db);
+        db->base.wrote++;
+    sqlite_enter(db);
     int rc = sqlite3_step(s->stmt);
-    sqlite_leave(s->db);
+    sqlite_leave(db);
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
-        return sqlite_fail(s->db, rc, s->writes ? "write" : "read", err);
+        return sqlite_fail(db, rc, s->writes ? "write" : "read", err);
     *ret_row = rc == SQLITE_ROW;
     return KF_OK;
 }
 
-int64_t db_i64(struct db_stmt *s, int col)
+int64_t sqlite_i64(struct db_stmt *base, int col)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     return sqlite3_column_int64(s->stmt, col);
 }
 
-str db_text(struct db_stmt *s, int col)
+str sqlite_text(struct db_stmt *base, int col)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     /* Not column_text: it would copy the value to put a NUL behind it. */
     const char *p = sqlite3_column_blob(s->stmt, col);
     return p ? str_make(p, (size_t)sqlite3_column_bytes(s->stmt, col)) : STR("");
 }
 
-bool db_null(struct db_stmt *s, int col)
+bool sqlite_null(struct db_stmt *base, int col)
 {
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     return sqlite3_column_type(s->stmt, col) == SQLITE_NULL;
 }
 
-void db_done(struct db_stmt *s)
+void sqlite_done(struct db_stmt *base)
 {
-    if (!s)
-        return;
+    struct sqlite_stmt *s = (struct sqlite_stmt *)base;
     sqlite3_reset(s->stmt);
     sqlite3_clear_bindings(s->stmt);
     s->busy = false;
 }
 
-kf_rc db_run(struct db_stmt *s, struct kf_err *err)
+kf_rc sqlite_run(struct db_stmt *base, struct kf_err *err)
 {
     bool row = false;
-    kf_rc rc = db_step(s, &row, err);
+    kf_rc rc = sqlite_step(base, &row, err);
     assert(rc != KF_OK || !row);
-    db_done(s);
+    sqlite_done(base);
     return rc;
 }
 
-int64_t db_changed(const struct db *db)
+int64_t sqlite_changed(struct db *base)
 {
-    return sqlite3_changes64(db->handle);
+    return sqlite3_changes64(sqlite_of(base)->handle);
 }
 
-uint64_t db_wrote(const struct db *db)
-{
-    return db->wrote;
-}
-
-void sqlite_drop_statements(struct db *db)
+void sqlite_drop_statements(struct sqlite_db *db)
 {
     for (size_t i = 0; i < DB_STATEMENTS_MAX; i++) {
         sqlite3_finalize(db->stmts[i].stmt);
@@ -298,83 +295,88 @@ void sqlite_drop_statements(struct db *db)
 /* ----------------------------------------------------------------------------- transactions */
 
 /* One of the statements below. They do not count as having written. */
-static kf_rc control(struct db *db, const char *sql, struct kf_err *err)
+static kf_rc control(struct sqlite_db *db, const char *sql, struct kf_err *err)
 {
     struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
+    kf_rc rc = sqlite_use(&db->base, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     sqlite_enter(db);
-    int got = sqlite3_step(s->stmt);
+    int got = sqlite3_step(((struct sqlite_stmt *)s)->stmt);
     sqlite_leave(db);
     if (got != SQLITE_DONE)
         rc = sqlite_fail(db, got, sql[0] == 'B' ? "begin a transaction" : "end a transaction", err);
-    db_done(s);
+    sqlite_done(s);
     return rc;
 }
 
-kf_rc db_begin(struct db *db, enum db_txn txn, struct kf_err *err)
+kf_rc sqlite_begin(struct db *base, enum db_txn txn, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     static const char read[] = "BEGIN", write[] = "BEGIN IMMEDIATE";
-    assert(!db_in_txn(db) || db->rollback_due);
+    assert(!sqlite_in_txn(base) || db->rollback_due);
     if (db->rollback_due)
-        db_rollback(db);
+        sqlite_rollback(base);
     if (db->rollback_due)
         return sqlite_fail(db, SQLITE_NOMEM, "roll back", err);
     return control(db, txn == DB_WRITE ? write : read, err);
 }
 
-kf_rc db_commit(struct db *db, struct kf_err *err)
+kf_rc sqlite_commit(struct db *base, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     static const char sql[] = "COMMIT";
     kf_rc rc = control(db, sql, err);
     if (rc != KF_OK) {
-        enum db_trouble why = db->trouble;
-        db_rollback(db);
-        db->trouble = why;
+        enum db_trouble why = db->base.trouble;
+        sqlite_rollback(base);
+        db->base.trouble = why;
     }
     return rc;
 }
 
-void db_rollback(struct db *db)
+void sqlite_rollback(struct db *base)
 {
+    struct sqlite_db *db = sqlite_of(base);
     /* Prepared when the connection was opened, so that it needs no memory, unless the schema has
      * changed since. */
-    if (db_in_txn(db)) {
+    if (sqlite_in_txn(base)) {
         sqlite3_step(db->rollback);
         sqlite3_reset(db->rollback);
     }
-    db->rollback_due = db_in_txn(db);
+    db->rollback_due = sqlite_in_txn(base);
 }
 
-bool db_in_txn(const struct db *db)
+bool sqlite_in_txn(const struct db *base)
 {
+    const struct sqlite_db *db = (const struct sqlite_db *)base;
     return !sqlite3_get_autocommit(db->handle);
 }
 
-kf_rc db_savepoint(struct db *db, struct kf_err *err)
+kf_rc sqlite_savepoint(struct db *base, struct kf_err *err)
 {
     static const char sql[] = "SAVEPOINT w";
-    return control(db, sql, err);
+    return control(sqlite_of(base), sql, err);
 }
 
-kf_rc db_release(struct db *db, struct kf_err *err)
+kf_rc sqlite_release(struct db *base, struct kf_err *err)
 {
     static const char sql[] = "RELEASE w";
-    return control(db, sql, err);
+    return control(sqlite_of(base), sql, err);
 }
 
-kf_rc db_back(struct db *db, struct kf_err *err)
+kf_rc sqlite_back(struct db *base, struct kf_err *err)
 {
+    struct sqlite_db *db = sqlite_of(base);
     static const char sql[] = "ROLLBACK TO w";
-    kf_rc rc = db_in_txn(db) ? control(db, sql, err)
-                             : err_set(err, PROBLEM_IO_ERROR, "the transaction was lost");
+    kf_rc rc = sqlite_in_txn(base) ? control(db, sql, err)
+                                   : err_set(err, PROBLEM_IO_ERROR, "the transaction was lost");
     if (rc == KF_OK)
-        rc = db_release(db, err);
+        rc = sqlite_release(base, err);
     if (rc != KF_OK) {
-        enum db_trouble why = db->trouble;
-        db_rollback(db);
-        db->trouble = why;
+        enum db_trouble why = db->base.trouble;
+        sqlite_rollback(base);
+        db->base.trouble = why;
     }
     return rc;
 }

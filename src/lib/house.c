@@ -84,7 +84,7 @@ static kf_rc house_open(struct house *h, const char *path, str space, bool must_
                              .space = name,
                              .socket = h->o.socket,
                              .brief = h->o.brief,
-                             .data_dir = h->o.data_dir || h->o.in_data_dir,
+                             .data_dir = !db_is_url(path) && (h->o.data_dir || h->o.in_data_dir),
                              .start_empty = h->o.start_empty,
                              .must_exist = must_exist,
                              .allow_network_fs = h->o.allow_network_fs,
@@ -110,6 +110,8 @@ static void space_closes(void *ctx, struct kf_store **store)
 static kf_rc take_folder(struct house *h, struct kf_err *err)
 {
     struct buf path = BUF_INIT;
+    if (db_is_url(h->o.data_dir)) /* others may have it open, too */
+        return KF_OK;
     kf_rc rc = dir_make(h->env, h->o.data_dir, err);
     if (rc == KF_OK)
         rc = store_check_dir(h->env, h->o.log, h->o.data_dir, true, err);

@@ -25,6 +25,7 @@
 
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -61,6 +62,17 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     return rc;
 }
 
+/* What stores on PostgreSQL do not do yet is refused, never ignored. */
+static kf_rc check_shared(const char *path, const struct config_space *space, struct kf_err *err)
+{
+    if (!db_is_url(path) || !space || space->remote_count == 0)
+        return KF_OK;
+    return err_set(err, PROBLEM_CONFIG,
+                   "the space %.*s has remotes, which stores on PostgreSQL do not flow to in this "
+                   "version: leave them out of the configuration, or keep the store in a file",
+                   STR_ARGS(space->name));
+}
+
 kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
                  struct kf_err *err)
 {
@@ -83,7 +95,9 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         .reader_idle_ms = (uint32_t)o->config->pool_idle_ms,
         .quota_bytes = o->config->limit_quota,
     };
-    kf_rc rc = store_open(path, &so, &store, err);
+    kf_rc rc = check_shared(path, space, err);
+    if (rc == KF_OK)
+        rc = store_open(path, &so, &store, err);
     if (rc == KF_OK)
         rc = docs_new(store, o->config, space, o->cache_bytes, &docs, err);
     if (rc == KF_OK) {
@@ -188,10 +202,12 @@ static kf_rc load_config(const struct env *env, const char *path, const char *gi
                          struct config **ret, struct kf_err *err)
 {
     struct buf dir = BUF_INIT, file = BUF_INIT;
-    path_parent(path, &dir);
+    bool shared = db_is_url(path);
+    if (!shared)
+        path_parent(path, &dir);
     kf_rc rc = buf_ok(&dir, err);
     if (rc == KF_OK)
-        rc = config_find(env, given, environ, dir.p, &file, err);
+        rc = config_find(env, given, environ, shared ? NULL : dir.p, &file, err);
     if (rc == KF_OK)
         rc = config_load(env, file.len ? file.p : NULL, environ, NULL, 0, ret, err);
     if (rc == KF_OK && (rc = remotes_config_check(*ret, err)) != KF_OK) {
@@ -245,10 +261,22 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
         return rc;
     const struct env *env = o.env ? o.env : env_system();
     const char *space = o.space ? o.space : "default";
+    struct buf url = BUF_INIT;
+    char name[64];
+    if (db_is_url(path)) { /* the space that the address names, else that of the options */
+        str named = db_url_space(path);
+        if (named.len)
+            snprintf(name, sizeof name, "%.*s", STR_ARGS(named));
+        rc = db_url_at(path, named.len ? NULL : space, &url, err);
+        if (rc != KF_OK)
+            return rc;
+        space = named.len ? name : space;
+        path = url.p;
+    }
     struct embedded *e = mem_calloc(1, sizeof *e);
-    if (!e)
-        return err_nomem(err);
-    rc = load_config(env, path, o.config, &e->config, err);
+    rc = e ? KF_OK : err_nomem(err);
+    if (rc == KF_OK)
+        rc = load_config(env, path, o.config, &e->config, err);
     if (rc == KF_OK)
         rc = loop_new(env, o.no_background ? LOOP_INLINE : 2, &e->loop, err);
     if (rc == KF_OK) {
@@ -266,6 +294,11 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
                                   .turn = &e->turn};
         rc = open_store(path, &oo, &store, err);
     }
+    if (url.p)
+        mem_wipe(url.p, url.len);
+    buf_release(&url);
+    if (!e)
+        return rc;
     if (rc == KF_OK && o.socket)
         rc = open_socket(e, store, env, space, o.socket, err);
     if (rc == KF_OK && !o.no_background)
@@ -385,6 +418,10 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     if (rc != KF_OK)
         return rc;
     s.cache_bytes = docs_cache_bytes(store_docs(store));
+    if (s.state == KF_STATE_AWAY) { /* which is all that can be said */
+        *ret = s;
+        return KF_OK;
+    }
     remotes_status(store_remotes(store), &s);
     const struct host *host = store_host(store);
     backups_status(host ? host->backups : NULL, &s.backups);

@@ -45,6 +45,8 @@ static void look_after(struct upkeep *u)
 {
     struct kf_err err = KF_ERR_INIT;
     u->slices = 0;
+    if (!store_is_chief(u->store)) /* another process does it */
+        return;
     kf_rc rc = docs_retain(store_docs(u->store), &err);
     if (rc == KF_OK)
         rc = store_in_slices(u->store, shrink, u, &err);

@@ -55,7 +55,8 @@ static kf_rc find_alike(struct group *g, const struct run *run, const struct kf_
 static kf_rc count_again(struct group *g, int64_t id, const struct run *run,
                          const struct kf_err *why, struct kf_err *err)
 {
-    static const char sql[] = "UPDATE kf_run SET ended = max(ended, $1), message = $2, tries = $3,"
+    static const char sql[] = "UPDATE kf_run SET ended = CASE WHEN ended > $1 THEN ended ELSE $1 "
+                              "END, message = $2, tries = $3,"
                               " times = times + 1 WHERE id = $4";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);

@@ -283,8 +283,8 @@ kf_rc row_confirm(struct run *run, const struct kf_err *why, struct kf_err *err)
 
 static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *err)
 {
-    static const char sql[] =
-        "UPDATE kf_remote SET position = $1, hydrated = min(hydrated, $2) WHERE name = $3";
+    static const char sql[] = "UPDATE kf_remote SET position = $1, hydrated = CASE WHEN hydrated < "
+                              "$2 THEN hydrated ELSE $2 END WHERE name = $3";
     struct run *run = ((struct row_write *)write)->run;
     struct db_stmt *s;
     if (!is_current(run, g))

@@ -27,6 +27,22 @@ static kf_rc read_schemas(struct docs *docs, struct kf_err *err)
     return KF_OK;
 }
 
+static void on_changed(void *ctx, str tbl, str key, int64_t seq)
+{
+    struct docs *docs = ctx;
+    if (str_is(tbl, DOC_TABLE))
+        doc_cache_changed(docs->cache, key, seq);
+}
+
+static void on_doubt(void *ctx, int64_t seq, bool went_back)
+{
+    struct docs *docs = ctx;
+    if (went_back)
+        doc_cache_forget_all(docs->cache);
+    else
+        doc_cache_doubt(docs->cache, seq);
+}
+
 kf_rc docs_new(struct kf_store *store, const struct config *config,
                const struct config_space *space, uint64_t cache_bytes, struct docs **ret_docs,
                struct kf_err *err)
@@ -45,6 +61,10 @@ kf_rc docs_new(struct kf_store *store, const struct config *config,
     kf_rc rc = doc_cache_new(store_env(store), cache_bytes, &docs->cache, err);
     if (rc == KF_OK)
         rc = read_schemas(docs, err);
+    if (rc == KF_OK) {
+        struct store_follower f = {.changed = on_changed, .doubt = on_doubt, .ctx = docs};
+        rc = store_follow(store, &f, err);
+    }
     if (rc == KF_OK)
         *ret_docs = docs;
     else

@@ -26,6 +26,9 @@
  * shown the second version, or that it is a deletion. So each mark has beside it the highest number
  * that a read of its names has shown, and an older version is not published any more.
  *
+ * A store that others write to as well (store_follow) tells of what they changed: names, or that
+ * anything may have changed. Both count as shown to a reader.
+ *
  * Names share MARKS counters a shard: a stranger's read or write costs a fill now and then, never a
  * wrong one.
  *
@@ -297,8 +300,7 @@ static void replace(struct doc_cache *cache, struct hot *hot)
     pthread_mutex_lock(&s->lock);
     ++*mark_of(s, key);
     struct hot **at = place_of(s, key, hot->name);
-    bool late = *shown_of(s, key) > hot->seq;
-    assert(late || !*at || (*at)->seq <= hot->seq);
+    bool late = *shown_of(s, key) > hot->seq || (*at && (*at)->seq > hot->seq);
     if (late)
         KF_SOMETIMES("doc-cache-publish-late");
     if (*at && (*at)->seq <= hot->seq)
@@ -354,6 +356,41 @@ void doc_cache_forget(struct doc_cache *cache, str name)
         old = take(cache, s, at);
     pthread_mutex_unlock(&s->lock);
     hot_drop(old);
+}
+
+void doc_cache_changed(struct doc_cache *cache, str name, int64_t seq)
+{
+    uint64_t key = key_of(cache, name);
+    struct shard *s = shard_of(cache, key);
+    struct hot *old = NULL;
+    pthread_mutex_lock(&s->lock);
+    ++*mark_of(s, key);
+    if (*shown_of(s, key) < seq)
+        *shown_of(s, key) = seq;
+    struct hot **at = place_of(s, key, name);
+    if (*at && (*at)->seq < seq) {
+        KF_SOMETIMES("doc-cache-changed-elsewhere");
+        old = take(cache, s, at);
+    }
+    pthread_mutex_unlock(&s->lock);
+    hot_drop(old);
+}
+
+void doc_cache_doubt(struct doc_cache *cache, int64_t seq)
+{
+    for (int i = 0; i < SHARDS; i++) {
+        struct shard *s = &cache->shards[i];
+        struct hot *old;
+        pthread_mutex_lock(&s->lock);
+        for (int m = 0; m < MARKS; m++) {
+            s->marks[m]++;
+            if (s->shown[m] < seq)
+                s->shown[m] = seq;
+        }
+        pthread_mutex_unlock(&s->lock);
+        while ((old = take_oldest(cache, s, NULL)) != NULL)
+            hot_drop(old);
+    }
 }
 
 void doc_cache_forget_all(struct doc_cache *cache)

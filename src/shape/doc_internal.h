@@ -88,6 +88,10 @@ bool doc_cache_has(struct doc_cache *cache, str name, int64_t seq);
 void doc_cache_publish(struct doc_cache *cache, struct hot *hot);
 void doc_cache_forget(struct doc_cache *cache, str name);
 void doc_cache_forget_all(struct doc_cache *cache);
+/* Somebody else may have committed `name` under number `seq`: what is older goes and does not come
+ * back. The same of all names up to `seq`. */
+void doc_cache_changed(struct doc_cache *cache, str name, int64_t seq);
+void doc_cache_doubt(struct doc_cache *cache, int64_t seq);
 /* What a snapshot had under this name: number `seq`, and the document, or NULL for a deletion.
  * Called before the reader is answered. The document is kept when no other read or publish of this
  * name has ended since the mark; an older one that is there goes. */

@@ -24,9 +24,21 @@ void kf_doc_release(struct kf_doc *doc)
     *doc = (struct kf_doc){0};
 }
 
+/* NULL also when memory may be behind what others have committed. */
+static struct hot *in_memory(struct docs *docs, str name, uint64_t *ret_mark)
+{
+    struct hot *hot = doc_cache_get(docs->cache, name, ret_mark);
+    if (hot && !store_is_fresh(docs->store)) {
+        KF_SOMETIMES("doc-cache-not-fresh");
+        hot_drop(hot);
+        hot = NULL;
+    }
+    return hot;
+}
+
 kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc)
 {
-    struct hot *hot = doc_cache_get(docs->cache, name, NULL);
+    struct hot *hot = in_memory(docs, name, NULL);
     if (!hot)
         return KF_ABSENT;
     give(hot, ret_doc);
@@ -173,7 +185,7 @@ kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, stru
     kf_rc rc = take_name(name, &n, err);
     if (rc != KF_OK)
         return rc;
-    struct hot *hot = doc_cache_get(docs->cache, n, &mark);
+    struct hot *hot = in_memory(docs, n, &mark);
     if (!hot)
         return get_from_store(docs, n, mark, ret_doc, err);
     give(hot, ret_doc);

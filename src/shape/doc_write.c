@@ -29,7 +29,8 @@
 
 /* --------------------------------------------------------------------------------------- checks */
 
-static kf_rc check_options(const struct kf_write_options *o, struct kf_err *err)
+static kf_rc check_options(const struct docs *docs, const struct kf_write_options *o,
+                           struct kf_err *err)
 {
     str key = str_of(o->idempotency_key);
     if (o->idempotency_key && (key.len == 0 || key.len > KEY_MAX || str_utf8_valid(key) != key.len))
@@ -43,10 +44,12 @@ static kf_rc check_options(const struct kf_write_options *o, struct kf_err *err)
     if (o->if_match && o->if_none_match)
         return err_set(err, PROBLEM_BAD_REQUEST,
                        "If-Match and If-None-Match contradict each other");
-    if (o->level < KF_LEVEL_DEFAULT || o->level > KF_LEVEL_DISK)
+    kf_level own = store_level(docs->store);
+    if (o->level != KF_LEVEL_DEFAULT && o->level != KF_LEVEL_MEMORY && o->level != own)
         return err_set(
             err, PROBLEM_BAD_REQUEST,
-            "this store answers at level memory or disk; for remotes, name them to wait for");
+            "this store answers at level memory or %s; for remotes, name them to wait for",
+            kf_level_name(own));
     return KF_OK;
 }
 
@@ -173,7 +176,7 @@ kf_rc doc_write_new(struct docs *docs, const struct kf_write *request, struct do
                        "this write has no size or name: begin with KF_WRITE_INIT");
     kf_rc rc = options_take(&request->options, &o, sizeof o, err);
     if (rc == KF_OK)
-        rc = check_options(&o, err);
+        rc = check_options(docs, &o, err);
     if (rc == KF_OK)
         rc = check_request(docs, request, err);
     if (rc != KF_OK)
@@ -218,7 +221,7 @@ static void on_done(struct write *write)
 {
     struct doc_write *w = (struct doc_write *)write;
     bool before_commit = write->early && !w->published;
-    w->written.level = before_commit ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+    w->written.level = before_commit ? KF_LEVEL_MEMORY : store_level(w->docs->store);
     /* Who is told now may read next: memory has the version before, and who finds nothing there
      * waits for the commit (store/store_read.c). */
     if (before_commit && w->changed && !KF_SABOTAGE("early-shown-late"))
@@ -243,7 +246,7 @@ kf_rc doc_write_run(struct doc_write *w, struct kf_err *err)
 {
     w->write.early = false;
     kf_rc rc = store_write(w->docs->store, &w->write, err);
-    w->written.level = KF_LEVEL_DISK;
+    w->written.level = store_level(w->docs->store);
     return rc;
 }
 

@@ -289,6 +289,8 @@ kf_rc store_owner(const struct env *env, const char *path, struct store_owner *r
 {
     struct buf file = BUF_INIT;
     struct file f = FILE_CLOSED;
+    if (db_is_url(path))
+        return KF_ABSENT;
     buf_printf(&file, "%s.lock", path);
     kf_rc rc = buf_ok(&file, err);
     if (rc == KF_OK)

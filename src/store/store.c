@@ -118,6 +118,16 @@ void store_site(struct kf_store *s, char ret[STORE_SITE_LEN + 1])
     pthread_mutex_unlock(&s->meta_lock);
 }
 
+kf_level store_level(const struct kf_store *s)
+{
+    return s->pg ? KF_LEVEL_SHARED : KF_LEVEL_DISK;
+}
+
+bool store_is_there(const struct env *env, const char *path)
+{
+    return db_is_url(path) ? pg_is_there(env, path) : swap_is_there(env, path);
+}
+
 struct docs *store_docs(const struct kf_store *s)
 {
     return s->docs;
@@ -159,31 +169,10 @@ uint64_t store_low_water(const struct kf_store *s)
 
 kf_rc store_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)
 {
-    struct buf path = BUF_INIT;
-    kf_rc rc = KF_OK;
-    pthread_mutex_lock(&s->meta_lock);
-    if (!s->side) {
-        buf_printf(&path, "%s.d", s->path);
-        rc = buf_ok(&path, err);
-        if (rc == KF_OK)
-            rc = dir_make(s->env, path.p, err);
-        if (rc == KF_OK)
-            s->side = buf_detach(&path, NULL);
-    }
-    if (rc == KF_OK)
-        *ret_path = s->side;
-    pthread_mutex_unlock(&s->meta_lock);
-    buf_release(&path);
-    return rc;
+    return s->engine->side_dir(s, ret_path, err);
 }
 
 /* -------------------------------------------------------------------------------------- status */
-
-static uint64_t bytes_of(struct kf_store *s, const char *path)
-{
-    struct stat st;
-    return path_stat(s->env, path, &st, NULL) == KF_OK ? (uint64_t)st.st_blocks * 512 : 0;
-}
 
 static kf_rc used_bytes(struct kf_store *s, uint64_t *ret, struct kf_err *err)
 {
@@ -196,13 +185,22 @@ static kf_rc used_bytes(struct kf_store *s, uint64_t *ret, struct kf_err *err)
     return rc;
 }
 
-static kf_state public_state(enum store_state state)
+static kf_state full_state(struct kf_store *s)
 {
-    switch (state) {
+    switch (state_problem(s)) {
+    case PROBLEM_STORE_UNAVAILABLE: return KF_STATE_AWAY;
+    case PROBLEM_STORE_READ_ONLY: return KF_STATE_READ_ONLY;
+    default: return KF_STATE_FULL;
+    }
+}
+
+static kf_state public_state(struct kf_store *s)
+{
+    switch (store_state(s)) {
     case STORE_OPENING:
     case STORE_HYDRATING: return KF_STATE_HYDRATING;
     case STORE_OPEN: return KF_STATE_OPEN;
-    case STORE_FULL: return KF_STATE_FULL;
+    case STORE_FULL: return full_state(s);
     case STORE_READ_ONLY: break;
     }
     return KF_STATE_READ_ONLY;
@@ -212,17 +210,27 @@ kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err
 {
     char site[STORE_SITE_LEN + 1];
     store_site(s, site);
-    ret->state = public_state(store_state(s));
+    ret->state = public_state(s);
     state_reason(s, ret->reason);
     ret->site = strtoull(site, NULL, 16);
     ret->seq = (uint64_t)store_seq(s);
-    ret->wal_bytes = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
-    ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path);
     ret->flush_us = atomic_load_explicit(&s->flush_ns, memory_order_relaxed) / 1000;
     ret->commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
     ret->writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
     ret->opened_ms = s->opened_ms;
     ret->quota_bytes = s->options.quota_bytes;
     kf_rc rc = used_bytes(s, &ret->used_bytes, err);
-    return rc == KF_OK ? path_free_bytes(s->env, s->dir, &ret->disk_free, err) : rc;
+    if (rc == KF_BUSY && ret->state == KF_STATE_AWAY)
+        rc = KF_OK; /* that it is away is the answer */
+    return rc == KF_OK ? s->engine->status(s, ret, err) : rc;
+}
+
+kf_rc store_health(struct kf_store *s, struct store_health *ret, struct kf_err *err)
+{
+    return s->engine->health(s, ret, err);
+}
+
+kf_rc store_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
+{
+    return s->engine->swap(s, swap, err);
 }

@@ -34,7 +34,9 @@
  *                     +----------+--------+--> READ_ONLY --(reopen only)
  *
  * HYDRATING and OPEN differ only for readers of names; FULL heals by itself when a write
- * succeeds again. A store that a crash left on a full disk opens FULL, to be read.
+ * succeeds again. A store that a crash left on a full disk opens FULL, to be read. On PostgreSQL
+ * FULL is any reason for which no write goes and that may pass: a full disk there, a standby, a
+ * server that cannot be reached.
  *
  * Threads: calls are any-thread unless marked. Lock order: every lock is a leaf and held for
  * moments; no callback is made under one. */
@@ -89,12 +91,14 @@ struct store_options {
     uint64_t quota_bytes;
 };
 
-/* Opens, creates or migrates the store at `path`. Problems: busy (names the pid), permission,
+/* Opens, creates or migrates the store at `path`: a file, or postgres://…#SPACE (without #SPACE:
+ * `default`). Problems: busy (names the pid), permission,
  * config, not_found (must_exist, or no folder), format_too_new, damaged, io_error, disk_full. A
  * failed open leaves a file that was there as it was, or recovered; a format that is too new
  * leaves it byte for byte. Without the space to take over what a crash left, the store opens in
  * state FULL: reads go, writes fail with disk_full until there is some. Cost: a few milliseconds;
- * an older format is copied aside first (PATH.before-TIME). */
+ * an older format is copied aside first (PATH.before-TIME). On PostgreSQL: store_unavailable;
+ * brief, lock and socket mean nothing there. */
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
 /* Whether there is a store to open at `path`: its file, or a replacement of it that a crash cut
@@ -111,7 +115,7 @@ struct store_owner {
     bool brief;
     char socket[2048]; /* "" = none */
 };
-/* KF_ABSENT when nobody does. Opens only the lock file. */
+/* KF_ABSENT when nobody does, as always on PostgreSQL. Opens only the lock file. */
 kf_rc store_owner(const struct env *env, const char *path, struct store_owner *ret,
                   struct kf_err *err);
 
@@ -187,6 +191,32 @@ bool group_slice_over(const struct group *g);
 typedef void store_on_commit(void *ctx, int64_t seq, int64_t at_ms);
 void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
 
+/* ------------------------------------------------------------------------------------- sharing
+ *
+ * A store on PostgreSQL may be open in several processes. What one commits the others hear of a
+ * moment later; until then their memory shows what was there before. A file has one owner, and
+ * nothing of this happens. */
+
+/* Called on the store's watcher thread, and `doubt` on the leader's as well. */
+struct store_follower {
+    /* The row `key` of `tbl` in the journal has number `seq`; by whomever. */
+    void (*changed)(void *ctx, str tbl, str key, int64_t seq);
+    /* Anything up to number `seq` may have changed. went_back: also what was committed here may be
+     * gone, and numbers begin anew below. */
+    void (*doubt)(void *ctx, int64_t seq, bool went_back);
+    void *ctx;
+};
+/* Before the first read; for the life of the store. */
+kf_rc store_follow(struct kf_store *store, const struct store_follower *follower,
+                   struct kf_err *err);
+/* Whether what memory shows may be served: everything committed up to a moment ago was heard of.
+ * Of a file always. Any thread. */
+bool store_is_fresh(const struct kf_store *store);
+/* Whether this process is the one that does what one alone should do. Of a file always. */
+bool store_is_chief(const struct kf_store *store);
+/* What a commit of it means: KF_LEVEL_DISK or KF_LEVEL_SHARED. */
+kf_level store_level(const struct kf_store *store);
+
 /* ------------------------------------------------------------------------------------- reading */
 
 /* A read-only connection inside a snapshot (BEGIN … first read), to be given back within
@@ -241,8 +271,10 @@ kf_rc store_health(struct kf_store *store, struct store_health *ret, struct kf_e
 const struct env *store_env(const struct kf_store *store);
 struct log *store_log(const struct kf_store *store);
 struct loop *store_loop(const struct kf_store *store);
+/* On PostgreSQL its address as it may be shown. */
 const char *store_path(const struct kf_store *store);
-/* SPACE.db.d/, made when first asked for: scratch files. */
+/* SPACE.db.d/, made when first asked for: scratch files. KF_INVALID not_implemented for a store on
+ * PostgreSQL. */
 kf_rc store_side_dir(struct kf_store *store, const char **ret_path, struct kf_err *err);
 /* Its site as it is now; another one after a restore, and when a copy finds out that it is one. */
 void store_site(struct kf_store *store, char ret[STORE_SITE_LEN + 1]);

@@ -109,7 +109,7 @@ void care_judge(struct kf_store *s, struct kf_err *err)
 {
     struct kf_err why = *err;
     switch (db_trouble(s->db)) {
-    case DB_TROUBLE_FULL: state_full(s, &why); break;
+    case DB_TROUBLE_FULL: state_full(s, PROBLEM_DISK_FULL, &why); break;
     case DB_TROUBLE_SYNC:
         db_distrust(s->db);
         state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.sync_failed", why.detail);
@@ -127,8 +127,7 @@ void care_judge(struct kf_store *s, struct kf_err *err)
     case DB_TROUBLE_NOMEM:
         log_event(s->options.log, LOG_ERROR, "mem.fail", LOG_S("path", s->path), LOG_END);
         break;
-    case DB_TROUBLE_BUSY:
-    case DB_FINE: break;
+    default: break;
     }
 }
 

@@ -12,6 +12,8 @@
  * The batch is the same object either way, the queue in its order. Whoever leads calls `done` of
  * each write; a door posts what came on another thread to its loop.
  *
+ * What is on PostgreSQL waits for a network, and this thread leads always.
+ *
  * The thread is made when it is first needed and ends with the store. A loop without threads, or
  * with a clock that stands still, leads itself always. */
 #include "store/store_internal.h"
@@ -28,7 +30,7 @@ void commit_measure(struct kf_store *s, uint64_t ns)
     mean = s->measured ? mean - mean / ENOUGH + ns / ENOUGH : ns;
     s->measured += s->measured < ENOUGH;
     atomic_store_explicit(&s->flush_ns, mean, memory_order_relaxed);
-    if (s->measured < ENOUGH)
+    if (s->measured < ENOUGH || s->pg) /* of which the thread leads always */
         return;
     bool slow = atomic_load_explicit(&s->slow, memory_order_relaxed);
     if (!slow && mean > SLOW_NS) {

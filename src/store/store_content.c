@@ -16,7 +16,6 @@
 #include "base/when.h"
 
 #define OPEN_BUSY_MS 5000
-#define CLONED_KEY   "cloned_at"
 
 /* --------------------------------------------------------------------------- before it is open */
 
@@ -171,144 +170,50 @@ static kf_rc empty_log(struct kf_store *s, struct db *db, bool made, struct kf_e
 
 /* ----------------------------------------------------------------------------------- identity */
 
-static kf_rc meta_get(struct db *db, const char *key, struct buf *out, struct kf_err *err)
-{
-    static const char sql[] = "SELECT value FROM kf_meta WHERE key = $1";
-    struct db_stmt *st;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &st, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(st, 1, str_of(key));
-    rc = db_step(st, &row, err);
-    if (rc == KF_OK && row) {
-        buf_str(out, db_text(st, 0));
-        rc = buf_ok(out, err);
-    } else if (rc == KF_OK) {
-        rc = err_set(err, PROBLEM_NOT_FOUND, "the store has no value named %s", key);
-    }
-    db_done(st);
-    return rc;
-}
-
-static kf_rc meta_set(struct db *db, const char *key, str value, struct kf_err *err)
-{
-    static const char sql[] = "INSERT INTO kf_meta(key, value) VALUES($1, $2)"
-                              " ON CONFLICT(key) DO UPDATE SET value = excluded.value";
-    struct db_stmt *st;
-    kf_rc rc = db_use(db, sql, &st, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(st, 1, str_of(key));
-    db_bind_text(st, 2, value);
-    return db_run(st, err);
-}
-
-/* As meta_get; absent is "". */
-static kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, struct kf_err *err)
-{
-    kf_rc rc = meta_get(db, key, out, err);
-    return rc == KF_ABSENT ? KF_OK : rc;
-}
-
-static void set_site(struct kf_store *s, const char *site)
-{
-    pthread_mutex_lock(&s->meta_lock);
-    memcpy(s->site, site, sizeof(s->site));
-    pthread_mutex_unlock(&s->meta_lock);
-}
-
-static kf_rc write_identity(struct db *db, str site, str old_sites, str marker, int64_t now_ms,
+static kf_rc write_identity(struct kf_store *s, struct db *db, str marker,
+                            char site[STORE_SITE_LEN + 1], char old[STORE_SITE_LEN + 1],
                             struct kf_err *err)
 {
-    char now[WHEN_LEN + 1];
-    when_format(now_ms, now);
+    bool changed;
     kf_rc rc = db_begin(db, DB_WRITE, err);
     if (rc != KF_OK)
         return rc;
-    rc = meta_set(db, "site", site, err);
-    if (rc == KF_OK && old_sites.len)
-        rc = meta_set(db, "old_sites", old_sites, err);
-    if (rc == KF_OK && old_sites.len)
-        rc = meta_set(db, CLONED_KEY, str_of(now), err);
-    if (rc == KF_OK)
-        rc = meta_set(db, "clone_marker", marker, err);
-    if (rc == KF_OK)
+    rc = meta_identify(s, db, marker, site, old, &changed, err);
+    if (rc == KF_OK && changed)
         return db_commit(db, err);
     db_rollback(db);
     return rc;
 }
 
 /* A site of its own for a new store, and for one whose marker says that it is a copy (or was
- * moved or restored, to which a new site does no harm). */
-static kf_rc new_site(struct kf_store *s, struct db *db, str old_site, str marker,
-                      struct kf_err *err)
-{
-    struct buf old = BUF_INIT, site = BUF_INIT;
-    unsigned char random[8];
-    kf_rc rc = meta_or_empty(db, "old_sites", &old, err);
-    if (old_site.len) {
-        if (old.len)
-            buf_byte(&old, ',');
-        buf_str(&old, old_site);
-    }
-    s->env->random(s->env->ctx, random, sizeof(random));
-    buf_hex(&site, random, sizeof(random));
-    if (rc == KF_OK)
-        rc = buf_ok(&old, err);
-    if (rc == KF_OK)
-        rc = buf_ok(&site, err);
-    if (rc == KF_OK)
-        rc = write_identity(db, buf_view(&site), buf_view(&old), marker, env_wall_ms(s->env), err);
-    if (rc == KF_OK) {
-        set_site(s, site.p);
-        if (old_site.len) {
-            KF_SOMETIMES("store-was-cloned");
-            log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
-                      LOG_V("old_site", old_site), LOG_S("site", s->site), LOG_END);
-        }
-    }
-    buf_release(&old);
-    buf_release(&site);
-    return rc;
-}
-
+ * moved or restored, to which a new site does no harm). One that knows its marker is not written
+ * to. */
 static kf_rc identify(struct kf_store *s, struct db *db, struct kf_err *err)
 {
     struct buf site = BUF_INIT, known = BUF_INIT, marker = BUF_INIT;
+    char now[STORE_SITE_LEN + 1], old[STORE_SITE_LEN + 1] = "";
     place_marker(s->env, s->path, &marker);
     kf_rc rc = buf_ok(&marker, err);
     if (rc == KF_OK)
         rc = meta_or_empty(db, "site", &site, err);
     if (rc == KF_OK)
         rc = meta_or_empty(db, "clone_marker", &known, err);
-    if (rc == KF_OK && site.len == sizeof(s->site) - 1 &&
-        str_eq(buf_view(&known), buf_view(&marker)))
-        set_site(s, site.p);
+    bool ours = rc == KF_OK && site.len == STORE_SITE_LEN &&
+                str_eq(buf_view(&known), buf_view(&marker));
+    if (ours)
+        memcpy(now, site.p, sizeof now);
     else if (rc == KF_OK)
-        rc = new_site(s, db, buf_view(&site), buf_view(&marker), err);
+        rc = write_identity(s, db, buf_view(&marker), now, old, err);
+    if (rc == KF_OK)
+        meta_set_site(s, now);
+    if (rc == KF_OK && old[0]) {
+        KF_SOMETIMES("store-was-cloned");
+        log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
+                  LOG_S("old_site", old), LOG_S("site", now), LOG_END);
+    }
     buf_release(&site);
     buf_release(&known);
     buf_release(&marker);
-    return rc;
-}
-
-static kf_rc read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
-{
-    static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1";
-    struct db_stmt *st;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &st, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = db_step(st, &row, err);
-    if (rc == KF_OK && !row)
-        rc = err_set(err, PROBLEM_DAMAGED, "the store has lost its state row: restore a backup");
-    if (rc == KF_OK) {
-        *ret_seq = db_i64(st, 0);
-        *ret_stamp = db_i64(st, 1);
-    }
-    db_done(st);
     return rc;
 }
 
@@ -324,10 +229,10 @@ static kf_rc leave_unsettled(struct kf_store *s, struct db *db, const struct kf_
         rc = err_set(err, PROBLEM_DAMAGED, "the store's site is no site: restore a backup");
     if (rc == KF_OK) {
         KF_SOMETIMES("opened-on-a-full-disk");
-        set_site(s, site.p);
+        meta_set_site(s, site.p);
         s->unsettled = true;
         s->full_tried_ms = env_mono_ms(s->env);
-        state_full(s, why);
+        state_full(s, PROBLEM_DISK_FULL, why);
     }
     buf_release(&site);
     return rc;
@@ -360,7 +265,7 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
     bool made = false;
     kf_rc rc = bring_up_to_date(s, db, &made, err);
     if (rc == KF_OK && (rc = settle(s, db, made, err)) == KF_OK &&
-        (rc = read_state(db, &seq, &stamp, err)) == KF_OK &&
+        (rc = meta_read_state(db, &seq, &stamp, err)) == KF_OK &&
         (rc = path_stat(s->env, s->path, &st, err)) == KF_OK &&
         (rc = store_lock_guard(s->lock, &st, err)) == KF_OK) {
         s->seq = seq;
@@ -443,63 +348,4 @@ void content_rescue(struct kf_store *s)
     log_event(s->options.log, LOG_CRIT, "store.rescue", LOG_S("path", name.p),
               LOG_S("result", rc == KF_OK ? "written" : err.detail), LOG_END);
     buf_release(&name);
-}
-
-/* -------------------------------------------------------------------------------------- health */
-
-static kf_rc read_health(struct db *db, struct store_health *h, struct kf_err *err)
-{
-    struct buf cloned = BUF_INIT;
-    int64_t seq;
-    kf_rc rc = read_state(db, &seq, &h->stamp, err);
-    if (rc == KF_OK)
-        rc = meta_or_empty(db, CLONED_KEY, &cloned, err);
-    if (rc == KF_OK && cloned.len)
-        when_parse(buf_view(&cloned), &h->cloned_ms);
-    buf_release(&cloned);
-    return rc;
-}
-
-kf_rc store_health(struct kf_store *s, struct store_health *ret, struct kf_err *err)
-{
-    struct store_health h = {0};
-    struct stat st;
-    struct db *db;
-    uint64_t wal = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
-    h.wal_big = wal >= s->options.wal_big_bytes;
-    h.wal_stalled = wal >= s->options.wal_stalled_bytes;
-    h.oldest_read_ms = readers_oldest_ms(s);
-    h.lock_gone = !store_lock_is_named(s->lock);
-    h.log_gone = atomic_load_explicit(&s->commits, memory_order_relaxed) > 0 &&
-                 path_stat(s->env, s->wal_path, &st, NULL) == KF_ABSENT;
-    kf_rc rc = store_read(s, &db, err);
-    if (rc == KF_OK) {
-        h.moved = care_is_moved(s); /* with a reader out, no swap changes which file it is */
-        rc = read_health(db, &h, err);
-        store_read_end(s, db);
-    }
-    if (rc == KF_NOMEM)
-        return rc;
-    err_clear(err); /* what cannot be read says so in the state of the store */
-    h.moved = h.moved || state_is_moved(s);
-    *ret = h;
-    return KF_OK;
-}
-
-/* ---------------------------------------------------------------------------------------- meta */
-
-kf_rc store_meta_get(struct kf_store *s, const char *key, struct buf *out, struct kf_err *err)
-{
-    struct db *db;
-    kf_rc rc = store_read(s, &db, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = meta_get(db, key, out, err);
-    store_read_end(s, db);
-    return rc;
-}
-
-kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err *err)
-{
-    return meta_set(group_db(g), key, value, err);
 }

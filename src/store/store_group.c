@@ -21,7 +21,12 @@
  *        |        |    +- full, I/O: roll back, fail all   |
  *        |        |                                        +- full, I/O, sync: fail all
  *        |        +- memory, damage: roll back, fail that  +- memory: roll back
- *        +--------+-- failed after writing: roll back -----+ */
+ *        +--------+-- failed after writing: roll back -----+
+ *
+ * A store on PostgreSQL (store_pg.c) goes the same way. There a failure may be told by a later call
+ * than the one that caused it, and breaks the transaction: then the group is applied again with a
+ * savepoint each, whose end tells whose failure it was. A lost connection and a deadlock are
+ * reasons to apply the group again; a COMMIT whose outcome was not told is looked up. */
 #include "store/store_internal.h"
 
 #include <assert.h>
@@ -313,7 +318,12 @@ static void tell_early(struct group *g, struct write *w)
 /* What a failure of the connection itself means for the transaction. */
 static enum verdict lost(const struct db *db)
 {
-    return db_trouble(db) == DB_TROUBLE_NOMEM ? AGAIN : LOST;
+    switch (db_trouble(db)) {
+    case DB_TROUBLE_NOMEM:
+    case DB_TROUBLE_AGAIN:
+    case DB_TROUBLE_LOST: return AGAIN;
+    default: return LOST;
+    }
 }
 
 /* A write failed in apply. APPLIED_ALL: nothing of it is left and the group goes on. */
@@ -328,7 +338,7 @@ static enum verdict after_failure(struct group *g, struct write *w, bool has_wri
             return APPLIED_ALL;
         if (g->careful)
             return db_back(db, NULL) == KF_OK ? APPLIED_ALL : AGAIN;
-        if (!has_written)
+        if (!has_written && db_in_txn(db))
             return APPLIED_ALL;
         KF_SOMETIMES("group-applied-again-carefully");
         g->careful = !alone;
@@ -341,7 +351,7 @@ static enum verdict after_failure(struct group *g, struct write *w, bool has_wri
         w->phase |= SETTLED;
         g->careful = !alone;
         return AGAIN;
-    default: return LOST;
+    default: return lost(db);
     }
 }
 
@@ -358,9 +368,14 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
     bool grows = w->metered && !w->frees && db_wrote(db) != wrote;
     if (w->rc == KF_OK && grows && g->store->options.quota_bytes)
         w->rc = care_quota(g->store, &w->err);
-    if (w->rc == KF_OK) {
-        if (g->careful && db_release(db, err) != KF_OK)
+    if (w->rc == KF_OK && g->careful) {
+        w->rc = db_release(db, &w->err);
+        if (w->rc != KF_OK && db_trouble(db) != DB_FINE) {
+            *err = w->err;
             return lost(db);
+        }
+    }
+    if (w->rc == KF_OK) {
         tell_early(g, w);
         return APPLIED_ALL;
     }
@@ -406,6 +421,8 @@ static kf_rc commit(struct group *g, struct kf_err *err)
     struct kf_store *s = g->store;
     db_trouble_clear(s->db);
     kf_rc rc = write_state(g, err);
+    if (rc == KF_OK && s->engine->ends)
+        rc = s->engine->ends(g, err);
     if (rc == KF_OK && KF_SABOTAGE("ack-before-write"))
         return rc; /* the next group's begin commits it */
     uint64_t began_ns = env_mono_ns(s->env);
@@ -416,16 +433,39 @@ static kf_rc commit(struct group *g, struct kf_err *err)
     return rc;
 }
 
+/* After a COMMIT that did not say yes. APPLIED_ALL: it is there all the same. */
+static enum verdict after_commit(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    if (s->engine->resolve && db_trouble(s->db) == DB_TROUBLE_UNKNOWN)
+        switch (s->engine->resolve(g, err)) {
+        case KF_OK: return APPLIED_ALL;
+        case KF_ABSENT: return AGAIN;
+        default: return LOST;
+        }
+    /* A statement that was not waited for: one of several writes. */
+    if (s->engine->began && db_trouble(s->db) == DB_FINE && !g->careful && g->count > 1) {
+        KF_SOMETIMES("group-failed-late");
+        g->careful = true;
+        return AGAIN;
+    }
+    return lost(s->db);
+}
+
 /* One transaction over what is not settled. */
 static enum verdict transact(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     uint64_t wrote = db_wrote(s->db);
+    if (s->engine->began && s->engine->began(g, err) != KF_OK) {
+        db_rollback(s->db);
+        return lost(s->db);
+    }
     g->seq = s->seq;
     enum verdict v = apply_all(g, err);
     bool nothing = db_wrote(s->db) == wrote;
     if (v == APPLIED_ALL && !nothing && commit(g, err) != KF_OK)
-        v = lost(s->db);
+        v = after_commit(g, err);
     if (v != APPLIED_ALL || nothing) {
         enum db_trouble trouble = db_trouble(s->db);
         db_rollback(s->db);
@@ -491,7 +531,7 @@ static void run(struct group *g)
             return;
         if (v == AGAIN && round + 1 < ROUNDS_MAX)
             continue;
-        care_judge(s, &err);
+        s->engine->judge(s, &err);
         if (db_trouble(s->db) != DB_TROUBLE_FULL || !KF_SABOTAGE("enospc-as-ok"))
             fail_unsettled(g, &err);
         return;
@@ -544,7 +584,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     struct kf_err err = KF_ERR_INIT;
     int64_t seq = s->seq;
     take(s, &g);
-    if (g.first && care_before(s, &err) != KF_OK)
+    if (g.first && s->engine->before(s, &err) != KF_OK)
         refuse_some(&g, &err);
     if (!all_settled(&g)) {
         care_clock(s, g.now_ms);
@@ -561,10 +601,10 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     if (moved && s->on_commit)
         s->on_commit(s->on_commit_ctx, s->seq, g.now_ms);
     /* While it checkpoints nobody else can lead, so those who were served need not wait for it. */
-    bool due = care_is_due(s);
+    bool due = s->engine->is_due && s->engine->is_due(s);
     if (due) {
         wake_sleepers(&g, myself);
-        care_after(s);
+        s->engine->after(s);
         lead_end(s);
     } else {
         lead_end(s);

@@ -18,6 +18,9 @@
 #define STORE_READER_WAIT_MS 5000
 #define STORE_IDLE_MS        60000
 #define STORE_LOW_WATER_MAX  ((uint64_t)512 << 20)
+#define STORE_CLONED_KEY     "cloned_at"
+#define READER_CACHE_BYTES   (1u << 20)
+#define READER_BUSY_MS       1000
 #define STORE_WAL_BIG        ((uint64_t)64 << 20)
 #define STORE_WAL_STALLED    ((uint64_t)1 << 30)
 
@@ -26,6 +29,42 @@ struct reader {
     int64_t since_ms; /* idle, or out, since then */
     bool out;
 };
+
+/* What a store rests on: a file (store_file.c), or a schema of PostgreSQL (store_pg.c). A slot that
+ * may be NULL is one that there is nothing to do for. */
+struct store_engine {
+    /* From the path as it was given to an open owner's connection, number, clock and site. On
+     * failure store_free is all that follows. */
+    kf_rc (*open)(struct kf_store *s, struct kf_err *err);
+    /* Nobody leads or reads. Once after each open. */
+    void (*close)(struct kf_store *s);
+    /* Before a group: whether it may be written at all. */
+    kf_rc (*before)(struct kf_store *s, struct kf_err *err);
+    /* In its transaction, before the first write and before COMMIT; may be NULL. */
+    kf_rc (*began)(struct group *g, struct kf_err *err);
+    kf_rc (*ends)(struct group *g, struct kf_err *err);
+    /* After DB_TROUBLE_UNKNOWN: KF_OK, it was committed; KF_ABSENT, it was not; else nobody can
+     * say, and err does. May be NULL. */
+    kf_rc (*resolve)(struct group *g, struct kf_err *err);
+    /* What the failure of the owner's connection means for the store. In err the reason why no more
+     * is written, when that is what it means. */
+    void (*judge)(struct kf_store *s, struct kf_err *err);
+    /* Whether there is something to look after now, and doing it; the first may be NULL. */
+    bool (*is_due)(struct kf_store *s);
+    void (*after)(struct kf_store *s);
+    /* A reading connection for the pool. */
+    kf_rc (*reader)(struct kf_store *s, struct db **ret_db, struct kf_err *err);
+    /* The same for the trouble of one. */
+    void (*judge_read)(struct kf_store *s, enum db_trouble trouble);
+    /* What only it knows, into *ret. */
+    kf_rc (*status)(struct kf_store *s, struct kf_status *ret, struct kf_err *err);
+    kf_rc (*health)(struct kf_store *s, struct store_health *ret, struct kf_err *err);
+    kf_rc (*side_dir)(struct kf_store *s, const char **ret_path, struct kf_err *err);
+    kf_rc (*swap)(struct kf_store *s, const struct store_swap *swap, struct kf_err *err);
+};
+extern const struct store_engine file_engine, pg_engine;
+
+struct pg_part; /* store_pg.h */
 
 /* What led to FULL or READ_ONLY. */
 struct store_trouble {
@@ -45,10 +84,13 @@ struct committer {
 struct kf_store {
     /* --- constant after open */
     const struct env *env;
+    const struct store_engine *engine;
     struct store_options options;
-    char *path, *wal_path, *dir;
+    char *path; /* of PostgreSQL: the address as it may be shown */
+    char *wal_path, *dir;
     struct store_lock *lock;
-    unsigned forks; /* of this process when it was opened */
+    struct pg_part *pg; /* NULL = a file */
+    unsigned forks;     /* of this process when it was opened */
     int64_t opened_ms;
     uint64_t low_water;
     struct docs *docs;
@@ -132,7 +174,8 @@ struct group {
 /* --- store_state.c */
 /* The one way to change state; illegal moves are asserted. */
 void state_move(struct kf_store *s, enum store_state to);
-void state_full(struct kf_store *s, const struct kf_err *why);
+/* No writes until one succeeds: `problem` is disk_full, store_unavailable or store_read_only. */
+void state_full(struct kf_store *s, enum problem problem, const struct kf_err *why);
 void state_healed(struct kf_store *s);
 /* No return from here but reopening. `event` is the log word. Any thread. */
 void state_read_only(struct kf_store *s, enum problem problem, const char *event,
@@ -142,6 +185,8 @@ kf_rc state_refusal(struct kf_store *s, struct kf_err *err);
 
 /* Its reason, "" in the other states. */
 void state_reason(struct kf_store *s, char out[300]);
+/* The problem of FULL and READ_ONLY. */
+enum problem state_problem(struct kf_store *s);
 bool state_is_moved(struct kf_store *s);
 
 /* --- store_commit.c */
@@ -156,6 +201,10 @@ void commit_end(struct kf_store *s);
 /* --- store.c */
 kf_rc store_watch_forks(struct kf_err *err);
 unsigned store_forks(void);
+
+/* --- store_open.c */
+/* Whatever it still has; for one that never opened, too. */
+void store_free(struct kf_store *s);
 
 /* --- store_group.c */
 /* Waits until nobody leads and leads alone. */
@@ -203,6 +252,25 @@ kf_rc readers_shut(struct kf_store *s, struct kf_err *err);
 void readers_reopen(struct kf_store *s);
 int64_t readers_oldest_ms(struct kf_store *s);
 
+/* --- store_pg.c */
+void pg_part_free(struct pg_part *p);
+bool pg_is_there(const struct env *env, const char *url);
+
+/* --- store_meta.c: values of kf_meta and the row of numbers, in the caller's transaction */
+kf_rc meta_get(struct db *db, const char *key, struct buf *out, struct kf_err *err);
+kf_rc meta_set(struct db *db, const char *key, str value, struct kf_err *err);
+/* As meta_get; absent is "". */
+kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, struct kf_err *err);
+kf_rc meta_read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err);
+/* The site that the store is from now on. */
+void meta_set_site(struct kf_store *s, const char *site);
+/* Reads what the store has of its identity, and writes a new one when it has none or its marker is
+ * not `marker`: a copy. In a write transaction. *ret_site: what meta_set_site is to be given once
+ * it is committed; *ret_old: the site before, "" when it stays. */
+kf_rc meta_identify(struct kf_store *s, struct db *db, str marker,
+                    char ret_site[STORE_SITE_LEN + 1], char ret_old[STORE_SITE_LEN + 1],
+                    bool *ret_changed, struct kf_err *err);
+
 /* --- store_content.c: the leader's */
 /* Whether a closed file is a store of a format that can be opened. */
 kf_rc content_look(struct kf_store *s, const char *path, struct kf_err *err);
@@ -217,6 +285,9 @@ void content_rescue(struct kf_store *s);
 kf_rc content_aside_name(struct kf_store *s, const char *word, struct buf *out, struct kf_err *err);
 
 /* --- store_swap.c */
+kf_rc swap_store(struct kf_store *s, const struct store_swap *swap, struct kf_err *err);
+/* store_is_there, of a file. */
+bool swap_is_there(const struct env *env, const char *path);
 /* Ends a swap that a crash cut off. */
 kf_rc swap_finish(const struct env *env, struct log *log, const char *path, struct kf_err *err);
 /* Opens what a swap closed and could not open again for lack of memory; does nothing otherwise. For

@@ -3,45 +3,6 @@
 
 #include <poll.h>
 
-#define READER_CACHE_BYTES (1u << 20)
-#define READER_BUSY_MS     1000
-
-/* A failing disk ends writing too: what it fails to read today was acknowledged, and must not be
- * buried under new log. */
-static void judge_read(struct kf_store *s, enum db_trouble trouble)
-{
-    if (trouble == DB_TROUBLE_IO)
-        state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.io", "a read of its file failed");
-    else if (trouble == DB_TROUBLE_CORRUPT)
-        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path), LOG_END);
-}
-
-static kf_rc reader_open(struct kf_store *s, struct db **ret_db, struct kf_err *err)
-{
-    struct db_options o = {
-        .env = s->env,
-        .path = s->path,
-        .mode = DB_READER,
-        .busy_ms = READER_BUSY_MS,
-        .cache_bytes = READER_CACHE_BYTES,
-    };
-    struct db *db = NULL;
-    kf_rc rc = db_open(&o, &db, err);
-    if (rc == KF_IO)
-        judge_read(s, DB_TROUBLE_IO);
-    /* Another file of this name, or none, is no answer to a question about ours. */
-    if (rc == KF_OK)
-        rc = care_check_moved(s, err);
-    else if (rc == KF_ABSENT && (rc = care_check_moved(s, err)) == KF_OK)
-        rc = err_set(err, PROBLEM_BUSY, "%s was away for a moment; try again", s->path);
-    if (rc != KF_OK) {
-        db_close(db);
-        return rc;
-    }
-    *ret_db = db;
-    return KF_OK;
-}
-
 /* Claims a slot: one with a connection if there is, the one used last, so that the others become
  * idle. NULL when all are out, or shut. */
 static struct reader *claim(struct kf_store *s)
@@ -123,9 +84,19 @@ kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
         poll(NULL, 0, 1);
     }
     struct db *db = r->db; /* ours alone: it is out */
-    kf_rc rc = db ? KF_OK : reader_open(s, &db, err);
-    if (rc == KF_OK && (rc = snapshot(db, err)) != KF_OK) {
-        judge_read(s, db_trouble(db));
+    bool kept = db != NULL;
+    kf_rc rc = kept ? KF_OK : s->engine->reader(s, &db, err);
+    if (rc == KF_OK && (rc = snapshot(db, err)) != KF_OK && kept &&
+        db_trouble(db) == DB_TROUBLE_LOST) {
+        KF_SOMETIMES("read-on-another-connection"); /* it was lost while nobody used it */
+        db_close(db);
+        db = NULL;
+        rc = s->engine->reader(s, &db, err);
+        if (rc == KF_OK)
+            rc = snapshot(db, err);
+    }
+    if (rc != KF_OK && db) {
+        s->engine->judge_read(s, db_trouble(db));
         db_close(db);
         db = NULL;
     }
@@ -187,7 +158,7 @@ void store_read_end(struct kf_store *s, struct db *db)
     db_rollback(db);
     db_deadline(db, 0);
     db_watch(db, NULL, NULL);
-    judge_read(s, trouble);
+    s->engine->judge_read(s, trouble);
     /* Without memory even the rollback may fail. */
     if (db_in_txn(db) || (trouble != DB_FINE && trouble != DB_TROUBLE_BUSY)) {
         db_close(db);

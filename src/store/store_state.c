@@ -36,20 +36,34 @@ static void remember(struct kf_store *s, enum problem problem, const char *reaso
              (int)sizeof(s->trouble.reason) - 1, reason);
 }
 
-void state_full(struct kf_store *s, const struct kf_err *why)
+static void tell_full(struct kf_store *s, enum problem problem, const struct kf_err *why)
+{
+    if (!s->pg)
+        log_event(s->options.log, LOG_ERROR, "store.full", LOG_S("path", s->path), LOG_END);
+    else if (problem == PROBLEM_STORE_UNAVAILABLE)
+        log_event(s->options.log, LOG_WARN, "pg.down", LOG_S("path", s->path),
+                  LOG_S("reason", why->detail), LOG_END);
+    else
+        log_event(s->options.log, LOG_ERROR,
+                  problem == PROBLEM_DISK_FULL ? "pg.full" : "pg.readonly", LOG_S("path", s->path),
+                  LOG_S("reason", why->detail), LOG_END);
+}
+
+void state_full(struct kf_store *s, enum problem problem, const struct kf_err *why)
 {
     pthread_mutex_lock(&s->state_lock);
     enum store_state was = store_state(s);
+    bool other = was != STORE_FULL || s->trouble.problem != problem;
     if (was != STORE_READ_ONLY) {
         move_locked(s, STORE_FULL);
-        remember(s, PROBLEM_DISK_FULL, why->detail);
+        remember(s, problem, why->detail);
     }
     pthread_mutex_unlock(&s->state_lock);
     /* The loop's hook sets the timer that tries again. */
     if (s->options.loop)
         loop_wake(s->options.loop);
-    if (was != STORE_FULL && was != STORE_READ_ONLY)
-        log_event(s->options.log, LOG_ERROR, "store.full", LOG_S("path", s->path), LOG_END);
+    if (other && was != STORE_READ_ONLY)
+        tell_full(s, problem, why);
 }
 
 void state_healed(struct kf_store *s)
@@ -63,7 +77,8 @@ void state_healed(struct kf_store *s)
     pthread_mutex_unlock(&s->state_lock);
     if (was_full) {
         KF_SOMETIMES("store-healed-after-full");
-        log_event(s->options.log, LOG_INFO, "store.recovered", LOG_S("path", s->path), LOG_END);
+        log_event(s->options.log, LOG_INFO, s->pg ? "pg.up" : "store.recovered",
+                  LOG_S("path", s->path), LOG_END);
     }
 }
 
@@ -95,7 +110,7 @@ kf_rc state_refusal(struct kf_store *s, struct kf_err *err)
         return err_set(err, t.problem, "the store takes no writes until it is opened again: %s",
                        t.reason);
     if (now == STORE_FULL)
-        return err_set(err, PROBLEM_DISK_FULL, "%s", t.reason);
+        return err_set(err, t.problem, "%s", t.reason);
     return KF_OK;
 }
 
@@ -108,6 +123,14 @@ void state_reason(struct kf_store *s, char out[300])
     pthread_mutex_lock(&s->state_lock);
     memcpy(out, s->trouble.reason, sizeof(s->trouble.reason));
     pthread_mutex_unlock(&s->state_lock);
+}
+
+enum problem state_problem(struct kf_store *s)
+{
+    pthread_mutex_lock(&s->state_lock);
+    enum problem problem = s->trouble.problem;
+    pthread_mutex_unlock(&s->state_lock);
+    return problem;
 }
 
 bool state_is_moved(struct kf_store *s)

@@ -108,7 +108,7 @@ static kf_rc put_in_place(const struct env *env, struct log *log, const char *pa
         path, path);
 }
 
-bool store_is_there(const struct env *env, const char *path)
+bool swap_is_there(const struct env *env, const char *path)
 {
     struct buf marker = BUF_INIT;
     bool there = is_there(env, path) ||
@@ -272,7 +272,7 @@ static kf_rc swap_files(struct kf_store *s, const struct store_swap *swap, struc
     return rc;
 }
 
-kf_rc store_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
+kf_rc swap_store(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
 {
     lead_alone(s);
     kf_rc rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err) : swap_reopen(s, err);

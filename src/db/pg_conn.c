@@ -1,0 +1,338 @@
+/* A connection: making, setting up, waiting, letting go. */
+#include "db/pg_internal.h"
+
+#include <poll.h>
+#include <stdio.h>
+
+#define BUSY_MS 100
+/* Between two looks at deadlines while the network is waited for. */
+#define LOOK_MS       50
+#define LOOK_OFTEN_MS 2
+/* PostgreSQL before 14, and machines where it cannot see a closed socket, do without. */
+#define CHECK_CLIENTS_FROM 140000
+
+static void drop_notice(void *ctx, const char *text)
+{
+    (void)ctx;
+    (void)text;
+}
+
+void pg_drop(struct pg_db *db)
+{
+    if (db->conn)
+        pq.finish(db->conn);
+    db->conn = NULL;
+    db->sent_count = 0;
+    db->reading = NULL;
+    db->dead_count = 0;
+    pg_forget_statements(db);
+    if (db->txn != PG_NONE)
+        db->txn = PG_BROKEN;
+}
+
+/* ------------------------------------------------------------------------------------ waiting */
+
+/* Milliseconds that may still pass: of a clock that a test may have stopped, so naps count too. */
+struct patience {
+    int64_t until_ms, left_ms;
+};
+
+static struct patience patience_of(const struct pg_db *db, int64_t ms)
+{
+    return (struct patience){env_mono_ms(db->base.env) + ms, ms};
+}
+
+static bool is_over(const struct pg_db *db, const struct patience *p)
+{
+    return p->left_ms <= 0 || env_mono_ms(db->base.env) >= p->until_ms;
+}
+
+/* Waits a moment for the socket. False: nothing happened. */
+static bool nap(const struct pg_db *db, short events, int nap_ms, struct patience *p)
+{
+    struct pollfd fd = {.fd = pq.socket(db->conn), .events = events};
+    int n = poll(&fd, 1, nap_ms);
+    if (n == 0)
+        p->left_ms -= nap_ms;
+    return n > 0;
+}
+
+void pg_push(struct pg_db *db)
+{
+    /* A failure shows when its answer is waited for. */
+    if (pq.flush(db->conn) < 0)
+        KF_SOMETIMES("pg-flush-failed");
+}
+
+/* Ends what runs by closing the connection: the server sees that within a second or two. */
+static kf_rc give_up(struct pg_db *db, struct kf_err *err)
+{
+    KF_SOMETIMES("pg-deadline");
+    pg_drop(db);
+    db->base.trouble = DB_TROUBLE_BUSY;
+    return err_set(err, PROBLEM_BUSY, "cannot read: it took longer than it may");
+}
+
+kf_rc pg_gone(struct pg_db *db, struct kf_err *err)
+{
+    kf_rc rc = pg_lost(db, err);
+    pg_drop(db);
+    db->base.trouble = DB_TROUBLE_LOST;
+    return rc;
+}
+
+static kf_rc wait_for_bytes(struct pg_db *db, struct kf_err *err)
+{
+    bool watched = db->base.go_on || db->base.deadline_ms;
+    int nap_ms = db->base.go_on ? LOOK_OFTEN_MS : LOOK_MS;
+    struct patience p = patience_of(db, PG_SILENCE_MS);
+    for (;;) {
+        int left = pq.flush(db->conn);
+        if (left < 0)
+            return pg_gone(db, err);
+        if (nap(db, (short)(POLLIN | (left ? POLLOUT : 0)), nap_ms, &p))
+            break;
+        if (db_is_to_end(&db->base))
+            return give_up(db, err);
+        /* Who has set a bound knows better; else a server that says nothing is gone. */
+        if (!watched && is_over(db, &p))
+            return pg_gone(db, err);
+    }
+    return pq.consumeInput(db->conn) ? KF_OK : pg_gone(db, err);
+}
+
+kf_rc pg_result(struct pg_db *db, PGresult **ret, struct kf_err *err)
+{
+    if (!db->conn)
+        return pg_gone(db, err);
+    if (db_is_to_end(&db->base))
+        return give_up(db, err);
+    while (pq.isBusy(db->conn)) {
+        kf_rc rc = wait_for_bytes(db, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+    PGresult *res = pq.getResult(db->conn);
+    /* The server's last words may be a result: what ends the connection is no statement's fault. */
+    if (pq.status(db->conn) == CONNECTION_BAD) {
+        pq.clear(res);
+        return pg_gone(db, err);
+    }
+    *ret = res;
+    return KF_OK;
+}
+
+/* ---------------------------------------------------------------------------------- connecting */
+
+static kf_rc shake_hands(struct pg_db *db, struct kf_err *err)
+{
+    struct patience p = patience_of(db, PG_CONNECT_MS);
+    PostgresPollingStatusType next = PGRES_POLLING_WRITING;
+    while (next != PGRES_POLLING_OK) {
+        if (next == PGRES_POLLING_FAILED || is_over(db, &p))
+            return pg_refused(db, err);
+        if (db_is_to_end(&db->base))
+            return give_up(db, err);
+        if (nap(db, next == PGRES_POLLING_READING ? POLLIN : POLLOUT, LOOK_MS, &p))
+            next = pq.connectPoll(db->conn);
+    }
+    return KF_OK;
+}
+
+kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
+{
+    PGresult *res;
+    kf_rc rc = pq.sendQuery(db->conn, sql) ? KF_OK : pg_gone(db, err), got = rc;
+    enum db_trouble trouble = DB_FINE;
+    while (db->conn && (got = pg_result(db, &res, rc == KF_OK ? err : NULL)) == KF_OK && res) {
+        ExecStatusType status = pq.resultStatus(res);
+        if (rc == KF_OK && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
+            rc = pg_fail(db, res, &trouble, err);
+            db->base.trouble = trouble;
+        }
+        pq.clear(res);
+    }
+    return rc == KF_OK && !db->conn ? got : rc;
+}
+
+static kf_rc check_server(struct pg_db *db, struct kf_err *err)
+{
+    const char *encoding = pq.parameterStatus(db->conn, "server_encoding");
+    int version = pq.serverVersion(db->conn);
+    if (version < PG_VERSION_MIN)
+        return err_set(err, PROBLEM_CONFIG, "%s is PostgreSQL %d; version 12 or later is needed",
+                       db->shown, version / 10000);
+    if (!encoding || strcmp(encoding, "UTF8") != 0)
+        return err_set(err, PROBLEM_CONFIG,
+                       "the database of %s has the encoding %s: make one with ENCODING 'UTF8'",
+                       db->shown, encoding ? encoding : "(unknown)");
+    return KF_OK;
+}
+
+static uint32_t lock_ms(const struct pg_db *db)
+{
+    return db->busy_ms == DB_BUSY_NONE ? 1 : db->busy_ms ? db->busy_ms : BUSY_MS;
+}
+
+/* Whatever the role or database has set, an answer comes behind the server's own log. */
+static kf_rc set_up(struct pg_db *db, struct kf_err *err)
+{
+    char sql[640];
+    int n = snprintf(sql, sizeof sql,
+                     "SET search_path = \"%s\";"
+                     "SET client_min_messages = error; SET jit = off; SET lock_timeout = %u;"
+                     "SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = 0;"
+                     "SELECT set_config('synchronous_commit', 'on', false)"
+                     " WHERE current_setting('synchronous_commit') = 'off'",
+                     db->schema, lock_ms(db));
+    assert(n > 0 && (size_t)n < sizeof sql);
+    (void)n;
+    kf_rc rc = pg_say(db, sql, err);
+    if (rc != KF_OK || pq.serverVersion(db->conn) < CHECK_CLIENTS_FROM)
+        return rc;
+    /* Where the server's system cannot tell, it goes on with what nobody waits for. */
+    if (pg_say(db, "SET client_connection_check_interval = '1s'", NULL) != KF_OK && !db->conn)
+        return pg_gone(db, err);
+    db->base.trouble = DB_FINE;
+    return KF_OK;
+}
+
+/* Each connection has a name of its own, by which the server's view of it can be found again. */
+static void make_tag(struct pg_db *db)
+{
+    unsigned char random[8];
+    struct buf hex = BUF_INIT;
+    db->base.env->random(db->base.env->ctx, random, sizeof random);
+    buf_hex(&hex, random, sizeof random);
+    snprintf(db->tag, sizeof db->tag, "keepfast %.16s %.36s", hex.p ? hex.p : "", db->schema);
+    buf_release(&hex);
+}
+
+const char *db_tag(const struct db *db)
+{
+    return db->driver == &pg_driver ? ((const struct pg_db *)db)->tag : "";
+}
+
+static kf_rc start(struct pg_db *db, struct kf_err *err)
+{
+    char *address = mem_dup(db->url, strlen(db->url) - strlen(db_url_space(db->url).p) - 1);
+    if (!address)
+        return err_nomem(err);
+    /* What the address says comes later and wins, but for the last two. */
+    const char *const names[] = {
+        "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
+        "dbname",          "application_name",    "client_encoding",  NULL};
+    const char *const values[] = {"10", "3", "3", "15000", address, db->tag, "UTF8", NULL};
+    db->conn = pq.connectStartParams(names, values, 1);
+    mem_wipe(address, strlen(address));
+    mem_free(address);
+    if (!db->conn)
+        return err_nomem(err);
+    return pq.status(db->conn) == CONNECTION_BAD ? pg_refused(db, err) : KF_OK;
+}
+
+static kf_rc connect(struct pg_db *db, struct kf_err *err)
+{
+    make_tag(db);
+    kf_rc rc = start(db, err);
+    if (rc == KF_OK) {
+        pq.setNoticeProcessor(db->conn, drop_notice, NULL);
+        rc = shake_hands(db, err);
+    }
+    if (rc == KF_OK)
+        rc = check_server(db, err);
+    if (rc == KF_OK)
+        rc = set_up(db, err);
+    if (rc == KF_OK && (pq.setnonblocking(db->conn, 1) != 0 || !pq.enterPipelineMode(db->conn)))
+        rc = pg_gone(db, err);
+    if (rc != KF_OK) {
+        if (db->base.trouble == DB_FINE)
+            db->base.trouble = DB_TROUBLE_LOST;
+        pg_drop(db);
+    }
+    return rc;
+}
+
+kf_rc pg_connected(struct pg_db *db, struct kf_err *err)
+{
+    if (db->conn)
+        return KF_OK;
+    assert(db->txn == PG_NONE);
+    return connect(db, err);
+}
+
+/* ---------------------------------------------------------------------------- open and close */
+
+static kf_rc set_names(struct pg_db *db, const char *path, struct kf_err *err)
+{
+    struct buf at = BUF_INIT, shown = BUF_INIT;
+    kf_rc rc = db_url_at(path, NULL, &at, err);
+    if (rc == KF_OK)
+        rc = db_url_show(path, NULL, &shown, err);
+    if (rc == KF_OK) {
+        db->url = buf_detach(&at, NULL);
+        db->shown = buf_detach(&shown, NULL);
+        str space = db_url_space(db->url);
+        bool ok = space.len > 0 && space.len + 3 <= PG_SCHEMA_LEN;
+        for (size_t i = 0; ok && i < space.len; i++)
+            ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", space.p[i]) != NULL;
+        if (ok)
+            snprintf(db->schema, sizeof db->schema, "kf_%s", space.p);
+        else
+            rc = err_set(err, PROBLEM_CONFIG,
+                         "a space is named with a-z, 0-9, _ and -, 1 to 60 of them");
+    }
+    buf_release(&at);
+    buf_release(&shown);
+    return rc;
+}
+
+kf_rc pg_open(const struct db_options *o, struct db **ret_db, struct kf_err *err)
+{
+    kf_rc rc = pg_calls_load(err);
+    if (rc != KF_OK)
+        return rc;
+    struct pg_db *db = mem_calloc(1, sizeof *db);
+    if (!db)
+        return err_nomem(err);
+    db->base = (struct db){.driver = &pg_driver, .env = o->env, .mode = o->mode};
+    db->busy_ms = o->busy_ms;
+    rc = set_names(db, o->path, err);
+    if (rc == KF_OK)
+        rc = connect(db, err);
+    if (rc == KF_OK && o->mode == DB_OWNER)
+        rc = pg_have_schema(db, o->create, err);
+    if (rc != KF_OK) {
+        pg_close(&db->base);
+        return rc;
+    }
+    db->base.wrote = 0;
+    db->base.trouble = DB_FINE;
+    *ret_db = &db->base;
+    return KF_OK;
+}
+
+void pg_close(struct db *base)
+{
+    struct pg_db *db = pg_of(base);
+    pg_drop(db); /* the server rolls back */
+    for (size_t i = 0; i < DB_STATEMENTS_MAX; i++)
+        mem_free(db->stmts[i].ahead);
+    if (db->url)
+        mem_wipe(db->url, strlen(db->url));
+    mem_free(db->url);
+    mem_free(db->shown);
+    mem_free(db);
+}
+
+void pg_set_busy(struct db *base, uint32_t busy_ms)
+{
+    struct pg_db *db = pg_of(base);
+    char sql[64];
+    db->busy_ms = busy_ms;
+    if (!db->conn)
+        return; /* it is set when there is one */
+    snprintf(sql, sizeof sql, "SET lock_timeout = %u", lock_ms(db));
+    if (pg_exec(base, sql, NULL) != KF_OK)
+        pg_drop(db);
+}

@@ -1,0 +1,512 @@
+/* A store that is a schema of PostgreSQL.
+ *
+ * A group:
+ *
+ *      BEGIN, lock and read kf_state -> apply* -> kf_state, kf_group, NOTIFY, COMMIT
+ *        ^                                |                        |
+ *        |  connection lost, deadlock     |                        +- no answer: who am I waiting
+ * for?
+ *        +--------------------------------+                        |     reconnect, lock kf_state,
+ *        |                                                         |     look at kf_group
+ *        +------------------- it is not there ---------------------+
+ *                                                                  +-> it is there: committed
+ *
+ * The lock makes the look certain: the lost connection held it until its transaction had ended. One
+ * that the server still keeps although it idles is ended by us. */
+#include "store/store_pg.h"
+#include "base/when.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#define GROUPS_KEPT_MS ((int64_t)24 * 3600 * 1000)
+#define GROUPS_CARE    256 /* groups between two looks at old rows of kf_group */
+#define RESOLVE_NAP_MS 100
+#define READ_AGAIN_MS  1000
+
+/* ------------------------------------------------------------------------------------- identity */
+
+static kf_rc ask_text(struct db *db, const char *sql, struct buf *out, struct kf_err *err)
+{
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && row)
+        buf_str(out, db_text(st, 0));
+    db_done(st);
+    return rc == KF_OK ? buf_ok(out, err) : rc;
+}
+
+/* Where the store is: cluster, database, schema. A standby that takes over has the same; a dump
+ * that is restored elsewhere has not. Who may not ask for the cluster does without. */
+static kf_rc read_marker(struct db *db, struct buf *out, struct kf_err *err)
+{
+    static const char cluster_sql[] = "SELECT system_identifier::text FROM pg_control_system()";
+    static const char place_sql[] =
+        "SELECT ' ' || d.oid::text || ' ' || n.oid::text FROM pg_database d, pg_namespace n"
+        " WHERE d.datname = current_database() AND n.nspname = current_schema()";
+    kf_rc rc = ask_text(db, cluster_sql, out, err);
+    if (rc != KF_OK && rc != KF_NOMEM && db_trouble(db) == DB_FINE) {
+        buf_clear(out);
+        rc = KF_OK;
+    }
+    return rc == KF_OK ? ask_text(db, place_sql, out, err) : rc;
+}
+
+static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1 FOR UPDATE";
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && !row)
+        rc = err_set(err, PROBLEM_DAMAGED, "the store has lost its state row: restore a backup");
+    if (rc == KF_OK) {
+        *ret_seq = db_i64(st, 0);
+        *ret_stamp = db_i64(st, 1);
+    }
+    db_done(st);
+    return rc;
+}
+
+static kf_rc identify(struct kf_store *s, struct db *db, int64_t *ret_seq, int64_t *ret_stamp,
+                      struct kf_err *err)
+{
+    struct buf marker = BUF_INIT;
+    char site[STORE_SITE_LEN + 1], old[STORE_SITE_LEN + 1] = "";
+    bool changed = false;
+    kf_rc rc = read_marker(db, &marker, err);
+    if (rc == KF_OK && (rc = db_begin(db, DB_WRITE, err)) == KF_OK) {
+        rc = lock_numbers(db, ret_seq, ret_stamp, err);
+        if (rc == KF_OK)
+            rc = meta_identify(s, db, buf_view(&marker), site, old, &changed, err);
+        if (rc == KF_OK && changed)
+            rc = db_commit(db, err);
+        else
+            db_rollback(db);
+    }
+    if (rc == KF_OK)
+        meta_set_site(s, site);
+    if (rc == KF_OK && old[0]) {
+        KF_SOMETIMES("pg-store-was-cloned");
+        log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
+                  LOG_S("old_site", old), LOG_S("site", site), LOG_END);
+    }
+    buf_release(&marker);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------- open and close */
+
+static kf_rc part_new(struct kf_store *s, struct kf_err *err)
+{
+    struct buf url = BUF_INIT, shown = BUF_INIT, id = BUF_INIT;
+    unsigned char random[PG_ID_LEN / 2];
+    struct pg_part *p = mem_calloc(1, sizeof *p);
+    if (!p)
+        return err_nomem(err);
+    p->wake = -1;
+    pthread_mutex_init(&p->lock, NULL);
+    s->pg = p;
+    s->env->random(s->env->ctx, random, sizeof random);
+    buf_hex(&id, random, sizeof random);
+    kf_rc rc = db_url_at(s->path, NULL, &url, err);
+    if (rc == KF_OK)
+        rc = db_url_show(s->path, NULL, &shown, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&id, err);
+    if (rc == KF_OK) {
+        memcpy(p->id, id.p, sizeof p->id);
+        mem_wipe(s->path, strlen(s->path));
+        mem_free(s->path);
+        p->url = buf_detach(&url, NULL);
+        s->path = buf_detach(&shown, NULL);
+    }
+    if (rc == KF_OK && (p->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        rc = err_set(err, PROBLEM_BUSY, "no file descriptor is left; try again");
+    buf_release(&url);
+    buf_release(&shown);
+    buf_release(&id);
+    return rc;
+}
+
+void pg_part_free(struct pg_part *p)
+{
+    if (!p)
+        return;
+    if (p->wake >= 0)
+        close(p->wake);
+    if (p->url)
+        mem_wipe(p->url, strlen(p->url));
+    mem_free(p->url);
+    pthread_mutex_destroy(&p->lock);
+    mem_free(p);
+}
+
+static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *err)
+{
+    enum schema_found found;
+    int format;
+    kf_rc rc = schema_look(db, s->options.schema, &found, &format, err);
+    if (rc == KF_TOO_NEW)
+        log_event(s->options.log, LOG_ERROR, "pg.format", LOG_S("path", s->path), LOG_END);
+    if (rc == KF_OK && found == SCHEMA_EMPTY && s->options.must_exist)
+        return err_set(err, PROBLEM_NOT_FOUND, "there is no store %s", s->path);
+    return rc == KF_OK && found != SCHEMA_CURRENT ? schema_apply(db, s->options.schema, err) : rc;
+}
+
+static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
+{
+    struct db *db = NULL;
+    int64_t seq = 0, stamp = 0;
+    kf_rc rc = part_new(s, err);
+    if (rc != KF_OK)
+        return rc;
+    struct db_options o = {.env = s->env,
+                           .path = s->pg->url,
+                           .mode = DB_OWNER,
+                           .create = !s->options.must_exist,
+                           .busy_ms = STORE_BUSY_MS};
+    rc = db_open(&o, &db, err);
+    if (rc == KF_OK)
+        rc = bring_up_to_date(s, db, err);
+    if (rc == KF_OK)
+        rc = identify(s, db, &seq, &stamp, err);
+    if (rc != KF_OK) {
+        db_close(db);
+        return rc;
+    }
+    s->seq = seq;
+    clock_init(&s->clock, stamp);
+    atomic_store_explicit(&s->committed_seq, seq, memory_order_release);
+    /* A loop never waits for a network: the committing thread leads. */
+    atomic_store_explicit(&s->slow, true, memory_order_relaxed);
+    s->db = db;
+    rc = pg_watch_start(s, err);
+    if (rc != KF_OK) {
+        db_close(db);
+        s->db = NULL;
+    }
+    return rc;
+}
+
+static void pg_store_close(struct kf_store *s)
+{
+    pg_watch_end(s);
+    db_close(s->db);
+    s->db = NULL;
+}
+
+bool pg_is_there(const struct env *env, const char *url)
+{
+    struct db *db = NULL;
+    enum schema_found found = SCHEMA_EMPTY;
+    int format;
+    struct db_options o = {.env = env, .path = url, .mode = DB_FOREIGN};
+    /* What cannot be asked is there for all we know: opening it says what is the matter. */
+    bool there = db_open(&o, &db, NULL) != KF_OK ||
+                 schema_look(db, &schema_store, &found, &format, NULL) != KF_OK ||
+                 found != SCHEMA_EMPTY;
+    db_close(db);
+    return there;
+}
+
+/* ----------------------------------------------------------------------------------------
+ * groups */
+
+void pg_away(struct kf_store *s, struct kf_err *err)
+{
+    struct kf_err why = *err;
+    if (err->rc == KF_NOMEM)
+        return;
+    err_set(err, PROBLEM_STORE_UNAVAILABLE, "%s", why.detail);
+    state_full(s, PROBLEM_STORE_UNAVAILABLE, err);
+}
+
+static kf_rc pg_before(struct kf_store *s, struct kf_err *err)
+{
+    int64_t now_ms = env_mono_ms(s->env);
+    if (store_state(s) == STORE_READ_ONLY)
+        return state_refusal(s, err);
+    if (store_state(s) == STORE_FULL) {
+        if (now_ms - s->full_tried_ms < STORE_FULL_RETRY_MS)
+            return state_refusal(s, err);
+        s->full_tried_ms = now_ms;
+    }
+    return KF_OK;
+}
+
+static kf_rc pg_began(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    int64_t seq = 0, stamp = 0;
+    kf_rc rc = lock_numbers(s->db, &seq, &stamp, err);
+    if (rc != KF_OK)
+        return rc;
+    if (seq < s->seq) {
+        /* A standby that had not heard of the last commits has taken over. */
+        KF_SOMETIMES("pg-numbers-went-back");
+        log_event(s->options.log, LOG_CRIT, "pg.went_back", LOG_S("path", s->path),
+                  LOG_I("from", s->seq), LOG_I("to", seq), LOG_END);
+        pg_tell_went_back(s);
+    }
+    if (seq > s->seq)
+        KF_SOMETIMES("pg-others-have-written");
+    s->seq = seq;
+    if (stamp > s->clock.last)
+        s->clock.last = stamp;
+    return KF_OK;
+}
+
+static kf_rc note_group(struct group *g, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_group(id, number, at) VALUES($1, $2, $3)"
+        " ON CONFLICT(id) DO UPDATE SET number = excluded.number, at = excluded.at";
+    struct kf_store *s = g->store;
+    struct db_stmt *st;
+    kf_rc rc = db_use(s->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(st, 1, str_of(s->pg->id));
+    db_bind_i64(st, 2, (int64_t)++s->pg->number);
+    db_bind_i64(st, 3, g->now_ms);
+    return db_run(st, err);
+}
+
+/* Rows of processes that are no more. */
+static kf_rc forget_groups(struct group *g, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_group WHERE at < $1";
+    struct db_stmt *st;
+    kf_rc rc = db_use(g->store->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, g->now_ms - GROUPS_KEPT_MS);
+    return db_run(st, err);
+}
+
+static kf_rc pg_ends(struct group *g, struct kf_err *err)
+{
+    static const char notify_sql[] = "SELECT pg_notify(current_schema()::text, '')";
+    struct db_stmt *st;
+    kf_rc rc = note_group(g, err);
+    if (rc == KF_OK && g->store->pg->number % GROUPS_CARE == 0)
+        rc = forget_groups(g, err);
+    if (rc == KF_OK)
+        rc = db_use(g->store->db, notify_sql, &st, err);
+    return rc == KF_OK ? db_run(st, err) : rc;
+}
+
+/* The connection that was lost may live on at the server, in a transaction that nobody will end. */
+static kf_rc end_the_lost(struct db *db, const char *tag, struct kf_err *err)
+{
+    static const char sql[] = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                              " WHERE application_name = $1 AND state LIKE 'idle in transaction%'";
+    struct db_stmt *st;
+    bool row;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(st, 1, str_of(tag));
+    rc = db_step(st, &row, err);
+    db_done(st);
+    return rc;
+}
+
+static kf_rc read_group(struct kf_store *s, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT number FROM kf_group WHERE id = $1";
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(s->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(st, 1, str_of(s->pg->id));
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? db_i64(st, 0) : 0;
+    db_done(st);
+    return rc;
+}
+
+static kf_rc look_up(struct kf_store *s, const char *tag, bool *ret_there, struct kf_err *err)
+{
+    int64_t seq, stamp, number = 0;
+    db_trouble_clear(s->db);
+    kf_rc rc = db_begin(s->db, DB_WRITE, err);
+    if (rc == KF_OK)
+        rc = end_the_lost(s->db, tag, err);
+    if (rc == KF_OK)
+        rc = lock_numbers(s->db, &seq, &stamp, err);
+    if (rc == KF_OK)
+        rc = read_group(s, &number, err);
+    db_rollback(s->db);
+    if (rc == KF_OK)
+        *ret_there = (uint64_t)number == s->pg->number;
+    return rc;
+}
+
+static bool may_pass(enum db_trouble trouble)
+{
+    return trouble == DB_TROUBLE_LOST || trouble == DB_TROUBLE_BUSY ||
+           trouble == DB_TROUBLE_AGAIN || trouble == DB_TROUBLE_UNKNOWN;
+}
+
+static kf_rc pg_resolve(struct group *g, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    struct kf_err why = KF_ERR_INIT;
+    char tag[128];
+    bool there = false;
+    int64_t until_ms = env_mono_ms(s->env) + PG_RESOLVE_MS;
+    snprintf(tag, sizeof tag, "%s", db_tag(s->db));
+    for (int naps = 0;; naps++) {
+        kf_rc rc = look_up(s, tag, &there, &why);
+        if (rc == KF_OK)
+            break;
+        if (!may_pass(db_trouble(s->db)) || env_mono_ms(s->env) >= until_ms ||
+            naps >= PG_RESOLVE_MS / RESOLVE_NAP_MS) {
+            log_event(s->options.log, LOG_ERROR, "pg.outcome_unknown", LOG_S("path", s->path),
+                      LOG_S("reason", why.detail), LOG_END);
+            return err_set(err, PROBLEM_OUTCOME_UNKNOWN,
+                           "the connection was lost while this was committed, and the database "
+                           "could not be asked since: read it again, or write it again with the "
+                           "same idempotency key");
+        }
+        poll(NULL, 0, RESOLVE_NAP_MS);
+    }
+    if (there)
+        KF_SOMETIMES("pg-unknown-was-committed");
+    else
+        KF_SOMETIMES("pg-unknown-was-not-committed");
+    log_event(s->options.log, LOG_INFO, "pg.outcome_found", LOG_S("path", s->path),
+              LOG_S("outcome", there ? "committed" : "not committed"), LOG_END);
+    return there ? KF_OK : KF_ABSENT;
+}
+
+static void pg_judge(struct kf_store *s, struct kf_err *err)
+{
+    struct kf_err why = *err;
+    switch (db_trouble(s->db)) {
+    case DB_TROUBLE_LOST: pg_away(s, err); break;
+    case DB_TROUBLE_UNKNOWN: pg_away(s, &why); break;
+    case DB_TROUBLE_FULL: state_full(s, PROBLEM_DISK_FULL, &why); break;
+    case DB_TROUBLE_READ_ONLY: state_full(s, PROBLEM_STORE_READ_ONLY, &why); break;
+    case DB_TROUBLE_CORRUPT:
+        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path),
+                  LOG_S("reason", why.detail), LOG_END);
+        break;
+    case DB_TROUBLE_NOMEM:
+        log_event(s->options.log, LOG_ERROR, "mem.fail", LOG_S("path", s->path), LOG_END);
+        break;
+    default: break;
+    }
+}
+
+/* ---------------------------------------------------------------------------------------
+ * reading */
+
+static bool is_away(struct kf_store *s)
+{
+    return store_state(s) == STORE_FULL && state_problem(s) == PROBLEM_STORE_UNAVAILABLE;
+}
+
+static kf_rc pg_reader(struct kf_store *s, struct db **ret_db, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    struct db_options o = {
+        .env = s->env, .path = s->pg->url, .mode = DB_READER, .busy_ms = READER_BUSY_MS};
+    int64_t now_ms = env_mono_ms(s->env);
+    int64_t tried_ms = atomic_load_explicit(&s->pg->read_tried_ms, memory_order_relaxed);
+    if (is_away(s) && tried_ms && now_ms - tried_ms < READ_AGAIN_MS)
+        return state_refusal(s, err);
+    atomic_store_explicit(&s->pg->read_tried_ms, now_ms, memory_order_relaxed);
+    kf_rc rc = db_open(&o, ret_db, &why);
+    if (rc == KF_OK)
+        return KF_OK;
+    pg_away(s, &why);
+    if (err)
+        *err = why;
+    return why.rc;
+}
+
+static void pg_judge_read(struct kf_store *s, enum db_trouble trouble)
+{
+    if (trouble == DB_TROUBLE_CORRUPT)
+        log_event(s->options.log, LOG_CRIT, "store.damage", LOG_S("path", s->path), LOG_END);
+}
+
+/* ------------------------------------------------------------------------------------ the rest */
+
+static kf_rc pg_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err)
+{
+    (void)s;
+    (void)err;
+    ret->disk_bytes = ret->used_bytes;
+    return KF_OK;
+}
+
+static kf_rc pg_health(struct kf_store *s, struct store_health *ret, struct kf_err *err)
+{
+    struct store_health h = {.oldest_read_ms = readers_oldest_ms(s)};
+    struct buf cloned = BUF_INIT;
+    struct db *db;
+    int64_t seq;
+    kf_rc rc = store_read(s, &db, err);
+    if (rc == KF_OK) {
+        rc = meta_read_state(db, &seq, &h.stamp, err);
+        if (rc == KF_OK)
+            rc = meta_or_empty(db, STORE_CLONED_KEY, &cloned, err);
+        if (rc == KF_OK && cloned.len)
+            when_parse(buf_view(&cloned), &h.cloned_ms);
+        store_read_end(s, db);
+    }
+    buf_release(&cloned);
+    if (rc == KF_NOMEM)
+        return rc;
+    err_clear(err); /* what cannot be read says so in the state of the store */
+    *ret = h;
+    return KF_OK;
+}
+
+static kf_rc pg_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)
+{
+    (void)ret_path;
+    return err_set(
+        err, PROBLEM_NOT_IMPLEMENTED,
+        "the store %s is on PostgreSQL and has no folder: restores and scheduled backups "
+        "need a store in a file; back up with `keepfast backup FILE.zip` or pg_dump",
+        s->path);
+}
+
+static kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
+{
+    const char *ignored;
+    (void)swap;
+    return pg_side_dir(s, &ignored, err);
+}
+
+const struct store_engine pg_engine = {
+    .open = pg_store_open,
+    .close = pg_store_close,
+    .before = pg_before,
+    .began = pg_began,
+    .ends = pg_ends,
+    .resolve = pg_resolve,
+    .judge = pg_judge,
+    .reader = pg_reader,
+    .judge_read = pg_judge_read,
+    .status = pg_status,
+    .health = pg_health,
+    .side_dir = pg_side_dir,
+    .swap = pg_swap,
+};

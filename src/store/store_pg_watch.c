@@ -1,0 +1,287 @@
+/* The watcher of a store on PostgreSQL: hears of what others commit, and sees whether it is there.
+ *
+ *      connect -> LISTEN -> number M -> tell: doubt everything up to M -> fresh
+ *         ^                                                                |
+ *         |  lost: not fresh, not chief, away            wait for a notice or PG_ROUND_MS
+ *         |                                                                |
+ *         +--------------------------------------------- what the journal has above M -> tell, M
+ *
+ * Fresh is a lease: it ends by itself when a round has not ended well for PG_FRESH_MS, as with a
+ * network that swallows everything.
+ *
+ * The chief is the one process whose watcher holds the advisory lock of the store; it does what one
+ * alone should do (retention). The lock goes with its connection. */
+#include "store/store_pg.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <unistd.h>
+
+#define CHANGES_MAX   10000 /* more are told as one doubt */
+#define CHIEF_EVERY   5     /* rounds between two attempts to become chief */
+#define STATEMENTS_MS 3000  /* for what one round asks */
+
+struct watcher {
+    struct kf_store *store;
+    struct pg_part *pg;
+    struct db *db; /* NULL = not connected */
+    int64_t seq;   /* up to which everything was told */
+    bool deaf;     /* what was committed above it meanwhile is not known by name */
+    unsigned rounds;
+};
+
+/* ------------------------------------------------------------------------------------- telling */
+
+static size_t copy_followers(struct pg_part *p, struct store_follower out[PG_FOLLOWERS_MAX])
+{
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->follower_count;
+    memcpy(out, p->followers, sizeof p->followers);
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+static void tell_doubt(struct pg_part *p, int64_t seq, bool went_back)
+{
+    struct store_follower f[PG_FOLLOWERS_MAX];
+    size_t n = copy_followers(p, f);
+    for (size_t i = 0; i < n; i++)
+        f[i].doubt(f[i].ctx, seq, went_back);
+}
+
+static void tell_change(struct pg_part *p, str tbl, str key, int64_t seq)
+{
+    struct store_follower f[PG_FOLLOWERS_MAX];
+    size_t n = copy_followers(p, f);
+    for (size_t i = 0; i < n; i++)
+        f[i].changed(f[i].ctx, tbl, key, seq);
+}
+
+void pg_tell_went_back(struct kf_store *s)
+{
+    tell_doubt(s->pg, 0, true);
+}
+
+/* --------------------------------------------------------------------------------------- a
+ * round */
+
+static kf_rc number_of(struct db *db, const char *sql, const char *param, int64_t *ret,
+                       struct kf_err *err)
+{
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    if (param)
+        db_bind_text(st, 1, str_of(param));
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && row)
+        *ret = db_i64(st, 0);
+    db_done(st);
+    return rc;
+}
+
+static kf_rc tell_changes(struct watcher *w, int64_t until, struct kf_err *err)
+{
+    static const char sql[] = "SELECT tbl, key, seq FROM kf_journal WHERE seq > $1 AND seq <= $2"
+                              " ORDER BY seq LIMIT $3";
+    struct db_stmt *st;
+    bool row = false;
+    int count = 0;
+    kf_rc rc = db_use(w->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, w->seq);
+    db_bind_i64(st, 2, until);
+    db_bind_i64(st, 3, CHANGES_MAX + 1);
+    while ((rc = db_step(st, &row, err)) == KF_OK && row && count++ < CHANGES_MAX)
+        tell_change(w->pg, db_text(st, 0), db_text(st, 1), db_i64(st, 2));
+    db_done(st);
+    if (rc == KF_OK && count > CHANGES_MAX)
+        tell_doubt(w->pg, until, false);
+    return rc;
+}
+
+/* A row that changes between the two statements has a number above `now` and comes next time. */
+static kf_rc catch_up(struct watcher *w, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq FROM kf_state WHERE id = 1";
+    int64_t now = 0;
+    kf_rc rc = number_of(w->db, sql, NULL, &now, err);
+    if (rc != KF_OK)
+        return rc;
+    if (w->deaf || now < w->seq)
+        tell_doubt(w->pg, now, now < w->seq);
+    else if (now > w->seq)
+        rc = tell_changes(w, now, err);
+    if (rc == KF_OK) {
+        w->seq = now;
+        w->deaf = false;
+    }
+    return rc;
+}
+
+static kf_rc try_chief(struct watcher *w, struct kf_err *err)
+{
+    static const char sql[] = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || $1,"
+                              " 1))";
+    int64_t got = 0;
+    if (atomic_load_explicit(&w->pg->chief, memory_order_relaxed) || w->rounds++ % CHIEF_EVERY)
+        return KF_OK;
+    kf_rc rc = number_of(w->db, sql, " chief", &got, err);
+    if (rc == KF_OK && got) {
+        KF_SOMETIMES("pg-chief");
+        atomic_store_explicit(&w->pg->chief, true, memory_order_relaxed);
+    }
+    return rc;
+}
+
+static kf_rc one_round(struct watcher *w, struct kf_err *err)
+{
+    struct kf_store *s = w->store;
+    int64_t began_ms = env_mono_ms(s->env);
+    db_trouble_clear(w->db);
+    db_deadline(w->db, STATEMENTS_MS);
+    kf_rc rc = catch_up(w, err);
+    if (rc == KF_OK)
+        rc = try_chief(w, err);
+    db_deadline(w->db, 0);
+    if (rc == KF_OK)
+        atomic_store_explicit(&w->pg->fresh_until_ms, began_ms + PG_FRESH_MS, memory_order_release);
+    return rc;
+}
+
+static void disconnect(struct watcher *w)
+{
+    atomic_store_explicit(&w->pg->fresh_until_ms, 0, memory_order_release);
+    atomic_store_explicit(&w->pg->chief, false, memory_order_relaxed);
+    db_close(w->db);
+    w->db = NULL;
+    w->deaf = true;
+    w->rounds = 0;
+}
+
+static kf_rc connect(struct watcher *w, struct kf_err *err)
+{
+    struct db_options o = {.env = w->store->env, .path = w->pg->url, .mode = DB_READER};
+    kf_rc rc = db_open(&o, &w->db, err);
+    if (rc == KF_OK)
+        rc = db_listen(w->db, err);
+    return rc;
+}
+
+/* It answers again; whether it takes writes the next one shows. */
+static void is_back(struct kf_store *s)
+{
+    if (store_state(s) == STORE_FULL && state_problem(s) == PROBLEM_STORE_UNAVAILABLE)
+        state_healed(s);
+}
+
+static bool is_to_stop(const struct watcher *w)
+{
+    return atomic_load_explicit(&w->pg->stop, memory_order_acquire);
+}
+
+static void nap(const struct watcher *w, int ms)
+{
+    struct pollfd fd = {.fd = w->pg->wake, .events = POLLIN};
+    poll(&fd, 1, ms);
+}
+
+static bool goes_on(void *ctx)
+{
+    return !is_to_stop(ctx);
+}
+
+static void turn(struct watcher *w)
+{
+    struct kf_err err = KF_ERR_INIT;
+    bool notice = false, connected = w->db != NULL;
+    kf_rc rc = connected ? KF_OK : connect(w, &err);
+    if (rc == KF_OK && connected)
+        rc = db_await(w->db, w->pg->wake, PG_ROUND_MS, &notice, &err);
+    if (is_to_stop(w))
+        return;
+    if (rc == KF_OK) {
+        db_watch(w->db, goes_on, w);
+        rc = one_round(w, &err);
+    }
+    if (rc == KF_OK) {
+        if (!connected)
+            is_back(w->store);
+        return;
+    }
+    if (is_to_stop(w))
+        return;
+    disconnect(w);
+    /* A connection that was cut may be made again at once. */
+    if (!connected) {
+        pg_away(w->store, &err);
+        nap(w, PG_AGAIN_MS);
+    }
+}
+
+static void *watch(void *ctx)
+{
+    struct kf_store *s = ctx;
+    struct watcher w = {.store = s, .pg = s->pg, .deaf = true};
+    while (!is_to_stop(&w))
+        turn(&w);
+    disconnect(&w);
+    return NULL;
+}
+
+/* ------------------------------------------------------------------------------- start and end */
+
+kf_rc pg_watch_start(struct kf_store *s, struct kf_err *err)
+{
+    sigset_t all, old;
+    if (s->options.brief || !s->options.loop || loop_is_inline(s->options.loop) || s->env->wait)
+        return KF_OK;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int failed = pthread_create(&s->pg->thread, NULL, watch, s);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    if (failed)
+        return err_errno(err, failed, "cannot start the store's watcher");
+    s->pg->started = true;
+    return KF_OK;
+}
+
+void pg_watch_end(struct kf_store *s)
+{
+    static const uint64_t one = 1;
+    struct pg_part *p = s->pg;
+    if (!p->started)
+        return;
+    atomic_store_explicit(&p->stop, true, memory_order_release);
+    if (write(p->wake, &one, sizeof one) < 0)
+        KF_SOMETIMES("pg-watcher-not-woken"); /* it looks by itself within a second */
+    pthread_join(p->thread, NULL);
+    p->started = false;
+}
+
+kf_rc store_follow(struct kf_store *s, const struct store_follower *f, struct kf_err *err)
+{
+    struct pg_part *p = s->pg;
+    if (!p)
+        return KF_OK;
+    pthread_mutex_lock(&p->lock);
+    bool room = p->follower_count < PG_FOLLOWERS_MAX;
+    if (room)
+        p->followers[p->follower_count++] = *f;
+    pthread_mutex_unlock(&p->lock);
+    return room ? KF_OK : err_set(err, PROBLEM_INTERNAL, "too many follow the store");
+}
+
+bool store_is_fresh(const struct kf_store *s)
+{
+    return !s->pg ||
+           env_mono_ms(s->env) < atomic_load_explicit(&s->pg->fresh_until_ms, memory_order_acquire);
+}
+
+bool store_is_chief(const struct kf_store *s)
+{
+    return !s->pg || atomic_load_explicit(&s->pg->chief, memory_order_relaxed);
+}
