@@ -371,13 +371,6 @@ static kf_rc make_process(struct start *s, struct child_process *p, struct kf_er
     }
 }
 
-static int tap(const struct env *env, const char *path)
-{
-    int verdict = env->tap ? env->tap(env->ctx, &(struct io_event){.op = IO_SPAWN, .path = path})
-                           : 0;
-    return verdict == IO_TAP_SHORT ? 0 : verdict;
-}
-
 static kf_rc prepare(struct start *s, struct buf *path, struct child_process *p, struct kf_err *err)
 {
     const struct child *c = s->child;
@@ -412,7 +405,7 @@ kf_rc child_start(const struct env *env, const struct child *child, struct child
         s->fd[i] = -1;
     kf_rc rc = prepare(s, &path, &p, err);
     if (rc == KF_OK) {
-        int e = tap(env, path.p);
+        int e = env_tap_path(env, IO_SPAWN, path.p);
         rc = e ? err_errno(err, e, "cannot start %s", path.p) : make_process(s, &p, err);
     }
     for (int i = 0; i < FDS; i++)

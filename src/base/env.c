@@ -52,3 +52,15 @@ const char *io_op_name(enum io_op op)
     };
     return (unsigned)op < IO_OP_COUNT ? names[op] : "unknown";
 }
+
+int env_tap(const struct env *env, const struct io_event *event)
+{
+    int verdict = env->tap ? env->tap(env->ctx, event) : 0;
+    bool goes_on = event->op == IO_WRITE || event->op == IO_RECV || event->op == IO_SEND;
+    return verdict == IO_TAP_SHORT && !goes_on ? 0 : verdict;
+}
+
+int env_tap_path(const struct env *env, enum io_op op, const char *path)
+{
+    return env_tap(env, &(struct io_event){.op = op, .path = path});
+}

@@ -83,6 +83,11 @@ static inline int64_t env_mono_ms(const struct env *env)
     return (int64_t)(env->mono_ns(env->ctx) / 1000000);
 }
 
+/* Asks the tap: 0, an errno value, or IO_TAP_SHORT, which only what can go on with the rest is
+ * told: writes, IO_RECV and IO_SEND. */
+int env_tap(const struct env *env, const struct io_event *event);
+int env_tap_path(const struct env *env, enum io_op op, const char *path);
+
 /* -------------------------------------------------------------------------------------- files
  *
  * Thin calls over POSIX with the tap before each one that reads or changes something (sizes, stat

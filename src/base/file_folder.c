@@ -15,11 +15,6 @@
 
 #define WALK_FLAGS (O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
 
-static int tell(const struct folder *f, const struct io_event *event)
-{
-    return f->env->tap ? f->env->tap(f->env->ctx, event) : 0;
-}
-
 /* "FOLDER/PATH", for the tap and for errors. NULL when out of memory. */
 static char *full_path(const struct folder *f, const char *path)
 {
@@ -105,7 +100,7 @@ kf_rc folder_open(const struct env *env, const char *path, struct folder *ret_fo
     struct folder f = {-1, env, mem_strdup(path)};
     if (!f.path)
         return err_nomem(err);
-    int e = tell(&f, &(struct io_event){.op = IO_OPEN, .path = path});
+    int e = env_tap_path(env, IO_OPEN, path);
     if (!e && (f.fd = open_at(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC, 0)) < 0)
         e = errno;
     kf_rc rc = e ? failed(e, "open the folder", path, err) : KF_OK;
@@ -131,14 +126,14 @@ static int open_file(const struct folder *f, const char *path, const char *full,
     bool create = mode == FILE_CREATE;
     char last[256];
     int at = -1;
-    int e = tell(f, &(struct io_event){.op = create ? IO_CREATE : IO_OPEN, .path = full});
+    int e = env_tap(f->env, &(struct io_event){.op = create ? IO_CREATE : IO_OPEN, .path = full});
     if (e || (e = walk(f, path, &at, last)))
         return e;
     int flags = mode == FILE_READ ? O_RDONLY : O_RDWR;
     int fd = open_at(at, last, flags | common | (create ? O_CREAT | O_EXCL : 0), 0600);
     e = fd < 0 ? errno : 0;
     if (e == ENOENT && mode == FILE_READWRITE) {
-        e = tell(f, &(struct io_event){.op = IO_CREATE, .path = full});
+        e = env_tap(f->env, &(struct io_event){.op = IO_CREATE, .path = full});
         if (!e && (fd = open_at(at, last, O_RDWR | common | O_CREAT, 0600)) < 0)
             e = errno;
     }
@@ -205,7 +200,7 @@ static int make_one(const struct folder *f, int at, const char *name, const char
         return S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
     if (errno != ENOENT)
         return errno;
-    int e = tell(f, &(struct io_event){.op = IO_MKDIR, .path = full});
+    int e = env_tap(f->env, &(struct io_event){.op = IO_MKDIR, .path = full});
     if (!e && mkdirat(at, name, 0700) != 0 && errno != EEXIST)
         e = errno;
     return e;
@@ -244,7 +239,7 @@ static int rename_at(const struct folder *f, const char *from, const char *to,
 {
     char last_from[256] = "", last_to[256] = "";
     int at_from = -1, at_to = -1;
-    int e = tell(f, &(struct io_event){.op = IO_RENAME, .path = full_from, .to = full_to});
+    int e = env_tap(f->env, &(struct io_event){.op = IO_RENAME, .path = full_from, .to = full_to});
     if (!e)
         e = walk(f, from, &at_from, last_from);
     if (!e)
@@ -279,7 +274,7 @@ static kf_rc remove_at(const struct folder *f, const char *path, int flags, stru
     char *full = full_path(f, path);
     if (!full)
         return err_nomem(err);
-    int e = tell(f, &(struct io_event){.op = IO_UNLINK, .path = full});
+    int e = env_tap(f->env, &(struct io_event){.op = IO_UNLINK, .path = full});
     if (!e)
         e = walk(f, path, &at, last);
     if (!e && unlinkat(at, last, flags) != 0)
@@ -309,7 +304,7 @@ kf_rc folder_announce(const struct folder *f, enum io_op op, const char *path, s
     char *full = full_path(f, path);
     if (!full)
         return err_nomem(err);
-    int e = tell(f, &(struct io_event){.op = op, .path = full});
+    int e = env_tap(f->env, &(struct io_event){.op = op, .path = full});
     kf_rc rc = e ? err_errno(err, e, "cannot sync %s", full) : KF_OK;
     mem_free(full);
     return rc;

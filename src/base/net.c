@@ -7,9 +7,7 @@
 /* What may pass of `len` bytes; -1 with errno when the call fails instead. */
 static ssize_t allowed(const struct env *env, enum io_op op, size_t len)
 {
-    if (!env->tap)
-        return (ssize_t)len;
-    int verdict = env->tap(env->ctx, &(struct io_event){.op = op, .path = "", .len = len});
+    int verdict = env_tap(env, &(struct io_event){.op = op, .path = "", .len = len});
     if (verdict == IO_TAP_SHORT)
         return (ssize_t)(len > 1 ? len / 2 : len);
     if (verdict == 0)
