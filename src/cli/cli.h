@@ -123,6 +123,9 @@ char *cli_escape(struct cli *cli, const char *text);
 void cli_query(struct cli *cli, struct buf *target, const char *key, const char *value);
 /* How long --timeout says, else the usual. */
 kf_rc cli_timeout(const struct cli *cli, uint64_t usual_ms, uint64_t *ret_ms, struct kf_err *err);
+/* How long an answer is waited for that the server itself makes wait for so long: it has the last
+ * word. */
+uint32_t cli_patience(uint64_t wait_ms);
 /* The configuration in force for a folder or a file beside it. */
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
 /* A path as seen from anywhere, in the arena. NULL without memory or without a working

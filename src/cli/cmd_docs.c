@@ -29,7 +29,7 @@ static kf_rc option_query(struct cli *cli, const struct from_option *from, size_
     kf_rc rc = cli_timeout(cli, usual_ms, &ms, err);
     if (rc != KF_OK)
         return rc;
-    *ret_timeout_ms = (uint32_t)ms + 15000;
+    *ret_timeout_ms = cli_patience(ms);
     return buf_ok(out, err);
 }
 

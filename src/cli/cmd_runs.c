@@ -170,7 +170,7 @@ kf_rc cmd_aside_retry(struct cli *cli, struct kf_err *err)
     kf_rc rc = cli_timeout(cli, 10000, &ms, err);
     if (rc != KF_OK)
         return rc;
-    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)ms + 15000};
+    struct cli_request r = {.method = API_POST, .timeout_ms = cli_patience(ms)};
     r.target = aside_target(cli, cli->args[0], NULL);
     r.target = r.target ? arena_printf(&cli->arena, "%s?timeout=%llums", r.target,
                                        (unsigned long long)ms)

@@ -22,7 +22,7 @@ static kf_rc sync_one(struct cli *cli, struct syncing *s, str name, struct kf_er
     struct cli_answer a;
     struct json_node *root;
     char *text = arena_dup(&cli->arena, name), *escaped = text ? cli_escape(cli, text) : NULL;
-    struct cli_request r = {.method = API_POST, .timeout_ms = (uint32_t)s->timeout_ms + 15000};
+    struct cli_request r = {.method = API_POST, .timeout_ms = cli_patience(s->timeout_ms)};
     r.progress = arena_printf(&cli->arena, "sync %.*s", STR_ARGS(name));
     r.target = escaped
                    ? arena_printf(&cli->arena, "/remotes/%s/run?timeout=%llums%s", escaped,

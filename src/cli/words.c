@@ -90,6 +90,13 @@ kf_rc cli_timeout(const struct cli *cli, uint64_t usual_ms, uint64_t *ret_ms, st
     return KF_OK;
 }
 
+#define ANSWER_MS 15000
+
+uint32_t cli_patience(uint64_t wait_ms)
+{
+    return wait_ms < UINT32_MAX - ANSWER_MS ? (uint32_t)wait_ms + ANSWER_MS : UINT32_MAX;
+}
+
 char *cli_absolute(struct cli *cli, const char *path)
 {
     struct buf full = BUF_INIT;
