@@ -118,7 +118,7 @@ static void put_and_get(void **state)
     assert_int_equal(t.written.version, 1);
     assert_true(t.written.created);
     assert_false(t.written.unchanged);
-    assert_int_equal(t.written.level, KF_LEVEL_DISK);
+    assert_int_equal(t.written.level, store_level(t.store));
     assert_int_equal(strlen(t.written.etag), DOC_ETAG_LEN);
     char site[STORE_SITE_LEN + 1];
     store_site(t.store, site);
@@ -350,7 +350,7 @@ static void wrong_requests(void **state)
     o.idempotency_key = "\xff";
     assert_int_equal(testing_write_doc(&t, KF_PUT, "a", "1", 0, &o), KF_INVALID);
     o.idempotency_key = NULL;
-    o.level = KF_LEVEL_SHARED;
+    o.level = testing_docs_are_on_pg() ? KF_LEVEL_DISK : KF_LEVEL_SHARED;
     assert_int_equal(testing_write_doc(&t, KF_PUT, "a", "1", 0, &o), KF_INVALID);
     o.size = 0;
     assert_int_equal(testing_write_doc(&t, KF_PUT, "a", "1", 0, &o), KF_MISUSE);
@@ -1275,7 +1275,7 @@ static void submit_and_wait(void **state)
     assert_int_equal(kf_wait(&tickets[0], 0, &written, &t.err), KF_OK);
     assert_null(tickets[0]);
     assert_int_equal(written.version, 1);
-    assert_int_equal(written.level, KF_LEVEL_DISK);
+    assert_int_equal(written.level, store_level(t.store));
     assert_int_equal(kf_wait(&tickets[1], 0, &written, &t.err), KF_OK);
     assert_int_equal(written.version, 2);
     assert_int_equal(written.level, KF_LEVEL_MEMORY);
@@ -1333,7 +1333,7 @@ static void memory_follows_the_order_of_a_group(void **state)
         w.verb = i % 3 == 1 ? KF_DELETE : KF_PUT;
         w.body = body;
         w.len = strlen(body);
-        w.options.level = i / 3 % 2 ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+        w.options.level = i / 3 % 2 ? KF_LEVEL_MEMORY : store_level(t.store);
         assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
     }
     while (store_lead(t.store))
@@ -1349,7 +1349,7 @@ static void memory_follows_the_order_of_a_group(void **state)
     w.options.level = KF_LEVEL_MEMORY;
     assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
     w.verb = KF_DELETE;
-    w.options.level = KF_LEVEL_DISK;
+    w.options.level = store_level(t.store);
     assert_int_equal(kf_submit(t.store, &w, on_done, &called, NULL, NULL), KF_OK);
     while (store_lead(t.store))
         ;
@@ -1424,6 +1424,9 @@ TESTING_SABOTEUR(tie_without_content_hash, "tie-without-content-hash", ties_and_
 int main(int argc, char **argv)
 {
     testing_only(argc, argv);
+#ifdef RIG_PG
+    testing_docs_on_pg();
+#endif
     const struct CMUnitTest tests[] = {
         TEST(names),
         TEST(etags),

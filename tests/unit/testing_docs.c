@@ -1,6 +1,22 @@
 #include "testing_docs.h"
 
+#include "testing_pg.h"
+
+#include "store/store_pg.h"
+
 #include <string.h>
+
+static bool on_pg;
+
+void testing_docs_on_pg(void)
+{
+    on_pg = true;
+}
+
+bool testing_docs_are_on_pg(void)
+{
+    return on_pg;
+}
 
 static void open_store(struct testing_docs *t)
 {
@@ -8,6 +24,9 @@ static void open_store(struct testing_docs *t)
     struct kf_err err = KF_ERR_INIT;
     if (store_open(t->path, &options, &t->store, &err) != KF_OK)
         fail_msg("store_open: %s", err.detail);
+    /* Nobody else writes, and a loop that would hear of it is not there: memory counts. */
+    if (on_pg)
+        atomic_store(&t->store->pg->fresh_until_ms, INT64_MAX);
     const struct config_space *space = config_space(t->config, STR("default"));
     if (docs_new(t->store, t->config, space, t->cache_bytes, &t->docs, &err) != KF_OK)
         fail_msg("docs_new: %s", err.detail);
@@ -32,7 +51,7 @@ void testing_docs_open(struct testing_docs *t, const char *yaml)
     testing_env_init(&t->env);
     if (t->seed)
         atomic_store(&t->env.seed, t->seed);
-    t->path = testing_path(dir, "t.db");
+    t->path = on_pg ? testing_pg_new() : testing_path(dir, "t.db");
     const char *config = NULL;
     if (yaml) {
         config = testing_path(dir, "keepfast.yaml");

@@ -20,6 +20,10 @@ struct testing_docs {
     struct kf_err err;
 };
 
+/* From now on stores are spaces of a private PostgreSQL (testing_pg.h). */
+void testing_docs_on_pg(void);
+bool testing_docs_are_on_pg(void);
+
 /* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes,
  * in_memory and seed as they are in *t. */
 void testing_docs_open(struct testing_docs *t, const char *yaml);

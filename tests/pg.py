@@ -1,0 +1,138 @@
+"""A private PostgreSQL 15 for tests: a cluster in the test's own TMPDIR, on a socket there.
+
+    with Cluster() as pg:
+        pg.url("shop")                     postgres://kf@/postgres?host=…#shop
+        pg.ask("SELECT 1")                 [["1"]], by psql
+        pg.crash() pg.start()              what a crash leaves, and the start behind it
+
+PostgreSQL refuses to run as root, so root steps down to nobody, whose the folder is then. With tcp=True it listens on a free port of
+127.0.0.1, too (pg.port), which a faultproxy can stand before. `settings` are lines of postgresql.conf.
+
+As a program it serves tests in C: `pg.py` starts one, prints its folder, and ends it when its standard input does."""
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+SOCKET_MAX = 90  # of its folder: the path of a socket has 107 bytes
+
+
+def programs():
+    """Where initdb and its like are."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[4]))
+    if not found:
+        raise FileNotFoundError("initdb: install postgresql-15")
+    return found[-1].parent
+
+
+def _place():
+    """A new folder that the one who runs the server can reach."""
+    top = Path(tempfile.gettempdir())
+    if os.geteuid() == 0 and top.stat().st_uid == 0 and top != Path("/tmp"):
+        top.chmod(top.stat().st_mode | 0o011)
+    place = Path(tempfile.mkdtemp(prefix="pg-"))
+    if len(str(place)) > SOCKET_MAX:
+        shutil.rmtree(place)
+        place = Path(tempfile.mkdtemp(prefix="pg-", dir="/tmp"))
+    return place
+
+
+class Cluster:
+    def __init__(self, tcp=False, settings=(), fsync=False):
+        self.folder = _place()
+        self.data = self.folder / "data"
+        self.bin = programs()
+        self.port = None
+        self._wrap = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("nobody")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            self._wrap = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        self._run("initdb", "-D", self.data, "-U", "kf", "-A", "trust", "-N", "--no-instructions", "-E", "UTF8", "--locale=C")
+        lines = [f"unix_socket_directories='{self.folder}'", f"fsync={'on' if fsync else 'off'}", "shared_buffers=32MB", "max_connections=60"]
+        if tcp:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+            lines.append(f"port={self.port}")
+        lines.append("listen_addresses='127.0.0.1'" if tcp else "listen_addresses=''")
+        self.set(*lines, *settings)
+        self.start()
+
+    def _run(self, program, *words, check=True):
+        return subprocess.run([*self._wrap, self.bin / program, *words], check=check, cwd="/", timeout=60, stdin=subprocess.DEVNULL,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+
+    def set(self, *lines):
+        with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
+            file.write("".join(line + "\n" for line in lines))
+
+    def start(self):
+        self._run("pg_ctl", "-D", self.data, "-l", self.folder / "log", "-w", "start")
+
+    def stop(self, mode="fast"):
+        self._run("pg_ctl", "-D", self.data, "-m", mode, "-w", "stop", check=False)
+
+    def crash(self):
+        self.stop("immediate")
+
+    def reload(self):
+        self._run("pg_ctl", "-D", self.data, "reload")
+
+    def pid(self):
+        return int((self.data / "postmaster.pid").read_text().split()[0])
+
+    def url(self, space=None, host=None, port=None, user="kf", database="postgres"):
+        end = f"#{space}" if space else ""
+        if port or host:
+            return f"postgres://{user}@{host or '127.0.0.1'}:{port or self.port}/{database}{end}"
+        more = f"&port={self.port}" if self.port else ""
+        return f"postgres://{user}@/{database}?host={self.folder}{more}{end}"
+
+    def ask(self, sql, user="kf", database="postgres"):
+        """Rows as lists of text; NULL is an empty text. Fails when the statement does."""
+        port = ["-p", str(self.port)] if self.port else []
+        done = subprocess.run([self.bin / "psql", "-h", self.folder, *port, "-U", user, "-XAtq", "-F", "\x1f", "-R", "\x1e", "-v", "ON_ERROR_STOP=1",
+                               database, "-c", sql], capture_output=True, timeout=60)
+        if done.returncode:
+            raise RuntimeError(done.stderr.decode())
+        text = done.stdout.decode().removesuffix("\n")
+        return [row.split("\x1f") for row in text.split("\x1e")] if text else []
+
+    def number(self, sql):
+        return int(self.ask(sql)[0][0])
+
+    def close(self):
+        self.stop("immediate")
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+def main():
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    with Cluster() as pg:
+        print(pg.folder, flush=True)
+        for line in sys.stdin:
+            word = line.strip()
+            if word == "crash":
+                pg.crash()
+            elif word == "stop":
+                pg.stop()
+            elif word == "start":
+                pg.start()
+            print(word, flush=True)
+
+
+if __name__ == "__main__":
+    main()

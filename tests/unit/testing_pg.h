@@ -1,0 +1,13 @@
+/* testing_pg: a private PostgreSQL for the program (tests/pg.py), started when it is first asked for
+ * and ended with the program, however that ends. */
+#ifndef KF_TESTS_TESTING_PG_H
+#define KF_TESTS_TESTING_PG_H
+
+/* The address of a space in it; lives until the end of the program. */
+const char *testing_pg_url(const char *space);
+/* Address of a space that nobody has used yet. */
+const char *testing_pg_new(void);
+/* "crash", "stop" or "start"; done when it returns. */
+void testing_pg_do(const char *what);
+
+#endif
