@@ -213,19 +213,43 @@ const char *db_tag(const struct db *db)
     return db->driver == &pg_driver ? ((const struct pg_db *)db)->tag : "";
 }
 
+/* libpq's own words about what it cannot read repeat pieces of it. */
+static kf_rc check_address(const struct pg_db *db, const char *address, struct kf_err *err)
+{
+    char *words = NULL;
+    PQconninfoOption *options = pq.conninfoParse(address, &words);
+    bool ok = options != NULL;
+    if (options)
+        pq.conninfoFree(options);
+    if (words) {
+        mem_wipe(words, strlen(words));
+        pq.freemem(words);
+    }
+    return ok ? KF_OK
+              : err_set(err, PROBLEM_CONFIG,
+                        "%s: this address cannot be read; write "
+                        "postgres://USER@HOST:PORT/DATABASE#SPACE, with %%-codes where a part "
+                        "holds one of :/?#[]@",
+                        db->shown);
+}
+
 static kf_rc start(struct pg_db *db, struct kf_err *err)
 {
     char *address = mem_dup(db->url, strlen(db->url) - strlen(db_url_space(db->url).p) - 1);
     if (!address)
         return err_nomem(err);
+    kf_rc rc = check_address(db, address, err);
     /* What the address says comes later and wins, but for the last two. */
     const char *const names[] = {
         "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
         "dbname",          "application_name",    "client_encoding",  NULL};
     const char *const values[] = {"10", "3", "3", "15000", address, db->tag, "UTF8", NULL};
-    db->conn = pq.connectStartParams(names, values, 1);
+    if (rc == KF_OK)
+        db->conn = pq.connectStartParams(names, values, 1);
     mem_wipe(address, strlen(address));
     mem_free(address);
+    if (rc != KF_OK)
+        return rc;
     if (!db->conn)
         return err_nomem(err);
     return pq.status(db->conn) == CONNECTION_BAD ? pg_refused(db, err) : KF_OK;
@@ -234,6 +258,7 @@ static kf_rc start(struct pg_db *db, struct kf_err *err)
 static kf_rc connect(struct pg_db *db, struct kf_err *err)
 {
     make_tag(db);
+    db->base.trouble = DB_FINE;
     kf_rc rc = start(db, err);
     if (rc == KF_OK) {
         pq.setNoticeProcessor(db->conn, drop_notice, NULL);

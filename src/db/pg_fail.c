@@ -114,13 +114,6 @@ kf_rc pg_refused(const struct pg_db *db, struct kf_err *err)
 {
     char words[TEXT_MAX];
     tidy(db, pq.errorMessage(db->conn), words);
-    /* The only words that repeat pieces of the address are those about what it cannot read. */
-    if (strstr(words, "URI") || strstr(words, "invalid connection option"))
-        return err_set(err, PROBLEM_CONFIG,
-                       "%s: this address cannot be read; write "
-                       "postgres://USER@HOST:PORT/DATABASE#SPACE, with %%-codes where a part holds "
-                       "one of :/?#[]@",
-                       db->shown);
     if (is_for_an_operator(words) && !strstr(words, "No such file"))
         return err_set(err, PROBLEM_CONFIG, "%s lets us not in: %s", db->shown, words);
     return err_set(err, PROBLEM_STORE_UNAVAILABLE,

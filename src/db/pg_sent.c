@@ -69,6 +69,9 @@ static void take_in(struct pg_db *db, const struct pg_sent *s, PGresult *res)
     default:
         forget(s);
         keep_failure(db, res);
+        /* Of a connection that ends in the middle of COMMIT nobody knows what it had done. */
+        if (s->kind == PG_SENT_COMMIT && db->failure_trouble == DB_TROUBLE_LOST)
+            db->failure_trouble = DB_TROUBLE_UNKNOWN;
         if (db->txn == PG_OPEN)
             db->txn = PG_BROKEN;
         break;
