@@ -331,31 +331,31 @@ KF_API kf_rc kf_wait(kf_ticket **ticket, uint32_t timeout_ms, struct kf_written 
  * the same size. */
 struct kf_entry_new {
     size_t size;
-    const char *id;     /* the caller's, 1 to 255 bytes of UTF-8: the entry happens once in its
+    const char *id;   /* the caller's, 1 to 255 bytes of UTF-8: the entry happens once in its
                            stream, however often it is sent. NULL = none */
-    const char *kind;   /* NULL or "" = none, else 1 to 64 of a-z, 0-9, _, . and - */
-    int64_t at_ms;      /* 0 = now */
-    const void *body;   /* one JSON value, kept byte for byte, at most limits.entry */
+    const char *kind; /* NULL or "" = none, else 1 to 64 of a-z, 0-9, _, . and - */
+    int64_t at_ms;    /* 0 = now */
+    const void *body; /* one JSON value, kept byte for byte, at most limits.entry */
     size_t len;
     const void *attach; /* NULL, or one JSON value, at most limits.entry: what many entries have
                            in common is stored once */
     size_t attach_len;
 };
-#define KF_ENTRY_NEW_INIT                            \
-    {                                                \
+#define KF_ENTRY_NEW_INIT                                \
+    {                                                    \
         sizeof(struct kf_entry_new), 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /* Wishes of an append, and of a change of attributes. NULL means all defaults. */
 struct kf_append_options {
     size_t size;
-    kf_level level;      /* KF_LEVEL_MEMORY: answer before the commit */
-    const char *wait;    /* as in kf_write_options, with the next two */
+    kf_level level;   /* KF_LEVEL_MEMORY: answer before the commit */
+    const char *wait; /* as in kf_write_options, with the next two */
     bool ride;
     uint32_t timeout_ms;
 };
-#define KF_APPEND_OPTIONS_INIT                      \
-    {                                               \
+#define KF_APPEND_OPTIONS_INIT                       \
+    {                                                \
         sizeof(struct kf_append_options), 0, 0, 0, 0 \
     }
 
@@ -367,7 +367,7 @@ struct kf_appended {
 
 /* Appends 1 to 10,000 entries, all or nothing. The same id with the same payload (kind, body,
  * attach, and time where one is given) again gives the first number and `duplicate`; with another
- * payload, or twice in one call, KF_CONFLICT id_reused. Ids are kept for 30 days, and the last
+ * payload KF_CONFLICT id_reused. Ids are kept for 30 days, and the last
  * million of each stream whatever their age, also when their entries are no longer kept.
  * ret: `count` of them, may be NULL. *ret_count (may be NULL): entries the stream has then.
  * KF_INVALID bad_json with err->offset in that body, bad_request (an id), kind_not_allowed;
@@ -420,8 +420,8 @@ struct kf_entry_query {
     const char *kind;          /* NULL = any */
     size_t limit;              /* 1 to 1,000; 0 = 100 */
 };
-#define KF_ENTRY_QUERY_INIT                            \
-    {                                                  \
+#define KF_ENTRY_QUERY_INIT                                \
+    {                                                      \
         sizeof(struct kf_entry_query), 0, 0, 0, 0, 0, 0, 0 \
     }
 /* query: NULL = as INIT. A list also ends, with `more`, before its bodies are larger than 16 MiB
@@ -444,7 +444,7 @@ struct kf_context_options {
     }
 /* The newest entries, as many as fit whole without a gap, oldest first: what a language model is
  * given. Across streams in the order in which they were appended to the store; of more than 1,000
- * streams, those that were appended to last. `more`: there are earlier ones. KF_ABSENT: there is no
+ * streams, those with the latest entries. `more`: there are earlier ones. KF_ABSENT: there is no
  * such stream; KF_INVALID bad_filter: it has no such attribute. */
 KF_API kf_rc kf_context(kf_store *store, const char *key, const struct kf_context_options *options,
                         struct kf_entry_list *ret_list, struct kf_err *err);
@@ -456,10 +456,10 @@ struct kf_stream_kind {
 /* Statistics are of the entries that the stream has, and kept in the transaction that changes them. */
 struct kf_stream_info {
     const char *key;
-    uint64_t count;                    /* of entries */
-    uint64_t last_n;                   /* number of the newest; 0 = there never was one */
-    uint64_t bytes;                    /* of their bodies */
-    int64_t first_at_ms, last_at_ms;   /* the earliest and the latest time of one; 0 = none */
+    uint64_t count;                     /* of entries */
+    uint64_t last_n;                    /* number of the newest; 0 = there never was one */
+    uint64_t bytes;                     /* of their bodies */
+    int64_t first_at_ms, last_at_ms;    /* the earliest and the latest time of one; 0 = none */
     const struct kf_stream_kind *kinds; /* by kind; at most 64 */
     size_t kind_count;
     const void *attrs; /* attributes: a JSON object; a NUL stands behind it */
@@ -506,7 +506,7 @@ struct kf_receipt {
     uint64_t id;
     int64_t at_ms;
     uint64_t streams, entries, attachments, bytes;
-    bool again; /* it had been erased before: the receipt of then */
+    bool again;           /* it had been erased before: the receipt of then */
     struct kf_bytes json; /* the same for programs, and `held`: where some of it may still be, such
                              as remotes that have not confirmed, histories and backups */
 };
@@ -857,17 +857,17 @@ struct kf_status {
     kf_state state;
     char reason[300]; /* of a state other than open; "" else */
     uint64_t site;
-    uint64_t seq;         /* last journal number */
-    uint64_t docs;        /* current documents */
-    uint64_t doc_bytes;   /* of their bodies */
+    uint64_t seq;       /* last journal number */
+    uint64_t docs;      /* current documents */
+    uint64_t doc_bytes; /* of their bodies */
     uint64_t streams;
     uint64_t entries;      /* of all streams */
     uint64_t entry_bytes;  /* of their bodies */
     uint64_t window_bytes; /* streams held in memory */
-    uint64_t disk_bytes;  /* of the store's files */
-    uint64_t used_bytes;  /* of its content, old versions too: what limits.quota counts */
-    uint64_t quota_bytes; /* limits.quota; 0 = none */
-    uint64_t disk_free;   /* bytes free on its file system */
+    uint64_t disk_bytes;   /* of the store's files */
+    uint64_t used_bytes;   /* of its content, old versions too: what limits.quota counts */
+    uint64_t quota_bytes;  /* limits.quota; 0 = none */
+    uint64_t disk_free;    /* bytes free on its file system */
     uint64_t wal_bytes;
     uint64_t cache_bytes; /* documents held in memory */
     uint64_t commits;     /* groups committed since open */

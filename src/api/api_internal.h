@@ -16,6 +16,7 @@
 #include "move/backup.h"
 #include "remote/remotes.h"
 #include "shape/doc.h"
+#include "shape/stream.h"
 #include "base/err.h"
 #include "base/json.h"
 #include "base/mem.h"

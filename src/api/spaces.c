@@ -51,8 +51,11 @@ static void share_memory(struct api *api)
     struct api_home *home = api->home;
     if (!home->space_count || !api->o.data_dir)
         return;
-    for (struct space *s = home->spaces; s; s = s->next)
-        docs_cache_limit(store_docs(s->store), api->o.config->limit_memory / home->space_count);
+    uint64_t share = api->o.config->limit_memory / home->space_count;
+    for (struct space *s = home->spaces; s; s = s->next) {
+        docs_cache_limit(store_docs(s->store), share / 2);
+        streams_memory_limit(store_streams(s->store), share / 2);
+    }
 }
 
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,

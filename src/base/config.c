@@ -51,6 +51,7 @@ static const struct bounds {
     [SETTING_POOL_MAX] = {.min = 1, .max = 1000},
     [SETTING_POOL_IDLE] = {.min = 1, .max = 365 * DAY_MS},
     [SETTING_LIMITS_DOC] = {.min = 64, .max = 512 * MIB}, /* SQLite holds 1e9 bytes in a row */
+    [SETTING_LIMITS_ENTRY] = {.min = 64, .max = 64 * MIB},
     [SETTING_LIMITS_BODY] = {.min = 64, .max = 512 * MIB},
     [SETTING_LIMITS_MEMORY] = {.min = 0, .max = (uint64_t)1 << 46},
     [SETTING_LIMITS_CONNECTIONS] = {.min = 1, .max = 1000000},

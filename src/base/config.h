@@ -49,6 +49,32 @@ struct config_doc {
     str schema_path, schema_text;
 };
 
+/* The last so many entries of a kind, kept beside a stream. */
+struct config_ring {
+    str name, kind;
+    uint32_t last;
+};
+
+/* A line of `streams:`; the first whose match fits a key counts. */
+struct config_stream {
+    str match;
+    uint32_t window; /* entries in memory */
+    str *kinds;      /* that entries may have; none = any */
+    size_t kind_count;
+    uint64_t keep_age_ms; /* 0 = no bound */
+    uint32_t keep_last;   /* 0 = no bound */
+    uint64_t gap_ms;      /* between two entries of one conversation */
+    struct config_ring *rings;
+    size_t ring_count;
+};
+#define CONFIG_STREAM_DEFAULT_INIT              \
+    {                                           \
+        .window = 100, .gap_ms = 30 * 60 * 1000 \
+    }
+#define CONFIG_STREAM_DEFAULT ((struct config_stream)CONFIG_STREAM_DEFAULT_INIT)
+#define CONFIG_KIND_MAX       64 /* bytes of a kind */
+#define CONFIG_KINDS_MAX      64 /* of them in a stream */
+
 struct config_schedule {
     uint64_t every_ms, on_change_ms; /* 0 = not set */
     uint32_t after;                  /* 0 = not set */
@@ -80,6 +106,8 @@ struct config_space {
     str name;
     struct config_doc *docs;
     size_t doc_count;
+    struct config_stream *streams;
+    size_t stream_count;
     struct config_remote *remotes;
     size_t remote_count;
 };
@@ -100,7 +128,7 @@ struct config {
     str tls_cert, tls_key; /* both "" = no TLS */
     uint64_t loops;
     uint64_t pool_min, pool_max, pool_idle_ms;
-    uint64_t limit_doc, limit_body, limit_memory, limit_connections, limit_per_address;
+    uint64_t limit_doc, limit_entry, limit_body, limit_memory, limit_connections, limit_per_address;
     uint64_t limit_rate, limit_quota; /* 0 = none */
     str backup_to;                    /* "dir:PATH", "" = none */
     uint64_t backup_every_ms, backup_keep;
@@ -134,6 +162,12 @@ kf_rc config_find(const struct env *env, const char *given, char *const *environ
 const struct config_space *config_space(const struct config *config, str name);
 /* The first line that fits, NULL when none does. */
 const struct config_doc *config_doc(const struct config_space *space, str name);
+/* The same for the key of a stream; the defaults when none fits. */
+const struct config_stream *config_stream(const struct config_space *space, str key);
+/* Whether an entry of this stream may have this kind. */
+bool config_stream_kind(const struct config_stream *s, str kind);
+/* Kinds of entries: [a-z0-9_.-]{1,64}. */
+bool config_kind_ok(str kind);
 
 /* Names of remotes: [a-z0-9][a-z0-9_-]{0,59}; of spaces: the same without `tokens`. */
 bool config_name_ok(str name);

@@ -1,5 +1,5 @@
 /* config_internal: what config.c (settings, layers), config_read.c (the file) and config_remote.c
- * (the remotes in it) share. */
+ * (the remotes in it) and config_stream.c (the streams) share. */
 #ifndef KF_BASE_CONFIG_INTERNAL_H
 #define KF_BASE_CONFIG_INTERNAL_H
 
@@ -52,6 +52,8 @@ struct config_reader {
 kf_rc config_read_with(struct config_reader *r, str text);
 /* The map `remotes` of a space. */
 kf_rc config_read_remotes(struct config_reader *r, const struct yaml_node *n, void *space);
+/* The list `streams` of a space. */
+kf_rc config_read_streams(struct config_reader *r, const struct yaml_node *n, void *space);
 
 /* A key of a map; read == NULL: its part is not built yet. */
 struct config_key {

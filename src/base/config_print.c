@@ -105,6 +105,62 @@ static void print_doc(const struct config_doc *d, bool json, struct buf *out)
     buf_c(out, "}");
 }
 
+static void print_keep(const struct config_stream *s, bool json, struct buf *out)
+{
+    buf_c(out, json ? ", \"keep\": {\"last\": " : "  keep ");
+    if (json || s->keep_last)
+        buf_u64(out, s->keep_last);
+    buf_c(out, json ? ", \"age\": \"" : s->keep_last ? " entries" : "all");
+    if (!json && s->keep_age_ms)
+        buf_c(out, ", ");
+    if (json || s->keep_age_ms)
+        duration_format(s->keep_age_ms, out);
+    buf_c(out, json ? "\"}" : "");
+}
+
+static void print_rings(const struct config_stream *s, bool json, struct buf *out)
+{
+    buf_c(out, json ? ", \"rings\": {" : "");
+    for (size_t i = 0; i < s->ring_count; i++) {
+        const struct config_ring *r = &s->rings[i];
+        if (!json) {
+            buf_printf(out, "  ring %.*s: %u of %.*s", STR_ARGS(r->name), r->last,
+                       STR_ARGS(r->kind));
+            continue;
+        }
+        buf_c(out, i ? ", " : "");
+        buf_json_string(out, r->name);
+        buf_c(out, ": {\"kind\": ");
+        buf_json_string(out, r->kind);
+        buf_printf(out, ", \"last\": %u}", r->last);
+    }
+    buf_c(out, json ? "}" : "");
+}
+
+static void print_stream(const struct config_stream *s, bool json, struct buf *out)
+{
+    if (json) {
+        buf_c(out, "{\"match\": ");
+        buf_json_string(out, s->match);
+        buf_printf(out, ", \"window\": %u, \"kinds\": [", s->window);
+    } else {
+        buf_printf(out, "  streams %.*s  window %u", STR_ARGS(s->match), s->window);
+    }
+    for (size_t i = 0; i < s->kind_count; i++) {
+        buf_c(out, i ? ", " : json ? "" : "  kinds ");
+        if (json)
+            buf_json_string(out, s->kinds[i]);
+        else
+            buf_str(out, s->kinds[i]);
+    }
+    buf_c(out, json ? "]" : "");
+    print_keep(s, json, out);
+    print_rings(s, json, out);
+    buf_c(out, json ? ", \"conversation_gap\": \"" : "  gap ");
+    duration_format(s->gap_ms, out);
+    buf_c(out, json ? "\"}" : "\n");
+}
+
 static void print_space(const struct config_space *s, bool json, struct buf *out)
 {
     if (json) {
@@ -117,6 +173,11 @@ static void print_space(const struct config_space *s, bool json, struct buf *out
     for (size_t i = 0; i < s->doc_count; i++) {
         buf_c(out, json && i ? ", " : "");
         print_doc(&s->docs[i], json, out);
+    }
+    buf_c(out, json ? "], \"streams\": [" : "");
+    for (size_t i = 0; i < s->stream_count; i++) {
+        buf_c(out, json && i ? ", " : "");
+        print_stream(&s->streams[i], json, out);
     }
     buf_c(out, json ? "], \"remotes\": [" : "");
     for (size_t i = 0; i < s->remote_count; i++) {

@@ -4,6 +4,7 @@
  *     spaces:
  *       NAME:
  *         docs:    [ { match, class, keep: { versions, age }, default, schema } ]
+ *         streams: [ { match, … } ]            config_stream.c
  *         remotes: { NAME: … }                 config_remote.c
  *
  * Each map has a table of the keys it may have. A key that is known to the design but not to this
@@ -290,7 +291,7 @@ static kf_rc read_space(struct config_reader *r, const struct yaml_node *n,
 {
     static const struct config_key keys[] = {{"docs", read_docs},
                                              {"remotes", config_read_remotes},
-                                             {"streams", NULL},
+                                             {"streams", config_read_streams},
                                              {"tables", NULL},
                                              {"blobs", NULL},
                                              {"cache", NULL},
@@ -379,7 +380,7 @@ static bool is_section(str name)
 
 static bool is_later(str section, str name)
 {
-    static const char *const later[][2] = {{"limits", "entry"}, {"limits", "blob"}};
+    static const char *const later[][2] = {{"limits", "blob"}};
     for (size_t i = 0; i < sizeof later / sizeof *later; i++) {
         if (str_is(section, later[i][0]) && str_is(name, later[i][1]))
             return true;

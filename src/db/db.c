@@ -198,6 +198,11 @@ void db_forget_pages(struct db *db)
         db->driver->forget_pages(db);
 }
 
+kf_rc db_scrub(struct db *db, bool on, struct kf_err *err)
+{
+    return db->driver->scrub ? db->driver->scrub(db, on, err) : KF_OK;
+}
+
 kf_rc db_harden(struct db *db, struct kf_err *err)
 {
     return db->driver->harden ? db->driver->harden(db, err) : KF_OK;

@@ -170,6 +170,8 @@ kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 /* Gives the page cache back to the heap. */
 void db_forget_pages(struct db *db);
+/* Whether what is deleted from now on is overwritten with zeros in its pages. */
+kf_rc db_scrub(struct db *db, bool on, struct kf_err *err);
 /* Everything of a throw_away database synced, and syncing from now on, as db_open of a lasting
  * one leaves it. */
 kf_rc db_harden(struct db *db, struct kf_err *err);

@@ -9,11 +9,23 @@
  *   kf_run      the log of their runs
  *   kf_aside    what is left alone while the rest goes on, per remote
  *   kf_once     first results of idempotency keys
+ *   kf_stream   a stream: statistics, attributes   --id-->  kf_entry       its entries
+ *                                                  --id-->  kf_entry_once  client ids that were taken
+ *   kf_stream_attr  attributes that can be asked for
+ *   kf_attachment   what entries have attached, once per content
+ *   kf_erased   keys whose stream was erased; kf_erasing: of which entries are left to be removed
+ *   kf_receipt  what erasures did
  *
  * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its
  * b-tree, and the head finds its body by one integer. A deletion is a version whose body is
  * NULL. The journal row of a document has the number of its head, so replacing it is a delete by
- * integer key and an append. */
+ * integer key and an append.
+ *
+ * An append touches the ends of kf_entry and of the stream's part of its indexes, one row of
+ * kf_stream and, with a client id, one place of kf_entry_once; nothing of the journal, for an entry
+ * never changes. The id of a stream is the number under which it was created, so that an erased and
+ * reborn key is another stream. Entries that came from elsewhere are found by (stamp, site); those
+ * of this store by their number. */
 #include "db/schema.h"
 
 static const char create_sql[] =
@@ -50,7 +62,33 @@ static const char create_sql[] =
     " seq INTEGER NOT NULL, PRIMARY KEY(remote, kind, name)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_once(key TEXT PRIMARY KEY NOT NULL, request TEXT NOT NULL,"
     " result TEXT NOT NULL, at INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
-    "CREATE INDEX kf_once_at ON kf_once(at);";
+    "CREATE INDEX kf_once_at ON kf_once(at);"
+    "CREATE TABLE kf_stream(id INTEGER PRIMARY KEY, key TEXT UNIQUE NOT NULL, rev INTEGER NOT NULL,"
+    " count INTEGER NOT NULL, last_n INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, seq INTEGER NOT NULL,"
+    " stamp INTEGER NOT NULL, site TEXT NOT NULL, born INTEGER NOT NULL, kinds TEXT NOT NULL,"
+    " rings TEXT NOT NULL, attrs TEXT NOT NULL) STRICT;"
+    "CREATE TABLE kf_stream_attr(name TEXT NOT NULL, value TEXT NOT NULL, key TEXT NOT NULL,"
+    " stream INTEGER NOT NULL, PRIMARY KEY(name, value, key)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_entry(seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, n INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, stamp INTEGER NOT NULL, size INTEGER NOT NULL, taken INTEGER NOT NULL,"
+    " kind TEXT NOT NULL, id TEXT NOT NULL, site TEXT NOT NULL, hash TEXT NOT NULL, attach TEXT,"
+    " body TEXT NOT NULL) STRICT;"
+    "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
+    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
+    "CREATE INDEX kf_entry_taken ON kf_entry(stream, stamp, site) WHERE taken = 1;"
+    "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
+    "CREATE TABLE kf_entry_once(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
+    " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_attachment(hash TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
+    " body TEXT NOT NULL) STRICT;"
+    "CREATE TABLE kf_erased(key TEXT PRIMARY KEY NOT NULL, stamp INTEGER NOT NULL,"
+    " site TEXT NOT NULL, at INTEGER NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_erasing(stream INTEGER PRIMARY KEY, receipt INTEGER NOT NULL) STRICT;"
+    "CREATE TABLE kf_receipt(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, subject TEXT NOT NULL,"
+    " streams INTEGER NOT NULL, entries INTEGER NOT NULL, attachments INTEGER NOT NULL,"
+    " bytes INTEGER NOT NULL) STRICT;"
+    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);";
 
 static const char probe_sql[] =
     "SELECT a.id, a.seq, a.stamp, b.key, b.value, c.name, c.version, c.seq, c.stamp, c.site, c.at,"
@@ -60,10 +98,17 @@ static const char probe_sql[] =
     " f.aside_more,"
     " g.key, g.request, g.result, g.at, h.id, h.remote, h.began, h.ended, h.cause, h.code,"
     " h.message, h.times, h.tries, h.pushed_docs, h.pushed_bytes, h.taken_docs, h.taken_bytes,"
-    " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason, i.seq FROM "
-    "kf_state a, "
-    "kf_meta b, kf_doc c, kf_doc_version d,"
-    " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i WHERE 1 = 0";
+    " h.lost, h.bad, h.aside, i.remote, i.kind, i.name, i.since, i.code, i.reason, i.seq,"
+    " j.id, j.key, j.rev, j.count, j.last_n, j.bytes, j.first_at, j.last_at, j.seq, j.stamp, "
+    "j.site,"
+    " j.born, j.kinds, j.rings, j.attrs, k.name, k.value, k.key, k.stream, l.seq, l.stream, l.n,"
+    " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, m.stream,"
+    " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.stamp, o.site, o.at, o.seq,"
+    " p.stream, p.receipt, q.id, q.at, q.subject, q.streams, q.entries, q.attachments, q.bytes"
+    " FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
+    " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i, kf_stream j, kf_stream_attr k,"
+    " kf_entry l, kf_entry_once m, kf_attachment n, kf_erased o, kf_erasing p, kf_receipt q"
+    " WHERE 1 = 0";
 
 const struct schema schema_store = {
     .format = 1,

@@ -41,4 +41,26 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_aside(remote" TEXT ", kind" TEXT ", name" TEXT ", since" NUMBER ", code" TEXT
     ", reason" TEXT ", seq" NUMBER ", PRIMARY KEY(remote, kind, name));"
     "CREATE TABLE kf_once(key" TEXT " PRIMARY KEY, request" TEXT ", result" TEXT ", at" NUMBER ");"
-    "CREATE INDEX kf_once_at ON kf_once(at);";
+    "CREATE INDEX kf_once_at ON kf_once(at);"
+    "CREATE TABLE kf_stream(id bigint PRIMARY KEY, key" TEXT " UNIQUE, rev" NUMBER ", count" NUMBER
+    ", last_n" NUMBER ", bytes" NUMBER ", first_at" NUMBER ", last_at" NUMBER ", seq" NUMBER
+    ", stamp" NUMBER ", site" TEXT ", born" NUMBER ", kinds" TEXT ", rings" TEXT ", attrs" TEXT
+    ") WITH (fillfactor = 70);"
+    "CREATE TABLE kf_stream_attr(name" TEXT ", value" TEXT ", key" TEXT ", stream" NUMBER
+    ", PRIMARY KEY(name, value, key));"
+    "CREATE TABLE kf_entry(seq bigint PRIMARY KEY, stream" NUMBER ", n" NUMBER ", at" NUMBER
+    ", stamp" NUMBER ", size" NUMBER ", taken" NUMBER ", kind" TEXT ", id" TEXT ", site" TEXT
+    ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ");"
+    "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
+    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
+    "CREATE INDEX kf_entry_taken ON kf_entry(stream, stamp, site) WHERE taken = 1;"
+    "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
+    "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
+    ", PRIMARY KEY(stream, id));"
+    "CREATE TABLE kf_attachment(hash" TEXT " PRIMARY KEY, size" NUMBER ", body" TEXT ");"
+    "CREATE TABLE kf_erased(key" TEXT " PRIMARY KEY, stamp" NUMBER ", site" TEXT ", at" NUMBER
+    ", seq" NUMBER ");"
+    "CREATE TABLE kf_erasing(stream bigint PRIMARY KEY, receipt" NUMBER ");"
+    "CREATE TABLE kf_receipt(id bigint PRIMARY KEY, at" NUMBER ", subject" TEXT ", streams" NUMBER
+    ", entries" NUMBER ", attachments" NUMBER ", bytes" NUMBER ");"
+    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);";

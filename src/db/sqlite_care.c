@@ -59,6 +59,15 @@ kf_rc sqlite_shrink(struct db *base, uint32_t pages, struct kf_err *err)
     return sqlite_exec(base, sql, err);
 }
 
+kf_rc sqlite_scrub(struct db *base, bool on, struct kf_err *err)
+{
+    static const char on_sql[] = "PRAGMA secure_delete = ON",
+                      off_sql[] = "PRAGMA secure_delete = OFF";
+    int64_t is = 0;
+    /* A statement that answers with a row; it writes nothing. */
+    return sqlite_ask(sqlite_of(base), on ? on_sql : off_sql, &is, err);
+}
+
 static kf_rc number_of(struct db *db, const char *pragma, int64_t *ret, struct kf_err *err)
 {
     struct db_stmt *st;

@@ -95,6 +95,7 @@ void sqlite_distrust(struct db *db);
 kf_rc sqlite_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 kf_rc sqlite_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 void sqlite_forget_pages(struct db *db);
+kf_rc sqlite_scrub(struct db *db, bool on, struct kf_err *err);
 kf_rc sqlite_harden(struct db *db, struct kf_err *err);
 kf_rc sqlite_copy(struct db *db, const char *to, struct kf_err *err);
 kf_rc sqlite_check(struct db *db, bool full, struct buf *out, uint64_t *ret_bad,

@@ -19,6 +19,7 @@
 #include "lib/doctor.h"
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
+#include "shape/stream.h"
 #include "remote/remotes_config.h"
 #include "shape/doc.h"
 #include "store/store.h"
@@ -78,6 +79,7 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
 {
     struct kf_store *store = NULL;
     struct docs *docs = NULL;
+    struct streams *streams = NULL;
     struct remotes *remotes = NULL;
     const struct config_space *space = config_space(o->config, str_of(o->space));
     struct store_options so = {
@@ -99,15 +101,19 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
     if (rc == KF_OK)
         rc = store_open(path, &so, &store, err);
     if (rc == KF_OK)
-        rc = docs_new(store, o->config, space, o->cache_bytes, &docs, err);
+        rc = docs_new(store, o->config, space, o->cache_bytes / 2, &docs, err);
+    if (rc == KF_OK)
+        rc = streams_new(store, o->config, space, o->cache_bytes / 2, &streams, err);
     if (rc == KF_OK) {
         struct remotes_options ro = {.space = space, .start_empty = o->start_empty};
         store_attach(store, docs, NULL);
+        store_set_streams(store, streams);
         rc = remotes_new(store, docs, &ro, &remotes, err);
     }
     if (rc != KF_OK) {
-        store_close(store); /* ends writes, which are the documents' */
+        store_close(store); /* ends writes, which are the shapes' */
         docs_free(docs);
+        streams_free(streams);
         return rc;
     }
     store_attach(store, docs, remotes);
@@ -126,6 +132,7 @@ void close_store(struct kf_store **store)
     if (!*store)
         return;
     struct docs *docs = store_docs(*store);
+    struct streams *streams = store_streams(*store);
     struct remotes *remotes = store_remotes(*store);
     struct host *host = store_host(*store);
     if (host) {
@@ -136,6 +143,7 @@ void close_store(struct kf_store **store)
     store_close(*store);
     remotes_free(remotes);
     docs_free(docs);
+    streams_free(streams);
     mem_free(host);
     *store = NULL;
 }
@@ -418,6 +426,7 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     if (rc != KF_OK)
         return rc;
     s.cache_bytes = docs_cache_bytes(store_docs(store));
+    s.window_bytes = streams_memory_bytes(store_streams(store));
     if (s.state == KF_STATE_AWAY) { /* which is all that can be said */
         *ret = s;
         return KF_OK;
@@ -429,6 +438,8 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     if (rc != KF_OK)
         return rc;
     rc = doc_totals(db, &s.docs, &s.doc_bytes, err);
+    if (rc == KF_OK)
+        rc = stream_totals(db, &s.streams, &s.entries, &s.entry_bytes, err);
     store_read_end(store, db);
     if (rc == KF_OK)
         *ret = s;

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "base/mem.h"
+#include "shape/stream.h"
 
 #include <pthread.h>
 
@@ -48,6 +49,8 @@ static void look_after(struct upkeep *u)
     if (!store_is_chief(u->store)) /* another process does it */
         return;
     kf_rc rc = docs_retain(store_docs(u->store), &err);
+    if (rc == KF_OK)
+        rc = streams_retain(store_streams(u->store), &err);
     if (rc == KF_OK)
         rc = store_in_slices(u->store, shrink, u, &err);
     if (rc != KF_OK)

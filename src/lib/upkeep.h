@@ -1,5 +1,5 @@
-/* upkeep: what a lasting owner does for its store now and then: versions and idempotency keys
- * beyond their age go, and the pages they had are given back to the file system.
+/* upkeep: what a lasting owner does for its store now and then: versions, entries and keys that are
+ * no longer kept go, and the pages they had are given back to the file system.
  *
  * The first time a minute after opening, then every ten; on a worker, in slices of the store's
  * writer, so that no write waits longer than a slice. What fails is tried again the next time; the

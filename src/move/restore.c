@@ -29,6 +29,7 @@
 #include "move/rows.h"
 #include "base/table.h"
 #include "move/zip.h"
+#include "shape/stream.h"
 
 #include <stdio.h>
 
@@ -523,6 +524,7 @@ static void swapped(void *ctx)
 {
     struct restore *r = ctx;
     docs_forget_all(store_docs(r->store));
+    streams_forget_all(store_streams(r->store));
 }
 
 static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err *err)

@@ -68,6 +68,7 @@ static void finish_done(struct task *t)
     pthread_mutex_unlock(&r->lock);
     loop_timer_cancel(&r->hydrate_timer);
     docs_set_hydrating(r->docs, false);
+    streams_set_hydrating(store_streams(r->store), false);
     store_set_hydrating(r->store, false);
     log_event(r->log, LOG_INFO, "store.hydrated", LOG_S("path", store_path(r->store)),
               LOG_I("seq", store_seq(r->store)), LOG_END);

@@ -38,6 +38,7 @@
 #include "base/config.h"
 #include "base/log.h"
 #include "shape/doc.h"
+#include "shape/stream.h"
 
 #include <stdatomic.h>
 

@@ -271,6 +271,7 @@ static kf_rc decide_hydration(struct remotes *r, struct kf_err *err)
         return KF_NOMEM;
     if (r->hydrating) {
         docs_set_hydrating(r->docs, true);
+        streams_set_hydrating(store_streams(r->store), true);
         store_set_hydrating(r->store, true);
     }
     return KF_OK;
@@ -461,6 +462,7 @@ void remotes_reset(struct remotes *r)
     pthread_mutex_unlock(&r->lock);
     if (hydrating) {
         docs_set_hydrating(r->docs, false);
+        streams_set_hydrating(store_streams(r->store), false);
         store_set_hydrating(r->store, false);
     }
     for (int i = 0; i < REMOTES_MAX; i++) {

@@ -49,6 +49,9 @@ kf_rc name_check(str name, struct kf_err *err);
 /* Names that no document of a store has: those of sealed documents at a place. bad_key. */
 kf_rc name_check_own(str name, struct kf_err *err);
 
+/* Whether `body` has this hash (64 hex digits). Serves streams and blobs, too. */
+bool doc_hash_fits(str body, str hex);
+
 void doc_etag(int64_t stamp, str site, char out[DOC_ETAG_LEN + 1]);
 
 /* --- what the public calls of the same name do, but for passing the store's gate and looking at

@@ -116,8 +116,6 @@ kf_rc doc_head_load(struct db *db, str name, struct doc_head *ret, struct kf_err
 /* The body of version row `seq` appended to `out`, compared with its hash: KF_DAMAGED. */
 kf_rc doc_body_load(struct db *db, str name, int64_t seq, struct buf *out, struct kf_err *err);
 kf_rc doc_damaged(str name, struct kf_err *err);
-/* Whether `body` has this hash (64 hex digits). */
-bool doc_hash_fits(str body, str hex);
 
 /* A version to be written. */
 struct doc_record {

@@ -104,13 +104,15 @@ struct stream_append {
     void (*done)(struct stream_append *a);
     void *ctx;
     /* the module's */
+    const struct config_stream *line;
     struct stream_new *entries;
-    struct stream_state *after; /* the stream behind it, for `publish`; NULL = nothing was written */
+    char *texts;
+    size_t added;
+    struct stream_state *after; /* the stream behind it, for `publish`; NULL = nothing was added */
     uint64_t last_n_before;     /* of the stream, when it was applied */
     uint64_t hash;              /* of the key */
-    void *window;               /* of config, kept for `publish` */
     _Atomic int refs;           /* `done`'s owner, and `publish` of an early one */
-    bool published;
+    bool published, told;
 };
 /* Copies key and entries; checks key, ids, kinds, sizes and JSON before anything is queued, so that
  * bad input costs no transaction. In what it says an entry of several is told by its place. */
@@ -144,7 +146,7 @@ kf_rc streams_peek_info(struct streams *streams, str key, struct kf_stream_info 
 /* A stream as it stands in the store. Borrowed until the callback returns. */
 struct stream_row {
     str key;
-    int64_t id; /* of the stream here; the `stream` of its entries */
+    int64_t id;  /* of the stream here; the `stream` of its entries */
     int64_t seq; /* of the last change of its attributes or its life */
     bool there;  /* stream_changes: false = it was erased, and only key, seq and erased_* count */
     uint64_t count, last_n, bytes;
@@ -246,7 +248,8 @@ kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_er
 kf_rc stream_load_attachment(struct db *db, str body, struct kf_err *err);
 kf_rc stream_load_end(struct db *db, struct kf_err *err);
 
-/* Forgets what memory has of a stream; of all (after a swap of the store's file). */
+/* Forgets what memory has of a stream; of all (after a swap of the store's file). This and the next
+ * take NULL: a store without streams. */
 void streams_forget(struct streams *streams, str key);
 void streams_forget_all(struct streams *streams);
 
@@ -260,6 +263,8 @@ void streams_set_hydrating(struct streams *streams, bool hydrating);
  * none takes any. */
 typedef int64_t stream_floor(void *ctx, str key);
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx);
+/* Whether a remote takes it, so that there is somebody to wait for. */
+bool streams_taken(struct streams *streams, str key);
 /* Where something of the store may still be when it is erased here: appends JSON objects, with
  * commas between them, to `out`: {"remote": "host", "state": "pending"}. NULL (from the start):
  * nowhere. */

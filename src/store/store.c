@@ -138,6 +138,16 @@ struct remotes *store_remotes(const struct kf_store *s)
     return s->remotes;
 }
 
+struct streams *store_streams(const struct kf_store *s)
+{
+    return s->streams;
+}
+
+void store_set_streams(struct kf_store *s, struct streams *streams)
+{
+    s->streams = streams;
+}
+
 void store_attach(struct kf_store *s, struct docs *docs, struct remotes *remotes)
 {
     s->docs = docs;

@@ -63,6 +63,7 @@
 
 struct kf_store; /* store_internal.h */
 struct docs;     /* shape/doc.h */
+struct streams;  /* shape/stream.h */
 struct remotes;  /* remote/remotes.h */
 struct group;
 
@@ -171,6 +172,12 @@ int64_t group_stamp(struct group *g); /* the next stamp of this store's clock */
 bool group_see(struct group *g, int64_t stamp);
 int64_t group_seq(struct group *g);            /* the next number of the store-wide sequence */
 const char *group_site(const struct group *g); /* 16 hex digits */
+/* Another number whenever something that was written in this group may have been taken back: all of
+ * it, or what one write wrote. What apply remembers of what was written, beside the transaction, is
+ * true under the number under which it was remembered and no other. *ret_whole: nothing was taken
+ * back since the transaction began, nor had another process written since the last group, so that
+ * what was published is true of everything that is not remembered under this number. */
+uint64_t group_turn(const struct group *g, bool *ret_whole);
 /* Writes the journal row of a changed row under number `seq`; old_seq is the number it had
  * before, 0 = none. */
 kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *tbl, str key,
@@ -306,6 +313,8 @@ kf_rc store_swap(struct kf_store *store, const struct store_swap *swap, struct k
 struct docs *store_docs(const struct kf_store *store);
 struct remotes *store_remotes(const struct kf_store *store);
 void store_attach(struct kf_store *store, struct docs *docs, struct remotes *remotes);
+struct streams *store_streams(const struct kf_store *store);
+void store_set_streams(struct kf_store *store, struct streams *streams);
 /* What lib/open.c made around it. */
 void *store_host(const struct kf_store *store);
 void store_set_host(struct kf_store *store, void *host);

@@ -357,7 +357,8 @@ static enum verdict after_failure(struct group *g, struct write *w, bool has_wri
 
 static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *err)
 {
-    struct db *db = g->store->db;
+    struct kf_store *s = g->store;
+    struct db *db = s->db;
     int64_t seq = g->seq;
     uint64_t wrote = db_wrote(db);
     if (g->careful && db_savepoint(db, err) != KF_OK)
@@ -366,8 +367,8 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
     err_clear(&w->err);
     w->rc = w->apply(g, w, &w->err);
     bool grows = w->metered && !w->frees && db_wrote(db) != wrote;
-    if (w->rc == KF_OK && grows && g->store->options.quota_bytes)
-        w->rc = care_quota(g->store, &w->err);
+    if (w->rc == KF_OK && grows && s->options.quota_bytes)
+        w->rc = care_quota(s, &w->err);
     if (w->rc == KF_OK && g->careful) {
         w->rc = db_release(db, &w->err);
         if (w->rc != KF_OK && db_trouble(db) != DB_FINE) {
@@ -381,6 +382,8 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
     }
     *err = w->err;
     g->seq = seq;
+    s->turn++;
+    g->broken = true;
     return after_failure(g, w, db_wrote(db) != wrote);
 }
 
@@ -457,11 +460,14 @@ static enum verdict transact(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     uint64_t wrote = db_wrote(s->db);
+    int64_t known = s->seq;
     if (s->engine->began && s->engine->began(g, err) != KF_OK) {
         db_rollback(s->db);
         return lost(s->db);
     }
     g->seq = s->seq;
+    s->turn++;
+    g->broken = s->seq != known; /* others have written, of which memory knows nothing */
     enum verdict v = apply_all(g, err);
     bool nothing = db_wrote(s->db) == wrote;
     if (v == APPLIED_ALL && !nothing && commit(g, err) != KF_OK)
@@ -706,6 +712,12 @@ bool group_see(struct group *g, int64_t stamp)
 int64_t group_seq(struct group *g)
 {
     return ++g->seq;
+}
+
+uint64_t group_turn(const struct group *g, bool *ret_whole)
+{
+    *ret_whole = !g->broken;
+    return g->store->turn;
 }
 
 const char *group_site(const struct group *g)

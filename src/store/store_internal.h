@@ -94,6 +94,7 @@ struct kf_store {
     int64_t opened_ms;
     uint64_t low_water;
     struct docs *docs;
+    struct streams *streams;
     struct remotes *remotes;
     void *host;
     store_on_commit *on_commit;
@@ -120,6 +121,7 @@ struct kf_store {
     bool unsettled;    /* opened without the space to; store_content.c */
     unsigned measured; /* commits, up to those that make a mean */
     uint64_t groups;   /* led since open */
+    uint64_t turn;     /* group_turn */
 
     /* --- the loop's */
     struct loop_hook hook;
@@ -169,6 +171,7 @@ struct group {
     bool careful; /* each write under its own savepoint */
     bool patient; /* its leader waits for a write of its own: it may sleep */
     bool committed;
+    bool broken; /* not everything that was committed before it is known, or is as it was */
 };
 
 /* --- store_state.c */

@@ -1,0 +1,184 @@
+/* The streams of one store: the object, and what every write of a stream ends with. */
+#include "shape/stream_internal.h"
+
+#define LIMIT_ENTRY ((uint64_t)1 << 20) /* without a configuration */
+
+kf_rc streams_new(struct kf_store *store, const struct config *config,
+                  const struct config_space *space, uint64_t memory_bytes,
+                  struct streams **ret_streams, struct kf_err *err)
+{
+    struct streams *streams = mem_calloc(1, sizeof *streams);
+    if (!streams)
+        return err_nomem(err);
+    streams->store = store;
+    streams->config = config;
+    streams->space = space;
+    streams->limit_entry = config ? config->limit_entry : LIMIT_ENTRY;
+    atomic_init(&streams->hydrating, false);
+    atomic_init(&streams->loose, true); /* what a crash may have left */
+    atomic_init(&streams->pins, 0);
+    pthread_mutex_init(&streams->asks_lock, NULL);
+    kf_rc rc = memory_init(&streams->memory, store_env(store), memory_bytes, err);
+    if (rc == KF_OK)
+        *ret_streams = streams;
+    else
+        streams_free(streams);
+    return rc;
+}
+
+void streams_free(struct streams *streams)
+{
+    if (!streams)
+        return;
+    stage_release(&streams->stage);
+    memory_release(&streams->memory);
+    pthread_mutex_destroy(&streams->asks_lock);
+    mem_free(streams);
+}
+
+kf_rc streams_key(const char *key, str *ret, struct kf_err *err)
+{
+    if (!key)
+        return err_set(err, PROBLEM_MISUSE, "the key is NULL");
+    *ret = str_of(key);
+    return name_check(*ret, err);
+}
+
+uint64_t streams_limit(const struct streams *streams)
+{
+    return streams->limit_entry;
+}
+
+/* ------------------------------------------------------------------------------------ hydration */
+
+void streams_set_hydrating(struct streams *streams, bool hydrating)
+{
+    if (streams)
+        atomic_store(&streams->hydrating, hydrating);
+}
+
+kf_rc streams_not_hydrated(str key, struct kf_err *err)
+{
+    return err_set(
+        err, PROBLEM_NOT_HYDRATED,
+        "the store is still being filled from its remotes, and what belongs to \"%.*s\" may not "
+        "have "
+        "come in yet: try again, or see `keepfast status` for the remote that is waited for",
+        STREAM_SHOWN(key));
+}
+
+/* --------------------------------------------------------------------------------------- memory */
+
+void streams_forget(struct streams *streams, str key)
+{
+    memory_forget(&streams->memory, key, memory_hash(&streams->memory, key));
+}
+
+void streams_forget_all(struct streams *streams)
+{
+    if (streams)
+        memory_forget_all(&streams->memory);
+}
+
+void streams_memory_limit(struct streams *streams, uint64_t bytes)
+{
+    memory_limit(&streams->memory, bytes);
+}
+
+uint64_t streams_memory_bytes(const struct streams *streams)
+{
+    return atomic_load_explicit(&streams->memory.bytes, memory_order_relaxed);
+}
+
+/* ------------------------------------------------------------------------------ who asks to keep */
+
+void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx)
+{
+    pthread_mutex_lock(&streams->asks_lock);
+    streams->floor = fn;
+    streams->floor_ctx = ctx;
+    pthread_mutex_unlock(&streams->asks_lock);
+}
+
+int64_t streams_floor_of(struct streams *streams, str key)
+{
+    pthread_mutex_lock(&streams->asks_lock);
+    stream_floor *fn = streams->floor;
+    void *ctx = streams->floor_ctx;
+    pthread_mutex_unlock(&streams->asks_lock);
+    return fn && !KF_SABOTAGE("trim-unconfirmed") ? fn(ctx, key) : INT64_MAX;
+}
+
+bool streams_taken(struct streams *streams, str key)
+{
+    return streams_floor_of(streams, key) != INT64_MAX;
+}
+
+void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx)
+{
+    pthread_mutex_lock(&streams->asks_lock);
+    streams->holders = fn;
+    streams->holders_ctx = ctx;
+    pthread_mutex_unlock(&streams->asks_lock);
+}
+
+void streams_pin(struct streams *streams)
+{
+    atomic_fetch_add(&streams->pins, 1);
+}
+
+void streams_unpin(struct streams *streams)
+{
+    int before = atomic_fetch_sub(&streams->pins, 1);
+    assert(before > 0);
+    (void)before;
+}
+
+bool streams_pinned(const struct streams *streams)
+{
+    return atomic_load(&streams->pins) > 0;
+}
+
+/* ------------------------------------------------------------------------------------- writing */
+
+void draft_be_born(struct stream_draft *d, struct group *g)
+{
+    d->head.there = true;
+    d->head.id = d->head.seq = group_seq(g);
+    d->head.stamp = d->head.born = group_stamp(g);
+    memcpy(d->head.site, group_site(g), sizeof d->head.site);
+}
+
+static kf_rc write_row(struct group *g, const struct stream_state *before,
+                       const struct stream_draft *d, const struct stream_state *after,
+                       struct kf_err *err)
+{
+    struct db *db = group_db(g);
+    kf_rc rc;
+    if (!before->head.there)
+        return stream_row_insert(db, after, err);
+    rc = stream_row_count(db, after, d->rings_changed, err);
+    return rc == KF_OK && d->attrs_changed ? stream_row_attrs(db, after, err) : rc;
+}
+
+kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash,
+                         const struct stream_state *before, struct stream_draft *d,
+                         struct stream_state **ret_after, struct kf_err *err)
+{
+    struct stream_state *after = NULL;
+    int64_t old_seq = before->head.there ? before->head.seq : before->head.erased_seq;
+    d->head.rev++;
+    kf_rc rc = draft_end(d, &after, err);
+    if (rc == KF_OK)
+        rc = write_row(g, before, d, after, err);
+    if (rc == KF_OK && d->head.seq != before->head.seq)
+        rc = group_journal(g, d->head.seq, old_seq, STREAM_TABLE, d->key, d->head.stamp,
+                           str_of(d->head.site), err);
+    if (rc == KF_OK)
+        rc = stage_put(streams, g, hash, after, err);
+    if (rc == KF_OK)
+        *ret_after = after;
+    else
+        state_drop(after);
+    return rc;
+}

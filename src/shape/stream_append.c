@@ -1,0 +1,525 @@
+/* Appends.
+ *
+ *     stream_append_new       on the caller's thread: copies, checks key, ids, kinds, sizes, JSON;
+ *                             hashes
+ *        | stream_append_submit, stream_append_run
+ *     apply                   on the leader's thread, in the group:
+ *        |   the stream         as the group has left it so far; born when it is not there
+ *        |   each entry         its id is taken: the first number, or id_reused
+ *        |                      else attachment, entry, statistics, rings
+ *        |   the stream         its row; what is beyond keep.last goes
+ *     publish                 the window shows it (E4)
+ *     done
+ *
+ * apply may run again for the same append (G3), so it begins by forgetting what it did before.
+ *
+ * Who owns an append of level memory: as with a document, `done` comes before the commit and
+ * `publish` after it, so it has two owners and the second to leave frees it. When it fails in its own
+ * apply, no publish follows and `done` leaves for both. What its stream shows meanwhile comes from
+ * the store, where who asks waits for the commit. */
+#include "shape/stream_internal.h"
+
+#include "base/public.h"
+
+#include <stdio.h>
+
+/* A body in a ring stands so much deeper. */
+#define RING_DEPTH 3
+
+/* --------------------------------------------------------------------------------------- checks */
+
+/* What is wrong with an entry of several is told by its place. */
+static kf_rc at_entry(size_t i, size_t count, kf_rc rc, struct kf_err *err)
+{
+    if (rc != KF_OK && rc != KF_NOMEM && count > 1)
+        err_prefix(err, "entry %zu of %zu", i + 1, count);
+    return rc;
+}
+
+static kf_rc check_value(const struct streams *streams, str text, const char *what, uint32_t depth,
+                         struct kf_err *err)
+{
+    struct json_limits limits = {.depth_max = depth};
+    if (text.len > streams->limit_entry)
+        return err_set(err, PROBLEM_TOO_LARGE, "the %s has %zu bytes, limits.entry allows %llu",
+                       what, text.len, (unsigned long long)streams->limit_entry);
+    return json_check(text, &limits, NULL, err);
+}
+
+static kf_rc check_id(str id, struct kf_err *err)
+{
+    if (id.len > 0 && id.len <= STREAM_ID_MAX && str_utf8_valid(id) == id.len)
+        return KF_OK;
+    return err_set(err, PROBLEM_BAD_REQUEST, "the id of an entry has 1 to %d bytes of UTF-8",
+                   STREAM_ID_MAX);
+}
+
+static kf_rc check_kind(const struct config_stream *line, str kind, struct kf_err *err)
+{
+    struct buf known = BUF_INIT;
+    if (kind.len && !config_kind_ok(kind))
+        return err_set(err, PROBLEM_KIND_NOT_ALLOWED,
+                       "\"%.*s\" cannot be a kind: 1 to %d of a-z, 0-9, _, . and -",
+                       STREAM_SHOWN(kind), STREAM_KIND_MAX);
+    if (config_stream_kind(line, kind))
+        return KF_OK;
+    for (size_t i = 0; i < line->kind_count; i++) {
+        buf_c(&known, i ? ", " : "");
+        buf_str(&known, line->kinds[i]);
+    }
+    kf_rc rc = buf_ok(&known, err);
+    if (rc == KF_OK && kind.len)
+        rc = err_set(err, PROBLEM_KIND_NOT_ALLOWED,
+                     "entries of kind \"%.*s\" are not among those of \"%.*s\": %.300s",
+                     STREAM_SHOWN(kind), STREAM_SHOWN(line->match), known.p);
+    else if (rc == KF_OK)
+        rc = err_set(err, PROBLEM_KIND_NOT_ALLOWED,
+                     "an entry of \"%.*s\" needs a kind, one of: %.300s", STREAM_SHOWN(line->match),
+                     known.p);
+    buf_release(&known);
+    return rc;
+}
+
+static bool goes_into_ring(const struct config_stream *line, str kind)
+{
+    for (size_t i = 0; i < line->ring_count; i++)
+        if (str_eq(line->rings[i].kind, kind))
+            return true;
+    return false;
+}
+
+static kf_rc check_entry(const struct streams *streams, const struct config_stream *line,
+                         const struct kf_entry_new *e, struct kf_err *err)
+{
+    str kind = e->kind ? str_of(e->kind) : STR("");
+    kf_rc rc = KF_OK;
+    if (!e->body || (e->attach_len && !e->attach))
+        return err_set(err, PROBLEM_MISUSE,
+                       "the body is NULL, or the attachment is and its length "
+                       "is not 0");
+    if (e->id)
+        rc = check_id(str_of(e->id), err);
+    if (rc == KF_OK)
+        rc = check_kind(line, kind, err);
+    if (rc == KF_OK && (e->at_ms < 0 || clock_stamp_ms(CLOCK_STAMP_MAX) < e->at_ms))
+        rc = err_set(err, PROBLEM_BAD_REQUEST, "the time of an entry is milliseconds since 1970");
+    if (rc == KF_OK)
+        rc = check_value(streams, str_make(e->body, e->len), "body",
+                         JSON_DEPTH_MAX - (goes_into_ring(line, kind) ? RING_DEPTH : 0), err);
+    if (rc == KF_OK && e->attach)
+        rc = check_value(streams, str_make(e->attach, e->attach_len), "attachment", JSON_DEPTH_MAX,
+                         err);
+    return rc;
+}
+
+/* An element of an array of a program that may have been built with another keepfast.h: `size` of
+ * the first is the distance between them. */
+static kf_rc take_entry(const struct kf_entry_new *entries, size_t i, struct kf_entry_new *ret,
+                        struct kf_err *err)
+{
+    *ret = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+    return options_take((const char *)entries + i * entries->size, ret, sizeof *ret, err);
+}
+
+static kf_rc check_request(const struct streams *streams, str key,
+                           const struct kf_entry_new *entries, size_t count, kf_level level,
+                           size_t *ret_room, struct kf_err *err)
+{
+    const struct config_stream *line = config_stream(streams->space, key);
+    size_t room = 0;
+    if (count == 0 || count > STREAM_ENTRIES_MAX)
+        return err_set(err, PROBLEM_BAD_REQUEST, "an append has 1 to %d entries, not %zu",
+                       STREAM_ENTRIES_MAX, count);
+    if (!entries || entries->size < sizeof entries->size)
+        return err_set(err, PROBLEM_MISUSE, "an entry has no size: begin with KF_ENTRY_NEW_INIT");
+    if (level < KF_LEVEL_DEFAULT || level > KF_LEVEL_DISK)
+        return err_set(
+            err, PROBLEM_BAD_REQUEST,
+            "this store answers at level memory or disk; for remotes, name them to wait for");
+    for (size_t i = 0; i < count; i++) {
+        struct kf_entry_new e;
+        kf_rc rc = take_entry(entries, i, &e, err);
+        if (rc == KF_OK)
+            rc = check_entry(streams, line, &e, err);
+        if (rc != KF_OK)
+            return at_entry(i, count, rc, err);
+        room += str_of(e.id).len + str_of(e.kind).len + e.len + e.attach_len + 4;
+    }
+    *ret_room = room;
+    return KF_OK;
+}
+
+/* ----------------------------------------------------------------------------------- the object */
+
+/* Copies `s` to *at, which moves on. */
+static str take_copy(char **at, str s)
+{
+    str copy = {*at, s.len};
+    if (s.len)
+        memcpy(*at, s.p, s.len);
+    (*at)[s.len] = 0;
+    *at += s.len + 1;
+    return copy;
+}
+
+static void add_part(struct hash_state *h, str part)
+{
+    uint64_t len = part.len;
+    hash_add(h, str_make(&len, sizeof len));
+    hash_add(h, part);
+}
+
+/* What makes two entries of one id the same one. */
+static void hash_asked(struct stream_new *e)
+{
+    struct hash_state h;
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    hash_begin(&h);
+    add_part(&h, e->kind);
+    add_part(&h, str_make(&e->at_ms, sizeof e->at_ms));
+    add_part(&h, str_of(e->hash));
+    add_part(&h, str_of(e->attach_hash));
+    hash_end(&h, &hash);
+    hash_hex(&hash, hex);
+    memcpy(e->asked, hex, sizeof e->asked - 1);
+    e->asked[sizeof e->asked - 1] = 0;
+}
+
+static void hash_text(str text, char out[HASH_HEX + 1])
+{
+    struct hash hash;
+    hash_of(text, &hash);
+    hash_hex(&hash, out);
+}
+
+static void copy_entry(struct stream_new *to, const struct kf_entry_new *e, char **at)
+{
+    *to = (struct stream_new){.at_ms = e->at_ms};
+    to->id = take_copy(at, str_of(KF_SABOTAGE("drop-entry-ids") ? NULL : e->id));
+    to->kind = take_copy(at, str_of(e->kind));
+    to->body = take_copy(at, str_make(e->body, e->len));
+    hash_text(to->body, to->hash);
+    if (e->attach) {
+        to->attach = take_copy(at, str_make(e->attach, e->attach_len));
+        hash_text(to->attach, to->attach_hash);
+    }
+    if (to->id.len)
+        hash_asked(to);
+}
+
+static kf_rc apply(struct group *g, struct write *write, struct kf_err *err);
+static void publish(struct write *write);
+
+/* One block: the struct, its arrays, and the texts behind them. */
+static struct stream_append *append_alloc(struct streams *streams, str key, size_t count,
+                                          size_t room)
+{
+    size_t results = count * sizeof(struct kf_appended),
+           entries = count * sizeof(struct stream_new);
+    struct stream_append *a = mem_alloc(sizeof *a + results + entries + key.len + 1 + room);
+    if (!a)
+        return NULL;
+    char *at = (char *)(a + 1);
+    *a = (struct stream_append){.streams = streams, .count = count};
+    atomic_init(&a->refs, 1);
+    a->appended = (struct kf_appended *)(void *)at;
+    a->entries = (struct stream_new *)(void *)(at + results);
+    at += results + entries;
+    a->key = take_copy(&at, key);
+    a->texts = at;
+    return a;
+}
+
+kf_rc stream_append_new(struct streams *streams, const char *key,
+                        const struct kf_entry_new *entries, size_t count, kf_level level,
+                        struct stream_append **ret_append, struct kf_err *err)
+{
+    str k;
+    size_t room = 0;
+    kf_rc rc = streams_key(key, &k, err);
+    if (rc == KF_OK)
+        rc = check_request(streams, k, entries, count, level, &room, err);
+    if (rc != KF_OK)
+        return rc;
+    struct stream_append *a = append_alloc(streams, k, count, room);
+    if (!a)
+        return err_nomem(err);
+    char *at = a->texts;
+    for (size_t i = 0; i < count; i++) {
+        struct kf_entry_new e;
+        rc = take_entry(entries, i, &e, err);
+        assert(rc == KF_OK); /* it was looked at before */
+        copy_entry(&a->entries[i], &e, &at);
+    }
+    a->wanted = level;
+    a->hash = memory_hash(&streams->memory, a->key);
+    a->line = config_stream(streams->space, a->key);
+    a->write.apply = apply;
+    a->write.publish = publish;
+    a->write.metered = true;
+    *ret_append = a;
+    return KF_OK;
+}
+
+static void leave(struct stream_append *a)
+{
+    if (atomic_fetch_sub_explicit(&a->refs, 1, memory_order_acq_rel) != 1)
+        return;
+    state_drop(a->after);
+    mem_free(a);
+}
+
+void stream_append_free(struct stream_append *a)
+{
+    if (a)
+        leave(a);
+}
+
+static void on_done(struct write *write)
+{
+    struct stream_append *a = (struct stream_append *)write;
+    bool before_commit = write->early && !a->published;
+    a->level = before_commit ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+    if (before_commit && write->rc == KF_OK && !KF_SABOTAGE("append-shown-late")) {
+        memory_ahead(&a->streams->memory, a->key, a->hash, 1);
+        a->told = true;
+    }
+    if (before_commit && write->rc != KF_OK)
+        leave(a); /* for publish, which will not come */
+    a->done(a);
+}
+
+void stream_append_submit(struct stream_append *a, void (*done)(struct stream_append *a), void *ctx)
+{
+    a->done = done;
+    a->ctx = ctx;
+    a->write.done = on_done;
+    a->write.early = a->wanted == KF_LEVEL_MEMORY;
+    if (a->write.early)
+        atomic_fetch_add_explicit(&a->refs, 1, memory_order_relaxed);
+    store_submit(a->streams->store, &a->write);
+}
+
+kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
+{
+    a->write.early = false;
+    kf_rc rc = store_write(a->streams->store, &a->write, err);
+    a->level = KF_LEVEL_DISK;
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------------- in the group */
+
+/* Its id was taken before: *ret is what it got then. */
+static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t stream,
+                         const struct stream_new *e, struct kf_appended *ret, struct kf_err *err)
+{
+    char hash[HASH_HEX + 1];
+    uint64_t n = 0;
+    kf_rc rc = once_find(group_db(g), stream, e->id, &n, hash, err);
+    if (rc == KF_ABSENT)
+        return stream_damaged(a->key, 0, err);
+    if (rc != KF_OK)
+        return rc;
+    if (strcmp(hash, e->asked) != 0)
+        return err_set(
+            err, PROBLEM_ID_REUSED,
+            "the id \"%.*s\" belongs to another entry of \"%.*s\": give each entry an id "
+            "of its own",
+            STREAM_SHOWN(e->id), STREAM_SHOWN(a->key));
+    *ret = (struct kf_appended){.n = n, .duplicate = true};
+    return KF_OK;
+}
+
+static kf_rc add_rings(const struct stream_append *a, struct stream_draft *d,
+                       const struct stream_new *e, struct kf_err *err)
+{
+    const struct config_stream *line = a->line;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < line->ring_count; i++)
+        if (str_eq(line->rings[i].kind, e->kind))
+            rc = draft_ring(d, line->rings[i].name, line->rings[i].last, e->n, e->at, e->body, err);
+    return rc;
+}
+
+static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_draft *d,
+                       struct stream_new *e, struct kf_err *err)
+{
+    struct db *db = group_db(g);
+    struct entry_record record = {
+        .seq = group_seq(g),
+        .stream = d->head.id,
+        .n = e->n,
+        .at_ms = e->at,
+        .stamp = group_stamp(g),
+        .kind = e->kind,
+        .id = e->id,
+        .site = str_of(group_site(g)),
+        .hash = str_of(e->hash),
+        .body = e->body,
+        .attach = str_of(e->attach_hash),
+    };
+    kf_rc rc = e->attach.p ? attachment_insert(db, record.attach, e->attach, err) : KF_OK;
+    if (rc == KF_OK)
+        rc = entry_insert(db, &record, err);
+    if (rc == KF_OK)
+        rc = draft_count(d, e->kind, e->body.len, e->at, err);
+    if (rc == KF_OK)
+        rc = add_rings(a, d, e, err);
+    if (rc == KF_OK)
+        d->head.last_n = e->n;
+    return rc;
+}
+
+static kf_rc take_one(struct group *g, struct stream_append *a, struct stream_draft *d, size_t i,
+                      struct kf_err *err)
+{
+    struct stream_new *e = &a->entries[i];
+    bool is_new = true;
+    kf_rc rc = KF_OK;
+    e->n = d->head.last_n + 1;
+    e->at = e->at_ms ? e->at_ms : group_now_ms(g);
+    if (e->id.len)
+        rc = once_insert(group_db(g), d->head.id, e->id, e->n, str_of(e->asked), group_now_ms(g),
+                         &is_new, err);
+    if (rc == KF_OK && !is_new)
+        return known_entry(g, a, d->head.id, e, &a->appended[i], err);
+    if (rc == KF_OK)
+        rc = add_entry(g, a, d, e, err);
+    if (rc == KF_OK) {
+        e->is_new = true;
+        a->added++;
+        a->appended[i] = (struct kf_appended){.n = e->n};
+    }
+    return rc;
+}
+
+static void begin_again(struct stream_append *a)
+{
+    state_drop(a->after);
+    a->after = NULL;
+    a->added = 0;
+    for (size_t i = 0; i < a->count; i++)
+        a->entries[i].is_new = false;
+}
+
+static kf_rc apply_to(struct group *g, struct stream_append *a, const struct stream_state *before,
+                      struct stream_draft *d, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    if (!before->head.there)
+        draft_be_born(d, g);
+    for (size_t i = 0; rc == KF_OK && i < a->count; i++)
+        rc = at_entry(i, a->count, take_one(g, a, d, i, err), err);
+    if (rc == KF_OK && a->added)
+        rc = stream_trim(a->streams, g, a->line, a->added, d, err);
+    if (rc == KF_OK && a->added)
+        rc = stream_write_state(a->streams, g, a->hash, before, d, &a->after, err);
+    if (rc == KF_OK)
+        a->stream_count = d->head.count;
+    return rc;
+}
+
+static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct stream_append *a = (struct stream_append *)write;
+    struct stream_state *before = NULL;
+    struct stream_draft d;
+    begin_again(a);
+    kf_rc rc = stage_get(a->streams, g, a->key, a->hash, &before, err);
+    if (rc != KF_OK)
+        return rc;
+    state_keep(before); /* a place on the stage is not for long */
+    draft_begin(&d, before);
+    a->last_n_before = d.head.last_n;
+    rc = apply_to(g, a, before, &d, err);
+    draft_release(&d);
+    state_drop(before);
+    return rc;
+}
+
+static void publish(struct write *write)
+{
+    struct stream_append *a = (struct stream_append *)write;
+    struct stream_memory *m = &a->streams->memory;
+    if (a->after && write->rc == KF_OK && !KF_SABOTAGE("append-not-published"))
+        memory_publish(m, a->hash, a->after, a->last_n_before, a->entries, a->count,
+                       a->line->window);
+    a->published = true;
+    if (a->told)
+        memory_ahead(m, a->key, a->hash, -1);
+    if (write->early)
+        leave(a);
+}
+
+/* ------------------------------------------------------------------------------ kf_append_submit */
+
+struct submitted {
+    kf_appended_done *done;
+    void *ctx;
+    pthread_t submitter;
+    pthread_mutex_t lock; /* for all below */
+    struct kf_err err;
+    bool submitting, refused;
+    int holders; /* kf_append_submit and the append */
+};
+
+static void submitted_leave(struct submitted *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool last = --s->holders == 0;
+    pthread_mutex_unlock(&s->lock);
+    if (!last)
+        return;
+    pthread_mutex_destroy(&s->lock);
+    mem_free(s);
+}
+
+/* An append that is refused ends before stream_append_submit returns, on the same thread: its caller
+ * learns of it by the result. */
+static void submitted_done(struct stream_append *a)
+{
+    struct submitted *s = a->ctx;
+    kf_rc rc = a->write.rc;
+    pthread_mutex_lock(&s->lock);
+    bool refused = s->submitting && pthread_equal(s->submitter, pthread_self());
+    s->refused = refused;
+    s->err = a->write.err;
+    pthread_mutex_unlock(&s->lock);
+    if (!refused && rc == KF_OK)
+        s->done(s->ctx, rc, a->appended, a->count, a->stream_count, NULL);
+    else if (!refused)
+        s->done(s->ctx, rc, NULL, a->count, 0, &a->write.err);
+    stream_append_free(a);
+    submitted_leave(s);
+}
+
+kf_rc streams_append_submit(struct streams *streams, const char *key,
+                            const struct kf_entry_new *entries, size_t count, kf_level level,
+                            kf_appended_done *done, void *ctx, struct kf_err *err)
+{
+    struct stream_append *a = NULL;
+    if (!done)
+        return err_set(err, PROBLEM_MISUSE, "kf_append_submit needs a callback");
+    kf_rc rc = stream_append_new(streams, key, entries, count, level, &a, err);
+    if (rc != KF_OK)
+        return rc;
+    struct submitted *s = mem_calloc(1, sizeof *s);
+    if (!s) {
+        stream_append_free(a);
+        return err_nomem(err);
+    }
+    *s = (struct submitted){
+        .done = done, .ctx = ctx, .submitter = pthread_self(), .submitting = true, .holders = 2};
+    pthread_mutex_init(&s->lock, NULL);
+    stream_append_submit(a, submitted_done, s);
+    pthread_mutex_lock(&s->lock);
+    s->submitting = false;
+    rc = s->refused ? s->err.rc : KF_OK;
+    if (s->refused && err)
+        *err = s->err;
+    pthread_mutex_unlock(&s->lock);
+    submitted_leave(s);
+    return rc;
+}

@@ -1,0 +1,226 @@
+/* Attributes: a JSON object that is patched, and the part of it that can be asked for.
+ *
+ *     kf_stream.attrs       the object, members in their order, with their bytes
+ *     kf_stream_attr        a row for each member of the top level that is a string of at most
+ *                           STREAM_VALUE_MAX bytes, a number (as it is written), true or false */
+#include "shape/stream_internal.h"
+
+#include "base/public.h"
+
+/* ---------------------------------------------------------------------------------- the values */
+
+/* .p == NULL: not one that can be asked for, or (*ret_nomem) no memory. */
+static str value_of(const struct json_node *n, struct arena *arena, bool *ret_nomem)
+{
+    str text = n->raw;
+    if (n->type == JSON_STRING) {
+        text = json_text(n->raw, arena);
+        *ret_nomem = *ret_nomem || !text.p;
+    }
+    bool has_text = n->type == JSON_STRING || n->type == JSON_NUMBER || n->type == JSON_TRUE ||
+                    n->type == JSON_FALSE;
+    bool fits = has_text && text.len <= STREAM_VALUE_MAX && str_index(text, '\0') == text.len;
+    return fits ? text : (str){0};
+}
+
+static kf_rc parse_attrs(str attrs, struct arena *arena, struct json_node **ret, struct kf_err *err)
+{
+    kf_rc rc = json_parse(attrs, NULL, arena, ret, err);
+    if (rc == KF_OK && (*ret)->type != JSON_OBJECT)
+        rc = err_set(err, PROBLEM_DAMAGED, "the attributes of a stream are damaged");
+    return rc;
+}
+
+kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    bool nomem = false;
+    kf_rc rc = parse_attrs(attrs, arena, &root, err);
+    if (rc != KF_OK)
+        return rc;
+    str value = {0};
+    for (const struct json_node *n = root->child; n; n = n->next)
+        if (json_text_is(n->name, name))
+            value = value_of(n, arena, &nomem);
+    if (nomem)
+        return err_nomem(err);
+    *ret = value;
+    return KF_OK;
+}
+
+/* ------------------------------------------------------------------------------------ the index */
+
+static kf_rc attr_run(struct db *db, const char *sql, str name, str value, str key,
+                      const int64_t *id, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, name);
+    db_bind_text(s, 2, value);
+    db_bind_text(s, 3, key);
+    if (id)
+        db_bind_i64(s, 4, *id);
+    return db_run(s, err);
+}
+
+static kf_rc index_all(struct db *db, const char *sql, str attrs, str key, const int64_t *id,
+                       struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct json_node *root = NULL;
+    bool nomem = false;
+    kf_rc rc = parse_attrs(attrs, &arena, &root, err);
+    for (const struct json_node *n = rc == KF_OK ? root->child : NULL; n && rc == KF_OK;
+         n = n->next) {
+        str value = value_of(n, &arena, &nomem), name = json_text(n->name, &arena);
+        if (nomem || !name.p)
+            rc = err_nomem(err);
+        else if (value.p && name.len <= STREAM_VALUE_MAX)
+            rc = attr_run(db, sql, name, value, key, id, err);
+    }
+    arena_release(&arena);
+    return rc;
+}
+
+kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err)
+{
+    static const char forget[] =
+        "DELETE FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key = $3";
+    static const char add[] =
+        "INSERT INTO kf_stream_attr(name, value, key, stream) VALUES($1, $2, $3, $4)";
+    kf_rc rc = before.len > 2 ? index_all(db, forget, before, key, NULL, err) : KF_OK;
+    return rc == KF_OK && attrs.len > 2 ? index_all(db, add, attrs, key, &id, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------- a patch */
+
+struct patch_write {
+    struct write write; /* first */
+    struct streams *streams;
+    str key, patch;
+    uint64_t hash;
+    struct stream_state *after;  /* what it made */
+    struct stream_state *result; /* what there is then, also when nothing changed */
+    struct buf made;
+    int64_t stamp; /* it keeps the one that it had */
+};
+
+/* A clash of clocks: later than the attributes that it changes. */
+static int64_t stamp_for(struct group *g, struct patch_write *w, const struct stream_head *head)
+{
+    if (w->stamp <= head->stamp)
+        w->stamp = group_stamp(g);
+    if (w->stamp <= head->stamp)
+        w->stamp = head->stamp + 1;
+    return w->stamp;
+}
+
+static kf_rc make_attrs(struct patch_write *w, str attrs, bool *ret_same, struct kf_err *err)
+{
+    enum json_type type = JSON_OBJECT;
+    buf_clear(&w->made);
+    kf_rc rc = json_merge_patch(attrs, w->patch, &w->made, err);
+    if (rc == KF_OK && w->made.len > STREAM_ATTRS_MAX)
+        return err_set(err, PROBLEM_TOO_LARGE,
+                       "the attributes would have %zu bytes after this patch, at most %d",
+                       w->made.len, STREAM_ATTRS_MAX);
+    if (rc == KF_OK)
+        rc = json_check(buf_view(&w->made), NULL, &type, err);
+    if (rc == KF_OK)
+        *ret_same = str_eq(buf_view(&w->made), attrs);
+    else if (rc != KF_NOMEM) {
+        err_prefix(err, "the attributes would be refused after this patch");
+        if (err)
+            err->offset = -1;
+    }
+    return rc;
+}
+
+static kf_rc change_attrs(struct group *g, struct patch_write *w, const struct stream_state *before,
+                          struct stream_draft *d, struct kf_err *err)
+{
+    bool same = false;
+    kf_rc rc = make_attrs(w, d->attrs, &same, err);
+    if (rc != KF_OK || (same && before->head.there))
+        return rc;
+    if (!before->head.there) {
+        draft_be_born(d, g);
+    } else {
+        d->head.seq = group_seq(g);
+        d->head.stamp = stamp_for(g, w, &before->head);
+        memcpy(d->head.site, group_site(g), sizeof d->head.site);
+    }
+    d->attrs = buf_view(&w->made);
+    d->attrs_changed = true;
+    rc = attrs_index(group_db(g), w->key, d->head.id,
+                     before->head.there ? state_attrs(before) : STR("{}"), d->attrs, err);
+    return rc == KF_OK ? stream_write_state(w->streams, g, w->hash, before, d, &w->after, err) : rc;
+}
+
+static kf_rc apply_patch(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct patch_write *w = (struct patch_write *)write;
+    struct stream_state *before = NULL;
+    struct stream_draft d;
+    state_drop(w->after);
+    state_drop(w->result);
+    w->after = w->result = NULL;
+    kf_rc rc = stage_get(w->streams, g, w->key, w->hash, &before, err);
+    if (rc != KF_OK)
+        return rc;
+    state_keep(before);
+    draft_begin(&d, before);
+    rc = change_attrs(g, w, before, &d, err);
+    if (rc == KF_OK)
+        w->result = state_keep(w->after ? w->after : before);
+    draft_release(&d);
+    state_drop(before);
+    return rc;
+}
+
+static void publish_patch(struct write *write)
+{
+    struct patch_write *w = (struct patch_write *)write;
+    if (w->after)
+        memory_publish(&w->streams->memory, w->hash, w->after, w->after->head.last_n, NULL, 0, 0);
+}
+
+static kf_rc check_patch(const struct streams *streams, str key, str patch, struct kf_err *err)
+{
+    enum json_type type = JSON_NULL;
+    if (atomic_load(&streams->hydrating))
+        return streams_not_hydrated(key, err);
+    if (patch.len > STREAM_ATTRS_MAX)
+        return err_set(err, PROBLEM_TOO_LARGE, "the patch has %zu bytes, attributes at most %d",
+                       patch.len, STREAM_ATTRS_MAX);
+    kf_rc rc = json_check(patch, NULL, &type, err);
+    if (rc == KF_OK && type != JSON_OBJECT)
+        rc = err_at(err, PROBLEM_BAD_JSON, 0, "attributes are patched with a JSON object");
+    return rc;
+}
+
+kf_rc streams_patch(struct streams *streams, const char *key, const void *patch, size_t len,
+                    struct kf_stream_info *ret, struct kf_err *err)
+{
+    struct patch_write w = {
+        .streams = streams,
+        .patch = str_make(patch, len),
+        .write = {.apply = apply_patch, .publish = publish_patch, .metered = true}};
+    if (!patch)
+        return err_set(err, PROBLEM_MISUSE, "the patch is NULL");
+    kf_rc rc = streams_key(key, &w.key, err);
+    if (rc == KF_OK)
+        rc = check_patch(streams, w.key, w.patch, err);
+    if (rc != KF_OK)
+        return rc;
+    w.hash = memory_hash(&streams->memory, w.key);
+    rc = store_write(streams->store, &w.write, err);
+    if (rc == KF_OK && ret)
+        rc = info_of_state(w.result, ret, err);
+    state_drop(w.after);
+    state_drop(w.result);
+    buf_release(&w.made);
+    return rc;
+}

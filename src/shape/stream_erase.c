@@ -1,0 +1,605 @@
+/* What goes for good.
+ *
+ *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal row, the
+ *                 receipt, a note of what is left (kf_erasing): nobody sees the stream any more, and
+ *                 its key is free
+ *     slices      entries, attachments that nothing else names, ids; then the note goes
+ *
+ * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What is
+ * deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
+ *
+ * The receipt is found again by a hash of what was asked for. */
+#include "shape/stream_internal.h"
+
+#include "base/when.h"
+
+struct erase {
+    struct write write; /* first */
+    struct streams *streams;
+    str key;
+    uint64_t hash;
+    const char *subject; /* 64 hex digits */
+    int64_t receipt;     /* 0 = none yet */
+    bool part;           /* of a person: no tombstone for what is not there */
+    /* of apply */
+    int64_t made; /* the receipt that it has written to */
+    bool again;   /* it was erased before, and `made` is the receipt of then */
+};
+
+/* -------------------------------------------------------------------------------------- receipts */
+
+static void subject_of(const char *what, str a, str b, char out[HASH_HEX + 1])
+{
+    struct hash_state h;
+    struct hash hash;
+    str parts[] = {str_of(what), a, b};
+    hash_begin(&h);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        uint64_t len = parts[i].len;
+        hash_add(&h, str_make(&len, sizeof len));
+        hash_add(&h, parts[i]);
+    }
+    hash_end(&h, &hash);
+    hash_hex(&hash, out);
+}
+
+/* KF_ABSENT without a sentence. */
+static kf_rc find_receipt(struct db *db, const char *subject, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT id FROM kf_receipt WHERE subject = $1 ORDER BY id DESC LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, str_of(subject));
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        *ret = db_i64(s, 0);
+    db_done(s);
+    return rc == KF_OK && !row ? KF_ABSENT : rc;
+}
+
+static kf_rc new_receipt(struct group *g, const char *subject, int64_t id, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_receipt(id, at, subject, streams, entries, "
+                              "attachments, bytes) VALUES($1, $2, $3, 0, 0, 0, 0)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, id);
+    db_bind_i64(s, 2, group_now_ms(g));
+    db_bind_text(s, 3, str_of(subject));
+    return db_run(s, err);
+}
+
+static kf_rc count_receipt(struct db *db, int64_t id, uint64_t streams, uint64_t entries,
+                           uint64_t attachments, uint64_t bytes, struct kf_err *err)
+{
+    static const char sql[] =
+        "UPDATE kf_receipt SET streams = streams + $1, entries = entries + $2, "
+        "attachments = attachments + $3, bytes = bytes + $4 WHERE id = $5";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, (int64_t)streams);
+    db_bind_i64(s, 2, (int64_t)entries);
+    db_bind_i64(s, 3, (int64_t)attachments);
+    db_bind_i64(s, 4, (int64_t)bytes);
+    db_bind_i64(s, 5, id);
+    return db_run(s, err);
+}
+
+/* ------------------------------------------------------------------------------------- the group */
+
+/* Not earlier than anything that the stream has, also of clocks ahead of ours. */
+static kf_rc stamp_for(struct group *g, const struct stream_head *head, int64_t *ret,
+                       struct kf_err *err)
+{
+    static const char sql[] = "SELECT stamp FROM kf_entry WHERE stream = $1 AND taken = 1 "
+                              "ORDER BY stamp DESC LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    int64_t stamp = group_stamp(g);
+    if (head->there && stamp <= head->stamp)
+        stamp = head->stamp + 1;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, head->id);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && db_i64(s, 0) >= stamp)
+        stamp = db_i64(s, 0) + 1;
+    db_done(s);
+    *ret = stamp;
+    return rc;
+}
+
+kf_rc erased_put(struct db *db, str key, int64_t stamp, str site, int64_t at_ms, int64_t seq,
+                 struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_erased(key, stamp, site, at, seq) VALUES($1, $2, $3, $4, $5) "
+        "ON CONFLICT(key) DO UPDATE SET stamp = excluded.stamp, site = excluded.site, "
+        "at = excluded.at, seq = excluded.seq";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    db_bind_i64(s, 2, stamp);
+    db_bind_text(s, 3, site);
+    db_bind_i64(s, 4, at_ms);
+    db_bind_i64(s, 5, seq);
+    return db_run(s, err);
+}
+
+static kf_rc note_rest(struct db *db, int64_t stream, int64_t receipt, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_erasing(stream, receipt) VALUES($1, $2)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, receipt);
+    return db_run(s, err);
+}
+
+kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
+                 const struct stream_state *before, int64_t erased_seq, int64_t receipt,
+                 struct kf_err *err)
+{
+    struct stream_draft d = {.key = state_key(before),
+                             .rings = STR(""),
+                             .attrs = STR(""),
+                             .head = {.erased_seq = erased_seq}};
+    struct stream_state *gone = NULL;
+    struct db *db = group_db(g);
+    kf_rc rc = attrs_index(db, d.key, before->head.id, state_attrs(before), STR("{}"), err);
+    if (rc == KF_OK)
+        rc = stream_row_delete(db, before->head.id, err);
+    if (rc == KF_OK)
+        rc = note_rest(db, before->head.id, receipt, err);
+    if (rc == KF_OK)
+        rc = draft_end(&d, &gone, err);
+    if (rc == KF_OK)
+        rc = stage_put(streams, g, hash, gone, err);
+    state_drop(gone);
+    return rc;
+}
+
+static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_state *before,
+                         struct kf_err *err)
+{
+    const struct stream_head *head = &before->head;
+    struct db *db = group_db(g);
+    int64_t stamp = 0, seq = group_seq(g), old_seq = head->there ? head->seq : head->erased_seq;
+    str site = str_of(group_site(g));
+    kf_rc rc = stamp_for(g, head, &stamp, err);
+    e->made = e->receipt ? e->receipt : seq;
+    if (rc == KF_OK && !e->receipt)
+        rc = new_receipt(g, e->subject, e->made, err);
+    if (rc == KF_OK)
+        rc = erased_put(db, e->key, stamp, site, group_now_ms(g), seq, err);
+    if (rc == KF_OK)
+        rc = group_journal(g, seq, old_seq, STREAM_TABLE, e->key, stamp, site, err);
+    if (rc == KF_OK && head->there)
+        rc = stream_end(e->streams, g, e->hash, before, seq, e->made, err);
+    if (rc == KF_OK && head->there)
+        rc = count_receipt(db, e->made, 1, head->count, 0, head->bytes, err);
+    return rc;
+}
+
+static kf_rc erase_absent(struct group *g, struct erase *e, const struct stream_state *before,
+                          struct kf_err *err)
+{
+    if (e->part)
+        return KF_OK;
+    kf_rc rc = find_receipt(group_db(g), e->subject, &e->made, err);
+    e->again = rc == KF_OK;
+    if (rc != KF_ABSENT)
+        return rc;
+    /* What has not come in yet must not come in any more. */
+    return atomic_load(&e->streams->hydrating) ? erase_there(g, e, before, err)
+                                               : stream_unknown(e->key, err);
+}
+
+static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct erase *e = (struct erase *)write;
+    struct stream_state *before = NULL;
+    e->made = 0;
+    e->again = false;
+    kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &before, err);
+    if (rc != KF_OK)
+        return rc;
+    state_keep(before);
+    rc = db_scrub(group_db(g), true, err);
+    if (rc == KF_OK)
+        rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, before, err);
+    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
+    state_drop(before);
+    return rc == KF_OK ? off : rc;
+}
+
+static void publish_erase(struct write *write)
+{
+    struct erase *e = (struct erase *)write;
+    memory_forget(&e->streams->memory, e->key, e->hash);
+}
+
+static kf_rc erase_one(struct streams *streams, str key, const char *subject, bool part,
+                       int64_t *receipt, bool *ret_again, struct kf_err *err)
+{
+    struct erase e = {
+        .write = {.apply = apply_erase, .publish = publish_erase, .frees = true},
+        .streams = streams,
+        .key = key,
+        .hash = memory_hash(&streams->memory, key),
+        .subject = subject,
+        .receipt = *receipt,
+        .part = part,
+    };
+    kf_rc rc = store_write(streams->store, &e.write, err);
+    if (rc == KF_OK && e.made)
+        *receipt = e.made;
+    if (rc == KF_OK)
+        *ret_again = e.again;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------ the slices */
+
+struct rest {
+    struct write write; /* first */
+    bool more;
+};
+
+static kf_rc next_rest(struct db *db, int64_t *ret_stream, int64_t *ret_receipt, struct kf_err *err)
+{
+    static const char sql[] = "SELECT stream, receipt FROM kf_erasing ORDER BY stream LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row) {
+        *ret_stream = db_i64(s, 0);
+        *ret_receipt = db_i64(s, 1);
+    }
+    db_done(s);
+    return rc == KF_OK && !row ? KF_ABSENT : rc;
+}
+
+static kf_rc remove_entries(struct db *db, int64_t receipt, const struct entries_going *going,
+                            struct kf_err *err)
+{
+    uint64_t attachments = 0;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
+        rc = entry_delete(db, going->items[i].seq, err);
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        bool gone = false;
+        if (going->items[i].attach.len)
+            rc = attachment_delete(db, going->items[i].attach, &gone, err);
+        attachments += gone;
+    }
+    return rc == KF_OK && attachments ? count_receipt(db, receipt, 0, 0, attachments, 0, err) : rc;
+}
+
+static kf_rc remove_ids(struct db *db, int64_t stream, bool *ret_any, struct kf_err *err)
+{
+    static const char sql[] =
+        "DELETE FROM kf_entry_once WHERE stream = $1 AND id IN "
+        "(SELECT id FROM kf_entry_once WHERE stream = $1 ORDER BY id LIMIT 500)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    rc = db_run(s, err);
+    if (rc == KF_OK)
+        *ret_any = db_changed(db) > 0;
+    return rc;
+}
+
+static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_erasing WHERE stream = $1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    return db_run(s, err);
+}
+
+/* A part of what is left of one stream: entries, then ids, then the note. KF_ABSENT: nothing is. */
+static kf_rc remove_part(struct db *db, struct kf_err *err)
+{
+    struct entries_going going = {.arena = ARENA_INIT};
+    int64_t stream = 0, receipt = 0;
+    bool any = false;
+    kf_rc rc = next_rest(db, &stream, &receipt, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = entries_oldest(db, stream, INT64_MAX, STREAM_GOING_MAX, &going, err);
+    if (rc == KF_OK && going.count && !KF_SABOTAGE("erase-leaves-entries")) {
+        rc = remove_entries(db, receipt, &going, err);
+    } else if (rc == KF_OK) {
+        rc = remove_ids(db, stream, &any, err);
+        if (rc == KF_OK && !any)
+            rc = end_rest(db, stream, err);
+    }
+    arena_release(&going.arena);
+    return rc;
+}
+
+static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct rest *r = (struct rest *)write;
+    struct db *db = group_db(g);
+    kf_rc rc = db_scrub(db, true, err);
+    while (rc == KF_OK && (rc = remove_part(db, err)) == KF_OK && !group_slice_over(g))
+        ;
+    r->more = rc == KF_OK;
+    rc = rc == KF_ABSENT ? KF_OK : rc;
+    kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? off : rc;
+}
+
+kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
+{
+    struct rest r = {.write = {.apply = apply_rest, .frees = true}};
+    kf_rc rc;
+    do {
+        rc = store_write(streams->store, &r.write, err);
+    } while (rc == KF_OK && r.more);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- the answer */
+
+void kf_receipt_free(struct kf_receipt *receipt)
+{
+    if (!receipt)
+        return;
+    kf_bytes_free(&receipt->json);
+    *receipt = (struct kf_receipt){0};
+}
+
+static kf_rc receipt_json(struct streams *streams, struct kf_receipt *r, struct kf_err *err)
+{
+    struct buf json = BUF_INIT;
+    char at[WHEN_LEN + 1];
+    pthread_mutex_lock(&streams->asks_lock);
+    stream_holders *fn = streams->holders;
+    void *ctx = streams->holders_ctx;
+    pthread_mutex_unlock(&streams->asks_lock);
+    when_format(r->at_ms, at);
+    buf_printf(&json,
+               "{\"id\":%llu,\"at\":\"%s\",\"streams\":%llu,\"entries\":%llu,\"attachments\":%llu,"
+               "\"bytes\":%llu,\"again\":%s,\"held\":[",
+               (unsigned long long)r->id, at, (unsigned long long)r->streams,
+               (unsigned long long)r->entries, (unsigned long long)r->attachments,
+               (unsigned long long)r->bytes, r->again ? "true" : "false");
+    if (fn)
+        fn(ctx, &json);
+    buf_c(&json, "]}");
+    kf_rc rc = buf_ok(&json, err);
+    if (rc == KF_OK)
+        r->json.p = buf_detach(&json, &r->json.len);
+    buf_release(&json);
+    return rc;
+}
+
+/* Columns: id, at, streams, entries, attachments, bytes. */
+static struct kf_receipt receipt_of(struct db_stmt *s)
+{
+    return (struct kf_receipt){.id = (uint64_t)db_i64(s, 0),
+                               .at_ms = db_i64(s, 1),
+                               .streams = (uint64_t)db_i64(s, 2),
+                               .entries = (uint64_t)db_i64(s, 3),
+                               .attachments = (uint64_t)db_i64(s, 4),
+                               .bytes = (uint64_t)db_i64(s, 5)};
+}
+
+struct receipts {
+    struct kf_receipt *items;
+    size_t count;
+    bool more;
+};
+
+static void receipts_release(struct receipts *r)
+{
+    for (size_t i = 0; i < r->count; i++)
+        kf_receipt_free(&r->items[i]);
+    mem_free(r->items);
+    *r = (struct receipts){0};
+}
+
+/* With an id below `before`, newest first. */
+static kf_rc read_receipts(struct streams *streams, int64_t before, size_t limit,
+                           struct receipts *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT id, at, streams, entries, attachments, bytes "
+                              "FROM kf_receipt WHERE id < $1 ORDER BY id DESC LIMIT $2";
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    ret->items = mem_calloc(limit, sizeof *ret->items);
+    if (!ret->items)
+        return err_nomem(err);
+    kf_rc rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_use(db, sql, &s, err);
+    if (rc == KF_OK) {
+        db_bind_i64(s, 1, before);
+        db_bind_i64(s, 2, (int64_t)limit + 1);
+        while ((rc = db_step(s, &row, err)) == KF_OK && row && !ret->more) {
+            ret->more = ret->count == limit;
+            if (!ret->more)
+                ret->items[ret->count++] = receipt_of(s);
+        }
+        db_done(s);
+    }
+    store_read_end(streams->store, db);
+    return rc;
+}
+
+static kf_rc give_receipt(struct streams *streams, int64_t id, bool again, struct kf_receipt *ret,
+                          struct kf_err *err)
+{
+    struct receipts found = {0};
+    if (!ret)
+        return KF_OK;
+    kf_rc rc = read_receipts(streams, id + 1, 1, &found, err);
+    if (rc == KF_OK && (!found.count || found.items[0].id != (uint64_t)id))
+        rc = err_set(err, PROBLEM_DAMAGED, "the receipt of the erasure is not there");
+    if (rc == KF_OK) {
+        found.items[0].again = again;
+        rc = receipt_json(streams, &found.items[0], err);
+    }
+    if (rc == KF_OK) {
+        *ret = found.items[0];
+        found.count = 0;
+    }
+    receipts_release(&found);
+    return rc;
+}
+
+kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt *ret,
+                    struct kf_err *err)
+{
+    str k;
+    char subject[HASH_HEX + 1];
+    int64_t receipt = 0;
+    bool again = false;
+    kf_rc rc = streams_key(key, &k, err);
+    if (rc != KF_OK)
+        return rc;
+    subject_of("stream", k, STR(""), subject);
+    rc = erase_one(streams, k, subject, false, &receipt, &again, err);
+    if (rc == KF_OK)
+        rc = streams_erase_rest(streams, err);
+    return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------- a person */
+
+/* One stream with this value of the attribute, appended to `out`. KF_ABSENT without a sentence. */
+static kf_rc find_one(struct kf_store *store, str attribute, str value, struct buf *out,
+                      struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT key FROM kf_stream_attr WHERE name = $1 AND value = $2 ORDER BY key LIMIT 1";
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_use(db, sql, &s, err);
+    if (rc == KF_OK) {
+        db_bind_text(s, 1, attribute);
+        db_bind_text(s, 2, value);
+        rc = db_step(s, &row, err);
+        if (rc == KF_OK && row) {
+            buf_str(out, db_text(s, 0));
+            rc = buf_ok(out, err);
+        }
+        db_done(s);
+    }
+    store_read_end(store, db);
+    return rc == KF_OK && !row ? KF_ABSENT : rc;
+}
+
+static kf_rc last_receipt(struct streams *streams, const char *subject, int64_t *ret,
+                          struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = find_receipt(db, subject, ret, err);
+    store_read_end(streams->store, db);
+    return rc;
+}
+
+static kf_rc erase_each(struct streams *streams, str attribute, str value, const char *subject,
+                        int64_t *receipt, struct kf_err *err)
+{
+    struct buf key = BUF_INIT;
+    bool again;
+    kf_rc rc;
+    while ((rc = find_one(streams->store, attribute, value, &key, err)) == KF_OK) {
+        rc = erase_one(streams, buf_view(&key), subject, true, receipt, &again, err);
+        if (rc == KF_OK)
+            rc = streams_erase_rest(streams, err);
+        if (rc != KF_OK)
+            break;
+        buf_clear(&key);
+    }
+    buf_release(&key);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+kf_rc streams_erase_all(struct streams *streams, const char *attribute, const char *value,
+                        struct kf_receipt *ret, struct kf_err *err)
+{
+    char subject[HASH_HEX + 1];
+    int64_t receipt = 0;
+    bool again = false;
+    if (!attribute || !*attribute || !value)
+        return err_set(err, PROBLEM_MISUSE, "kf_erase needs an attribute and its value");
+    if (atomic_load(&streams->hydrating))
+        return err_set(
+            err, PROBLEM_NOT_HYDRATED,
+            "the store is still being filled from its remotes, and not everything of this "
+            "person may have come in: try again when `keepfast status` says open");
+    subject_of(attribute, str_of(value), STR("person"), subject);
+    kf_rc rc = erase_each(streams, str_of(attribute), str_of(value), subject, &receipt, err);
+    if (rc == KF_OK && !receipt) {
+        rc = last_receipt(streams, subject, &receipt, err);
+        again = rc == KF_OK;
+        if (rc == KF_ABSENT)
+            rc = err_set(err, PROBLEM_NOT_FOUND, "no stream has \"%.100s\" of this value",
+                         attribute);
+    }
+    return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------- the list */
+
+void kf_receipt_list_free(struct kf_receipt_list *list)
+{
+    if (!list)
+        return;
+    struct receipts r = {.items = list->items, .count = list->count};
+    receipts_release(&r);
+    *list = (struct kf_receipt_list){0};
+}
+
+kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
+                       struct kf_receipt_list *ret_list, struct kf_err *err)
+{
+    struct receipts found = {0};
+    if (limit == 0 || limit > STREAM_LIMIT_MAX)
+        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", STREAM_LIMIT_MAX);
+    int64_t below = before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before;
+    kf_rc rc = read_receipts(streams, below, limit, &found, err);
+    for (size_t i = 0; rc == KF_OK && i < found.count; i++)
+        rc = receipt_json(streams, &found.items[i], err);
+    if (rc == KF_OK)
+        *ret_list = (struct kf_receipt_list){
+            .items = found.items, .count = found.count, .more = found.more};
+    else
+        receipts_release(&found);
+    return rc;
+}

@@ -1,0 +1,400 @@
+/* stream_internal: what the files of the streams share.
+ *
+ *     stream.c         the object, its configuration     stream_read.c   entries, context
+ *     stream_state.c   one stream as it stands           stream_list.c   information, lists
+ *     stream_stage.c   streams inside a group            stream_attr.c   attributes
+ *     stream_row.c     every statement                   stream_keep.c   what is kept
+ *     stream_window.c  streams in memory                 stream_erase.c  what goes for good
+ *     stream_append.c  appends                           stream_take.c   what others wrote
+ *     stream_load.c    windows from the store            stream_check.c  verify, digest, totals */
+#ifndef KF_SHAPE_STREAM_INTERNAL_H
+#define KF_SHAPE_STREAM_INTERNAL_H
+
+#include "shape/doc.h"
+#include "shape/stream.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hooks.h"
+#include "base/json.h"
+#include "base/mem.h"
+
+#include <assert.h>
+#include <pthread.h>
+#include <sodium.h>
+#include <stdatomic.h>
+
+#define STREAM_TABLE    "stream" /* kf_journal.tbl */
+#define STREAM_SHARDS   16
+#define STREAM_SITE_LEN STORE_SITE_LEN
+/* Numbers from elsewhere beyond this are not believed: nobody has appended so often. */
+#define STREAM_N_MAX    ((uint64_t)1 << 53)
+#define STREAM_SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
+
+/* ------------------------------------------------------------------- a stream (stream_state.c) */
+
+struct stream_head {
+    int64_t id, rev; /* (id, rev) grows with every change of what the key stands for */
+    int64_t seq, stamp, born;
+    uint64_t count, last_n, bytes;
+    int64_t first_at, last_at;
+    int64_t erased_seq; /* !there: number of the erasure, 0 = there was none */
+    bool there;
+    char site[STREAM_SITE_LEN + 1]; /* of attrs, as stamp */
+};
+/* A stream as it stands behind a write, or in a snapshot. Counted, and never changed once made, so
+ * that group, memory and readers share it. */
+struct stream_state {
+    atomic_int refs;
+    uint32_t key_len, rings_len, attrs_len, kinds_len;
+    struct stream_head head;
+    /* key NUL, rings NUL, attrs NUL, kinds: {u64 count, u8 len, name} */
+};
+struct stream_state *state_keep(struct stream_state *s);
+void state_drop(struct stream_state *s); /* NULL is fine */
+size_t state_cost(const struct stream_state *s);
+/* Of a key that stands for nothing. */
+kf_rc state_bare(str key, struct stream_state **ret, struct kf_err *err);
+static inline const char *state_data(const struct stream_state *s)
+{
+    return (const char *)(s + 1);
+}
+static inline str state_key(const struct stream_state *s)
+{
+    return (str){state_data(s), s->key_len};
+}
+static inline str state_rings(const struct stream_state *s)
+{
+    return (str){state_data(s) + s->key_len + 1, s->rings_len};
+}
+static inline str state_attrs(const struct stream_state *s)
+{
+    return (str){state_data(s) + s->key_len + 1 + s->rings_len + 1, s->attrs_len};
+}
+/* The next kind behind *at (0 = the first): false at the end. */
+bool state_kind(const struct stream_state *s, uint32_t *at, str *ret_kind, uint64_t *ret_count);
+void state_kinds_json(const struct stream_state *s, struct buf *out);
+
+struct stream_count {
+    str kind;
+    uint64_t count;
+};
+
+/* A stream while it is changed. Texts that it is given are borrowed until draft_end. */
+struct stream_draft {
+    struct stream_head head;
+    str key, rings, attrs;
+    struct stream_count kinds[STREAM_KINDS_MAX]; /* by name */
+    size_t kind_count;
+    struct buf rings_made;
+    bool rings_changed, attrs_changed;
+};
+/* From what there is; what is not there begins empty. */
+void draft_begin(struct stream_draft *d, const struct stream_state *from);
+/* One entry more of this kind; KF_INVALID kind_not_allowed when there are too many kinds. */
+kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, struct kf_err *err);
+/* One less; its time is not looked at. */
+void draft_uncount(struct stream_draft *d, str kind, size_t size);
+/* Puts an entry into a ring of at most `last`. */
+kf_rc draft_ring(struct stream_draft *d, str ring, uint32_t last, uint64_t n, int64_t at_ms,
+                 str body, struct kf_err *err);
+/* Takes entries that go out of all rings; `ns` ascends. */
+kf_rc draft_unring(struct stream_draft *d, const uint64_t *ns, size_t count, struct kf_err *err);
+/* From a JSON object of numbers. False for anything else. Names live in `arena`. */
+bool draft_kinds(struct stream_draft *d, str json, struct arena *arena);
+kf_rc draft_end(const struct stream_draft *d, struct stream_state **ret, struct kf_err *err);
+void draft_release(struct stream_draft *d);
+
+kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err);
+kf_rc stream_unknown(str key, struct kf_err *err);
+
+/* ------------------------------------------------------------ inside a group (stream_stage.c)
+ *
+ * What the writes of the group that runs have made of their streams. Belongs to the leader. */
+struct stream_stage {
+    uint64_t turn;
+    bool whole;
+    struct staged *items;
+    size_t count, cap;
+};
+/* The stream as this group has left it so far: borrowed until the next call on the stage. From
+ * memory where it can be, else from the store. */
+kf_rc stage_get(struct streams *streams, struct group *g, str key, uint64_t hash,
+                struct stream_state **ret, struct kf_err *err);
+/* The stream from now on. */
+kf_rc stage_put(struct streams *streams, struct group *g, uint64_t hash, struct stream_state *state,
+                struct kf_err *err);
+void stage_release(struct stream_stage *stage);
+
+/* ----------------------------------------------------------------------- rows (stream_row.c) */
+
+kf_rc stream_row_load(struct db *db, str key, struct stream_state **ret, struct kf_err *err);
+/* Columns of STREAM_COLUMNS from `col` on. */
+kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, struct kf_err *err);
+#define STREAM_COLUMNS                                                               \
+    "s.id, s.key, s.rev, s.count, s.last_n, s.bytes, s.first_at, s.last_at, s.seq, " \
+    "s.stamp, s.site, s.born, s.kinds, s.rings, s.attrs"
+/* Writes the row, new or as it is; rings only where they were changed. */
+kf_rc stream_row_insert(struct db *db, const struct stream_state *s, struct kf_err *err);
+kf_rc stream_row_count(struct db *db, const struct stream_state *s, bool rings, struct kf_err *err);
+kf_rc stream_row_attrs(struct db *db, const struct stream_state *s, struct kf_err *err);
+kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err);
+
+/* An entry to be written. */
+struct entry_record {
+    int64_t seq, stream;
+    uint64_t n;
+    int64_t at_ms, stamp;
+    str kind, id, site, hash, body;
+    str attach; /* its hash; "" = none */
+    bool taken; /* it came from elsewhere */
+};
+/* The only places where entries come and go. */
+kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *err);
+kf_rc entry_delete(struct db *db, int64_t seq, struct kf_err *err);
+/* False in *ret_new: the id was taken before. */
+kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
+                  bool *ret_new, struct kf_err *err);
+/* KF_ABSENT without a sentence. */
+kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
+                struct kf_err *err);
+kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err);
+/* Removes it unless an entry names it; *ret_gone. */
+kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *err);
+/* The earliest and the latest time of its entries; 0 and 0 when there is none. */
+kf_rc stream_row_times(struct db *db, int64_t stream, int64_t *ret_first, int64_t *ret_last,
+                       struct kf_err *err);
+
+/* What is asked of the entries of one stream. */
+struct entry_want {
+    enum { WANT_FIRST, WANT_LAST, WANT_AFTER, WANT_BEFORE } mode;
+    uint64_t n; /* of after, before */
+    int64_t from_ms, until_ms;
+    str kind; /* .p == NULL: any */
+    size_t limit, bytes;
+    bool strict; /* not even one entry beyond `bytes` */
+};
+bool want_fits(const struct entry_want *w, uint64_t n, int64_t at_ms, str kind);
+/* Whether it asks for the newest alone, so that a window may answer it. */
+bool want_newest(const struct entry_want *w);
+
+/* An entry as it is read; borrowed until the callback returns. */
+struct entry_seen {
+    uint64_t n;
+    int64_t at_ms;
+    str id, kind, body, attach; /* attach.p == NULL: none */
+};
+typedef kf_rc entry_see(void *ctx, const struct entry_seen *e, struct kf_err *err);
+/* Those that are wanted of stream `id`, by n, each compared with its hash. `key` is for what it
+ * says. *ret_more: as kf_entry_list. */
+kf_rc entries_read(struct db *db, int64_t id, str key, const struct entry_want *want,
+                   entry_see *see, void *ctx, bool *ret_more, struct kf_err *err);
+/* One entry by its number in the store. */
+kf_rc entry_read_seq(struct db *db, int64_t seq, str key, entry_see *see, void *ctx,
+                     struct kf_err *err);
+
+/* ------------------------------------------------------------------ memory (stream_window.c) */
+
+/* Bytes of entries, one behind the other. Whoever counts may read what was there when it began;
+ * only the memory of the streams adds behind that. */
+struct window_block {
+    atomic_int refs;
+    uint32_t cap, used;
+    _Alignas(8) char data[];
+};
+struct window_record {
+    uint32_t size, prev; /* of this one and of the one before it, in bytes */
+    uint64_t n;
+    int64_t at_ms;
+    uint32_t len, attach_len; /* attach_len 0 = none */
+    uint8_t id_len, kind_len;
+    /* id NUL kind NUL body NUL attach NUL */
+};
+void block_drop(struct window_block *b); /* NULL is fine */
+void record_seen(const struct window_record *r, struct entry_seen *ret);
+
+/* The newest entries of a stream: a run without a hole up to its last one. */
+struct window {
+    struct window_block *block; /* NULL when there are none */
+    uint32_t first, last;       /* places of records */
+    uint32_t count;
+    bool limited; /* there would be more, but for the bytes of it */
+};
+/* Adds an entry behind the others; the oldest go when there are more than `max` or when it is
+ * beyond `bytes_max`. On failure the window is empty. */
+kf_rc window_add(struct window *w, const struct entry_seen *e, uint32_t max, size_t bytes_max,
+                 struct kf_err *err);
+void window_clear(struct window *w);
+/* The oldest goes. */
+void window_pop(struct window *w);
+const struct window_record *window_at(const struct window *w, uint32_t place);
+
+struct shard {
+    pthread_mutex_t lock;
+    pthread_cond_t loaded;
+    struct hot_stream **buckets;
+    size_t bucket_count, count; /* bucket_count is a power of 2 */
+    struct hot_stream *newest, *oldest;
+};
+struct stream_memory {
+    struct shard shards[STREAM_SHARDS];
+    unsigned char seed[crypto_shorthash_KEYBYTES];
+    atomic_uint_fast64_t limit, bytes;
+    const struct env *env;
+};
+kf_rc memory_init(struct stream_memory *m, const struct env *env, uint64_t limit_bytes,
+                  struct kf_err *err);
+void memory_release(struct stream_memory *m);
+uint64_t memory_hash(const struct stream_memory *m, str key);
+/* What is committed, as memory has it, counted; NULL when it has nothing. For the leader, who has
+ * published every group before. */
+struct stream_state *memory_state(struct stream_memory *m, str key, uint64_t hash);
+
+/* What a reader has taken out of memory. */
+struct window_view {
+    struct stream_state *state;
+    struct window window;
+};
+void view_release(struct window_view *v);
+/* Whether memory has the stream, and nothing was told of it that is not committed yet. */
+bool memory_view(struct stream_memory *m, str key, uint64_t hash, struct window_view *ret);
+
+/* After a commit, on the leader's thread, in the order of the writes. Entries: those that the write
+ * has added, when the stream had last_n_before; count 0 for any other change. */
+void memory_publish(struct stream_memory *m, uint64_t hash, struct stream_state *after,
+                    uint64_t last_n_before, const struct stream_new *entries, size_t count,
+                    uint32_t window_max);
+/* After any change that is not told in full: what is there goes, and what is being loaded is not
+ * kept. */
+void memory_forget(struct stream_memory *m, str key, uint64_t hash);
+void memory_forget_all(struct stream_memory *m);
+/* Somebody was told of an append that is not committed; -1: it is, or it has failed. */
+void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by);
+void memory_limit(struct stream_memory *m, uint64_t limit_bytes);
+/* What was not used since STREAM_IDLE_MS goes. */
+void memory_sweep(struct stream_memory *m);
+
+/* Single flight. True: the caller loads, and ends with memory_loaded whatever becomes of it. False:
+ * somebody else has loaded meanwhile. */
+bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, struct kf_err *err,
+                       kf_rc *ret_rc);
+/* `state` (NULL: it could not be read) and window as a snapshot had them; both are taken over. */
+void memory_loaded(struct stream_memory *m, str key, uint64_t hash, struct stream_state *state,
+                   struct window *window, uint32_t window_max);
+
+/* -------------------------------------------------------------------- loading (stream_load.c) */
+
+/* The stream and its window: from memory, or loaded into it. Absent: KF_ABSENT without a
+ * sentence. */
+kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
+                  struct kf_err *err);
+
+/* ------------------------------------------------------------------------- the object (stream.c) */
+
+struct stream_new {
+    str id, kind, body, attach; /* attach.p == NULL: none */
+    int64_t at_ms;              /* as it was given; 0 = now */
+    char hash[HASH_HEX + 1], attach_hash[HASH_HEX + 1];
+    char asked[HASH_HEX / 2 + 1]; /* what makes two of them the same one */
+    /* of apply */
+    bool is_new;
+    uint64_t n;
+    int64_t at;
+};
+
+struct streams {
+    struct kf_store *store;
+    const struct config *config;
+    const struct config_space *space;
+    uint64_t limit_entry;
+    struct stream_memory memory;
+    struct stream_stage stage;
+    atomic_bool hydrating, loose; /* loose: attachments may be that nothing names */
+    atomic_int pins;
+    pthread_mutex_t asks_lock;
+    stream_floor *floor;
+    void *floor_ctx;
+    stream_holders *holders;
+    void *holders_ctx;
+};
+
+kf_rc streams_key(const char *key, str *ret, struct kf_err *err);
+kf_rc streams_not_hydrated(str key, struct kf_err *err);
+bool streams_pinned(const struct streams *streams);
+/* Numbers up to which entries of this stream may go. */
+int64_t streams_floor_of(struct streams *streams, str key);
+
+/* Makes the row of a stream that is not there yet, or writes what a draft has made of one; its
+ * journal row where the draft has another seq. */
+kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash,
+                         const struct stream_state *before, struct stream_draft *d,
+                         struct stream_state **ret_after, struct kf_err *err);
+/* Begins the life of a key in a draft: id, number, stamp. */
+void draft_be_born(struct stream_draft *d, struct group *g);
+
+/* -------------------------------------------------------------------- information (stream_list.c) */
+
+kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err);
+
+/* ------------------------------------------------------------------------ lists (stream_read.c) */
+
+/* `owned` of a kf_entry_list. */
+struct entries;
+kf_rc entries_new(str key, size_t cap, struct entries **ret, struct kf_err *err);
+void entries_free(struct entries *list);
+/* Of the entries that are added from now on. */
+kf_rc entries_key(struct entries *list, str key, struct kf_err *err);
+/* Adds a copy. */
+kf_rc entries_copy(void *list, const struct entry_seen *e, struct kf_err *err);
+void entries_give(struct entries *list, bool more, struct kf_entry_list *ret);
+/* Of all streams with the value of the attribute that this one has (stream_across.c). */
+kf_rc stream_across(struct streams *streams, str key, str attribute, const struct entry_want *want,
+                    struct kf_entry_list *ret_list, struct kf_err *err);
+/* From memory alone: false when it cannot say. *ret_rc: of making the list. */
+bool entries_of_view(struct window_view *v, const struct entry_want *want,
+                     struct kf_entry_list *ret_list, kf_rc *ret_rc, struct kf_err *err);
+
+/* --------------------------------------------------------------------- erasing (stream_erase.c) */
+
+/* The tombstone of a key. */
+kf_rc erased_put(struct db *db, str key, int64_t stamp, str site, int64_t at_ms, int64_t seq,
+                 struct kf_err *err);
+/* The stream ends in this group: its entries are left for the slices. */
+kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
+                 const struct stream_state *before, int64_t erased_seq, int64_t receipt,
+                 struct kf_err *err);
+/* What erasures that were cut short have left. */
+kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err);
+
+/* --------------------------------------------------------- removing entries (stream_keep.c) */
+
+#define STREAM_GOING_MAX 128
+/* Entries that are about to go: read by whoever finds them, then removed together. */
+struct entries_going {
+    struct arena arena;
+    size_t count;
+    struct going {
+        int64_t seq, at_ms;
+        uint64_t n;
+        str kind, attach;
+        size_t size;
+    } items[STREAM_GOING_MAX];
+};
+/* The oldest by number, of those up to number `floor` of the store. */
+kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
+                     struct entries_going *ret, struct kf_err *err);
+/* Rows, statistics and rings; attachments are left for later. */
+kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
+                     struct entries_going *going, struct kf_err *err);
+/* With an append of so many: what is beyond keep.last goes, about as much as came. */
+kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
+                  size_t added, struct stream_draft *d, struct kf_err *err);
+
+/* --------------------------------------------------------------------- attributes (stream_attr.c) */
+
+/* Makes kf_stream_attr of stream `id` what `attrs` says, knowing what it was. */
+kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err);
+/* The text of an attribute that can be asked for, in the arena. .p == NULL: it has none such. */
+kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err);
+
+#endif

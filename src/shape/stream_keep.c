@@ -1,0 +1,483 @@
+/* What is kept, and until when.
+ *
+ * By count: with each append, the oldest entries beyond `last` go in the same group. By age, and
+ * what could not go then: streams_retain goes through all streams now and then, in slices. Neither
+ * touches an entry that a remote which takes the stream has not confirmed (E6), nor anything while a
+ * backup reads.
+ *
+ * Client ids outlive their entries: 30 days, and those of the newest million numbers whatever their
+ * age. Attachments go when no entry names them. */
+#include "shape/stream_internal.h"
+
+#include <stdlib.h>
+
+#define ID_AGE_MS     ((int64_t)30 * 86400000)
+#define ID_COUNT      1000000
+#define ID_SLICE      500
+#define STREAMS_SLICE 64
+#define TRIM_MORE     16 /* beyond what an append has brought: so it catches up */
+
+/* ------------------------------------------------------------------------------------- removing */
+
+/* Rows of a bound statement (seq, n, at, kind, attach, size). Ends its use. */
+static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_err *err)
+{
+    bool row = false;
+    kf_rc rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct going *e = &going->items[going->count];
+        *e = (struct going){.seq = db_i64(s, 0),
+                            .n = (uint64_t)db_i64(s, 1),
+                            .at_ms = db_i64(s, 2),
+                            .kind = arena_str(&going->arena, db_text(s, 3)),
+                            .attach = arena_str(&going->arena, db_text(s, 4)),
+                            .size = (size_t)db_i64(s, 5)};
+        if (!e->kind.p || !e->attach.p) {
+            rc = err_nomem(err);
+            break;
+        }
+        going->count++;
+    }
+    db_done(s);
+    return rc;
+}
+
+#define GOING "SELECT seq, n, at, kind, attach, size FROM kf_entry WHERE stream = $1 "
+
+kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND seq <= $2 ORDER BY n LIMIT $3";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, floor);
+    db_bind_i64(s, 3, (int64_t)limit);
+    return gather(s, ret, err);
+}
+
+static kf_rc find_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
+                         struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND at < $2 AND seq <= $3 ORDER BY at LIMIT $4";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, before_ms);
+    db_bind_i64(s, 3, floor);
+    db_bind_i64(s, 4, STREAM_GOING_MAX);
+    return gather(s, ret, err);
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static kf_rc unring(struct stream_draft *d, const struct entries_going *going, struct kf_err *err)
+{
+    uint64_t ns[STREAM_GOING_MAX];
+    for (size_t i = 0; i < going->count; i++)
+        ns[i] = going->items[i].n;
+    qsort(ns, going->count, sizeof ns[0], compare_numbers);
+    return draft_unring(d, ns, going->count, err);
+}
+
+kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
+                     struct entries_going *going, struct kf_err *err)
+{
+    struct db *db = group_db(g);
+    bool edge = false;
+    kf_rc rc = KF_OK;
+    if (!going->count)
+        return KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        const struct going *e = &going->items[i];
+        rc = entry_delete(db, e->seq, err);
+        draft_uncount(d, e->kind, e->size);
+        edge = edge || e->at_ms == d->head.first_at || e->at_ms == d->head.last_at;
+        if (e->attach.len)
+            atomic_store(&streams->loose, true);
+    }
+    if (rc == KF_OK && edge)
+        rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
+    return rc == KF_OK ? unring(d, going, err) : rc;
+}
+
+kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
+                  size_t added, struct stream_draft *d, struct kf_err *err)
+{
+    struct entries_going going = {.arena = ARENA_INIT};
+    if (!line->keep_last || d->head.count <= line->keep_last || streams_pinned(streams))
+        return KF_OK;
+    size_t beyond = d->head.count - line->keep_last, limit = added + TRIM_MORE;
+    limit = limit < beyond ? limit : beyond;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && limit) {
+        size_t part = limit < STREAM_GOING_MAX ? limit : STREAM_GOING_MAX;
+        going.count = 0;
+        rc = entries_oldest(group_db(g), d->head.id, streams_floor_of(streams, d->key), part,
+                            &going, err);
+        if (rc == KF_OK)
+            rc = entries_remove(streams, g, d, &going, err);
+        limit = going.count < part ? 0 : limit - part;
+        arena_clear(&going.arena);
+    }
+    arena_release(&going.arena);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------- streams, in slices */
+
+/* One slice after the other is a write of its own, so that memory forgets behind its commit what it
+ * has changed. */
+struct retain {
+    struct write write; /* first */
+    struct streams *streams;
+    kf_rc (*slice)(struct group *g, struct retain *r, struct kf_err *err);
+    bool more;
+    /* where it is: of the streams, of their ids, of the attachments */
+    struct buf after, after_id;
+    /* of this slice: where the next one begins */
+    struct buf next, next_id;
+    struct arena arena;
+    str changed[STREAMS_SLICE];
+    size_t changed_count;
+};
+
+static kf_rc keep_place(struct buf *to, str place, struct kf_err *err)
+{
+    buf_clear(to);
+    buf_str(to, place);
+    return buf_ok(to, err);
+}
+
+static kf_rc retain_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct retain *r = (struct retain *)w;
+    arena_clear(&r->arena);
+    r->changed_count = 0;
+    r->more = false;
+    kf_rc rc = keep_place(&r->next, buf_view(&r->after), err);
+    if (rc == KF_OK)
+        rc = keep_place(&r->next_id, buf_view(&r->after_id), err);
+    return rc == KF_OK ? r->slice(g, r, err) : rc;
+}
+
+static void retain_publish(struct write *w)
+{
+    struct retain *r = (struct retain *)w;
+    for (size_t i = 0; i < r->changed_count; i++)
+        streams_forget(r->streams, r->changed[i]);
+}
+
+static kf_rc in_slices(struct retain *r,
+                       kf_rc (*slice)(struct group *g, struct retain *r, struct kf_err *err),
+                       struct kf_err *err)
+{
+    kf_rc rc;
+    r->write = (struct write){.apply = retain_apply, .publish = retain_publish, .frees = true};
+    r->slice = slice;
+    buf_clear(&r->after);
+    buf_clear(&r->after_id);
+    do {
+        struct buf was = r->after, was_id = r->after_id;
+        rc = store_write(r->streams->store, &r->write, err);
+        r->after = r->next;
+        r->after_id = r->next_id;
+        r->next = was;
+        r->next_id = was_id;
+    } while (rc == KF_OK && r->more);
+    return rc;
+}
+
+struct due {
+    str key;
+    int64_t id, first_at;
+    uint64_t count, last_n;
+};
+
+static kf_rc next_streams(struct group *g, struct retain *r, struct due *due, size_t *ret_count,
+                          struct kf_err *err)
+{
+    static const char sql[] = "SELECT key, id, first_at, count, last_n FROM kf_stream "
+                              "WHERE key > $1 ORDER BY key LIMIT $2";
+    struct db_stmt *s;
+    size_t count = 0;
+    bool row = false;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, buf_view(&r->next));
+    db_bind_i64(s, 2, STREAMS_SLICE);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        due[count] = (struct due){.key = arena_str(&r->arena, db_text(s, 0)),
+                                  .id = db_i64(s, 1),
+                                  .first_at = db_i64(s, 2),
+                                  .count = (uint64_t)db_i64(s, 3),
+                                  .last_n = (uint64_t)db_i64(s, 4)};
+        if (!due[count++].key.p) {
+            rc = err_nomem(err);
+            break;
+        }
+    }
+    db_done(s);
+    *ret_count = count;
+    return rc;
+}
+
+/* What of a stream may go, at most STREAM_GOING_MAX. */
+static kf_rc find_going(struct group *g, struct streams *streams, const struct config_stream *line,
+                        const struct stream_draft *d, struct entries_going *ret, struct kf_err *err)
+{
+    int64_t floor = streams_floor_of(streams, d->key);
+    kf_rc rc = KF_OK;
+    ret->count = 0;
+    arena_clear(&ret->arena);
+    if (line->keep_last && d->head.count > line->keep_last) {
+        size_t beyond = d->head.count - line->keep_last;
+        rc = entries_oldest(group_db(g), d->head.id, floor,
+                            beyond < STREAM_GOING_MAX ? beyond : STREAM_GOING_MAX, ret, err);
+    }
+    if (rc == KF_OK && !ret->count && line->keep_age_ms)
+        rc = find_before(group_db(g), d->head.id, floor,
+                         group_now_ms(g) - (int64_t)line->keep_age_ms, ret, err);
+    return rc;
+}
+
+/* *ret_over: the slice is, and there may be more of this one. */
+static kf_rc trim_draft(struct group *g, struct streams *streams, const struct config_stream *line,
+                        struct stream_draft *d, bool *ret_changed, bool *ret_over,
+                        struct kf_err *err)
+{
+    struct entries_going going = {.arena = ARENA_INIT};
+    kf_rc rc;
+    do {
+        rc = find_going(g, streams, line, d, &going, err);
+        if (rc == KF_OK)
+            rc = entries_remove(streams, g, d, &going, err);
+        *ret_changed = *ret_changed || going.count;
+        *ret_over = going.count && group_slice_over(g);
+    } while (rc == KF_OK && going.count && !*ret_over);
+    arena_release(&going.arena);
+    return rc;
+}
+
+static kf_rc trim_stream(struct group *g, struct retain *r, const struct config_stream *line,
+                         str key, bool *ret_over, struct kf_err *err)
+{
+    struct streams *streams = r->streams;
+    uint64_t hash = memory_hash(&streams->memory, key);
+    struct stream_state *before = NULL, *after = NULL;
+    struct stream_draft d;
+    bool changed = false;
+    kf_rc rc = stage_get(streams, g, key, hash, &before, err);
+    if (rc != KF_OK || !before->head.there)
+        return rc;
+    state_keep(before);
+    draft_begin(&d, before);
+    rc = trim_draft(g, streams, line, &d, &changed, ret_over, err);
+    if (rc == KF_OK && changed) {
+        r->changed[r->changed_count++] = key;
+        rc = stream_write_state(streams, g, hash, before, &d, &after, err);
+    }
+    draft_release(&d);
+    state_drop(before);
+    state_drop(after);
+    return rc;
+}
+
+static bool is_due(const struct config_stream *line, const struct due *due, int64_t now_ms)
+{
+    bool old = line->keep_age_ms && due->first_at < now_ms - (int64_t)line->keep_age_ms;
+    return due->count && (old || (line->keep_last && due->count > line->keep_last));
+}
+
+/* A page of streams; one in whose midst the slice is over is begun with again. */
+static kf_rc retain_entries(struct group *g, struct retain *r, struct kf_err *err)
+{
+    struct due due[STREAMS_SLICE];
+    size_t count = 0;
+    bool over = false;
+    kf_rc rc = next_streams(g, r, due, &count, err);
+    for (size_t i = 0; rc == KF_OK && i < count && !over; i++) {
+        const struct config_stream *line = config_stream(r->streams->space, due[i].key);
+        if (streams_pinned(r->streams))
+            return KF_OK;
+        if (is_due(line, &due[i], group_now_ms(g)))
+            rc = trim_stream(g, r, line, due[i].key, &over, err);
+        if (rc == KF_OK && !over)
+            rc = keep_place(&r->next, due[i].key, err);
+        over = over || group_slice_over(g);
+    }
+    r->more = over || count == STREAMS_SLICE;
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------------ ids
+ *
+ * after: the stream; after_id: behind which of its ids. Only streams that have had more than a
+ * million entries have any that may go. */
+
+static kf_rc oldest_number(struct group *g, int64_t stream, uint64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT n FROM kf_entry WHERE stream = $1 ORDER BY n LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? (uint64_t)db_i64(s, 0) : UINT64_MAX;
+    db_done(s);
+    return rc;
+}
+
+/* Up to which number ids may go: of entries that are gone and not among the newest million. */
+static kf_rc ids_until(struct group *g, const struct due *due, uint64_t *ret, struct kf_err *err)
+{
+    uint64_t oldest = 0, keep = KF_SABOTAGE("entry-ids-expire") ? 0 : ID_COUNT;
+    *ret = 0;
+    if (due->last_n <= keep)
+        return KF_OK;
+    kf_rc rc = oldest_number(g, due->id, &oldest, err);
+    if (rc == KF_OK)
+        *ret = oldest - 1 < due->last_n - keep ? oldest - 1 : due->last_n - keep;
+    return rc;
+}
+
+/* A text that no id is behind. */
+static kf_rc behind_all(struct buf *out, struct kf_err *err)
+{
+    buf_clear(out);
+    for (int i = 0; i <= STREAM_ID_MAX / 4; i++)
+        buf_c(out, "\xf4\x8f\xbf\xbf"); /* U+10FFFF */
+    return buf_ok(out, err);
+}
+
+/* A page of the ids of one stream; *ret_done: there was no full one. */
+static kf_rc forget_ids(struct group *g, struct retain *r, int64_t stream, uint64_t until,
+                        bool *ret_done, struct kf_err *err)
+{
+    static const char page[] = "SELECT id FROM kf_entry_once WHERE stream = $1 AND id > $2 "
+                               "ORDER BY id LIMIT 1 OFFSET $3";
+    static const char forget[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND id > $2 AND "
+                                 "id <= $3 AND n <= $4 AND at < $5";
+    int64_t before_ms = KF_SABOTAGE("entry-ids-expire") ? INT64_MAX : group_now_ms(g) - ID_AGE_MS;
+    struct buf last = BUF_INIT;
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(group_db(g), page, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, buf_view(&r->next_id));
+    db_bind_i64(s, 3, ID_SLICE);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        rc = row ? keep_place(&last, db_text(s, 0), err) : behind_all(&last, err);
+    db_done(s);
+    if (rc == KF_OK && (rc = db_use(group_db(g), forget, &s, err)) == KF_OK) {
+        db_bind_i64(s, 1, stream);
+        db_bind_text(s, 2, buf_view(&r->next_id));
+        db_bind_text(s, 3, buf_view(&last));
+        db_bind_i64(s, 4, (int64_t)until);
+        db_bind_i64(s, 5, before_ms);
+        rc = db_run(s, err);
+    }
+    if (rc == KF_OK)
+        rc = keep_place(&r->next_id, row ? buf_view(&last) : STR(""), err);
+    buf_release(&last);
+    *ret_done = !row;
+    return rc;
+}
+
+static kf_rc retain_ids(struct group *g, struct retain *r, struct kf_err *err)
+{
+    struct due due[STREAMS_SLICE];
+    size_t count = 0;
+    bool over = false;
+    kf_rc rc = next_streams(g, r, due, &count, err);
+    for (size_t i = 0; rc == KF_OK && i < count && !over; i++) {
+        uint64_t until = 0;
+        bool done = true;
+        rc = ids_until(g, &due[i], &until, err);
+        if (rc == KF_OK && until)
+            rc = forget_ids(g, r, due[i].id, until, &done, err);
+        if (rc == KF_OK && done)
+            rc = keep_place(&r->next, due[i].key, err);
+        over = !done || group_slice_over(g);
+    }
+    r->more = over || count == STREAMS_SLICE;
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------- attachments */
+
+static kf_rc retain_attachments(struct group *g, struct retain *r, struct kf_err *err)
+{
+    static const char page[] =
+        "SELECT hash FROM kf_attachment WHERE hash > $1 ORDER BY hash LIMIT 1 OFFSET $2";
+    static const char forget[] =
+        "DELETE FROM kf_attachment WHERE hash > $1 AND hash <= $2 AND NOT EXISTS "
+        "(SELECT 1 FROM kf_entry WHERE attach = hash)";
+    char last[HASH_HEX + 1] = "~"; /* behind all of them */
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(group_db(g), page, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, buf_view(&r->next));
+    db_bind_i64(s, 2, STREAMS_SLICE);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && db_text(s, 0).len == HASH_HEX)
+        memcpy(last, db_text(s, 0).p, HASH_HEX);
+    db_done(s);
+    if (rc == KF_OK && (rc = db_use(group_db(g), forget, &s, err)) == KF_OK) {
+        db_bind_text(s, 1, buf_view(&r->next));
+        db_bind_text(s, 2, str_of(last));
+        rc = db_run(s, err);
+    }
+    r->more = row;
+    return rc == KF_OK ? keep_place(&r->next, str_of(last), err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------------ all */
+
+static bool any_keep(const struct config_space *space)
+{
+    for (size_t i = 0; space && i < space->stream_count; i++)
+        if (space->streams[i].keep_age_ms || space->streams[i].keep_last)
+            return true;
+    return false;
+}
+
+kf_rc streams_retain(struct streams *streams, struct kf_err *err)
+{
+    struct retain r = {.streams = streams};
+    kf_rc rc = streams_erase_rest(streams, err);
+    if (rc == KF_OK && any_keep(streams->space) && !streams_pinned(streams)) {
+        rc = in_slices(&r, retain_entries, err);
+        if (rc == KF_OK)
+            rc = in_slices(&r, retain_ids, err);
+    }
+    if (rc == KF_OK && !streams_pinned(streams) && atomic_exchange(&streams->loose, false)) {
+        rc = in_slices(&r, retain_attachments, err);
+        if (rc != KF_OK)
+            atomic_store(&streams->loose, true);
+    }
+    buf_release(&r.after);
+    buf_release(&r.after_id);
+    buf_release(&r.next);
+    buf_release(&r.next_id);
+    arena_release(&r.arena);
+    memory_sweep(&streams->memory);
+    return rc;
+}

@@ -1,0 +1,318 @@
+/* What is told of streams: one, or a list by prefix and attributes. */
+#include "shape/stream_internal.h"
+
+/* ------------------------------------------------------------------------------------- one */
+
+/* The texts are in the arena, or in a state that lives as long. */
+static kf_rc fill_info(const struct stream_state *state, struct arena *arena,
+                       struct kf_stream_info *ret, struct kf_err *err)
+{
+    const struct stream_head *h = &state->head;
+    uint32_t at = 0;
+    uint64_t count;
+    str kind;
+    size_t kinds = 0;
+    while (state_kind(state, &at, &kind, &count))
+        kinds++;
+    struct kf_stream_kind *items = arena_alloc(arena, (kinds ? kinds : 1) * sizeof *items);
+    if (!items)
+        return err_nomem(err);
+    at = 0;
+    for (size_t i = 0; state_kind(state, &at, &kind, &count); i++) {
+        items[i] = (struct kf_stream_kind){arena_dup(arena, kind), count};
+        if (!items[i].kind)
+            return err_nomem(err);
+    }
+    *ret = (struct kf_stream_info){.key = state_key(state).p,
+                                   .count = h->count,
+                                   .last_n = h->last_n,
+                                   .bytes = h->bytes,
+                                   .first_at_ms = h->first_at,
+                                   .last_at_ms = h->last_at,
+                                   .kinds = items,
+                                   .kind_count = kinds,
+                                   .attrs = state_attrs(state).p,
+                                   .attrs_len = state_attrs(state).len,
+                                   .rings = state_rings(state).p,
+                                   .rings_len = state_rings(state).len};
+    return KF_OK;
+}
+
+/* `owned` of a kf_stream_info. */
+struct info {
+    struct arena arena;
+    struct stream_state *state;
+};
+
+static void info_free(struct info *info)
+{
+    if (!info)
+        return;
+    state_drop(info->state);
+    arena_release(&info->arena);
+    mem_free(info);
+}
+
+void kf_stream_info_free(struct kf_stream_info *info)
+{
+    if (!info)
+        return;
+    info_free(info->owned);
+    *info = (struct kf_stream_info){0};
+}
+
+kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err)
+{
+    struct kf_stream_info made;
+    struct info *info = mem_calloc(1, sizeof *info);
+    if (!info)
+        return err_nomem(err);
+    info->state = state_keep(state);
+    kf_rc rc = fill_info(state, &info->arena, &made, err);
+    if (rc != KF_OK) {
+        info_free(info);
+        return rc;
+    }
+    made.owned = info;
+    *ret = made;
+    return KF_OK;
+}
+
+kf_rc streams_peek_info(struct streams *streams, str key, struct kf_stream_info *ret)
+{
+    struct window_view v;
+    if (atomic_load(&streams->hydrating) ||
+        !memory_view(&streams->memory, key, memory_hash(&streams->memory, key), &v))
+        return KF_ABSENT;
+    kf_rc rc = info_of_state(v.state, ret, NULL);
+    view_release(&v);
+    return rc == KF_OK ? KF_OK : KF_ABSENT;
+}
+
+/* From memory, else from the store, which leaves memory as it is. */
+static kf_rc find_state(struct streams *streams, str key, struct stream_state **ret,
+                        struct kf_err *err)
+{
+    struct window_view v;
+    struct db *db;
+    if (memory_view(&streams->memory, key, memory_hash(&streams->memory, key), &v)) {
+        *ret = state_keep(v.state);
+        view_release(&v);
+        return KF_OK;
+    }
+    kf_rc rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = stream_row_load(db, key, ret, err);
+    store_read_end(streams->store, db);
+    return rc;
+}
+
+kf_rc streams_info(struct streams *streams, const char *key, struct kf_stream_info *ret,
+                   struct kf_err *err)
+{
+    str k;
+    struct stream_state *state = NULL;
+    kf_rc rc = streams_key(key, &k, err);
+    if (rc == KF_OK && atomic_load(&streams->hydrating))
+        rc = streams_not_hydrated(k, err);
+    if (rc == KF_OK)
+        rc = find_state(streams, k, &state, err);
+    if (rc == KF_OK && !state->head.there)
+        rc = stream_unknown(k, err);
+    if (rc == KF_OK)
+        rc = info_of_state(state, ret, err);
+    state_drop(state);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- lists */
+
+/* A list while it is made; `owned` of the public struct. */
+struct list {
+    struct arena arena;
+    struct stream_state **states;
+    struct kf_stream_info *items;
+    size_t count, limit;
+    bool more;
+};
+
+static void list_free(struct list *list)
+{
+    if (!list)
+        return;
+    for (size_t i = 0; list->states && i < list->count; i++)
+        state_drop(list->states[i]);
+    arena_release(&list->arena);
+    mem_free(list);
+}
+
+void kf_stream_list_free(struct kf_stream_list *list)
+{
+    if (!list)
+        return;
+    list_free(list->owned);
+    *list = (struct kf_stream_list){0};
+}
+
+static kf_rc list_new(size_t limit, struct list **ret, struct kf_err *err)
+{
+    if (limit == 0 || limit > STREAM_LIMIT_MAX)
+        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", STREAM_LIMIT_MAX);
+    struct list *list = mem_calloc(1, sizeof *list);
+    if (!list)
+        return err_nomem(err);
+    list->limit = limit;
+    list->items = arena_alloc(&list->arena, limit * sizeof *list->items);
+    list->states = arena_alloc(&list->arena, limit * sizeof(struct stream_state *));
+    if (!list->items || !list->states) {
+        list_free(list);
+        return err_nomem(err);
+    }
+    *ret = list;
+    return KF_OK;
+}
+
+/* KF_ABSENT when the list is full and there is more. */
+static kf_rc list_add(struct list *list, struct db_stmt *s, struct kf_err *err)
+{
+    if (list->count == list->limit) {
+        list->more = true;
+        return KF_ABSENT;
+    }
+    struct stream_state **state = &list->states[list->count];
+    kf_rc rc = stream_row_state(s, 0, state, err);
+    if (rc != KF_OK)
+        return rc;
+    return fill_info(*state, &list->arena, &list->items[list->count++], err);
+}
+
+/* Steps through a bound statement and ends its use. `prefix`: keys come in order, and those that
+ * have it are over with the first that has not. */
+static kf_rc list_rows(struct list *list, struct db_stmt *s, str prefix, struct kf_err *err)
+{
+    kf_rc rc;
+    bool row = false;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        if (!str_starts(db_text(s, 1), prefix)) {
+            rc = KF_ABSENT;
+            break;
+        }
+        if ((rc = list_add(list, s, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+static kf_rc list_all(struct list *list, struct db *db, str prefix, str from, bool behind,
+                      struct kf_err *err)
+{
+    static const char from_sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s "
+                                   "WHERE s.key >= $1 ORDER BY s.key LIMIT $2";
+    static const char behind_sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s "
+                                     "WHERE s.key > $1 ORDER BY s.key LIMIT $2";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, behind ? behind_sql : from_sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, from);
+    db_bind_i64(s, 2, (int64_t)list->limit + 1);
+    return list_rows(list, s, prefix, err);
+}
+
+/* Whether the stream has the other attributes, too. */
+static kf_rc has_others(struct db *db, str key, const struct kf_stream_filter *f, size_t count,
+                        bool *ret, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT 1 FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key = $3";
+    kf_rc rc = KF_OK;
+    *ret = true;
+    for (size_t i = 1; rc == KF_OK && *ret && i < count; i++) {
+        struct db_stmt *s;
+        if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+            break;
+        db_bind_text(s, 1, str_of(f[i].name));
+        db_bind_text(s, 2, str_of(f[i].value));
+        db_bind_text(s, 3, key);
+        rc = db_step(s, ret, err);
+        db_done(s);
+    }
+    return rc;
+}
+
+/* The first filter drives: its rows are in the order of keys. */
+static kf_rc list_filtered(struct list *list, struct db *db, str prefix, str from, bool behind,
+                           const struct kf_stream_filter *f, size_t count, struct kf_err *err)
+{
+    static const char sql[] = "SELECT " STREAM_COLUMNS
+                              " FROM kf_stream_attr a JOIN kf_stream s ON s.id = a.stream "
+                              "WHERE a.name = $1 AND a.value = $2 AND a.key >= $3 AND a.key <> $4 "
+                              "ORDER BY a.key";
+    struct db_stmt *s;
+    bool row = false, fits = true;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, str_of(f[0].name));
+    db_bind_text(s, 2, str_of(f[0].value));
+    db_bind_text(s, 3, from);
+    db_bind_text(s, 4, behind ? from : STR(""));
+    while (rc == KF_OK && (rc = db_step(s, &row, err)) == KF_OK && row) {
+        if (!str_starts(db_text(s, 1), prefix)) {
+            rc = KF_ABSENT;
+            break;
+        }
+        rc = has_others(db, db_text(s, 1), f, count, &fits, err);
+        if (rc == KF_OK && fits)
+            rc = list_add(list, s, err);
+    }
+    db_done(s);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+static kf_rc check_filters(const struct kf_stream_filter *filters, size_t count, struct kf_err *err)
+{
+    if (count > STREAM_FILTERS_MAX)
+        return err_set(err, PROBLEM_BAD_FILTER, "at most %d attributes can be asked for",
+                       STREAM_FILTERS_MAX);
+    if (count && !filters)
+        return err_set(err, PROBLEM_MISUSE, "the filters are NULL");
+    for (size_t i = 0; i < count; i++)
+        if (!filters[i].name || !filters[i].value)
+            return err_set(err, PROBLEM_MISUSE, "a filter has no name or no value");
+    return KF_OK;
+}
+
+kf_rc streams_list(struct streams *streams, const char *prefix, const char *after, size_t limit,
+                   const struct kf_stream_filter *filters, size_t filter_count,
+                   struct kf_stream_list *ret_list, struct kf_err *err)
+{
+    struct list *list = NULL;
+    struct db *db;
+    str p = prefix ? str_of(prefix) : STR("");
+    bool behind = after && str_cmp(str_of(after), p) >= 0;
+    str from = behind ? str_of(after) : p;
+    kf_rc rc = check_filters(filters, filter_count, err);
+    if (rc == KF_OK && atomic_load(&streams->hydrating))
+        rc = err_set(
+            err, PROBLEM_NOT_HYDRATED,
+            "the store is still being filled from its remotes: a list would have holes. See "
+            "`keepfast status` for the remote that is waited for");
+    if (rc == KF_OK)
+        rc = list_new(limit, &list, err);
+    if (rc == KF_OK)
+        rc = store_read(streams->store, &db, err);
+    if (rc == KF_OK) {
+        rc = filter_count ? list_filtered(list, db, p, from, behind, filters, filter_count, err)
+                          : list_all(list, db, p, from, behind, err);
+        store_read_end(streams->store, db);
+    }
+    if (rc == KF_OK)
+        *ret_list = (struct kf_stream_list){
+            .items = list->items, .count = list->count, .more = list->more, .owned = list};
+    else
+        list_free(list);
+    return rc;
+}

@@ -1,0 +1,116 @@
+/* Streams from the store into memory: one load at a time for each, shared by all who wait for it. */
+#include "shape/stream_internal.h"
+
+#include <stdio.h>
+
+/* Which entries a window of so many holds. */
+static struct entry_want newest(const struct streams *streams, uint32_t max)
+{
+    size_t bytes = atomic_load_explicit(&streams->memory.limit, memory_order_relaxed) / 4;
+    return (struct entry_want){.mode = WANT_LAST,
+                               .from_ms = INT64_MIN,
+                               .until_ms = INT64_MAX,
+                               .limit = max,
+                               .bytes = bytes};
+}
+
+struct filling {
+    struct window *window;
+    uint32_t max;
+    size_t bytes_max;
+    uint64_t read;
+};
+
+static kf_rc fill(void *ctx, const struct entry_seen *e, struct kf_err *err)
+{
+    struct filling *f = ctx;
+    f->read++;
+    return window_add(f->window, e, f->max, f->bytes_max, err);
+}
+
+static void tell(const struct streams *streams, str key, uint64_t count)
+{
+    char text[400];
+    snprintf(text, sizeof text, "[%.*s] loaded %llu entries", STREAM_SHOWN(key),
+             (unsigned long long)count);
+    log_event(store_log(streams->store), LOG_INFO, "stream.loaded", LOG_S("text", text),
+              LOG_I("entries", count), LOG_END);
+}
+
+/* Stream and window of one snapshot. */
+static kf_rc read_stream(struct streams *streams, str key, struct stream_state **ret_state,
+                         struct window *ret_window, struct kf_err *err)
+{
+    uint32_t max = config_stream(streams->space, key)->window;
+    struct entry_want want = newest(streams, max);
+    struct filling f = {.window = ret_window, .max = max, .bytes_max = want.bytes};
+    struct db *db;
+    bool more = false;
+    kf_rc rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = stream_row_load(db, key, ret_state, err);
+    if (rc == KF_OK && (*ret_state)->head.there && max)
+        rc = entries_read(db, (*ret_state)->head.id, key, &want, fill, &f, &more, err);
+    store_read_end(streams->store, db);
+    if (rc == KF_DAMAGED)
+        log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
+                  LOG_END);
+    if (rc == KF_OK && (*ret_state)->head.there) {
+        ret_window->limited = ret_window->limited || (more && ret_window->count < max);
+        tell(streams, key, f.read);
+    }
+    return rc;
+}
+
+static void keep_view(struct stream_state *state, const struct window *window,
+                      struct window_view *ret)
+{
+    *ret = (struct window_view){state_keep(state), *window};
+    if (window->block)
+        atomic_fetch_add_explicit(&window->block->refs, 1, memory_order_relaxed);
+}
+
+/* Ends the load that was begun. */
+static kf_rc load(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
+                  struct kf_err *err)
+{
+    struct stream_state *state = NULL;
+    struct window window = {0};
+    kf_rc rc = read_stream(streams, key, &state, &window, err);
+    if (rc == KF_OK && !state->head.there)
+        rc = KF_ABSENT;
+    if (rc == KF_OK) {
+        keep_view(state, &window, ret);
+    } else {
+        state_drop(state);
+        state = NULL;
+    }
+    memory_loaded(&streams->memory, key, hash, state, &window,
+                  config_stream(streams->space, key)->window);
+    return rc;
+}
+
+static bool is_full(const struct window_view *v, uint32_t max)
+{
+    return v->window.count >= max || v->window.count == v->state->head.count || v->window.limited;
+}
+
+kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
+                  struct kf_err *err)
+{
+    struct stream_memory *m = &streams->memory;
+    uint32_t max = config_stream(streams->space, key)->window;
+    kf_rc rc = KF_OK;
+    for (int tries = 0;; tries++) {
+        if (memory_view(m, key, hash, ret)) {
+            if (is_full(ret, max) || tries > 1) /* it was loaded, and memory is short */
+                return KF_OK;
+            view_release(ret);
+        }
+        if (memory_load_begin(m, key, hash, err, &rc))
+            return load(streams, key, hash, ret, err);
+        if (rc != KF_OK)
+            return rc;
+    }
+}

@@ -1,0 +1,533 @@
+/* Rows of streams: the statements, and nothing but what they carry. docs/formats.md says what the
+ * columns mean.
+ *
+ * An append to a stream that memory knows is
+ *
+ *     INSERT once (with a client id) -> INSERT entry -> UPDATE stream
+ *
+ * and nothing is looked up: the id is refused by its key where it was taken, number and statistics
+ * are those of the last write. */
+#include "shape/stream_internal.h"
+
+static void copy_text(char *to, size_t size, str text)
+{
+    size_t len = text.len < size ? text.len : size - 1;
+    memcpy(to, text.p, len);
+    to[len] = 0;
+}
+
+/* ------------------------------------------------------------------------------------- streams */
+
+kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct stream_draft d = {
+        .key = db_text(s, col + 1), .rings = db_text(s, col + 13), .attrs = db_text(s, col + 14)};
+    struct stream_head *h = &d.head;
+    h->there = true;
+    h->id = db_i64(s, col);
+    h->rev = db_i64(s, col + 2);
+    h->count = (uint64_t)db_i64(s, col + 3);
+    h->last_n = (uint64_t)db_i64(s, col + 4);
+    h->bytes = (uint64_t)db_i64(s, col + 5);
+    h->first_at = db_i64(s, col + 6);
+    h->last_at = db_i64(s, col + 7);
+    h->seq = db_i64(s, col + 8);
+    h->stamp = db_i64(s, col + 9);
+    copy_text(h->site, sizeof h->site, db_text(s, col + 10));
+    h->born = db_i64(s, col + 11);
+    kf_rc rc = KF_OK;
+    if (!draft_kinds(&d, db_text(s, col + 12), &arena) || h->last_n > INT64_MAX ||
+        h->count > h->last_n)
+        rc = stream_damaged(d.key, 0, err);
+    if (rc == KF_OK)
+        rc = draft_end(&d, ret, err);
+    arena_release(&arena);
+    return rc;
+}
+
+static kf_rc load_erased(struct db *db, str key, struct stream_state **ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq FROM kf_erased WHERE key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    struct stream_draft d = {.rings = STR(""), .attrs = STR(""), .key = key};
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        d.head.erased_seq = db_i64(s, 0);
+    db_done(s);
+    return rc == KF_OK ? draft_end(&d, ret, err) : rc;
+}
+
+kf_rc stream_row_load(struct db *db, str key, struct stream_state **ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s WHERE s.key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        rc = stream_row_state(s, 0, ret, err);
+    db_done(s);
+    return rc == KF_OK && !row ? load_erased(db, key, ret, err) : rc;
+}
+
+kf_rc stream_row_insert(struct db *db, const struct stream_state *state, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_stream(id, key, rev, count, last_n, bytes, first_at, last_at, seq, stamp, "
+        "site, born, kinds, rings, attrs) "
+        "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)";
+    const struct stream_head *h = &state->head;
+    struct buf kinds = BUF_INIT;
+    struct db_stmt *s;
+    state_kinds_json(state, &kinds);
+    kf_rc rc = buf_ok(&kinds, err);
+    if (rc == KF_OK)
+        rc = db_use(db, sql, &s, err);
+    if (rc == KF_OK) {
+        db_bind_i64(s, 1, h->id);
+        db_bind_text(s, 2, state_key(state));
+        db_bind_i64(s, 3, h->rev);
+        db_bind_i64(s, 4, (int64_t)h->count);
+        db_bind_i64(s, 5, (int64_t)h->last_n);
+        db_bind_i64(s, 6, (int64_t)h->bytes);
+        db_bind_i64(s, 7, h->first_at);
+        db_bind_i64(s, 8, h->last_at);
+        db_bind_i64(s, 9, h->seq);
+        db_bind_i64(s, 10, h->stamp);
+        db_bind_text(s, 11, str_of(h->site));
+        db_bind_i64(s, 12, h->born);
+        db_bind_text(s, 13, buf_view(&kinds));
+        db_bind_text(s, 14, state_rings(state));
+        db_bind_text(s, 15, state_attrs(state));
+        rc = db_run(s, err);
+    }
+    buf_release(&kinds);
+    return rc;
+}
+
+kf_rc stream_row_count(struct db *db, const struct stream_state *state, bool rings,
+                       struct kf_err *err)
+{
+    static const char plain[] =
+        "UPDATE kf_stream SET rev = $1, count = $2, last_n = $3, bytes = $4, first_at = $5, "
+        "last_at = $6, kinds = $7 WHERE id = $8";
+    static const char with_rings[] =
+        "UPDATE kf_stream SET rev = $1, count = $2, last_n = $3, bytes = $4, first_at = $5, "
+        "last_at = $6, kinds = $7, rings = $8 WHERE id = $9";
+    const struct stream_head *h = &state->head;
+    struct buf kinds = BUF_INIT;
+    struct db_stmt *s;
+    state_kinds_json(state, &kinds);
+    kf_rc rc = buf_ok(&kinds, err);
+    if (rc == KF_OK)
+        rc = db_use(db, rings ? with_rings : plain, &s, err);
+    if (rc == KF_OK) {
+        db_bind_i64(s, 1, h->rev);
+        db_bind_i64(s, 2, (int64_t)h->count);
+        db_bind_i64(s, 3, (int64_t)h->last_n);
+        db_bind_i64(s, 4, (int64_t)h->bytes);
+        db_bind_i64(s, 5, h->first_at);
+        db_bind_i64(s, 6, h->last_at);
+        db_bind_text(s, 7, buf_view(&kinds));
+        if (rings)
+            db_bind_text(s, 8, state_rings(state));
+        db_bind_i64(s, rings ? 9 : 8, h->id);
+        rc = db_run(s, err);
+    }
+    buf_release(&kinds);
+    return rc;
+}
+
+kf_rc stream_row_attrs(struct db *db, const struct stream_state *state, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_stream SET rev = $1, seq = $2, stamp = $3, site = $4, "
+                              "attrs = $5 WHERE id = $6";
+    const struct stream_head *h = &state->head;
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, h->rev);
+    db_bind_i64(s, 2, h->seq);
+    db_bind_i64(s, 3, h->stamp);
+    db_bind_text(s, 4, str_of(h->site));
+    db_bind_text(s, 5, state_attrs(state));
+    db_bind_i64(s, 6, h->id);
+    return db_run(s, err);
+}
+
+kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_stream WHERE id = $1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, id);
+    return db_run(s, err);
+}
+
+static kf_rc one_time(struct db *db, const char *sql, int64_t stream, int64_t *ret,
+                      struct kf_err *err)
+{
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? db_i64(s, 0) : 0;
+    db_done(s);
+    return rc;
+}
+
+kf_rc stream_row_times(struct db *db, int64_t stream, int64_t *ret_first, int64_t *ret_last,
+                       struct kf_err *err)
+{
+    static const char first[] = "SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at LIMIT 1";
+    static const char last[] = "SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at DESC LIMIT 1";
+    kf_rc rc = one_time(db, first, stream, ret_first, err);
+    return rc == KF_OK ? one_time(db, last, stream, ret_last, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------- entries */
+
+kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_entry(seq, stream, n, at, stamp, size, taken, kind, id, site, hash, "
+        "attach, body) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, e->seq);
+    db_bind_i64(s, 2, e->stream);
+    db_bind_i64(s, 3, (int64_t)e->n);
+    db_bind_i64(s, 4, e->at_ms);
+    db_bind_i64(s, 5, e->stamp);
+    db_bind_i64(s, 6, (int64_t)e->body.len);
+    db_bind_i64(s, 7, e->taken);
+    db_bind_text(s, 8, e->kind);
+    db_bind_text(s, 9, e->id);
+    db_bind_text(s, 10, e->site);
+    db_bind_text(s, 11, e->hash);
+    db_bind_text(s, 12, e->attach.len ? e->attach : (str){0});
+    db_bind_text(s, 13, e->body);
+    return db_run(s, err);
+}
+
+kf_rc entry_delete(struct db *db, int64_t seq, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_entry WHERE seq = $1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    return db_run(s, err);
+}
+
+kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
+                  bool *ret_new, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_entry_once(stream, id, n, hash, at) "
+                              "VALUES($1, $2, $3, $4, $5) ON CONFLICT(stream, id) DO NOTHING";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, id);
+    db_bind_i64(s, 3, (int64_t)n);
+    db_bind_text(s, 4, hash);
+    db_bind_i64(s, 5, at_ms);
+    rc = db_run(s, err);
+    if (rc == KF_OK)
+        *ret_new = db_changed(db) > 0;
+    return rc;
+}
+
+kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
+                struct kf_err *err)
+{
+    static const char sql[] = "SELECT n, hash FROM kf_entry_once WHERE stream = $1 AND id = $2";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, id);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row) {
+        *ret_n = (uint64_t)db_i64(s, 0);
+        copy_text(ret_hash, HASH_HEX + 1, db_text(s, 1));
+    }
+    db_done(s);
+    return rc == KF_OK && !row ? KF_ABSENT : rc;
+}
+
+/* --------------------------------------------------------------------------------- attachments */
+
+kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_attachment(hash, size, body) VALUES($1, $2, $3) "
+                              "ON CONFLICT(hash) DO NOTHING";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, hash);
+    db_bind_i64(s, 2, (int64_t)body.len);
+    db_bind_text(s, 3, body);
+    return db_run(s, err);
+}
+
+kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS "
+                              "(SELECT 1 FROM kf_entry WHERE attach = $1)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, hash);
+    rc = db_run(s, err);
+    if (rc == KF_OK)
+        *ret_gone = db_changed(db) > 0;
+    return rc;
+}
+
+kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err *err)
+{
+    static const char sql[] = "SELECT body FROM kf_attachment WHERE hash = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, hash);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && (!row || !doc_hash_fits(db_text(s, 0), hash)))
+        rc = err_set(err, PROBLEM_DAMAGED,
+                     "the attachment %.*s is %s; `keepfast verify` lists what "
+                     "is. Bring it back from a backup or a remote",
+                     STREAM_SHOWN(hash), row ? "damaged" : "missing");
+    if (rc == KF_OK) {
+        buf_str(out, db_text(s, 0));
+        rc = buf_ok(out, err);
+    }
+    db_done(s);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------ what is wanted
+ *
+ * Numbers of a stream are the order of every answer, so its index over them drives each statement;
+ * the `+` keeps the index over times from being taken for it. Where times bound what is wanted, that
+ * index says first between which numbers it is.
+ *
+ * The newest of something are found backwards without their bodies, which says where they begin;
+ * then they are read forwards. */
+
+bool want_fits(const struct entry_want *w, uint64_t n, int64_t at_ms, str kind)
+{
+    if ((w->mode == WANT_AFTER && n <= w->n) || (w->mode == WANT_BEFORE && n >= w->n))
+        return false;
+    return at_ms >= w->from_ms && at_ms < w->until_ms && (!w->kind.p || str_eq(w->kind, kind));
+}
+
+bool want_newest(const struct entry_want *w)
+{
+    return w->mode == WANT_LAST && !w->kind.p && w->from_ms == INT64_MIN &&
+           w->until_ms == INT64_MAX;
+}
+
+/* Numbers between which what is wanted lies, both within. */
+struct bounds {
+    int64_t from, to;
+};
+
+static kf_rc bound_times(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
+                         struct kf_err *err)
+{
+    static const char sql[] = "SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND at >= $2 "
+                              "AND at < $3 AND +n >= $4 AND +n <= $5";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, id);
+    db_bind_i64(s, 2, w->from_ms);
+    db_bind_i64(s, 3, w->until_ms);
+    db_bind_i64(s, 4, b->from);
+    db_bind_i64(s, 5, b->to);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row) {
+        bool any = !db_null(s, 0);
+        b->from = any ? db_i64(s, 0) : 1;
+        b->to = any ? db_i64(s, 1) : 0;
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc find_bounds(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
+                         struct kf_err *err)
+{
+    *b = (struct bounds){0, INT64_MAX};
+    if (w->mode == WANT_AFTER)
+        b->from = w->n >= INT64_MAX ? INT64_MAX : (int64_t)w->n + 1;
+    if (w->mode == WANT_BEFORE)
+        b->to = w->n > INT64_MAX ? INT64_MAX : (int64_t)w->n - 1;
+    if (w->from_ms == INT64_MIN && w->until_ms == INT64_MAX)
+        return KF_OK;
+    return bound_times(db, id, w, b, err);
+}
+
+#define WANTED                                                          \
+    " WHERE e.stream = $1 AND e.n >= $2 AND e.n <= $3 AND +e.at >= $4 " \
+    "AND +e.at < $5 AND ($6 = 0 OR e.kind = $7) ORDER BY e.n "
+
+static void bind_wanted(struct db_stmt *s, int64_t id, const struct entry_want *w,
+                        const struct bounds *b)
+{
+    db_bind_i64(s, 1, id);
+    db_bind_i64(s, 2, b->from);
+    db_bind_i64(s, 3, b->to);
+    db_bind_i64(s, 4, w->from_ms);
+    db_bind_i64(s, 5, w->until_ms);
+    db_bind_i64(s, 6, w->kind.p != NULL);
+    db_bind_text(s, 7, w->kind.p ? w->kind : STR(""));
+}
+
+/* Backwards: where the newest of them begin, as far as limit and bytes go. */
+static kf_rc find_first(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
+                        size_t *ret_count, bool *ret_more, struct kf_err *err)
+{
+    static const char sql[] = "SELECT e.n, e.size + coalesce(a.size, 0) FROM kf_entry e "
+                              "LEFT JOIN kf_attachment a ON a.hash = e.attach" WANTED
+                              "DESC LIMIT $8";
+    struct db_stmt *s;
+    size_t count = 0, bytes = 0;
+    bool row = false, full = false;
+    int64_t first = b->to;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    bind_wanted(s, id, w, b);
+    db_bind_i64(s, 8, (int64_t)w->limit + 1);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        bytes += (size_t)db_i64(s, 1);
+        full = count == w->limit || (bytes > w->bytes && (count || w->strict));
+        if (full)
+            break;
+        first = db_i64(s, 0);
+        count++;
+    }
+    db_done(s);
+    if (rc == KF_OK) {
+        b->from = first;
+        *ret_count = count;
+        *ret_more = full;
+    }
+    return rc;
+}
+
+/* Columns: n, at, id, kind, hash, body, attach, body of the attachment. */
+static kf_rc see_row(struct db_stmt *s, str key, entry_see *see, void *ctx, struct kf_err *err)
+{
+    struct entry_seen e = {.n = (uint64_t)db_i64(s, 0),
+                           .at_ms = db_i64(s, 1),
+                           .id = db_text(s, 2),
+                           .kind = db_text(s, 3),
+                           .body = db_text(s, 5)};
+    bool good = doc_hash_fits(e.body, db_text(s, 4)) && e.id.len <= STREAM_ID_MAX &&
+                e.kind.len <= STREAM_KIND_MAX;
+    if (!db_null(s, 6)) {
+        e.attach = db_text(s, 7);
+        good = good && e.attach.len && doc_hash_fits(e.attach, db_text(s, 6));
+    }
+    return good ? see(ctx, &e, err) : stream_damaged(key, e.n, err);
+}
+
+#define SEEN                                                                            \
+    "SELECT e.n, e.at, e.id, e.kind, e.hash, e.body, e.attach, a.body FROM kf_entry e " \
+    "LEFT JOIN kf_attachment a ON a.hash = e.attach"
+
+/* Forwards, at most `limit` and within `bytes`. */
+static kf_rc see_entries(struct db *db, int64_t id, str key, const struct entry_want *w,
+                         const struct bounds *b, size_t limit, size_t bytes_max, entry_see *see,
+                         void *ctx, bool *ret_more, struct kf_err *err)
+{
+    static const char sql[] = SEEN WANTED "LIMIT $8";
+    struct db_stmt *s;
+    size_t count = 0, bytes = 0;
+    bool row = false, full = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    bind_wanted(s, id, w, b);
+    db_bind_i64(s, 8, (int64_t)limit + 1);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        bytes += db_text(s, 5).len + db_text(s, 7).len;
+        full = count == limit || (bytes > bytes_max && count);
+        if (full || (rc = see_row(s, key, see, ctx, err)) != KF_OK)
+            break;
+        count++;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        *ret_more = full;
+    return rc;
+}
+
+kf_rc entries_read(struct db *db, int64_t id, str key, const struct entry_want *want,
+                   entry_see *see, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    struct bounds b;
+    size_t count = 0;
+    bool more = false, ignored;
+    kf_rc rc = find_bounds(db, id, want, &b, err);
+    if (rc != KF_OK)
+        return rc;
+    if (want->mode == WANT_FIRST || want->mode == WANT_AFTER)
+        return see_entries(db, id, key, want, &b, want->limit, want->bytes, see, ctx, ret_more,
+                           err);
+    rc = find_first(db, id, want, &b, &count, &more, err);
+    if (rc == KF_OK && count)
+        rc = see_entries(db, id, key, want, &b, count, SIZE_MAX, see, ctx, &ignored, err);
+    if (rc == KF_OK)
+        *ret_more = more;
+    return rc;
+}
+
+kf_rc entry_read_seq(struct db *db, int64_t seq, str key, entry_see *see, void *ctx,
+                     struct kf_err *err)
+{
+    static const char sql[] = SEEN " WHERE e.seq = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        rc = row ? see_row(s, key, see, ctx, err) : stream_damaged(key, 0, err);
+    db_done(s);
+    return rc;
+}

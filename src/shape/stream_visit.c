@@ -1,0 +1,189 @@
+/* What the floors above read of streams, in their own snapshots, and what restore writes. */
+#include "shape/stream_internal.h"
+
+/* ------------------------------------------------------------------------------------- streams */
+
+/* Columns: those of a stream, then stamp, site and time of the erasure of its key. */
+#define ROW_COLUMNS STREAM_COLUMNS ", x.stamp, x.site, x.at"
+
+static struct stream_row row_of(struct db_stmt *s)
+{
+    return (struct stream_row){
+        .there = !db_null(s, 0),
+        .id = db_i64(s, 0),
+        .key = db_text(s, 1),
+        .count = (uint64_t)db_i64(s, 3),
+        .last_n = (uint64_t)db_i64(s, 4),
+        .bytes = (uint64_t)db_i64(s, 5),
+        .first_at_ms = db_i64(s, 6),
+        .last_at_ms = db_i64(s, 7),
+        .seq = db_i64(s, 8),
+        .stamp = db_i64(s, 9),
+        .site = db_text(s, 10),
+        .born = db_i64(s, 11),
+        .kinds = db_text(s, 12),
+        .rings = db_text(s, 13),
+        .attrs = db_text(s, 14),
+        .erased_stamp = db_i64(s, 15),
+        .erased_site = db_text(s, 16),
+        .erased_at_ms = db_i64(s, 17),
+    };
+}
+
+/* Steps through a bound statement and ends its use. `journal`: two more columns, number and key of
+ * the journal row, which stand for what is not there. */
+static kf_rc visit_streams(struct db_stmt *s, bool journal, stream_visit *visit, void *ctx,
+                           size_t *ret_count, struct kf_err *err)
+{
+    size_t count = 0;
+    bool row = false;
+    kf_rc rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct stream_row r = row_of(s);
+        if (journal) {
+            r.seq = db_i64(s, 18);
+            r.key = db_text(s, 19);
+        }
+        count++;
+        if ((rc = visit(ctx, &r, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        *ret_count = count;
+    return rc;
+}
+
+kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, void *ctx,
+                   size_t *ret_count, struct kf_err *err)
+{
+    static const char sql[] = "SELECT " ROW_COLUMNS " FROM kf_stream s LEFT JOIN kf_erased x "
+                              "ON x.key = s.key WHERE s.key > $1 ORDER BY s.key LIMIT $2";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, after.p ? after : STR(""));
+    db_bind_i64(s, 2, (int64_t)limit);
+    return visit_streams(s, false, visit, ctx, ret_count, err);
+}
+
+kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *visit, void *ctx,
+                     size_t *ret_count, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT " ROW_COLUMNS ", j.seq, j.key FROM kf_journal j "
+        "LEFT JOIN kf_stream s ON s.key = j.key LEFT JOIN kf_erased x ON x.key = j.key "
+        "WHERE j.seq > $1 AND j.tbl = '" STREAM_TABLE "' ORDER BY j.seq LIMIT $2";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    db_bind_i64(s, 2, (int64_t)limit);
+    return visit_streams(s, true, visit, ctx, ret_count, err);
+}
+
+/* ------------------------------------------------------------------------------------- entries */
+
+#define ENTRY_COLUMNS(body)                                                                \
+    "s.key, e.stream, e.n, e.seq, e.stamp, e.at, e.site, e.id, e.kind, e.hash, e.attach, " \
+    "e.size, " body
+
+static struct entry_row entry_of(struct db_stmt *s, bool bodies)
+{
+    struct entry_row e = {
+        .key = db_text(s, 0),
+        .stream = db_i64(s, 1),
+        .n = (uint64_t)db_i64(s, 2),
+        .seq = db_i64(s, 3),
+        .stamp = db_i64(s, 4),
+        .at_ms = db_i64(s, 5),
+        .site = db_text(s, 6),
+        .id = db_text(s, 7),
+        .kind = db_text(s, 8),
+        .hash = db_text(s, 9),
+        .attach = db_text(s, 10),
+        .size = (size_t)db_i64(s, 11),
+    };
+    if (!bodies)
+        return e;
+    e.body = db_text(s, 12);
+    e.damaged = e.body.len != e.size || !doc_hash_fits(e.body, e.hash);
+    return e;
+}
+
+/* Steps through a bound statement and ends its use. */
+static kf_rc visit_entries(struct db_stmt *s, bool bodies, entry_visit *visit, void *ctx,
+                           size_t *ret_count, struct kf_err *err)
+{
+    size_t count = 0;
+    bool row = false;
+    kf_rc rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct entry_row e = entry_of(s, bodies);
+        count++;
+        if ((rc = visit(ctx, &e, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        *ret_count = count;
+    return rc;
+}
+
+#define SINCE(body)                                                                       \
+    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = e.stream " \
+                                  "WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3"
+
+kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t limit, bool bodies,
+                           entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err)
+{
+    static const char with[] = SINCE("e.body"), without[] = SINCE("NULL");
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, bodies ? with : without, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    db_bind_i64(s, 2, until);
+    db_bind_i64(s, 3, (int64_t)limit);
+    return visit_entries(s, bodies, visit, ctx, ret_count, err);
+}
+
+#define OF(body)                                                                          \
+    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = e.stream " \
+                                  "WHERE e.stream = $1 AND e.n > $2 ORDER BY e.n LIMIT $3"
+
+kf_rc stream_entries_of(struct db *db, int64_t stream, uint64_t after, size_t limit, bool bodies,
+                        entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err)
+{
+    static const char with[] = OF("e.body"), without[] = OF("NULL");
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, bodies ? with : without, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, after > INT64_MAX ? INT64_MAX : (int64_t)after);
+    db_bind_i64(s, 3, (int64_t)limit);
+    return visit_entries(s, bodies, visit, ctx, ret_count, err);
+}
+
+kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
+                    uint64_t *ret_bytes, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT count(*), coalesce(sum(count), 0), coalesce(sum(bytes), 0) FROM kf_stream";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK) {
+        *ret_streams = (uint64_t)db_i64(s, 0);
+        *ret_entries = (uint64_t)db_i64(s, 1);
+        *ret_bytes = (uint64_t)db_i64(s, 2);
+    }
+    db_done(s);
+    return rc;
+}
