@@ -32,7 +32,9 @@
 
 #define DOC_ONCE_LEN 32 /* hex digits */
 #define DOC_NAME_MAX 1024
-#define DOC_ETAG_LEN 34 /* a quote, 32 hex digits, a quote */
+/* Under which files of streams stand beside documents at a remote; remote/stream_part.h. */
+#define NAME_STREAM_FILES "keepfast-streams/"
+#define DOC_ETAG_LEN      34 /* a quote, 32 hex digits, a quote */
 
 /* `config` (NULL = the defaults) and `space` (may be NULL) must outlive it. cache_bytes: how much
  * of the bodies stays in memory. KF_CONFIG when a schema of the configuration is not usable. */

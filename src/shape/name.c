@@ -45,5 +45,9 @@ kf_rc name_check_own(str name, struct kf_err *err)
         rc = err_at(err, PROBLEM_BAD_KEY, 0,
                     "names that begin with " SEAL_PREFIX " are those of encrypted documents at a "
                     "remote: choose another one");
+    if (rc == KF_OK && str_starts(name, STR(NAME_STREAM_FILES)))
+        rc = err_at(err, PROBLEM_BAD_KEY, 0,
+                    "names that begin with " NAME_STREAM_FILES " are those of streams at a remote: "
+                    "choose another one");
     return rc;
 }
