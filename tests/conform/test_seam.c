@@ -1,5 +1,5 @@
-/* One suite over both drivers of the SQL seam (src/db/db.h), and what of PostgreSQL's is its own: lost
- * connections, what failures mean, addresses. */
+/* One suite over both drivers of the SQL seam (src/db/db.h), and what of PostgreSQL's is its own:
+ * lost connections, what failures mean, addresses. */
 #include "testing.h"
 #include "testing_pg.h"
 
@@ -518,7 +518,8 @@ static void sizes_are_known(void **state)
     db_close(db);
 }
 
-/* ------------------------------------------------------------------------- PostgreSQL's own ways */
+/* ------------------------------------------------------------------------- PostgreSQL's own ways
+ * */
 
 /* What the server says, and what it means. */
 static void failures_have_their_meaning(void **state)

@@ -1,5 +1,5 @@
-/* testing_pg: a private PostgreSQL for the program (tests/pg.py), started when it is first asked for
- * and ended with the program, however that ends. */
+/* testing_pg: a private PostgreSQL for the program (tests/pg.py), started when it is first asked
+ * for and ended with the program, however that ends. */
 #ifndef KF_TESTS_TESTING_PG_H
 #define KF_TESTS_TESTING_PG_H
 
