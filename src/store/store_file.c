@@ -176,6 +176,8 @@ static kf_rc file_reader(struct kf_store *s, struct db **ret_db, struct kf_err *
         rc = care_check_moved(s, err);
     else if (rc == KF_ABSENT && (rc = care_check_moved(s, err)) == KF_OK)
         rc = err_set(err, PROBLEM_BUSY, "%s was away for a moment; try again", s->path);
+    else if (rc == KF_DAMAGED && care_is_moved(s))
+        rc = care_check_moved(s, err);
     if (rc != KF_OK) {
         db_close(db);
         return rc;

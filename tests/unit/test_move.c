@@ -542,11 +542,14 @@ static void a_damaged_definition_is_found(void **state)
     const char *path = t.path;
     assert_int_equal(testing_put(&t, "a", "1"), KF_OK);
     testing_docs_reopen(&t); /* now it is in the file, and not in its log */
-    const char *bytes = testing_read(path, &len), *at = memmem(bytes, len, "id = 1", 6);
-    assert_non_null(at);
-    char *flipped = test_malloc(len);
+    const char *bytes = testing_read(path, &len);
+    char *flipped = test_malloc(len), *at;
+    size_t found = 0;
     memcpy(flipped, bytes, len);
-    flipped[at - bytes + 5] ^= 2;
+    /* A page that was split has kept what moved to another one. */
+    for (; (at = memmem(flipped, len, "id = 1", 6)) != NULL; found++)
+        at[5] ^= 2;
+    assert_true(found > 0);
     testing_write(path, flipped, len);
     test_free(flipped);
     testing_docs_reopen(&t);

@@ -31,20 +31,28 @@ static void open_store(struct testing_docs *t)
     if (docs_new(t->store, t->config, space, t->cache_bytes, &t->docs, &err) != KF_OK)
         fail_msg("docs_new: %s", err.detail);
     store_attach(t->store, t->docs, NULL);
+    uint64_t bytes = t->stream_bytes ? t->stream_bytes : 64 << 20;
+    if (streams_new(t->store, t->config, space, bytes, &t->streams, &err) != KF_OK)
+        fail_msg("streams_new: %s", err.detail);
+    store_set_streams(t->store, t->streams);
 }
 
 static void close_store_of(struct testing_docs *t)
 {
     store_close(t->store);
     docs_free(t->docs);
+    streams_free(t->streams);
     t->store = NULL;
+    t->streams = NULL;
     t->docs = NULL;
 }
 
 void testing_docs_open(struct testing_docs *t, const char *yaml)
 {
-    struct testing_docs kept = {
-        .cache_bytes = t->cache_bytes, .in_memory = t->in_memory, .seed = t->seed};
+    struct testing_docs kept = {.cache_bytes = t->cache_bytes,
+                                .stream_bytes = t->stream_bytes,
+                                .in_memory = t->in_memory,
+                                .seed = t->seed};
     struct kf_err err = KF_ERR_INIT;
     const char *dir = kept.in_memory ? testing_dir_in_memory() : testing_dir();
     *t = kept;

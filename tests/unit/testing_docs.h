@@ -5,6 +5,7 @@
 #include "testing.h"
 
 #include "shape/doc.h"
+#include "shape/stream.h"
 
 struct testing_docs {
     struct testing_env env;
@@ -12,7 +13,9 @@ struct testing_docs {
     struct config *config;
     struct kf_store *store;
     struct docs *docs;
-    uint64_t cache_bytes;
+    struct streams *streams;
+    uint64_t cache_bytes; /* of documents */
+    uint64_t stream_bytes; /* of streams; 0 = 64 MiB */
     bool in_memory; /* where syncing costs nothing */
     uint64_t seed;  /* of the env's randomness, and so of the store's site; 0 = the usual one */
     /* of the last call */
