@@ -13,7 +13,10 @@
  *                                                  --id-->  kf_entry_once  client ids that were taken
  *   kf_stream_attr  attributes that can be asked for
  *   kf_attachment   what entries have attached, once per content
- *   kf_erased   keys whose stream was erased; kf_erasing: of which entries are left to be removed
+ *   kf_stream_member  attributes as stores exchange them: who set or removed which, and when
+ *   kf_erased   what was erased of a key: per site, entries up to a stamp; kf_trimmed: what `keep`
+ *               has removed, likewise; kf_erasing: of which erasure entries are left to be removed
+ *   kf_remote_file  files of streams as they were last seen at a remote
  *   kf_receipt  what erasures did
  *
  * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its
@@ -82,8 +85,15 @@ static const char create_sql[] =
     " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_attachment(hash TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
     " body TEXT NOT NULL) STRICT;"
-    "CREATE TABLE kf_erased(key TEXT PRIMARY KEY NOT NULL, stamp INTEGER NOT NULL,"
-    " site TEXT NOT NULL, at INTEGER NOT NULL, seq INTEGER NOT NULL) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_stream_member(key TEXT NOT NULL, name TEXT NOT NULL, stamp INTEGER NOT NULL,"
+    " site TEXT NOT NULL, value TEXT, PRIMARY KEY(key, name)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_erased(key TEXT NOT NULL, site TEXT NOT NULL, stamp INTEGER NOT NULL,"
+    " at INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY(key, site)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_trimmed(stream INTEGER NOT NULL, site TEXT NOT NULL, stamp INTEGER NOT NULL,"
+    " PRIMARY KEY(stream, site)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_remote_file(remote TEXT NOT NULL, key TEXT NOT NULL, first INTEGER NOT NULL,"
+    " hash TEXT NOT NULL, version INTEGER NOT NULL, stamp INTEGER NOT NULL, bytes INTEGER NOT NULL,"
+    " entries TEXT NOT NULL, PRIMARY KEY(remote, key, first)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_erasing(stream INTEGER PRIMARY KEY, receipt INTEGER NOT NULL) STRICT;"
     "CREATE TABLE kf_receipt(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, subject TEXT NOT NULL,"
     " streams INTEGER NOT NULL, entries INTEGER NOT NULL, attachments INTEGER NOT NULL,"
@@ -103,11 +113,13 @@ static const char probe_sql[] =
     "j.site,"
     " j.born, j.kinds, j.rings, j.attrs, k.name, k.value, k.key, k.stream, l.seq, l.stream, l.n,"
     " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, m.stream,"
-    " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.stamp, o.site, o.at, o.seq,"
-    " p.stream, p.receipt, q.id, q.at, q.subject, q.streams, q.entries, q.attachments, q.bytes"
+    " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.site, o.stamp, o.at, o.seq,"
+    " r.key, r.name, r.stamp, r.site, r.value, t.stream, t.site, t.stamp, u.remote, u.key, u.first,"
+    " u.hash, u.version, u.stamp, u.bytes, u.entries, p.stream, p.receipt, q.id, q.at, q.subject, q.streams, q.entries, q.attachments, q.bytes"
     " FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
     " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i, kf_stream j, kf_stream_attr k,"
-    " kf_entry l, kf_entry_once m, kf_attachment n, kf_erased o, kf_erasing p, kf_receipt q"
+    " kf_entry l, kf_entry_once m, kf_attachment n, kf_erased o, kf_erasing p, kf_receipt q,"
+    " kf_stream_member r, kf_trimmed t, kf_remote_file u"
     " WHERE 1 = 0";
 
 const struct schema schema_store = {

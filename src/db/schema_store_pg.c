@@ -58,8 +58,15 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
     ", PRIMARY KEY(stream, id));"
     "CREATE TABLE kf_attachment(hash" TEXT " PRIMARY KEY, size" NUMBER ", body" TEXT ");"
-    "CREATE TABLE kf_erased(key" TEXT " PRIMARY KEY, stamp" NUMBER ", site" TEXT ", at" NUMBER
-    ", seq" NUMBER ");"
+    "CREATE TABLE kf_stream_member(key" TEXT ", name" TEXT ", stamp" NUMBER ", site" TEXT
+    ", value" TEXT_OR ", PRIMARY KEY(key, name));"
+    "CREATE TABLE kf_erased(key" TEXT ", site" TEXT ", stamp" NUMBER ", at" NUMBER ", seq" NUMBER
+    ", PRIMARY KEY(key, site));"
+    "CREATE TABLE kf_trimmed(stream" NUMBER ", site" TEXT ", stamp" NUMBER
+    ", PRIMARY KEY(stream, site));"
+    "CREATE TABLE kf_remote_file(remote" TEXT ", key" TEXT ", first" NUMBER ", hash" TEXT
+    ", version" NUMBER ", stamp" NUMBER ", bytes" NUMBER ", entries" TEXT
+    ", PRIMARY KEY(remote, key, first));"
     "CREATE TABLE kf_erasing(stream bigint PRIMARY KEY, receipt" NUMBER ");"
     "CREATE TABLE kf_receipt(id bigint PRIMARY KEY, at" NUMBER ", subject" TEXT ", streams" NUMBER
     ", entries" NUMBER ", attachments" NUMBER ", bytes" NUMBER ");"

@@ -19,8 +19,22 @@
  *
  * An entry has a number of the store-wide sequence and needs no row in the journal: it never
  * changes. Creation, attributes and erasure have one (tbl 'stream', key = that of the stream). So
- * what is pending is: journal rows and entries above a watermark. Between stores an entry is known
- * by (stamp, site), a stream by its key.
+ * what is pending is: journal rows and entries above a watermark.
+ *
+ * Between stores what a key stands for is a join of three things, which ends in the same state whatever
+ * was exchanged in which order, and however often:
+ *
+ *     entries      a set; one is known by (stamp, site), and the stamps of a site only grow
+ *     members      attributes of the top level: of each name the largest (stamp, site, value); one
+ *                  that was removed stays, without a value
+ *     erasures     {site: stamp}: entries of this site up to this stamp are gone; the larger stamp
+ *                  counts
+ *
+ * Erasing a stream sets for every site the largest stamp that this store has seen of it there, and
+ * removes the members that are here. So no clock of another site decides: what was seen is gone for
+ * good and everywhere, what was not seen here survives. Of two entries with one client id the one
+ * with the smaller (stamp, site) is shown, the other one is kept as its twin: it is shown when the
+ * first is erased and it is not.
  *
  * Memory keeps streams that are used: statistics, attributes and the window, within a bound, the
  * least recently used going first and those that were not used for STREAM_IDLE_MS. Lists, pages
@@ -148,17 +162,12 @@ struct stream_row {
     str key;
     int64_t id;  /* of the stream here; the `stream` of its entries */
     int64_t seq; /* of the last change of its attributes or its life */
-    bool there;  /* stream_changes: false = it was erased, and only key, seq and erased_* count */
+    bool there;  /* stream_changes: false = it was erased, and only key and seq count */
     uint64_t count, last_n, bytes;
     int64_t first_at_ms, last_at_ms;
     str kinds, rings, attrs; /* JSON objects */
-    int64_t stamp;           /* of attrs */
-    str site;                /* of attrs */
-    int64_t born;            /* stamp of its creation */
-    /* The last erasure of this key; erased_stamp 0 = there was none. What is not later than it is
-     * gone. */
-    int64_t erased_stamp, erased_at_ms;
-    str erased_site;
+    int64_t stamp;           /* of the last change of attrs here */
+    str site;
 };
 typedef kf_rc stream_visit(void *ctx, const struct stream_row *row, struct kf_err *err);
 
@@ -169,6 +178,25 @@ kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, 
  * latest of each key. */
 kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *visit, void *ctx,
                      size_t *ret_count, struct kf_err *err);
+
+/* Members of a key by name, erasures by site; also of a key whose stream is not there. */
+struct member_row {
+    str name, site;
+    str value; /* exact bytes; .p == NULL: it was removed */
+    int64_t stamp;
+};
+typedef kf_rc member_visit(void *ctx, const struct member_row *row, struct kf_err *err);
+kf_rc stream_members(struct db *db, str key, member_visit *visit, void *ctx, struct kf_err *err);
+struct erased_row {
+    str site;
+    int64_t stamp, at_ms;
+};
+typedef kf_rc erased_visit(void *ctx, const struct erased_row *row, struct kf_err *err);
+kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, struct kf_err *err);
+/* Keys that have members or erasures, behind `after`, in their order: what a backup has to name beside
+ * the streams. Appends them to `out`, each with a NUL behind it. */
+kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
+                         struct kf_err *err);
 
 struct entry_row {
     str key;        /* of its stream */
@@ -181,16 +209,18 @@ struct entry_row {
     str body;   /* .p == NULL when bodies were not asked for */
     size_t size;
     bool damaged; /* the body does not match its hash: name it, never pass it on */
+    bool twin;    /* it is not shown, for another one has its id */
 };
 typedef kf_rc entry_visit(void *ctx, const struct entry_row *row, struct kf_err *err);
 
-/* Entries of all streams with seq < number <= until, in the order of numbers, at most `limit`. Those
- * of a stream that is being erased are not among them. */
+/* Entries of all streams with seq < number <= until, in the order of numbers, at most `limit`; twins,
+ * too. Those of a stream that is being erased are not among them. */
 kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t limit, bool bodies,
                            entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
-/* Entries of one stream with n > after, by n. */
-kf_rc stream_entries_of(struct db *db, int64_t stream, uint64_t after, size_t limit, bool bodies,
-                        entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
+/* Entries of one stream with n > after, by n; without twins, or (`twins`) these alone. */
+kf_rc stream_entries_of(struct db *db, int64_t stream, bool twins, uint64_t after, size_t limit,
+                        bool bodies, entry_visit *visit, void *ctx, size_t *ret_count,
+                        struct kf_err *err);
 /* An attachment, appended to `out`, compared with its hash: KF_DAMAGED, also when it is not there. */
 kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err *err);
 /* Numbers of streams, of their entries and of the bytes of those. */
@@ -210,42 +240,52 @@ kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err
 
 /* --- what hydration, merge and restore write */
 
-/* Inside a group. After the commit streams_forget(key) is called from `publish` for every key,
- * whatever came out. KF_INVALID bad_key, bad_json or bad_archive (site, stamp, number, id, kind) for
- * what cannot be taken: nothing was changed. */
+/* What others know of one stream, joined with what is here, inside a group:
+ *
+ *     stream_take_begin -> stream_take_* in any order -> stream_take_end
+ *
+ * After the commit streams_forget(key) is called from `publish`, whatever came out. KF_INVALID bad_key,
+ * bad_json, bad_archive or KF_LIMIT for what cannot be taken: nothing was changed by that call. After
+ * any other failure the group is to fail. */
+struct stream_take;
+kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
+                        struct stream_take **ret_take, struct kf_err *err);
+/* Frees. *ret_changed: something is new here. */
+kf_rc stream_take_end(struct stream_take *take, bool *ret_changed, struct kf_err *err);
+/* Without writing anything more: the group fails. NULL is fine. */
+void stream_take_drop(struct stream_take *take);
+
 enum stream_taken {
-    STREAM_SAME,   /* nothing in it is new here */
+    STREAM_SAME,   /* nothing in it is new here, or `keep` has removed it */
     STREAM_TAKEN,  /* it is there now */
-    STREAM_LOST,   /* what is here is later; of two entries with one id, earlier */
-    STREAM_ERASED, /* it was written before its stream was erased here */
+    STREAM_LOST,   /* what is here is later; of two entries with one id, earlier: it is a twin */
+    STREAM_ERASED, /* it was erased here */
 };
 struct entry_import {
-    str key;
-    uint64_t n; /* kept where it is free and 0 < n, else the next free one */
+    uint64_t n; /* kept where it is larger than all here, else it gets the next one */
     int64_t stamp, at_ms;
     str site, id, kind;
     str body;
     str attach; /* bytes; .p == NULL: none */
 };
-/* Known by (stamp, site). Two entries with one client id are one that was sent to two stores: the
- * one with the smaller (stamp, site) stays. */
-kf_rc stream_take_entry(struct group *g, struct streams *streams, const struct entry_import *import,
+kf_rc stream_take_entry(struct stream_take *take, const struct entry_import *import,
                         enum stream_taken *ret, struct kf_err *err);
-/* The later (stamp, site) counts for all attributes together. */
-kf_rc stream_take_attrs(struct group *g, struct streams *streams, str key, str attrs, int64_t stamp,
-                        str site, enum stream_taken *ret, struct kf_err *err);
-/* Removes what is not later than the erasure. *ret_more: it is to be called again, in a later group
- * (group_slice_over). */
-kf_rc stream_take_erasure(struct group *g, struct streams *streams, str key, int64_t stamp,
-                          str site, int64_t at_ms, enum stream_taken *ret, bool *ret_more,
-                          struct kf_err *err);
+kf_rc stream_take_member(struct stream_take *take, const struct member_row *member,
+                         enum stream_taken *ret, struct kf_err *err);
+/* Cost: entries that were seen here and go alone are removed at once; all of a stream, as an erasure
+ * here does it, in later groups (streams_retain). */
+kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *erased,
+                          enum stream_taken *ret, struct kf_err *err);
 
 /* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema was
- * applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's. Statistics are
- * reckoned by stream_load_end. */
+ * applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's; twins come
+ * behind the others. Statistics are reckoned by stream_load_end. */
 kf_rc stream_load(struct db *db, const struct stream_row *row, struct kf_err *err);
 kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_err *err);
 kf_rc stream_load_attachment(struct db *db, str body, struct kf_err *err);
+kf_rc stream_load_member(struct db *db, str key, const struct member_row *row, struct kf_err *err);
+kf_rc stream_load_erasure(struct db *db, str key, const struct erased_row *row, int64_t seq,
+                          struct kf_err *err);
 kf_rc stream_load_end(struct db *db, struct kf_err *err);
 
 /* Forgets what memory has of a stream; of all (after a swap of the store's file). This and the next

@@ -169,21 +169,21 @@ static void add_part(struct hash_state *h, str part)
     hash_add(h, part);
 }
 
-/* What makes two entries of one id the same one. */
-static void hash_asked(struct stream_new *e)
+void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
+                  char out[HASH_HEX / 2 + 1])
 {
     struct hash_state h;
-    struct hash hash;
+    struct hash asked;
     char hex[HASH_HEX + 1];
     hash_begin(&h);
-    add_part(&h, e->kind);
-    add_part(&h, str_make(&e->at_ms, sizeof e->at_ms));
-    add_part(&h, str_of(e->hash));
-    add_part(&h, str_of(e->attach_hash));
-    hash_end(&h, &hash);
-    hash_hex(&hash, hex);
-    memcpy(e->asked, hex, sizeof e->asked - 1);
-    e->asked[sizeof e->asked - 1] = 0;
+    add_part(&h, kind);
+    add_part(&h, str_make(&at_ms, sizeof at_ms));
+    add_part(&h, str_of(hash));
+    add_part(&h, str_of(attach_hash));
+    hash_end(&h, &asked);
+    hash_hex(&asked, hex);
+    memcpy(out, hex, HASH_HEX / 2);
+    out[HASH_HEX / 2] = 0;
 }
 
 static void hash_text(str text, char out[HASH_HEX + 1])
@@ -205,7 +205,7 @@ static void copy_entry(struct stream_new *to, const struct kf_entry_new *e, char
         hash_text(to->attach, to->attach_hash);
     }
     if (to->id.len)
-        hash_asked(to);
+        stream_asked(to->kind, to->at_ms, to->hash, to->attach_hash, to->asked);
 }
 
 static kf_rc apply(struct group *g, struct write *write, struct kf_err *err);
@@ -311,6 +311,28 @@ kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
 
 /* ---------------------------------------------------------------------------------- in the group */
 
+/* Of an entry that came from elsewhere nobody knows whether its time was told or not. */
+static kf_rc same_but_time(struct group *g, int64_t stream, uint64_t n, const struct stream_new *e,
+                           const char *hash, bool *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT at FROM kf_entry WHERE stream = $1 AND n = $2 AND taken = 1";
+    char asked[sizeof e->asked];
+    struct db_stmt *s;
+    bool row = false;
+    stream_asked(e->kind, 0, e->hash, e->attach_hash, asked);
+    if (strcmp(hash, asked) != 0)
+        return KF_OK;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, (int64_t)n);
+    rc = db_step(s, &row, err);
+    *ret = rc == KF_OK && row && db_i64(s, 0) == e->at_ms;
+    db_done(s);
+    return rc;
+}
+
 /* Its id was taken before: *ret is what it got then. */
 static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t stream,
                          const struct stream_new *e, struct kf_appended *ret, struct kf_err *err)
@@ -322,7 +344,10 @@ static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t
         return stream_damaged(a->key, 0, err);
     if (rc != KF_OK)
         return rc;
-    if (strcmp(hash, e->asked) != 0)
+    bool same = strcmp(hash, e->asked) == 0;
+    if (!same && e->at_ms && (rc = same_but_time(g, stream, n, e, hash, &same, err)) != KF_OK)
+        return rc;
+    if (!same)
         return err_set(
             err, PROBLEM_ID_REUSED,
             "the id \"%.*s\" belongs to another entry of \"%.*s\": give each entry an id "
@@ -332,14 +357,13 @@ static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t
     return KF_OK;
 }
 
-static kf_rc add_rings(const struct stream_append *a, struct stream_draft *d,
-                       const struct stream_new *e, struct kf_err *err)
+kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
+                       uint64_t n, int64_t at_ms, str body, struct kf_err *err)
 {
-    const struct config_stream *line = a->line;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < line->ring_count; i++)
-        if (str_eq(line->rings[i].kind, e->kind))
-            rc = draft_ring(d, line->rings[i].name, line->rings[i].last, e->n, e->at, e->body, err);
+        if (str_eq(line->rings[i].kind, kind))
+            rc = draft_ring(d, line->rings[i].name, line->rings[i].last, n, at_ms, body, err);
     return rc;
 }
 
@@ -366,7 +390,7 @@ static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_d
     if (rc == KF_OK)
         rc = draft_count(d, e->kind, e->body.len, e->at, err);
     if (rc == KF_OK)
-        rc = add_rings(a, d, e, err);
+        rc = stream_add_rings(a->line, d, e->kind, e->n, e->at, e->body, err);
     if (rc == KF_OK)
         d->head.last_n = e->n;
     return rc;

@@ -6,6 +6,7 @@
 #include "shape/stream_internal.h"
 
 #include "base/public.h"
+#include "store/clock.h"
 
 /* ---------------------------------------------------------------------------------- the values */
 
@@ -107,14 +108,17 @@ struct patch_write {
     int64_t stamp; /* it keeps the one that it had */
 };
 
-/* A clash of clocks: later than the attributes that it changes. */
-static int64_t stamp_for(struct group *g, struct patch_write *w, const struct stream_head *head)
+/* A clash of clocks: later than the members that it changes. */
+static kf_rc stamp_for(struct group *g, struct patch_write *w, int64_t *ret, struct kf_err *err)
 {
-    if (w->stamp <= head->stamp)
+    int64_t latest = 0;
+    kf_rc rc = members_stamp(group_db(g), w->key, &latest, err);
+    if (w->stamp <= latest)
         w->stamp = group_stamp(g);
-    if (w->stamp <= head->stamp)
-        w->stamp = head->stamp + 1;
-    return w->stamp;
+    if (w->stamp <= latest)
+        w->stamp = latest < CLOCK_STAMP_MAX ? latest + 1 : CLOCK_STAMP_MAX;
+    *ret = w->stamp;
+    return rc;
 }
 
 static kf_rc make_attrs(struct patch_write *w, str attrs, bool *ret_same, struct kf_err *err)
@@ -145,13 +149,16 @@ static kf_rc change_attrs(struct group *g, struct patch_write *w, const struct s
     kf_rc rc = make_attrs(w, d->attrs, &same, err);
     if (rc != KF_OK || (same && before->head.there))
         return rc;
-    if (!before->head.there) {
+    if (!before->head.there)
         draft_be_born(d, g);
-    } else {
+    else
         d->head.seq = group_seq(g);
-        d->head.stamp = stamp_for(g, w, &before->head);
-        memcpy(d->head.site, group_site(g), sizeof d->head.site);
-    }
+    memcpy(d->head.site, group_site(g), sizeof d->head.site);
+    rc = stamp_for(g, w, &d->head.stamp, err);
+    if (rc == KF_OK)
+        rc = members_patch(g, w->key, w->patch, d->attrs, buf_view(&w->made), d->head.stamp, err);
+    if (rc != KF_OK)
+        return rc;
     d->attrs = buf_view(&w->made);
     d->attrs_changed = true;
     rc = attrs_index(group_db(g), w->key, d->head.id,

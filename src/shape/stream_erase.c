@@ -95,45 +95,57 @@ static kf_rc count_receipt(struct db *db, int64_t id, uint64_t streams, uint64_t
 
 /* ------------------------------------------------------------------------------------- the group */
 
-/* Not earlier than anything that the stream has, also of clocks ahead of ours. */
-static kf_rc stamp_for(struct group *g, const struct stream_head *head, int64_t *ret,
-                       struct kf_err *err)
+static kf_rc erased_run(struct db *db, const char *sql, str key, str site, int64_t stamp,
+                        int64_t at_ms, int64_t seq, struct kf_err *err)
 {
-    static const char sql[] = "SELECT stamp FROM kf_entry WHERE stream = $1 AND taken = 1 "
-                              "ORDER BY stamp DESC LIMIT 1";
-    struct db_stmt *s;
-    bool row = false;
-    int64_t stamp = group_stamp(g);
-    if (head->there && stamp <= head->stamp)
-        stamp = head->stamp + 1;
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, head->id);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && row && db_i64(s, 0) >= stamp)
-        stamp = db_i64(s, 0) + 1;
-    db_done(s);
-    *ret = stamp;
-    return rc;
-}
-
-kf_rc erased_put(struct db *db, str key, int64_t stamp, str site, int64_t at_ms, int64_t seq,
-                 struct kf_err *err)
-{
-    static const char sql[] =
-        "INSERT INTO kf_erased(key, stamp, site, at, seq) VALUES($1, $2, $3, $4, $5) "
-        "ON CONFLICT(key) DO UPDATE SET stamp = excluded.stamp, site = excluded.site, "
-        "at = excluded.at, seq = excluded.seq";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, key);
-    db_bind_i64(s, 2, stamp);
-    db_bind_text(s, 3, site);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
     db_bind_i64(s, 4, at_ms);
     db_bind_i64(s, 5, seq);
+    return db_run(s, err);
+}
+
+kf_rc erased_put(struct db *db, str key, const struct erased_row *row, int64_t seq,
+                 struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_erased(key, site, stamp, at, seq) VALUES($1, $2, $3, $4, $5) "
+        "ON CONFLICT(key, site) DO UPDATE SET stamp = excluded.stamp, at = excluded.at, "
+        "seq = excluded.seq";
+    return erased_run(db, sql, key, row->site, row->stamp, row->at_ms, seq, err);
+}
+
+kf_rc erased_mark(struct db *db, str key, int64_t seq, struct kf_err *err)
+{
+    return erased_put(db, key, &(struct erased_row){.site = STR("")}, seq, err);
+}
+
+/* Of every site what this store has seen of it in the stream. */
+static kf_rc erase_seen(struct group *g, str key, int64_t stream, int64_t seq, struct kf_err *err)
+{
+    static const char sql[] =
+        "INSERT INTO kf_erased(key, site, stamp, at, seq) "
+        "SELECT CAST($1 AS text), x.site, max(x.stamp), CAST($2 AS bigint), CAST($3 AS bigint) "
+        "FROM (SELECT site, stamp FROM kf_entry WHERE stream = $4 "
+        "UNION ALL SELECT site, stamp FROM kf_entry WHERE stream = $5 "
+        "UNION ALL SELECT site, stamp FROM kf_trimmed WHERE stream = $4) x "
+        "WHERE 1 = 1 GROUP BY x.site "
+        "ON CONFLICT(key, site) DO UPDATE SET stamp = excluded.stamp, at = excluded.at, "
+        "seq = excluded.seq WHERE excluded.stamp > kf_erased.stamp";
+    struct db_stmt *s;
+    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    db_bind_i64(s, 2, group_now_ms(g));
+    db_bind_i64(s, 3, seq);
+    db_bind_i64(s, 4, stream);
+    db_bind_i64(s, 5, -stream);
     return db_run(s, err);
 }
 
@@ -165,6 +177,8 @@ kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
     if (rc == KF_OK)
         rc = note_rest(db, before->head.id, receipt, err);
     if (rc == KF_OK)
+        rc = note_rest(db, -before->head.id, receipt, err); /* its twins */
+    if (rc == KF_OK)
         rc = draft_end(&d, &gone, err);
     if (rc == KF_OK)
         rc = stage_put(streams, g, hash, gone, err);
@@ -177,35 +191,31 @@ static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_s
 {
     const struct stream_head *head = &before->head;
     struct db *db = group_db(g);
-    int64_t stamp = 0, seq = group_seq(g), old_seq = head->there ? head->seq : head->erased_seq;
-    str site = str_of(group_site(g));
-    kf_rc rc = stamp_for(g, head, &stamp, err);
+    int64_t seq = group_seq(g);
+    struct erased_row own = {
+        .site = str_of(group_site(g)), .stamp = group_stamp(g), .at_ms = group_now_ms(g)};
     e->made = e->receipt ? e->receipt : seq;
-    if (rc == KF_OK && !e->receipt)
-        rc = new_receipt(g, e->subject, e->made, err);
+    kf_rc rc = e->receipt ? KF_OK : new_receipt(g, e->subject, e->made, err);
     if (rc == KF_OK)
-        rc = erased_put(db, e->key, stamp, site, group_now_ms(g), seq, err);
+        rc = erase_seen(g, e->key, head->id, seq, err);
     if (rc == KF_OK)
-        rc = group_journal(g, seq, old_seq, STREAM_TABLE, e->key, stamp, site, err);
-    if (rc == KF_OK && head->there)
+        rc = erased_put(db, e->key, &own, seq, err);
+    if (rc == KF_OK)
+        rc = members_remove(g, e->key, err);
+    if (rc == KF_OK)
+        rc = group_journal(g, seq, head->seq, STREAM_TABLE, e->key, own.stamp, own.site, err);
+    if (rc == KF_OK)
         rc = stream_end(e->streams, g, e->hash, before, seq, e->made, err);
-    if (rc == KF_OK && head->there)
-        rc = count_receipt(db, e->made, 1, head->count, 0, head->bytes, err);
-    return rc;
+    return rc == KF_OK ? count_receipt(db, e->made, 1, head->count, 0, head->bytes, err) : rc;
 }
 
-static kf_rc erase_absent(struct group *g, struct erase *e, const struct stream_state *before,
-                          struct kf_err *err)
+static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
 {
     if (e->part)
         return KF_OK;
     kf_rc rc = find_receipt(group_db(g), e->subject, &e->made, err);
     e->again = rc == KF_OK;
-    if (rc != KF_ABSENT)
-        return rc;
-    /* What has not come in yet must not come in any more. */
-    return atomic_load(&e->streams->hydrating) ? erase_there(g, e, before, err)
-                                               : stream_unknown(e->key, err);
+    return rc == KF_ABSENT ? stream_unknown(e->key, err) : rc;
 }
 
 static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
@@ -220,7 +230,7 @@ static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *er
     state_keep(before);
     rc = db_scrub(group_db(g), true, err);
     if (rc == KF_OK)
-        rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, before, err);
+        rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
     kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
     state_drop(before);
     return rc == KF_OK ? off : rc;
@@ -308,15 +318,22 @@ static kf_rc remove_ids(struct db *db, int64_t stream, bool *ret_any, struct kf_
     return rc;
 }
 
-static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
+static kf_rc run_of(struct db *db, const char *sql, int64_t stream, struct kf_err *err)
 {
-    static const char sql[] = "DELETE FROM kf_erasing WHERE stream = $1";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
     return db_run(s, err);
+}
+
+static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
+{
+    static const char trimmed[] = "DELETE FROM kf_trimmed WHERE stream = $1",
+                      note[] = "DELETE FROM kf_erasing WHERE stream = $1";
+    kf_rc rc = run_of(db, trimmed, stream, err);
+    return rc == KF_OK ? run_of(db, note, stream, err) : rc;
 }
 
 /* A part of what is left of one stream: entries, then ids, then the note. KF_ABSENT: nothing is. */
@@ -482,6 +499,8 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
     int64_t receipt = 0;
     bool again = false;
     kf_rc rc = streams_key(key, &k, err);
+    if (rc == KF_OK && atomic_load(&streams->hydrating)) /* what has not come in is not seen */
+        rc = streams_not_hydrated(k, err);
     if (rc != KF_OK)
         return rc;
     subject_of("stream", k, STR(""), subject);

@@ -6,7 +6,8 @@
  *     stream_row.c     every statement                   stream_keep.c   what is kept
  *     stream_window.c  streams in memory                 stream_erase.c  what goes for good
  *     stream_append.c  appends                           stream_take.c   what others wrote
- *     stream_load.c    windows from the store            stream_check.c  verify, digest, totals */
+ *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
+ *     stream_load.c    windows from the store            stream_visit.c  what other floors read */
 #ifndef KF_SHAPE_STREAM_INTERNAL_H
 #define KF_SHAPE_STREAM_INTERNAL_H
 
@@ -329,6 +330,12 @@ int64_t streams_floor_of(struct streams *streams, str key);
 kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash,
                          const struct stream_state *before, struct stream_draft *d,
                          struct stream_state **ret_after, struct kf_err *err);
+/* What makes two entries of one id the same one; at_ms as it was given. */
+void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
+                  char out[HASH_HEX / 2 + 1]);
+/* Puts an entry into the rings that the configuration has for its kind. */
+kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
+                       uint64_t n, int64_t at_ms, str body, struct kf_err *err);
 /* Begins the life of a key in a draft: id, number, stamp. */
 void draft_be_born(struct stream_draft *d, struct group *g);
 
@@ -356,9 +363,11 @@ bool entries_of_view(struct window_view *v, const struct entry_want *want,
 
 /* --------------------------------------------------------------------- erasing (stream_erase.c) */
 
-/* The tombstone of a key. */
-kf_rc erased_put(struct db *db, str key, int64_t stamp, str site, int64_t at_ms, int64_t seq,
+/* What is erased of a site from now on. */
+kf_rc erased_put(struct db *db, str key, const struct erased_row *row, int64_t seq,
                  struct kf_err *err);
+/* The number under which the journal has a key whose stream is not there. */
+kf_rc erased_mark(struct db *db, str key, int64_t seq, struct kf_err *err);
 /* The stream ends in this group: its entries are left for the slices. */
 kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                  const struct stream_state *before, int64_t erased_seq, int64_t receipt,
@@ -374,14 +383,17 @@ struct entries_going {
     struct arena arena;
     size_t count;
     struct going {
-        int64_t seq, at_ms;
+        int64_t seq, at_ms, stamp;
         uint64_t n;
-        str kind, attach;
+        str kind, attach, site, id;
         size_t size;
     } items[STREAM_GOING_MAX];
 };
 /* The oldest by number, of those up to number `floor` of the store. */
 kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
+                     struct entries_going *ret, struct kf_err *err);
+/* Those of a site up to a stamp. */
+kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err);
 /* Rows, statistics and rings; attachments are left for later. */
 kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
@@ -394,6 +406,16 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
 
 /* Makes kf_stream_attr of stream `id` what `attrs` says, knowing what it was. */
 kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err);
+/* What a patch has made of the members that it names: written by this site, under `stamp`. */
+kf_rc members_patch(struct group *g, str key, str patch, str before, str after, int64_t stamp,
+                    struct kf_err *err);
+/* The largest stamp of a member; 0 = there is none. */
+kf_rc members_stamp(struct db *db, str key, int64_t *ret, struct kf_err *err);
+kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_err *err);
+/* All that are there are removed by this site, later than any of them. */
+kf_rc members_remove(struct group *g, str key, struct kf_err *err);
+/* The object that they make, by name. */
+kf_rc members_object(struct db *db, str key, struct buf *out, struct kf_err *err);
 /* The text of an attribute that can be asked for, in the arena. .p == NULL: it has none such. */
 kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err);
 

@@ -19,7 +19,7 @@
 
 /* ------------------------------------------------------------------------------------- removing */
 
-/* Rows of a bound statement (seq, n, at, kind, attach, size). Ends its use. */
+/* Rows of a bound statement of GOING. Ends its use. */
 static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_err *err)
 {
     bool row = false;
@@ -31,8 +31,11 @@ static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_er
                             .at_ms = db_i64(s, 2),
                             .kind = arena_str(&going->arena, db_text(s, 3)),
                             .attach = arena_str(&going->arena, db_text(s, 4)),
-                            .size = (size_t)db_i64(s, 5)};
-        if (!e->kind.p || !e->attach.p) {
+                            .size = (size_t)db_i64(s, 5),
+                            .stamp = db_i64(s, 6),
+                            .site = arena_str(&going->arena, db_text(s, 7)),
+                            .id = arena_str(&going->arena, db_text(s, 8))};
+        if (!e->kind.p || !e->attach.p || !e->site.p || !e->id.p) {
             rc = err_nomem(err);
             break;
         }
@@ -42,7 +45,8 @@ static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_er
     return rc;
 }
 
-#define GOING "SELECT seq, n, at, kind, attach, size FROM kf_entry WHERE stream = $1 "
+#define GOING \
+    "SELECT seq, n, at, kind, attach, size, stamp, site, id FROM kf_entry WHERE stream = $1 "
 
 kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
                      struct entries_going *ret, struct kf_err *err)
@@ -55,6 +59,21 @@ kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
     db_bind_i64(s, 1, stream);
     db_bind_i64(s, 2, floor);
     db_bind_i64(s, 3, (int64_t)limit);
+    return gather(s, ret, err);
+}
+
+kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY n LIMIT $4";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
+    db_bind_i64(s, 4, STREAM_GOING_MAX);
     return gather(s, ret, err);
 }
 
@@ -109,6 +128,31 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
     return rc == KF_OK ? unring(d, going, err) : rc;
 }
 
+/* That they were here: a remote that still has them does not bring them back. */
+static kf_rc note_trimmed(struct db *db, int64_t stream, const struct entries_going *going,
+                          struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_trimmed(stream, site, stamp) VALUES($1, $2, $3) "
+                              "ON CONFLICT(stream, site) DO UPDATE SET stamp = excluded.stamp "
+                              "WHERE excluded.stamp > kf_trimmed.stamp";
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        const struct going *e = &going->items[i];
+        bool next = i + 1 < going->count && str_eq(e->site, going->items[i + 1].site) &&
+                    e->stamp < going->items[i + 1].stamp;
+        struct db_stmt *s;
+        if (next)
+            continue;
+        if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+            break;
+        db_bind_i64(s, 1, stream);
+        db_bind_text(s, 2, e->site);
+        db_bind_i64(s, 3, e->stamp);
+        rc = db_run(s, err);
+    }
+    return rc;
+}
+
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err)
 {
@@ -123,6 +167,8 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
         going.count = 0;
         rc = entries_oldest(group_db(g), d->head.id, streams_floor_of(streams, d->key), part,
                             &going, err);
+        if (rc == KF_OK)
+            rc = note_trimmed(group_db(g), d->head.id, &going, err);
         if (rc == KF_OK)
             rc = entries_remove(streams, g, d, &going, err);
         limit = going.count < part ? 0 : limit - part;
@@ -259,6 +305,8 @@ static kf_rc trim_draft(struct group *g, struct streams *streams, const struct c
     kf_rc rc;
     do {
         rc = find_going(g, streams, line, d, &going, err);
+        if (rc == KF_OK)
+            rc = note_trimmed(group_db(g), d->head.id, &going, err);
         if (rc == KF_OK)
             rc = entries_remove(streams, g, d, &going, err);
         *ret_changed = *ret_changed || going.count;

@@ -48,7 +48,7 @@ kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, st
 
 static kf_rc load_erased(struct db *db, str key, struct stream_state **ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT seq FROM kf_erased WHERE key = $1";
+    static const char sql[] = "SELECT max(seq) FROM kf_erased WHERE key = $1";
     struct db_stmt *s;
     bool row = false;
     struct stream_draft d = {.rings = STR(""), .attrs = STR(""), .key = key};
@@ -57,7 +57,7 @@ static kf_rc load_erased(struct db *db, str key, struct stream_state **ret, stru
         return rc;
     db_bind_text(s, 1, key);
     rc = db_step(s, &row, err);
-    if (rc == KF_OK && row)
+    if (rc == KF_OK && row && !db_null(s, 0))
         d.head.erased_seq = db_i64(s, 0);
     db_done(s);
     return rc == KF_OK ? draft_end(&d, ret, err) : rc;

@@ -3,9 +3,6 @@
 
 /* ------------------------------------------------------------------------------------- streams */
 
-/* Columns: those of a stream, then stamp, site and time of the erasure of its key. */
-#define ROW_COLUMNS STREAM_COLUMNS ", x.stamp, x.site, x.at"
-
 static struct stream_row row_of(struct db_stmt *s)
 {
     return (struct stream_row){
@@ -20,13 +17,9 @@ static struct stream_row row_of(struct db_stmt *s)
         .seq = db_i64(s, 8),
         .stamp = db_i64(s, 9),
         .site = db_text(s, 10),
-        .born = db_i64(s, 11),
         .kinds = db_text(s, 12),
         .rings = db_text(s, 13),
         .attrs = db_text(s, 14),
-        .erased_stamp = db_i64(s, 15),
-        .erased_site = db_text(s, 16),
-        .erased_at_ms = db_i64(s, 17),
     };
 }
 
@@ -41,8 +34,8 @@ static kf_rc visit_streams(struct db_stmt *s, bool journal, stream_visit *visit,
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct stream_row r = row_of(s);
         if (journal) {
-            r.seq = db_i64(s, 18);
-            r.key = db_text(s, 19);
+            r.seq = db_i64(s, 15);
+            r.key = db_text(s, 16);
         }
         count++;
         if ((rc = visit(ctx, &r, err)) != KF_OK)
@@ -57,8 +50,8 @@ static kf_rc visit_streams(struct db_stmt *s, bool journal, stream_visit *visit,
 kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, void *ctx,
                    size_t *ret_count, struct kf_err *err)
 {
-    static const char sql[] = "SELECT " ROW_COLUMNS " FROM kf_stream s LEFT JOIN kf_erased x "
-                              "ON x.key = s.key WHERE s.key > $1 ORDER BY s.key LIMIT $2";
+    static const char sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s "
+                              "WHERE s.key > $1 ORDER BY s.key LIMIT $2";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
@@ -71,10 +64,10 @@ kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, 
 kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *visit, void *ctx,
                      size_t *ret_count, struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT " ROW_COLUMNS ", j.seq, j.key FROM kf_journal j "
-        "LEFT JOIN kf_stream s ON s.key = j.key LEFT JOIN kf_erased x ON x.key = j.key "
-        "WHERE j.seq > $1 AND j.tbl = '" STREAM_TABLE "' ORDER BY j.seq LIMIT $2";
+    static const char sql[] = "SELECT " STREAM_COLUMNS ", j.seq, j.key FROM kf_journal j "
+                              "LEFT JOIN kf_stream s ON s.key = j.key "
+                              "WHERE j.seq > $1 AND j.tbl = '" STREAM_TABLE
+                              "' ORDER BY j.seq LIMIT $2";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
@@ -94,7 +87,8 @@ static struct entry_row entry_of(struct db_stmt *s, bool bodies)
 {
     struct entry_row e = {
         .key = db_text(s, 0),
-        .stream = db_i64(s, 1),
+        .stream = db_i64(s, 1) < 0 ? -db_i64(s, 1) : db_i64(s, 1),
+        .twin = db_i64(s, 1) < 0,
         .n = (uint64_t)db_i64(s, 2),
         .seq = db_i64(s, 3),
         .stamp = db_i64(s, 4),
@@ -132,8 +126,8 @@ static kf_rc visit_entries(struct db_stmt *s, bool bodies, entry_visit *visit, v
     return rc;
 }
 
-#define SINCE(body)                                                                       \
-    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = e.stream " \
+#define SINCE(body)                                                                            \
+    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = abs(e.stream) " \
                                   "WHERE e.seq > $1 AND e.seq <= $2 ORDER BY e.seq LIMIT $3"
 
 kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t limit, bool bodies,
@@ -150,22 +144,91 @@ kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t lim
     return visit_entries(s, bodies, visit, ctx, ret_count, err);
 }
 
-#define OF(body)                                                                          \
-    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = e.stream " \
+#define OF(body)                                                                               \
+    "SELECT " ENTRY_COLUMNS(body) " FROM kf_entry e JOIN kf_stream s ON s.id = abs(e.stream) " \
                                   "WHERE e.stream = $1 AND e.n > $2 ORDER BY e.n LIMIT $3"
 
-kf_rc stream_entries_of(struct db *db, int64_t stream, uint64_t after, size_t limit, bool bodies,
-                        entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err)
+kf_rc stream_entries_of(struct db *db, int64_t stream, bool twins, uint64_t after, size_t limit,
+                        bool bodies, entry_visit *visit, void *ctx, size_t *ret_count,
+                        struct kf_err *err)
 {
     static const char with[] = OF("e.body"), without[] = OF("NULL");
     struct db_stmt *s;
     kf_rc rc = db_use(db, bodies ? with : without, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 1, twins ? -stream : stream);
     db_bind_i64(s, 2, after > INT64_MAX ? INT64_MAX : (int64_t)after);
     db_bind_i64(s, 3, (int64_t)limit);
     return visit_entries(s, bodies, visit, ctx, ret_count, err);
+}
+
+/* --------------------------------------------------------------------------- members, erasures */
+
+kf_rc stream_members(struct db *db, str key, member_visit *visit, void *ctx, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT name, stamp, site, value FROM kf_stream_member WHERE key = $1 ORDER BY name";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct member_row m = {.name = db_text(s, 0), .stamp = db_i64(s, 1), .site = db_text(s, 2)};
+        if (!db_null(s, 3))
+            m.value = db_text(s, 3);
+        if ((rc = visit(ctx, &m, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc;
+}
+
+kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, struct kf_err *err)
+{
+    static const char sql[] = "SELECT site, stamp, at FROM kf_erased WHERE key = $1 AND site <> '' "
+                              "ORDER BY site";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct erased_row e = {.site = db_text(s, 0), .stamp = db_i64(s, 1), .at_ms = db_i64(s, 2)};
+        if ((rc = visit(ctx, &e, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc;
+}
+
+kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
+                         struct kf_err *err)
+{
+    static const char sql[] = "SELECT key FROM kf_stream_member WHERE key > $1 UNION "
+                              "SELECT key FROM kf_erased WHERE key > $1 ORDER BY key LIMIT $2";
+    struct db_stmt *s;
+    size_t count = 0;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, after.p ? after : STR(""));
+    db_bind_i64(s, 2, (int64_t)limit);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        buf_str(out, db_text(s, 0));
+        buf_byte(out, '\0');
+        count++;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        rc = buf_ok(out, err);
+    if (rc == KF_OK)
+        *ret_count = count;
+    return rc;
 }
 
 kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
