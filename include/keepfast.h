@@ -117,8 +117,9 @@ struct kf_options {
         sizeof(struct kf_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
-/* Opens the store at `path` (PATH.db) and creates it when it is not there. One process owns a store
- * at a time; a second open, also in the same process, is KF_BUSY. An older format is migrated after
+/* Opens the store at `path` (PATH.db, or postgres://…#SPACE) and creates it when it is not there. One
+ * process owns a file at a time; a second open, also in the same process, is KF_BUSY. A schema of
+ * PostgreSQL may be open any number of times. An older format is migrated after
  * a backup (path.before-TIME); a newer one is KF_TOO_NEW and untouched. A store that is empty and
  * has remotes is filled from them in the background; until then names not yet taken in answer
  * KF_NOT_HYDRATED. A store that was killed on a full disk opens in KF_STATE_FULL. Frees: kf_close.
@@ -856,6 +857,7 @@ struct kf_backups {
 struct kf_status {
     kf_state state;
     char reason[300]; /* of a state other than open; "" else */
+    kf_level level;   /* what an answer of it means: disk or shared */
     uint64_t site;
     uint64_t seq;       /* last journal number */
     uint64_t docs;      /* current documents */
@@ -864,10 +866,10 @@ struct kf_status {
     uint64_t entries;      /* of all streams */
     uint64_t entry_bytes;  /* of their bodies */
     uint64_t window_bytes; /* streams held in memory */
-    uint64_t disk_bytes;   /* of the store's files */
+    uint64_t disk_bytes;   /* of the store's files or tables */
     uint64_t used_bytes;   /* of its content, old versions too: what limits.quota counts */
     uint64_t quota_bytes;  /* limits.quota; 0 = none */
-    uint64_t disk_free;    /* bytes free on its file system */
+    uint64_t disk_free;    /* bytes free on its file system; 0 on PostgreSQL, which does not say */
     uint64_t wal_bytes;
     uint64_t cache_bytes; /* documents held in memory */
     uint64_t commits;     /* groups committed since open */

@@ -265,16 +265,17 @@ function backupsCard(app) {
 
 function storeCard() {
     const facts = { state: h("span"), docs: h("span"), disk: h("span"), free: h("span"), quota: h("span") };
-    const quota = fact(t("store.quota"), facts.quota);
+    const quota = fact(t("store.quota"), facts.quota), free = fact(t("store.free"), facts.free);
     return {
         el: h("section", { class: "card", "aria-labelledby": "store-title" }, h("h2", { id: "store-title" }, t("store")),
             h("dl", { class: "facts" }, fact(t("store.state"), facts.state), fact(t("store.docs"), facts.docs),
-                fact(t("store.disk"), facts.disk), fact(t("store.free"), facts.free), quota)),
+                fact(t("store.disk"), facts.disk), free, quota)),
         update(s) {
             const state = has(`store.${s.state}`) ? t(`store.${s.state}`) : s.state;
             setText(facts.state, s.reason ? `${state}: ${s.reason}` : state);
             setText(facts.docs, `${number(s.docs)} (${bytes(s.doc_bytes)})`);
             setText(facts.disk, bytes(s.disk_bytes));
+            setHidden(free, s.level === "shared"); // a database does not say
             setText(facts.free, bytes(s.disk_free));
             setHidden(quota, !s.quota_bytes);
             setText(facts.quota, `${bytes(s.used_bytes)} / ${bytes(s.quota_bytes)}`);

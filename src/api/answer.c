@@ -149,14 +149,15 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
         info = problem_find(err.code);
     }
     count_one(&c->api->problems[info - problem_table]);
-    if (err.http_status >= 500 && !err.retryable)
+    if (err.http_status >= 500 && !err.retryable && info != &problem_table[PROBLEM_NOT_IMPLEMENTED])
         log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_S("req", call_id_text(c, id)), LOG_END);
     hide_inside(c, &err);
     buf_clear(&c->out);
     str extra = {"", 0};
     if (strcmp(err.code, "level_unavailable") == 0)
-        extra = STR(",\"level\":\"disk\"");
+        extra = c->store && store_level(c->store) == KF_LEVEL_SHARED ? STR(",\"level\":\"shared\"")
+                                                                     : STR(",\"level\":\"disk\"");
     problem_json(&err, call_id_text(c, id), extra, &c->out);
     str etag = err.etag[0] ? arena_str(&c->arena, str_of(err.etag)) : (str){NULL, 0};
     if (etag.p)

@@ -104,8 +104,10 @@ bool call_hold_space(struct api_call *c);
 /* The same on the loop of the stores, where it is opened, or made if the route makes spaces and no
  * token was needed to get here: c->rc says why not. */
 void call_open_space(struct api_call *c);
-/* DIR/NAME.db, appended. */
+/* DIR/NAME.db or postgres://…#NAME, appended; the latter is a secret. */
 void space_path(const struct api *api, str name, struct buf *out);
+/* The same as it may be shown: the address of a database without its password. */
+void space_shown(const struct api *api, str name, struct buf *out);
 /* unknown_space, as of any space that is not there. */
 kf_rc space_unknown(const struct api *api, str name, struct kf_err *err);
 /* Whether a token was ever made: then spaces are made by who may, not by a first write. */

@@ -155,7 +155,8 @@ static const struct {
     {"SetAsideItem", "remote:string kind:string name:string since:time code:string reason:string"},
     {"SetAside", "items:SetAsideItem[] next:string?"},
     {"Store",
-     "state:string reason:string site:string seq:integer docs:integer doc_bytes:integer "
+     "state:string reason:string level:string site:string seq:integer docs:integer "
+     "doc_bytes:integer "
      "disk_bytes:integer used_bytes:integer quota_bytes:integer "
      "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer flush_us:integer "
      "writes:integer opened:time?"},

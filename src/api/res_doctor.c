@@ -30,7 +30,7 @@ static void work_doctor(struct api_call *c)
     struct kf_err why = c->err;
     struct buf path = BUF_INIT;
     if (c->api->o.data_dir)
-        space_path(c->api, c->match.space, &path);
+        space_shown(c->api, c->match.space, &path);
     struct api_patient patient = {.env = c->api->o.env,
                                   .store = c->store,
                                   .path = path.p,

@@ -164,7 +164,9 @@ static void space_lines(const struct sampled *s, size_t n, struct buf *out)
     for (size_t g = 0; g < sizeof gauges / sizeof *gauges; g++) {
         head(out, gauges[g].name, gauges[g].type, gauges[g].help);
         for (size_t i = 0; i < n; i++)
-            space_line(&s[i], &gauges[g], out);
+            /* a database does not say how much is free around it */
+            if (gauges[g].read != read_disk_free || s[i].status.level != KF_LEVEL_SHARED)
+                space_line(&s[i], &gauges[g], out);
     }
     for (size_t g = 0; g < sizeof remote_gauges / sizeof *remote_gauges; g++)
         remote_lines(s, n, &remote_gauges[g], out);

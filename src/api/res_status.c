@@ -112,6 +112,7 @@ static void store_json(const struct kf_status *s, struct buf *out)
     buf_c(out, "{");
     json_put_str(out, &first, "state", str_of(kf_state_name(s->state)));
     json_put_str(out, &first, "reason", str_of(s->reason));
+    json_put_str(out, &first, "level", str_of(kf_level_name(s->level)));
     json_put_str(out, &first, "site", str_of(site));
     json_put_u64(out, &first, "seq", s->seq);
     json_put_u64(out, &first, "docs", s->docs);

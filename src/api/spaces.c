@@ -38,6 +38,18 @@ void space_path(const struct api *api, str name, struct buf *out)
     buf_c(out, ".db");
 }
 
+void space_shown(const struct api *api, str name, struct buf *out)
+{
+    char space[64];
+    if (!db_is_url(api->o.data_dir)) {
+        space_path(api, name, out);
+        return;
+    }
+    snprintf(space, sizeof space, "%.*s", STR_ARGS(name));
+    if (db_url_show(api->o.data_dir, space, out, NULL) != KF_OK)
+        out->failed = true;
+}
+
 static void space_free(struct space *s)
 {
     if (s)

@@ -187,7 +187,7 @@ static kf_rc look_at(struct look *l, const char *at, const char *name, bool own_
     if (rc != KF_OK)
         return rc;
     const char *file = place_file(p);
-    if (file)
+    if (file && !db_is_url(file))
         doctor_place(l->cli->env, file, own_folder, &f);
     rc = ask(l, p, "/doctor", &root, &why);
     bool asked = rc == KF_OK;
@@ -198,7 +198,7 @@ static kf_rc look_at(struct look *l, const char *at, const char *name, bool own_
     l->cli->starved |= f.failed || rc == KF_NOMEM;
     add_findings(l, &f, place_space(p));
     add_answer(l, root);
-    note_place(l, at, place_space(p), asked, place_is_served(p));
+    note_place(l, file && db_is_url(at) ? file : at, place_space(p), asked, place_is_served(p));
     if (status)
         say_status(l, name, status);
     else
@@ -340,6 +340,12 @@ static const char *space_of(struct look *l, str at)
     return keep(l, arena_dup(&l->cli->arena, name)).p;
 }
 
+static const char *database_space(struct look *l, const char *at)
+{
+    str space = db_url_space(at);
+    return keep(l, arena_dup(&l->cli->arena, space.len ? space : STR("default"))).p;
+}
+
 /* A store or a folder of this machine, with the configuration that holds there. */
 static kf_rc look_here(struct look *l, const char *at, struct kf_err *err)
 {
@@ -347,6 +353,8 @@ static kf_rc look_here(struct look *l, const char *at, struct kf_err *err)
     struct kf_err why = KF_ERR_INIT;
     struct findings f = FINDINGS_INIT;
     struct buf dir = BUF_INIT;
+    if (db_is_url(at))
+        return look_at(l, at, database_space(l, at), false, false, err);
     bool file = str_ends(str_of(at), STR(".db"));
     size_t hash = str_index(str_of(at), '#'), len = strlen(at);
     if (file)
@@ -502,6 +510,7 @@ kf_rc cmd_doctor(struct cli *cli, struct kf_err *err)
 {
     struct look l = {.cli = cli};
     const char *at = place_named(cli);
+    struct buf shown = BUF_INIT;
     kf_rc rc;
     if (!at)
         at = "./data";
@@ -511,6 +520,8 @@ kf_rc cmd_doctor(struct cli *cli, struct kf_err *err)
         rc = look_at(&l, at, space_of(&l, str_of(at)), false, false, err);
     else
         rc = look_at_server(&l, at, err);
+    if (db_is_url(at) && db_url_show(at, NULL, &shown, NULL) == KF_OK)
+        at = shown.p; /* from here on it is shown */
     if (rc == KF_OK && (l.said.failed || l.json.failed || cli->starved))
         rc = err_nomem(err);
     sort_items(&l);
@@ -522,5 +533,6 @@ kf_rc cmd_doctor(struct cli *cli, struct kf_err *err)
         cli->status = 1;
     buf_release(&l.said);
     buf_release(&l.json);
+    buf_release(&shown);
     return rc;
 }

@@ -127,7 +127,10 @@ static void say_partial(struct cli *cli, const struct json_node *remote)
 static void say_loss(struct cli *cli, const struct json_node *root)
 {
     struct loss l = loss_of(cli, json_member(root, "remotes"));
-    if (!l.remotes)
+    str level = node_text(cli, json_member(root, "store"), "level");
+    if (!l.remotes && str_is(level, "shared"))
+        print_line(STR("Everything is in its database, which its own backups keep."));
+    else if (!l.remotes)
         print_line(
             STR("No remote: everything is on this disk alone. keepfast remote add makes one."));
     else if (l.whole && l.whole < l.remotes)
@@ -192,13 +195,16 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
     str reason = node_text(cli, s, "reason");
     say_loss(cli, root);
     str state = node_text(cli, s, "state");
-    print_fmt("\n%s%.*s%s: %s%.*s%s%s%.*s, %llu document%s, %.*s on disk, %.*s free\n",
-              tint_on(TINT_STRONG), STR_ARGS(node_text(cli, root, "space")), tint_off(),
-              tint_on(state_tint(state)), STR_ARGS(state), tint_off(), reason.len ? " - " : "",
-              STR_ARGS(reason), (unsigned long long)node_u64(s, "docs"),
-              node_u64(s, "docs") == 1 ? "" : "s",
-              STR_ARGS(cli_size(cli, node_u64(s, "disk_bytes"))),
-              STR_ARGS(cli_size(cli, node_u64(s, "disk_free"))));
+    bool shared = str_is(node_text(cli, s, "level"), "shared");
+    print_fmt("\n%s%.*s%s: %s%.*s%s%s%.*s, %llu document%s, %.*s on disk", tint_on(TINT_STRONG),
+              STR_ARGS(node_text(cli, root, "space")), tint_off(), tint_on(state_tint(state)),
+              STR_ARGS(state), tint_off(), reason.len ? " - " : "", STR_ARGS(reason),
+              (unsigned long long)node_u64(s, "docs"), node_u64(s, "docs") == 1 ? "" : "s",
+              STR_ARGS(cli_size(cli, node_u64(s, "disk_bytes"))));
+    if (shared)
+        print_line(STR(""));
+    else
+        print_fmt(", %.*s free\n", STR_ARGS(cli_size(cli, node_u64(s, "disk_free"))));
     if (node_u64(s, "quota_bytes"))
         print_fmt("%.*s of its quota of %.*s used\n",
                   STR_ARGS(cli_size(cli, node_u64(s, "used_bytes"))),

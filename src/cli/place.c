@@ -33,7 +33,8 @@ struct place {
     char *base; /* over a socket: "unix:PATH", "http://HOST:PORT" or "https://HOST:PORT" */
     bool found; /* base is what a lock file names, not what --at does */
     char *dir, *file; /* in this process */
-    char *url;        /* of a store on PostgreSQL: the same as file */
+    char *url;        /* of a store on PostgreSQL: the same as file, which is a secret */
+    char *shown;      /* the same for people */
     struct config *config;
     struct log *log;
     struct house *house;
@@ -91,7 +92,7 @@ static void split_file(struct place *p, str at)
 /* "postgres://…#SPACE" is its database's store, and its own: nobody owns it. */
 static kf_rc split_url(struct place *p, str at, struct kf_err *err)
 {
-    struct buf whole = BUF_INIT;
+    struct buf whole = BUF_INIT, shown = BUF_INIT;
     const char *url = copy(p->cli, at);
     str space = url ? db_url_space(url) : (str){0};
     if (!url)
@@ -101,14 +102,18 @@ static kf_rc split_url(struct place *p, str at, struct kf_err *err)
                          "--at …#%.*s: a space is named with a-z, 0-9, _ and -, 1 to 60 of them",
                          STR_ARGS(space));
     kf_rc rc = db_url_at(url, NULL, &whole, err);
+    if (rc == KF_OK)
+        rc = db_url_show(url, NULL, &shown, err);
     if (rc == KF_OK) {
+        p->shown = copy(p->cli, buf_view(&shown));
         p->url = copy(p->cli, buf_view(&whole));
         p->file = p->url;
         p->space = copy(p->cli, space.len ? space : STR("default"));
-        if (!p->file || !p->space)
+        if (!p->file || !p->shown || !p->space)
             rc = err_nomem(err);
     }
     buf_release(&whole);
+    buf_release(&shown);
     return rc;
 }
 
@@ -221,19 +226,6 @@ static kf_rc prepare(struct place *p, const struct cli_request *r, struct kf_err
     return rc;
 }
 
-static kf_rc no_store(const struct place *p, struct kf_err *err)
-{
-    struct buf shown = BUF_INIT;
-    if (p->url)
-        db_url_show(p->url, NULL, &shown, NULL);
-    else
-        buf_c(&shown, p->file);
-    err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
-            shown.p ? shown.p : "");
-    buf_release(&shown);
-    return KF_ABSENT;
-}
-
 static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_err *err)
 {
     struct stat st;
@@ -245,7 +237,8 @@ static kf_rc open_here(struct place *p, const struct cli_request *r, struct kf_e
         p->space = p->stem;
     bool there = store_is_there(p->cli->env, p->file) || config_space(p->config, str_of(p->space));
     if (!there && !whole && !creates(r))
-        return no_store(p, err);
+        return err_set(err, PROBLEM_UNKNOWN_SPACE, "there is no store %s; a first write makes one",
+                       place_file(p));
     if (whole && p->dir && path_stat(p->cli->env, p->dir, &st, NULL) == KF_ABSENT)
         return err_set(err, PROBLEM_NOT_FOUND, "there is no folder %s", p->dir);
     struct house_options o = {.env = p->cli->env,
@@ -296,7 +289,7 @@ kf_rc place_open(struct cli *cli, struct place **ret, struct kf_err *err)
 
 const char *place_file(const struct place *p)
 {
-    return p->file;
+    return p->url ? p->shown : p->file;
 }
 
 const char *place_space(const struct place *p)

@@ -52,7 +52,8 @@ kf_rc doctor_look(struct kf_store *store, bool machine, struct findings *f, stru
         return rc;
     if (KF_SABOTAGE("doctor-blind"))
         goto out;
-    doctor_place(v.env, v.path, v.own_folder, f);
+    if (store_level(store) != KF_LEVEL_SHARED)
+        doctor_place(v.env, v.path, v.own_folder, f);
     doctor_store(&v, f);
     doctor_remotes(&v, f);
     doctor_backups(&v, f);

@@ -2,6 +2,7 @@
 #include "lib/doctor.h"
 
 #include "base/err.h"
+#include "db/db.h"
 
 #include <stdio.h>
 #include <unistd.h>
@@ -25,6 +26,7 @@ static enum finding finding_of_problem(const struct kf_err *why)
         {PROBLEM_DAMAGED, FINDING_STORE_DAMAGED},
         {PROBLEM_FORMAT_TOO_NEW, FINDING_FORMAT_TOO_NEW},
         {PROBLEM_DISK_FULL, FINDING_DISK_FULL},
+        {PROBLEM_STORE_UNAVAILABLE, FINDING_STORE_AWAY},
     };
     for (size_t i = 0; i < sizeof(table) / sizeof(table[0]); i++)
         if (is(why, table[i].problem))
@@ -47,6 +49,11 @@ void doctor_opening(const struct env *env, const char *path, bool own_folder,
 {
     char owner[80];
     enum finding found = finding_of_problem(why);
+    if (db_is_url(path)) { /* there is no file to look at */
+        findings_add(f, found == FINDING_IN_USE ? FINDING_CANNOT_OPEN : found, NULL, "%s",
+                     why->detail);
+        return;
+    }
     tell_owner(env, path, owner, sizeof(owner));
     doctor_place(env, path, own_folder, f);
     doctor_gone(env, path, f);

@@ -58,6 +58,9 @@ static void look_at_state(const struct doctor_view *v, struct findings *f)
                      s->reason[0] ? ": " : "", s->reason);
     else if (s->state == KF_STATE_READ_ONLY)
         findings_add(f, FINDING_READ_ONLY, NULL, "%s: %s", v->path, s->reason);
+    if (s->state == KF_STATE_AWAY)
+        findings_add(f, FINDING_STORE_AWAY, NULL, "%s: nothing is read and nothing written: %s",
+                     v->path, s->reason);
     if (s->state == KF_STATE_FULL)
         findings_add(f, FINDING_DISK_FULL, NULL, "%s: reads go on, writes fail: %s", v->path,
                      s->reason);
@@ -255,7 +258,8 @@ static void look_at_past(const struct doctor_view *v, struct findings *f)
                      "before, and took the name %016llx for what it writes",
                      at, v->path, (unsigned long long)v->status.site);
     }
-    if (!empty && v->remotes.count == 0 && !v->status.backups.on)
+    /* What keeps a database is not ours to see. */
+    if (!empty && v->remotes.count == 0 && !v->status.backups.on && !db_is_url(v->path))
         findings_add(f, FINDING_ONLY_HERE, NULL,
                      "%s has no remote and no scheduled backup: what happens to this disk happens "
                      "to its documents (%llu)",

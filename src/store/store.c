@@ -222,6 +222,7 @@ kf_rc store_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err
     store_site(s, site);
     ret->state = public_state(s);
     state_reason(s, ret->reason);
+    ret->level = store_level(s);
     ret->site = strtoull(site, NULL, 16);
     ret->seq = (uint64_t)store_seq(s);
     ret->flush_us = atomic_load_explicit(&s->flush_ns, memory_order_relaxed) / 1000;

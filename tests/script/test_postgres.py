@@ -150,6 +150,8 @@ def a_database_that_is_away_and_comes_back():
             equal(c.get("/docs/a").code, "store_unavailable", "a read, of what memory has as well")
             equal(c.get("/docs").code, "store_unavailable", "a list")
             equal(state(c), "away", "the state says so")
+            found = [item["code"] for item in c.get("/doctor").json()["items"]]
+            check("store_away" in found, f"and the doctor: {found}")
             equal(c.get("/healthz", raw=True).status, 200, "the server is alive")
             check("pg.down" in server.stderr(), "and has logged it")
         finally:
@@ -307,7 +309,10 @@ def no_password_is_ever_shown():
         shown.append(server.stderr())
     done = run("config", "--json", env={"KEEPFAST_DATA": url})
     shown += [done.out.decode(), done.err.decode()]
-    done = run("get", "a", at=url.replace("5432", "1").replace(f":{PG.port}", ":1") + f"#{space}")
+    for words in (["doctor"], ["status"], ["doctor", "--json"], ["verify"], ["get", "nothing"], ["remote", "add", "u", "dir:/tmp/u"], ["space", "ls"]):
+        done = run(*words, at=f"{url}#{space}")
+        shown += [done.out.decode(), done.err.decode()]
+    done = run("get", "a", at=url.replace(f":{PG.port}", ":1") + f"#{space}")
     equal(done.status, 6, f"{done}")
     shown += [done.out.decode(), done.err.decode()]
     for text in shown:
