@@ -535,14 +535,22 @@ KF_API void kf_receipt_list_free(struct kf_receipt_list *list);
 KF_API kf_rc kf_receipts(kf_store *store, uint64_t before, size_t limit,
                          struct kf_receipt_list *ret_list, struct kf_err *err);
 
+/* Where in a snippet something stands: its first byte, and the one behind its last. */
+struct kf_mark {
+    size_t from, to;
+};
 /* An entry that was found. */
 struct kf_found {
     const char *stream;
     uint64_t n;
     const char *kind; /* "" = none */
     int64_t at_ms;
-    const char *snippet; /* of the text, around the first of what was found */
-    uint32_t rank;       /* larger fits better */
+    const char *snippet; /* at most 200 bytes of what the body says, around the first word found */
+    bool cut_before, cut_after;  /* there is more text there */
+    const struct kf_mark *marks; /* the words that were looked for, ascending */
+    size_t mark_count;
+    uint32_t rank;     /* how often they occur, each word counted up to 10 times */
+    uint64_t place[3]; /* with rank all that `after` needs; not for anybody else */
 };
 struct kf_found_list {
     struct kf_found *items;
@@ -551,10 +559,13 @@ struct kf_found_list {
     void *owned;
 };
 KF_API void kf_found_list_free(struct kf_found_list *list);
-/* Entries whose text has all words of `query`; "a phrase" and prefix* as well. Letters are compared
- * without case and marks. Of streams whose key begins with `prefix` ("" = all); the best first, then
- * the newest; behind `after` (NULL = from the best), at most `limit` (1 to 1,000). KF_INVALID
- * bad_filter for a query without a word. */
+/* Entries whose strings (of the body; not names of members, not numbers) have all that `query` asks
+ * for: words, "a phrase", a beginning*. Letters are compared without case and marks: Łódź is lodz.
+ * Of streams whose key begins with `prefix` ("" = all), the best first (larger rank), then the
+ * newest; behind `after` (NULL = from the best), at most `limit` (1 to 1,000). Of more than 1,000
+ * hits the newest 1,000 come first in this order, then the next 1,000: a common word costs no more.
+ * KF_INVALID bad_filter, with err->offset in the query: nothing to look for, a phrase without end, a
+ * star that stands alone, over 1,024 bytes. KF_NOT_HYDRATED while the store is being filled. */
 KF_API kf_rc kf_search(kf_store *store, const char *query, const char *prefix,
                        const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
                        struct kf_err *err);

@@ -25,6 +25,7 @@ struct schema {
     const char *create;    /* makes an empty store of the newest format */
     const char *pg_create; /* the same in PostgreSQL; NULL = it has no place there */
     const char *probe;     /* a statement that names every table and column of it; NULL = none */
+    const char *behind;    /* definitions that SQLite writes for its virtual tables; NULL = none */
     const struct schema_step *steps;
     size_t step_count;
 };

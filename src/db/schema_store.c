@@ -10,7 +10,7 @@
  *   kf_aside    what is left alone while the rest goes on, per remote
  *   kf_once     first results of idempotency keys
  *   kf_stream   a stream: statistics, attributes   --id-->  kf_entry       its entries
- *                                                  --id-->  kf_entry_once  client ids that were taken
+ *                                                  --id-->  kf_entry_once  client ids taken
  *   kf_stream_attr  attributes that can be asked for
  *   kf_attachment   what entries have attached, once per content
  *   kf_stream_member  attributes as stores exchange them: who set or removed which, and when
@@ -18,6 +18,7 @@
  *               has removed, likewise; kf_erasing: of which erasure entries are left to be removed
  *   kf_remote_file  files of streams as they were last seen at a remote
  *   kf_receipt  what erasures did
+ *   kf_search   words of entries -> their numbers (shape/stream_index.c)
  *
  * kf_doc_version is keyed by the store-wide sequence, so that a write appends to the end of its
  * b-tree, and the head finds its body by one integer. A deletion is a version whose body is
@@ -98,7 +99,15 @@ static const char create_sql[] =
     "CREATE TABLE kf_receipt(id INTEGER PRIMARY KEY, at INTEGER NOT NULL, subject TEXT NOT NULL,"
     " streams INTEGER NOT NULL, entries INTEGER NOT NULL, attachments INTEGER NOT NULL,"
     " bytes INTEGER NOT NULL) STRICT;"
-    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);";
+    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);"
+    "CREATE VIRTUAL TABLE kf_search USING fts5(words, content='', contentless_delete=1,"
+    " tokenize='ascii');";
+
+static const char behind_sql[] =
+    "CREATE TABLE 'kf_search_data'(id INTEGER PRIMARY KEY, block BLOB);"
+    "CREATE TABLE 'kf_search_idx'(segid, term, pgno, PRIMARY KEY(segid, term)) WITHOUT ROWID;"
+    "CREATE TABLE 'kf_search_docsize'(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);"
+    "CREATE TABLE 'kf_search_config'(k PRIMARY KEY, v) WITHOUT ROWID;";
 
 static const char probe_sql[] =
     "SELECT a.id, a.seq, a.stamp, b.key, b.value, c.name, c.version, c.seq, c.stamp, c.site, c.at,"
@@ -115,17 +124,21 @@ static const char probe_sql[] =
     " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, m.stream,"
     " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.site, o.stamp, o.at, o.seq,"
     " r.key, r.name, r.stamp, r.site, r.value, t.stream, t.site, t.stamp, u.remote, u.key, u.first,"
-    " u.hash, u.version, u.stamp, u.bytes, u.entries, p.stream, p.receipt, q.id, q.at, q.subject, q.streams, q.entries, q.attachments, q.bytes"
+    " u.hash, u.version, u.stamp, u.bytes, u.entries, p.stream, p.receipt, q.id, q.at, q.subject, "
+    "q.streams, q.entries, q.attachments, q.bytes,"
+    " v.words"
     " FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
     " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i, kf_stream j, kf_stream_attr k,"
     " kf_entry l, kf_entry_once m, kf_attachment n, kf_erased o, kf_erasing p, kf_receipt q,"
-    " kf_stream_member r, kf_trimmed t, kf_remote_file u"
+    " kf_stream_member r, kf_trimmed t, kf_remote_file u,"
+    " kf_search v"
     " WHERE 1 = 0";
 
 const struct schema schema_store = {
     .format = 1,
     .create = create_sql,
     .pg_create = schema_store_pg,
+    .behind = behind_sql,
     .probe = probe_sql,
     .steps = NULL,
     .step_count = 0,

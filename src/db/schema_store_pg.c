@@ -70,4 +70,6 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_erasing(stream bigint PRIMARY KEY, receipt" NUMBER ");"
     "CREATE TABLE kf_receipt(id bigint PRIMARY KEY, at" NUMBER ", subject" TEXT ", streams" NUMBER
     ", entries" NUMBER ", attachments" NUMBER ", bytes" NUMBER ");"
-    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);";
+    "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);"
+    "CREATE TABLE kf_search(seq bigint PRIMARY KEY, words tsvector NOT NULL);"
+    "CREATE INDEX kf_search_words ON kf_search USING gin(words);";

@@ -79,7 +79,7 @@ static bool has_statement(const char *text, str sql)
 
 static bool is_defined(const struct schema *schema, str sql)
 {
-    bool found = has_statement(schema->create, sql);
+    bool found = has_statement(schema->create, sql) || has_statement(schema->behind, sql);
     for (size_t i = 0; !found && i < schema->step_count; i++)
         found = has_statement(schema->steps[i].sql, sql);
     return found;

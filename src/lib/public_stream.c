@@ -184,3 +184,14 @@ kf_rc kf_receipts(kf_store *store, uint64_t before, size_t limit, struct kf_rece
     rc = streams_receipts(store_streams(store), before, limit, ret_list, err);
     return store_leave(store, rc);
 }
+
+kf_rc kf_search(kf_store *store, const char *query, const char *prefix,
+                const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
+                struct kf_err *err)
+{
+    kf_rc rc = enter_for(store, ret_list, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = streams_search(store_streams(store), query, prefix, after, limit, ret_list, err);
+    return store_leave(store, rc);
+}

@@ -16,6 +16,7 @@ kf_rc streams_new(struct kf_store *store, const struct config *config,
     streams->limit_entry = config ? config->limit_entry : LIMIT_ENTRY;
     atomic_init(&streams->hydrating, false);
     atomic_init(&streams->loose, true); /* what a crash may have left */
+    atomic_init(&streams->stale, true);
     atomic_init(&streams->pins, 0);
     pthread_mutex_init(&streams->asks_lock, NULL);
     kf_rc rc = memory_init(&streams->memory, store_env(store), memory_bytes, err);

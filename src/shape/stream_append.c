@@ -440,6 +440,8 @@ static kf_rc apply_to(struct group *g, struct stream_append *a, const struct str
         rc = stream_trim(a->streams, g, a->line, a->added, d, err);
     if (rc == KF_OK && a->added)
         rc = stream_write_state(a->streams, g, a->hash, before, d, &a->after, err);
+    if (rc == KF_OK && a->added)
+        rc = streams_index_append(a->streams, g, a, err);
     if (rc == KF_OK)
         a->stream_count = d->head.count;
     return rc;

@@ -3,7 +3,8 @@
  *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal row, the
  *                 receipt, a note of what is left (kf_erasing): nobody sees the stream any more, and
  *                 its key is free
- *     slices      entries, attachments that nothing else names, ids; then the note goes
+ *     slices      entries with their words, attachments that nothing else names, ids; then the note
+ *                 goes; then the index of words is written anew, if they were in it
  *
  * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What is
  * deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
@@ -290,9 +291,13 @@ static kf_rc remove_entries(struct db *db, int64_t receipt, const struct entries
                             struct kf_err *err)
 {
     uint64_t attachments = 0;
+    bool unpurged = false;
     kf_rc rc = KF_OK;
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
-        rc = entry_delete(db, going->items[i].seq, err);
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        rc = stream_index_erase(db, going->items[i].seq, &unpurged, err);
+        if (rc == KF_OK)
+            rc = entry_delete(db, going->items[i].seq, err);
+    }
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
         bool gone = false;
         if (going->items[i].attach.len)
@@ -377,7 +382,7 @@ kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
     do {
         rc = store_write(streams->store, &r.write, err);
     } while (rc == KF_OK && r.more);
-    return rc;
+    return rc == KF_OK ? streams_index_purge(streams, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- the answer */

@@ -7,12 +7,14 @@
  *     stream_window.c  streams in memory                 stream_erase.c  what goes for good
  *     stream_append.c  appends                           stream_take.c   what others wrote
  *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
- *     stream_load.c    windows from the store            stream_visit.c  what other floors read */
+ *     stream_load.c    windows from the store            stream_visit.c  what other floors read
+ *     stream_index.c, stream_search.c, stream_find.c     words */
 #ifndef KF_SHAPE_STREAM_INTERNAL_H
 #define KF_SHAPE_STREAM_INTERNAL_H
 
 #include "shape/doc.h"
 #include "shape/stream.h"
+#include "shape/stream_search.h"
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -310,7 +312,9 @@ struct streams {
     uint64_t limit_entry;
     struct stream_memory memory;
     struct stream_stage stage;
+    struct stream_index index;
     atomic_bool hydrating, loose; /* loose: attachments may be that nothing names */
+    atomic_bool stale;            /* the index may have rows of entries that were trimmed */
     atomic_int pins;
     pthread_mutex_t asks_lock;
     stream_floor *floor;
@@ -374,6 +378,16 @@ kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                  struct kf_err *err);
 /* What erasures that were cut short have left. */
 kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err);
+
+/* ------------------------------------------------------------------- the index (stream_find.c) */
+
+/* Behind the entries of an append, in its group. */
+kf_rc streams_index_append(struct streams *streams, struct group *g, const struct stream_append *a,
+                           struct kf_err *err);
+/* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
+kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
+/* What it has of erased ones. */
+kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
 /* --------------------------------------------------------- removing entries (stream_keep.c) */
 

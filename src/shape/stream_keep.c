@@ -123,6 +123,7 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
         if (e->attach.len)
             atomic_store(&streams->loose, true);
     }
+    atomic_store(&streams->stale, true);
     if (rc == KF_OK && edge)
         rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
     return rc == KF_OK ? unring(d, going, err) : rc;
@@ -521,6 +522,8 @@ kf_rc streams_retain(struct streams *streams, struct kf_err *err)
         if (rc != KF_OK)
             atomic_store(&streams->loose, true);
     }
+    if (rc == KF_OK)
+        rc = streams_index_retain(streams, err);
     buf_release(&r.after);
     buf_release(&r.after_id);
     buf_release(&r.next);

@@ -405,6 +405,8 @@ static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum st
         record.n = (uint64_t)record.seq;
     if (rc == KF_OK)
         rc = entry_insert(db, &record, err);
+    if (rc == KF_OK)
+        rc = stream_index_added(&t->streams->index, db, 1, e->body.len, err);
     if (rc == KF_OK && !twin)
         rc = show(t, e->kind, e->body, n, e->at_ms, err);
     *ret = twin ? STREAM_LOST : STREAM_TAKEN;

@@ -1,0 +1,87 @@
+/* stream_find: search over a store, and the upkeep of its index of words. */
+#include "shape/stream_internal.h"
+
+kf_rc streams_search(struct streams *streams, const char *query, const char *prefix,
+                     const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
+                     struct kf_err *err)
+{
+    struct fold_query q;
+    struct db *db = NULL;
+    if (!query)
+        return err_set(err, PROBLEM_MISUSE, "the query is NULL");
+    if (limit < 1 || limit > STREAM_LIMIT_MAX)
+        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", STREAM_LIMIT_MAX);
+    kf_rc rc = fold_query_read(str_of(query), &q, err);
+    if (rc == KF_OK && atomic_load(&streams->hydrating))
+        rc = streams_not_hydrated(str_of(prefix), err);
+    if (rc == KF_OK)
+        rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = stream_search(db, &q, prefix ? str_of(prefix) : STR(""), after, limit, ret_list, err);
+    store_read_end(streams->store, db);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- upkeep */
+
+kf_rc streams_index_append(struct streams *streams, struct group *g, const struct stream_append *a,
+                           struct kf_err *err)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < a->count; i++)
+        if (a->entries[i].is_new)
+            bytes += a->entries[i].body.len;
+    return stream_index_added(&streams->index, group_db(g), a->added, bytes, err);
+}
+
+/* As many of the steps as a slice has time for. */
+static kf_rc steps(struct group *g,
+                   kf_rc (*step)(struct db *db, bool *ret_more, struct kf_err *err), bool *ret_more,
+                   struct kf_err *err)
+{
+    kf_rc rc;
+    do
+        rc = step(group_db(g), ret_more, err);
+    while (rc == KF_OK && *ret_more && !group_slice_over(g));
+    return rc;
+}
+
+static kf_rc index_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    (void)ctx;
+    return steps(g, stream_index_batch, ret_more, err);
+}
+
+static kf_rc sweep_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    (void)ctx;
+    return steps(g, stream_index_sweep, ret_more, err);
+}
+
+/* What is written anew, and what it was in, is overwritten in its pages. */
+static kf_rc purge_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    (void)ctx;
+    kf_rc rc = db_scrub(group_db(g), true, err);
+    if (rc == KF_OK)
+        rc = steps(g, stream_index_purge, ret_more, err);
+    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
+    return rc == KF_OK ? off : rc;
+}
+
+kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
+{
+    kf_rc rc = store_in_slices(streams->store, index_slice, streams, err);
+    if (rc != KF_OK || !atomic_exchange(&streams->stale, false))
+        return rc;
+    rc = store_in_slices(streams->store, sweep_slice, streams, err);
+    if (rc != KF_OK)
+        atomic_store(&streams->stale, true);
+    return rc;
+}
+
+kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
+{
+    return store_in_slices(streams->store, purge_slice, streams, err);
+}

@@ -1,0 +1,300 @@
+/* stream_index: the index of words.
+ *
+ *   SQLite       kf_search is a virtual table of FTS5 without content: words -> rowid, which is the
+ *                number of the entry. Its tokenizer cuts folded text at blanks. A row that is
+ *                deleted gets a tombstone; its words go when the segment that has them is merged.
+ *   PostgreSQL   kf_search(seq, words tsvector) with a GIN index; words without their positions, so
+ *                phrases are candidates by their words. */
+#include "shape/stream_search.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hooks.h"
+
+#include <stdio.h>
+
+#define PAGE_ENTRIES 64
+#define SWEEP_ROWS   1000
+#define MERGE_PAGES  400
+
+/* Keys of kf_meta. */
+#define INDEXED  STR("indexed")  /* every entry up to this number is indexed */
+#define SWEPT    STR("swept")    /* where the sweep goes on */
+#define UNPURGED STR("unpurged") /* 1: words of what was erased are in the bytes of the index */
+
+/* Values of kf_meta that are numbers; 0 when there is none. */
+static kf_rc get_number(struct db *db, str key, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT value FROM kf_meta WHERE key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    uint64_t number = 0;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && (!str_to_u64(db_text(s, 0), &number) || number > INT64_MAX))
+        rc = err_set(err, PROBLEM_DAMAGED,
+                     "what the store knows of its index of words is no number: restore a backup");
+    if (rc == KF_OK)
+        *ret = (int64_t)number;
+    db_done(s);
+    return rc;
+}
+
+static kf_rc set_number(struct db *db, str key, int64_t number, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_meta(key, value) VALUES($1, $2)"
+                              " ON CONFLICT(key) DO UPDATE SET value = excluded.value";
+    char text[32];
+    struct db_stmt *s;
+    int len = snprintf(text, sizeof text, "%lld", (long long)number);
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    db_bind_text(s, 2, str_make(text, (size_t)len));
+    return db_run(s, err);
+}
+
+kf_rc stream_index_number(struct db *db, int64_t *ret, struct kf_err *err)
+{
+    return get_number(db, INDEXED, ret, err);
+}
+
+/* ------------------------------------------------------------------------------------- a batch */
+
+/* Folded texts of entries, read before the first is written. */
+struct page {
+    struct buf folded; /* of all */
+    size_t count, bytes;
+    struct {
+        int64_t seq;
+        size_t end; /* in `folded` */
+    } items[PAGE_ENTRIES];
+};
+
+static kf_rc fold_entry(struct page *p, int64_t seq, str body, struct kf_err *err)
+{
+    kf_rc rc = fold_json(body, &p->folded, err);
+    /* A body that is damaged is verify's to tell; it must not keep the others from being found. */
+    if (rc == KF_INVALID || rc == KF_LIMIT)
+        rc = KF_OK;
+    p->items[p->count].seq = seq;
+    p->items[p->count++].end = p->folded.len;
+    p->bytes += body.len;
+    return rc;
+}
+
+static kf_rc read_page(struct db *db, int64_t after, struct page *p, struct kf_err *err)
+{
+    static const char sql[] = "SELECT seq, body FROM kf_entry WHERE seq > $1 ORDER BY seq LIMIT 64";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, after);
+    while (p->bytes < INDEX_BATCH_BYTES && (rc = db_step(s, &row, err)) == KF_OK && row) {
+        rc = fold_entry(p, db_i64(s, 0), db_text(s, 1), err);
+        if (rc != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc add_row(struct db *db, int64_t seq, str folded, struct kf_err *err)
+{
+    static const char sqlite[] = "INSERT INTO kf_search(rowid, words) VALUES($1, $2)";
+    static const char postgres[] =
+        "INSERT INTO kf_search(seq, words) VALUES($1, "
+        "array_to_tsvector(string_to_array(btrim(CAST($2 AS text)), ' ')))";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, db_engine(db) == DB_POSTGRES ? postgres : sqlite, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    db_bind_text(s, 2, folded);
+    return db_run(s, err);
+}
+
+static kf_rc write_page(struct db *db, const struct page *p, struct kf_err *err)
+{
+    size_t from = 0;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; i < p->count && rc == KF_OK; i++) {
+        str folded = {p->folded.p + from, p->items[i].end - from};
+        if (folded.len)
+            rc = add_row(db, p->items[i].seq, folded, err);
+        from = p->items[i].end;
+    }
+    return rc;
+}
+
+/* At least so many entries or bytes, if there are so many. */
+static kf_rc index_some(struct db *db, size_t entries_min, size_t bytes_min, bool *ret_more,
+                        struct kf_err *err)
+{
+    struct page p = {0};
+    size_t entries = 0, bytes = 0;
+    int64_t seq = 0, before;
+    kf_rc rc = stream_index_number(db, &seq, err);
+    before = seq;
+    do {
+        p.count = p.bytes = 0;
+        buf_clear(&p.folded);
+        if (rc == KF_OK)
+            rc = read_page(db, seq, &p, err);
+        if (rc == KF_OK)
+            rc = write_page(db, &p, err);
+        if (rc == KF_OK && p.count)
+            seq = p.items[p.count - 1].seq;
+        entries += p.count;
+        bytes += p.bytes;
+    } while (rc == KF_OK && p.count && entries < entries_min && bytes < bytes_min);
+    if (rc == KF_OK && seq > before)
+        rc = set_number(db, INDEXED, seq, err);
+    *ret_more = p.count > 0;
+    buf_release(&p.folded);
+    return rc;
+}
+
+kf_rc stream_index_batch(struct db *db, bool *ret_more, struct kf_err *err)
+{
+    return index_some(db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
+}
+
+kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
+                         struct kf_err *err)
+{
+    bool more = false;
+    entries += atomic_fetch_add_explicit(&index->entries, entries, memory_order_relaxed);
+    bytes += atomic_fetch_add_explicit(&index->bytes, bytes, memory_order_relaxed);
+    if (entries < INDEX_BATCH_ENTRIES && bytes < INDEX_BATCH_BYTES)
+        return KF_OK;
+    /* As much as came: what is left never grows. */
+    kf_rc rc = index_some(db, entries + PAGE_ENTRIES, bytes + INDEX_BATCH_BYTES, &more, err);
+    if (rc != KF_OK)
+        return rc;
+    KF_SOMETIMES("index-with-an-append");
+    atomic_store_explicit(&index->entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&index->bytes, 0, memory_order_relaxed);
+    return KF_OK;
+}
+
+/* ----------------------------------------------------------------------------------- going away */
+
+static kf_rc find_stale(struct db *db, int64_t *after, int64_t stale[SWEEP_ROWS], size_t *ret_stale,
+                        size_t *ret_rows, struct kf_err *err)
+{
+    static const char sqlite[] =
+        "SELECT f.rowid, e.seq FROM kf_search f LEFT JOIN kf_entry e ON e.seq = f.rowid "
+        "WHERE f.rowid > $1 ORDER BY f.rowid LIMIT 1000";
+    static const char postgres[] =
+        "SELECT f.seq, e.seq FROM kf_search f LEFT JOIN kf_entry e ON e.seq = f.seq "
+        "WHERE f.seq > $1 ORDER BY f.seq LIMIT 1000";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, db_engine(db) == DB_POSTGRES ? postgres : sqlite, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, *after);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        *after = db_i64(s, 0);
+        if (db_null(s, 1))
+            stale[(*ret_stale)++] = *after;
+        ++*ret_rows;
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc remove_row(struct db *db, int64_t seq, struct kf_err *err)
+{
+    static const char sqlite[] = "DELETE FROM kf_search WHERE rowid = $1";
+    static const char postgres[] = "DELETE FROM kf_search WHERE seq = $1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, db_engine(db) == DB_POSTGRES ? postgres : sqlite, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, seq);
+    return db_run(s, err);
+}
+
+kf_rc stream_index_sweep(struct db *db, bool *ret_more, struct kf_err *err)
+{
+    int64_t stale[SWEEP_ROWS], after = 0;
+    size_t count = 0, rows = 0;
+    kf_rc rc = get_number(db, SWEPT, &after, err);
+    if (rc == KF_OK)
+        rc = find_stale(db, &after, stale, &count, &rows, err);
+    for (size_t i = 0; i < count && rc == KF_OK; i++)
+        rc = remove_row(db, stale[i], err);
+    *ret_more = rows == SWEEP_ROWS;
+    if (rc == KF_OK && rows)
+        rc = set_number(db, SWEPT, *ret_more ? after : 0, err);
+    return rc;
+}
+
+kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_err *err)
+{
+    int64_t indexed = 0;
+    kf_rc rc = get_number(db, INDEXED, &indexed, err);
+    if (rc != KF_OK || seq > indexed)
+        return rc;
+    rc = remove_row(db, seq, err);
+    if (rc == KF_OK && !*unpurged)
+        rc = set_number(db, UNPURGED, 1, err);
+    *unpurged = rc == KF_OK;
+    return rc;
+}
+
+static kf_rc changes(struct db *db, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT total_changes()";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+/* A step of writing the index anew as one segment, without what was deleted. A negative number
+ * makes all segments part of one merge; nothing is left to be merged when it changes less than two
+ * rows (FTS5, "merge"). */
+static kf_rc merge(struct db *db, bool *ret_more, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_search(kf_search, rank) VALUES('merge', $1)";
+    struct db_stmt *s;
+    int64_t before = 0, after = 0;
+    kf_rc rc = changes(db, &before, err);
+    if (rc == KF_OK)
+        rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, -MERGE_PAGES);
+    rc = db_run(s, err);
+    if (rc == KF_OK)
+        rc = changes(db, &after, err);
+    *ret_more = after - before >= 2;
+    return rc;
+}
+
+kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err)
+{
+    int64_t unpurged = 0;
+    *ret_more = false;
+    kf_rc rc = get_number(db, UNPURGED, &unpurged, err);
+    if (rc != KF_OK || !unpurged)
+        return rc;
+    if (db_engine(db) == DB_SQLITE)
+        rc = merge(db, ret_more, err);
+    return rc == KF_OK && !*ret_more ? set_number(db, UNPURGED, 0, err) : rc;
+}

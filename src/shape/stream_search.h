@@ -1,0 +1,76 @@
+/* stream_search: finding entries by the words in their bodies. What is a word, a question and a hit
+ * is base/fold.h's; this is the index that finds candidates, and the search over it.
+ *
+ * The index (kf_search) has the folded text of every entry up to a number, kf_meta `indexed`. It is
+ * brought up in batches, not with each entry: of an entry alone it would be the larger part of what
+ * is written. What is above that number is read as it is. So
+ *
+ * I1  search sees what is committed: index and number change in one transaction;
+ * I2  what is not indexed is little: every append that makes it more than a batch brings it up
+ *     in its own group; what came otherwise (a restore) waits for streams_index_rest;
+ * I3  an entry that is gone is not found, whatever the index says: candidates are read from
+ *     kf_entry, and their words are looked at again. What the index still has of entries that
+ *     were trimmed goes with stream_index_sweep now and then; of erased ones at once, and with
+ *     stream_index_purge from its bytes.
+ *
+ * Threads: as the transaction. */
+#ifndef KF_SHAPE_STREAM_SEARCH_H
+#define KF_SHAPE_STREAM_SEARCH_H
+
+#include "base/fold.h"
+#include "db/db.h"
+
+#include <keepfast.h>
+#include <stdatomic.h>
+
+struct group;
+
+/* ------------------------------------------------------------------------------------ the index */
+
+#define INDEX_BATCH_ENTRIES 512
+#define INDEX_BATCH_BYTES   (1024 * 1024) /* of bodies */
+
+/* What came since the last batch, about: nothing depends on it but when the next one is due. */
+struct stream_index {
+    atomic_size_t entries, bytes;
+};
+/* In a group, behind entries that it has added: indexes a batch when it is due. */
+kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
+                         struct kf_err *err);
+/* Indexes up to a batch of what is not. *ret_more: there is more. In a write transaction. */
+kf_rc stream_index_batch(struct db *db, bool *ret_more, struct kf_err *err);
+/* Every entry up to this number is indexed. */
+kf_rc stream_index_number(struct db *db, int64_t *ret, struct kf_err *err);
+/* Looks at the next thousand rows and removes those that are no entry any more. *ret_more: the end
+ * was not reached; the next one goes on. */
+kf_rc stream_index_sweep(struct db *db, bool *ret_more, struct kf_err *err);
+/* Removes the row of an entry that is being erased. *unpurged (false before the first of a
+ * transaction): whether there was something to remove; then stream_index_purge has work. */
+kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_err *err);
+/* A step in which what was erased leaves the bytes of the index as well; nothing when all has.
+ * *ret_more: it is to be called again. PostgreSQL does that when it vacuums. */
+kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err);
+
+/* -------------------------------------------------------------------------------------- search
+ *
+ * The best first, then the newest: of all hits while these are at most SEARCH_HITS, which is nearly
+ * always. Of more, the newest SEARCH_HITS are put in order and given out, then the next ones: so a
+ * common word costs what these cost, and every hit is reached by going on. Bodies of more than
+ * SEARCH_BYTES together end such a round earlier. Hits of other streams than those asked for cost a
+ * look each. */
+
+#define SEARCH_HITS    1000
+#define SEARCH_BYTES   ((size_t)32 << 20)
+#define SEARCH_SNIPPET 200 /* bytes */
+
+/* In the caller's snapshot; as kf_search. KF_DAMAGED: a hit that is to be shown does not match its
+ * hash. */
+kf_rc stream_search(struct db *db, const struct fold_query *q, str prefix,
+                    const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
+                    struct kf_err *err);
+/* Where to go on behind an item, as text for a cursor; and back. False: it is none. */
+#define SEARCH_CURSOR 80
+void stream_found_cursor(const struct kf_found *item, char out[SEARCH_CURSOR]);
+bool stream_found_parse(str cursor, struct kf_found *ret);
+
+#endif
