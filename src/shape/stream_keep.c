@@ -476,7 +476,7 @@ static kf_rc retain_attachments(struct group *g, struct retain *r, struct kf_err
         "SELECT hash FROM kf_attachment WHERE hash > $1 ORDER BY hash LIMIT 1 OFFSET $2";
     static const char forget[] =
         "DELETE FROM kf_attachment WHERE hash > $1 AND hash <= $2 AND NOT EXISTS "
-        "(SELECT 1 FROM kf_entry WHERE attach = hash)";
+        "(SELECT 1 FROM kf_entry e WHERE e.attach = kf_attachment.hash)";
     char last[HASH_HEX + 1] = "~"; /* behind all of them */
     struct db_stmt *s;
     bool row = false;
