@@ -978,7 +978,8 @@ KF_API kf_rc kf_restore(kf_store *store, const char *path, const struct kf_resto
 
 /* What a verification found. */
 struct kf_verified {
-    uint64_t docs, versions, bytes; /* read and found good */
+    uint64_t docs, versions, bytes; /* read and found good; bytes: of entries, too */
+    uint64_t entries;               /* of streams, the same */
     uint64_t damaged;               /* things that are not; `report` names them, a line each */
     uint64_t repaired; /* of those: objects of remotes that were written again from this store */
     struct kf_bytes report;

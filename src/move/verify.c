@@ -3,6 +3,7 @@
 
 #include "base/err.h"
 #include "db/schema.h"
+#include "shape/stream.h"
 
 enum { PAGE = 256 };
 
@@ -39,6 +40,8 @@ kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
     portable_digest_begin(&d.digest);
     while (rc == KF_OK && count == PAGE)
         rc = doc_heads(db, buf_view(&d.after), PAGE, true, add_to_digest, &d, &count, err);
+    if (rc == KF_OK)
+        rc = stream_digest(db, &d.digest.hash, err);
     portable_digest_end(&d.digest, hex);
     buf_release(&d.after);
     if (rc == KF_OK)
@@ -87,6 +90,27 @@ static kf_rc note_fault(void *ctx, str name, const char *what, struct kf_err *er
     report_name(&v->report, name);
     buf_printf(&v->report, ": %s\n", what);
     return buf_ok(&v->report, err);
+}
+
+static kf_rc note_stream_fault(void *ctx, str key, const char *what, struct kf_err *err)
+{
+    struct verifying *v = ctx;
+    v->v.damaged++;
+    buf_c(&v->report, "stream ");
+    report_name(&v->report, key);
+    buf_printf(&v->report, ": %s\n", what);
+    return buf_ok(&v->report, err);
+}
+
+static kf_rc verify_streams(struct db *db, struct verifying *v, struct kf_err *err)
+{
+    uint64_t entries = 0, bytes = 0;
+    kf_rc rc = stream_check(db, note_stream_fault, v, &entries, &bytes, err);
+    if (rc == KF_OK) {
+        v->v.entries += entries;
+        v->v.bytes += bytes;
+    }
+    return rc;
 }
 
 /* What cannot be read is a finding, and the verification goes on behind it. */
@@ -175,6 +199,8 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
     if (rc == KF_OK)
         rc = doc_check(db, note_fault, v, &why);
     if (rc == KF_OK)
+        rc = verify_streams(db, v, &why);
+    if (rc == KF_OK)
         rc = doc_totals(db, &v->v.docs, &(uint64_t){0}, &why);
     store_read_end(store, db);
     return note_unreadable(v, rc, &why, err);
@@ -225,6 +251,8 @@ kf_rc verify_db(struct db *db, const struct env *env, kf_progress *progress, voi
     v.v.damaged += bad;
     if (rc == KF_OK)
         rc = doc_check(db, note_fault, &v, err);
+    if (rc == KF_OK)
+        rc = verify_streams(db, &v, err);
     while (rc == KF_OK && count == PAGE)
         rc = doc_all_versions(db, v.after, v.until, PAGE, verify_row, &v, &count, err);
     db_watch(db, NULL, NULL);

@@ -51,8 +51,9 @@ kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_
 
 /* ------------------------------------------------------------------------------------ the index */
 
+/* *ret_row: whether it gave one. */
 static kf_rc attr_run(struct db *db, const char *sql, str name, str value, str key,
-                      const int64_t *id, struct kf_err *err)
+                      const int64_t *id, bool *ret_row, struct kf_err *err)
 {
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
@@ -63,15 +64,19 @@ static kf_rc attr_run(struct db *db, const char *sql, str name, str value, str k
     db_bind_text(s, 3, key);
     if (id)
         db_bind_i64(s, 4, *id);
-    return db_run(s, err);
+    rc = db_step(s, ret_row, err);
+    db_done(s);
+    return rc;
 }
 
+/* Runs a statement for each attribute that can be asked for; *ret_all (may be NULL): each gave a
+ * row. */
 static kf_rc index_all(struct db *db, const char *sql, str attrs, str key, const int64_t *id,
-                       struct kf_err *err)
+                       bool *ret_all, struct kf_err *err)
 {
     struct arena arena = ARENA_INIT;
     struct json_node *root = NULL;
-    bool nomem = false;
+    bool nomem = false, row = false;
     kf_rc rc = parse_attrs(attrs, &arena, &root, err);
     for (const struct json_node *n = rc == KF_OK ? root->child : NULL; n && rc == KF_OK;
          n = n->next) {
@@ -79,7 +84,9 @@ static kf_rc index_all(struct db *db, const char *sql, str attrs, str key, const
         if (nomem || !name.p)
             rc = err_nomem(err);
         else if (value.p && name.len <= STREAM_VALUE_MAX)
-            rc = attr_run(db, sql, name, value, key, id, err);
+            rc = attr_run(db, sql, name, value, key, id, &row, err);
+        if (rc == KF_OK && ret_all && value.p && name.len <= STREAM_VALUE_MAX)
+            *ret_all = *ret_all && row;
     }
     arena_release(&arena);
     return rc;
@@ -91,8 +98,14 @@ kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, str
         "DELETE FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key = $3";
     static const char add[] =
         "INSERT INTO kf_stream_attr(name, value, key, stream) VALUES($1, $2, $3, $4)";
-    kf_rc rc = before.len > 2 ? index_all(db, forget, before, key, NULL, err) : KF_OK;
-    return rc == KF_OK && attrs.len > 2 ? index_all(db, add, attrs, key, &id, err) : rc;
+    kf_rc rc = before.len > 2 ? index_all(db, forget, before, key, NULL, NULL, err) : KF_OK;
+    return rc == KF_OK && attrs.len > 2 ? index_all(db, add, attrs, key, &id, NULL, err) : rc;
+}
+
+kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id, bool *ret_all,
+                 struct kf_err *err)
+{
+    return index_all(db, sql, attrs, key, &id, ret_all, err);
 }
 
 /* ------------------------------------------------------------------------------------- a patch */

@@ -430,6 +430,10 @@ kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_e
 kf_rc members_remove(struct group *g, str key, struct kf_err *err);
 /* The object that they make, by name. */
 kf_rc members_object(struct db *db, str key, struct buf *out, struct kf_err *err);
+/* Whether a statement over (name, value, key, stream) has a row for each attribute that can be asked
+ * for. KF_DAMAGED: they are no attributes. */
+kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id, bool *ret_all,
+                 struct kf_err *err);
 /* The text of an attribute that can be asked for, in the arena. .p == NULL: it has none such. */
 kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err);
 

@@ -117,8 +117,29 @@ const char *testing_stream(struct testing_docs *t, const char *key)
     return text_of(text);
 }
 
+static kf_rc on_fault(void *ctx, str key, const char *what, struct kf_err *err)
+{
+    (void)ctx;
+    (void)err;
+    fail_msg("%.*s: %s", STR_ARGS(key), what);
+    return KF_OK;
+}
+
+static void check(struct testing_docs *t)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct db *db;
+    uint64_t entries = 0, bytes = 0;
+    if (store_read(t->store, &db, &err) != KF_OK ||
+        stream_check(db, on_fault, NULL, &entries, &bytes, &err) != KF_OK)
+        fail_msg("stream_check: %s", err.detail);
+    store_read_end(t->store, db);
+    assert_int_equal(entries, testing_number(t, "SELECT count(*) FROM kf_entry"));
+}
+
 void testing_recount(struct testing_docs *t)
 {
+    check(t);
     static const char wrong[] =
         "SELECT count(*) FROM kf_stream s LEFT JOIN (SELECT stream, count(*) AS c, sum(size) AS b, "
         "min(at) AS f, max(at) AS l, max(n) AS m FROM kf_entry GROUP BY stream) e "
