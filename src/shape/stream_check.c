@@ -53,8 +53,8 @@ static const struct rule rules[] = {
      "ON "
      "o.stream = e.stream AND o.id = e.id WHERE e.id <> '' AND (o.n IS NULL OR o.n <> e.n)",
      "the id of an entry is not remembered"},
-    {"SELECT CAST(e.stream AS TEXT) FROM kf_entry e LEFT JOIN kf_stream s ON s.id = e.stream LEFT "
-     "JOIN kf_erasing x ON x.stream = e.stream WHERE s.id IS NULL AND x.stream IS NULL",
+    {"SELECT CAST(e.stream AS TEXT) FROM kf_entry e LEFT JOIN kf_stream s ON s.id = abs(e.stream) "
+     "LEFT JOIN kf_erasing x ON x.stream = e.stream WHERE s.id IS NULL AND x.stream IS NULL",
      "there are entries of it and no stream"},
     {"SELECT s.key FROM kf_entry e JOIN kf_stream s ON s.id = e.stream LEFT JOIN kf_attachment a "
      "ON "

@@ -4,7 +4,8 @@
  *     stream blank CANONICAL-KEY blank HASH newline
  *
  * where the key is a canonical JSON string, and HASH is over lines in their turn: the first has the
- * hash of the canonical attributes, then comes one for each entry, in the order of (stamp, site),
+ * hash of the canonical attributes, then comes one for each entry, twins too, in the order of (stamp,
+ * site),
  *
  *     STAMP blank SITE blank CANONICAL-ID blank KIND blank AT blank BODY-HASH blank ATTACHMENT-HASH
  *
@@ -104,13 +105,15 @@ static kf_rc add_entry(struct digesting *d, int64_t seq, struct hash_state *h, s
 static kf_rc add_entries(struct digesting *d, int64_t stream, struct hash_state *h,
                          struct kf_err *err)
 {
-    static const char sql[] = "SELECT seq FROM kf_entry WHERE stream = $1 ORDER BY stamp, site";
+    static const char sql[] =
+        "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) ORDER BY stamp, site";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(d->db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, -stream);
     while ((rc = db_step(s, &row, err)) == KF_OK && row)
         if ((rc = add_entry(d, db_i64(s, 0), h, err)) != KF_OK)
             break;
