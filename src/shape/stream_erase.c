@@ -291,13 +291,9 @@ static kf_rc remove_entries(struct db *db, int64_t receipt, const struct entries
                             struct kf_err *err)
 {
     uint64_t attachments = 0;
-    bool unpurged = false;
-    kf_rc rc = KF_OK;
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
-        rc = stream_index_erase(db, going->items[i].seq, &unpurged, err);
-        if (rc == KF_OK)
-            rc = entry_delete(db, going->items[i].seq, err);
-    }
+    kf_rc rc = entries_unindex(db, going, err);
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
+        rc = entry_delete(db, going->items[i].seq, err);
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
         bool gone = false;
         if (going->items[i].attach.len)

@@ -35,6 +35,15 @@ kf_rc streams_index_append(struct streams *streams, struct group *g, const struc
     return stream_index_added(&streams->index, group_db(g), a->added, bytes, err);
 }
 
+kf_rc entries_unindex(struct db *db, const struct entries_going *going, struct kf_err *err)
+{
+    bool unpurged = false;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
+        rc = stream_index_erase(db, going->items[i].seq, &unpurged, err);
+    return rc;
+}
+
 /* As many of the steps as a slice has time for. */
 static kf_rc steps(struct group *g,
                    kf_rc (*step)(struct db *db, bool *ret_more, struct kf_err *err), bool *ret_more,

@@ -583,7 +583,9 @@ static kf_rc show_twin(struct stream_take *t, str id, struct kf_err *err)
 
 static kf_rc remove_shown(struct stream_take *t, struct entries_going *going, struct kf_err *err)
 {
-    kf_rc rc = entries_remove(t->streams, t->g, &t->d, going, err);
+    kf_rc rc = entries_unindex(group_db(t->g), going, err);
+    if (rc == KF_OK)
+        rc = entries_remove(t->streams, t->g, &t->d, going, err);
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
         bool gone;
         if (going->items[i].id.len)
@@ -603,6 +605,8 @@ static kf_rc remove_of_site(struct stream_take *t, const struct erased_row *e, s
         going.count = 0;
         arena_clear(&going.arena);
         rc = entries_erased(db, -t->d.head.id, e->site, e->stamp, &going, err);
+        if (rc == KF_OK)
+            rc = entries_unindex(db, &going, err);
         for (size_t i = 0; rc == KF_OK && i < going.count; i++)
             rc = entry_delete(db, going.items[i].seq, err);
         for (size_t i = 0; rc == KF_OK && i < going.count; i++) {
