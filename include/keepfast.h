@@ -117,9 +117,9 @@ struct kf_options {
         sizeof(struct kf_options), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
-/* Opens the store at `path` (PATH.db, or postgres://…#SPACE) and creates it when it is not there. One
- * process owns a file at a time; a second open, also in the same process, is KF_BUSY. A schema of
- * PostgreSQL may be open any number of times. An older format is migrated after
+/* Opens the store at `path` (PATH.db, or postgres://…#SPACE) and creates it when it is not there.
+ * One process owns a file at a time; a second open, also in the same process, is KF_BUSY. A schema
+ * of PostgreSQL may be open any number of times. An older format is migrated after
  * a backup (path.before-TIME); a newer one is KF_TOO_NEW and untouched. A store that is empty and
  * has remotes is filled from them in the background; until then names not yet taken in answer
  * KF_NOT_HYDRATED. A store that was killed on a full disk opens in KF_STATE_FULL. Frees: kf_close.

@@ -1,6 +1,7 @@
 /* Documents through a real store: every verb, condition and refusal; what memory shows; what is
  * kept; what others wrote. */
 #include "testing_docs.h"
+#include "testing_pg.h"
 
 #include "base/err.h"
 #include "base/public.h"
@@ -1426,6 +1427,7 @@ int main(int argc, char **argv)
     testing_only(argc, argv);
 #ifdef RIG_PG
     testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
 #endif
     const struct CMUnitTest tests[] = {
         TEST(names),

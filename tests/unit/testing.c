@@ -317,13 +317,14 @@ enum { SABOTEUR_MS = 8000 };
 
 void testing_saboteur(const char *name, const char *test)
 {
-    char program[] = "/proc/self/exe", sabotage[80], only[80], tmpdir[PATH_MAX];
-    const char *folder = getenv("TMPDIR");
+    char program[] = "/proc/self/exe", sabotage[80], only[80], tmpdir[PATH_MAX], pg[PATH_MAX];
+    const char *folder = getenv("TMPDIR"), *cluster = getenv("KF_TEST_PG"); /* testing_pg.c */
     snprintf(sabotage, sizeof sabotage, "KF_SABOTAGE=%s", name);
     snprintf(tmpdir, sizeof tmpdir, "TMPDIR=%s", folder ? folder : "/tmp");
     snprintf(only, sizeof only, "%s", test);
     char *const argv[] = {program, only, NULL};
-    char *const environment[] = {sabotage, tmpdir, NULL};
+    snprintf(pg, sizeof pg, "KF_TEST_PG=%s", cluster ? cluster : "");
+    char *const environment[] = {sabotage, tmpdir, cluster ? pg : NULL, NULL};
     posix_spawn_file_actions_t quiet;
     posix_spawn_file_actions_init(&quiet);
     posix_spawn_file_actions_addopen(&quiet, 1, "/dev/null", O_WRONLY, 0);

@@ -20,7 +20,7 @@ static struct {
 
 static void end(void)
 {
-    if (server.owner != getpid())
+    if (!server.pid || server.owner != getpid())
         return;
     fclose(server.to);
     waitpid(server.pid, NULL, 0);
@@ -58,13 +58,17 @@ static void start(void)
     server.to = fdopen(in[1], "w");
     server.from = fdopen(out[0], "r");
     read_line(server.folder, sizeof server.folder);
+    setenv("KF_TEST_PG", server.folder, 1);
     atexit(end);
 }
 
 const char *testing_pg_url(const char *space)
 {
     char database[300];
-    if (!server.pid)
+    const char *running = getenv("KF_TEST_PG"); /* of the program that runs this one */
+    if (!server.folder[0] && running)
+        snprintf(server.folder, sizeof server.folder, "%s", running);
+    else if (!server.folder[0])
         start();
     snprintf(database, sizeof database, "postgres?host=%s#%s", server.folder, space);
     return testing_path("postgres://kf@", database); /* which keeps it */
@@ -74,7 +78,7 @@ const char *testing_pg_new(void)
 {
     static unsigned count;
     char space[32];
-    snprintf(space, sizeof space, "t%u", ++count);
+    snprintf(space, sizeof space, "t%d_%u", (int)getpid(), ++count);
     return testing_pg_url(space);
 }
 

@@ -3,7 +3,8 @@
 #ifndef KF_TESTS_TESTING_PG_H
 #define KF_TESTS_TESTING_PG_H
 
-/* The address of a space in it; lives until the end of the program. */
+/* The address of a space in it; lives until the end of the program. Programs that a test of this
+ * one runs (testing_saboteur) have the same server. */
 const char *testing_pg_url(const char *space);
 /* Address of a space that nobody has used yet. */
 const char *testing_pg_new(void);

@@ -1,0 +1,464 @@
+/* A store on PostgreSQL, from inside: groups whose failures are told late, that are lost and tried
+ * again, whose COMMIT gets no answer; a server that takes no writes; what others write. Triggers of
+ * the database make it happen. */
+#include "testing.h"
+#include "testing_pg.h"
+#include "testing_store.h"
+
+#include "base/err.h"
+#include "store/store_pg.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct testing_env t;
+static const char *url;
+static struct db *admin;
+
+static int setup(void **state)
+{
+    (void)state;
+    testing_env_init(&t);
+    url = testing_pg_new();
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    db_close(admin);
+    admin = NULL;
+    testing_env_release(&t);
+    return 0;
+}
+
+static struct kf_store *open_here(void)
+{
+    return testing_store_open(url, (struct store_options){.env = &t.env});
+}
+
+static void sql(const char *text)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct db_options o = {.env = env_system(), .path = url, .mode = DB_FOREIGN};
+    if (!admin && db_open(&o, &admin, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+    if (db_exec(admin, text, &err) != KF_OK)
+        fail_msg("%s: %s", text, err.detail);
+}
+
+static int64_t number(const char *text)
+{
+    struct db_stmt *s;
+    bool row = false;
+    sql("SELECT 1");
+    assert_int_equal(db_use(admin, text, &s, NULL), KF_OK);
+    assert_int_equal(db_step(s, &row, NULL), KF_OK);
+    assert_true(row);
+    int64_t n = db_i64(s, 0);
+    db_done(s);
+    return n;
+}
+
+/* What happens when a value "bad" is written to kf_meta: at once, or with COMMIT. The sequence
+ * counts, and is not rolled back. */
+static void plant(const char *body, bool at_commit)
+{
+    char text[1024];
+    snprintf(text, sizeof text,
+             "CREATE SEQUENCE IF NOT EXISTS tries;"
+             "CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+             " IF NEW.value = 'bad' THEN %s END IF; RETURN NEW; END $$;"
+             "CREATE %s TRIGGER planted AFTER INSERT OR UPDATE ON kf_meta %s FOR EACH ROW"
+             " EXECUTE FUNCTION planted()",
+             body, at_commit ? "CONSTRAINT" : "", at_commit ? "DEFERRABLE INITIALLY DEFERRED" : "");
+    sql(text);
+}
+
+static void expect_no_gaps(struct kf_store *s, int64_t last)
+{
+    assert_int_equal(store_seq(s), last);
+    assert_int_equal(number("SELECT seq FROM kf_state"), last);
+    assert_int_equal(number("SELECT count(*) FROM kf_journal"), last);
+    assert_int_equal(number("SELECT coalesce(max(seq), 0) FROM kf_journal"), last);
+}
+
+/* Five writes in one group. */
+static void submit_five(struct kf_store *s, struct put puts[5], int bad)
+{
+    static const char *const keys[] = {"a", "b", "c", "d", "e"};
+    for (int i = 0; i < 5; i++) {
+        puts[i] = put_of(keys[i], i == bad ? "bad" : "good");
+        store_submit(s, &puts[i].write);
+    }
+    while (store_lead(s))
+        ;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(puts[i].done, 1);
+}
+
+/* ------------------------------------------------------------------------------------- groups */
+
+static void a_failure_that_is_told_late_is_its_own(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    for (int bad = 0; bad < 5; bad++) {
+        struct put puts[5];
+        if (bad == 0)
+            plant("RAISE 'planted' USING ERRCODE = '23514';", false);
+        submit_five(s, puts, bad);
+        for (int i = 0; i < 5; i++) {
+            assert_int_equal(puts[i].write.rc, i == bad ? KF_INTERNAL : KF_OK);
+            assert_int_equal(puts[i].published, i != bad);
+        }
+        expect_no_gaps(s, 4 * (bad + 1));
+    }
+    assert_int_equal(put(s, "alone", "bad", NULL), KF_INTERNAL);
+    assert_int_equal(put(s, "alone", "good", NULL), KF_OK);
+    expect_no_gaps(s, 21);
+    store_close(s);
+}
+
+static void a_write_that_fails_takes_nothing_with_it(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct put puts[5];
+    for (int i = 0; i < 5; i++) {
+        static const char *const keys[] = {"a", "b", "c", "d", "e"};
+        puts[i] = put_of(keys[i], "good");
+        puts[i].fail = i == 2;
+        store_submit(s, &puts[i].write);
+    }
+    while (store_lead(s))
+        ;
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(puts[i].write.rc, i == 2 ? KF_CONFLICT : KF_OK);
+    assert_string_equal(get(s, "c"), "(absent)");
+    expect_no_gaps(s, 4);
+    store_close(s);
+}
+
+static void what_may_succeed_is_tried_again(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct put puts[5];
+    plant("IF nextval('tries') <= 2 THEN RAISE 'planted' USING ERRCODE = '40P01'; END IF;", false);
+    submit_five(s, puts, 3);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(puts[i].write.rc, KF_OK);
+    assert_true(puts[0].applied >= 3);
+    expect_no_gaps(s, 5);
+    store_close(s);
+}
+
+static void a_connection_that_is_lost_costs_nothing(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct put puts[5];
+    plant("IF nextval('tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;",
+          false);
+    submit_five(s, puts, 2);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(puts[i].write.rc, KF_OK);
+    expect_no_gaps(s, 5);
+    assert_int_equal(store_state(s), STORE_OPEN);
+    store_close(s);
+}
+
+static void a_commit_without_an_answer_is_looked_up(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct put puts[5];
+    plant("IF nextval('tries') = 1 THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF;",
+          true);
+    submit_five(s, puts, 2);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(puts[i].write.rc, KF_OK);
+    assert_int_equal(puts[0].applied, 2);
+    assert_int_equal(number("SELECT count(*) FROM kf_meta WHERE value IN ('good', 'bad')"), 5);
+    expect_no_gaps(s, 5);
+    store_close(s);
+}
+
+/* ------------------------------------------------------------------------------ full, read-only */
+
+static void no_writes(const char *sqlstate, const char *code, kf_state state_then)
+{
+    struct kf_store *s = open_here();
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_status status;
+    char body[200];
+    snprintf(body, sizeof body,
+             "IF nextval('tries') <= 2 THEN RAISE 'planted' USING ERRCODE = '%s'; END IF;",
+             sqlstate);
+    plant(body, false);
+    assert_int_equal(put(s, "a", "good", NULL), KF_OK);
+    assert_true(put(s, "a", "bad", &err) != KF_OK);
+    assert_string_equal(err.code, code);
+    assert_int_equal(store_state(s), STORE_FULL);
+    assert_string_equal(get(s, "a"), "good"); /* reads go on */
+    assert_int_equal(store_status(s, &status, NULL), KF_OK);
+    assert_int_equal(status.state, state_then);
+    assert_non_null(strstr(status.reason, "planted"));
+    assert_int_equal(status.level, KF_LEVEL_SHARED);
+    assert_true(put(s, "a", "bad", &err) != KF_OK); /* tried */
+    assert_true(put(s, "a", "bad", &err) != KF_OK); /* not tried: a second has not passed */
+    assert_int_equal(number("SELECT last_value FROM tries"), 2);
+    testing_env_advance(&t, 1100);
+    assert_int_equal(put(s, "a", "bad", &err), KF_OK);
+    assert_int_equal(store_state(s), STORE_OPEN);
+    expect_no_gaps(s, 2);
+    store_close(s);
+}
+
+static void a_full_disk_heals(void **state)
+{
+    (void)state;
+    no_writes("53100", "disk_full", KF_STATE_FULL);
+}
+
+static void a_standby_heals(void **state)
+{
+    (void)state;
+    no_writes("25006", "store_read_only", KF_STATE_READ_ONLY);
+}
+
+/* ------------------------------------------------------------------------------------- sharing */
+
+struct heard {
+    _Atomic int changes, doubts, went_back;
+};
+
+static void on_changed(void *ctx, str tbl, str key, int64_t seq)
+{
+    struct heard *h = ctx;
+    (void)tbl;
+    (void)key;
+    (void)seq;
+    h->changes++;
+}
+
+static void on_doubt(void *ctx, int64_t seq, bool went_back)
+{
+    struct heard *h = ctx;
+    (void)seq;
+    h->doubts++;
+    h->went_back += went_back;
+}
+
+static void follow(struct kf_store *s, struct heard *h)
+{
+    struct store_follower f = {on_changed, on_doubt, h};
+    assert_int_equal(store_follow(s, &f, NULL), KF_OK);
+}
+
+static void numbers_that_go_back_are_seen(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct heard heard = {0};
+    follow(s, &heard);
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(put(s, "a", "x", NULL), KF_OK);
+    sql("UPDATE kf_state SET seq = 3; DELETE FROM kf_journal WHERE seq > 3");
+    assert_int_equal(put(s, "a", "y", NULL), KF_OK);
+    assert_int_equal(heard.went_back, 1);
+    assert_int_equal(store_seq(s), 4);
+    assert_false(store_is_fresh(s)); /* nobody listens here */
+    assert_false(store_is_chief(s));
+    store_close(s);
+}
+
+static void a_copy_gets_a_site_of_its_own(void **state)
+{
+    (void)state;
+    char site[STORE_SITE_LEN + 1], again[STORE_SITE_LEN + 1], copied[STORE_SITE_LEN + 1];
+    char at[600], text[200];
+    struct kf_store *s = open_here();
+    store_site(s, site);
+    store_close(s);
+    s = open_here();
+    store_site(s, again);
+    assert_string_equal(site, again);
+    store_close(s);
+    /* a database that is made of this one */
+    const char *original = url, *end = strchr(url, '?');
+    snprintf(at, sizeof at, "postgres://kf@/template1%s", end);
+    url = at;
+    sql("SELECT 1");
+    snprintf(text, sizeof text, "CREATE DATABASE copy%d TEMPLATE postgres", (int)getpid());
+    /* a connection that was closed is gone a moment later */
+    kf_rc rc = KF_INTERNAL;
+    for (int waited_ms = 0; rc != KF_OK && waited_ms < 10000; waited_ms += 50) {
+        rc = db_exec(admin, text, NULL);
+        poll(NULL, 0, rc == KF_OK ? 0 : 50);
+    }
+    assert_int_equal(rc, KF_OK);
+    snprintf(at, sizeof at, "postgres://kf@/copy%d%s", (int)getpid(), end);
+    s = open_here();
+    store_site(s, copied);
+    assert_string_not_equal(site, copied);
+    struct buf old = BUF_INIT;
+    assert_int_equal(store_meta_get(s, "old_sites", &old, NULL), KF_OK);
+    assert_string_equal(old.p, site);
+    buf_release(&old);
+    store_close(s);
+    url = original;
+}
+
+/* A store with a loop of its own, as a server has it. */
+struct peer {
+    struct loop *loop;
+    pthread_t thread, writer;
+    struct kf_store *store;
+    struct heard heard;
+    int who;
+};
+
+static void *turn(void *ctx)
+{
+    loop_run(ctx);
+    return NULL;
+}
+
+static void peer_open(struct peer *p, int who)
+{
+    *p = (struct peer){.who = who};
+    assert_int_equal(loop_new(env_system(), 1, &p->loop, NULL), KF_OK);
+    p->store = testing_store_open(url,
+                                  (struct store_options){.env = env_system(), .loop = p->loop});
+    follow(p->store, &p->heard);
+    assert_int_equal(pthread_create(&p->thread, NULL, turn, p->loop), 0);
+    loop_hand_to(p->loop, p->thread);
+}
+
+static void peer_close(struct peer *p)
+{
+    loop_stop(p->loop);
+    pthread_join(p->thread, NULL);
+    loop_turn(p->loop, 0);
+    store_close(p->store);
+    loop_free(p->loop);
+}
+
+static void *write_many(void *ctx)
+{
+    struct peer *p = ctx;
+    for (int i = 0; i < 100; i++) {
+        char key[32];
+        snprintf(key, sizeof key, "k%d-%d", p->who, i);
+        assert_int_equal(put(p->store, key, "v", NULL), KF_OK);
+    }
+    return NULL;
+}
+
+static bool comes_true(bool (*what)(struct peer *p), struct peer *p)
+{
+    for (int waited_ms = 0; waited_ms < 15000; waited_ms += 10) {
+        if (what(p))
+            return true;
+        poll(NULL, 0, 10);
+    }
+    return false;
+}
+
+static bool is_fresh(struct peer *p)
+{
+    return store_is_fresh(p->store);
+}
+
+static bool is_chief(struct peer *p)
+{
+    return store_is_chief(p->store);
+}
+
+static bool has_heard(struct peer *p)
+{
+    return p->heard.changes >= 300;
+}
+
+static void several_share_a_store(void **state)
+{
+    (void)state;
+    struct peer p[3];
+    for (int i = 0; i < 3; i++)
+        peer_open(&p[i], i);
+    for (int i = 0; i < 3; i++)
+        assert_true(comes_true(is_fresh, &p[i]));
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(pthread_create(&p[i].writer, NULL, write_many, &p[i]), 0);
+    for (int i = 0; i < 3; i++)
+        pthread_join(p[i].writer, NULL);
+    assert_int_equal(number("SELECT seq FROM kf_state"), 300);
+    assert_int_equal(number("SELECT count(*) FROM kf_journal"), 300);
+    assert_int_equal(number("SELECT count(DISTINCT stamp) FROM kf_journal"), 300);
+    for (int i = 0; i < 3; i++)
+        assert_true(comes_true(has_heard, &p[i]));
+    /* one of them is chief, and another one when that is gone */
+    int chief = 0, chiefs = 0;
+    assert_true(comes_true(is_chief, &p[0]) || is_chief(&p[1]) || is_chief(&p[2]));
+    for (int i = 0; i < 3; i++)
+        if (is_chief(&p[i])) {
+            chief = i;
+            chiefs++;
+        }
+    assert_int_equal(chiefs, 1);
+    peer_close(&p[chief]);
+    int one = (chief + 1) % 3, two = (chief + 2) % 3;
+    for (int waited_ms = 0; waited_ms < 15000 && !is_chief(&p[one]) && !is_chief(&p[two]);
+         waited_ms += 10)
+        poll(NULL, 0, 10);
+    assert_int_equal(is_chief(&p[one]) + is_chief(&p[two]), 1);
+    /* a listener that is cut off: not fresh until it has doubted everything */
+    int doubts = p[one].heard.doubts;
+    sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'SELECT%' AND"
+        " pid <> pg_backend_pid() AND application_name LIKE 'keepfast %'");
+    for (int waited_ms = 0; waited_ms < 15000 && p[one].heard.doubts == doubts; waited_ms += 10)
+        poll(NULL, 0, 10);
+    assert_true(p[one].heard.doubts > doubts);
+    assert_true(comes_true(is_fresh, &p[one]));
+    assert_int_equal(put(p[one].store, "after", "v", NULL), KF_OK);
+    assert_string_equal(get(p[two].store, "after"), "v");
+    peer_close(&p[one]);
+    peer_close(&p[two]);
+}
+
+#ifdef KF_TEST_HOOKS
+TESTING_SABOTEUR(pg_commit_assumed, "pg-commit-assumed", a_commit_without_an_answer_is_looked_up)
+TESTING_SABOTEUR(pg_changes_not_told, "pg-changes-not-told", several_share_a_store)
+#endif
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    testing_only(argc, argv);
+    testing_guard(250);
+    testing_pg_new(); /* saboteurs have the same server */
+    const struct CMUnitTest tests[] = {
+        TEST(a_failure_that_is_told_late_is_its_own),
+        TEST(a_write_that_fails_takes_nothing_with_it),
+        TEST(what_may_succeed_is_tried_again),
+        TEST(a_connection_that_is_lost_costs_nothing),
+        TEST(a_commit_without_an_answer_is_looked_up),
+        TEST(a_full_disk_heals),
+        TEST(a_standby_heals),
+        TEST(numbers_that_go_back_are_seen),
+        TEST(several_share_a_store),
+        TEST(a_copy_gets_a_site_of_its_own),
+#ifdef KF_TEST_HOOKS
+        cmocka_unit_test(saboteur_pg_commit_assumed),
+        cmocka_unit_test(saboteur_pg_changes_not_told),
+#endif
+    };
+    return cmocka_run_group_tests_name("store_pg", tests, NULL, NULL);
+}
