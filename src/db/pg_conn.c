@@ -140,7 +140,7 @@ static kf_rc shake_hands(struct pg_db *db, struct kf_err *err)
 
 kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
 {
-    PGresult *res;
+    PGresult *res = NULL;
     kf_rc rc = pq.sendQuery(db->conn, sql) ? KF_OK : pg_gone(db, err), got = rc;
     enum db_trouble trouble = DB_FINE;
     while (db->conn && (got = pg_result(db, &res, rc == KF_OK ? err : NULL)) == KF_OK && res) {
