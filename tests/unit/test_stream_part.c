@@ -210,8 +210,7 @@ static void strangers_are_refused(void **state)
          KF_INVALID},
         /* form */
         {"k/stream.ndjson", "", KF_DAMAGED},
-        {"k/stream.ndjson", "{\"keepfast\":\"stream\",\"format\":1,\"stream\":\"k\"}",
-         KF_DAMAGED},
+        {"k/stream.ndjson", "{\"keepfast\":\"stream\",\"format\":1,\"stream\":\"k\"}", KF_DAMAGED},
         {"k/stream.ndjson", "{\"keepfast\":\"stream\",\"format\":2,\"stream\":\"k\"}\n",
          KF_TOO_NEW},
         {"k/stream.ndjson", HEAD("k") "\n", KF_INVALID},

@@ -1,0 +1,276 @@
+/* What streams keep, and what goes for good. */
+#include "testing_streams.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct testing_docs t;
+static int64_t floor_seq;
+
+static const char yaml[] =
+    "spaces:\n"
+    "  default:\n"
+    "    streams:\n"
+    "      - { match: \"last/*\", keep: { last: 3 }, rings: { r: { kind: view, last: 2 } } }\n"
+    "      - { match: \"age/*\", keep: { age: 1h } }\n";
+
+static int setup(void **state)
+{
+    *state = NULL;
+    testing_docs_open(&t, yaml);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testing_recount(&t);
+    testing_docs_close(&t);
+    return 0;
+}
+
+static int64_t floor_of(void *ctx, str key)
+{
+    assert_true(str_starts(key, STR("last/")) || str_starts(key, STR("age/")));
+    return *(int64_t *)ctx;
+}
+
+static void retain(void)
+{
+    if (streams_retain(t.streams, &t.err) != KF_OK)
+        fail_msg("streams_retain: %s", t.err.detail);
+}
+
+/* ---------------------------------------------------------------------------------------- keep */
+
+static void the_last_are_kept(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 5; i++)
+        testing_append(&t, "last/a", NULL, i == 1 ? "view" : "user", "1");
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:1 4:1 5:1");
+    assert_non_null(strstr(testing_stream(&t, "last/a"), "3 5 3 "));
+    assert_non_null(strstr(testing_stream(&t, "last/a"), "{user:3} {} {\"r\":[]}"));
+    struct testing_entry many[200];
+    for (int i = 0; i < 200; i++)
+        many[i] = (struct testing_entry){.body = "2"};
+    struct testing_appended done;
+    assert_int_equal(testing_append_all(&t, "last/a", many, 200, &done), KF_OK);
+    assert_int_equal(done.count, 3);
+    assert_string_equal(testing_last(&t, "last/a", 9), "203:2 204:2 205:2");
+    /* one that asks to keep them all */
+    streams_pin(t.streams);
+    testing_append(&t, "last/a", NULL, NULL, "3");
+    assert_string_equal(testing_last(&t, "last/a", 9), "203:2 204:2 205:2 206:3");
+    retain();
+    assert_string_equal(testing_last(&t, "last/a", 9), "203:2 204:2 205:2 206:3");
+    streams_unpin(t.streams);
+    retain();
+    assert_string_equal(testing_last(&t, "last/a", 9), "204:2 205:2 206:3");
+}
+
+static void what_a_remote_has_not_confirmed_is_kept(void **state)
+{
+    (void)state;
+    floor_seq = 0;
+    streams_set_floor(t.streams, floor_of, &floor_seq);
+    assert_true(streams_taken(t.streams, STR("last/a")));
+    for (int i = 1; i <= 6; i++)
+        testing_append(&t, "last/a", NULL, NULL, "1");
+    assert_string_equal(testing_last(&t, "last/a", 9), "1:1 2:1 3:1 4:1 5:1 6:1");
+    floor_seq = testing_number(&t, "SELECT seq FROM kf_entry WHERE n = 2");
+    retain();
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:1 4:1 5:1 6:1");
+    testing_append(&t, "age/a", NULL, NULL, "1");
+    testing_env_advance(&t.env, 2 * 3600 * 1000);
+    retain();
+    assert_string_equal(testing_last(&t, "age/a", 9), "1:1");
+    floor_seq = INT64_MAX;
+    retain();
+    assert_string_equal(testing_last(&t, "age/a", 9), "");
+    assert_string_equal(testing_stream(&t, "age/a"), "0 1 0 0-0 {} {} {}");
+    assert_string_equal(testing_last(&t, "last/a", 9), "4:1 5:1 6:1");
+    assert_int_equal(testing_append(&t, "age/a", NULL, NULL, "2"), 2); /* no number twice */
+}
+
+static void ids_outlive_their_entries(void **state)
+{
+    (void)state;
+    struct testing_entry e = {.id = "once", .body = "1", .attach = "[1]"};
+    struct testing_appended done;
+    assert_int_equal(testing_append_all(&t, "last/a", &e, 1, &done), KF_OK);
+    for (int i = 0; i < 5; i++)
+        testing_append(&t, "last/a", NULL, NULL, "2");
+    testing_env_advance(&t.env, 40ll * 86400 * 1000);
+    retain();
+    assert_int_equal(testing_append_all(&t, "last/a", &e, 1, &done), KF_OK);
+    assert_true(done.items[0].duplicate && done.items[0].n == 1);
+    e.body = "3";
+    assert_int_equal(testing_append_all(&t, "last/a", &e, 1, &done), KF_CONFLICT);
+    /* beyond the newest million they may go */
+    testing_sql(&t, "UPDATE kf_entry SET n = n + 2000000; "
+                    "UPDATE kf_stream SET last_n = last_n + 2000000");
+    streams_forget_all(t.streams);
+    retain();
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+}
+
+static void attachments_go_with_the_last_that_names_them(void **state)
+{
+    (void)state;
+    struct testing_entry e[] = {{.body = "1", .attach = "[1]"},
+                                {.body = "2", .attach = "[2]"},
+                                {.body = "3", .attach = "[1]"}};
+    assert_int_equal(testing_append_all(&t, "last/a", e, 3, NULL), KF_OK);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_attachment"), 2);
+    for (int i = 0; i < 2; i++)
+        testing_append(&t, "last/a", NULL, NULL, "4");
+    retain();
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_attachment"), 1);
+    testing_append(&t, "last/a", NULL, NULL, "4");
+    retain();
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_attachment"), 0);
+}
+
+static void what_is_idle_leaves_memory(void **state)
+{
+    (void)state;
+    testing_append(&t, "a", NULL, NULL, "1");
+    testing_env_advance(&t.env, STREAM_IDLE_MS / 2);
+    testing_append(&t, "b", NULL, NULL, "1");
+    uint64_t both = streams_memory_bytes(t.streams);
+    testing_env_advance(&t.env, STREAM_IDLE_MS / 2 + 2000);
+    retain();
+    assert_true(streams_memory_bytes(t.streams) < both);
+    struct kf_stream_info info = {0};
+    assert_int_equal(streams_peek_info(t.streams, STR("a"), &info), KF_ABSENT);
+    assert_int_equal(streams_peek_info(t.streams, STR("b"), &info), KF_OK);
+    kf_stream_info_free(&info);
+    assert_string_equal(testing_last(&t, "a", 3), "1:1");
+}
+
+/* ---------------------------------------------------------------------------------------- erase */
+
+static void holders(void *ctx, struct buf *out)
+{
+    buf_c(out, ctx);
+}
+
+static bool file_has(const char *what)
+{
+    size_t len = 0;
+    const char *bytes = testing_read(t.path, &len);
+    return memmem(bytes, len, what, strlen(what)) != NULL;
+}
+
+static void an_erased_stream_is_gone(void **state)
+{
+    (void)state;
+    struct kf_receipt r = {0}, again = {0};
+    struct testing_entry e[] = {{.id = "m1", .body = "\"something very private\"", .attach = "[1]"},
+                                {.body = "2", .attach = "[2]"}};
+    struct testing_entry other = {.body = "3", .attach = "[2]"};
+    static char held[] = "{\"remote\":\"host\"}";
+    assert_int_equal(streams_erase(t.streams, "a", &r, &t.err), KF_ABSENT);
+    assert_int_equal(testing_append_all(&t, "a", e, 2, NULL), KF_OK);
+    assert_int_equal(testing_append_all(&t, "b", &other, 1, NULL), KF_OK);
+    testing_docs_reopen(&t); /* what is in the file now, not in its log */
+    streams_set_holders(t.streams, holders, held);
+    assert_true(file_has("something very private"));
+    assert_int_equal(streams_erase(t.streams, "a", &r, &t.err), KF_OK);
+    assert_true(r.streams == 1 && r.entries == 2 && r.attachments == 1 && r.bytes == 25);
+    assert_non_null(strstr(r.json.p, "\"entries\":2,\"attachments\":1,\"bytes\":25,\"again\":false,"
+                                     "\"held\":[{\"remote\":\"host\"}]}"));
+    assert_string_equal(testing_stream(&t, "a"), "(not_found)");
+    assert_string_equal(testing_last(&t, "a", 1), "(not_found)");
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
+    testing_docs_reopen(&t);
+    assert_false(file_has("something very private"));
+    /* asked for again: the receipt of then */
+    assert_int_equal(streams_erase(t.streams, "a", &again, &t.err), KF_OK);
+    assert_true(again.again && again.id == r.id && again.entries == 2);
+    /* the key is free, and the id is, too */
+    struct testing_appended done;
+    assert_int_equal(testing_append_all(&t, "a", e, 1, &done), KF_OK);
+    assert_true(done.items[0].n == 1 && !done.items[0].duplicate);
+    kf_receipt_free(&r);
+    kf_receipt_free(&again);
+    struct kf_receipt_list list = {0};
+    assert_int_equal(streams_erase(t.streams, "b", NULL, &t.err), KF_OK);
+    assert_int_equal(streams_receipts(t.streams, 0, 1, &list, &t.err), KF_OK);
+    assert_true(list.count == 1 && list.more && list.items[0].entries == 1);
+    uint64_t newest = list.items[0].id;
+    kf_receipt_list_free(&list);
+    assert_int_equal(streams_receipts(t.streams, newest, 9, &list, &t.err), KF_OK);
+    assert_true(list.count == 1 && !list.more && list.items[0].entries == 2);
+    kf_receipt_list_free(&list);
+}
+
+static void one_person_is_erased_everywhere(void **state)
+{
+    (void)state;
+    struct kf_receipt r = {0};
+    for (int i = 0; i < 9; i++) {
+        char key[16];
+        const char *patch = i % 3 ? "{\"customer\":\"ann\"}" : "{\"customer\":\"bo\"}";
+        snprintf(key, sizeof key, "chat/%d", i);
+        assert_int_equal(streams_patch(t.streams, key, patch, strlen(patch), NULL, &t.err), KF_OK);
+        testing_append(&t, key, NULL, NULL, "1");
+    }
+    assert_int_equal(streams_erase_all(t.streams, "customer", "ann", &r, &t.err), KF_OK);
+    assert_true(r.streams == 6 && r.entries == 6 && r.bytes == 6 && !r.again);
+    kf_receipt_free(&r);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_stream"), 3);
+    assert_int_equal(streams_erase_all(t.streams, "customer", "ann", &r, &t.err), KF_OK);
+    assert_true(r.again && r.streams == 6);
+    kf_receipt_free(&r);
+    assert_int_equal(streams_erase_all(t.streams, "customer", "cy", &r, &t.err), KF_ABSENT);
+    assert_int_equal(streams_erase_all(t.streams, "", "cy", &r, &t.err), KF_MISUSE);
+}
+
+/* What a crash between the group and its slices leaves is removed by whoever comes next. */
+static void an_erasure_that_was_cut_goes_on(void **state)
+{
+    (void)state;
+    testing_append(&t, "a", "i", NULL, "1");
+    testing_append(&t, "b", NULL, NULL, "1");
+    testing_sql(&t,
+                "INSERT INTO kf_erasing SELECT id, 0 FROM kf_stream WHERE key = 'a'; "
+                "DELETE FROM kf_journal WHERE key = 'a'; DELETE FROM kf_stream WHERE key = 'a'");
+    testing_docs_reopen(&t);
+    assert_string_equal(testing_last(&t, "a", 1), "(not_found)");
+    uint64_t streams = 0, entries = 0, bytes = 0;
+    struct db *db;
+    assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
+    assert_int_equal(stream_totals(db, &streams, &entries, &bytes, &t.err), KF_OK);
+    store_read_end(t.store, db);
+    assert_true(streams == 1 && entries == 1 && bytes == 1);
+    retain();
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+}
+
+TESTING_SABOTEUR(trim_unconfirmed, "trim-unconfirmed", what_a_remote_has_not_confirmed_is_kept)
+TESTING_SABOTEUR(entry_ids_expire, "entry-ids-expire", ids_outlive_their_entries)
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(the_last_are_kept),
+        TEST(what_a_remote_has_not_confirmed_is_kept),
+        TEST(ids_outlive_their_entries),
+        TEST(attachments_go_with_the_last_that_names_them),
+        TEST(what_is_idle_leaves_memory),
+        TEST(an_erased_stream_is_gone),
+        TEST(one_person_is_erased_everywhere),
+        TEST(an_erasure_that_was_cut_goes_on),
+        cmocka_unit_test(saboteur_trim_unconfirmed),
+        cmocka_unit_test(saboteur_entry_ids_expire),
+    };
+    testing_only(argc, argv);
+    return cmocka_run_group_tests_name("stream_keep", tests, NULL, NULL);
+}
