@@ -168,7 +168,7 @@ kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash
 {
     struct stream_state *after = NULL;
     int64_t old_seq = before->head.there ? before->head.seq : before->head.erased_seq;
-    d->head.rev++;
+    d->head.rev = group_last(g) > d->head.rev ? group_last(g) : d->head.rev + 1;
     kf_rc rc = draft_end(d, &after, err);
     if (rc == KF_OK)
         rc = write_row(g, before, d, after, err);

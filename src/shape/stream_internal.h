@@ -29,6 +29,7 @@
 
 #define STREAM_TABLE    "stream" /* kf_journal.tbl */
 #define STREAM_SHARDS   16
+#define STREAM_MARKS    64
 #define STREAM_SITE_LEN STORE_SITE_LEN
 /* Numbers from elsewhere beyond this are not believed: nobody has appended so often. */
 #define STREAM_N_MAX    ((uint64_t)1 << 53)
@@ -37,7 +38,9 @@
 /* ------------------------------------------------------------------- a stream (stream_state.c) */
 
 struct stream_head {
-    int64_t id, rev; /* (id, rev) grows with every change of what the key stands for */
+    /* (id, rev) grows with every change of what the key stands for; rev is the number that the store
+     * was at, so that those of different streams can be compared */
+    int64_t id, rev;
     int64_t seq, stamp, born;
     uint64_t count, last_n, bytes;
     int64_t first_at, last_at;
@@ -238,6 +241,8 @@ struct shard {
     struct hot_stream **buckets;
     size_t bucket_count, count; /* bucket_count is a power of 2 */
     struct hot_stream *newest, *oldest;
+    uint64_t marks[STREAM_MARKS];
+    int64_t shown[STREAM_MARKS]; /* to readers of the store: the highest rev */
 };
 struct stream_memory {
     struct shard shards[STREAM_SHARDS];
@@ -277,13 +282,17 @@ void memory_limit(struct stream_memory *m, uint64_t limit_bytes);
 /* What was not used since STREAM_IDLE_MS goes. */
 void memory_sweep(struct stream_memory *m);
 
+/* A snapshot has shown this of the stream: memory shows nothing older any more. Called before the
+ * reader is answered. */
+void memory_saw(struct stream_memory *m, const struct stream_state *state, uint64_t hash);
+
 /* Single flight. True: the caller loads, and ends with memory_loaded whatever becomes of it. False:
  * somebody else has loaded meanwhile. */
-bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, struct kf_err *err,
-                       kf_rc *ret_rc);
+bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, uint64_t *ret_mark,
+                       struct kf_err *err, kf_rc *ret_rc);
 /* `state` (NULL: it could not be read) and window as a snapshot had them; both are taken over. */
-void memory_loaded(struct stream_memory *m, str key, uint64_t hash, struct stream_state *state,
-                   struct window *window, uint32_t window_max);
+void memory_loaded(struct stream_memory *m, str key, uint64_t hash, uint64_t mark,
+                   struct stream_state *state, struct window *window, uint32_t window_max);
 
 /* -------------------------------------------------------------------- loading (stream_load.c) */
 

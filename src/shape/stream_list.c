@@ -105,6 +105,8 @@ static kf_rc find_state(struct streams *streams, str key, struct stream_state **
         return rc;
     rc = stream_row_load(db, key, ret, err);
     store_read_end(streams->store, db);
+    if (rc == KF_OK)
+        memory_saw(&streams->memory, *ret, memory_hash(&streams->memory, key));
     return rc;
 }
 

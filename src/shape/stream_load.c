@@ -72,8 +72,8 @@ static void keep_view(struct stream_state *state, const struct window *window,
 }
 
 /* Ends the load that was begun. */
-static kf_rc load(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
-                  struct kf_err *err)
+static kf_rc load(struct streams *streams, str key, uint64_t hash, uint64_t mark,
+                  struct window_view *ret, struct kf_err *err)
 {
     struct stream_state *state = NULL;
     struct window window = {0};
@@ -86,7 +86,7 @@ static kf_rc load(struct streams *streams, str key, uint64_t hash, struct window
         state_drop(state);
         state = NULL;
     }
-    memory_loaded(&streams->memory, key, hash, state, &window,
+    memory_loaded(&streams->memory, key, hash, mark, state, &window,
                   config_stream(streams->space, key)->window);
     return rc;
 }
@@ -101,6 +101,7 @@ kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window
 {
     struct stream_memory *m = &streams->memory;
     uint32_t max = config_stream(streams->space, key)->window;
+    uint64_t mark = 0;
     kf_rc rc = KF_OK;
     for (int tries = 0;; tries++) {
         if (memory_view(m, key, hash, ret)) {
@@ -108,8 +109,8 @@ kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window
                 return KF_OK;
             view_release(ret);
         }
-        if (memory_load_begin(m, key, hash, err, &rc))
-            return load(streams, key, hash, ret, err);
+        if (memory_load_begin(m, key, hash, &mark, err, &rc))
+            return load(streams, key, hash, mark, ret, err);
         if (rc != KF_OK)
             return rc;
     }

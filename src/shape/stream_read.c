@@ -285,6 +285,8 @@ static kf_rc read_stored(struct streams *streams, str key, const struct entry_wa
             rc = entries_read(db, state->head.id, key, want, entries_copy, list, &more, err);
         store_read_end(streams->store, db);
     }
+    if (rc == KF_OK)
+        memory_saw(&streams->memory, state, memory_hash(&streams->memory, key));
     if (rc == KF_DAMAGED)
         log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
                   LOG_END);

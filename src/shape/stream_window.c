@@ -26,6 +26,12 @@
  *                                                                             those
  *               older, and anything else came since                           it is not kept
  *
+ * A commit can be read a moment before it is published. So that memory shows nothing older than what
+ * a reader of the store has seen, whoever ends such a read moves the mark of the key, and leaves the
+ * highest rev that it has shown: what memory has goes when it is older, a load that began before is
+ * not kept, and a publish of less than that forgets instead. Keys share STREAM_MARKS marks a shard: a
+ * stranger costs a load now and then, never a wrong answer.
+ *
  * The bound is over all shards together: whoever adds makes room in its own shard first. A window
  * takes a quarter of the bound at most. */
 #include "shape/stream_internal.h"
@@ -80,6 +86,16 @@ uint64_t memory_hash(const struct stream_memory *m, str key)
 static struct shard *shard_of(struct stream_memory *m, uint64_t hash)
 {
     return &m->shards[hash % STREAM_SHARDS];
+}
+
+static uint64_t *mark_of(struct shard *s, uint64_t hash)
+{
+    return &s->marks[hash / STREAM_SHARDS % STREAM_MARKS];
+}
+
+static int64_t *shown_of(struct shard *s, uint64_t hash)
+{
+    return &s->shown[hash / STREAM_SHARDS % STREAM_MARKS];
 }
 
 static struct hot_stream **bucket_of(const struct shard *s, uint64_t hash)
@@ -312,6 +328,29 @@ static bool is_newer(const struct stream_state *a, const struct hot_stream *h)
     return a->head.id != b->id ? a->head.id > b->id : a->head.rev > b->rev;
 }
 
+/* With the lock; h may be NULL. A snapshot has shown this state. */
+static void saw(struct shard *s, uint64_t hash, struct hot_stream *h,
+                const struct stream_state *state)
+{
+    int64_t rev = state->head.there ? state->head.rev : state->head.erased_seq;
+    if (is_usable(h) && (!state->head.there || is_newer(state, h))) {
+        KF_SOMETIMES("stream-shown-before-published");
+        window_clear(&h->window);
+        h->nothing = true;
+    }
+    ++*mark_of(s, hash);
+    if (*shown_of(s, hash) < rev)
+        *shown_of(s, hash) = rev;
+}
+
+void memory_saw(struct stream_memory *m, const struct stream_state *state, uint64_t hash)
+{
+    struct shard *s = shard_of(m, hash);
+    pthread_mutex_lock(&s->lock);
+    saw(s, hash, *place_of(s, state_key(state), hash), state);
+    pthread_mutex_unlock(&s->lock);
+}
+
 static void add_entries(const struct stream_memory *m, struct hot_stream *h,
                         const struct stream_new *entries, size_t count, uint32_t window_max)
 {
@@ -357,14 +396,18 @@ void memory_publish(struct stream_memory *m, uint64_t hash, struct stream_state 
     struct shard *s = shard_of(m, hash);
     pthread_mutex_lock(&s->lock);
     struct hot_stream *h = *place_of(s, state_key(after), hash);
-    if (!h) /* without memory it is loaded when it is asked for */
+    bool late = after->head.rev < *shown_of(s, hash); /* somebody has seen what follows it */
+    if (!h && !late) /* without memory it is loaded when it is asked for */
         h = put(m, s, state_key(after), hash);
-    if (h && is_newer(after, h)) {
+    if (h && late && is_newer(after, h)) {
+        KF_SOMETIMES("stream-published-late");
+        window_clear(&h->window);
+        h->nothing = true;
+        h->stale = h->loading;
+    } else if (h && is_newer(after, h)) {
         advance(m, h, after, last_n_before, entries, count, window_max);
         touch(m, s, h);
         weigh(m, h);
-    } else if (h) {
-        KF_SOMETIMES("stream-published-late");
     }
     pthread_mutex_unlock(&s->lock);
     make_room(m, hash);
@@ -402,6 +445,10 @@ void memory_forget_all(struct stream_memory *m)
         struct shard *s = &m->shards[i];
         struct hot_stream *gone = NULL, *next;
         pthread_mutex_lock(&s->lock);
+        for (int mark = 0; mark < STREAM_MARKS; mark++) {
+            s->marks[mark]++;
+            s->shown[mark] = 0; /* after a restore numbers begin anew */
+        }
         for (struct hot_stream *h = s->newest; h; h = next) {
             next = h->older;
             struct hot_stream *one = forget(m, s, place_of(s, state_key(h->state), h->hash));
@@ -434,8 +481,8 @@ void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by)
 
 /* ------------------------------------------------------------------------------------- loading */
 
-bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, struct kf_err *err,
-                       kf_rc *ret_rc)
+bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, uint64_t *ret_mark,
+                       struct kf_err *err, kf_rc *ret_rc)
 {
     struct shard *s = shard_of(m, hash);
     bool begins = false;
@@ -454,6 +501,7 @@ bool memory_load_begin(struct stream_memory *m, str key, uint64_t hash, struct k
         begins = h != NULL;
         if (h) {
             h->loading = true;
+            *ret_mark = *mark_of(s, hash);
             h->stale = false;
         }
     }
@@ -510,18 +558,21 @@ static void install(struct stream_memory *m, struct hot_stream *h, struct stream
     touch(m, shard_of(m, h->hash), h);
 }
 
-void memory_loaded(struct stream_memory *m, str key, uint64_t hash, struct stream_state *state,
-                   struct window *window, uint32_t window_max)
+void memory_loaded(struct stream_memory *m, str key, uint64_t hash, uint64_t mark,
+                   struct stream_state *state, struct window *window, uint32_t window_max)
 {
     struct shard *s = shard_of(m, hash);
     struct hot_stream *gone = NULL;
     pthread_mutex_lock(&s->lock);
     struct hot_stream **place = place_of(s, key, hash), *h = *place;
     assert(h && h->loading);
-    if (state && state->head.there && !h->stale)
+    bool current = !h->stale && *mark_of(s, hash) == mark;
+    if (state && state->head.there && current)
         install(m, h, state, window, window_max);
-    else if (h->stale)
+    else if (state && !current)
         KF_SOMETIMES("stream-load-stale");
+    if (state)
+        saw(s, hash, h, state);
     h->loading = false;
     if (h->nothing && may_go(h))
         gone = take(m, s, place);

@@ -714,6 +714,11 @@ int64_t group_seq(struct group *g)
     return ++g->seq;
 }
 
+int64_t group_last(const struct group *g)
+{
+    return g->seq;
+}
+
 uint64_t group_turn(const struct group *g, bool *ret_whole)
 {
     *ret_whole = !g->broken;

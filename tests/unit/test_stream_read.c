@@ -376,7 +376,7 @@ static void plans_use_the_indexes(void **state)
          "SEARCH e USING INTEGER PRIMARY KEY"},
         {"SELECT 1 FROM kf_entry WHERE stream IN ($1, $2) AND stamp = $3 AND site = $4 AND taken = "
          "1",
-         "USING INDEX kf_entry_taken (stream=? AND stamp=? AND site=?)"},
+         "INDEX kf_entry_taken (stream=? AND stamp=? AND site=?)"},
         {"DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM kf_entry WHERE "
          "attach = $1)",
          "kf_entry_attach (attach=?)"},
