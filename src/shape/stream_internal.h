@@ -106,8 +106,9 @@ kf_rc draft_ring(struct stream_draft *d, str ring, uint32_t last, uint64_t n, in
                  str body, struct kf_err *err);
 /* Takes entries that go out of all rings; `ns` ascends. */
 kf_rc draft_unring(struct stream_draft *d, const uint64_t *ns, size_t count, struct kf_err *err);
-/* From a JSON object of numbers. False for anything else. Names live in `arena`. */
-bool draft_kinds(struct stream_draft *d, str json, struct arena *arena);
+/* From a JSON object of numbers; KF_DAMAGED for anything else, KF_NOMEM, both without a sentence.
+ * Names live in `arena`. */
+kf_rc draft_kinds(struct stream_draft *d, str json, struct arena *arena);
 kf_rc draft_end(const struct stream_draft *d, struct stream_state **ret, struct kf_err *err);
 void draft_release(struct stream_draft *d);
 

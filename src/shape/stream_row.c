@@ -36,9 +36,10 @@ kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, st
     h->stamp = db_i64(s, col + 9);
     copy_text(h->site, sizeof h->site, db_text(s, col + 10));
     h->born = db_i64(s, col + 11);
-    kf_rc rc = KF_OK;
-    if (!draft_kinds(&d, db_text(s, col + 12), &arena) || h->last_n > INT64_MAX ||
-        h->count > h->last_n)
+    kf_rc rc = draft_kinds(&d, db_text(s, col + 12), &arena);
+    if (rc == KF_NOMEM)
+        rc = err_nomem(err);
+    else if (rc != KF_OK || h->last_n > INT64_MAX || h->count > h->last_n)
         rc = stream_damaged(d.key, 0, err);
     if (rc == KF_OK)
         rc = draft_end(&d, ret, err);

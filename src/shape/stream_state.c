@@ -132,24 +132,28 @@ void draft_uncount(struct stream_draft *d, str kind, size_t size)
     memmove(&d->kinds[i], &d->kinds[i + 1], (d->kind_count - i) * sizeof d->kinds[0]);
 }
 
-bool draft_kinds(struct stream_draft *d, str json, struct arena *arena)
+kf_rc draft_kinds(struct stream_draft *d, str json, struct arena *arena)
 {
     struct json_node *root;
     d->kind_count = 0;
-    if (json_parse(json, NULL, arena, &root, NULL) != KF_OK || root->type != JSON_OBJECT ||
-        root->count > STREAM_KINDS_MAX)
-        return false;
+    kf_rc rc = json_parse(json, NULL, arena, &root, NULL);
+    if (rc != KF_OK)
+        return rc == KF_NOMEM ? KF_NOMEM : KF_DAMAGED;
+    if (root->type != JSON_OBJECT || root->count > STREAM_KINDS_MAX)
+        return KF_DAMAGED;
     for (const struct json_node *n = root->child; n; n = n->next) {
         struct stream_count one = {.kind = json_text(n->name, arena)};
         bool there;
+        if (!one.kind.p)
+            return KF_NOMEM;
         size_t i = find_kind(d, one.kind, &there);
-        if (!one.kind.p || one.kind.len > STREAM_KIND_MAX || !json_u64(n, &one.count))
-            return false;
+        if (one.kind.len > STREAM_KIND_MAX || !json_u64(n, &one.count))
+            return KF_DAMAGED;
         memmove(&d->kinds[i + 1], &d->kinds[i], (d->kind_count - i) * sizeof d->kinds[0]);
         d->kinds[i] = one;
         d->kind_count++;
     }
-    return true;
+    return KF_OK;
 }
 
 static char *put_text(char *at, str s)
