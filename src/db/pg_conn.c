@@ -180,10 +180,12 @@ static kf_rc set_up(struct pg_db *db, struct kf_err *err)
     int n = snprintf(sql, sizeof sql,
                      "SET search_path = \"%s\";"
                      "SET client_min_messages = error; SET jit = off; SET lock_timeout = %u;"
-                     "SET idle_in_transaction_session_timeout = '60s'; SET statement_timeout = 0;"
+                     "SET idle_in_transaction_session_timeout = '%s'; SET statement_timeout = 0;"
                      "SELECT set_config('synchronous_commit', 'on', false)"
                      " WHERE current_setting('synchronous_commit') = 'off'",
-                     db->schema, lock_ms(db));
+                     db->schema, lock_ms(db),
+                     db->base.mode == DB_OWNER ? "60s"
+                                               : "15min"); /* who writes stands in others' way */
     assert(n > 0 && (size_t)n < sizeof sql);
     (void)n;
     kf_rc rc = pg_say(db, sql, err);
@@ -199,12 +201,10 @@ static kf_rc set_up(struct pg_db *db, struct kf_err *err)
 /* Each connection has a name of its own, by which the server's view of it can be found again. */
 static void make_tag(struct pg_db *db)
 {
-    unsigned char random[8];
-    struct buf hex = BUF_INIT;
-    db->base.env->random(db->base.env->ctx, random, sizeof random);
-    buf_hex(&hex, random, sizeof random);
-    snprintf(db->tag, sizeof db->tag, "keepfast %.16s %.36s", hex.p ? hex.p : "", db->schema);
-    buf_release(&hex);
+    uint64_t random;
+    db->base.env->random(db->base.env->ctx, &random, sizeof random);
+    snprintf(db->tag, sizeof db->tag, "keepfast %016llx %.36s", (unsigned long long)random,
+             db->schema);
 }
 
 const char *db_tag(const struct db *db)

@@ -1,6 +1,8 @@
 /* The tables of a store in a schema of PostgreSQL. Those of schema_store.c, whose probe names every
- * column of both, and one more:
+ * column of both, and besides:
  *
+ *   kf_state.pinned   until then, by the server's clock, nobody removes what is old: somebody backs
+ *              up (group_pin)
  *   kf_group   the last group that each process has committed: after a COMMIT whose outcome it was
  *              not told, it looks here (store/store_pg.c)
  *
@@ -14,7 +16,7 @@
 
 const char schema_store_pg[] =
     "CREATE TABLE kf_state(id bigint PRIMARY KEY CHECK(id = 1), seq" NUMBER ", stamp" NUMBER
-    ") WITH (fillfactor = 50);"
+    ", pinned" NUMBER_0 ") WITH (fillfactor = 50);"
     "INSERT INTO kf_state VALUES(1, 0, 0);"
     "CREATE TABLE kf_group(id" TEXT " PRIMARY KEY, number" NUMBER ", at" NUMBER
     ") WITH (fillfactor = 50);"

@@ -37,6 +37,7 @@ struct backup {
     char *pending_to;             /* NULL = everything */
     enum backup_phase phase;
     int64_t until, after; /* numbers */
+    int64_t pinned_ms;    /* monotonic */
     uint64_t done, total;
     bool enough; /* for this piece */
     struct zip_writer *zip;
@@ -117,20 +118,19 @@ static kf_rc check_same(const struct backup *b, struct kf_err *err)
                    "the store was replaced by a restore while it was backed up; begin again");
 }
 
-static kf_rc nothing(struct group *g, struct write *w, struct kf_err *err)
+static kf_rc keep_the_past(struct group *g, struct write *w, struct kf_err *err)
 {
-    (void)g;
     (void)w;
-    (void)err;
-    return KF_OK;
+    return group_pin(g, err);
 }
 
 /* Pins what there is. Returns when no group from before the pin is on its way; a store that takes
  * no writes has none. */
 static kf_rc pin(struct backup *b, struct kf_err *err)
 {
-    struct write barrier = {.apply = nothing, .frees = true};
+    struct write barrier = {.apply = keep_the_past, .frees = true};
     docs_pin(store_docs(b->store));
+    b->pinned_ms = env_mono_ms(store_env(b->store));
     struct db *db;
     kf_rc rc = store_write(b->store, &barrier, err);
     if (rc != KF_NOMEM)
@@ -233,11 +233,24 @@ static kf_rc visit_row(void *ctx, const struct doc_row *row, struct kf_err *err)
     return b->enough ? KF_ABSENT : KF_OK;
 }
 
+/* Other processes forget that there is a backup, should it die. */
+static kf_rc stay_pinned(struct backup *b, struct kf_err *err)
+{
+    struct write again = {.apply = keep_the_past, .frees = true};
+    int64_t now_ms = env_mono_ms(store_env(b->store));
+    if (store_level(b->store) != KF_LEVEL_SHARED || now_ms - b->pinned_ms < STORE_PIN_MS / 3)
+        return KF_OK;
+    b->pinned_ms = now_ms;
+    return store_write(b->store, &again, err);
+}
+
 static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
 {
     struct db *db;
     size_t count = 0;
-    kf_rc rc = store_read(b->store, &db, err);
+    kf_rc rc = stay_pinned(b, err);
+    if (rc == KF_OK)
+        rc = store_read(b->store, &db, err);
     if (rc != KF_OK)
         return rc;
     b->enough = false;

@@ -26,7 +26,8 @@ void docs_unpin(struct docs *docs)
 
 bool docs_pinned(const struct docs *docs)
 {
-    return atomic_load(&docs->pins) > 0 && !KF_SABOTAGE("backup-unpinned");
+    bool pinned = atomic_load(&docs->pins) > 0 || store_is_pinned(docs->store);
+    return pinned && !KF_SABOTAGE("backup-unpinned");
 }
 
 kf_rc doc_trim(struct group *g, const struct docs *docs, str name, uint64_t version,

@@ -162,6 +162,13 @@ bool store_has_writes(struct kf_store *store);
 /* Waits for the group that runs, on whichever thread. Not from a callback of a write. */
 void store_settle(struct kf_store *store);
 
+/* Inside apply. On PostgreSQL keeps every process from removing what is old, for STORE_PIN_MS: a
+ * backup reads it. Of a file nothing: its one owner knows (shape/doc.h, docs_pin). */
+#define STORE_PIN_MS (5 * 60 * 1000)
+kf_rc group_pin(struct group *g, struct kf_err *err);
+/* Whether somebody has done that, as the group that runs has found it. */
+bool store_is_pinned(const struct kf_store *store);
+
 /* Inside apply. */
 struct kf_store *group_store(struct group *g);
 struct db *group_db(struct group *g);

@@ -58,9 +58,13 @@ static kf_rc read_marker(struct db *db, struct buf *out, struct kf_err *err)
     return rc == KF_OK ? ask_text(db, place_sql, out, err) : rc;
 }
 
-static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
+/* All of it is of the row as it is when the lock was had. */
+static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, bool *ret_pinned,
+                          struct kf_err *err)
 {
-    static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1 FOR UPDATE";
+    static const char sql[] =
+        "SELECT seq, stamp, CASE WHEN pinned > extract(epoch FROM clock_timestamp()) * 1000"
+        " THEN 1 ELSE 0 END FROM kf_state WHERE id = 1 FOR UPDATE";
     struct db_stmt *st;
     bool row = false;
     kf_rc rc = db_use(db, sql, &st, err);
@@ -72,6 +76,7 @@ static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, s
     if (rc == KF_OK) {
         *ret_seq = db_i64(st, 0);
         *ret_stamp = db_i64(st, 1);
+        *ret_pinned = db_i64(st, 2) != 0;
     }
     db_done(st);
     return rc;
@@ -82,10 +87,10 @@ static kf_rc identify(struct kf_store *s, struct db *db, int64_t *ret_seq, int64
 {
     struct buf marker = BUF_INIT;
     char site[STORE_SITE_LEN + 1], old[STORE_SITE_LEN + 1] = "";
-    bool changed = false;
+    bool changed = false, pinned;
     kf_rc rc = read_marker(db, &marker, err);
     if (rc == KF_OK && (rc = db_begin(db, DB_WRITE, err)) == KF_OK) {
-        rc = lock_numbers(db, ret_seq, ret_stamp, err);
+        rc = lock_numbers(db, ret_seq, ret_stamp, &pinned, err);
         if (rc == KF_OK)
             rc = meta_identify(s, db, buf_view(&marker), site, old, &changed, err);
         if (rc == KF_OK && changed)
@@ -248,9 +253,11 @@ static kf_rc pg_began(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     int64_t seq = 0, stamp = 0;
-    kf_rc rc = lock_numbers(s->db, &seq, &stamp, err);
+    bool pinned = false;
+    kf_rc rc = lock_numbers(s->db, &seq, &stamp, &pinned, err);
     if (rc != KF_OK)
         return rc;
+    atomic_store_explicit(&s->pg->pinned, pinned, memory_order_relaxed);
     if (seq < s->seq) {
         /* A standby that had not heard of the last commits has taken over. */
         KF_SOMETIMES("pg-numbers-went-back");
@@ -264,6 +271,26 @@ static kf_rc pg_began(struct group *g, struct kf_err *err)
     if (stamp > s->clock.last)
         s->clock.last = stamp;
     return KF_OK;
+}
+
+kf_rc group_pin(struct group *g, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_state SET pinned ="
+                              " (extract(epoch FROM clock_timestamp()) * 1000)::bigint + $1"
+                              " WHERE id = 1";
+    struct db_stmt *st;
+    if (!g->store->pg)
+        return KF_OK;
+    kf_rc rc = db_use(g->store->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, STORE_PIN_MS);
+    return db_run(st, err);
+}
+
+bool store_is_pinned(const struct kf_store *s)
+{
+    return s->pg && atomic_load_explicit(&s->pg->pinned, memory_order_relaxed);
 }
 
 static kf_rc note_group(struct group *g, struct kf_err *err)
@@ -341,12 +368,13 @@ static kf_rc read_group(struct kf_store *s, int64_t *ret, struct kf_err *err)
 static kf_rc look_up(struct kf_store *s, const char *tag, bool *ret_there, struct kf_err *err)
 {
     int64_t seq, stamp, number = 0;
+    bool pinned;
     db_trouble_clear(s->db);
     kf_rc rc = db_begin(s->db, DB_WRITE, err);
     if (rc == KF_OK)
         rc = end_the_lost(s->db, tag, err);
     if (rc == KF_OK)
-        rc = lock_numbers(s->db, &seq, &stamp, err);
+        rc = lock_numbers(s->db, &seq, &stamp, &pinned, err);
     if (rc == KF_OK)
         rc = read_group(s, &number, err);
     db_rollback(s->db);

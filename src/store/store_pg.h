@@ -35,6 +35,7 @@ struct pg_part {
     int wake; /* an eventfd: the watcher is to end */
     _Atomic bool stop, chief;
     _Atomic int64_t fresh_until_ms; /* monotonic; 0 = memory is not used */
+    _Atomic bool pinned;            /* as the last group found it */
     _Atomic int64_t read_tried_ms;  /* when a reader tried to connect last while it was away */
     pthread_mutex_t lock;           /* for the rest */
     struct store_follower followers[PG_FOLLOWERS_MAX];

@@ -315,6 +315,51 @@ static void a_copy_gets_a_site_of_its_own(void **state)
     url = original;
 }
 
+static kf_rc apply_pin(struct group *g, struct write *w, struct kf_err *err)
+{
+    (void)w;
+    return group_pin(g, err);
+}
+
+static void the_past_is_kept_for_the_backup_of_another(void **state)
+{
+    (void)state;
+    struct kf_store *one = open_here(), *two = open_here();
+    struct write pin = {.apply = apply_pin};
+    assert_int_equal(put(two, "a", "x", NULL), KF_OK);
+    assert_false(store_is_pinned(two));
+    assert_int_equal(store_write(one, &pin, NULL), KF_OK);
+    assert_int_equal(put(two, "a", "y", NULL), KF_OK);
+    assert_true(store_is_pinned(two));
+    sql("UPDATE kf_state SET pinned = pinned - 3600000"); /* an hour later */
+    assert_int_equal(put(two, "a", "z", NULL), KF_OK);
+    assert_false(store_is_pinned(two));
+    store_close(one);
+    store_close(two);
+}
+
+static kf_rc run_oom(void *ctx)
+{
+    struct kf_store *s = NULL;
+    struct kf_err err = KF_ERR_INIT;
+    struct store_options o = {.env = &t.env};
+    (void)ctx;
+    kf_rc rc = store_open(url, &o, &s, &err);
+    if (rc == KF_OK)
+        rc = put(s, "a", "x", &err);
+    store_close(s);
+    if (rc != KF_OK && rc != KF_NOMEM)
+        fail_msg("%s", err.detail);
+    return rc;
+}
+
+static void no_memory_is_an_answer(void **state)
+{
+    (void)state;
+    store_close(open_here());
+    assert_true(testing_oom_each(run_oom, NULL) >= 20);
+}
+
 /* A store with a loop of its own, as a server has it. */
 struct peer {
     struct loop *loop;
@@ -453,6 +498,8 @@ int main(int argc, char **argv)
         TEST(a_full_disk_heals),
         TEST(a_standby_heals),
         TEST(numbers_that_go_back_are_seen),
+        TEST(the_past_is_kept_for_the_backup_of_another),
+        TEST(no_memory_is_an_answer),
         TEST(several_share_a_store),
         TEST(a_copy_gets_a_site_of_its_own),
 #ifdef KF_TEST_HOOKS
