@@ -142,11 +142,11 @@ bool streams_pinned(const struct streams *streams)
 
 /* ------------------------------------------------------------------------------------- writing */
 
-void draft_be_born(struct stream_draft *d, struct group *g)
+void draft_be_born(struct stream_draft *d, struct group *g, int64_t stamp)
 {
     d->head.there = true;
     d->head.id = d->head.seq = group_seq(g);
-    d->head.stamp = d->head.born = group_stamp(g);
+    d->head.stamp = d->head.born = stamp ? stamp : group_stamp(g);
     memcpy(d->head.site, group_site(g), sizeof d->head.site);
 }
 

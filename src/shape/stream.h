@@ -122,6 +122,7 @@ struct stream_append {
     struct stream_new *entries;
     char *texts;
     size_t added;
+    int64_t born;               /* stamp under which it has made the stream; 0 = not */
     struct stream_state *after; /* the stream behind it, for `publish`; NULL = nothing was added */
     uint64_t last_n_before;     /* of the stream, when it was applied */
     uint64_t hash;              /* of the key */

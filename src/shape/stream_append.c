@@ -371,12 +371,14 @@ static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_d
                        struct stream_new *e, struct kf_err *err)
 {
     struct db *db = group_db(g);
+    if (!e->stamp) /* applied again it keeps the one that it had */
+        e->stamp = group_stamp(g);
     struct entry_record record = {
         .seq = group_seq(g),
         .stream = d->head.id,
         .n = e->n,
         .at_ms = e->at,
-        .stamp = group_stamp(g),
+        .stamp = e->stamp,
         .kind = e->kind,
         .id = e->id,
         .site = str_of(group_site(g)),
@@ -432,8 +434,10 @@ static kf_rc apply_to(struct group *g, struct stream_append *a, const struct str
                       struct stream_draft *d, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
-    if (!before->head.there)
-        draft_be_born(d, g);
+    if (!before->head.there) {
+        draft_be_born(d, g, a->born);
+        a->born = d->head.born;
+    }
     for (size_t i = 0; rc == KF_OK && i < a->count; i++)
         rc = at_entry(i, a->count, take_one(g, a, d, i, err), err);
     if (rc == KF_OK && a->added)

@@ -163,7 +163,7 @@ static kf_rc change_attrs(struct group *g, struct patch_write *w, const struct s
     if (rc != KF_OK || (same && before->head.there))
         return rc;
     if (!before->head.there)
-        draft_be_born(d, g);
+        draft_be_born(d, g, w->stamp);
     else
         d->head.seq = group_seq(g);
     memcpy(d->head.site, group_site(g), sizeof d->head.site);

@@ -24,7 +24,9 @@ struct erase {
     bool part;           /* of a person: no tombstone for what is not there */
     /* of apply */
     int64_t made; /* the receipt that it has written to */
-    bool again;   /* it was erased before, and `made` is the receipt of then */
+    int64_t stamp;
+    bool more;  /* of it is left for the slices */
+    bool again; /* it was erased before, and `made` is the receipt of then */
 };
 
 /* -------------------------------------------------------------------------------------- receipts */
@@ -193,8 +195,10 @@ static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_s
     const struct stream_head *head = &before->head;
     struct db *db = group_db(g);
     int64_t seq = group_seq(g);
+    if (!e->stamp) /* applied again it keeps the one that it had */
+        e->stamp = group_stamp(g);
     struct erased_row own = {
-        .site = str_of(group_site(g)), .stamp = group_stamp(g), .at_ms = group_now_ms(g)};
+        .site = str_of(group_site(g)), .stamp = e->stamp, .at_ms = group_now_ms(g)};
     e->made = e->receipt ? e->receipt : seq;
     kf_rc rc = e->receipt ? KF_OK : new_receipt(g, e->subject, e->made, err);
     if (rc == KF_OK)
@@ -217,50 +221,6 @@ static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
     kf_rc rc = find_receipt(group_db(g), e->subject, &e->made, err);
     e->again = rc == KF_OK;
     return rc == KF_ABSENT ? stream_unknown(e->key, err) : rc;
-}
-
-static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
-{
-    struct erase *e = (struct erase *)write;
-    struct stream_state *before = NULL;
-    e->made = 0;
-    e->again = false;
-    kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &before, err);
-    if (rc != KF_OK)
-        return rc;
-    state_keep(before);
-    rc = db_scrub(group_db(g), true, err);
-    if (rc == KF_OK)
-        rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
-    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
-    state_drop(before);
-    return rc == KF_OK ? off : rc;
-}
-
-static void publish_erase(struct write *write)
-{
-    struct erase *e = (struct erase *)write;
-    memory_forget(&e->streams->memory, e->key, e->hash);
-}
-
-static kf_rc erase_one(struct streams *streams, str key, const char *subject, bool part,
-                       int64_t *receipt, bool *ret_again, struct kf_err *err)
-{
-    struct erase e = {
-        .write = {.apply = apply_erase, .publish = publish_erase, .frees = true},
-        .streams = streams,
-        .key = key,
-        .hash = memory_hash(&streams->memory, key),
-        .subject = subject,
-        .receipt = *receipt,
-        .part = part,
-    };
-    kf_rc rc = store_write(streams->store, &e.write, err);
-    if (rc == KF_OK && e.made)
-        *receipt = e.made;
-    if (rc == KF_OK)
-        *ret_again = e.again;
-    return rc;
 }
 
 /* ------------------------------------------------------------------------------------ the slices */
@@ -358,15 +318,23 @@ static kf_rc remove_part(struct db *db, struct kf_err *err)
     return rc;
 }
 
+/* As much as the slice allows; *ret_more: there is more. */
+static kf_rc remove_parts(struct group *g, bool *ret_more, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && (rc = remove_part(group_db(g), err)) == KF_OK && !group_slice_over(g))
+        ;
+    *ret_more = rc == KF_OK;
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
 static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err)
 {
     struct rest *r = (struct rest *)write;
     struct db *db = group_db(g);
     kf_rc rc = db_scrub(db, true, err);
-    while (rc == KF_OK && (rc = remove_part(db, err)) == KF_OK && !group_slice_over(g))
-        ;
-    r->more = rc == KF_OK;
-    rc = rc == KF_ABSENT ? KF_OK : rc;
+    if (rc == KF_OK)
+        rc = remove_parts(g, &r->more, err);
     kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
@@ -379,6 +347,54 @@ kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
         rc = store_write(streams->store, &r.write, err);
     } while (rc == KF_OK && r.more);
     return rc == KF_OK ? streams_index_purge(streams, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------------- one stream */
+
+static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct erase *e = (struct erase *)write;
+    struct stream_state *before = NULL;
+    e->made = 0;
+    e->again = e->more = false;
+    kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &before, err);
+    if (rc != KF_OK)
+        return rc;
+    state_keep(before);
+    rc = db_scrub(group_db(g), true, err);
+    if (rc == KF_OK)
+        rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
+    if (rc == KF_OK && !e->again)
+        rc = remove_parts(g, &e->more, err);
+    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
+    state_drop(before);
+    return rc == KF_OK ? off : rc;
+}
+
+static void publish_erase(struct write *write)
+{
+    struct erase *e = (struct erase *)write;
+    memory_forget(&e->streams->memory, e->key, e->hash);
+}
+
+static kf_rc erase_one(struct streams *streams, str key, const char *subject, bool part,
+                       int64_t *receipt, bool *ret_again, struct kf_err *err)
+{
+    struct erase e = {
+        .write = {.apply = apply_erase, .publish = publish_erase, .frees = true},
+        .streams = streams,
+        .key = key,
+        .hash = memory_hash(&streams->memory, key),
+        .subject = subject,
+        .receipt = *receipt,
+        .part = part,
+    };
+    kf_rc rc = store_write(streams->store, &e.write, err);
+    if (rc == KF_OK && e.made)
+        *receipt = e.made;
+    if (rc == KF_OK)
+        *ret_again = e.again;
+    return rc == KF_OK && e.more ? streams_erase_rest(streams, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- the answer */
@@ -506,8 +522,6 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
         return rc;
     subject_of("stream", k, STR(""), subject);
     rc = erase_one(streams, k, subject, false, &receipt, &again, err);
-    if (rc == KF_OK)
-        rc = streams_erase_rest(streams, err);
     return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
 }
 
@@ -560,8 +574,6 @@ static kf_rc erase_each(struct streams *streams, str attribute, str value, const
     kf_rc rc;
     while ((rc = find_one(streams->store, attribute, value, &key, err)) == KF_OK) {
         rc = erase_one(streams, buf_view(&key), subject, true, receipt, &again, err);
-        if (rc == KF_OK)
-            rc = streams_erase_rest(streams, err);
         if (rc != KF_OK)
             break;
         buf_clear(&key);

@@ -312,7 +312,7 @@ struct stream_new {
     /* of apply */
     bool is_new;
     uint64_t n;
-    int64_t at;
+    int64_t at, stamp;
 };
 
 struct streams {
@@ -351,7 +351,7 @@ void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_
 kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
                        uint64_t n, int64_t at_ms, str body, struct kf_err *err);
 /* Begins the life of a key in a draft: id, number, stamp. */
-void draft_be_born(struct stream_draft *d, struct group *g);
+void draft_be_born(struct stream_draft *d, struct group *g, int64_t stamp);
 
 /* -------------------------------------------------------------------- information (stream_list.c) */
 

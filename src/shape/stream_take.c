@@ -79,7 +79,7 @@ static int64_t take_seq(struct stream_take *t)
 static void be_there(struct stream_take *t)
 {
     if (!t->d.head.there)
-        draft_be_born(&t->d, t->g);
+        draft_be_born(&t->d, t->g, 0);
 }
 
 static kf_rc not_possible(struct kf_err *err, const char *what)

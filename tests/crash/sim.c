@@ -211,7 +211,8 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
  * differ in every copy; what is noted of a remote may take several commits, and is judged by its
- * watermark. */
+ * watermark. What was erased is a row for each site, and a store that finds itself copied has another
+ * one. */
 static const char tables_sql[] =
     "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
     "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
@@ -221,7 +222,7 @@ static const char tables_sql[] =
     " || ' ORDER BY 1'"
     " FROM sqlite_schema t, pragma_table_info(t.name) c"
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "
-    "'kf_run', 'kf_aside') AND c.name <> 'site' GROUP BY t.name ORDER BY t.name";
+    "'kf_run', 'kf_aside', 'kf_erased') AND c.name <> 'site' GROUP BY t.name ORDER BY t.name";
 static const char version_sql[] = "PRAGMA user_version";
 static const char state_sql[] =
     "SELECT seq, stamp, (SELECT coalesce(max(watermark), 0) FROM kf_remote) FROM kf_state";
@@ -569,6 +570,78 @@ kf_rc sim_docs(struct sim *sim, const char *prefix, size_t count, size_t bytes)
 {
     struct docs_put p = {.name = prefix, .count = count, .len = bytes};
     return sim_do(sim, docs_step, &p);
+}
+
+/* --- streams */
+
+struct appending {
+    const char *key, *patch;
+    int first;
+    size_t count, bytes;
+};
+
+static kf_rc append_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    const struct appending *p = ctx;
+    struct kf_entry_new entries[32];
+    char ids[32][16], attach[2][24];
+    struct stream_append *a = NULL;
+    char *body = malloc(p->bytes + 3);
+    if (!body || p->count > 32)
+        broken("%s: cannot append", sim->script->name);
+    memset(body, 'x', p->bytes + 2);
+    body[0] = body[p->bytes + 1] = '"';
+    body[p->bytes + 2] = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        int number = p->first + (int)i;
+        char *common = attach[number % 2];
+        snprintf(ids[i], sizeof ids[i], "id%d", number);
+        snprintf(common, sizeof attach[0], "{\"version\":%d}", number % 2);
+        entries[i] = (struct kf_entry_new){.size = sizeof entries[i],
+                                           .id = ids[i],
+                                           .kind = number % 3 ? "user" : "view",
+                                           .body = body,
+                                           .len = p->bytes + 2,
+                                           .attach = common,
+                                           .attach_len = strlen(common)};
+    }
+    kf_rc rc = stream_append_new(store_streams(sim->store), p->key, entries, p->count,
+                                 KF_LEVEL_DISK, &a, err);
+    if (rc == KF_OK)
+        rc = stream_append_run(a, err);
+    stream_append_free(a);
+    free(body);
+    return rc;
+}
+
+kf_rc sim_append(struct sim *sim, const char *key, int first, size_t count, size_t bytes)
+{
+    struct appending p = {.key = key, .first = first, .count = count, .bytes = bytes};
+    return sim_do(sim, append_step, &p);
+}
+
+static kf_rc attrs_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    const struct appending *p = ctx;
+    return streams_patch(store_streams(sim->store), p->key, p->patch, strlen(p->patch), NULL, err);
+}
+
+kf_rc sim_attrs(struct sim *sim, const char *key, const char *patch)
+{
+    struct appending p = {.key = key, .patch = patch};
+    return sim_do(sim, attrs_step, &p);
+}
+
+static kf_rc erase_step(struct sim *sim, void *ctx, struct kf_err *err)
+{
+    const struct appending *p = ctx;
+    return streams_erase(store_streams(sim->store), p->key, NULL, err);
+}
+
+kf_rc sim_erase(struct sim *sim, const char *key)
+{
+    struct appending p = {.key = key};
+    return sim_do(sim, erase_step, &p);
 }
 
 /* ------------------------------------------------------------------------------------- judging */

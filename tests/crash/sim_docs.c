@@ -14,6 +14,12 @@ kf_rc sim_floor_open(struct sim_floor *f, const struct env *env, const char *pat
                             .keep = {.match = STR("**"), .keep = {2, 0}}};
     f->space.docs = &f->keep;
     f->space.doc_count = 1;
+    f->stream = (struct config_stream)CONFIG_STREAM_DEFAULT_INIT;
+    f->stream.match = STR("last/*");
+    f->stream.window = 2;
+    f->stream.keep_last = 3;
+    f->space.streams = &f->stream;
+    f->space.stream_count = 1;
     if (place) {
         snprintf(f->url, sizeof(f->url), "dir:%s", place);
         f->remote = (struct config_remote){.name = STR("place"),
@@ -33,8 +39,11 @@ kf_rc sim_floor_open(struct sim_floor *f, const struct env *env, const char *pat
         rc = store_open(path, &so, ret_store, err);
     if (rc == KF_OK)
         rc = docs_new(*ret_store, f->config, &f->space, 1 << 20, &f->docs, err);
+    if (rc == KF_OK)
+        rc = streams_new(*ret_store, f->config, &f->space, 1 << 20, &f->streams, err);
     if (rc == KF_OK) {
         store_attach(*ret_store, f->docs, NULL);
+        store_set_streams(*ret_store, f->streams);
         rc = remotes_new(*ret_store, f->docs, &ro, &f->remotes, err);
     }
     if (rc == KF_OK) {
@@ -51,6 +60,7 @@ void sim_floor_close(struct sim_floor *f, struct kf_store *store)
     remotes_free(f->remotes);
     store_close(store);
     docs_free(f->docs);
+    streams_free(f->streams);
     loop_free(f->loop);
     config_free(f->config);
     *f = (struct sim_floor){0};

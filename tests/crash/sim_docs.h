@@ -9,9 +9,11 @@ struct sim_floor {
     struct loop *loop;
     struct docs *docs;
     struct remotes *remotes;
+    struct streams *streams;
     struct config *config;
     struct config_space space;
-    struct config_doc keep; /* two versions of each document */
+    struct config_doc keep;      /* two versions of each document */
+    struct config_stream stream; /* windows of two entries; three are kept under last/ */
     struct config_remote remote;
     char url[1200];
 };

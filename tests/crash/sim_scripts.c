@@ -232,6 +232,26 @@ static void docs_in_groups(struct sim *sim)
     sim_close(sim);
 }
 
+static void streams(struct sim *sim)
+{
+    sim_open_docs(sim);
+    sim_append(sim, "chat/a", 1, 1, 40);
+    sim_append(sim, "chat/a", 1, 4, 40); /* the first is there */
+    sim_attrs(sim, "chat/a", "{\"customer\":\"ann\",\"n\":1}");
+    sim_append(sim, "last/a", 1, 6, 900); /* three go at once */
+    sim_append(sim, "last/a", 7, 2, 900);
+    sim_doc(sim, KF_PUT, "c", "7", 0);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_append(sim, "chat/a", 3, 5, 40);
+    sim_append(sim, "chat/b", 1, 9, 3000);
+    sim_attrs(sim, "chat/a", "{\"customer\":null,\"n\":2}");
+    sim_erase(sim, "chat/a");
+    sim_append(sim, "chat/a", 1, 2, 40);
+    sim_erase(sim, "chat/b");
+    sim_close(sim);
+}
+
 static kf_rc push_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
     return kf_sync(sim_store(sim), "place", 60000, err);
@@ -387,6 +407,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(swap),
     SCRIPT(docs),
     SCRIPT(docs_in_groups),
+    SCRIPT(streams),
     SCRIPT(push, .pushes = true),
     SCRIPT(push_many, .pushes = true),
     SCRIPT(push_rest, .pushes = true),
