@@ -8,7 +8,7 @@ import json
 import re
 
 PROBLEM = "application/problem+json"
-TAILS = ("versions", "revert", "diff")
+TAILS = {"docs": ("versions", "revert", "diff"), "streams": ("entries", "context")}
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -76,13 +76,13 @@ class Description:
     def pattern_of(self, target):
         """The path of the description that a target belongs to, None when there is none."""
         path = target.split("?", 1)[0]
-        match = re.fullmatch(r"/v1/[^/]+/docs/(.+)", path)
+        match = re.fullmatch(r"/v1/[^/]+/(docs|streams)/(.+)", path)
         if match:
-            last = match[1].rsplit("/", 1)[-1]
-            tail = f"/{last}" if "/" in match[1] and last in TAILS else ""
-            return "/v1/{space}/docs/{name}" + tail
+            last = match[2].rsplit("/", 1)[-1]
+            tail = f"/{last}" if "/" in match[2] and last in TAILS[match[1]] else ""
+            return f"/v1/{{space}}/{match[1]}/{{{'name' if match[1] == 'docs' else 'key'}}}{tail}"
         for pattern in self.paths:
-            if "{name}" not in pattern and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
+            if "{name}" not in pattern and "{key}" not in pattern and re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", pattern), path):
                 return pattern
         return None
 

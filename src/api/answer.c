@@ -139,7 +139,12 @@ static void hide_inside(const struct api_call *c, struct kf_err *err)
         hide_folder(c->api->o.data_dir, err->detail);
 }
 
-void answer_problem(struct api_call *c, const struct kf_err *given)
+void answer_problem(struct api_call *c, const struct kf_err *err)
+{
+    answer_problem_with(c, err, (str){"", 0});
+}
+
+void answer_problem_with(struct api_call *c, const struct kf_err *given, str extra)
 {
     struct kf_err err = *given;
     char id[REQUEST_ID_LEN + 1];
@@ -154,7 +159,6 @@ void answer_problem(struct api_call *c, const struct kf_err *given)
                   LOG_S("detail", err.detail), LOG_S("req", call_id_text(c, id)), LOG_END);
     hide_inside(c, &err);
     buf_clear(&c->out);
-    str extra = {"", 0};
     if (strcmp(err.code, "level_unavailable") == 0)
         extra = c->store && store_level(c->store) == KF_LEVEL_SHARED ? STR(",\"level\":\"shared\"")
                                                                      : STR(",\"level\":\"disk\"");
@@ -231,6 +235,36 @@ str query_get(const struct api_call *c, const char *key)
     return (str){"", 0};
 }
 
+kf_rc query_text(struct api_call *c, const char *key, char **ret, struct kf_err *err)
+{
+    str given = query_get(c, key);
+    *ret = NULL;
+    if (!given.len)
+        return KF_OK;
+    if (str_index(given, '\0') < given.len) /* what is called would take a part for the whole */
+        return err_set(err, PROBLEM_BAD_FILTER, "%s has a NUL byte: take it out", key);
+    *ret = arena_dup(&c->arena, given);
+    return *ret ? KF_OK : err_nomem(err);
+}
+
+kf_rc query_number(const struct api_call *c, const char *key, uint64_t min, uint64_t max,
+                   uint64_t *ret, struct kf_err *err)
+{
+    uint64_t n = 0;
+    str text = query_get(c, key);
+    if (text.len && (!str_to_u64(text, &n) || n < min || n > max))
+        return err_set(err, PROBLEM_BAD_FILTER, "%s must be a number from %llu to %llu", key,
+                       (unsigned long long)min, (unsigned long long)max);
+    *ret = n;
+    return KF_OK;
+}
+
+kf_rc cursor_foreign(struct kf_err *err)
+{
+    return err_set(err, PROBLEM_BAD_FILTER,
+                   "the cursor is not one of ours; use the member `next` of the page before");
+}
+
 /* A cursor is the last key of the page before, base64url: opaque, so that it may become something
  * else. */
 static kf_rc cursor_read(struct api_call *c, str cursor, str *ret, struct kf_err *err)
@@ -242,27 +276,27 @@ static kf_rc cursor_read(struct api_call *c, str cursor, str *ret, struct kf_err
     if (sodium_base642bin((unsigned char *)bin, cursor.len, cursor.p, cursor.len, NULL, &len, NULL,
                           sodium_base64_VARIANT_URLSAFE_NO_PADDING) != 0 ||
         len == 0)
-        return err_set(err, PROBLEM_BAD_FILTER,
-                       "the cursor is not one of ours; use the member `next` of the page before");
+        return cursor_foreign(err);
     *ret = (str){bin, len};
     return KF_OK;
 }
 
+kf_rc query_cursor(struct api_call *c, str *ret_after, struct kf_err *err)
+{
+    str cursor = query_get(c, "cursor");
+    *ret_after = (str){NULL, 0};
+    return cursor.len ? cursor_read(c, cursor, ret_after, err) : KF_OK;
+}
+
 kf_rc query_page(struct api_call *c, size_t *ret_limit, str *ret_after, struct kf_err *err)
 {
-    uint64_t limit = API_LIST_DEFAULT;
-    str text = query_get(c, "limit"), cursor = query_get(c, "cursor"), after = {NULL, 0};
-    if (text.len && (!str_to_u64(text, &limit) || limit < 1 || limit > API_LIST_MAX))
-        return err_set(err, PROBLEM_BAD_FILTER, "limit must be a number from 1 to %d",
-                       API_LIST_MAX);
-    if (cursor.len) {
-        kf_rc rc = cursor_read(c, cursor, &after, err);
-        if (rc != KF_OK)
-            return rc;
-    }
-    *ret_limit = (size_t)limit;
-    *ret_after = after;
-    return KF_OK;
+    uint64_t limit = 0;
+    kf_rc rc = query_number(c, "limit", 1, API_LIST_MAX, &limit, err);
+    if (rc == KF_OK)
+        rc = query_cursor(c, ret_after, err);
+    if (rc == KF_OK)
+        *ret_limit = limit ? (size_t)limit : API_LIST_DEFAULT;
+    return rc;
 }
 
 void answer_next(struct buf *out, bool more, str last_key)

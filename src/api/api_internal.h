@@ -3,7 +3,8 @@
  *   api.c       the routers, and what they share           route.c    target -> route, parameters
  *   request.c   a head and a body, taken in                call.c     a call's life, work, waits
  *   answer.c    answers and problems                       spaces.c   names -> open stores
- *   once.c      keys of writes that take long
+ *   once.c      keys of writes that take long              confirm.c  levels, waits for remotes
+ *   own.c       lists for who is shown some names only     entries.c  bodies of appends
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   page_files  web/, made at build time
@@ -67,11 +68,13 @@ struct api_query {
 /* What a target says. Slices lie in the arena or in the target. */
 struct route_match {
     enum route route;
-    str space, name, remote, id, file;
+    str space, name, remote, id, file, attribute, value;
     struct api_query query[API_QUERY_MAX];
     size_t query_count;
     unsigned allowed; /* bit per api_method, when the path is known and the method is not */
 };
+/* Whether a name of the route is the key of a stream. */
+bool route_is_of_stream(const struct route_info *route);
 /* The byte of "%XX" at the start of `s`, -1 when it is none. */
 int route_percent(str s);
 /* Pure. KF_OK; KF_ABSENT not_found; method_not_allowed (ret->allowed is filled); bad_request,
@@ -181,6 +184,12 @@ struct api_call {
     struct kf_doc doc;                 /* until its answer has ended */
     const char *past_remote, *past_id; /* which version of which remote becomes the current one */
     bool looks_back;                   /* counted in api->past */
+    struct stream_append *append;      /* until it is done, as `write`; then the next three */
+    struct kf_appended *appended;      /* in the arena: append_count of them */
+    size_t append_count;
+    uint64_t stream_count;
+    bool of_list;                          /* entries came as a list: so goes the answer */
+    void (*confirmed)(struct api_call *c); /* behind a wait for remotes that was a good one */
     struct remotes_wait wait;
     str wait_names;
     bool waiting;     /* for remotes */
@@ -298,6 +307,45 @@ kf_rc once_check(struct api_call *c, struct kf_err *err);
 void once_begin(struct api_call *c);
 void once_end(struct api_call *c);
 
+/* --- confirm.c */
+
+/* What `ack`, `wait`, `timeout` and `ride` ask for: c->timeout_ms; *ret_level becomes
+ * KF_LEVEL_MEMORY, or stays as it is. bad_filter, unknown_remote. */
+kf_rc write_level(struct api_call *c, kf_level *ret_level, struct kf_err *err);
+/* Behind a write that stands: waits for remotes when that was asked for, then `then`, with
+ * c->written.level set; answers level_unavailable otherwise. doc: what of it matters, "" = all. */
+void write_confirm(struct api_call *c, str doc, void (*then)(struct api_call *c));
+
+/* --- own.c: lists of names, for tokens that are shown some of them only */
+
+/* What a token with prefixes may see of the names that begin with `wanted`, as prefixes (one that
+ * ends in a star, or a whole name) of which none begins another, sorted; in the arena. KF_NOMEM. */
+kf_rc own_prefixes(struct api_call *c, str wanted, str **ret, size_t *ret_count,
+                   struct kf_err *err);
+/* One of the lists that a list is put together of. */
+struct own_ask {
+    const char *prefix, *after; /* after: NULL = from the start */
+    bool whole;                 /* only the name that is `prefix` itself */
+    size_t room;                /* 0: show none, only say whether there is one */
+    size_t shown;               /* by those before it: then a comma stands first */
+};
+struct own_got {
+    size_t shown;
+    str last; /* of the names shown; in the arena */
+    bool more;
+};
+/* Appends items to c->out. On a worker. */
+typedef kf_rc own_page(struct api_call *c, const struct own_ask *ask, struct own_got *ret);
+/* Answers `prefix`, `limit` and `cursor` with pages put together, as c->rc, c->out. On a worker. */
+void own_list(struct api_call *c, own_page *show);
+/* For pages: how many items to ask for; what of them is shown (`got` says how many there are and
+ * whether there are more, `first` names the first); where they end. */
+size_t own_room(const struct own_ask *ask);
+void own_cut(const struct own_ask *ask, const char *first, struct own_got *got);
+kf_rc own_last(struct api_call *c, const char *last, struct own_got *got);
+/* A stream_sees, ctx = the call. */
+bool own_sees(void *ctx, str name);
+
 /* -------------------------------------------------------------------------------------- answers */
 
 void answer_header(struct api_call *c, const char *name,
@@ -313,6 +361,8 @@ bool etag_listed(str list, const char *etag);
 /* The door takes more of a body. */
 void answer_go_on(struct api_call *c);
 void answer_problem(struct api_call *c, const struct kf_err *err);
+/* With further members: JSON text beginning with a comma, "" = none. */
+void answer_problem_with(struct api_call *c, const struct kf_err *err, str extra);
 /* The body of a problem, appended. `extra`: further members as JSON text beginning with a comma, ""
  * = none. */
 void problem_json(const struct kf_err *err, const char *request_id, str extra, struct buf *out);
@@ -327,6 +377,14 @@ void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms);
 
 /* Query: "" when it is not there. */
 str query_get(const struct api_call *c, const char *key);
+/* A parameter for a call of keepfast.h, in the arena; NULL when it is not there. bad_filter. */
+kf_rc query_text(struct api_call *c, const char *key, char **ret, struct kf_err *err);
+/* A number, 0 when it is not there. bad_filter. */
+kf_rc query_number(const struct api_call *c, const char *key, uint64_t min, uint64_t max,
+                   uint64_t *ret, struct kf_err *err);
+/* The key that the last page ended with; .p == NULL without a cursor. bad_filter. */
+kf_rc query_cursor(struct api_call *c, str *ret_after, struct kf_err *err);
+kf_rc cursor_foreign(struct kf_err *err);
 /* limit and cursor of a list; bad_filter. The cursor is opaque: the last key, base64url. */
 kf_rc query_page(struct api_call *c, size_t *ret_limit, str *ret_after, struct kf_err *err);
 void answer_next(struct buf *out, bool more, str last_key);
@@ -338,6 +396,13 @@ kf_rc query_flag(const struct api_call *c, const char *key, bool *ret, struct kf
 void last_error_json(const char *member, const char *code, const char *detail, bool *first,
                      struct buf *out);
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
+
+/* --- streams (res_streams.c) */
+
+/* Members of a stream. rings: with them, too. */
+void stream_json(const struct kf_stream_info *s, bool rings, struct buf *out);
+/* bad_request where a wait is asked for and no remote takes the stream. */
+kf_rc stream_wait_check(const struct api_call *c, struct kf_err *err);
 
 #define R(id, method, pattern, body, handler, query, right, summary) api_handler handler;
 #include "api/routes.def"

@@ -316,7 +316,13 @@ static kf_rc identify(struct auth *a, struct api_call *c, const struct api_head 
 
 static bool is_of_names(const struct api_call *c)
 {
-    return c->match.name.p || c->match.route == ROUTE_DOC_LIST || c->match.route == ROUTE_SPACES;
+    switch (c->match.route) {
+    case ROUTE_DOC_LIST:
+    case ROUTE_STREAM_LIST:
+    case ROUTE_SEARCH:
+    case ROUTE_SPACES: return true;
+    default: return c->match.name.p != NULL;
+    }
 }
 
 /* Routes that reach beyond a space: tokens, and what names files, variables and places of the

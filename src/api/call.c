@@ -43,6 +43,8 @@ static void call_drop(struct api_call *c)
     restore_free(c->restore);
     doc_write_free(c->write);
     kf_doc_release(&c->doc);
+    stream_append_free(c->append);
+    c->append = NULL;
     c->backup = NULL;
     c->restore = NULL;
     c->write = NULL;

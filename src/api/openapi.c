@@ -25,10 +25,24 @@ static const struct {
     {"cursor", "string", "the member next of the page before"},
     {"name", "string", "only what has this name or path"},
     {"prefix", "string", "only names that begin with this"},
+    {"attr.NAME", "string",
+     "only streams whose attribute NAME has this value: the text of a string, a number as it was "
+     "written, true or false; up to 8 of them"},
+    {"last", "integer", "the newest, 1 to 1,000"},
+    {"after", "integer", "only entries with a greater number, the first of them"},
+    {"before", "integer", "only entries with a smaller number, the last of them"},
+    {"until", "string", "only what is earlier than this time"},
+    {"kind", "string", "only entries of this kind"},
+    {"entries", "integer", "at most so many, 1 to 1,000, default 20"},
+    {"bytes", "integer", "of bodies and attachments together at most, default 16 MiB"},
+    {"across", "string",
+     "an attribute: entries of all streams that have the value of it which this one has"},
+    {"q", "string", "words, of which all must occur; \"a phrase\"; a beginning*"},
     {"version", "string",
      "a kept version instead of the current one; with remote the id of one there"},
     {"remote", "string", "the versions that this remote has, not those that are kept here"},
-    {"from", "integer", "older version, default the last but one"},
+    {"from", "integer/string",
+     "of versions the older one, default the last but one; of entries: not earlier than this time"},
     {"to", "integer", "newer version, default the last"},
     {"ack", "string", "memory: answer before the commit; disk: the default"},
     {"wait", "string", "remotes to wait for, with commas between, or all"},
@@ -66,6 +80,17 @@ static const struct {
     {ROUTE_DOC_VERSIONS, "200", "application/json", "Versions"},
     {ROUTE_DOC_REVERT, "200", "application/json", "Written"},
     {ROUTE_DOC_DIFF, "200", "application/json-patch+json", "JsonPatch"},
+    {ROUTE_STREAM_LIST, "200", "application/json", "Streams"},
+    {ROUTE_STREAM_GET, "200", "application/json", "Stream"},
+    {ROUTE_STREAM_PATCH, "200", "application/json", "Stream"},
+    {ROUTE_STREAM_ERASE, "200", "application/json", "Receipt"},
+    {ROUTE_ENTRY_APPEND, "200", "application/json", "Appended"},
+    {ROUTE_ENTRY_APPEND, "201", "application/json", "Appended"},
+    {ROUTE_ENTRIES, "200", "application/json", "Entries"},
+    {ROUTE_CONTEXT, "200", "application/json", "Context"},
+    {ROUTE_SEARCH, "200", "application/json", "Found"},
+    {ROUTE_PERSON_ERASE, "200", "application/json", "Receipt"},
+    {ROUTE_RECEIPTS, "200", "application/json", "Receipts"},
     {ROUTE_STATUS, "200", "application/json", "Status"},
     {ROUTE_REMOTES, "200", "application/json", "Remotes"},
     {ROUTE_REMOTE_ADD, "201", "application/json", "Remote"},
@@ -101,7 +126,7 @@ static const struct {
     {ROUTE_PAGE_GUARD, "304", NULL, NULL},
 };
 
-/* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, time, a schema's name, or
+/* Bodies, each as its members: NAME:TYPE, where TYPE is a JSON type, any, time, a schema's name, or
  * either with [] for a list of it;
  * `?` behind it: or null; integer/string: either. What stands behind `|` may be missing. */
 static const struct {
@@ -124,6 +149,22 @@ static const struct {
     {"Versions", "items:Version[] next:string?"},
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
+    {"Stream", "key:string count:integer last_n:integer bytes:integer first_at:time? last_at:time? "
+               "kinds:object attrs:object | rings:object"},
+    {"Streams", "items:Stream[] next:string?"},
+    {"EntryRequest", "body:any | id:string? kind:string? at:time? attach:any"},
+    {"AppendedItem", "n:integer | duplicate:boolean"},
+    {"Appended", "count:integer | n:integer duplicate:boolean items:AppendedItem[]"},
+    {"Entry", "n:integer at:time body:any | stream:string id:string kind:string attach:any"},
+    {"Entries", "items:Entry[] next:string?"},
+    {"Context", "items:Entry[] next:string? more:boolean"},
+    {"Mark", "from:integer to:integer"},
+    {"FoundEntry", "stream:string n:integer at:time snippet:string cut_before:boolean "
+                   "cut_after:boolean marks:Mark[] rank:integer | kind:string"},
+    {"Found", "items:FoundEntry[] next:string?"},
+    {"Receipt", "id:integer at:time streams:integer entries:integer attachments:integer "
+                "bytes:integer again:boolean held:object[]"},
+    {"Receipts", "items:Receipt[] next:string?"},
     {"RevertRequest", "version:integer/string | remote:string"},
     {"RemoteRequest",
      "name:string url:string | docs:string[] every:string after:integer "
@@ -185,7 +226,7 @@ static const struct {
 static const char *const problem_members =
     "type:string title:string status:integer detail:string code:string retryable:boolean "
     "request_id:string | "
-    "offset:integer version:integer etag:string level:string";
+    "offset:integer version:integer etag:string level:string index:integer cause:string";
 
 /* The next word of a list with blanks between; empty at its end. */
 static str next_word(str *rest)
@@ -216,6 +257,8 @@ static void type_json(str type, struct buf *out)
             null ? "{\"anyOf\":[{\"$ref\":\"#/components/schemas/%.*s\"},{\"type\":\"null\"}]}"
                  : "{\"$ref\":\"#/components/schemas/%.*s\"}",
             STR_ARGS(type));
+    } else if (str_is(type, "any")) {
+        buf_c(out, "{}");
     } else if (str_is(type, "integer/string")) {
         buf_c(out, "{\"type\":[\"integer\",\"string\"]}");
     } else if (str_is(type, "time")) {
@@ -264,9 +307,10 @@ static void parameter_json(const char *name, const char *in, bool required, cons
                            const char *help, bool *first, struct buf *out)
 {
     buf_printf(out,
-               "%s{\"name\":\"%s\",\"in\":\"%s\",\"required\":%s,\"schema\":{\"type\":\"%s\"},"
-               "\"description\":",
-               *first ? "" : ",", name, in, required ? "true" : "false", type);
+               "%s{\"name\":\"%s\",\"in\":\"%s\",\"required\":%s,\"schema\":", *first ? "" : ",",
+               name, in, required ? "true" : "false");
+    type_json(str_of(type), out);
+    buf_c(out, ",\"description\":");
     buf_json_string(out, str_of(help));
     buf_byte(out, '}');
     *first = false;
@@ -279,6 +323,14 @@ static void path_parameters_json(const char *pattern, bool *first, struct buf *o
     if (strstr(pattern, "{name}"))
         parameter_json("name", "path", true, "string", "the name of the document; / stays as it is",
                        first, out);
+    if (strstr(pattern, "{key}"))
+        parameter_json("key", "path", true, "string", "the key of the stream; / stays as it is",
+                       first, out);
+    if (strstr(pattern, "{attribute}"))
+        parameter_json("attribute", "path", true, "string", "the attribute that says who it is",
+                       first, out);
+    if (strstr(pattern, "{value}"))
+        parameter_json("value", "path", true, "string", "its value, of one person", first, out);
     if (strstr(pattern, "{remote}"))
         parameter_json("remote", "path", true, "string", "the remote", first, out);
     if (strstr(pattern, "{id}"))
@@ -298,7 +350,7 @@ static void parameters_json(const struct route_info *r, struct buf *out)
             if (str_is(w, parameters[i].name))
                 parameter_json(parameters[i].name, "query", false, parameters[i].type,
                                parameters[i].help, &first, out);
-    if (strcmp(r->right, "write") == 0) {
+    if (strcmp(r->right, "write") == 0 && strstr(r->pattern, "{name}")) {
         parameter_json(
             "If-Match", "header", false, "string",
             "only when the document has this ETag; * = any, also one that cannot be read", &first,
@@ -333,10 +385,12 @@ static void request_json(const struct route_info *r, enum route id, struct buf *
                                                  : "application/json";
     buf_c(out, ",\"requestBody\":{\"required\":true,\"content\":{");
     contents_json(types,
-                  id == ROUTE_DOC_REVERT   ? "RevertRequest"
-                  : id == ROUTE_REMOTE_ADD ? "RemoteRequest"
-                  : id == ROUTE_TOKEN_MAKE ? "TokenRequest"
-                                           : NULL,
+                  id == ROUTE_DOC_REVERT     ? "RevertRequest"
+                  : id == ROUTE_REMOTE_ADD   ? "RemoteRequest"
+                  : id == ROUTE_TOKEN_MAKE   ? "TokenRequest"
+                  : id == ROUTE_ENTRY_APPEND ? "AppendRequest"
+                  : id == ROUTE_STREAM_PATCH ? "Attributes"
+                                             : NULL,
                   out);
     buf_c(out, "}}");
 }
@@ -437,7 +491,10 @@ kf_rc api_openapi(struct buf *out, struct kf_err *err)
     schema_json("Problem", problem_members, true, out);
     for (size_t i = 0; i < sizeof schemas / sizeof *schemas; i++)
         schema_json(schemas[i].name, schemas[i].members, false, out);
-    buf_c(out, ",\"JsonPatch\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}}");
+    buf_c(out, ",\"JsonPatch\":{\"type\":\"array\",\"items\":{\"type\":\"object\"}},"
+               "\"Attributes\":{\"type\":\"object\"},\"AppendRequest\":{\"anyOf\":[{\"$ref\":"
+               "\"#/components/schemas/EntryRequest\"},{\"type\":\"array\",\"items\":{\"$ref\":"
+               "\"#/components/schemas/EntryRequest\"}}]}");
     buf_c(out, "}},\"security\":[{\"token\":[]}],\"x-problems\":[");
     for (int i = 0, n = 0; i < PROBLEM_COUNT; i++)
         if (problem_table[i].http_status)

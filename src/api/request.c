@@ -75,6 +75,20 @@ static kf_rc admit(struct api_call *c, struct kf_err *err)
     return space_admit(c->api, c->match.space, err);
 }
 
+/* What a stream does not have must not be taken for granted by who asks for it. */
+static kf_rc check_conditions(const struct api_call *c, struct kf_err *err)
+{
+    bool writes = str_is(str_of(c->route->right), "write") && route_is_of_stream(c->route);
+    if (writes && (c->if_match.p || c->if_none_match.p))
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "a stream has no ETag: send this without If-Match and If-None-Match");
+    if (writes && c->idempotency_key.p)
+        return err_set(err, PROBLEM_BAD_REQUEST,
+                       "streams know no Idempotency-Key: give each entry a member id, and it is "
+                       "appended once");
+    return KF_OK;
+}
+
 static kf_rc take_head(struct api_call *c, const struct api_head *head, struct kf_err *err)
 {
     str target = arena_str(&c->arena, head->target);
@@ -94,7 +108,8 @@ static kf_rc take_head(struct api_call *c, const struct api_head *head, struct k
         (rc = admit(c, err)) != KF_OK || (rc = check_types(c, head, err)) != KF_OK ||
         (rc = take_header(c, head, "If-Match", &c->if_match, err)) != KF_OK ||
         (rc = take_header(c, head, "If-None-Match", &c->if_none_match, err)) != KF_OK ||
-        (rc = take_header(c, head, "Idempotency-Key", &c->idempotency_key, err)) != KF_OK)
+        (rc = take_header(c, head, "Idempotency-Key", &c->idempotency_key, err)) != KF_OK ||
+        (rc = check_conditions(c, err)) != KF_OK)
         return rc;
     bool wants_body = c->route->body != BODY_NONE;
     if (wants_body && head->content_length == -1)
@@ -209,6 +224,8 @@ static void answer_hidden(struct api_call *c)
         c->close = true;
     if (c->hidden == HIDDEN_SPACE)
         space_unknown(c->api, c->match.space, &err);
+    else if (route_is_of_stream(c->route))
+        stream_unknown(c->match.name, &err);
     else
         doc_unknown(c->match.name, &err);
     answer_problem(c, &err);

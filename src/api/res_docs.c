@@ -45,19 +45,6 @@ static void answer_doc(struct api_call *c)
         answer_json(c, 200, str_make(doc->body, doc->len));
 }
 
-/* A parameter for a call of keepfast.h; NULL when it is not there. */
-static kf_rc query_text(struct api_call *c, const char *key, char **ret, struct kf_err *err)
-{
-    str given = query_get(c, key);
-    *ret = NULL;
-    if (!given.len)
-        return KF_OK;
-    if (str_index(given, '\0') < given.len)
-        return err_set(err, PROBLEM_BAD_FILTER, "%s has a NUL byte: take it out", key);
-    *ret = arena_dup(&c->arena, given);
-    return *ret ? KF_OK : err_nomem(err);
-}
-
 /* How long a look at the past of a remote may take; 0 = its own. */
 static kf_rc past_timeout(struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
 {
@@ -143,136 +130,42 @@ static void info_json(const struct kf_doc_info *d, bool versions, struct buf *ou
     buf_c(out, "}");
 }
 
-static void list_json(const struct kf_doc_list *list, bool versions, struct buf *out)
+static void versions_json(const struct kf_doc_list *list, struct buf *out)
 {
-    char number[24] = "";
-    str last = {"", 0};
+    char last[24] = "";
     buf_c(out, "{\"items\":[");
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_byte(out, ',');
-        info_json(&list->items[i], versions, out);
+        info_json(&list->items[i], true, out);
     }
-    if (list->count) {
-        const struct kf_doc_info *d = &list->items[list->count - 1];
-        snprintf(number, sizeof number, "%llu", (unsigned long long)d->version);
-        last = versions ? str_of(number) : str_of(d->name);
-    }
-    answer_next(out, list->more, last);
+    if (list->count)
+        snprintf(last, sizeof last, "%llu",
+                 (unsigned long long)list->items[list->count - 1].version);
+    answer_next(out, list->more, str_of(last));
 }
 
-/* A prefix without the `*` at its end; one that has none is a whole name. */
-static str begin_of(str prefix, bool *ret_whole)
+static kf_rc docs_page(struct api_call *c, const struct own_ask *ask, struct own_got *ret)
 {
-    *ret_whole = prefix.len == 0 || prefix.p[prefix.len - 1] != '*';
-    return (str){prefix.p, prefix.len - !*ret_whole};
-}
-
-/* A beginning comes before what it begins. */
-static int compare_prefixes(const void *a, const void *b)
-{
-    bool whole_a, whole_b;
-    str x = begin_of(*(const str *)a, &whole_a), y = begin_of(*(const str *)b, &whole_b);
-    int order = str_cmp(x, y);
-    return order ? order : (int)whole_a - (int)whole_b;
-}
-
-/* What a token with prefixes may see of the names that begin with `wanted`, as prefixes of which
- * none begins another, sorted: their lists one after the other are the list. */
-static kf_rc own_prefixes(struct api_call *c, str wanted, str **ret, size_t *ret_count)
-{
-    const struct token_scope *scope = &c->token->scope;
-    str *p = arena_alloc(&c->arena, scope->prefix_count * sizeof *p);
-    size_t n = 0, kept = 0;
-    if (!p)
-        return err_nomem(&c->err);
-    for (size_t i = 0; i < scope->prefix_count; i++) {
-        bool whole;
-        str own = scope->prefixes[i], begin = begin_of(own, &whole);
-        if (str_starts(begin, wanted)) {
-            p[n++] = own;
-        } else if (!whole && str_starts(wanted, begin)) {
-            p[n].p = arena_printf(&c->arena, "%.*s*", STR_ARGS(wanted));
-            if (!p[n].p)
-                return err_nomem(&c->err);
-            p[n++].len = wanted.len + 1;
-        }
-    }
-    qsort(p, n, sizeof *p, compare_prefixes);
-    for (size_t i = 0; i < n; i++) {
-        bool whole = true;
-        str last = begin_of(kept ? p[kept - 1] : STR(""), &whole);
-        if (kept && (whole ? str_eq(last, p[i]) : str_starts(p[i], last)))
-            continue;
-        p[kept++] = p[i];
-    }
-    *ret = p;
-    *ret_count = kept;
-    return KF_OK;
-}
-
-/* Lists of the token's prefixes, one behind the other, until `limit` names are there; then only
- * whether there is one more. */
-static void list_own(struct api_call *c, const char *wanted, const char *after, size_t limit)
-{
-    str *own = NULL, last = {"", 0};
-    size_t count = 0, shown = 0;
-    bool more = false;
-    c->rc = own_prefixes(c, str_of(wanted), &own, &count);
-    buf_c(&c->out, "{\"items\":[");
-    for (size_t i = 0; c->rc == KF_OK && !more && i < count; i++) {
-        struct kf_doc_list list = {0};
-        bool whole;
-        str begin = begin_of(own[i], &whole);
-        char *prefix = arena_dup(&c->arena, begin);
-        size_t room = shown < limit ? limit - shown : 1;
-        c->rc = prefix ? kf_doc_list(c->store, prefix, after, whole ? 1 : room, &list, &c->err)
-                       : err_nomem(&c->err);
-        if (whole && list.count && !str_is(begin, list.items[0].name))
-            list.count = 0;
-        more = (shown == limit && list.count) || (list.more && !whole);
-        for (size_t k = 0; shown < limit && k < list.count; k++, shown++) {
-            if (shown)
+    struct kf_doc_list list = {0};
+    kf_rc rc = kf_doc_list(c->store, ask->prefix, ask->after, own_room(ask), &list, &c->err);
+    if (rc == KF_OK) {
+        *ret = (struct own_got){.shown = list.count, .more = list.more};
+        own_cut(ask, list.count ? list.items[0].name : "", ret);
+        for (size_t i = 0; i < ret->shown; i++) {
+            if (ask->shown + i)
                 buf_byte(&c->out, ',');
-            info_json(&list.items[k], false, &c->out);
-            last = arena_str(&c->arena, str_of(list.items[k].name));
-            if (!last.p)
-                c->rc = err_nomem(&c->err);
+            info_json(&list.items[i], false, &c->out);
         }
-        kf_doc_list_free(&list);
+        rc = own_last(c, ret->shown ? list.items[ret->shown - 1].name : "", ret);
     }
-    if (c->rc == KF_OK)
-        answer_next(&c->out, more, last);
+    kf_doc_list_free(&list);
+    return rc;
 }
 
 static void list_docs(struct api_call *c)
 {
-    size_t limit;
-    str after;
-    struct kf_doc_list list = {0};
-    c->rc = query_page(c, &limit, &after, &c->err);
-    if (c->rc != KF_OK)
-        return;
-    str given = query_get(c, "prefix");
-    if (str_index(given, '\0') < given.len) { /* the call below would take a part for the whole */
-        c->rc = err_set(&c->err, PROBLEM_BAD_FILTER,
-                        "prefix has a NUL byte, which no name contains: take it out");
-        return;
-    }
-    char *prefix = arena_dup(&c->arena, given);
-    char *from = after.p ? arena_dup(&c->arena, after) : NULL;
-    if (!prefix || (after.p && !from)) {
-        c->rc = err_nomem(&c->err);
-        return;
-    }
-    if (c->token && c->token->scope.prefix_count) {
-        list_own(c, prefix, from, limit);
-        return;
-    }
-    c->rc = kf_doc_list(c->store, prefix, from, limit, &list, &c->err);
-    if (c->rc == KF_OK)
-        list_json(&list, false, &c->out);
-    kf_doc_list_free(&list);
+    own_list(c, docs_page);
 }
 
 void doc_list(struct api_call *c)
@@ -354,7 +247,7 @@ static void list_versions(struct api_call *c)
     c->rc = name ? kf_doc_versions(c->store, name, before, limit, &list, &c->err)
                  : err_nomem(&c->err);
     if (c->rc == KF_OK)
-        list_json(&list, true, &c->out);
+        versions_json(&list, &c->out);
     kf_doc_list_free(&list);
 }
 
@@ -432,38 +325,6 @@ static void answer_written(struct api_call *c)
     call_answer_out(c);
 }
 
-/* What a remote says may be of any document, and of places that a token for some names is not told
- * of. */
-static void hide_remotes(const struct api_call *c, struct kf_err *err)
-{
-    bool some_names = c->token && c->token->scope.prefix_count;
-    if (some_names && problem_find(err->code) == &problem_table[PROBLEM_LEVEL_UNAVAILABLE])
-        err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
-                "a remote has not confirmed it in that time; it is safe here, and goes out later");
-}
-
-static void waited(struct api_call *c)
-{
-    struct remotes_wait *w = &c->wait;
-    if (w->rc != KF_OK) {
-        hide_remotes(c, &w->err);
-        answer_header(c, "Keepfast-Ack", str_of(kf_level_name(store_level(c->store))));
-        answer_problem(c, &w->err);
-        return;
-    }
-    c->written.level = KF_LEVEL_REMOTE;
-    answer_written(c);
-}
-
-static void wait_for_remotes(struct api_call *c, str names)
-{
-    bool ride = false;
-    c->rc = query_flag(c, "ride", &ride, &c->err);
-    once_begin(c);
-    c->wait = (struct remotes_wait){.seq = store_seq(c->store), .doc = c->match.name, .ride = ride};
-    call_wait(c, names, waited);
-}
-
 /* On the loop, with the result. */
 static void write_back(struct api_call *c)
 {
@@ -473,11 +334,7 @@ static void write_back(struct api_call *c)
         answer_problem(c, &c->err);
         return;
     }
-    str names = query_get(c, "wait");
-    if (names.len)
-        wait_for_remotes(c, names);
-    else
-        answer_written(c);
+    write_confirm(c, c->match.name, answer_written);
 }
 
 static void write_back_msg(struct loop_msg *m)
@@ -508,18 +365,7 @@ static void write_done(struct doc_write *w)
  */
 static kf_rc write_options(struct api_call *c, struct kf_write_options *o, struct kf_err *err)
 {
-    str ack = query_get(c, "ack");
-    bool ride;
-    const char *own = kf_level_name(store_level(c->store));
-    if (ack.len && !str_is(ack, "memory") && !str_is(ack, own))
-        return err_set(err, PROBLEM_BAD_FILTER, "ack must be memory or %s", own);
-    if (str_is(ack, "memory"))
-        o->level = KF_LEVEL_MEMORY;
-    if (query_get(c, "wait").len && o->level == KF_LEVEL_MEMORY)
-        return err_set(err, PROBLEM_BAD_FILTER, "wait and ack=memory contradict each other");
-    kf_rc rc = query_timeout(c, &c->timeout_ms, err);
-    if (rc == KF_OK)
-        rc = query_flag(c, "ride", &ride, err);
+    kf_rc rc = write_level(c, &o->level, err);
     if (rc != KF_OK)
         return rc;
     if (c->if_none_match.p && !str_is(c->if_none_match, "*"))
@@ -546,8 +392,9 @@ static kf_rc whose_keys(struct api_call *c, struct kf_err *err)
     memset(c->once_of, 0, sizeof c->once_of);
     if (!c->idempotency_key.p || !c->token || !c->token->scope.prefix_count)
         return KF_OK;
-    if (own_prefixes(c, STR(""), &own, &count) != KF_OK)
-        return err_nomem(err);
+    kf_rc rc = own_prefixes(c, STR(""), &own, &count, err);
+    if (rc != KF_OK)
+        return rc;
     hash_begin(&state);
     for (size_t i = 0; i < count; i++) {
         hash_add(&state, own[i]);
@@ -579,11 +426,7 @@ static void submit(struct api_call *c, kf_verb verb, str body, uint64_t version)
         w.body = body.p;
         w.len = body.len;
         w.version = version;
-        str names = query_get(c, "wait");
-        if (names.len) /* before the write: what is not asked rightly changes nothing */
-            rc = remotes_known(store_remotes(c->store), names, &err);
-        if (rc == KF_OK)
-            rc = doc_write_new(store_docs(c->store), &w, &c->write, &err);
+        rc = doc_write_new(store_docs(c->store), &w, &c->write, &err);
     }
     if (rc != KF_OK) {
         answer_problem(c, &err);

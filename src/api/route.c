@@ -27,6 +27,11 @@ const char *route_method_name(enum api_method m)
     return method_names[m];
 }
 
+bool route_is_of_stream(const struct route_info *route)
+{
+    return strstr(route->pattern, "{key}") != NULL;
+}
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')
@@ -85,7 +90,7 @@ static str take_segment(str *rest)
 }
 
 struct raw_match {
-    str space, name, remote, id, file;
+    str space, name, remote, id, file, attribute, value;
 };
 
 /* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
@@ -98,7 +103,7 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
         if (path.len == 0 || path.p[0] != '/')
             return false;
         str want = take_segment(&pattern);
-        if (str_is(want, "{name}")) {
+        if (str_is(want, "{name}") || str_is(want, "{key}")) {
             /* `pattern` is what must end the path; a slash and the name stand before it. A name
              * that is empty is a bad one, not another route. */
             if (!str_ends(path, pattern) || path.len - pattern.len < 1)
@@ -116,6 +121,10 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
             raw->id = have;
         } else if (str_is(want, "{file}")) {
             raw->file = have;
+        } else if (str_is(want, "{attribute}")) {
+            raw->attribute = have;
+        } else if (str_is(want, "{value}")) {
+            raw->value = have;
         } else {
             if (!str_eq(want, have))
                 return false;
@@ -144,7 +153,7 @@ static const char *closest_pattern(str path, struct raw_match *ret)
     const char *best = NULL;
     int best_words = -1;
     for (int i = 0; i < ROUTE_COUNT; i++) {
-        struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
+        struct raw_match raw = {0};
         int words;
         if (best && strcmp(best, route_table[i].pattern) == 0)
             continue;
@@ -157,11 +166,19 @@ static const char *closest_pattern(str path, struct raw_match *ret)
     return best;
 }
 
+/* A word that ends in .NAME stands for all that begin with what is before it. */
+static bool fits_word(str one, str word)
+{
+    str begin = {one.p, one.len - (str_ends(one, STR(".NAME")) ? 4 : 0)};
+    return begin.len == one.len ? str_eq(one, word)
+                                : str_starts(word, begin) && word.len > begin.len;
+}
+
 static bool word_in(const char *words, str word)
 {
     for (str rest = str_of(words); rest.len;) {
         str one = {rest.p, str_index(rest, ' ')};
-        if (str_eq(one, word))
+        if (fits_word(one, word))
             return true;
         rest = str_from(rest, one.len + 1);
     }
@@ -206,7 +223,7 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
         return err_set(err, PROBLEM_URI_TOO_LONG, "the address has %zu bytes, at most %d are read",
                        target.len, API_TARGET_MAX);
     str path = {target.p, str_index(target, '?')};
-    struct raw_match raw = {{0, 0}, {0, 0}, {0, 0}, {0, 0}, {0, 0}};
+    struct raw_match raw = {0};
     const char *pattern = closest_pattern(path, &raw);
     bool whole_server = str_is(target, "*"); /* RFC 9110, 9.3.7 */
     if (!pattern && !whole_server)
@@ -230,6 +247,10 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
         rc = decode(raw.id, false, arena, &ret->id, err);
     if (rc == KF_OK)
         rc = decode(raw.file, false, arena, &ret->file, err);
+    if (rc == KF_OK)
+        rc = decode(raw.attribute, false, arena, &ret->attribute, err);
+    if (rc == KF_OK)
+        rc = decode(raw.value, false, arena, &ret->value, err);
     if (rc == KF_OK && raw.name.p)
         rc = name_check(ret->name, err);
     if (rc == KF_OK)

@@ -167,6 +167,8 @@ bool call_hold_space(struct api_call *c)
 static bool makes_space(const struct api_call *c)
 {
     switch (c->match.route) {
+    case ROUTE_ENTRY_APPEND:
+    case ROUTE_STREAM_PATCH:
     case ROUTE_DOC_PUT: return json_check(buf_view(&c->body), NULL, NULL, NULL) == KF_OK;
     case ROUTE_REMOTE_ADD:
     case ROUTE_RESTORE: return true;

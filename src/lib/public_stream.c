@@ -111,7 +111,7 @@ kf_rc kf_context(kf_store *store, const char *key, const struct kf_context_optio
     kf_rc rc = enter_for(store, ret_list, err);
     if (rc != KF_OK)
         return rc;
-    rc = streams_context(store_streams(store), key, options, ret_list, err);
+    rc = streams_context(store_streams(store), key, options, NULL, NULL, ret_list, err);
     return store_leave(store, rc);
 }
 

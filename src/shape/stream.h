@@ -81,9 +81,14 @@ kf_rc streams_append_submit(struct streams *streams, const char *key,
                             kf_appended_done *done, void *ctx, struct kf_err *err);
 kf_rc streams_entries(struct streams *streams, const char *key, const struct kf_entry_query *query,
                       struct kf_entry_list *ret_list, struct kf_err *err);
+/* `sees` (NULL = all), with `ctx`: across streams, entries of those that it says no to are as if
+ * they were not there. On the caller's thread. */
+typedef bool stream_sees(void *ctx, str key);
 kf_rc streams_context(struct streams *streams, const char *key,
-                      const struct kf_context_options *options, struct kf_entry_list *ret_list,
-                      struct kf_err *err);
+                      const struct kf_context_options *options, stream_sees *sees, void *ctx,
+                      struct kf_entry_list *ret_list, struct kf_err *err);
+/* What is said of a stream that is not there: not_found. */
+kf_rc stream_unknown(str key, struct kf_err *err);
 kf_rc streams_info(struct streams *streams, const char *key, struct kf_stream_info *ret,
                    struct kf_err *err);
 kf_rc streams_list(struct streams *streams, const char *prefix, const char *after, size_t limit,

@@ -37,8 +37,10 @@ static kf_rc find_entries(struct db *db, str name, str value, const struct entry
     db_bind_text(s, 2, value);
     db_bind_i64(s, 3, STREAM_ACROSS_MAX);
     db_bind_i64(s, 4, (int64_t)want->limit + 1);
-    db_bind_i64(s, 5, (int64_t)want->limit + 1);
+    db_bind_i64(s, 5, ((int64_t)want->limit + 1) * (want->sees ? STREAM_ACROSS_MAX : 1));
     while (!found->more && (rc = db_step(s, &row, err)) == KF_OK && row) {
+        if (want->sees && !want->sees(want->sees_ctx, db_text(s, 1)))
+            continue;
         bytes += (size_t)db_i64(s, 2);
         found->more = found->count == want->limit || bytes > want->bytes;
         if (found->more)

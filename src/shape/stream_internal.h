@@ -113,7 +113,6 @@ kf_rc draft_end(const struct stream_draft *d, struct stream_state **ret, struct 
 void draft_release(struct stream_draft *d);
 
 kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err);
-kf_rc stream_unknown(str key, struct kf_err *err);
 
 /* ------------------------------------------------------------ inside a group (stream_stage.c)
  *
@@ -180,6 +179,8 @@ struct entry_want {
     str kind; /* .p == NULL: any */
     size_t limit, bytes;
     bool strict; /* not even one entry beyond `bytes` */
+    stream_sees *sees; /* across streams: NULL = all */
+    void *sees_ctx;
 };
 bool want_fits(const struct entry_want *w, uint64_t n, int64_t at_ms, str kind);
 /* Whether it asks for the newest alone, so that a window may answer it. */

@@ -389,8 +389,8 @@ static kf_rc context_of(const struct kf_context_options *given, struct entry_wan
 }
 
 kf_rc streams_context(struct streams *streams, const char *key,
-                      const struct kf_context_options *options, struct kf_entry_list *ret_list,
-                      struct kf_err *err)
+                      const struct kf_context_options *options, stream_sees *sees, void *ctx,
+                      struct kf_entry_list *ret_list, struct kf_err *err)
 {
     str k;
     struct entry_want want;
@@ -400,6 +400,8 @@ kf_rc streams_context(struct streams *streams, const char *key,
         rc = context_of(options, &want, &across, err);
     if (rc != KF_OK)
         return rc;
+    want.sees = sees;
+    want.sees_ctx = ctx;
     return across ? stream_across(streams, k, str_of(across), &want, ret_list, err)
                   : read_entries(streams, k, &want, ret_list, err);
 }

@@ -111,6 +111,21 @@ def documents(c):
     c.delete("/docs/a.json")
 
 
+def streams(c):
+    c.patch("/streams/chat/a", {"customer": 7})
+    c.patch("/streams/chat/a", [])
+    for body in ({"id": "1", "body": "hello"}, {"id": "1", "body": "hello"}, {"id": "1", "body": "other"}, [{"body": 1, "attach": {"a": 1}}], [{}], {}):
+        c.post("/streams/chat/a/entries", body)
+    for path in ("/streams", "/streams?limit=1&attr.customer=7", "/streams/chat/a", "/streams/none", "/streams/chat/a/entries", "/search?q=hello",
+                 "/streams/chat/a/entries?last=1", "/streams/chat/a/context", "/streams/chat/a/context?across=customer", "/search?q=", "/receipts"):
+        c.get(path)
+    for path in ("/streams/chat/a", "/streams/chat/a", "/streams/none", "/people/customer/7"):
+        c.delete(path)
+    c.patch("/streams/chat/b", {"customer": 8})
+    c.delete("/people/customer/8")
+    c.get("/receipts?limit=1")
+
+
 def remotes(c):
     for name in ("usb", "far"):
         (WORK / name).mkdir(mode=0o700)
@@ -215,7 +230,7 @@ def every_answer_that_is_described_is_given():
     Client.met.clear()
     with Server(WORK / "data", CONFIG) as server:
         c = server.client("shop")
-        for tour in (documents, remotes, backups, spaces, options):
+        for tour in (documents, streams, remotes, backups, spaces, options):
             tour(c)
         tokens(server)
     wanted = {f"{o['operationId']} {status}" for path in description().paths.values() for o in path.values()

@@ -29,11 +29,13 @@ LONG = os.environ.get("KEEPFAST_LONG") == "1"
 EXAMPLES = 20000 if LONG else 700
 PLACES = folder()
 NAMES = ["a.json", "b/c.json", "b/d.json", "none", "versions", "b/versions", "ż.json", "a b", "%41"]
+KEYS = ["chat/a", "chat/b", "views/a", "none", "entries", "chat/entries", "%41"]
 SPACES = ["default", "other", "none", "NO", "tokens", "_keepfast"]
 REMOTES = ["usb", "far", "none"]
-WORDS = ["", "true", "false", "1", "0", "2", "99", "-1", "all", "usb", "memory", "disk", "1ms", "50ms", "b/", "x", "YS5qc29u", "default", "none",
+WORDS = ["", "true", "customer", "user", "2030-01-01T00:00:00Z", "chat/", "false", "1", "0", "2", "99", "-1", "all", "usb", "memory", "disk", "1ms", "50ms", "b/", "x", "YS5qc29u", "default", "none",
          f"{PLACES}/key.txt", "KF_TEST_KEY", "18446744073709551616"]
 TIMES = ["2030-01-01T00:00:00Z", "2001-01-01T00:00:00.000Z", "soon"]
+METHODS = {"remotes": "POST", "entries": "POST"}
 URLS = [f"dir:{PLACES}/one", f"dir:{PLACES}/two", "dir:", "mem:", "http://127.0.0.1:1/x.git", "none:at all", "", "s3://bucket/x"]
 TYPES = ["application/json", "application/merge-patch+json", "application/zip", "application/octet-stream", "text/plain",
          "application/x-www-form-urlencoded", ""]
@@ -94,7 +96,10 @@ def escaped(value):
 
 def targets(pattern, operation):
     pieces = {"space": st.sampled_from(["default"] * 6 + SPACES) | text, "name": st.sampled_from(NAMES[:3] * 3 + NAMES) | text,
-              "remote": st.sampled_from(REMOTES[:2] * 3 + REMOTES) | text, "id": st.sampled_from(["0" * 12, "x"]) | text, "file": st.sampled_from(["main.js", "none.js"]) | text}
+              "remote": st.sampled_from(REMOTES[:2] * 3 + REMOTES) | text, "id": st.sampled_from(["0" * 12, "x"]) | text,
+              "key": st.sampled_from(KEYS[:3] * 3 + KEYS) | text, "attribute": st.sampled_from(["customer", "none"]) | text,
+              "value": st.sampled_from(["7", "none"]) | text,
+              "file": st.sampled_from(["main.js", "none.js"]) | text}
     names = re.findall(r"\{(\w+)\}", pattern)
     described = [p["name"] for p in operation["parameters"] if p["in"] == "query"]
     query = st.dictionaries(st.sampled_from(described), st.sampled_from(WORDS) | text, max_size=3) if described else st.just({})
@@ -143,9 +148,11 @@ class Asked:
         """What others have deleted, so that there is something to ask for."""
         if self.count % 50 == 0:
             for target, body in (("/v1/default/docs/a.json", b'{"n":1}'), ("/v1/default/docs/b/c.json", b"[1]"),
+                                 ("/v1/default/streams/chat/a", b'{"customer":7}'), ("/v1/default/streams/chat/b", b'{"customer":7}'),
+                                 ("/v1/default/streams/chat/a/entries", b'[{"kind":"user","body":{"text":"one"}},{"body":2}]'),
                                  ("/v1/default/remotes", json.dumps({"name": "usb", "url": f"dir:{PLACES}/usb", "manual": True}).encode())):
                 once(self.server.socket, "PUT", "/v1/default")
-                once(self.server.socket, "POST" if "remotes" in target else "PUT", target, body=body)
+                once(self.server.socket, METHODS.get(target.split("/")[-1], "PATCH" if "streams" in target else "PUT"), target, body=body)
 
     def ask(self, method, target, body, kind, more, who=None):
         self.prepare()
@@ -233,8 +240,10 @@ def what_handlers_read_is_what_is_described():
     read = set()
     for path in sorted((TOP / "src/api").glob("*.c")):
         code = path.read_text()
-        read |= set(re.findall(r'query_(?:get|flag|text)\((?:&?\w+(?:->\w+)*), "(\w+)"', code))
+        read |= set(re.findall(r'query_(?:get|flag|text|number)\((?:&?\w+(?:->\w+)*), "(\w+)"', code))
+        read |= set(re.findall(r'take_time\(c, "(\w+)"', code))
         read |= {"limit", "cursor"} if "query_page(c," in code else set()
+        read |= {"attr.NAME"} if '"attr."' in code else set()
     described = {p["name"] for path in description().paths.values() for o in path.values() for p in o["parameters"] if p["in"] == "query"}
     equal(sorted(described - read), [], "parameters that no handler reads")
     equal(sorted(read - described), [], "parameters that are read and not described")
@@ -259,7 +268,8 @@ def parameters_are_taken_where_they_are_described():
         begin(server)
         for method, pattern, operation in operations():
             target = pattern.replace("{space}", "nowhere").replace("{name}", "a").replace("{remote}", "usb")
-            target = target.replace("{id}", "0" * 12).replace("{file}", "style.css")
+            target = target.replace("{id}", "0" * 12).replace("{file}", "style.css").replace("{key}", "a")
+            target = target.replace("{attribute}", "customer").replace("{value}", "7")
             taken = {p["name"] for p in operation["parameters"] if p["in"] == "query"}
             for name in names:
                 answer = once(server.socket, method, f"{target}?{name}=1", body=b"1" if "requestBody" in operation else None)

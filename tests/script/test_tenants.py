@@ -60,6 +60,13 @@ def old_doc(name):
     return before
 
 
+def old_stream(key, attributes=b"{}"):
+    def before(t):
+        t.operator("PATCH", f"/streams/{key}", attributes)
+        t.operator("POST", f"/streams/{key}/entries", b'{"body":"a word"}')
+    return before
+
+
 def no_remote(t):
     t.operator("DELETE", "/remotes/new")
 
@@ -103,6 +110,22 @@ def rows(t):
         Row("doc_versions", f"/docs/{team}/versions?limit=1", name=team),
         Row("doc_revert", "/docs/secret.json/revert", 200, b'{"version":1}', name="secret.json"),
         Row("doc_diff", "/docs/secret.json/diff", name="secret.json"),
+        Row("stream_list", "/streams", of_names=True),
+        Row("stream_list", f"/streams?limit=1&attr.customer={t.customer}", of_names=True),
+        Row("stream_get", "/streams/team/chat", name="team/chat"),
+        Row("stream_get", "/streams/secret/chat", name="secret/chat"),
+        Row("stream_patch", "/streams/team/chat", 200, b'{"more":1}', name="team/chat"),
+        Row("stream_erase", "/streams/team/old", 200, name="team/old", before=old_stream("team/old")),
+        Row("stream_erase", "/streams/secret/old", 200, name="secret/old", before=old_stream("secret/old")),
+        Row("entry_append", "/streams/team/chat/entries", 201, b'{"kind":"user","body":{"text":"hello"}}', name="team/chat"),
+        Row("entry_append", "/streams/secret/chat/entries", 200, b'[{"id":"one","body":1}]', name="secret/chat"),
+        Row("entries", "/streams/team/chat/entries?last=3", name="team/chat"),
+        Row("entries", "/streams/secret/chat/entries?from=2001-01-01T00:00:00Z", name="secret/chat"),
+        Row("context", "/streams/secret/chat/context", name="secret/chat"),
+        Row("context", "/streams/team/chat/context?across=customer", name="team/chat"),
+        Row("search", f"/search?q={t.canary[-10:]}", of_names=True),
+        Row("person_erase", "/people/owner/gone", before=old_stream("team/gone", b'{"owner":"gone"}')),
+        Row("receipts", "/receipts"),
         Row("status", "/status"),
         Row("remotes", "/remotes"),
         Row("remote_add", "/remotes", 201, t.remote("new"), before=no_remote),
@@ -152,6 +175,7 @@ class Tenant:
         self.canary = f"Canary/{name}+{os.urandom(9).hex()}"
         self.secret_name = f"notes/{os.urandom(9).hex()}.json"
         self.place = f"place-{os.urandom(9).hex()}"
+        self.customer = os.urandom(9).hex()
         self.identity, self.archive, self.sealed = ANYTHING, b"", b""
         self.document = json.dumps({"text": self.canary}).encode()
         (TOP / self.place).mkdir(mode=0o700)
@@ -172,6 +196,11 @@ class Tenant:
                 check(self.operator("PUT", f"/docs/{name}", doc(n)).status in (200, 201), f"{name} is saved")
         for name in ("secret.json", "team/a.json"):
             self.operator("PUT", f"/docs/{name}", self.document)
+        for key in ("team/chat", "team/other", "secret/chat"):
+            attributes = json.dumps({"customer": self.customer, "note": self.canary}).encode()
+            equal(self.operator("PATCH", f"/streams/{key}", attributes).status, 200, f"{key} has attributes")
+            said = [{"id": "one", "body": 1}, {"kind": "user", "body": {"text": f"{key} {self.canary}"}, "attach": {"a": self.canary}}]
+            equal(self.operator("POST", f"/streams/{key}/entries", json.dumps(said).encode()).status, 201, f"{key} has entries")
         equal(self.operator("POST", "/remotes/usb/run").status, 200, "what is there goes out")
         self.operator("PUT", "/docs/secret.json", json.dumps({"text": self.canary, "more": self.canary}).encode())
         self.archive = self.operator("GET", "/backup").body
@@ -180,7 +209,7 @@ class Tenant:
 
     def secrets(self):
         """What nobody else may see: words, and what they may look like."""
-        words = (self.canary, self.secret_name[6:-5], self.place, self.space)
+        words = (self.canary, self.secret_name[6:-5], self.place, self.space, self.customer)
         return {word: spellings(word) for word in words}
 
 
@@ -375,7 +404,7 @@ def every_route_has_a_row():
     class Nobody(Tenant):
         def __init__(self):
             self.space, self.canary, self.secret_name, self.place = "x", "x", "notes/x", "x"
-            self.identity, self.archive, self.sealed, self.document = ANYTHING, b"", b"", b""
+            self.identity, self.archive, self.sealed, self.document, self.customer = ANYTHING, b"", b"", b"", "x"
     here = {row.operation for row in rows(Nobody())}
     equal(sorted(set(operations()) - here), [], "routes of the program without a row")
     equal(sorted(here - set(operations())), [], "rows without a route")
@@ -458,6 +487,34 @@ def with_three_loops_everybody_gets_what_is_theirs():
         equal(server.stop(), 0, "its end")
 
 
+def streams_show_what_is_ones_own(w, ask, prefixes):
+    """A token with prefixes: of lists and of what goes across streams, the rest is as if it were not there."""
+    streams = lambda query: [s["key"] for s in json.loads(ask(prefixes, f"/v1/{w.mine.space}/streams{query}").body)["items"]]
+    for query, keys in (("?limit=9", ["team/chat", "team/other"]), (f"?attr.customer={w.mine.customer}", ["team/chat", "team/other"]),
+                        ("?prefix=secret/", []), ("?prefix=s", []), ("?prefix=team/o", ["team/other"]), ("?attr.customer=none", [])):
+        found = [key for key in streams(query) if key not in ("team/old", "team/gone")]
+        if found != keys:
+            w.wrong(f"streams with {query}: {found}")
+    context = json.loads(ask(prefixes, f"/v1/{w.mine.space}/streams/team/other/context?across=customer&entries=1000").body)
+    if {entry["stream"] for entry in context["items"]} != {"team/chat", "team/other"} or context["more"]:
+        w.wrong(f"a context across streams: {context}")
+    some = json.loads(ask(prefixes, f"/v1/{w.mine.space}/streams/team/other/context?across=customer&entries=2").body)
+    if some["items"] != context["items"][-2:] or not some["more"]:
+        w.wrong(f"a short context across streams: {some}")
+    word, found, cursor = w.mine.canary.rsplit("+", 1)[1], [], ""
+    while len(found) < 9:
+        page = json.loads(ask(prefixes, f"/v1/{w.mine.space}/search?q={word}&limit=1{cursor}").body)
+        found += [hit["stream"] for hit in page["items"]]
+        if not page["next"]:
+            break
+        cursor = f"&cursor={page['next']}"
+    if sorted(found) != ["team/chat", "team/other"]:
+        w.wrong(f"a search: {found}")
+    answer = ask(prefixes, f"/v1/{w.mine.space}/streams/secret/chat/context?across=customer")
+    if answer.status != 404:
+        w.wrong(f"a context of another's stream: {answer}")
+
+
 def lists_show_what_is_ones_own(w):
     own, prefixes, read = w.who("own"), w.who("prefixes"), w.who("only read")
     ask = lambda who, target: once(w.server.address, "GET", target, token=who.text)
@@ -490,6 +547,7 @@ def lists_show_what_is_ones_own(w):
         cursor = f"&cursor={page['next']}"
     if found != ["one.json", "team/a.json", "team/b.json"]:
         w.wrong(f"documents by one: {found}")
+    streams_show_what_is_ones_own(w, ask, prefixes)
     numbers = ask(read, "/metrics").body.decode()
     shown = set(re.findall(r'space="([^"]*)"', numbers))
     if shown != {w.mine.space, f"{w.mine.space}-x"}:
@@ -509,7 +567,8 @@ def every_method(w):
     table, asked = operations(), 0
     there = {(method, pattern) for method, pattern, _ in table.values()}
     for pattern in sorted({pattern for _, pattern, _ in table.values()}):
-        path = pattern.replace("{space}", w.theirs.space).replace("{name}", "secret.json").replace("{remote}", "usb").replace("{id}", ANYTHING).replace("{file}", "style.css")
+        path = pattern.replace("{space}", w.theirs.space).replace("{name}", "secret.json").replace("{remote}", "usb").replace("{id}", ANYTHING).replace("{file}", "style.css").replace("{key}", "secret/chat")
+        path = path.replace("{attribute}", "owner").replace("{value}", "nobody")
         allowed = {method for method, where in there if where == pattern}
         for method in METHODS:
             if method in allowed or (method == "HEAD" and "GET" in allowed):

@@ -181,7 +181,7 @@ static const char *context(const char *key, size_t entries, size_t bytes, const 
     o.entries = entries;
     o.bytes = bytes;
     o.across = across;
-    if (streams_context(t.streams, key, &o, &list, &t.err) != KF_OK) {
+    if (streams_context(t.streams, key, &o, NULL, NULL, &list, &t.err) != KF_OK) {
         snprintf(code, sizeof code, "(%s)", t.err.code);
         return code;
     }
