@@ -560,12 +560,13 @@ struct kf_found_list {
 };
 KF_API void kf_found_list_free(struct kf_found_list *list);
 /* Entries whose strings (of the body; not names of members, not numbers) have all that `query` asks
- * for: words, "a phrase", a beginning*. Letters are compared without case and marks: Łódź is lodz.
- * Of streams whose key begins with `prefix` ("" = all), the best first (larger rank), then the
- * newest; behind `after` (NULL = from the best), at most `limit` (1 to 1,000). Of more than 1,000
- * hits the newest 1,000 come first in this order, then the next 1,000: a common word costs no more.
- * KF_INVALID bad_filter, with err->offset in the query: nothing to look for, a phrase without end, a
- * star that stands alone, over 1,024 bytes. KF_NOT_HYDRATED while the store is being filled. */
+ * for: words, "a phrase", a beginning*. Letters are compared without case and marks, so that lodz
+ * finds what others write with marks. Of streams whose key begins with `prefix` ("" = all), the
+ * best first (larger rank), then the newest; behind `after` (NULL = from the best), at most `limit`
+ * (1 to 1,000). Of more than 1,000 hits the newest 1,000 come first in this order, then the next
+ * 1,000: a common word costs no more. KF_INVALID bad_filter, with err->offset in the query: nothing
+ * to look for, a phrase without end, a star that stands alone, over 1,024 bytes. KF_NOT_HYDRATED
+ * while the store is being filled. */
 KF_API kf_rc kf_search(kf_store *store, const char *query, const char *prefix,
                        const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
                        struct kf_err *err);

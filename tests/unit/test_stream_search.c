@@ -144,6 +144,33 @@ static void snippets_have_marks(void **state)
     testing_docs_close(&t);
 }
 
+/* As many different words as an entry can have; those behind the bound are not searched. */
+static void a_very_long_entry_is_found(void **state)
+{
+    (void)state;
+    static const char digits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
+    struct testing_docs t = {0};
+    struct buf body = BUF_INIT;
+    testing_docs_open(&t, NULL);
+    buf_byte(&body, '"');
+    for (unsigned i = 0; body.len < 1000000; i++) {
+        const char word[] = {digits[i / 46656 % 36], digits[i / 1296 % 36], digits[i / 36 % 36],
+                             digits[i % 36], ' '};
+        buf_add(&body, word, sizeof word);
+    }
+    buf_c(&body, "zażółć\"");
+    append(&t, "a", "", body.p);
+    for (int i = 0; i < 2; i++) {
+        assert_string_equal(found(&t, "0000 1zzz", "", NULL, 10), "a#1 2");
+        assert_string_equal(found(&t, "zazolc", "", NULL, 10), "");
+        assert_string_equal(found(&t, "00*", "", NULL, 10), "a#1 10");
+        index_all(&t);
+    }
+    assert_int_equal(rows_of_index(&t), 1);
+    buf_release(&body);
+    testing_docs_close(&t);
+}
+
 /* ------------------------------------------------------------------------------------ pages */
 
 /* All hits of a question, asked for by pages through cursors, as one text. */
@@ -476,6 +503,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(questions_have_their_hits),
         cmocka_unit_test(questions_are_refused),
         cmocka_unit_test(snippets_have_marks),
+        cmocka_unit_test(a_very_long_entry_is_found),
         cmocka_unit_test(pages_give_every_hit_once),
         cmocka_unit_test(many_hits_come_in_rounds),
         cmocka_unit_test(pages_stand_still),
