@@ -67,8 +67,8 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_trimmed(stream" NUMBER ", site" TEXT ", stamp" NUMBER
     ", PRIMARY KEY(stream, site));"
     "CREATE TABLE kf_remote_file(remote" TEXT ", key" TEXT ", first" NUMBER ", hash" TEXT
-    ", version" NUMBER ", stamp" NUMBER ", bytes" NUMBER ", entries" TEXT
-    ", PRIMARY KEY(remote, key, first));"
+    ", version" NUMBER ", stamp" NUMBER ", site" TEXT ", bytes" NUMBER ", last_seq" NUMBER
+    ", entries" TEXT ", PRIMARY KEY(remote, key, first));"
     "CREATE TABLE kf_erasing(stream bigint PRIMARY KEY, receipt" NUMBER ");"
     "CREATE TABLE kf_receipt(id bigint PRIMARY KEY, at" NUMBER ", subject" TEXT ", streams" NUMBER
     ", entries" NUMBER ", attachments" NUMBER ", bytes" NUMBER ");"

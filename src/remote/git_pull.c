@@ -27,6 +27,8 @@
 #include "base/json.h"
 #include "base/mem.h"
 #include "remote/git_path.h"
+#include "remote/portable.h"
+#include "remote/stream_part.h"
 #include "store/clock.h"
 
 #include <assert.h>
@@ -133,6 +135,8 @@ static kf_rc add_file(void *ctx, const struct git_file *f, struct kf_err *err)
     if (told != KF_OK)
         return told;
     kf_rc rc = git_path_name(f->path, &name, NULL);
+    if (rc == KF_OK && !portable_name_is(buf_view(&name)))
+        rc = KF_INVALID;
     if (rc == KF_OK) {
         struct item *i;
         rc = item_add(p, buf_view(&name), &i, err);
@@ -299,7 +303,7 @@ static void as_written(const struct git_row *row, struct remote_doc *doc)
     doc->doc.at_ms = row->at_ms;
     doc->doc.site = row->site;
     doc->doc.version = row->version;
-    doc->doc.inexact = !row->deleted;
+    doc->doc.inexact = !row->deleted && !stream_file_is(row->name); /* those are kept as they are */
     doc->hash = row->hash;
     doc->size = row->size;
 }
@@ -344,7 +348,8 @@ static kf_rc take_file(struct pulling *p, const struct item *i, const struct git
         as_written(row, &doc);
         return hand_out(p, &doc, bytes, err);
     }
-    kf_rc rc = json_check(bytes, NULL, NULL, &why);
+    kf_rc rc = stream_file_is(i->name) ? stream_read_check(i->name, bytes, NULL, &why)
+                                       : json_check(bytes, NULL, NULL, &why);
     if (rc == KF_NOMEM)
         return err_nomem(err);
     if (rc != KF_OK)

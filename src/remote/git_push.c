@@ -7,6 +7,7 @@
  * there. When it does not, the commit is forgotten: nothing that was not pushed is ever built upon.
  * What the branch holds already makes no commit. */
 #include "remote/git_internal.h"
+#include "remote/stream_part.h"
 
 #include "base/err.h"
 #include "base/hooks.h"
@@ -390,8 +391,12 @@ static kf_rc put_body(struct pushing *p, struct change *c, const struct remote_d
     struct hash hash;
     char hex[HASH_HEX + 1];
     buf_clear(&p->bytes);
-    kf_rc rc = json_pretty(d->doc.body, &p->bytes, err);
-    if (rc != KF_OK)
+    kf_rc rc = KF_OK;
+    if (stream_file_is(d->doc.name))
+        buf_str(&p->bytes, d->doc.body);
+    else
+        rc = json_pretty(d->doc.body, &p->bytes, err);
+    if (rc != KF_OK || (rc = buf_ok(&p->bytes, err)) != KF_OK)
         return rc;
     hash_of(buf_view(&p->bytes), &hash);
     hash_hex(&hash, hex);

@@ -23,7 +23,10 @@ struct path_rules {
     bool (*reserved)(str piece, bool last);
 };
 
-/* The path of a name that name_check accepts, appended. */
+/* Bytes of a name: a document's, and what a file of a stream has around its key. */
+#define PATH_MAP_NAME_MAX (1024 + 64)
+
+/* The path of a name that name_check_to accepts, appended. */
 void path_map(const struct path_rules *rules, str name, struct buf *out);
 /* The same with all of `flat` as one segment: a slash is escaped when the rules do not let it
  * stay. */

@@ -4,6 +4,8 @@
  *     manifest.ndjson                       written last; whoever reads starts here
  *     docs/MAPPED-NAME/HASH.json            one version of one document, its exact bytes, never
  *                                           changed once written
+ *     streams/MAPPED-KEY/FILE/HASH.ndjson   the same of a file of a stream (stream_part.h), whose
+ *                                           lines here are those of a document of its name
  *
  * The manifest is lines of JSON in exactly this form, members in this order, no blanks, each ended
  * by a newline:
@@ -69,7 +71,10 @@ bool portable_byte_stays(unsigned char c);
 /* The name of a mapped path, appended; KF_INVALID bad_archive for a path that portable_path_of_name
  * could not have made. */
 kf_rc portable_name_of_path(str path, struct buf *out, struct kf_err *err);
-/* "docs/MAPPED/HASH.json", appended. */
+/* Whether it is the name of a document, or of a file of a stream (stream_part.h). */
+bool portable_name_is(str name);
+/* "docs/MAPPED/HASH.json", appended; of a file of a stream "streams/MAPPED/HASH.ndjson", where MAPPED
+ * is the key with the file's name behind it, without its end. */
 void portable_object(str name, str hash_hex, struct buf *out);
 /* Takes an object path apart again; the name is appended. KF_INVALID bad_archive. ret_hash points
  * into `object`. */

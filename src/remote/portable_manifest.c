@@ -246,7 +246,7 @@ static const char *wrong_value(struct portable_reader *r, const struct portable_
         return "the number is too large";
     if (KF_SABOTAGE("list-path-unchecked"))
         return NULL;
-    if (version && name_check(e->name, NULL) != KF_OK)
+    if (version && !portable_name_is(e->name))
         return "the name is not one of a document";
     if (version && (e->version == 0 || e->version > INT64_MAX))
         return "the version is not possible";

@@ -18,9 +18,12 @@
 #include "remote/portable.h"
 
 #include "base/err.h"
+#include "remote/stream_part.h"
 
-#define OBJECTS "docs/"
-#define SUFFIX  ".json"
+#define OBJECTS        "docs/"
+#define SUFFIX         ".json"
+#define STREAM_OBJECTS "streams/"
+#define STREAM_SUFFIX  ".ndjson"
 
 bool portable_byte_stays(unsigned char c)
 {
@@ -71,21 +74,58 @@ kf_rc portable_name_of_path(str path, struct buf *out, struct kf_err *err)
     return path_read_back(path, path, portable_path_of_name, out, err);
 }
 
+bool portable_name_is(str name)
+{
+    uint64_t first;
+    str key;
+    return stream_file_is(name) ? stream_file_parse(name, &key, &first)
+                                : name_check(name, NULL) == KF_OK;
+}
+
 void portable_object(str name, str hash_hex, struct buf *out)
 {
-    buf_c(out, OBJECTS);
-    portable_path_of_name(name, out);
+    bool stream = stream_file_is(name);
+    str mapped = name;
+    if (stream) {
+        mapped = str_from(name, sizeof(STREAM_FILES) - 1);
+        mapped.len -= sizeof(STREAM_SUFFIX) - 1;
+    }
+    buf_c(out, stream ? STREAM_OBJECTS : OBJECTS);
+    portable_path_of_name(mapped, out);
     buf_byte(out, '/');
     buf_str(out, hash_hex);
-    buf_c(out, SUFFIX);
+    buf_c(out, stream ? STREAM_SUFFIX : SUFFIX);
+}
+
+/* The name of a stream's file from its mapped key and file, without its end. */
+static kf_rc stream_name_of(str path, struct buf *name, struct kf_err *err)
+{
+    size_t before = name->len;
+    uint64_t first;
+    str key;
+    buf_c(name, STREAM_FILES);
+    kf_rc rc = portable_name_of_path(path, name, err);
+    buf_c(name, STREAM_SUFFIX);
+    if (rc == KF_OK)
+        rc = buf_ok(name, err);
+    if (rc == KF_OK && !stream_file_parse(str_from(buf_view(name), before), &key, &first))
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
+                     (int)(path.len < 200 ? path.len : 200), path.p);
+    if (rc != KF_OK && !name->failed)
+        name->len = before;
+    return rc;
 }
 
 kf_rc portable_object_parse(str object, struct buf *name, str *ret_hash, struct kf_err *err)
 {
-    const size_t tail = 1 + HASH_HEX + sizeof(SUFFIX) - 1;
+    bool stream = str_starts(object, STR(STREAM_OBJECTS));
+    size_t front = (stream ? sizeof(STREAM_OBJECTS) : sizeof(OBJECTS)) - 1;
+    size_t end = (stream ? sizeof(STREAM_SUFFIX) : sizeof(SUFFIX)) - 1;
+    const size_t tail = 1 + HASH_HEX + end;
     str hash = {0, 0};
-    bool ours = str_starts(object, STR(OBJECTS)) && str_ends(object, STR(SUFFIX)) &&
-                object.len > sizeof(OBJECTS) - 1 + tail && object.p[object.len - tail] == '/';
+    bool ours = (stream || str_starts(object, STR(OBJECTS))) &&
+                str_ends(object, stream ? STR(STREAM_SUFFIX) : STR(SUFFIX)) &&
+                object.len > front + tail && object.p[object.len - tail] == '/';
     if (ours) {
         hash = (str){object.p + object.len - tail + 1, HASH_HEX};
         ours = lower_hex(hash);
@@ -93,8 +133,8 @@ kf_rc portable_object_parse(str object, struct buf *name, str *ret_hash, struct 
     if (!ours)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no object that Keepfast writes",
                        (int)(object.len < 200 ? object.len : 200), object.p);
-    str path = {object.p + sizeof(OBJECTS) - 1, object.len - tail - (sizeof(OBJECTS) - 1)};
-    kf_rc rc = portable_name_of_path(path, name, err);
+    str path = {object.p + front, object.len - tail - front};
+    kf_rc rc = stream ? stream_name_of(path, name, err) : portable_name_of_path(path, name, err);
     if (rc == KF_OK)
         *ret_hash = hash;
     return rc;

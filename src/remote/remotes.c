@@ -315,6 +315,10 @@ kf_rc remotes_new(struct kf_store *store, struct docs *docs, const struct remote
     }
     r->plan->remotes = r;
     store_listen(store, remotes_on_commit, r);
+    if (store_streams(store)) {
+        streams_set_floor(store_streams(store), remotes_floor, r);
+        streams_set_holders(store_streams(store), remotes_holders, r);
+    }
     *ret_remotes = r;
     return KF_OK;
 }

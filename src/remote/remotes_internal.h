@@ -15,6 +15,7 @@
  *     remotes_push.c  what of the store it pushes, and what the place refuses of that
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
  *                     run's thread)
+ *     remotes_files*.c  the same of streams (remotes_files.h)
  *     remotes_task.c  threads, or jobs of an inline loop
  *     hydrate.c       who is looked at, pulled, waived, and when the store is open (the loop's
  *                     thread)
@@ -268,6 +269,8 @@ kf_rc row_failed(struct run *run, const struct kf_err *why, struct kf_err *err);
  * be read (W5), whatever becomes of the push. Refused as row_confirm. */
 kf_rc row_moved(struct run *run, struct kf_err *err);
 kf_rc row_delete(struct remotes *r, str name, struct kf_err *err);
+/* Whether the run still speaks of this remote and of what the store holds now. Inside a group. */
+bool run_is_current(const struct run *run, struct group *g);
 /* kf_meta "hydration" */
 kf_rc hydration_is_on(struct remotes *r, bool *ret, struct kf_err *err);
 kf_rc hydration_mark(struct group *g, bool on, struct kf_err *err);
@@ -341,7 +344,9 @@ kf_rc withheld_read(struct db *db, str remote, struct withheld_list **ret, struc
 /* NULL is fine, for both. */
 void withheld_free(struct withheld_list *list);
 const struct withheld *withheld_find(const struct withheld_list *list, str name);
-/* Visits the head of a document that has not changed since it was withheld; *ret_same says whether
+/* Whether the row is of an entry or a file of a stream. */
+bool withheld_of_stream(str name, str *ret_key);
+/* Visits the head of a document (of a stream: what has this number, as a document would) that has not changed since it was withheld; *ret_same says whether
  * that is so. */
 kf_rc withheld_head(struct db *db, const struct withheld *w, doc_visit *visit, void *ctx,
                     bool *ret_same, struct kf_err *err);
@@ -432,6 +437,7 @@ struct run {
     size_t unsettled;              /* documents among which the place refuses some */
     struct kf_err unsettled_err;
     struct aside aside;
+    struct buf lost_streams;   /* keys with a NUL each: of them the place has lost a file */
     struct kf_pending pending; /* after a failure */
     int64_t retry_ms;          /* the place asks to be left alone for so long; 0 = it does not */
 };
@@ -481,6 +487,13 @@ kf_rc unread_load(struct remote_entry *e, struct kf_err *err);
 void unread_forget(struct remote_entry *e);
 
 /* --- remotes_pending.c */
+/* What of streams is above the watermark, as documents would be: entries, and changes of
+ * attributes and lives. Stops at the first code that is not KF_OK, which it returns. */
+kf_rc pending_streams(const struct remote_entry *e, struct db *db, int64_t watermark,
+                      doc_visit *visit, void *ctx, struct kf_err *err);
+/* A stream_floor and a stream_holders; ctx = the remotes. */
+int64_t remotes_floor(void *ctx, str key);
+void remotes_holders(void *ctx, struct buf *out);
 kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *ret,
                  struct kf_err *err);
 /* Items above the watermark, at most `limit`. */

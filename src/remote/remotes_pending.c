@@ -1,11 +1,14 @@
-/* What is pending is a query: documents whose number is above the watermark and whose name the
- * remote takes, and those at or below it that are withheld (W6). */
+/* What is pending is a query: documents, entries and changes of streams whose number is above the
+ * watermark and whose name the remote takes, and those at or below it that are withheld (W6). */
+#include "remote/stream_part.h"
 #include "remote/remotes_internal.h"
+#include "shape/stream.h"
+#include "store/clock.h"
 
 struct walk {
     const struct remote_entry *entry;
     uint64_t count, bytes, limit;
-    int64_t oldest_ms;
+    int64_t oldest_ms, oldest_stream_ms;
 };
 
 static kf_rc count_head(void *ctx, const struct doc_row *row, struct kf_err *err)
@@ -33,6 +36,116 @@ static kf_rc walk_changes(struct db *db, int64_t watermark, struct walk *w, stru
     size_t count;
     kf_rc rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, count_head, w, &count, err);
     return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+/* ------------------------------------------------------------------------------------- streams */
+
+struct stream_walk {
+    const struct remote_entry *entry;
+    doc_visit *visit;
+    void *ctx;
+};
+
+static kf_rc walk_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct stream_walk *w = ctx;
+    const struct doc_row told = {.name = row->key,
+                                 .seq = row->seq,
+                                 .version = row->n,
+                                 .size = row->size,
+                                 .at_ms = clock_stamp_ms(row->stamp)};
+    return entry_wants(w->entry, row->key) ? w->visit(w->ctx, &told, err) : KF_OK;
+}
+
+static kf_rc walk_change(void *ctx, const struct stream_row *row, struct kf_err *err)
+{
+    struct stream_walk *w = ctx;
+    const struct doc_row told = {.name = row->key,
+                                 .seq = row->seq,
+                                 .deleted = !row->there,
+                                 .size = row->attrs.len,
+                                 .at_ms = clock_stamp_ms(row->stamp)};
+    return entry_wants(w->entry, row->key) ? w->visit(w->ctx, &told, err) : KF_OK;
+}
+
+kf_rc pending_streams(const struct remote_entry *e, struct db *db, int64_t watermark,
+                      doc_visit *visit, void *ctx, struct kf_err *err)
+{
+    struct stream_walk w = {e, visit, ctx};
+    size_t count;
+    kf_rc rc = stream_changes(db, watermark, (size_t)INT64_MAX, walk_change, &w, &count, err);
+    if (rc == KF_OK)
+        rc = stream_entries_since(db, watermark, INT64_MAX, (size_t)INT64_MAX, false, walk_entry,
+                                  &w, &count, err);
+    return rc;
+}
+
+static kf_rc count_stream(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct walk *w = ctx;
+    w->count++;
+    w->bytes += row->size;
+    if (row->at_ms && (!w->oldest_stream_ms || row->at_ms < w->oldest_stream_ms))
+        w->oldest_stream_ms = row->at_ms;
+    return w->count >= w->limit ? KF_ABSENT : KF_OK;
+}
+
+static kf_rc walk_streams(const struct remote_entry *e, struct db *db, int64_t watermark,
+                          struct walk *w, struct kf_err *err)
+{
+    kf_rc rc = w->count < w->limit ? pending_streams(e, db, watermark, count_stream, w, err)
+                                   : KF_OK;
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+/* -------------------------------------------------------------------------------- who waits for it */
+
+/* Also what is withheld is not confirmed. With the lock held. */
+static int64_t floor_of(const struct remote_entry *e, str key)
+{
+    int64_t floor = e->watermark;
+    str of;
+    for (size_t i = 0; e->withheld && i < e->withheld->count; i++) {
+        const struct withheld *w = &e->withheld->items[i];
+        if (w->seq <= floor && withheld_of_stream(w->name, &of) && str_eq(of, key))
+            floor = w->seq - 1;
+    }
+    return floor;
+}
+
+int64_t remotes_floor(void *ctx, str key)
+{
+    struct remotes *r = ctx;
+    int64_t floor = INT64_MAX;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < REMOTES_MAX; i++) {
+        const struct remote_entry *e = r->entries[i];
+        int64_t of = e && entry_wants(e, key) ? floor_of(e, key) : INT64_MAX;
+        floor = of < floor ? of : floor;
+    }
+    pthread_mutex_unlock(&r->lock);
+    return floor;
+}
+
+void remotes_holders(void *ctx, struct buf *out)
+{
+    struct remotes *r = ctx;
+    bool any = false;
+    pthread_mutex_lock(&r->lock);
+    for (int i = 0; i < REMOTES_MAX; i++) {
+        const struct remote_entry *e = r->entries[i];
+        if (!e)
+            continue;
+        buf_c(out, any ? ",{\"remote\":" : "{\"remote\":");
+        buf_json_string(out, str_of(e->name));
+        buf_printf(out, ",\"kind\":\"%s\",\"state\":\"%s\"", e->driver->kind,
+                   e->watermark >= r->last_seq ? "confirmed" : "pending");
+        if (strcmp(e->driver->kind, "git") == 0)
+            buf_c(out, ",\"still\":\"earlier commits of the branch\"");
+        buf_byte(out, '}');
+        any = true;
+    }
+    pthread_mutex_unlock(&r->lock);
 }
 
 static kf_rc count_withheld(void *ctx, const struct doc_row *row, struct kf_err *err)
@@ -64,6 +177,10 @@ kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *r
             rc = KF_OK;
     }
     if (rc == KF_OK)
+        rc = walk_streams(e, db, watermark, &w, err);
+    if (rc == KF_OK && w.oldest_stream_ms && (!w.oldest_ms || w.oldest_stream_ms < w.oldest_ms))
+        w.oldest_ms = w.oldest_stream_ms;
+    if (rc == KF_OK)
         rc = withheld_pending(db, str_of(e->name), watermark, count_withheld, &w, err);
     store_read_end(r->store, db);
     if (rc == KF_OK)
@@ -84,6 +201,8 @@ kf_rc pending_count(struct remote_entry *e, int64_t watermark, uint64_t limit, u
     if (rc != KF_OK)
         return rc;
     rc = walk_changes(db, watermark, &w, err);
+    if (rc == KF_OK)
+        rc = walk_streams(e, db, watermark, &w, err);
     if (rc == KF_OK && (rc = db_use(db, sql, &s, err)) == KF_OK) {
         rc = db_step(s, &row, err);
         if (rc == KF_OK)

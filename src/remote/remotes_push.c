@@ -7,9 +7,12 @@
  * The snapshot is a list of heads, read in one short transaction. Their bodies are read in groups
  * while the push goes on: versions are immutable and pinned, so what is pushed is exactly the state
  * at S whatever is written meanwhile. */
-#include "remote/remotes_internal.h"
+#include "remote/remotes_files.h"
 
 #include "base/secret_find.h"
+
+/* Of what has none yet: it is known with the body. */
+#define UNKNOWN_HASH "0000000000000000000000000000000000000000000000000000000000000000"
 
 #define BODY_GROUP       64
 #define BODY_GROUP_BYTES (4u * 1024 * 1024)
@@ -22,7 +25,8 @@ struct head {
     int64_t seq, stamp, at_ms;
     size_t size;
     bool deleted;
-    bool left_out; /* it is withheld, or cannot be read: not pushed in this run */
+    bool left_out;          /* it is withheld, or cannot be read: not pushed in this run */
+    struct push_file *file; /* of a stream; NULL: a document */
 };
 
 struct snapshot {
@@ -45,6 +49,7 @@ struct snapshot {
     str body[BODY_GROUP];
     bool whole[BODY_GROUP]; /* it fits the head's hash */
     size_t from, to;
+    struct buf text; /* of one file of a stream */
 };
 
 /* The set, and with it the watermark, ends below this number: its document is not pushed and has
@@ -94,6 +99,19 @@ static kf_rc withhold_critical(struct snapshot *s, const struct doc_row *row, st
     return withhold(s, row->name, row->seq, &why, err);
 }
 
+static kf_rc more_heads(struct snapshot *s, struct kf_err *err)
+{
+    if (s->count < s->cap)
+        return KF_OK;
+    size_t cap = s->cap ? s->cap * 2 : 64;
+    struct head *p = mem_realloc(s->heads, cap * sizeof(*p));
+    if (!p)
+        return err_nomem(err);
+    s->heads = p;
+    s->cap = cap;
+    return KF_OK;
+}
+
 static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
 {
     struct snapshot *s = ctx;
@@ -110,14 +128,9 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
         end_below(s, row->seq);
         return hold_back(s->run, row->name, err);
     }
-    if (s->count == s->cap) {
-        size_t cap = s->cap ? s->cap * 2 : 64;
-        struct head *p = mem_realloc(s->heads, cap * sizeof(*p));
-        if (!p)
-            return err_nomem(err);
-        s->heads = p;
-        s->cap = cap;
-    }
+    kf_rc rc = more_heads(s, err);
+    if (rc != KF_OK)
+        return rc;
     struct head h = {
         .name = arena_str(&s->arena, row->name),
         .site = arena_str(&s->arena, row->site),
@@ -133,6 +146,72 @@ static kf_rc add_head(void *ctx, const struct doc_row *row, struct kf_err *err)
         return err_nomem(err);
     s->heads[s->count++] = h;
     return KF_OK;
+}
+
+/* --- streams: files_plan's */
+
+static kf_rc add_file(void *ctx, struct push_file *file, struct kf_err *err)
+{
+    struct snapshot *s = ctx;
+    struct buf name = BUF_INIT;
+    kf_rc rc = more_heads(s, err);
+    if (rc != KF_OK)
+        return rc;
+    if (file->file.first)
+        stream_file_part(file->key, file->file.first, &name);
+    else
+        stream_file_head(file->key, &name);
+    file->file.stamp = s->set.stamp;
+    memcpy(file->file.site, s->site, sizeof(file->file.site));
+    struct head h = {
+        .name = arena_str(&s->arena, buf_view(&name)),
+        .site = s->set.site,
+        .hash = file->gone ? STR("") : STR(UNKNOWN_HASH),
+        .version = file->file.version,
+        .seq = file->seq,
+        .stamp = s->set.stamp,
+        .at_ms = s->set.now_ms,
+        .size = file->size,
+        .deleted = file->gone,
+        .file = file,
+    };
+    if (name.failed || !h.name.p)
+        rc = err_nomem(err);
+    else
+        s->heads[s->count++] = h;
+    buf_release(&name);
+    return rc;
+}
+
+static kf_rc withhold_file(void *ctx, str name, int64_t seq, const struct kf_err *why,
+                           struct kf_err *err)
+{
+    struct snapshot *s = ctx;
+    s->refused_kept += problem_is(why, PROBLEM_REMOTE_REFUSED);
+    return withhold(s, name, seq, why, err);
+}
+
+static kf_rc hold_file_back(void *ctx, str name, int64_t seq, struct kf_err *err)
+{
+    struct snapshot *s = ctx;
+    s->run->held_back++;
+    end_below(s, seq);
+    return hold_back(s->run, name, err);
+}
+
+static kf_rc add_streams(struct db *db, struct snapshot *s, int64_t watermark, struct kf_err *err)
+{
+    struct push_files p = {.run = s->run,
+                           .arena = &s->arena,
+                           .withheld = s->withheld,
+                           .watermark = watermark,
+                           .until = s->set.seq,
+                           .has_secrets = entry_has_secrets(s->entry),
+                           .ctx = s,
+                           .add = add_file,
+                           .withhold = withhold_file,
+                           .hold_back = hold_file_back};
+    return files_plan(&p, db, err);
 }
 
 static kf_rc read_state(struct db *db, struct remote_set *set, struct kf_err *err)
@@ -171,6 +250,29 @@ static kf_rc copy_body(void *ctx, const struct doc_row *row, struct kf_err *err)
     return KF_OK;
 }
 
+static kf_rc read_body(struct snapshot *s, struct db *db, const struct head *h, struct kf_err *err)
+{
+    size_t count = 1, at = s->to - s->from;
+    kf_rc rc = KF_OK;
+    s->body[at] = (str){0, 0};
+    if (h->deleted || (h->file && !s->judged)) /* files are judged by files_plan */
+        return KF_OK;
+    if (!h->file) {
+        rc = doc_all_versions(db, h->seq - 1, h->seq, 1, copy_body, s, &count, err);
+    } else if ((rc = files_make(db, h->file, entry_has_secrets(s->entry), &s->text, err)) ==
+               KF_OK) {
+        s->body[at] = arena_str(&s->bodies, buf_view(&s->text));
+        s->whole[at] = s->body[at].p != NULL;
+        rc = s->whole[at] ? KF_OK : err_nomem(err);
+    }
+    /* A merge may have given the version a new number: then it is above S and pending, and nothing
+     * at S can be pushed for it. */
+    if (rc == KF_OK && count == 0)
+        rc = err_set(err, PROBLEM_VERSION_MISMATCH,
+                     "a document changed its number while it was pushed");
+    return rc;
+}
+
 /* Reads the bodies of as many heads as make a group, from s->at on. */
 static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
 {
@@ -183,17 +285,7 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
         return rc;
     while (rc == KF_OK && s->to < s->set.count && s->to - s->from < BODY_GROUP &&
            (s->to == s->from || s->bodies.used_bytes + picked(s, s->to)->size < BODY_GROUP_BYTES)) {
-        const struct head *h = picked(s, s->to);
-        size_t count = 1;
-        s->body[s->to - s->from] = (str){0, 0};
-        if (!h->deleted)
-            rc = run_local(s->run,
-                           doc_all_versions(db, h->seq - 1, h->seq, 1, copy_body, s, &count, err));
-        /* A merge may have given the version a new number: then it is above S and pending, and
-         * nothing at S can be pushed for it. */
-        if (rc == KF_OK && count == 0)
-            rc = err_set(err, PROBLEM_VERSION_MISMATCH,
-                         "a document changed its number while it was pushed");
+        rc = run_local(s->run, read_body(s, db, picked(s, s->to), err));
         if (rc == KF_OK)
             s->to++;
     }
@@ -278,6 +370,8 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
         if (s->at >= s->to && (rc = read_bodies(s, err)) != KF_OK)
             return rc;
         struct head *h = picked(s, s->at);
+        if (h->file && !s->judged)
+            continue;
         bool judges = !s->judged && !entry_has_secrets(s->entry);
         if (judges && (rc = leave_secret_name_out(s, h, &secret, err)) != KF_OK)
             return rc;
@@ -296,6 +390,11 @@ static kf_rc next_of(struct remote_set *set, struct remote_doc *ret, struct kf_e
     }
     head_of(set, s->at, ret);
     ret->doc.body = s->body[s->at - s->from];
+    const struct head *given = picked(s, s->at);
+    if (given->file && !given->deleted) {
+        ret->hash = str_of(given->file->file.hash);
+        ret->size = ret->doc.body.len;
+    }
     s->at++;
     return KF_OK;
 }
@@ -320,6 +419,7 @@ static void snapshot_release(struct snapshot *s)
 {
     arena_release(&s->arena);
     arena_release(&s->bodies);
+    buf_release(&s->text);
     withheld_free(s->withheld);
     mem_free(s->heads);
     mem_free(s->pick);
@@ -331,7 +431,7 @@ static kf_rc add_withheld(struct db *db, struct snapshot *s, int64_t watermark, 
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && s->withheld && i < s->withheld->count; i++) {
         bool same;
-        if (s->withheld->items[i].seq <= watermark)
+        if (s->withheld->items[i].seq <= watermark && !stream_file_is(s->withheld->items[i].name))
             rc = withheld_head(db, &s->withheld->items[i], add_head, s, &same, err);
     }
     return rc;
@@ -348,6 +448,7 @@ static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *
         .set = {.head = head_of, .next = next_of}, .run = run, .remotes = r, .entry = run->entry};
     memcpy(s->site, run->site, sizeof(s->site));
     s->set.site = str_of(s->site);
+    s->set.now_ms = env_wall_ms(r->env);
     run->held_back = 0;
     kf_rc rc = store_read(r->store, &db, err);
     if (rc != KF_OK)
@@ -359,13 +460,26 @@ static kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *
         rc = add_withheld(db, s, watermark, err);
     if (rc == KF_OK)
         rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_head, s, &count, err);
+    if (rc == KF_OK && store_streams(r->store))
+        rc = add_streams(db, s, watermark, err);
     store_read_end(r->store, db);
-    s->set.now_ms = env_wall_ms(r->env);
     if (rc == KF_OK && !(s->pick = mem_calloc(s->count + 1, sizeof(*s->pick))))
         rc = err_nomem(err);
     if (rc != KF_OK)
         snapshot_release(s);
     return rc;
+}
+
+static kf_rc note_files(struct snapshot *s, struct kf_err *err)
+{
+    struct push_file **files = arena_alloc(&s->arena, (s->set.count + 1) * sizeof(*files));
+    size_t count = 0;
+    if (!files)
+        return err_nomem(err);
+    for (size_t i = 0; i < s->set.count; i++)
+        if (picked(s, i)->file)
+            files[count++] = picked(s, i)->file;
+    return run_local(s->run, files_pushed(s->run, files, count, err));
 }
 
 /* Pushes those of the heads from `from` to `to` that are not left out. */
@@ -390,6 +504,7 @@ static kf_rc push_range(struct snapshot *s, struct remote *remote, size_t from, 
         buf_release(&run->position);
         run->position = after;
         after = BUF_INIT;
+        rc = note_files(s, err);
     }
     buf_release(&after);
     return rc;
@@ -544,21 +659,31 @@ static kf_rc push_all(struct snapshot *s, struct remote *remote, struct kf_err *
     return rc;
 }
 
+static void unpin(struct remotes *r, struct streams *streams)
+{
+    docs_unpin(r->docs);
+    if (streams)
+        streams_unpin(streams);
+}
+
 kf_rc run_push(struct run *run, struct remote *remote, int64_t watermark, bool *ret_any,
                struct kf_err *err)
 {
     struct snapshot s;
     struct remotes *r = run->entry->remotes;
+    struct streams *streams = store_streams(r->store);
     docs_pin(r->docs);
+    if (streams)
+        streams_pin(streams);
     kf_rc rc = run_local(run, snapshot_take(run, watermark, &s, err));
     if (rc != KF_OK) {
-        docs_unpin(r->docs);
+        unpin(r, streams);
         return rc;
     }
     run_note_snapshot(run, s.set.seq);
     rc = push_all(&s, remote, err);
     *ret_any = s.answered;
-    docs_unpin(r->docs);
+    unpin(r, streams);
     if (rc == KF_OK) {
         run->aside.pushed = true;
         run->seq = s.set.seq;

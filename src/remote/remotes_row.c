@@ -221,8 +221,7 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err)
     return rc;
 }
 
-/* Whether the run still speaks of this remote and of what the store holds now. */
-static bool is_current(const struct run *run, struct group *g)
+bool run_is_current(const struct run *run, struct group *g)
 {
     struct remote_entry *e = run->entry;
     pthread_mutex_lock(&e->remotes->lock);
@@ -253,7 +252,7 @@ static kf_rc apply_confirm(struct group *g, struct write *write, struct kf_err *
     struct row_write *w = (struct row_write *)write;
     struct run *run = w->run;
     struct db_stmt *s;
-    if (!is_current(run, g))
+    if (!run_is_current(run, g))
         return overtaken(err);
     kf_rc rc = aside_write(g, run, err);
     if (rc != KF_OK)
@@ -287,7 +286,7 @@ static kf_rc apply_moved(struct group *g, struct write *write, struct kf_err *er
                               "$2 THEN hydrated ELSE $2 END WHERE name = $3";
     struct run *run = ((struct row_write *)write)->run;
     struct db_stmt *s;
-    if (!is_current(run, g))
+    if (!run_is_current(run, g))
         return overtaken(err);
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
@@ -313,7 +312,7 @@ static kf_rc apply_failed(struct group *g, struct write *write, struct kf_err *e
     struct row_write *w = (struct row_write *)write;
     struct run *run = w->run;
     struct db_stmt *s;
-    w->idle = !is_current(run, g);
+    w->idle = !run_is_current(run, g);
     if (w->idle)
         return KF_OK;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
@@ -343,8 +342,10 @@ static kf_rc apply_delete(struct group *g, struct write *write, struct kf_err *e
                       runs_sql[] = "DELETE FROM kf_run WHERE remote = $1",
                       aside_sql[] = "DELETE FROM kf_aside WHERE remote = $1",
                       readers_sql[] = "DELETE FROM kf_meta WHERE key = 'readers/' || $1",
-                      clock_sql[] = "DELETE FROM kf_meta WHERE key = 'clock/' || $1";
-    const char *const sqls[] = {row_sql, unread_sql, runs_sql, aside_sql, readers_sql, clock_sql};
+                      clock_sql[] = "DELETE FROM kf_meta WHERE key = 'clock/' || $1",
+                      files_sql[] = "DELETE FROM kf_remote_file WHERE remote = $1";
+    const char *const sqls[] = {row_sql,     unread_sql, runs_sql, aside_sql,
+                                readers_sql, clock_sql,  files_sql};
     struct row_write *w = (struct row_write *)write;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < sizeof(sqls) / sizeof(sqls[0]); i++) {

@@ -343,6 +343,7 @@ static void run_free(struct run *run)
 {
     buf_release(&run->since);
     buf_release(&run->position);
+    buf_release(&run->lost_streams);
     arena_release(&run->unread_arena);
     aside_release(&run->aside);
     mem_free(run);

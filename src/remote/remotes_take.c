@@ -15,7 +15,7 @@
  * A first pull also notes what the remote holds. Whatever is here and not there, or there as
  * something else, is pending to it; the watermark begins right below the first of these numbers. So
  * a store that came from one remote has nothing pending to it; unless it is there elsewhere. */
-#include "remote/remotes_internal.h"
+#include "remote/remotes_files.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +32,7 @@ struct take {
     struct remotes *remotes;
     bool first; /* of a remote of which nothing is known here */
     bool empty; /* nothing is here: everything is needed */
+    struct take_files *files;
 
     struct arena batch_arena;
     struct doc_import batch[REMOTES_GROUP];
@@ -120,6 +121,8 @@ static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *
     struct db *db;
     bool wanted = true, look = false, kept = false;
     kf_rc rc = KF_OK;
+    if (stream_file_is(doc->doc.name))
+        return files_want(t->files, doc, ret_want, err);
     if (!entry_wants(t->run->entry, doc->doc.name)) {
         *ret_want = false;
         return KF_OK;
@@ -145,8 +148,8 @@ static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *
 
 /* ------------------------------------------------------------------------------------ merging */
 
-static kf_rc note_missing(struct take *t, str name, int64_t stamp, const struct kf_err *why,
-                          struct kf_err *err)
+kf_rc take_missing(struct take *t, str name, int64_t stamp, const struct kf_err *why,
+                   struct kf_err *err)
 {
     struct run *run = t->run;
     struct kf_err told = *why;
@@ -171,9 +174,13 @@ static kf_rc bad(struct remote_sink *sink, const struct remote_doc *doc, const s
                  struct kf_err *err)
 {
     struct take *t = (struct take *)sink;
-    if (!entry_wants(t->run->entry, doc->doc.name))
+    uint64_t first;
+    str name = doc->doc.name;
+    if (stream_file_is(name) && !stream_file_parse(doc->doc.name, &name, &first))
         return KF_OK;
-    return note_missing(t, doc->doc.name, doc->doc.stamp, why, err);
+    if (!entry_wants(t->run->entry, name))
+        return KF_OK;
+    return take_missing(t, doc->doc.name, doc->doc.stamp, why, err);
 }
 
 static kf_rc aside(struct remote_sink *sink, str path, const struct kf_err *why, struct kf_err *err)
@@ -249,7 +256,7 @@ static kf_rc merge_batch(struct take *t, struct kf_err *err)
         t->run->lost += m.lost;
         for (size_t i = 0; rc == KF_OK && i < m.refused; i++) {
             const struct doc_import *d = &t->batch[m.refused_at[i]];
-            rc = note_missing(t, d->name, d->stamp, &m.why, err);
+            rc = take_missing(t, d->name, d->stamp, &m.why, err);
         }
         from = m.to;
     }
@@ -273,6 +280,8 @@ static kf_rc take_one(struct remote_sink *sink, const struct remote_doc *doc, st
     struct take *t = (struct take *)sink;
     const struct doc_import *d = &doc->doc;
     kf_rc rc = KF_OK;
+    if (stream_file_is(d->name))
+        return files_take(t->files, doc, err);
     if (t->batch_count == REMOTES_GROUP ||
         (t->batch_count &&
          t->batch_arena.used_bytes + d->body.len + d->base.len > REMOTES_GROUP_BYTES))
@@ -386,6 +395,11 @@ static kf_rc below_first_other(struct take *t, struct db *db, int64_t *ret, stru
     kf_rc rc = doc_changes(db, 0, (size_t)INT64_MAX, false, find_other, &f, &count, err);
     if (rc != KF_OK && rc != KF_ABSENT)
         return rc;
+    int64_t files = 0;
+    if ((rc = files_first_other(t->run, db, &files, err)) != KF_OK)
+        return rc;
+    if (files && (!f.seq || files < f.seq))
+        f.seq = files;
     if (f.seq) {
         *ret = f.seq - 1;
         return KF_OK;
@@ -404,6 +418,8 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err)
     struct db *db;
     int64_t watermark = t->run->watermark;
     kf_rc rc = merge_batch(t, err);
+    if (rc == KF_OK)
+        rc = files_join(t->files, err);
     if (rc == KF_OK && (t->first || t->missing_count)) {
         rc = run_local(t->run, store_read(t->remotes->store, &db, err));
         if (rc != KF_OK)
@@ -439,6 +455,11 @@ kf_rc take_new(struct run *run, struct take **ret, struct kf_err *err)
     t->remotes = run->entry->remotes;
     t->first = run->since.len == 0;
     t->empty = store_is_empty(t->remotes->store);
+    kf_rc rc = files_take_new(run, t, &t->files, err);
+    if (rc != KF_OK) {
+        take_free(t);
+        return rc;
+    }
     *ret = t;
     return KF_OK;
 }
@@ -452,6 +473,7 @@ void take_free(struct take *t)
 {
     if (!t)
         return;
+    files_take_free(t->files);
     arena_release(&t->batch_arena);
     arena_release(&t->arena);
     mem_free(t->held);

@@ -22,6 +22,8 @@
 #include "remote/remotes_internal.h"
 
 #include "remote/sealed.h"
+#include "remote/stream_part.h"
+#include "store/clock.h"
 
 #include <stdlib.h>
 
@@ -122,13 +124,68 @@ static kf_rc look_at(void *ctx, const struct doc_row *row, struct kf_err *err)
     return l->same && l->visit ? l->visit(l->ctx, row, err) : KF_OK;
 }
 
+bool withheld_of_stream(str name, str *ret_key)
+{
+    str key = str_from(name, sizeof(STREAM_FILES) - 1);
+    uint64_t first;
+    if (!stream_file_is(name))
+        return false;
+    if (stream_file_parse(name, ret_key, &first))
+        return true;
+    while (key.len && key.p[key.len - 1] >= '0' && key.p[key.len - 1] <= '9')
+        key.len--;
+    if (!str_ends(key, STR("/entries/")))
+        return false;
+    key.len -= sizeof("/entries/") - 1;
+    *ret_key = key;
+    return true;
+}
+
+struct stream_look {
+    struct same_look look; /* first */
+    str key;
+};
+
+static kf_rc look_at_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct stream_look *l = ctx;
+    const struct withheld *w = l->look.withheld;
+    struct doc_row told = {.name = w->name,
+                           .seq = w->seq,
+                           .version = row->n,
+                           .size = row->size,
+                           .at_ms = clock_stamp_ms(row->stamp)};
+    l->look.same = row->seq == w->seq && str_eq(row->key, l->key);
+    return l->look.same && l->look.visit ? l->look.visit(l->look.ctx, &told, err) : KF_OK;
+}
+
+static kf_rc look_at_change(void *ctx, const struct stream_row *row, struct kf_err *err)
+{
+    struct stream_look *l = ctx;
+    const struct withheld *w = l->look.withheld;
+    struct doc_row told = {.name = w->name,
+                           .seq = w->seq,
+                           .version = 1,
+                           .size = row->attrs.len,
+                           .at_ms = clock_stamp_ms(row->stamp)};
+    l->look.same = row->seq == w->seq && str_eq(row->key, l->key);
+    return l->look.same && l->look.visit ? l->look.visit(l->look.ctx, &told, err) : KF_OK;
+}
+
 kf_rc withheld_head(struct db *db, const struct withheld *w, doc_visit *visit, void *ctx,
                     bool *ret_same, struct kf_err *err)
 {
-    struct same_look l = {.withheld = w, .visit = visit, .ctx = ctx};
+    struct stream_look l = {.look = {.withheld = w, .visit = visit, .ctx = ctx}};
     size_t count;
-    kf_rc rc = doc_changes(db, w->seq - 1, 1, false, look_at, &l, &count, err);
-    *ret_same = l.same;
+    kf_rc rc;
+    if (withheld_of_stream(w->name, &l.key)) {
+        rc = stream_entries_since(db, w->seq - 1, w->seq, 1, false, look_at_entry, &l, &count, err);
+        if (rc == KF_OK && !l.look.same)
+            rc = stream_changes(db, w->seq - 1, 1, look_at_change, &l, &count, err);
+    } else {
+        rc = doc_changes(db, w->seq - 1, 1, false, look_at, &l.look, &count, err);
+    }
+    *ret_same = l.look.same;
     return rc;
 }
 

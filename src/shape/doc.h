@@ -48,7 +48,11 @@ void docs_free(struct docs *docs);
  * Serves streams and blobs too. */
 kf_rc name_check(str name, struct kf_err *err);
 
-/* Names that no document of a store has: those of sealed documents at a place. bad_key. */
+/* The same of at most so many bytes: what stands beside documents at a remote has longer names. */
+kf_rc name_check_to(str name, size_t len_max, struct kf_err *err);
+
+/* Names that no document of a store has: those of sealed documents and of files
+ * of streams at a place. bad_key. */
 kf_rc name_check_own(str name, struct kf_err *err);
 
 /* Whether `body` has this hash (64 hex digits). Serves streams and blobs, too. */

@@ -17,11 +17,16 @@ static kf_rc bad_segment(str segment, size_t offset, struct kf_err *err)
 
 kf_rc name_check(str name, struct kf_err *err)
 {
+    return name_check_to(name, DOC_NAME_MAX, err);
+}
+
+kf_rc name_check_to(str name, size_t len_max, struct kf_err *err)
+{
     if (name.len == 0)
         return err_at(err, PROBLEM_BAD_KEY, 0, "the name is empty");
-    if (name.len > DOC_NAME_MAX)
-        return err_at(err, PROBLEM_BAD_KEY, DOC_NAME_MAX,
-                      "the name has %zu bytes, at most %d are allowed", name.len, DOC_NAME_MAX);
+    if (name.len > len_max)
+        return err_at(err, PROBLEM_BAD_KEY, (int64_t)len_max,
+                      "the name has %zu bytes, at most %zu are allowed", name.len, len_max);
     size_t nul = str_index(name, '\0'), valid = str_utf8_valid(name);
     if (nul < name.len && nul < valid)
         return err_at(err, PROBLEM_BAD_KEY, (int64_t)nul, "the name contains a NUL byte");

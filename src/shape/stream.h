@@ -274,8 +274,9 @@ struct entry_import {
     str body;
     str attach; /* bytes; .p == NULL: none */
 };
+/* *ret_seq: its number in the store, 0 = it is not here. */
 kf_rc stream_take_entry(struct stream_take *take, const struct entry_import *import,
-                        enum stream_taken *ret, struct kf_err *err);
+                        enum stream_taken *ret, int64_t *ret_seq, struct kf_err *err);
 kf_rc stream_take_member(struct stream_take *take, const struct member_row *member,
                          enum stream_taken *ret, struct kf_err *err);
 /* Cost: entries that were seen here and go alone are removed at once; all of a stream, as an erasure

@@ -1,5 +1,5 @@
-/* What the streams add to a digest, as docs/formats.md defines it: a line for each, in the order of
- * keys as bytes,
+/* What the streams add to a digest, as docs/formats.md defines it: a line for each that has entries or
+ * attributes, in the order of keys as bytes,
  *
  *     stream blank CANONICAL-KEY blank HASH newline
  *
@@ -121,9 +121,24 @@ static kf_rc add_entries(struct digesting *d, int64_t stream, struct hash_state 
     return rc;
 }
 
+/* Of one without entries and attributes other stores do not know. */
+static kf_rc says_nothing(struct digesting *d, const struct stream_row *row, bool *ret,
+                          struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    *ret = row->count == 0;
+    if (*ret) {
+        buf_clear(&d->canonical);
+        rc = json_canonical(row->attrs, &d->canonical, err);
+        *ret = str_is(buf_view(&d->canonical), "{}");
+    }
+    return rc;
+}
+
 static kf_rc add_stream(void *ctx, const struct stream_row *row, struct kf_err *err)
 {
     struct digesting *d = ctx;
+    bool nothing = false;
     struct hash_state h;
     struct hash hash;
     char hex[HASH_HEX + 1];
@@ -131,8 +146,11 @@ static kf_rc add_stream(void *ctx, const struct stream_row *row, struct kf_err *
     buf_clear(&d->key);
     buf_str(&d->key, row->key);
     d->stream = row->key;
+    kf_rc rc = says_nothing(d, row, &nothing, err);
+    if (rc != KF_OK || nothing)
+        return rc == KF_OK ? buf_ok(&d->key, err) : rc;
     hash_begin(&h);
-    kf_rc rc = add_hash(d, row->attrs, &line, err);
+    rc = add_hash(d, row->attrs, &line, err);
     buf_byte(&line, '\n');
     if (rc == KF_OK)
         rc = buf_ok(&line, err);

@@ -28,6 +28,7 @@ struct stream_take {
     struct seen_site site;           /* of the last entry */
     int64_t seq;                     /* of what the journal says; 0 = not taken yet */
     bool entries, members, erasures; /* changed */
+    bool hidden;                     /* an entry that was shown is a twin now */
 };
 
 /* ------------------------------------------------------------------------------------- the frame */
@@ -134,12 +135,14 @@ static kf_rc look_at_site(struct stream_take *t, str site, struct kf_err *err)
 
 /* ---------------------------------------------------------------------------- whether it is here */
 
-static kf_rc is_taken(struct stream_take *t, const struct entry_import *e, bool *ret,
+static kf_rc is_taken(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
                       struct kf_err *err)
 {
-    static const char sql[] = "SELECT 1 FROM kf_entry WHERE stream IN ($1, $2) AND stamp = $3 AND "
-                              "site = $4 AND taken = 1 LIMIT 1";
+    static const char sql[] =
+        "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND stamp = $3 AND "
+        "site = $4 AND taken = 1 LIMIT 1";
     struct db_stmt *s;
+    bool row = false;
     kf_rc rc = db_use(group_db(t->g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
@@ -147,17 +150,20 @@ static kf_rc is_taken(struct stream_take *t, const struct entry_import *e, bool 
     db_bind_i64(s, 2, -t->d.head.id);
     db_bind_i64(s, 3, e->stamp);
     db_bind_text(s, 4, e->site);
-    rc = db_step(s, ret, err);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        *ret_seq = db_i64(s, 0);
     db_done(s);
     return rc;
 }
 
 /* The first entry of this site from number `from` up to `to`; *ret_n 0: there is none. */
 static kf_rc own_from(struct stream_take *t, uint64_t from, uint64_t to, uint64_t *ret_n,
-                      int64_t *ret_stamp, struct kf_err *err)
+                      int64_t *ret_stamp, int64_t *ret_seq, struct kf_err *err)
 {
-    static const char sql[] = "SELECT n, stamp FROM kf_entry WHERE stream = $1 AND n >= $2 AND "
-                              "n <= $3 AND taken = 0 ORDER BY n LIMIT 1";
+    static const char sql[] =
+        "SELECT n, stamp, seq FROM kf_entry WHERE stream = $1 AND n >= $2 AND "
+        "n <= $3 AND taken = 0 ORDER BY n LIMIT 1";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(group_db(t->g), sql, &s, err);
@@ -171,42 +177,46 @@ static kf_rc own_from(struct stream_take *t, uint64_t from, uint64_t to, uint64_
     if (rc == KF_OK && row) {
         *ret_n = (uint64_t)db_i64(s, 0);
         *ret_stamp = db_i64(s, 1);
+        *ret_seq = db_i64(s, 2);
     }
     db_done(s);
     return rc;
 }
 
-static kf_rc is_own(struct stream_take *t, const struct entry_import *e, bool *ret,
+static kf_rc is_own(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
                     struct kf_err *err)
 {
     uint64_t n = 0, from = 1, to = t->d.head.last_n;
-    int64_t stamp = 0;
+    int64_t stamp = 0, seq = 0;
     kf_rc rc = KF_OK;
-    if (e->n <= to) {
-        rc = own_from(t, e->n, e->n, &n, &stamp, err);
-        *ret = n && stamp == e->stamp;
+    bool found = false;
+    if (e->n && e->n <= to) {
+        rc = own_from(t, e->n, e->n, &n, &stamp, &seq, err);
+        found = rc == KF_OK && n && stamp == e->stamp;
     }
-    while (rc == KF_OK && !*ret && from <= to) {
+    while (rc == KF_OK && !found && from <= to) {
         uint64_t mid = from + (to - from) / 2;
-        rc = own_from(t, mid, to, &n, &stamp, err);
-        *ret = rc == KF_OK && n && stamp == e->stamp;
+        rc = own_from(t, mid, to, &n, &stamp, &seq, err);
+        found = rc == KF_OK && n && stamp == e->stamp;
         if (n && stamp < e->stamp)
             from = n + 1;
         else
             to = mid - 1;
     }
+    if (found)
+        *ret_seq = seq;
     return rc;
 }
 
-static kf_rc is_here(struct stream_take *t, const struct entry_import *e, bool *ret,
+/* *ret_seq stays 0: it is not. */
+static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
                      struct kf_err *err)
 {
-    *ret = false;
     if (!t->d.head.there)
         return KF_OK;
-    kf_rc rc = is_taken(t, e, ret, err);
-    if (rc == KF_OK && !*ret && str_is(e->site, group_site(t->g)))
-        rc = is_own(t, e, ret, err);
+    kf_rc rc = is_taken(t, e, ret_seq, err);
+    if (rc == KF_OK && !*ret_seq && str_is(e->site, group_site(t->g)))
+        rc = is_own(t, e, ret_seq, err);
     return rc;
 }
 
@@ -353,6 +363,7 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
         return KF_OK;
     rc = set_entry(db, h.seq, -t->d.head.id, (uint64_t)h.seq, err);
     draft_uncount(&t->d, h.kind, h.size);
+    t->hidden = true;
     if (rc == KF_OK)
         rc = draft_unring(&t->d, &h.n, 1, err);
     return rc == KF_OK ? set_once(db, t->d.head.id, e->id, n, asked, err) : rc;
@@ -362,7 +373,13 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
 static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t at_ms,
                   struct kf_err *err)
 {
-    kf_rc rc = draft_count(&t->d, kind, body.len, at_ms, err);
+    str known = {0, 0}; /* the draft borrows it */
+    for (size_t i = 0; i < t->d.kind_count && !known.p; i++)
+        if (str_eq(t->d.kinds[i].kind, kind))
+            known = t->d.kinds[i].kind;
+    if (!known.p && !(known = arena_str(&t->arena, kind)).p)
+        return err_nomem(err);
+    kf_rc rc = draft_count(&t->d, known, body.len, at_ms, err);
     if (rc == KF_OK)
         rc = stream_add_rings(t->line, &t->d, kind, n, at_ms, body, err);
     if (rc == KF_OK)
@@ -371,7 +388,7 @@ static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t
 }
 
 static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum stream_taken *ret,
-                    struct kf_err *err)
+                    int64_t *ret_seq, struct kf_err *err)
 {
     char hash[HASH_HEX + 1], attach[HASH_HEX + 1] = "", asked[HASH_HEX / 2 + 1];
     struct db *db = group_db(t->g);
@@ -410,30 +427,31 @@ static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum st
     if (rc == KF_OK && !twin)
         rc = show(t, e->kind, e->body, n, e->at_ms, err);
     *ret = twin ? STREAM_LOST : STREAM_TAKEN;
+    *ret_seq = record.seq;
     return rc;
 }
 
 kf_rc stream_take_entry(struct stream_take *t, const struct entry_import *e, enum stream_taken *ret,
-                        struct kf_err *err)
+                        int64_t *ret_seq, struct kf_err *err)
 {
-    bool here = false;
+    int64_t seq = 0;
     kf_rc rc = check_import(t, e, err);
     if (rc == KF_OK)
         rc = look_at_site(t, e->site, err);
     if (rc != KF_OK)
         return rc;
-    *ret = STREAM_SAME;
-    if (e->stamp <= t->site.erased)
-        *ret = STREAM_ERASED;
-    if (e->stamp <= t->site.erased || e->stamp <= t->site.trimmed)
+    *ret = e->stamp <= t->site.erased ? STREAM_ERASED : STREAM_SAME;
+    *ret_seq = 0;
+    if (*ret == STREAM_ERASED)
         return KF_OK;
-    rc = is_here(t, e, &here, err);
-    if (rc != KF_OK || here)
+    rc = is_here(t, e, &seq, err);
+    *ret_seq = seq;
+    if (rc != KF_OK || seq || e->stamp <= t->site.trimmed)
         return rc;
     group_see(t->g, e->stamp);
     be_there(t);
     t->entries = true;
-    return insert(t, e, ret, err);
+    return insert(t, e, ret, ret_seq, err);
 }
 
 /* --------------------------------------------------------------------------------------- members */
@@ -730,6 +748,9 @@ static kf_rc take_end(struct stream_take *t, struct kf_err *err)
         KF_SOMETIMES("stream-erased-in-part");
         rc = remove_covered(t, err);
     }
+    if (rc == KF_OK && t->hidden)
+        rc = stream_row_times(group_db(t->g), t->d.head.id, &t->d.head.first_at, &t->d.head.last_at,
+                              err);
     return rc == KF_OK ? end_there(t, err) : rc;
 }
 

@@ -63,8 +63,11 @@ kf_rc app_try_open(struct app *a, struct kf_err *err)
     rc = store_open(a->path, &so, &a->store, err);
     if (rc == KF_OK)
         rc = docs_new(a->store, a->config, &a->space, 1 << 20, &a->docs, err);
+    if (rc == KF_OK)
+        rc = streams_new(a->store, a->config, &a->space, 1 << 20, &a->streams, err);
     if (rc == KF_OK) {
         store_attach(a->store, a->docs, NULL);
+        store_set_streams(a->store, a->streams);
         rc = remotes_new(a->store, a->docs, &ro, &a->r, err);
     }
     if (rc == KF_OK) {
@@ -82,11 +85,13 @@ void app_close(struct app *a)
     }
     remotes_stop(a->r);
     remotes_free(a->r);
-    docs_free(a->docs);
     store_close(a->store);
+    docs_free(a->docs);
+    streams_free(a->streams);
     loop_free(a->loop);
     a->r = NULL;
     a->docs = NULL;
+    a->streams = NULL;
     a->store = NULL;
     a->loop = NULL;
 }

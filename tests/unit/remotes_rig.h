@@ -12,6 +12,7 @@
 #include "remote/mem.h"
 #include "remote/portable.h"
 #include "remote/remotes.h"
+#include "shape/stream.h"
 
 #define SECOND 1000
 #define MINUTE (60 * SECOND)
@@ -38,6 +39,7 @@ struct app {
     int log_fd;
     struct kf_store *store;
     struct docs *docs;
+    struct streams *streams;
     struct remotes *r;
     uint32_t workers;
     bool start_empty;

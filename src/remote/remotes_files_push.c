@@ -1,0 +1,858 @@
+/* What of streams is pushed:
+ *
+ *     journal rows and entries above the watermark; streams of which something is withheld, or of
+ *     which the place has lost a file                                  -> streams
+ *     each: parts with entries that are erased by now                  -> rewritten, or removed
+ *           entries that no part has, but for what may not go there    -> behind the last part while
+ *                                                                         it is open, else new ones
+ *           attributes and erasures, when they make another text       -> stream.ndjson
+ *
+ * A number at the place is the entry's number here unless it would not be behind the one before it
+ * (P2): another store has pushed there, too. */
+#include "remote/remotes_files.h"
+
+#include "base/json.h"
+#include "base/secret_find.h"
+#include "base/table.h"
+#include "store/clock.h"
+
+#include <stdlib.h>
+
+struct candidate {
+    struct known_entry e;
+    size_t room;
+};
+
+struct touched {
+    struct hash key_hash; /* first: the key of the table */
+    str key;
+    int64_t stream;   /* 0: it is not there */
+    int64_t head_seq; /* of its journal row; 0 = it says nothing new */
+    bool whole;       /* all of its entries are looked at */
+    struct candidate *c;
+    size_t count, cap;
+    bool lost;
+    UT_hash_handle hh;
+};
+
+/* ------------------------------------------------------------------------------- which streams */
+
+static kf_rc touch(struct push_files *p, str key, struct touched **ret, struct kf_err *err)
+{
+    struct hash hash;
+    struct touched *t = NULL;
+    hash_of(key, &hash);
+    HASH_FIND(hh, p->touched, &hash, sizeof hash, t);
+    if (!t) {
+        if (!(t = mem_calloc(1, sizeof *t)))
+            return err_nomem(err);
+        t->key_hash = hash;
+        t->key = arena_str(p->arena, key);
+        if (t->key.p)
+            HASH_ADD(hh, p->touched, key_hash, sizeof hash, t);
+        if (!t->key.p || t->lost) {
+            mem_free(t);
+            return err_nomem(err);
+        }
+    }
+    *ret = t;
+    return KF_OK;
+}
+
+static void untouch_all(struct push_files *p)
+{
+    struct touched *t, *next;
+    HASH_ITER (hh, p->touched, t, next) {
+        HASH_DELETE(hh, p->touched, t);
+        mem_free(t->c);
+        mem_free(t);
+    }
+}
+
+static kf_rc name_entry(struct push_files *p, str key, uint64_t n, str *ret, struct kf_err *err)
+{
+    char *name = arena_printf(p->arena, STREAM_FILES "%.*s/entries/%llu", STR_ARGS(key),
+                              (unsigned long long)n);
+    *ret = str_of(name);
+    return name ? KF_OK : err_nomem(err);
+}
+
+/* Whether an earlier run has left this out, and nothing has changed for it. */
+static const struct withheld *left_before(const struct push_files *p, str name, int64_t seq)
+{
+    const struct withheld *w = withheld_find(p->withheld, name);
+    return w && w->seq == seq && !withheld_try(p->run, w) ? w : NULL;
+}
+
+static kf_rc leave_again(struct push_files *p, const struct withheld *w, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    err_set(&why, w->problem, "%.*s", STR_ARGS(w->reason));
+    return p->withhold(p->ctx, w->name, w->seq, &why, err);
+}
+
+static kf_rc leave_secret(struct push_files *p, str name, int64_t seq, str member, const char *kind,
+                          struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    KF_SOMETIMES("entry-with-a-secret-not-pushed");
+    err_set(&why, PROBLEM_SECRET_FOUND,
+            "%s%.*s holds what is plainly %s: erase the stream, or let this remote have secrets "
+            "(allow_secrets)",
+            member.len ? "its member " : "it", STR_ARGS(member), kind);
+    return p->withhold(p->ctx, name, seq, &why, err);
+}
+
+/* *ret: it holds one, and is left out. */
+static kf_rc judge_text(struct push_files *p, str name, int64_t seq, str text, bool *ret,
+                        struct kf_err *err)
+{
+    struct buf where = BUF_INIT;
+    const char *kind = NULL;
+    kf_rc rc = secret_find(text, &kind, &where, err);
+    *ret = rc == KF_OK && kind;
+    if (*ret)
+        rc = leave_secret(p, name, seq, buf_view(&where), kind, err);
+    buf_release(&where);
+    return rc;
+}
+
+static kf_rc leave_damaged(struct push_files *p, str name, int64_t seq, const char *what,
+                           struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    KF_SOMETIMES("damaged-entry-not-pushed");
+    log_event(p->run->entry->remotes->log, LOG_CRIT, "store.damage", LOG_V("entry", name), LOG_END);
+    err_set(&why, PROBLEM_DAMAGED,
+            "%s is damaged here: bring the store back from a backup, or erase the stream", what);
+    return p->withhold(p->ctx, name, seq, &why, err);
+}
+
+static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *row, str name,
+                   size_t *ret_attach, bool *ret_left, struct kf_err *err)
+{
+    struct buf attach = BUF_INIT;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = KF_OK;
+    const char *kind = p->has_secrets ? NULL : secret_in_text(row->id);
+    *ret_left = row->damaged || kind;
+    if (row->damaged)
+        rc = leave_damaged(p, name, row->seq, "its body", err);
+    else if (kind)
+        rc = leave_secret(p, name, row->seq, STR("id"), kind, err);
+    else if (!p->has_secrets)
+        rc = judge_text(p, name, row->seq, row->body, ret_left, err);
+    if (rc != KF_OK || *ret_left || row->attach.len == 0)
+        return rc;
+    rc = stream_attachment(db, row->attach, &attach, &why);
+    if (rc == KF_DAMAGED) {
+        *ret_left = true;
+        rc = leave_damaged(p, name, row->seq, "its attachment", err);
+    } else if (rc != KF_OK) {
+        if (err)
+            *err = why;
+    } else {
+        *ret_attach = attach.len;
+        if (!p->has_secrets)
+            rc = judge_text(p, name, row->seq, buf_view(&attach), ret_left, err);
+    }
+    buf_release(&attach);
+    return rc;
+}
+
+struct visiting {
+    struct push_files *p;
+    struct db *db;
+    bool all; /* entries of a stream that is looked at as a whole */
+};
+
+static kf_rc add_candidate(struct touched *t, const struct entry_row *row, size_t attach,
+                           struct kf_err *err)
+{
+    if (t->count == t->cap) {
+        size_t cap = t->cap ? t->cap * 2 : 16;
+        struct candidate *c = mem_realloc(t->c, cap * sizeof *c);
+        if (!c)
+            return err_nomem(err);
+        t->c = c;
+        t->cap = cap;
+    }
+    struct candidate *c = &t->c[t->count++];
+    *c = (struct candidate){
+        .e = {.stamp = row->stamp, .seq = row->seq, .n = row->twin ? 0 : row->n},
+        .room = stream_entry_room(row->size, attach)};
+    memcpy(c->e.site, row->site.p, row->site.len < PORTABLE_SITE ? row->site.len : PORTABLE_SITE);
+    return KF_OK;
+}
+
+static kf_rc visit_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct visiting *v = ctx;
+    struct push_files *p = v->p;
+    struct touched *t = NULL;
+    const struct withheld *w;
+    str name;
+    size_t attach = 0;
+    bool left = false;
+    if (!entry_wants(p->run->entry, row->key))
+        return KF_OK;
+    kf_rc rc = touch(p, row->key, &t, err);
+    if (rc != KF_OK || (t->whole && !v->all) || row->seq > p->until)
+        return rc;
+    t->stream = row->stream;
+    if ((rc = name_entry(p, row->key, row->n, &name, err)) != KF_OK)
+        return rc;
+    if ((w = left_before(p, name, row->seq)) != NULL) /* the rest of them: add_withheld */
+        return v->all ? KF_OK : leave_again(p, w, err);
+    rc = judge(p, v->db, row, name, &attach, &left, err);
+    return rc == KF_OK && !left ? add_candidate(t, row, attach, err) : rc;
+}
+
+static kf_rc visit_change(void *ctx, const struct stream_row *row, struct kf_err *err)
+{
+    struct push_files *p = ((struct visiting *)ctx)->p;
+    struct touched *t = NULL;
+    if (!entry_wants(p->run->entry, row->key))
+        return KF_OK;
+    kf_rc rc = touch(p, row->key, &t, err);
+    if (rc == KF_OK) {
+        t->head_seq = row->seq;
+        t->stream = row->there ? row->id : 0;
+    }
+    return rc;
+}
+
+/* What is withheld stays so, or its stream is looked at as a whole. */
+static kf_rc add_withheld(struct push_files *p, struct db *db, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && p->withheld && i < p->withheld->count; i++) {
+        const struct withheld *w = &p->withheld->items[i];
+        struct touched *t = NULL;
+        bool same = false;
+        str key;
+        if (!withheld_of_stream(w->name, &key))
+            continue;
+        rc = withheld_head(db, w, NULL, NULL, &same, err);
+        if (rc != KF_OK || !same)
+            continue;
+        if (!withheld_try(p->run, w)) {
+            if (w->seq <= p->watermark)
+                rc = leave_again(p, w, err);
+            continue;
+        }
+        if ((rc = touch(p, key, &t, err)) == KF_OK)
+            t->whole = true;
+    }
+    return rc;
+}
+
+static kf_rc add_lost(struct push_files *p, struct kf_err *err)
+{
+    const struct buf *lost = &p->run->lost_streams;
+    kf_rc rc = KF_OK;
+    for (size_t at = 0; rc == KF_OK && at < lost->len; at += strlen(lost->p + at) + 1) {
+        struct touched *t = NULL;
+        if ((rc = touch(p, str_of(lost->p + at), &t, err)) == KF_OK)
+            t->whole = true;
+    }
+    return rc;
+}
+
+static kf_rc find_stream(struct db *db, str key, int64_t *ret, struct kf_err *err)
+{
+    static const char sql[] = "SELECT id FROM kf_stream WHERE key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? db_i64(s, 0) : 0;
+    db_done(s);
+    return rc;
+}
+
+static kf_rc gather_whole(struct visiting *v, struct touched *t, struct kf_err *err)
+{
+    size_t count;
+    t->count = 0;
+    v->all = true;
+    kf_rc rc = find_stream(v->db, t->key, &t->stream, err);
+    if (rc == KF_OK && t->stream)
+        rc = stream_entries_of(v->db, t->stream, false, 0, (size_t)INT64_MAX, true, visit_entry, v,
+                               &count, err);
+    if (rc == KF_OK && t->stream)
+        rc = stream_entries_of(v->db, t->stream, true, 0, (size_t)INT64_MAX, true, visit_entry, v,
+                               &count, err);
+    v->all = false;
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- a stream */
+
+struct erased_sites {
+    struct arena *arena;
+    struct erased_row *items;
+    size_t count, cap;
+};
+
+static kf_rc add_erased(void *ctx, const struct erased_row *row, struct kf_err *err)
+{
+    struct erased_sites *l = ctx;
+    if (l->count == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 8;
+        struct erased_row *more = arena_alloc(l->arena, cap * sizeof *more);
+        if (!more)
+            return err_nomem(err);
+        if (l->count)
+            memcpy(more, l->items, l->count * sizeof *more);
+        l->items = more;
+        l->cap = cap;
+    }
+    l->items[l->count] = *row;
+    l->items[l->count].site = arena_str(l->arena, row->site);
+    return l->items[l->count++].site.p ? KF_OK : err_nomem(err);
+}
+
+struct planning {
+    struct push_files *p;
+    struct db *db;
+    struct touched *t;
+    struct known_file *known;
+    size_t known_count;
+    struct erased_sites erased;
+    int64_t *there; /* numbers of entries that are in parts, sorted */
+    size_t there_count;
+    uint64_t last_n;
+    struct push_file *open; /* the part that grows */
+    size_t open_cap;
+    bool held; /* something of it cannot be replaced */
+};
+
+static bool is_erased(const struct planning *l, const struct known_entry *e)
+{
+    for (size_t i = 0; i < l->erased.count; i++)
+        if (e->stamp <= l->erased.items[i].stamp && str_is(l->erased.items[i].site, e->site))
+            return true;
+    return false;
+}
+
+static kf_rc name_of(struct planning *l, uint64_t first, str *ret, struct kf_err *err)
+{
+    struct buf name = BUF_INIT;
+    if (first)
+        stream_file_part(l->t->key, first, &name);
+    else
+        stream_file_head(l->t->key, &name);
+    *ret = arena_str(l->p->arena, buf_view(&name));
+    bool ok = !name.failed && ret->p;
+    buf_release(&name);
+    return ok ? KF_OK : err_nomem(err);
+}
+
+/* Whether the file may not be replaced: what stands there could not be read (W5). */
+static kf_rc is_unread(struct planning *l, uint64_t first, bool *ret, struct kf_err *err)
+{
+    str name;
+    kf_rc rc = name_of(l, first, &name, err);
+    if (rc == KF_OK)
+        *ret = take_left_unread(l->p->run, name, 0);
+    return rc;
+}
+
+static kf_rc hold_back(struct planning *l, uint64_t first, struct kf_err *err)
+{
+    str name;
+    kf_rc rc = name_of(l, first, &name, err);
+    int64_t seq = l->t->head_seq ? l->t->head_seq : l->p->until;
+    return rc == KF_OK ? l->p->hold_back(l->p->ctx, name, seq, err) : rc;
+}
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+/* Nothing is put under the name of a part that is there and could not be read. */
+static void stay_behind_unread(struct planning *l)
+{
+    const struct run *run = l->p->run;
+    for (size_t i = 0; i < run->bad; i++) {
+        uint64_t first = 0;
+        str key;
+        if (stream_file_parse(run->unread[i].name, &key, &first) && str_eq(key, l->t->key) &&
+            first && l->last_n < first + STREAM_PART_ENTRIES)
+            l->last_n = first + STREAM_PART_ENTRIES;
+    }
+}
+
+static kf_rc load_parts(struct planning *l, struct kf_err *err)
+{
+    const struct push_files *p = l->p;
+    str remote = str_of(p->run->entry->name);
+    size_t total = 0;
+    kf_rc rc = files_known(l->db, remote, l->t->key, p->arena, &l->known, &l->known_count, err);
+    if (rc == KF_OK)
+        rc = stream_erasures(l->db, l->t->key, add_erased, &l->erased, err);
+    bool erases = l->erased.count && (l->t->head_seq || l->t->whole);
+    for (size_t i = 0; rc == KF_OK && i < l->known_count; i++) {
+        struct known_file *f = &l->known[i];
+        bool last = i + 1 == l->known_count;
+        if (f->first && (last || erases || l->t->whole || f->last_seq > p->watermark))
+            rc = files_entries(l->db, remote, l->t->key, f, p->arena, err);
+        total += f->count;
+        if (f->first > l->last_n)
+            l->last_n = f->first;
+        if (f->count && f->entries[f->count - 1].n > l->last_n)
+            l->last_n = f->entries[f->count - 1].n;
+    }
+    stay_behind_unread(l);
+    if (rc == KF_OK && !(l->there = arena_alloc(p->arena, (total + 1) * sizeof *l->there)))
+        rc = err_nomem(err);
+    for (size_t i = 0; rc == KF_OK && i < l->known_count; i++)
+        for (size_t k = 0; k < l->known[i].count; k++)
+            l->there[l->there_count++] = l->known[i].entries[k].seq;
+    if (rc == KF_OK && l->there_count)
+        qsort(l->there, l->there_count, sizeof *l->there, compare_numbers);
+    return rc;
+}
+
+static kf_rc new_file(struct planning *l, uint64_t first, struct push_file **ret,
+                      struct kf_err *err)
+{
+    struct push_file *f = arena_alloc(l->p->arena, sizeof *f);
+    if (!f)
+        return err_nomem(err);
+    *f = (struct push_file){.key = l->t->key, .file = {.first = first, .version = 1}};
+    *ret = f;
+    return KF_OK;
+}
+
+/* Left as it is when an earlier push of it was refused. */
+static kf_rc give(struct planning *l, struct push_file *f, struct kf_err *err)
+{
+    str name;
+    kf_rc rc = name_of(l, f->file.first, &name, err);
+    if (rc != KF_OK || left_before(l->p, name, f->seq))
+        return rc;
+    return l->p->add(l->p->ctx, f, err);
+}
+
+/* A part that has entries which are erased by now. */
+static kf_rc rewrite(struct planning *l, struct known_file *k, struct kf_err *err)
+{
+    struct push_file *f = NULL;
+    bool unread = false, whole = true;
+    size_t left = 0;
+    for (size_t i = 0; i < k->count; i++) {
+        if (is_erased(l, &k->entries[i]))
+            continue;
+        left++;
+        whole &= k->entries[i].seq != 0;
+    }
+    if (left == k->count)
+        return KF_OK;
+    kf_rc rc = is_unread(l, k->first, &unread, err);
+    if (rc == KF_OK && (unread || !whole))
+        return hold_back(l, k->first, err);
+    if (rc == KF_OK)
+        rc = new_file(l, k->first, &f, err);
+    if (rc != KF_OK)
+        return rc;
+    KF_SOMETIMES("stream-part-rewritten");
+    size_t n = 0;
+    for (size_t i = 0; i < k->count; i++)
+        if (!is_erased(l, &k->entries[i]))
+            k->entries[n++] = k->entries[i];
+    k->count = n;
+    f->file = *k;
+    f->file.version++;
+    f->gone = n == 0;
+    f->seq = l->t->head_seq ? l->t->head_seq : l->p->until;
+    f->size = (size_t)k->bytes;
+    k->bytes = STREAM_PART_BYTES; /* it is not added to in this push */
+    return give(l, f, err);
+}
+
+static kf_rc find_open(struct planning *l, struct kf_err *err)
+{
+    struct known_file *k = l->known_count ? &l->known[l->known_count - 1] : NULL;
+    bool unread = false;
+    if (!k || !k->first || k->count == 0 || k->count >= STREAM_PART_ENTRIES ||
+        k->bytes >= STREAM_PART_BYTES)
+        return KF_OK;
+    for (size_t i = 0; i < k->count; i++)
+        if (!k->entries[i].seq)
+            return KF_OK; /* L2 */
+    kf_rc rc = is_unread(l, k->first, &unread, err);
+    if (rc != KF_OK || unread)
+        return rc;
+    if ((rc = new_file(l, k->first, &l->open, err)) != KF_OK)
+        return rc;
+    l->open->file = *k;
+    l->open->file.version++;
+    l->open->size = (size_t)k->bytes;
+    l->open->file.entries = arena_alloc(l->p->arena, STREAM_PART_ENTRIES * sizeof *k->entries);
+    if (!l->open->file.entries)
+        return err_nomem(err);
+    memcpy(l->open->file.entries, k->entries, k->count * sizeof *k->entries);
+    return KF_OK;
+}
+
+static kf_rc open_part(struct planning *l, uint64_t first, struct kf_err *err)
+{
+    kf_rc rc = new_file(l, first, &l->open, err);
+    if (rc != KF_OK)
+        return rc;
+    l->open->file.entries = arena_alloc(l->p->arena,
+                                        STREAM_PART_ENTRIES * sizeof *l->open->file.entries);
+    return l->open->file.entries ? KF_OK : err_nomem(err);
+}
+
+static kf_rc give_open(struct planning *l, struct kf_err *err)
+{
+    struct push_file *f = l->open;
+    l->open = NULL;
+    return f && f->fresh ? give(l, f, err) : KF_OK;
+}
+
+static kf_rc put_entry(struct planning *l, const struct candidate *c, struct kf_err *err)
+{
+    uint64_t n = c->e.n > l->last_n ? c->e.n : l->last_n + 1;
+    kf_rc rc = KF_OK;
+    if (n > STREAM_PART_N_MAX)
+        return err_set(err, PROBLEM_TOO_LARGE, "the stream has no numbers left at the remote");
+    if (l->open && (l->open->file.count == STREAM_PART_ENTRIES ||
+                    (l->open->file.count && l->open->size + c->room > STREAM_PART_BYTES)))
+        rc = give_open(l, err);
+    if (rc == KF_OK && !l->open)
+        rc = open_part(l, n, err);
+    if (rc != KF_OK)
+        return rc;
+    struct push_file *f = l->open;
+    f->file.entries[f->file.count] = c->e;
+    f->file.entries[f->file.count++].n = n;
+    f->size += c->room;
+    f->fresh++;
+    if (!f->seq || c->e.seq < f->seq)
+        f->seq = c->e.seq;
+    l->last_n = n;
+    return KF_OK;
+}
+
+static int by_number(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return x->e.seq < y->e.seq ? -1 : x->e.seq > y->e.seq;
+}
+
+static kf_rc add_entries(struct planning *l, struct kf_err *err)
+{
+    struct touched *t = l->t;
+    kf_rc rc = find_open(l, err);
+    if (t->count)
+        qsort(t->c, t->count, sizeof *t->c, by_number);
+    for (size_t i = 0; rc == KF_OK && i < t->count; i++) {
+        const struct candidate *c = &t->c[i];
+        bool there = l->there_count && bsearch(&c->e.seq, l->there, l->there_count,
+                                               sizeof *l->there, compare_numbers);
+        if (!there && !is_erased(l, &c->e))
+            rc = put_entry(l, c, err);
+    }
+    return rc == KF_OK ? give_open(l, err) : rc;
+}
+
+/* ------------------------------------------------------------------------------- stream.ndjson */
+
+struct heading {
+    struct push_files *p; /* NULL: nobody is told of secrets */
+    str name;
+    int64_t seq;
+    struct buf *out;
+    bool secrets, told;
+};
+
+static kf_rc put_member(void *ctx, const struct member_row *m, struct kf_err *err)
+{
+    struct heading *h = ctx;
+    const struct stream_line line = {.kind_of = STREAM_ATTR,
+                                     .name = m->name,
+                                     .site = m->site,
+                                     .stamp = m->stamp,
+                                     .value = m->value};
+    const char *kind = NULL;
+    kf_rc rc = KF_OK;
+    if (!h->secrets && !(kind = secret_in_text(m->name)) && m->value.p) {
+        struct buf where = BUF_INIT;
+        rc = secret_find(m->value, &kind, &where, err);
+        buf_release(&where);
+    }
+    if (rc != KF_OK)
+        return rc;
+    if (!kind)
+        stream_file_line(&line, h->out);
+    else if (h->p && !h->told) {
+        h->told = true;
+        rc = leave_secret(h->p, h->name, h->seq, m->name, kind, err);
+    }
+    return rc == KF_OK ? buf_ok(h->out, err) : rc;
+}
+
+static kf_rc put_erased(void *ctx, const struct erased_row *e, struct kf_err *err)
+{
+    struct heading *h = ctx;
+    const struct stream_line line = {
+        .kind_of = STREAM_GONE, .site = e->site, .stamp = e->stamp, .at_ms = e->at_ms};
+    stream_file_line(&line, h->out);
+    return buf_ok(h->out, err);
+}
+
+/* Empty when there is nothing to say. */
+static kf_rc make_head(struct db *db, str key, struct heading *h, struct kf_err *err)
+{
+    stream_file_begin(key, 0, h->out);
+    size_t bare = h->out->len;
+    kf_rc rc = stream_members(db, key, put_member, h, err);
+    if (rc == KF_OK)
+        rc = stream_erasures(db, key, put_erased, h, err);
+    if (rc == KF_OK && h->out->len == bare)
+        buf_clear(h->out);
+    return rc == KF_OK ? buf_ok(h->out, err) : rc;
+}
+
+static void hash_text(str text, char out[HASH_HEX + 1])
+{
+    struct hash hash;
+    hash_of(text, &hash);
+    hash_hex(&hash, out);
+}
+
+kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *ret,
+                      struct kf_err *err)
+{
+    struct known_file known;
+    struct buf text = BUF_INIT;
+    struct heading h = {.out = &text, .secrets = secrets};
+    char hash[HASH_HEX + 1];
+    kf_rc rc = files_one(db, remote, key, 0, &known, err);
+    bool there = rc == KF_OK;
+    if (rc == KF_OK || rc == KF_ABSENT)
+        rc = make_head(db, key, &h, err);
+    if (rc == KF_OK) {
+        hash_text(buf_view(&text), hash);
+        *ret = there ? strcmp(known.hash, hash) == 0 : text.len == 0;
+    }
+    buf_release(&text);
+    return rc;
+}
+
+static kf_rc add_head(struct planning *l, struct kf_err *err)
+{
+    struct known_file *k = l->known_count && !l->known[0].first ? &l->known[0] : NULL;
+    struct push_files *p = l->p;
+    struct buf text = BUF_INIT;
+    struct push_file *f = NULL;
+    char hash[HASH_HEX + 1];
+    bool unread = false;
+    struct heading h = {.p = p,
+                        .seq = l->t->head_seq ? l->t->head_seq : p->until,
+                        .out = &text,
+                        .secrets = p->has_secrets};
+    if (!l->t->head_seq && !l->t->whole)
+        return KF_OK;
+    kf_rc rc = name_of(l, 0, &h.name, err);
+    if (rc == KF_OK)
+        rc = make_head(l->db, l->t->key, &h, err);
+    if (rc == KF_OK && text.len == 0 && k) { /* as files_make has it */
+        stream_file_begin(l->t->key, 0, &text);
+        rc = buf_ok(&text, err);
+    }
+    if (rc == KF_OK)
+        hash_text(buf_view(&text), hash);
+    bool same = k ? strcmp(k->hash, hash) == 0 : text.len == 0;
+    if (rc == KF_OK && !same)
+        rc = is_unread(l, 0, &unread, err);
+    if (rc == KF_OK && unread)
+        rc = hold_back(l, 0, err);
+    else if (rc == KF_OK && !same && (rc = new_file(l, 0, &f, err)) == KF_OK) {
+        f->file.version = k ? k->version + 1 : 1;
+        f->seq = h.seq;
+        f->size = text.len;
+        rc = give(l, f, err);
+    }
+    buf_release(&text);
+    return rc;
+}
+
+static kf_rc plan_stream(struct push_files *p, struct db *db, struct touched *t, struct kf_err *err)
+{
+    struct planning l = {.p = p, .db = db, .t = t, .erased = {.arena = p->arena}};
+    struct known_file *parts;
+    const char *kind = p->has_secrets ? NULL : secret_in_text(t->key);
+    str name;
+    if (kind) {
+        kf_rc rc = name_of(&l, 0, &name, err);
+        int64_t seq = t->head_seq ? t->head_seq : t->count ? t->c[0].e.seq : p->until;
+        return rc == KF_OK ? leave_secret(p, name, seq, STR("key"), kind, err) : rc;
+    }
+    kf_rc rc = load_parts(&l, err);
+    parts = l.known;
+    for (size_t i = 0; rc == KF_OK && i < l.known_count; i++)
+        if (parts[i].first && parts[i].count && l.erased.count && (t->head_seq || t->whole))
+            rc = rewrite(&l, &parts[i], err);
+    if (rc == KF_OK)
+        rc = add_entries(&l, err);
+    return rc == KF_OK ? add_head(&l, err) : rc;
+}
+
+kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err)
+{
+    struct visiting v = {.p = p, .db = db};
+    size_t count;
+    kf_rc rc = add_withheld(p, db, err);
+    if (rc == KF_OK)
+        rc = add_lost(p, err);
+    if (rc == KF_OK)
+        rc = stream_changes(db, p->watermark, (size_t)INT64_MAX, visit_change, &v, &count, err);
+    if (rc == KF_OK)
+        rc = stream_entries_since(db, p->watermark, p->until, (size_t)INT64_MAX, true, visit_entry,
+                                  &v, &count, err);
+    for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
+        if (t->whole)
+            rc = gather_whole(&v, t, err);
+    for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
+        rc = plan_stream(p, db, t, err);
+    untouch_all(p);
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- making */
+
+struct making {
+    struct db *db;
+    struct buf *out;
+    const struct known_entry *e;
+    const struct push_file *f;
+    struct known_entry *before; /* entries of the part in front of this one */
+    struct buf attach;
+    struct arena arena;
+    struct attached {
+        struct attached *next;
+        str hash;
+    } * attached;
+    bool found;
+};
+
+static kf_rc put_attachment(struct making *m, str hash, struct kf_err *err)
+{
+    for (struct attached *a = m->attached; a; a = a->next)
+        if (str_eq(a->hash, hash))
+            return KF_OK;
+    struct attached *a = arena_alloc(&m->arena, sizeof *a);
+    if (!a || !(a->hash = arena_str(&m->arena, hash)).p)
+        return err_nomem(err);
+    a->next = m->attached;
+    m->attached = a;
+    buf_clear(&m->attach);
+    kf_rc rc = stream_attachment(m->db, hash, &m->attach, err);
+    const struct stream_line line = {
+        .kind_of = STREAM_ATTACH, .hash = hash, .value = buf_view(&m->attach)};
+    if (rc == KF_OK)
+        stream_file_line(&line, m->out);
+    return rc;
+}
+
+static kf_rc put_line(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct making *m = ctx;
+    if (row->damaged || row->stamp != m->e->stamp || !str_is(row->site, m->e->site))
+        return KF_OK;
+    kf_rc rc = row->attach.len ? put_attachment(m, row->attach, err) : KF_OK;
+    const struct stream_line line = {.kind_of = STREAM_ENTRY,
+                                     .n = m->e->n,
+                                     .stamp = row->stamp,
+                                     .site = row->site,
+                                     .at_ms = row->at_ms,
+                                     .id = row->id,
+                                     .kind = row->kind,
+                                     .hash = row->attach.len ? row->attach : STR(""),
+                                     .value = row->body};
+    if (rc != KF_OK)
+        return rc;
+    stream_file_line(&line, m->out);
+    m->found = true;
+    return buf_ok(m->out, err);
+}
+
+static kf_rc make_part(struct making *m, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    stream_file_begin(m->f->key, m->f->file.first, m->out);
+    for (size_t i = 0; rc == KF_OK && i < m->f->file.count; i++) {
+        size_t count;
+        m->e = &m->f->file.entries[i];
+        m->found = false;
+        rc = stream_entries_since(m->db, m->e->seq - 1, m->e->seq, 1, true, put_line, m, &count,
+                                  err);
+        if (rc == KF_OK && !m->found)
+            rc = err_set(err, PROBLEM_VERSION_MISMATCH,
+                         "an entry has gone while its stream was pushed");
+    }
+    return rc;
+}
+
+kf_rc files_make(struct db *db, struct push_file *f, bool secrets, struct buf *out,
+                 struct kf_err *err)
+{
+    struct making m = {.db = db, .out = out, .f = f};
+    struct heading h = {.out = out, .secrets = secrets};
+    buf_clear(out);
+    kf_rc rc = f->file.first ? make_part(&m, err) : make_head(db, f->key, &h, err);
+    if (rc == KF_OK && out->len == 0) { /* it has nothing to say any more */
+        stream_file_begin(f->key, 0, out);
+        rc = buf_ok(out, err);
+    }
+    if (rc == KF_OK) {
+        hash_text(buf_view(out), f->file.hash);
+        f->file.bytes = out->len;
+    }
+    buf_release(&m.attach);
+    arena_release(&m.arena);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- afterwards */
+
+struct pushed_write {
+    struct write write; /* first */
+    struct run *run;
+    struct push_file *const *files;
+    size_t count;
+};
+
+static kf_rc apply_pushed(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct pushed_write *w = (struct pushed_write *)write;
+    str remote = str_of(w->run->entry->name);
+    kf_rc rc = KF_OK;
+    if (!run_is_current(w->run, g))
+        return KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < w->count; i++) {
+        const struct push_file *f = w->files[i];
+        rc = f->gone ? files_drop(group_db(g), remote, f->key, f->file.first, err)
+                     : files_put(group_db(g), remote, f->key, &f->file, err);
+    }
+    return rc;
+}
+
+kf_rc files_pushed(struct run *run, struct push_file *const *files, size_t count,
+                   struct kf_err *err)
+{
+    struct pushed_write w = {
+        .write = {.apply = apply_pushed}, .run = run, .files = files, .count = count};
+    return count ? store_write(run->entry->remotes->store, &w.write, err) : KF_OK;
+}

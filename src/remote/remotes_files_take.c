@@ -1,0 +1,430 @@
+/* What a pull gives of streams. A file is needed unless it is known by its hash; of an inexact one,
+ * which was not opened yet, by stamp and site. It is read as a whole before anything of it is used,
+ * gathered, and joined through the store's writer, files of one group in one transaction. */
+#include "remote/remotes_files.h"
+
+#include "shape/stream.h"
+
+#include <stdlib.h>
+
+struct file_import {
+    str name, key, text; /* text.p == NULL: it was removed */
+    struct known_file file;
+    bool elsewhere;
+    struct kf_err *why; /* what of it could not be taken; NULL = nothing */
+};
+
+struct take_files {
+    struct run *run;
+    struct remotes *remotes;
+    struct take *take;
+    struct streams *streams;
+    struct arena arena;
+    struct file_import batch[REMOTES_GROUP];
+    size_t count;
+};
+
+/* ------------------------------------------------------------------------------- what is needed */
+
+struct forget_write {
+    struct write write; /* first */
+    struct run *run;
+};
+
+static kf_rc apply_forget(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct run *run = ((struct forget_write *)write)->run;
+    return run_is_current(run, g) ? files_forget(group_db(g), str_of(run->entry->name), err)
+                                  : KF_OK;
+}
+
+/* Of a place of which nothing is known no file is. */
+static kf_rc forget_all(struct run *run, struct kf_err *err)
+{
+    struct forget_write w = {.write = {.apply = apply_forget}, .run = run};
+    struct kf_store *store = run->entry->remotes->store;
+    struct db *db;
+    bool any = false;
+    kf_rc rc = store_read(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = files_any(db, str_of(run->entry->name), &any, err);
+    store_read_end(store, db);
+    return rc == KF_OK && any ? store_write(store, &w.write, err) : rc;
+}
+
+kf_rc files_take_new(struct run *run, struct take *take, struct take_files **ret,
+                     struct kf_err *err)
+{
+    struct take_files *t = mem_calloc(1, sizeof *t);
+    if (!t)
+        return err_nomem(err);
+    t->run = run;
+    t->take = take;
+    t->remotes = run->entry->remotes;
+    t->streams = store_streams(t->remotes->store);
+    kf_rc rc = run->since.len == 0 ? run_local(run, forget_all(run, err)) : KF_OK;
+    if (rc != KF_OK) {
+        files_take_free(t);
+        return rc;
+    }
+    *ret = t;
+    return KF_OK;
+}
+
+void files_take_free(struct take_files *t)
+{
+    if (!t)
+        return;
+    arena_release(&t->arena);
+    mem_free(t);
+}
+
+kf_rc files_want(struct take_files *t, const struct remote_doc *doc, bool *ret_want,
+                 struct kf_err *err)
+{
+    struct known_file known;
+    struct db *db;
+    uint64_t first;
+    str key;
+    *ret_want = false;
+    if (!t->streams || !stream_file_parse(doc->doc.name, &key, &first))
+        return KF_OK; /* a stranger's, under our names */
+    if (!entry_wants(t->run->entry, key))
+        return KF_OK;
+    kf_rc rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+    if (rc != KF_OK)
+        return rc;
+    rc = files_one(db, str_of(t->run->entry->name), key, first, &known, err);
+    store_read_end(t->remotes->store, db);
+    bool deleted = doc->hash.len == 0, there = rc == KF_OK;
+    if (rc != KF_OK && rc != KF_ABSENT)
+        return run_local(t->run, rc);
+    if (!there)
+        *ret_want = !deleted;
+    else if (doc->doc.inexact)
+        *ret_want = known.stamp != doc->doc.stamp || known.version != doc->doc.version ||
+                    !str_is(doc->doc.site, known.site);
+    else
+        *ret_want = !str_is(doc->hash, known.hash);
+    return KF_OK;
+}
+
+/* -------------------------------------------------------------------------------------- joining */
+
+struct join_write {
+    struct write write; /* first */
+    struct take_files *t;
+    size_t from, to; /* of the batch; `to` is found by apply */
+    uint64_t taken, taken_bytes, lost;
+    struct buf gone; /* streams of which a file is there no more, each with a NUL */
+};
+
+struct joining {
+    struct join_write *w;
+    struct stream_take *take;
+    struct file_import *f;
+    struct arena arena;
+    struct joined_attachment {
+        struct joined_attachment *next;
+        str hash, value;
+    } * attached;
+    size_t cap;
+};
+
+/* What is refused leaves its file for bad, and the rest goes on. */
+static kf_rc note_refused(struct joining *j, kf_rc rc, const struct kf_err *why, struct kf_err *err)
+{
+    if (rc != KF_INVALID && rc != KF_LIMIT) {
+        if (rc != KF_OK && err)
+            *err = *why;
+        return rc;
+    }
+    if (!j->f->why && !(j->f->why = arena_alloc(&j->w->t->arena, sizeof *why)))
+        return err_nomem(err);
+    *j->f->why = *why;
+    return KF_OK;
+}
+
+static kf_rc keep_attachment(struct joining *j, const struct stream_line *l, struct kf_err *err)
+{
+    struct joined_attachment *a = arena_alloc(&j->arena, sizeof *a);
+    if (!a)
+        return err_nomem(err);
+    *a = (struct joined_attachment){.next = j->attached,
+                                    .hash = arena_str(&j->arena, l->hash),
+                                    .value = arena_str(&j->arena, l->value)};
+    j->attached = a;
+    return a->hash.p && a->value.p ? KF_OK : err_nomem(err);
+}
+
+static kf_rc keep_known(struct joining *j, const struct stream_line *l, int64_t seq,
+                        struct kf_err *err)
+{
+    struct known_file *k = &j->f->file;
+    if (k->count == j->cap) {
+        size_t cap = j->cap ? j->cap * 2 : 64;
+        struct known_entry *e = arena_alloc(&j->arena, cap * sizeof *e);
+        if (!e)
+            return err_nomem(err);
+        if (k->count)
+            memcpy(e, k->entries, k->count * sizeof *e);
+        k->entries = e;
+        j->cap = cap;
+    }
+    struct known_entry *e = &k->entries[k->count++];
+    *e = (struct known_entry){.stamp = l->stamp, .n = l->n, .seq = seq};
+    memcpy(e->site, l->site.p, PORTABLE_SITE);
+    return KF_OK;
+}
+
+static kf_rc join_entry(struct joining *j, const struct stream_line *l, struct kf_err *err)
+{
+    enum stream_taken taken = STREAM_SAME;
+    struct kf_err why = KF_ERR_INIT;
+    int64_t seq = 0;
+    struct entry_import e = {.n = l->n,
+                             .stamp = l->stamp,
+                             .at_ms = l->at_ms,
+                             .site = l->site,
+                             .id = l->id,
+                             .kind = l->kind,
+                             .body = l->value};
+    for (struct joined_attachment *a = j->attached; a && l->hash.len && !e.attach.p; a = a->next)
+        if (str_eq(a->hash, l->hash))
+            e.attach = a->value;
+    kf_rc rc = stream_take_entry(j->take, &e, &taken, &seq, &why);
+    rc = note_refused(j, rc, &why, err);
+    if (rc != KF_OK)
+        return rc;
+    j->w->taken += taken == STREAM_TAKEN;
+    j->w->taken_bytes += taken == STREAM_TAKEN ? l->value.len : 0;
+    j->w->lost += taken == STREAM_LOST;
+    return keep_known(j, l, seq, err);
+}
+
+static kf_rc join_line(struct joining *j, const struct stream_line *l, struct kf_err *err)
+{
+    enum stream_taken taken;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = KF_OK;
+    switch (l->kind_of) {
+    case STREAM_ATTACH: return keep_attachment(j, l, err);
+    case STREAM_ENTRY: return join_entry(j, l, err);
+    case STREAM_ATTR:
+        rc = stream_take_member(
+            j->take,
+            &(struct member_row){
+                .name = l->name, .site = l->site, .value = l->value, .stamp = l->stamp},
+            &taken, &why);
+        break;
+    case STREAM_GONE:
+        rc = stream_take_erasure(
+            j->take, &(struct erased_row){.site = l->site, .stamp = l->stamp, .at_ms = l->at_ms},
+            &taken, &why);
+        break;
+    }
+    return note_refused(j, rc, &why, err);
+}
+
+static kf_rc join_lines(struct joining *j, struct kf_err *err)
+{
+    struct stream_reader r;
+    struct stream_line l;
+    kf_rc rc;
+    stream_read_begin(&r, j->f->name, j->f->text);
+    while ((rc = stream_read(&r, &l, err)) == KF_OK && (rc = join_line(j, &l, err)) == KF_OK)
+        ;
+    stream_read_end(&r);
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+static kf_rc join_file(struct group *g, struct join_write *w, struct file_import *f,
+                       struct kf_err *err)
+{
+    struct joining j = {.w = w, .f = f};
+    str remote = str_of(w->t->run->entry->name);
+    struct kf_err why = KF_ERR_INIT;
+    bool changed = false;
+    f->file.count = 0;
+    f->file.entries = NULL;
+    f->why = NULL;
+    if (!f->text.p) {
+        buf_str(&w->gone, f->key);
+        buf_byte(&w->gone, '\0');
+        kf_rc rc = buf_ok(&w->gone, err);
+        return rc == KF_OK ? files_drop(group_db(g), remote, f->key, f->file.first, err) : rc;
+    }
+    kf_rc rc = stream_take_begin(g, w->t->streams, f->key, &j.take, &why);
+    if (rc != KF_OK)
+        return note_refused(&j, rc, &why, err);
+    rc = join_lines(&j, err);
+    if (rc == KF_OK)
+        rc = stream_take_end(j.take, &changed, err);
+    else
+        stream_take_drop(j.take);
+    if (rc == KF_OK && !f->why && !f->elsewhere)
+        rc = files_put(group_db(g), remote, f->key, &f->file, err);
+    arena_release(&j.arena);
+    f->file.count = 0;
+    return rc;
+}
+
+static kf_rc apply_join(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct join_write *w = (struct join_write *)write;
+    struct take_files *t = w->t;
+    kf_rc rc = KF_OK;
+    w->taken = w->taken_bytes = w->lost = 0;
+    buf_clear(&w->gone);
+    if (t->run->kind == RUN_HYDRATE && w->from == 0)
+        rc = hydration_mark(g, true, err);
+    for (w->to = w->from; rc == KF_OK && w->to < t->count;) {
+        rc = join_file(g, w, &t->batch[w->to++], err);
+        if (group_slice_over(g))
+            break;
+    }
+    return rc;
+}
+
+static void publish_join(struct write *write)
+{
+    struct join_write *w = (struct join_write *)write;
+    for (size_t i = w->from; i < w->to; i++)
+        streams_forget(w->t->streams, w->t->batch[i].key);
+}
+
+static kf_rc note_bad(struct take_files *t, const struct file_import *f, struct kf_err *err)
+{
+    return f->why ? take_missing(t->take, f->name, f->file.stamp, f->why, err) : KF_OK;
+}
+
+kf_rc files_join(struct take_files *t, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t from = 0; rc == KF_OK && from < t->count;) {
+        struct join_write w = {
+            .write = {.apply = apply_join, .publish = publish_join}, .t = t, .from = from};
+        rc = run_local(t->run, store_write(t->remotes->store, &w.write, err));
+        if (rc == KF_OK) {
+            t->run->taken += w.taken;
+            t->run->taken_bytes += w.taken_bytes;
+            t->run->lost += w.lost;
+            buf_str(&t->run->lost_streams, buf_view(&w.gone));
+            rc = buf_ok(&t->run->lost_streams, err);
+        }
+        for (size_t i = from; rc == KF_OK && i < w.to; i++)
+            rc = note_bad(t, &t->batch[i], err);
+        from = w.to;
+        buf_release(&w.gone);
+    }
+    t->count = 0;
+    arena_clear(&t->arena);
+    return rc;
+}
+
+static kf_rc gather(struct take_files *t, const struct remote_doc *doc, str key, uint64_t first,
+                    struct kf_err *err)
+{
+    struct file_import *f = &t->batch[t->count];
+    struct hash hash;
+    *f = (struct file_import){.name = arena_str(&t->arena, doc->doc.name),
+                              .key = arena_str(&t->arena, key),
+                              .elsewhere = doc->elsewhere,
+                              .file = {.first = first,
+                                       .version = doc->doc.version,
+                                       .stamp = doc->doc.stamp,
+                                       .bytes = doc->doc.body.len}};
+    if (doc->doc.body.p)
+        f->text = arena_str(&t->arena, doc->doc.body);
+    if (!f->name.p || !f->key.p || !f->text.p != !doc->doc.body.p)
+        return err_nomem(err);
+    memcpy(f->file.site, doc->doc.site.p,
+           doc->doc.site.len < PORTABLE_SITE ? doc->doc.site.len : PORTABLE_SITE);
+    hash_of(doc->doc.body, &hash);
+    hash_hex(&hash, f->file.hash);
+    t->count++;
+    return KF_OK;
+}
+
+kf_rc files_take(struct take_files *t, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    uint64_t first;
+    str key;
+    kf_rc rc = KF_OK;
+    if (!stream_file_parse(doc->doc.name, &key, &first))
+        return KF_OK;
+    if (doc->doc.body.p)
+        rc = stream_read_check(doc->doc.name, doc->doc.body, NULL, &why);
+    if (rc == KF_NOMEM || rc == KF_TOO_NEW) {
+        if (err)
+            *err = why;
+        return rc;
+    }
+    if (rc != KF_OK)
+        return take_missing(t->take, doc->doc.name, doc->doc.stamp, &why, err);
+    if (t->count == REMOTES_GROUP ||
+        (t->count && t->arena.used_bytes + doc->doc.body.len > REMOTES_GROUP_BYTES))
+        rc = files_join(t, err);
+    return rc == KF_OK ? gather(t, doc, key, first, err) : rc;
+}
+
+/* ----------------------------------------------------------------------------- a first pull's end */
+
+struct first_looking {
+    struct run *run;
+    struct db *db;
+    int64_t *there;
+    size_t count;
+    int64_t found;
+};
+
+static int compare_numbers(const void *a, const void *b)
+{
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static kf_rc look_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct first_looking *l = ctx;
+    if (!entry_wants(l->run->entry, row->key))
+        return KF_OK;
+    if (l->count && bsearch(&row->seq, l->there, l->count, sizeof row->seq, compare_numbers))
+        return KF_OK;
+    l->found = row->seq;
+    return KF_ABSENT;
+}
+
+static kf_rc look_change(void *ctx, const struct stream_row *row, struct kf_err *err)
+{
+    struct first_looking *l = ctx;
+    bool same = false;
+    if (!entry_wants(l->run->entry, row->key))
+        return KF_OK;
+    kf_rc rc = files_head_same(l->db, str_of(l->run->entry->name), row->key,
+                               entry_has_secrets(l->run->entry), &same, err);
+    if (rc != KF_OK || same)
+        return rc;
+    if (!l->found || row->seq < l->found)
+        l->found = row->seq;
+    return KF_ABSENT;
+}
+
+kf_rc files_first_other(struct run *run, struct db *db, int64_t *ret, struct kf_err *err)
+{
+    struct first_looking l = {.run = run, .db = db};
+    size_t count;
+    kf_rc rc = files_numbers(db, str_of(run->entry->name), &l.there, &l.count, err);
+    if (rc == KF_OK)
+        rc = stream_entries_since(db, 0, INT64_MAX, (size_t)INT64_MAX, false, look_entry, &l,
+                                  &count, err);
+    if (rc == KF_OK || rc == KF_ABSENT)
+        rc = stream_changes(db, 0, (size_t)INT64_MAX, look_change, &l, &count, err);
+    mem_free(l.there);
+    if (rc != KF_OK && rc != KF_ABSENT)
+        return rc;
+    *ret = l.found;
+    return KF_OK;
+}

@@ -1,0 +1,346 @@
+/* Several stores that meet at two places, and what their streams hold then.
+ *
+ * Random histories: three stores append, set and remove attributes, erase, and push and pull at two
+ * places in any order; clocks are hours apart, one of them days; pushes are cut at any call, before
+ * or after it was carried out; one client id may be used at two stores. When nobody writes any more
+ * and everything was exchanged, all have the same digest, and so has a new store that is filled from
+ * one of the places; what nobody has erased who had seen it is there. Nothing is pushed or taken any
+ * more then.
+ *
+ * A failure prints its seed: SEED=N runs that history alone. */
+#include "remotes_rig.h"
+
+#include "move/backup.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#define STORES  3
+#define WORLDS  10
+#define ROUNDS  22 /* of a world, each with keys of its own */
+#define STEPS   24
+#define KEYS    2
+#define ENTRIES 200
+
+struct sent {
+    int key, number;
+    bool with_id, dead;
+};
+
+static struct testing_env envs[STORES + 1];
+static struct app stores[STORES + 1];
+static struct sent sent[ENTRIES];
+static int sent_count, world_number, round_number;
+static uint64_t seed, began_with;
+
+static int pick(int below)
+{
+    return (int)(testing_random(&seed) % (unsigned)below);
+}
+
+static const char *key_of(int key)
+{
+    static char text[40];
+    snprintf(text, sizeof text, "chat/%d-%d", round_number, key);
+    return text;
+}
+
+static const char *url_of(int place, bool may_fail)
+{
+    static char texts[8][80];
+    static int at;
+    char *text = texts[at++ % 8];
+    snprintf(text, 80, "%smem:streams-%d-%c", may_fail ? "fail:name=cut:" : "", world_number,
+             'a' + place);
+    return text;
+}
+
+static void check(kf_rc rc, const struct kf_err *err, const char *what)
+{
+    if (rc != KF_OK)
+        fail_msg("seed %llu: %s: %s: %s", (unsigned long long)began_with, what, err->code,
+                 err->detail);
+}
+
+static void open_store(int i, bool places)
+{
+    static const int64_t apart[] = {0, 5 * 3600, -3 * 24 * 3600, 0};
+    struct app *a = &stores[i];
+    testing_env_init(&envs[i]);
+    envs[i].seed = seed + (uint64_t)i * 77 + 1;
+    envs[i].wall_ms += apart[i] * 1000;
+    app_init(a);
+    a->path = testing_path(testing_dir_in_memory(), "app.db");
+    a->env = &envs[i].env;
+    if (places)
+        for (int p = 0; p < 2; p++)
+            app_remote(a, p ? "b" : "a", url_of(p, true))->schedule.manual = true;
+    else
+        app_remote(a, "a", url_of(0, false))->schedule.manual = true;
+    app_open(a);
+    app_settle(a);
+}
+
+/* ----------------------------------------------------------------------------------------- steps */
+
+static void append(int store)
+{
+    int key = pick(KEYS), count = 1 + pick(3);
+    for (int i = 0; i < count && sent_count < ENTRIES; i++) {
+        struct kf_err err = KF_ERR_INIT;
+        struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+        char body[80], id[32];
+        struct sent *s = &sent[sent_count];
+        *s = (struct sent){.key = key, .number = sent_count, .with_id = pick(4) == 0};
+        snprintf(body, sizeof body, pick(5) ? "{\"n\":%d}" : "{\"n\":%d,\n \"x\":[ ]}", s->number);
+        snprintf(id, sizeof id, "id-%d", pick(3));
+        e.body = body;
+        e.len = strlen(body);
+        e.kind = pick(2) ? "note" : NULL;
+        if (s->with_id)
+            e.id = id;
+        if (pick(3) == 0) {
+            e.attach = "{\"portfolio\":[1,2,3]}";
+            e.attach_len = strlen(e.attach);
+        }
+        kf_rc rc = kf_append(stores[store].store, key_of(key), &e, 1, NULL, NULL, NULL, NULL, &err);
+        if (rc == KF_CONFLICT && s->with_id)
+            continue; /* another one has the id */
+        check(rc, &err, "append");
+        sent_count++;
+    }
+}
+
+static void patch(int store)
+{
+    struct kf_err err = KF_ERR_INIT;
+    char text[80];
+    static const char *const names[] = {"customer", "cart", "\xc5\xbc"};
+    if (pick(3))
+        snprintf(text, sizeof text, "{\"%s\":{\"v\":%d}}", names[pick(3)], pick(5));
+    else
+        snprintf(text, sizeof text, "{\"%s\":null}", names[pick(3)]);
+    check(kf_stream_patch(stores[store].store, key_of(pick(KEYS)), text, strlen(text), NULL, NULL,
+                          &err),
+          &err, "patch");
+}
+
+/* What is seen here is dead from now on. */
+static void erase(int store)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_entry_list list = {0};
+    struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+    int key = pick(KEYS);
+    q.last = 1000;
+    q.limit = 1000;
+    kf_rc rc = kf_entries(stores[store].store, key_of(key), &q, &list, NULL);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++)
+        for (int k = 0; k < sent_count; k++)
+            if (sent[k].key == key &&
+                (int)strtol((const char *)list.items[i].body + 5, NULL, 10) == sent[k].number)
+                sent[k].dead = true;
+    kf_entry_list_free(&list);
+    rc = kf_stream_erase(stores[store].store, key_of(key), NULL, &err);
+    if (rc != KF_ABSENT)
+        check(rc, &err, "erase");
+}
+
+static void exchange(int store, bool may_fail)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct fail_plan plan = {.at = 0};
+    if (may_fail && pick(3) == 0) {
+        plan.at = (uint64_t)(1 + pick(12));
+        plan.late = pick(2);
+    }
+    fail_plan_set(STR("cut"), &plan);
+    kf_rc rc = app_sync(&stores[store], pick(2) ? "a" : "b", &err);
+    if (!plan.at)
+        check(rc, &err, "sync");
+    fail_plan_set(STR("cut"), &(struct fail_plan){.at = 0});
+}
+
+static void pass_time(void)
+{
+    int64_t ms = pick(100000);
+    for (int i = 0; i < STORES; i++)
+        testing_env_advance(&envs[i], ms);
+}
+
+static void step(void)
+{
+    int store = pick(STORES), what = pick(20);
+    if (what < 7)
+        append(store);
+    else if (what < 10)
+        patch(store);
+    else if (what < 11)
+        erase(store);
+    else if (what < 19)
+        exchange(store, true);
+    else
+        pass_time();
+}
+
+/* ---------------------------------------------------------------------------------------- the end */
+
+static void sync_all(int store)
+{
+    struct kf_err err = KF_ERR_INIT;
+    check(app_sync(&stores[store], "a", &err), &err, "last sync");
+    check(app_sync(&stores[store], "b", &err), &err, "last sync");
+}
+
+static void digest_of_store(int store, char out[65])
+{
+    struct kf_err err = KF_ERR_INIT;
+    check(kf_digest(stores[store].store, out, &err), &err, "digest");
+}
+
+/* What differs, for whoever has to find out why. */
+static void show(int store)
+{
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    static const char sql[] =
+        "SELECT s.key || ' ' || e.n || ' ' || e.stamp || ' ' || e.site || ' ' || e.id || ' ' || "
+        "e.body || CASE WHEN e.stream < 0 THEN ' (twin)' ELSE '' END FROM kf_entry e JOIN "
+        "kf_stream s ON s.id = abs(e.stream) UNION ALL SELECT key || ' attrs ' || attrs FROM "
+        "kf_stream UNION ALL SELECT key || ' erased ' || site || ' ' || stamp FROM kf_erased "
+        "ORDER BY 1";
+    assert_int_equal(store_read(stores[store].store, &db, NULL), KF_OK);
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    while (db_step(s, &row, NULL) == KF_OK && row)
+        if (str_starts(db_text(s, 0), str_of(key_of(0))) ||
+            str_starts(db_text(s, 0), str_of(key_of(1))))
+            print_message("store %d: %.*s\n", store, STR_ARGS(db_text(s, 0)));
+    db_done(s);
+    store_read_end(stores[store].store, db);
+}
+
+static bool is_there(struct kf_entry_list *list, int number)
+{
+    for (size_t i = 0; i < list->count; i++)
+        if ((int)strtol((const char *)list->items[i].body + 5, NULL, 10) == number)
+            return true;
+    return false;
+}
+
+static void check_sent(int store)
+{
+    for (int key = 0; key < KEYS; key++) {
+        struct kf_entry_list list = {0};
+        struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+        q.last = 1000;
+        q.limit = 1000;
+        kf_entries(stores[store].store, key_of(key), &q, &list, NULL);
+        for (int i = 0; i < sent_count; i++) {
+            if (sent[i].key != key || sent[i].with_id)
+                continue;
+            if (is_there(&list, sent[i].number) == sent[i].dead)
+                fail_msg("seed %llu: entry %d of %s is %s", (unsigned long long)began_with,
+                         sent[i].number, key_of(key), sent[i].dead ? "there again" : "lost");
+        }
+        kf_entry_list_free(&list);
+    }
+}
+
+static void check_verified(int store)
+{
+    struct kf_verified v = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_verify(stores[store].store, true, NULL, NULL, &v, &err);
+    if (rc != KF_DAMAGED)
+        check(rc, &err, "verify");
+    if (v.damaged)
+        fail_msg("seed %llu: store %d: %.*s", (unsigned long long)began_with, store,
+                 (int)v.report.len, (const char *)v.report.p);
+    kf_bytes_free(&v.report);
+}
+
+static uint64_t manifest_push(int place)
+{
+    struct buf name = BUF_INIT, text = BUF_INIT;
+    buf_c(&name, url_of(place, false) + strlen("mem:"));
+    mem_place_get(buf_view(&name), STR(PORTABLE_MANIFEST), &text);
+    const char *at = text.len ? strstr(text.p, "\"push\":") : NULL;
+    uint64_t push = at ? strtoull(at + 7, NULL, 10) : 0;
+    buf_release(&name);
+    buf_release(&text);
+    return push;
+}
+
+static void all_agree(bool fresh)
+{
+    char first[65], other[65];
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < STORES; i++)
+            sync_all(i);
+    uint64_t pushes = manifest_push(0) + manifest_push(1);
+    for (int i = 0; i < STORES; i++)
+        sync_all(i);
+    if (manifest_push(0) + manifest_push(1) != pushes)
+        fail_msg("seed %llu: it does not come to rest", (unsigned long long)began_with);
+    digest_of_store(0, first);
+    for (int i = 1; i < STORES; i++) {
+        digest_of_store(i, other);
+        if (strcmp(first, other) != 0)
+            show(0), show(i);
+        if (strcmp(first, other) != 0)
+            fail_msg("seed %llu: store %d has another digest", (unsigned long long)began_with, i);
+    }
+    check_sent(0);
+    if (!fresh)
+        return;
+    for (int i = 0; i < STORES; i++)
+        check_verified(i);
+    open_store(STORES, false);
+    app_settle(&stores[STORES]);
+    digest_of_store(STORES, other);
+    if (strcmp(first, other) != 0)
+        fail_msg("seed %llu: a new store has another digest", (unsigned long long)began_with);
+    assert_int_equal(app_pending(&stores[STORES], "a"), 0);
+    check_verified(STORES);
+    app_end(&stores[STORES]);
+    testing_env_release(&envs[STORES]);
+}
+
+static void run_world(uint64_t with)
+{
+    world_number++;
+    seed = began_with = with;
+    fail_plan_set(STR("cut"), &(struct fail_plan){.at = 0});
+    for (int i = 0; i < STORES; i++)
+        open_store(i, true);
+    for (round_number = 0; round_number < ROUNDS; round_number++) {
+        sent_count = 0;
+        for (int i = 0; i < STEPS; i++)
+            step();
+        all_agree(round_number % 8 == 7 || round_number == ROUNDS - 1);
+    }
+    for (int i = 0; i < STORES; i++) {
+        app_end(&stores[i]);
+        testing_env_release(&envs[i]);
+    }
+}
+
+static void any_order_ends_alike(void **state)
+{
+    (void)state;
+    const char *only = getenv("SEED");
+    if (only) {
+        run_world(strtoull(only, NULL, 10));
+        return;
+    }
+    for (uint64_t i = 1; i <= WORLDS; i++)
+        run_world(i * 1000003);
+    print_message("%d histories in %d worlds\n", WORLDS * ROUNDS, WORLDS);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_order_ends_alike)};
+    return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
+}
