@@ -1,5 +1,6 @@
 /* What the calls of keepfast.h about remotes do. */
 #include "remote/remotes_internal.h"
+#include "remote/stream_part.h"
 
 #include "base/public.h"
 
@@ -400,11 +401,8 @@ struct pending_found {
     size_t count, cap;
 };
 
-static kf_rc add_pending(void *ctx, const struct doc_row *row, struct kf_err *err)
+static kf_rc add_item(struct pending_found *f, const struct doc_row *row, struct kf_err *err)
 {
-    struct pending_found *f = ctx;
-    if (!entry_wants(f->entry, row->name) || (f->after.len && str_cmp(row->name, f->after) <= 0))
-        return KF_OK;
     if (f->count == f->cap) {
         size_t cap = f->cap ? f->cap * 2 : 64;
         struct kf_pending_item *p = mem_realloc(f->items, cap * sizeof(*p));
@@ -422,6 +420,52 @@ static kf_rc add_pending(void *ctx, const struct doc_row *row, struct kf_err *er
         return err_nomem(err);
     f->items[f->count++] = item;
     return KF_OK;
+}
+
+static kf_rc add_pending(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct pending_found *f = ctx;
+    bool wanted = stream_file_is(row->name) || entry_wants(f->entry, row->name);
+    if (!wanted || (f->after.len && str_cmp(row->name, f->after) <= 0))
+        return KF_OK;
+    return add_item(f, row, err);
+}
+
+/* Of a stream one item stands for all that is pending of it. */
+static kf_rc add_stream(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct pending_found *f = ctx;
+    struct buf name = BUF_INIT;
+    struct doc_row told = *row;
+    buf_c(&name, STREAM_FILES);
+    buf_str(&name, row->name);
+    told.name = buf_view(&name);
+    kf_rc rc = buf_ok(&name, err);
+    if (rc == KF_OK && (f->after.len == 0 || str_cmp(told.name, f->after) > 0))
+        rc = add_item(f, &told, err);
+    buf_release(&name);
+    return rc;
+}
+
+/* Items of one name, which are those of a stream, become one. */
+static void unite(struct pending_found *f)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < f->count; i++) {
+        struct kf_pending_item *last = n ? &f->items[n - 1] : NULL;
+        const struct kf_pending_item *item = &f->items[i];
+        if (!last || strcmp(last->name, item->name) != 0) {
+            f->items[n++] = *item;
+            continue;
+        }
+        last->size += item->size;
+        last->deleted |= item->deleted;
+        if (item->since_ms < last->since_ms)
+            last->since_ms = item->since_ms;
+        if (item->version > last->version)
+            last->version = item->version;
+    }
+    f->count = n;
 }
 
 static int compare_items(const void *a, const void *b)
@@ -445,8 +489,12 @@ static kf_rc read_pending(struct remote_entry *e, struct pending_found *f, size_
     rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_pending, f, &count, err);
     if (rc == KF_OK)
         rc = withheld_pending(db, str_of(e->name), watermark, add_pending, f, err);
-    if (rc == KF_OK && f->count)
+    if (rc == KF_OK)
+        rc = pending_streams(e, db, watermark, add_stream, f, err);
+    if (rc == KF_OK && f->count) {
         qsort(f->items, f->count, sizeof(*f->items), compare_items);
+        unite(f);
+    }
     for (size_t i = 0; rc == KF_OK && i < f->count && i < limit; i++) {
         int64_t since = 0;
         rc = doc_since(db, str_of(f->items[i].name), watermark, &since, err);
