@@ -91,7 +91,8 @@ uint64_t streams_memory_bytes(const struct streams *streams)
     return atomic_load_explicit(&streams->memory.bytes, memory_order_relaxed);
 }
 
-/* ------------------------------------------------------------------------------ who asks to keep */
+/* ------------------------------------------------------------------------------ who asks to
+ * keep */
 
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx)
 {

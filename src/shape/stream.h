@@ -21,7 +21,8 @@
  * changes. Creation, attributes and erasure have one (tbl 'stream', key = that of the stream). So
  * what is pending is: journal rows and entries above a watermark.
  *
- * Between stores what a key stands for is a join of three things, which ends in the same state whatever
+ * Between stores what a key stands for is a join of three things, which ends in the same state
+  * whatever
  * was exchanged in which order, and however often:
  *
  *     entries      a set; one is known by (stamp, site), and the stamps of a site only grow
@@ -111,7 +112,8 @@ struct stream_new; /* an entry to be appended; stream_internal.h */
 
 /* An append with its own memory. `done` is called once, on the thread that led the group (or on the
  * caller's, before stream_append_submit returns, when it is refused); it reads write.rc, write.err,
- * appended, stream_count and level there, owns `a` from then on and ends with stream_append_free. */
+ * appended, stream_count and level there, owns `a` from then on and ends with
+  * stream_append_free. */
 struct stream_append {
     struct write write; /* first */
     struct streams *streams;
@@ -150,8 +152,9 @@ void stream_append_free(struct stream_append *a);
 kf_rc streams_patch(struct streams *streams, const char *key, const void *patch, size_t len,
                     struct kf_stream_info *ret, struct kf_err *err);
 
-/* --- reading from memory only: the loop's fast path. KF_OK and the result, as the public call would
- * give it, or KF_ABSENT when memory alone cannot say (which says nothing about the store). No system
+/* --- reading from memory only: the loop's fast path. KF_OK and the result, as the public call
+ * would give it, or KF_ABSENT when memory alone cannot say (which says nothing about the store). No
+  * system
  * call, no wait. A query that is not usable is KF_ABSENT, too. */
 kf_rc streams_peek(struct streams *streams, str key, const struct kf_entry_query *query,
                    struct kf_entry_list *ret_list);
@@ -199,8 +202,8 @@ struct erased_row {
 };
 typedef kf_rc erased_visit(void *ctx, const struct erased_row *row, struct kf_err *err);
 kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, struct kf_err *err);
-/* Keys that have members or erasures, behind `after`, in their order: what a backup has to name beside
- * the streams. Appends them to `out`, each with a NUL behind it. */
+/* Keys that have members or erasures, behind `after`, in their order: what a backup has to name
+ * beside the streams. Appends them to `out`, each with a NUL behind it. */
 kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
                          struct kf_err *err);
 
@@ -219,15 +222,16 @@ struct entry_row {
 };
 typedef kf_rc entry_visit(void *ctx, const struct entry_row *row, struct kf_err *err);
 
-/* Entries of all streams with seq < number <= until, in the order of numbers, at most `limit`; twins,
- * too. Those of a stream that is being erased are not among them. */
+/* Entries of all streams with seq < number <= until, in the order of numbers, at most `limit`;
+ * twins, too. Those of a stream that is being erased are not among them. */
 kf_rc stream_entries_since(struct db *db, int64_t seq, int64_t until, size_t limit, bool bodies,
                            entry_visit *visit, void *ctx, size_t *ret_count, struct kf_err *err);
 /* Entries of one stream with n > after, by n; without twins, or (`twins`) these alone. */
 kf_rc stream_entries_of(struct db *db, int64_t stream, bool twins, uint64_t after, size_t limit,
                         bool bodies, entry_visit *visit, void *ctx, size_t *ret_count,
                         struct kf_err *err);
-/* An attachment, appended to `out`, compared with its hash: KF_DAMAGED, also when it is not there. */
+/* An attachment, appended to `out`, compared with its hash: KF_DAMAGED, also when it is not
+ * there. */
 kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err *err);
 /* Numbers of streams, of their entries and of the bytes of those. */
 kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
@@ -235,7 +239,8 @@ kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
 
 /* Calls `fault` for each stream whose rows do not agree with each other, whose statistics are not
  * those of a recount, or of which an entry or attachment does not match its hash, perhaps more than
- * once; keys and reasons live as long as the call. *ret_entries, *ret_bytes: found good. Cost: a pass
+ * once; keys and reasons live as long as the call. *ret_entries, *ret_bytes: found good. Cost: a
+  * pass
  * over everything. */
 typedef kf_rc stream_fault(void *ctx, str key, const char *what, struct kf_err *err);
 kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_entries,
@@ -250,8 +255,10 @@ kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err
  *
  *     stream_take_begin -> stream_take_* in any order -> stream_take_end
  *
- * After the commit streams_forget(key) is called from `publish`, whatever came out. KF_INVALID bad_key,
- * bad_json, bad_archive or KF_LIMIT for what cannot be taken: nothing was changed by that call. After
+ * After the commit streams_forget(key) is called from `publish`, whatever came out. KF_INVALID
+  * bad_key,
+ * bad_json, bad_archive or KF_LIMIT for what cannot be taken: nothing was changed by that call.
+  * After
  * any other failure the group is to fail. */
 struct stream_take;
 kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
@@ -279,13 +286,14 @@ kf_rc stream_take_entry(struct stream_take *take, const struct entry_import *imp
                         enum stream_taken *ret, int64_t *ret_seq, struct kf_err *err);
 kf_rc stream_take_member(struct stream_take *take, const struct member_row *member,
                          enum stream_taken *ret, struct kf_err *err);
-/* Cost: entries that were seen here and go alone are removed at once; all of a stream, as an erasure
- * here does it, in later groups (streams_retain). */
+/* Cost: entries that were seen here and go alone are removed at once; all of a stream, as an
+ * erasure here does it, in later groups (streams_retain). */
 kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *erased,
                           enum stream_taken *ret, struct kf_err *err);
 
-/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema was
- * applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's; twins come
+/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema
+ * was applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's; twins
+  * come
  * behind the others. Statistics are reckoned by stream_load_end. */
 kf_rc stream_load(struct db *db, const struct stream_row *row, struct kf_err *err);
 kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_err *err);
@@ -305,8 +313,9 @@ void streams_set_hydrating(struct streams *streams, bool hydrating);
 
 /* --- what is kept, and who asks to keep it */
 
-/* The last number that every remote which takes this stream has confirmed; INT64_MAX when none takes
- * it. Called on any thread, inside a group too: it must not write or wait. NULL (from the start):
+/* The last number that every remote which takes this stream has confirmed; INT64_MAX when none
+ * takes it. Called on any thread, inside a group too: it must not write or wait. NULL (from the
+  * start):
  * none takes any. */
 typedef int64_t stream_floor(void *ctx, str key);
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx);

@@ -14,7 +14,8 @@
  * apply may run again for the same append (G3), so it begins by forgetting what it did before.
  *
  * Who owns an append of level memory: as with a document, `done` comes before the commit and
- * `publish` after it, so it has two owners and the second to leave frees it. When it fails in its own
+ * `publish` after it, so it has two owners and the second to leave frees it. When it fails in its
+  * own
  * apply, no publish follows and `done` leaves for both. What its stream shows meanwhile comes from
  * the store, where who asks waits for the commit. */
 #include "shape/stream_internal.h"
@@ -309,7 +310,8 @@ kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
     return rc;
 }
 
-/* ---------------------------------------------------------------------------------- in the group */
+/* ---------------------------------------------------------------------------------- in the
+ * group */
 
 /* Of an entry that came from elsewhere nobody knows whether its time was told or not. */
 static kf_rc same_but_time(struct group *g, int64_t stream, uint64_t n, const struct stream_new *e,
@@ -483,7 +485,8 @@ static void publish(struct write *write)
         leave(a);
 }
 
-/* ------------------------------------------------------------------------------ kf_append_submit */
+/* ------------------------------------------------------------------------------
+ * kf_append_submit */
 
 struct submitted {
     kf_appended_done *done;
@@ -506,8 +509,8 @@ static void submitted_leave(struct submitted *s)
     mem_free(s);
 }
 
-/* An append that is refused ends before stream_append_submit returns, on the same thread: its caller
- * learns of it by the result. */
+/* An append that is refused ends before stream_append_submit returns, on the same thread: its
+ * caller learns of it by the result. */
 static void submitted_done(struct stream_append *a)
 {
     struct submitted *s = a->ctx;

@@ -1,12 +1,15 @@
 /* What goes for good.
  *
- *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal row, the
- *                 receipt, a note of what is left (kf_erasing): nobody sees the stream any more, and
+ *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal row,
+  * the
+ *                 receipt, a note of what is left (kf_erasing): nobody sees the stream any more,
+  * and
  *                 its key is free
  *     slices      entries with their words, attachments that nothing else names, ids; then the note
  *                 goes; then the index of words is written anew, if they were in it
  *
- * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What is
+ * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What
+  * is
  * deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
  *
  * The receipt is found again by a hash of what was asked for. */
@@ -29,7 +32,8 @@ struct erase {
     bool again; /* it was erased before, and `made` is the receipt of then */
 };
 
-/* -------------------------------------------------------------------------------------- receipts */
+/* --------------------------------------------------------------------------------------
+ * receipts */
 
 static void subject_of(const char *what, str a, str b, char out[HASH_HEX + 1])
 {
@@ -96,7 +100,8 @@ static kf_rc count_receipt(struct db *db, int64_t id, uint64_t streams, uint64_t
     return db_run(s, err);
 }
 
-/* ------------------------------------------------------------------------------------- the group */
+/* ------------------------------------------------------------------------------------- the
+ * group */
 
 static kf_rc erased_run(struct db *db, const char *sql, str key, str site, int64_t stamp,
                         int64_t at_ms, int64_t seq, struct kf_err *err)
@@ -223,7 +228,8 @@ static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
     return rc == KF_ABSENT ? stream_unknown(e->key, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------ the slices */
+/* ------------------------------------------------------------------------------------ the
+ * slices */
 
 struct rest {
     struct write write; /* first */
@@ -349,7 +355,8 @@ kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
     return rc == KF_OK ? streams_index_purge(streams, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------- one stream */
+/* ------------------------------------------------------------------------------------- one
+ * stream */
 
 static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
 {
@@ -397,7 +404,8 @@ static kf_rc erase_one(struct streams *streams, str key, const char *subject, bo
     return rc == KF_OK && e.more ? streams_erase_rest(streams, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------- the answer */
+/* ------------------------------------------------------------------------------------- the
+ * answer */
 
 void kf_receipt_free(struct kf_receipt *receipt)
 {

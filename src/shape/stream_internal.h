@@ -38,8 +38,8 @@
 /* ------------------------------------------------------------------- a stream (stream_state.c) */
 
 struct stream_head {
-    /* (id, rev) grows with every change of what the key stands for; rev is the number that the store
-     * was at, so that those of different streams can be compared */
+    /* (id, rev) grows with every change of what the key stands for; rev is the number that the
+     * store was at, so that those of different streams can be compared */
     int64_t id, rev;
     int64_t seq, stamp, born;
     uint64_t count, last_n, bytes;
@@ -303,7 +303,8 @@ void memory_loaded(struct stream_memory *m, str key, uint64_t hash, uint64_t mar
 kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
                   struct kf_err *err);
 
-/* ------------------------------------------------------------------------- the object (stream.c) */
+/* ------------------------------------------------------------------------- the object
+ * (stream.c) */
 
 struct stream_new {
     str id, kind, body, attach; /* attach.p == NULL: none */
@@ -354,7 +355,8 @@ kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d,
 /* Begins the life of a key in a draft: id, number, stamp. */
 void draft_be_born(struct stream_draft *d, struct group *g, int64_t stamp);
 
-/* -------------------------------------------------------------------- information (stream_list.c) */
+/* -------------------------------------------------------------------- information
+ * (stream_list.c) */
 
 kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err);
 
@@ -430,7 +432,8 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err);
 
-/* --------------------------------------------------------------------- attributes (stream_attr.c) */
+/* --------------------------------------------------------------------- attributes
+ * (stream_attr.c) */
 
 /* Makes kf_stream_attr of stream `id` what `attrs` says, knowing what it was. */
 kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err);
@@ -444,8 +447,8 @@ kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_e
 kf_rc members_remove(struct group *g, str key, struct kf_err *err);
 /* The object that they make, by name. */
 kf_rc members_object(struct db *db, str key, struct buf *out, struct kf_err *err);
-/* Whether a statement over (name, value, key, stream) has a row for each attribute that can be asked
- * for. KF_DAMAGED: they are no attributes. */
+/* Whether a statement over (name, value, key, stream) has a row for each attribute that can be
+ * asked for. KF_DAMAGED: they are no attributes. */
 kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id, bool *ret_all,
                  struct kf_err *err);
 /* The text of an attribute that can be asked for, in the arena. .p == NULL: it has none such. */

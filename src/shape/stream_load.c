@@ -1,4 +1,5 @@
-/* Streams from the store into memory: one load at a time for each, shared by all who wait for it. */
+/* Streams from the store into memory: one load at a time for each, shared by all who wait for
+ * it. */
 #include "shape/stream_internal.h"
 
 #include <stdio.h>

@@ -5,7 +5,8 @@
  *     first, times, kind  which leaves memory as it is
  *
  * A window is the newest entries without a hole. So it knows the newest of something unless it runs
- * out of entries before it has enough of them, and everything behind a number that is not before its
+ * out of entries before it has enough of them, and everything behind a number that is not before
+  * its
  * first. */
 #include "shape/stream_internal.h"
 

@@ -337,7 +337,8 @@ kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err 
 /* ------------------------------------------------------------------------------ what is wanted
  *
  * Numbers of a stream are the order of every answer, so its index over them drives each statement;
- * the `+` keeps the index over times from being taken for it. Where times bound what is wanted, that
+ * the `+` keeps the index over times from being taken for it. Where times bound what is wanted,
+  * that
  * index says first between which numbers it is.
  *
  * The newest of something are found backwards without their bodies, which says where they begin;

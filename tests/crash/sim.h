@@ -69,8 +69,8 @@ kf_rc sim_delete(struct sim *sim, const char *key);
 kf_rc sim_doc(struct sim *sim, kf_verb verb, const char *name, const char *body, uint64_t version);
 /* Puts `count` documents PREFIX0, PREFIX1 … in one group; about `bytes` long. */
 kf_rc sim_docs(struct sim *sim, const char *prefix, size_t count, size_t bytes);
-/* Appends `count` entries of about `bytes`, each with an id, an attachment and a kind; the ids go on
- * from `first`. */
+/* Appends `count` entries of about `bytes`, each with an id, an attachment and a kind; the ids go
+ * on from `first`. */
 kf_rc sim_append(struct sim *sim, const char *key, int first, size_t count, size_t bytes);
 kf_rc sim_attrs(struct sim *sim, const char *key, const char *patch);
 kf_rc sim_erase(struct sim *sim, const char *key);

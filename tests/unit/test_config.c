@@ -250,10 +250,10 @@ static const struct wrong {
     {"spaces: { a: { streams: [ { match: x, rings: [] } ] } }\n", "1:46", "rings is a map"},
     {"spaces: { a: { streams: [ { match: x, rings: { r: { last: 3 } } } ] } }\n", "1:48",
      "the ring \"r\" has no \"kind\""},
-    {"spaces: { a: { streams: [ { match: x, kinds: [a], rings: { r: { kind: b } } } ] } }\n", "1:58",
-     "not among kinds"},
-    {"spaces: { a: { streams: [ { match: x, ring: {} } ] } }\n", "1:39",
-     "did you mean \"rings\"?"},
+    {"spaces: { a: { streams: [ { match: x, kinds: [a], "
+     "rings: { r: { kind: b } } } ] } }\n",
+     "1:58", "not among kinds"},
+    {"spaces: { a: { streams: [ { match: x, ring: {} } ] } }\n", "1:39", "did you mean \"rings\"?"},
     {"spaces: { a: { doc: [] } }\n", "1:16", "did you mean \"docs\"?"},
     /* documents */
     {"spaces: { a: { docs: x } }\n", "1:22", "docs is a list"},

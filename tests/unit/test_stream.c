@@ -435,7 +435,8 @@ static void a_store_that_is_being_filled_takes_appends(void **state)
     assert_string_equal(testing_last(&t, "chat/a", 3), "1:1");
 }
 
-/* ------------------------------------------------------------------------------------- saboteurs */
+/* -------------------------------------------------------------------------------------
+ * saboteurs */
 
 TESTING_SABOTEUR(drop_entry_ids, "drop-entry-ids", an_id_happens_once)
 TESTING_SABOTEUR(stage_forgets, "stage-forgets", one_group_may_append_twice_to_a_stream)

@@ -1,5 +1,6 @@
 /* Streams against a model: random appends (some of them twice, some in one group, some refused),
- * attributes, trimming, erasures, forgetting; what is read must be what the model says, from memory,
+ * attributes, trimming, erasures, forgetting; what is read must be what the model says, from
+  * memory,
  * from a window that was loaded again and from the store, and a recount finds what the streams say
  * of themselves. */
 #include "testing_streams.h"
@@ -55,7 +56,8 @@ static int teardown(void **state)
     return 0;
 }
 
-/* --------------------------------------------------------------------------------------- the model */
+/* --------------------------------------------------------------------------------------- the
+ * model */
 
 static void model_add(struct model *m, const struct testing_entry *e, int64_t now_ms)
 {
@@ -89,7 +91,8 @@ static const char *model_text(const struct model *m, size_t from, size_t to, boo
     return text->p;
 }
 
-/* ---------------------------------------------------------------------------------------- checks */
+/* ----------------------------------------------------------------------------------------
+ * checks */
 
 static void check_last(const struct model *m, const char *key, size_t last)
 {
@@ -177,7 +180,8 @@ static void check_all(void)
     testing_recount(&t);
 }
 
-/* ----------------------------------------------------------------------------------------- steps */
+/* -----------------------------------------------------------------------------------------
+ * steps */
 
 static void append(size_t i, uint64_t *random)
 {

@@ -1,5 +1,6 @@
 /* Reading streams: pages in all directions, times, kinds, contexts with budgets and across streams,
- * what memory answers alone, bounds of a list, damage, and the plans of the statements behind them. */
+ * what memory answers alone, bounds of a list, damage, and the plans of the statements behind
+  * them. */
 #include "testing_streams.h"
 
 #include <stdio.h>
@@ -238,7 +239,8 @@ static void a_context_goes_across_streams(void **state)
     assert_string_equal(context("chat/1", 0, 0, ""), "(bad_filter)");
 }
 
-/* ---------------------------------------------------------------------------------------- damage */
+/* ----------------------------------------------------------------------------------------
+ * damage */
 
 static void damage_is_found_and_not_served(void **state)
 {

@@ -1,5 +1,5 @@
-/* Streams under threads: appenders, readers, evictions, loads and erasures that never rest. Run under
- * the thread sanitizer. */
+/* Streams under threads: appenders, readers, evictions, loads and erasures that never rest. Run
+ * under the thread sanitizer. */
 #include "testing_streams.h"
 
 #include <stdio.h>
