@@ -160,7 +160,7 @@ KF_API void kf_bytes_free(struct kf_bytes *bytes);
 
 /* What an answer means, weakest first. */
 typedef enum kf_level {
-    KF_LEVEL_DEFAULT = 0, /* of the store: disk */
+    KF_LEVEL_DEFAULT = 0, /* of the store: disk, or shared */
     KF_LEVEL_MEMORY,      /* taken, lost if the process dies before its group is committed */
     KF_LEVEL_DISK,        /* survives kill -9, kernel crash and loss of power */
     KF_LEVEL_SHARED,      /* committed in a shared database (stores on PostgreSQL) */

@@ -223,7 +223,8 @@ struct api_home {
     struct auth *auth;
     struct loop_timer note_timer; /* writes down when tokens were used */
     struct loop_job note_job;
-    _Atomic size_t past; /* workers that read the past of remotes, in any space */
+    int64_t away_until_ms; /* a database that did not answer is not asked before; its loop's */
+    _Atomic size_t past;   /* workers that read the past of remotes, in any space */
     struct api *routers; /* the first is that of the loop of the stores; constant while they run */
 
     pthread_mutex_t lock; /* of the list, and of the `users` of each; of the rest */

@@ -5,6 +5,8 @@
 
 #include "base/hooks.h"
 
+#define AWAY_LEAST_MS 250
+
 kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 {
     return err_set(
@@ -70,6 +72,26 @@ static void share_memory(struct api *api)
     }
 }
 
+/* A database that does not answer may hold the loop for seconds: it is not asked again before twice
+ * that has passed. */
+static kf_rc open_shared(struct api *api, const char *path, const char *name, bool create,
+                         struct kf_store **ret, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    int64_t began_ms = env_mono_ms(api->o.env);
+    if (began_ms < api->home->away_until_ms)
+        return err_set(
+            err, PROBLEM_STORE_UNAVAILABLE,
+            "the database of this server cannot be reached; it is tried again by itself");
+    kf_rc rc = api->o.spaces.open(api->o.spaces.ctx, path, str_of(name), create, ret, &why);
+    int64_t now_ms = env_mono_ms(api->o.env);
+    if (rc != KF_OK && problem_find(why.code) == &problem_table[PROBLEM_STORE_UNAVAILABLE])
+        api->home->away_until_ms = now_ms + AWAY_LEAST_MS + 2 * (now_ms - began_ms);
+    if (rc != KF_OK && err)
+        *err = why;
+    return rc;
+}
+
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,
                         struct kf_err *err)
 {
@@ -81,7 +103,9 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
         rc = err_nomem(err);
     if (rc == KF_OK) {
         s->config = config_space(api->o.config, name);
-        rc = api->o.spaces.open(api->o.spaces.ctx, path.p, str_of(s->name), create, &s->store, err);
+        rc = db_is_url(path.p) ? open_shared(api, path.p, s->name, create, &s->store, err)
+                               : api->o.spaces.open(api->o.spaces.ctx, path.p, str_of(s->name),
+                                                    create, &s->store, err);
     }
     buf_release(&path);
     if (rc != KF_OK) {
