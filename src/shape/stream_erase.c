@@ -345,13 +345,19 @@ static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err
     return rc == KF_OK ? off : rc;
 }
 
-kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
+static kf_rc erase_slices(struct streams *streams, struct kf_err *err)
 {
     struct rest r = {.write = {.apply = apply_rest, .frees = true}};
     kf_rc rc;
     do {
         rc = store_write(streams->store, &r.write, err);
     } while (rc == KF_OK && r.more);
+    return rc;
+}
+
+kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
+{
+    kf_rc rc = erase_slices(streams, err);
     return rc == KF_OK ? streams_index_purge(streams, err) : rc;
 }
 
@@ -401,7 +407,7 @@ static kf_rc erase_one(struct streams *streams, str key, const char *subject, bo
         *receipt = e.made;
     if (rc == KF_OK)
         *ret_again = e.again;
-    return rc == KF_OK && e.more ? streams_erase_rest(streams, err) : rc;
+    return rc == KF_OK && e.more ? erase_slices(streams, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- the
@@ -530,6 +536,8 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
         return rc;
     subject_of("stream", k, STR(""), subject);
     rc = erase_one(streams, k, subject, false, &receipt, &again, err);
+    if (rc == KF_OK)
+        rc = streams_index_purge(streams, err);
     return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
 }
 
@@ -605,6 +613,8 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
             "person may have come in: try again when `keepfast status` says open");
     subject_of(attribute, str_of(value), STR("person"), subject);
     kf_rc rc = erase_each(streams, str_of(attribute), str_of(value), subject, &receipt, err);
+    if (rc == KF_OK)
+        rc = streams_index_purge(streams, err);
     if (rc == KF_OK && !receipt) {
         rc = last_receipt(streams, subject, &receipt, err);
         again = rc == KF_OK;

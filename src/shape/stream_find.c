@@ -92,5 +92,14 @@ kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
 
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
 {
+    struct db *db;
+    bool unpurged = false;
+    kf_rc rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = stream_index_unpurged(db, &unpurged, err);
+    store_read_end(streams->store, db);
+    if (rc != KF_OK || !unpurged)
+        return rc;
     return store_in_slices(streams->store, purge_slice, streams, err);
 }

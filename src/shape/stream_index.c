@@ -287,6 +287,15 @@ static kf_rc merge(struct db *db, bool *ret_more, struct kf_err *err)
     return rc;
 }
 
+kf_rc stream_index_unpurged(struct db *db, bool *ret, struct kf_err *err)
+{
+    int64_t unpurged = 0;
+    kf_rc rc = get_number(db, UNPURGED, &unpurged, err);
+    if (rc == KF_OK)
+        *ret = unpurged != 0;
+    return rc;
+}
+
 kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err)
 {
     int64_t unpurged = 0;

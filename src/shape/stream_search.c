@@ -7,8 +7,8 @@
  *       '---------------- a round, put in order -----------'
  *
  * A round begins at `top` and ends where it has enough; `low` is the last number it has looked at.
- * A cursor says both, and the item that was given out last, so that going on sees the same round
- * whatever was appended or removed meanwhile. */
+ * The place of an item says both, and the item that was given out last, so that going on sees the
+ * same round whatever was appended or removed meanwhile. */
 #include "shape/stream_search.h"
 
 #include "base/arena.h"
@@ -18,7 +18,6 @@
 #include "base/mem.h"
 #include "shape/stream.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 struct hit {
@@ -392,31 +391,4 @@ kf_rc stream_search(struct db *db, const struct fold_query *q, str prefix,
     buf_release(&s->folded);
     mem_free(s);
     return rc;
-}
-
-/* --------------------------------------------------------------------------------------- cursors
- * */
-
-void stream_found_cursor(const struct kf_found *item, char out[SEARCH_CURSOR])
-{
-    (void)snprintf(out, SEARCH_CURSOR, "%u.%llu.%llu.%llu", item->rank,
-                   (unsigned long long)item->place[0], (unsigned long long)item->place[1],
-                   (unsigned long long)item->place[2]);
-}
-
-bool stream_found_parse(str cursor, struct kf_found *ret)
-{
-    uint64_t numbers[4];
-    for (size_t i = 0; i < 4; i++) {
-        size_t len = str_index(cursor, '.');
-        if ((i < 3) == (len == cursor.len) || !str_to_u64(str_make(cursor.p, len), &numbers[i]) ||
-            numbers[i] > INT64_MAX)
-            return false;
-        cursor = str_from(cursor, len + 1);
-    }
-    if (numbers[0] > UINT32_MAX || numbers[2] < numbers[3])
-        return false;
-    *ret = (struct kf_found){.rank = (uint32_t)numbers[0],
-                             .place = {numbers[1], numbers[2], numbers[3]}};
-    return true;
 }

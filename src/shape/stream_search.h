@@ -47,6 +47,8 @@ kf_rc stream_index_sweep(struct db *db, bool *ret_more, struct kf_err *err);
 /* Removes the row of an entry that is being erased. *unpurged (false before the first of a
  * transaction): whether there was something to remove; then stream_index_purge has work. */
 kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_err *err);
+/* Whether words of what was erased are still in the bytes of the index. */
+kf_rc stream_index_unpurged(struct db *db, bool *ret, struct kf_err *err);
 /* A step in which what was erased leaves the bytes of the index as well; nothing when all has.
  * *ret_more: it is to be called again. PostgreSQL does that when it vacuums. */
 kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err);
@@ -68,9 +70,4 @@ kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err);
 kf_rc stream_search(struct db *db, const struct fold_query *q, str prefix,
                     const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
                     struct kf_err *err);
-/* Where to go on behind an item, as text for a cursor; and back. False: it is none. */
-#define SEARCH_CURSOR 80
-void stream_found_cursor(const struct kf_found *item, char out[SEARCH_CURSOR]);
-bool stream_found_parse(str cursor, struct kf_found *ret);
-
 #endif
