@@ -73,12 +73,15 @@ static void match_of_postgres(const struct fold_query *q, struct buf *out)
     }
 }
 
-#define PAGE_ROWS 250 /* of these statements */
+/* Rows of these statements. PostgreSQL sends a page as a whole; SQLite reads on as it is asked, and
+ * to begin anew costs it a look at every word that begins as a prefix does. */
+#define PAGE_ROWS   250
+#define SQLITE_ROWS SEARCH_HITS
 
 static const char find_sqlite[] =
     "SELECT e.seq, e.body FROM kf_search f CROSS JOIN kf_entry e ON e.seq = f.rowid "
     "CROSS JOIN kf_stream s ON s.id = e.stream WHERE f.words MATCH $1 AND f.rowid >= $2 "
-    "AND f.rowid <= $3 AND substr(s.key, 1, length($4)) = $4 ORDER BY f.rowid DESC LIMIT 250";
+    "AND f.rowid <= $3 AND substr(s.key, 1, length($4)) = $4 ORDER BY f.rowid DESC LIMIT 1000";
 static const char find_postgres[] =
     "SELECT e.seq, e.body FROM kf_search f JOIN kf_entry e ON e.seq = f.seq "
     "JOIN kf_stream s ON s.id = e.stream WHERE f.words @@ CAST($1 AS tsquery) AND f.seq >= $2 "
@@ -134,9 +137,9 @@ static kf_rc consider_range(struct search *s, bool indexed, int64_t from, int64_
 {
     bool postgres = db_engine(s->db) == DB_POSTGRES;
     const char *sql = !indexed ? find_plain : postgres ? find_postgres : find_sqlite;
-    size_t rows = PAGE_ROWS;
+    size_t page = indexed && !postgres ? SQLITE_ROWS : PAGE_ROWS, rows = page;
     kf_rc rc = KF_OK;
-    while (rc == KF_OK && rows == PAGE_ROWS && from <= to && !has_enough(s)) {
+    while (rc == KF_OK && rows == page && from <= to && !has_enough(s)) {
         struct db_stmt *st;
         int i = 1;
         rc = db_use(s->db, sql, &st, err);
