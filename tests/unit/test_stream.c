@@ -435,8 +435,72 @@ static void a_store_that_is_being_filled_takes_appends(void **state)
     assert_string_equal(testing_last(&t, "chat/a", 3), "1:1");
 }
 
-/* -------------------------------------------------------------------------------------
- * saboteurs */
+/* ------------------------------------------------------------------------------ lack of memory */
+
+static int oom_runs;
+
+/* Each call does what it says, or nothing and says that memory is lacking. */
+static kf_rc do_all(void *ctx)
+{
+    struct kf_entry_list list = {0};
+    struct kf_stream_list streams = {0};
+    struct kf_stream_info info = {0};
+    struct kf_context_options o = KF_CONTEXT_OPTIONS_INIT;
+    struct kf_receipt r = {0};
+    struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+    struct kf_stream_filter f = {"customer", "ann"};
+    struct testing_entry e[] = {{.kind = "user", .body = "\"some text\"", .attach = "{\"v\":1}"},
+                                {.id = "same", .kind = "view", .body = "2"}};
+    (void)ctx;
+    if (++oom_runs % 2)
+        streams_forget_all(t.streams);
+    kf_rc rc = testing_append_all(&t, "chat/a", e, 2, NULL);
+    if (rc == KF_OK)
+        rc = streams_patch(t.streams, "chat/a", "{\"customer\":\"ann\"}", 18, NULL, &t.err);
+    q.last = 3;
+    if (rc == KF_OK)
+        rc = streams_entries(t.streams, "chat/a", &q, &list, &t.err);
+    kf_entry_list_free(&list);
+    q.last = 0;
+    q.before = 3;
+    if (rc == KF_OK)
+        rc = streams_entries(t.streams, "chat/a", &q, &list, &t.err);
+    kf_entry_list_free(&list);
+    o.across = "customer";
+    if (rc == KF_OK)
+        rc = streams_context(t.streams, "chat/a", &o, NULL, NULL, &list, &t.err);
+    kf_entry_list_free(&list);
+    if (rc == KF_OK)
+        rc = streams_info(t.streams, "chat/a", &info, &t.err);
+    kf_stream_info_free(&info);
+    if (rc == KF_OK)
+        rc = streams_list(t.streams, "", NULL, 5, &f, 1, &streams, &t.err);
+    kf_stream_list_free(&streams);
+    if (rc == KF_OK)
+        rc = streams_retain(t.streams, &t.err);
+    if (rc == KF_OK && oom_runs % 8 == 0)
+        rc = streams_erase_all(t.streams, "customer", "ann", &r, &t.err);
+    kf_receipt_free(&r);
+    return rc;
+}
+
+static void no_memory_is_an_answer(void **state)
+{
+    (void)state;
+    oom_runs = 0;
+    assert_int_equal(do_all(NULL), KF_OK);
+    size_t failed = testing_oom_each_tolerant(do_all, NULL);
+    print_message("# allocations failed: %zu\n", failed);
+    assert_true(failed > 50);
+    testing_recount(&t);
+    char hot[600];
+    snprintf(hot, sizeof hot, "%s", testing_stream(&t, "chat/a"));
+    streams_forget_all(t.streams);
+    assert_string_equal(hot, testing_stream(&t, "chat/a"));
+    assert_int_equal(do_all(NULL), KF_OK);
+}
+
+/* ---------------------------------------------------------------------------------- saboteurs */
 
 TESTING_SABOTEUR(drop_entry_ids, "drop-entry-ids", an_id_happens_once)
 TESTING_SABOTEUR(stage_forgets, "stage-forgets", one_group_may_append_twice_to_a_stream)
@@ -461,6 +525,7 @@ int main(int argc, char **argv)
         TEST(attributes_are_merged_and_found),
         TEST(streams_are_listed_by_prefix_and_attributes),
         TEST(a_store_that_is_being_filled_takes_appends),
+        TEST(no_memory_is_an_answer),
         cmocka_unit_test(saboteur_drop_entry_ids),
         cmocka_unit_test(saboteur_stage_forgets),
         cmocka_unit_test(saboteur_append_shown_late),
