@@ -133,6 +133,9 @@ kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct k
 char *cli_absolute(struct cli *cli, const char *path);
 /* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
 kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err);
+/* Asks on a terminal, unless --yes was said; off one --yes is needed. KF_OK: go on. `question`: what
+ * would happen, without a point. */
+kf_rc cli_confirm(const struct cli *cli, const char *question, struct kf_err *err);
 /* bad usage: fills PROBLEM_USAGE. */
 kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
@@ -166,6 +169,7 @@ void print_failure(const char *detail);
 void print_line(str line);
 void print_fmt(const char *fmt, ...) __attribute__((format(printf, 1, 2)));  /* stdout */
 void print_talk(const char *fmt, ...) __attribute__((format(printf, 1, 2))); /* stderr */
+void print_question(const char *question); /* stderr: "QUESTION. Go on? [y/N] " */
 void print_progress(struct cli *cli, const char *word, uint64_t done, uint64_t total);
 /* For what tells nothing of how far it is: "WORD, 12 s", from the second second on. */
 void print_waiting(struct cli *cli, const char *word, int64_t since_ms);
@@ -201,6 +205,10 @@ bool node_true(const struct json_node *object, const char *member);
 str cli_size(struct cli *cli, uint64_t bytes);
 /* "3 min ago", "never", "in 20 s" of a time member. */
 str node_age(struct cli *cli, const struct json_node *object, const char *member);
+/* An entry for people: number, kind, age, and what its body says (cmd_tail.c). */
+void print_entry(struct cli *cli, const struct json_node *entry);
+/* "/streams/KEY" + tail, in the arena. NULL without memory. */
+char *stream_target(struct cli *cli, const char *tail);
 /* A table of remotes, as status and lists give them (cmd_status.c). */
 void print_remotes(struct cli *cli, const struct json_node *remotes);
 

@@ -25,7 +25,9 @@ static bool is_new_group(size_t i)
 /* What a command's first argument names. */
 static const char *kind_of(const struct command *c)
 {
-    bool none = !*c->args || strcmp(c->words, "remote add") == 0;
+    bool none = !*c->args || strcmp(c->words, "remote add") == 0 ||
+                str_starts(str_of(c->args), STR("KEY")) ||
+                str_starts(str_of(c->words), STR("stream "));
     if (none || str_starts(str_of(c->words), STR("space ")))
         return "";
     if (str_starts(str_of(c->words), STR("remote ")) ||

@@ -197,6 +197,24 @@ static kf_rc take_option(struct cli *cli, const struct command *c, const char *a
     return take_setting(cli, c, name, inline_value ? inline_value : next, err);
 }
 
+static bool is_long(const char *arg)
+{
+    return strncmp(arg, "--", 2) == 0;
+}
+
+/* The two letters that everybody types: "-n 5" and "-n5" are --last, -f is --follow. NULL when it is
+ * none that the command takes. */
+static const char *long_form(struct cli *cli, const struct command *c, const char *arg)
+{
+    if (arg[0] != '-')
+        return NULL;
+    if (arg[1] == 'f' && !arg[2] && option_fits(OPT_FOLLOW, c))
+        return "--follow";
+    if (arg[1] == 'n' && option_fits(OPT_LAST, c))
+        return arg[2] ? arena_printf(&cli->arena, "--last=%s", arg + 2) : "--last";
+    return NULL;
+}
+
 static kf_rc parse(struct cli *cli, const struct command *c, char **argv, int argc,
                    struct kf_err *err)
 {
@@ -205,8 +223,9 @@ static kf_rc parse(struct cli *cli, const struct command *c, char **argv, int ar
         bool took = false;
         if (!only_args && strcmp(argv[i], "--") == 0) {
             only_args = true;
-        } else if (!only_args && strncmp(argv[i], "--", 2) == 0) {
-            kf_rc rc = take_option(cli, c, argv[i], i + 1 < argc ? argv[i + 1] : NULL, &took, err);
+        } else if (!only_args && (is_long(argv[i]) || long_form(cli, c, argv[i]))) {
+            const char *word = is_long(argv[i]) ? argv[i] : long_form(cli, c, argv[i]);
+            kf_rc rc = take_option(cli, c, word, i + 1 < argc ? argv[i + 1] : NULL, &took, err);
             if (rc != KF_OK)
                 return rc;
             i += took;

@@ -194,7 +194,8 @@ static kf_rc look(struct place *p, struct kf_err *err)
 static bool creates(const struct cli_request *r)
 {
     str target = {r->target, strcspn(r->target, "?")};
-    if (r->method == API_PUT)
+    bool of_stream = str_starts(str_of(r->target), STR("/streams/"));
+    if (r->method == API_PUT || (of_stream && (r->method == API_POST || r->method == API_PATCH)))
         return true;
     return r->method == API_POST && (str_is(target, "/remotes") || str_is(target, "/restore") ||
                                      str_is(target, tokens_target));

@@ -232,6 +232,12 @@ int print_flush(void)
     return lost;
 }
 
+void print_question(const char *question)
+{
+    fprintf(stderr, "%s. Go on? [y/N] ", question);
+    fflush(stderr);
+}
+
 void print_talk(const char *fmt, ...)
 {
     struct buf text = BUF_INIT, shown = BUF_INIT;

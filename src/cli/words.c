@@ -60,7 +60,7 @@ char *cli_escape(struct cli *cli, const char *text)
 
 char *cli_escape_name(struct cli *cli, const char *name)
 {
-    static const char *const words[] = {"/versions", "/revert", "/diff"};
+    static const char *const words[] = {"/versions", "/revert", "/diff", "/entries", "/context"};
     char *escaped = cli_escape(cli, name);
     for (size_t i = 0; escaped && i < sizeof words / sizeof *words; i++)
         if (str_ends(str_of(escaped), str_of(words[i])) && strlen(escaped) > strlen(words[i]))
@@ -125,6 +125,19 @@ static kf_rc read_stdin(struct buf *out, struct kf_err *err)
             return err_set(err, PROBLEM_TOO_LARGE, "standard input has more than %zu MiB",
                            body_max >> 20);
     }
+}
+
+kf_rc cli_confirm(const struct cli *cli, const char *question, struct kf_err *err)
+{
+    char answer[16] = "";
+    if (cli->opt[OPT_YES])
+        return KF_OK;
+    if (cli->json || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+        return cli_usage(err, "%s; say --yes", question);
+    print_question(question);
+    if (!fgets(answer, sizeof answer, stdin) || (answer[0] != 'y' && answer[0] != 'Y'))
+        return cli_usage(err, "nothing was done");
+    return KF_OK;
 }
 
 kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err)

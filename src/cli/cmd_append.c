@@ -1,0 +1,259 @@
+/* append: what is typed or piped, as entries of a stream.
+ *
+ * What becomes an entry
+ *
+ *     TEXT                   an object or a list is the body as it stands; anything else, also 42 or
+ *                            true, is {"text": TEXT}, which is where readers look for it
+ *     a line of stdin        an object with a member `body` is an entry as HTTP takes it; else as TEXT
+ *
+ * Lines are sent together, at most BATCH_LINES and about BATCH_BYTES at a time, and at once when no
+ * more is there to be read: who pipes a program that goes on sees each line arrive. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define BATCH_LINES 500
+#define BATCH_BYTES (1024 * 1024)
+
+struct appending {
+    struct cli *cli;
+    struct place *place;
+    const char *target;
+    uint32_t timeout_ms;
+    struct buf batch; /* "[entry,entry" */
+    size_t lines;     /* in the batch */
+    uint64_t sent, known, count;
+};
+
+static void put_text(struct buf *out, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    buf_printf(out, "\"%s\":", name);
+    buf_json_string(out, str_of(value));
+    buf_byte(out, ',');
+}
+
+/* Whether it is an entry already, rather than a body. */
+static bool is_entry(const struct json_node *root)
+{
+    return root->type == JSON_OBJECT && json_member(root, "body");
+}
+
+/* The members of an entry as they are, but for the kind, which it may lack. */
+static void put_entry(const struct cli *cli, const struct json_node *root, struct buf *out)
+{
+    bool first = true;
+    buf_byte(out, '{');
+    if (!json_member(root, "kind"))
+        put_text(out, "kind", cli->opt[OPT_KIND]);
+    for (const struct json_node *m = root->child; m; m = m->next, first = false) {
+        buf_c(out, first ? "" : ",");
+        buf_str(out, m->name);
+        buf_byte(out, ':');
+        buf_str(out, m->raw);
+    }
+    buf_byte(out, '}');
+}
+
+static void put_body(const struct cli *cli, str text, const struct json_node *root, struct buf *out)
+{
+    bool as_is = root && (root->type == JSON_OBJECT || root->type == JSON_ARRAY);
+    buf_byte(out, '{');
+    put_text(out, "kind", cli->opt[OPT_KIND]);
+    put_text(out, "id", cli->opt[OPT_ID]);
+    put_text(out, "at", cli->opt[OPT_TIME]);
+    buf_c(out, as_is ? "\"body\":" : "\"body\":{\"text\":");
+    if (as_is)
+        buf_str(out, text);
+    else
+        buf_json_string(out, text);
+    buf_c(out, as_is ? "}" : "}}");
+}
+
+static kf_rc put_line(const struct cli *cli, str text, bool of_lines, struct buf *out,
+                      struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct json_node *root = NULL;
+    kf_rc rc = json_parse(text, NULL, &arena, &root, NULL);
+    if (rc != KF_OK)
+        root = NULL;
+    if (rc == KF_NOMEM) {
+        arena_release(&arena);
+        return err_nomem(err);
+    }
+    if (!root && str_utf8_valid(text) != text.len) {
+        arena_release(&arena);
+        return cli_usage(err, "the text is no UTF-8");
+    }
+    if (root && of_lines && is_entry(root))
+        put_entry(cli, root, out);
+    else
+        put_body(cli, text, root, out);
+    arena_release(&arena);
+    return buf_ok(out, err);
+}
+
+static kf_rc ask(struct appending *a, str body, struct json_node **ret_root, struct kf_err *err)
+{
+    struct cli_answer answer;
+    struct cli_request r = {.method = API_POST,
+                            .target = a->target,
+                            .headers = {{STR("Content-Type"), STR("application/json")}},
+                            .header_count = 1,
+                            .body = body,
+                            .timeout_ms = a->timeout_ms};
+    kf_rc rc = place_request(a->place, &r, &answer, err);
+    if (rc == KF_OK)
+        rc = answer_parse(a->cli, &answer, ret_root, err);
+    if (rc == KF_OK && a->cli->json)
+        print_line(answer.body);
+    return rc;
+}
+
+static void count_known(struct appending *a, const struct json_node *items)
+{
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next)
+        a->known += node_true(n, "duplicate");
+}
+
+static kf_rc send_batch(struct appending *a, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    if (!a->lines)
+        return KF_OK;
+    buf_byte(&a->batch, ']');
+    kf_rc rc = buf_ok(&a->batch, err);
+    if (rc == KF_OK)
+        rc = ask(a, buf_view(&a->batch), &root, err);
+    if (rc == KF_OK) {
+        a->sent += a->lines;
+        a->count = node_u64(root, "count");
+        count_known(a, json_member(root, "items"));
+        print_progress(a->cli, "appending", a->sent, 0);
+    }
+    a->lines = 0;
+    buf_clear(&a->batch);
+    return rc;
+}
+
+static kf_rc take_line(struct appending *a, str line, struct kf_err *err)
+{
+    if (line.len && line.p[line.len - 1] == '\r')
+        line.len--;
+    if (!str_trim(line).len)
+        return KF_OK;
+    buf_byte(&a->batch, a->lines ? ',' : '[');
+    kf_rc rc = put_line(a->cli, line, true, &a->batch, err);
+    if (rc != KF_OK)
+        return rc;
+    a->lines++;
+    return a->lines == BATCH_LINES || a->batch.len >= BATCH_BYTES ? send_batch(a, err) : KF_OK;
+}
+
+/* Whole lines of what was read; what is left of the last one moves to the front. */
+static kf_rc take_lines(struct appending *a, struct buf *in, bool end, struct kf_err *err)
+{
+    str rest = buf_view(in);
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && rest.len) {
+        size_t len = str_index(rest, '\n');
+        if (len == rest.len && !end)
+            break;
+        rc = take_line(a, (str){rest.p, len}, err);
+        rest = str_from(rest, len + 1);
+    }
+    memmove(in->p, rest.p, rest.len);
+    in->len = rest.len;
+    return rc;
+}
+
+static bool more_is_there(void)
+{
+    struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
+    return poll(&p, 1, 0) > 0;
+}
+
+static kf_rc append_lines(struct appending *a, struct kf_err *err)
+{
+    struct buf in = BUF_INIT;
+    kf_rc rc = KF_OK;
+    for (bool end = false; rc == KF_OK && !end;) {
+        char *room = buf_room(&in, 65536);
+        ssize_t got = room ? read(STDIN_FILENO, room, 65536) : -1;
+        if (!room)
+            rc = err_nomem(err);
+        else if (got < 0 && errno != EINTR)
+            rc = err_errno(err, errno, "cannot read standard input");
+        if (rc != KF_OK || got < 0)
+            continue;
+        end = got == 0;
+        buf_grew(&in, (size_t)got);
+        if (in.len)
+            rc = take_lines(a, &in, end, err);
+        if (rc == KF_OK && (end || !more_is_there()))
+            rc = send_batch(a, err);
+    }
+    buf_release(&in);
+    print_progress_end(a->cli);
+    if (rc == KF_OK && !a->cli->json)
+        print_talk("%s: %llu lines, %llu of them known before, %llu entries in all",
+                   a->cli->args[0], (unsigned long long)a->sent, (unsigned long long)a->known,
+                   (unsigned long long)a->count);
+    return rc;
+}
+
+static kf_rc append_text(struct appending *a, const char *text, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    kf_rc rc = put_line(a->cli, str_of(text), false, &a->batch, err);
+    if (rc == KF_OK)
+        rc = ask(a, buf_view(&a->batch), &root, err);
+    if (rc == KF_OK && !a->cli->json)
+        print_talk("%s: entry %llu%s", a->cli->args[0], (unsigned long long)node_u64(root, "n"),
+                   node_true(root, "duplicate") ? ", which was there" : "");
+    return rc;
+}
+
+static kf_rc make_target(struct appending *a, struct buf *target, struct kf_err *err)
+{
+    struct cli *cli = a->cli;
+    uint64_t ms = 0;
+    char *start = stream_target(cli, "/entries");
+    kf_rc rc = start ? cli_timeout(cli, 10000, &ms, err) : err_nomem(err);
+    buf_c(target, start ? start : "");
+    cli_query(cli, target, "ack", cli->opt[OPT_ACK]);
+    cli_query(cli, target, "wait", cli->opt[OPT_WAIT]);
+    cli_query(cli, target, "timeout", cli->opt[OPT_TIMEOUT]);
+    cli_query(cli, target, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
+    a->timeout_ms = cli_patience(ms);
+    if (rc == KF_OK)
+        rc = buf_ok(target, err);
+    a->target = target->p;
+    return rc;
+}
+
+kf_rc cmd_append(struct cli *cli, struct kf_err *err)
+{
+    struct appending a = {.cli = cli, .batch = BUF_INIT};
+    struct buf target = BUF_INIT;
+    bool lines = cli->arg_count < 2 || strcmp(cli->args[1], "-") == 0;
+    if (lines && cli->arg_count < 2 && isatty(STDIN_FILENO))
+        return cli_usage(err, "say a TEXT, or - and type lines");
+    if (lines && (cli->opt[OPT_ID] || cli->opt[OPT_TIME]))
+        return cli_usage(err, "--id and --time are of one entry: give each line its own, as "
+                              "{\"id\": …, \"at\": …, \"body\": …}");
+    kf_rc rc = make_target(&a, &target, err);
+    if (rc == KF_OK)
+        rc = place_open(cli, &a.place, err);
+    if (rc == KF_OK)
+        rc = lines ? append_lines(&a, err) : append_text(&a, cli->args[1], err);
+    place_close(a.place);
+    buf_release(&target);
+    buf_release(&a.batch);
+    return rc;
+}

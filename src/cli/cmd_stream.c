@@ -1,0 +1,248 @@
+/* Streams as a whole: lists, attributes, search, and what is erased for good. */
+#include "cli/cli.h"
+
+#include <stdio.h>
+
+/* ------------------------------------------------------------------------------------- reading */
+
+static void stream_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    const struct json_node *attrs = json_member(n, "attrs");
+    table_cell(t, node_text(cli, n, "key"));
+    table_u64(cli, t, node_u64(n, "count"));
+    table_size(cli, t, node_u64(n, "bytes"));
+    table_cell(t, node_age(cli, n, "last_at"));
+    table_cell(t, attrs && attrs->count ? attrs->raw : STR(""));
+}
+
+/* "customer=7" as attr.customer=7. */
+static kf_rc add_filter(struct cli *cli, const char *given, struct buf *target, struct kf_err *err)
+{
+    str text = str_of(given);
+    size_t eq = str_index(text, '=');
+    char *name = eq && eq < text.len ? arena_printf(&cli->arena, "attr.%.*s", (int)eq, given)
+                                     : NULL;
+    char *escaped = name ? cli_escape(cli, name) : NULL;
+    if (eq == 0 || eq == text.len)
+        return cli_usage(err, "--attr wants NAME=VALUE, such as customer=7");
+    if (!escaped)
+        return err_nomem(err);
+    cli_query(cli, target, escaped, given + eq + 1);
+    return KF_OK;
+}
+
+kf_rc cmd_stream_ls(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"STREAM", "ENTRIES", "SIZE", "LAST", "ATTRIBUTES"};
+    struct buf target = BUF_INIT;
+    kf_rc rc = KF_OK;
+    buf_c(&target, "/streams");
+    cli_query(cli, &target, "prefix", cli->arg_count ? cli->args[0] : NULL);
+    for (size_t i = 0; rc == KF_OK && i < cli->repeat_count[OPT_ATTR]; i++)
+        rc = add_filter(cli, cli->repeat[OPT_ATTR][i], &target, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&target, err);
+    if (rc == KF_OK)
+        rc = list_show(cli, target.p, table_new(cli, heads, 5), stream_row, err);
+    buf_release(&target);
+    return rc;
+}
+
+static void show_kinds(struct cli *cli, const struct json_node *kinds)
+{
+    for (const struct json_node *k = kinds ? kinds->child : NULL; k; k = k->next) {
+        str kind = json_text(k->name, &cli->arena);
+        cli->starved |= !kind.p;
+        print_fmt("  %.*s %.*s\n", STR_ARGS(k->raw),
+                  STR_ARGS(kind.len ? kind : STR("without a kind")));
+    }
+}
+
+static void show_members(struct cli *cli, const struct json_node *object)
+{
+    for (const struct json_node *m = object ? object->child : NULL; m; m = m->next) {
+        str name = json_text(m->name, &cli->arena);
+        cli->starved |= !name.p;
+        if (name.p)
+            print_about(TINT_STRONG, name, m->raw);
+    }
+}
+
+static void show_stream(struct cli *cli, const struct json_node *s)
+{
+    print_fmt("%s: %llu entries, %.*s, first %.*s, last %.*s\n", cli->args[0],
+              (unsigned long long)node_u64(s, "count"),
+              STR_ARGS(cli_size(cli, node_u64(s, "bytes"))), STR_ARGS(node_age(cli, s, "first_at")),
+              STR_ARGS(node_age(cli, s, "last_at")));
+    show_kinds(cli, json_member(s, "kinds"));
+    show_members(cli, json_member(s, "attrs"));
+    show_members(cli, json_member(s, "rings"));
+}
+
+kf_rc cmd_stream_show(struct cli *cli, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {.method = API_GET, .target = stream_target(cli, "")};
+    kf_rc rc = cli_ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
+        show_stream(cli, root);
+    return rc;
+}
+
+static void found_row(struct cli *cli, struct table *t, const struct json_node *n)
+{
+    table_cell(t, node_text(cli, n, "stream"));
+    table_u64(cli, t, node_u64(n, "n"));
+    table_cell(t, node_text(cli, n, "kind"));
+    table_cell(t, node_age(cli, n, "at"));
+    table_cell(t, node_text(cli, n, "snippet"));
+}
+
+kf_rc cmd_search(struct cli *cli, struct kf_err *err)
+{
+    static const char *const heads[] = {"STREAM", "N", "KIND", "WHEN", "TEXT"};
+    struct buf target = BUF_INIT, words = BUF_INIT;
+    for (size_t i = 0; i < cli->arg_count; i++) {
+        buf_c(&words, i ? " " : "");
+        buf_c(&words, cli->args[i]);
+    }
+    kf_rc rc = buf_ok(&words, err);
+    char *query = rc == KF_OK ? arena_dup(&cli->arena, buf_view(&words)) : NULL;
+    buf_c(&target, "/search");
+    cli_query(cli, &target, "q", query);
+    cli_query(cli, &target, "prefix", cli->opt[OPT_PREFIX]);
+    if (rc == KF_OK)
+        rc = query ? buf_ok(&target, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = list_show(cli, target.p, table_new(cli, heads, 5), found_row, err);
+    buf_release(&words);
+    buf_release(&target);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- writing */
+
+/* NAME=VALUE as a member: a VALUE that is JSON is taken as it is, any other as a text. */
+static kf_rc add_member(const char *given, struct buf *patch, struct kf_err *err)
+{
+    str text = str_of(given);
+    size_t eq = str_index(text, '=');
+    str value = str_from(text, eq + 1);
+    if (eq == 0 || eq == text.len)
+        return cli_usage(err, "\"%s\" is no NAME=VALUE, such as customer=7", given);
+    buf_c(patch, patch->len > 1 ? "," : "");
+    buf_json_string(patch, (str){text.p, eq});
+    buf_byte(patch, ':');
+    if (json_check(value, NULL, NULL, NULL) == KF_OK)
+        buf_str(patch, value);
+    else
+        buf_json_string(patch, value);
+    return KF_OK;
+}
+
+kf_rc cmd_stream_set(struct cli *cli, struct kf_err *err)
+{
+    struct buf patch = BUF_INIT, target = BUF_INIT;
+    struct cli_answer a;
+    uint64_t ms = 0;
+    char *start = stream_target(cli, "");
+    kf_rc rc = start ? cli_timeout(cli, 10000, &ms, err) : err_nomem(err);
+    buf_c(&patch, "{");
+    for (size_t i = 1; rc == KF_OK && i < cli->arg_count; i++)
+        rc = add_member(cli->args[i], &patch, err);
+    buf_c(&patch, "}");
+    buf_c(&target, start ? start : "");
+    cli_query(cli, &target, "wait", cli->opt[OPT_WAIT]);
+    cli_query(cli, &target, "timeout", cli->opt[OPT_TIMEOUT]);
+    cli_query(cli, &target, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
+    if (rc == KF_OK)
+        rc = buf_ok(&patch, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&target, err);
+    struct cli_request r = {.method = API_PATCH,
+                            .target = target.p,
+                            .headers = {{STR("Content-Type"), STR("application/merge-patch+json")}},
+                            .header_count = 1,
+                            .body = buf_view(&patch),
+                            .timeout_ms = cli_patience(ms)};
+    if (rc == KF_OK)
+        rc = cli_ask(cli, &r, &a, NULL, err);
+    if (rc == KF_OK && !cli->json)
+        print_talk("%s: set (%.*s)", cli->args[0], STR_ARGS(a.ack));
+    buf_release(&patch);
+    buf_release(&target);
+    return rc;
+}
+
+/* ------------------------------------------------------------------------------------- erasing */
+
+static void say_receipt(struct cli *cli, const char *what, const struct json_node *r)
+{
+    const struct json_node *held = json_member(r, "held");
+    print_talk(
+        "%s: %s, %llu streams, %llu entries, %llu attachments, %.*s; receipt %llu", what,
+        node_true(r, "again") ? "was erased before" : "erased",
+        (unsigned long long)node_u64(r, "streams"), (unsigned long long)node_u64(r, "entries"),
+        (unsigned long long)node_u64(r, "attachments"),
+        STR_ARGS(cli_size(cli, node_u64(r, "bytes"))), (unsigned long long)node_u64(r, "id"));
+    for (const struct json_node *h = held ? held->child : NULL; h; h = h->next)
+        print_talk("  may still be at: %.*s", STR_ARGS(h->raw));
+}
+
+static kf_rc erase(struct cli *cli, const char *target, const char *what, const char *question,
+                   struct kf_err *err)
+{
+    struct cli_answer a;
+    struct json_node *root = NULL;
+    struct cli_request r = {
+        .method = API_DELETE, .target = target, .timeout_ms = 3600000, .progress = "erasing"};
+    kf_rc rc = target && question ? cli_confirm(cli, question, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = cli_ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
+        say_receipt(cli, what, root);
+    return rc;
+}
+
+kf_rc cmd_stream_rm(struct cli *cli, struct kf_err *err)
+{
+    const char *key = cli->args[0];
+    return erase(
+        cli, stream_target(cli, ""), key,
+        arena_printf(&cli->arena, "this erases \"%s\" with all its entries, for good", key), err);
+}
+
+/* A slash of the value belongs to it. */
+static char *escape_segment(struct cli *cli, const char *text)
+{
+    char *escaped = cli_escape(cli, text);
+    struct buf b = BUF_INIT;
+    for (const char *p = escaped; p && *p; p++) {
+        if (*p == '/')
+            buf_c(&b, "%2F");
+        else
+            buf_byte(&b, *p);
+    }
+    char *out = escaped && !b.failed ? arena_dup(&cli->arena, buf_view(&b)) : NULL;
+    buf_release(&b);
+    return out;
+}
+
+kf_rc cmd_erase(struct cli *cli, struct kf_err *err)
+{
+    const char *a = cli->args[0], *v = cli->args[1];
+    char *attribute = escape_segment(cli, a), *value = escape_segment(cli, v);
+    char *target = attribute && value ? arena_printf(&cli->arena, "/people/%s/%s", attribute, value)
+                                      : NULL;
+    char *what = arena_printf(&cli->arena, "%s %s", a, v);
+    if (!*a || !*v)
+        return cli_usage(err, "name an attribute and its value, such as customer 7");
+    if (!what)
+        return err_nomem(err);
+    return erase(cli, target, what,
+                 arena_printf(&cli->arena,
+                              "this erases every stream whose %s is %s, with all entries, for good",
+                              a, v),
+                 err);
+}

@@ -1,0 +1,173 @@
+/* Entries of a stream for people: the newest, what follows, a context. */
+#include "cli/cli.h"
+
+#include <poll.h>
+#include <stdio.h>
+
+#define FOLLOW_MS 1000
+
+char *stream_target(struct cli *cli, const char *tail)
+{
+    char *key = cli_escape_name(cli, cli->args[0]);
+    return key ? arena_printf(&cli->arena, "/streams/%s%s", key, tail) : NULL;
+}
+
+static enum tint tint_of(str kind)
+{
+    if (str_is(kind, "user"))
+        return TINT_STRONG;
+    if (str_is(kind, "assistant"))
+        return TINT_GOOD;
+    return str_is(kind, "system") || str_is(kind, "tool") ? TINT_WARN : TINT_NONE;
+}
+
+/* What a body says: its text where it has one, as layouts of remotes take it, else its JSON. */
+static str body_text(struct cli *cli, const struct json_node *entry)
+{
+    const struct json_node *body = json_member(entry, "body");
+    const struct json_node *text = body ? json_member(body, "text") : NULL;
+    if (text && text->type == JSON_STRING)
+        return node_text(cli, body, "text");
+    if (body && body->type == JSON_STRING)
+        return node_text(cli, entry, "body");
+    return body ? body->raw : STR("");
+}
+
+void print_entry(struct cli *cli, const struct json_node *entry)
+{
+    str kind = node_text(cli, entry, "kind"), stream = node_text(cli, entry, "stream");
+    char *about = arena_printf(&cli->arena, "%.*s%s%llu%s%.*s, %.*s", STR_ARGS(stream),
+                               stream.len ? " " : "", (unsigned long long)node_u64(entry, "n"),
+                               kind.len ? " " : "", STR_ARGS(kind),
+                               STR_ARGS(node_age(cli, entry, "at")));
+    cli->starved |= !about;
+    if (about)
+        print_about(tint_of(kind), str_of(about), body_text(cli, entry));
+}
+
+/* One entry as one line of JSON. */
+static kf_rc print_json_line(const struct json_node *entry, struct kf_err *err)
+{
+    struct buf line = BUF_INIT;
+    kf_rc rc = json_compact(entry->raw, &line, err);
+    if (rc == KF_OK)
+        print_line(buf_view(&line));
+    buf_release(&line);
+    return rc;
+}
+
+/* The entries of an answer; *last (may be NULL) becomes the number of the last of them. */
+static kf_rc print_entries(struct cli *cli, const struct json_node *root, uint64_t *last,
+                           struct kf_err *err)
+{
+    const struct json_node *items = json_member(root, "items");
+    kf_rc rc = KF_OK;
+    for (const struct json_node *n = items ? items->child : NULL; rc == KF_OK && n; n = n->next) {
+        if (cli->json)
+            rc = print_json_line(n, err);
+        else
+            print_entry(cli, n);
+        if (last)
+            *last = node_u64(n, "n");
+    }
+    return rc;
+}
+
+static kf_rc ask_entries(struct cli *cli, const char *tail, struct json_node **ret_root,
+                         struct kf_err *err)
+{
+    struct place *place = NULL;
+    struct cli_answer a;
+    struct cli_request r = {.method = API_GET, .target = stream_target(cli, tail)};
+    kf_rc rc = r.target ? place_open(cli, &place, err) : err_nomem(err);
+    if (rc == KF_OK)
+        rc = place_request(place, &r, &a, err);
+    if (rc == KF_OK)
+        rc = answer_parse(cli, &a, ret_root, err);
+    place_close(place);
+    return rc;
+}
+
+/* Everything behind *last, page by page. */
+static kf_rc print_behind(struct cli *cli, uint64_t *last, struct kf_err *err)
+{
+    uint64_t before;
+    kf_rc rc = KF_OK;
+    do {
+        struct json_node *root = NULL;
+        char tail[80];
+        before = *last;
+        snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000", (unsigned long long)*last);
+        rc = ask_entries(cli, tail, &root, err);
+        if (rc == KF_OK)
+            rc = print_entries(cli, root, last, err);
+        place_finish(cli);
+        arena_clear(&cli->arena);
+    } while (rc == KF_OK && *last != before);
+    return rc;
+}
+
+/* What passes by itself: the server is away, or stops, or is full of others. */
+static bool may_pass(const struct kf_err *err)
+{
+    return err->retryable || err->rc == KF_UNAVAILABLE || err->rc == KF_BUSY;
+}
+
+/* Numbers only grow, so what is asked for behind the last one seen is neither shown twice nor left
+ * out, whatever happened to the server in between. Ends by Ctrl-C, or with a failure that does not
+ * pass. */
+static kf_rc follow(struct cli *cli, uint64_t last, struct kf_err *err)
+{
+    bool told = false;
+    while (print_flush() == 0) {
+        kf_rc rc = print_behind(cli, &last, err);
+        if (rc != KF_OK && !may_pass(err))
+            return rc;
+        if (rc != KF_OK && !told)
+            print_talk("%s; waiting", err->detail);
+        told = rc != KF_OK;
+        poll(NULL, 0, FOLLOW_MS);
+    }
+    return KF_OK;
+}
+
+kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    uint64_t count = 10, last = 0;
+    const char *given = cli->opt[OPT_LAST];
+    if (given && (!str_to_u64(str_of(given), &count) || count < 1 || count > 1000))
+        return cli_usage(err, "-n wants a number from 1 to 1000");
+    char *tail = arena_printf(&cli->arena, "/entries?last=%llu", (unsigned long long)count);
+    if (!tail)
+        return err_nomem(err);
+    if (cli->json && !cli->opt[OPT_FOLLOW]) {
+        struct cli_answer a;
+        struct cli_request r = {.method = API_GET, .target = stream_target(cli, tail)};
+        return cli_ask(cli, &r, &a, NULL, err);
+    }
+    kf_rc rc = ask_entries(cli, tail, &root, err);
+    if (rc == KF_OK)
+        rc = print_entries(cli, root, &last, err);
+    return rc == KF_OK && cli->opt[OPT_FOLLOW] ? follow(cli, last, err) : rc;
+}
+
+kf_rc cmd_context(struct cli *cli, struct kf_err *err)
+{
+    struct json_node *root = NULL;
+    struct cli_answer a;
+    struct buf target = BUF_INIT;
+    char *start = stream_target(cli, "/context");
+    buf_c(&target, start ? start : "");
+    cli_query(cli, &target, "entries", cli->opt[OPT_ENTRIES]);
+    cli_query(cli, &target, "bytes", cli->opt[OPT_BYTES]);
+    cli_query(cli, &target, "across", cli->opt[OPT_ACROSS]);
+    kf_rc rc = start ? buf_ok(&target, err) : err_nomem(err);
+    struct cli_request r = {.method = API_GET, .target = target.p};
+    if (rc == KF_OK)
+        rc = cli_ask(cli, &r, &a, &root, err);
+    if (rc == KF_OK && !cli->json)
+        rc = print_entries(cli, root, NULL, err);
+    buf_release(&target);
+    return rc;
+}
