@@ -490,9 +490,8 @@ struct kf_stream_list {
 KF_API void kf_stream_list_free(struct kf_stream_list *list);
 /* Streams whose key begins with `prefix` ("" = all) and whose attributes fit all filters (at most
  * 8), sorted by bytes of their keys, behind the key `after` (NULL = from the start), at most
-  * `limit`
- * (1 to 1,000). Only attributes of the top level are found whose value is a string of at most 255
- * bytes, a number, true or false. */
+ * `limit` (1 to 1,000). Only attributes of the top level are found whose value is a string of at
+ * most 255 bytes, a number, true or false. */
 KF_API kf_rc kf_stream_list(kf_store *store, const char *prefix, const char *after, size_t limit,
                             const struct kf_stream_filter *filters, size_t filter_count,
                             struct kf_stream_list *ret_list, struct kf_err *err);
@@ -517,10 +516,8 @@ KF_API void kf_receipt_free(struct kf_receipt *receipt);
 /* Removes a stream with entries, ids, attributes, statistics and what of attachments nothing else
  * names, and overwrites what it had in the store's file. The key is free again; what was appended
  * before does not come back from elsewhere. At once nobody sees it any more; the call returns when
-  * it
- * is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was. ret may
-  * be
- * NULL. */
+ * it is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was. ret
+ * may be NULL. */
 KF_API kf_rc kf_stream_erase(kf_store *store, const char *key, struct kf_receipt *ret,
                              struct kf_err *err);
 /* The same for every stream whose attribute has this value (see kf_stream_filter): one person. */

@@ -22,8 +22,7 @@
  * what is pending is: journal rows and entries above a watermark.
  *
  * Between stores what a key stands for is a join of three things, which ends in the same state
-  * whatever
- * was exchanged in which order, and however often:
+ * whatever was exchanged in which order, and however often:
  *
  *     entries      a set; one is known by (stamp, site), and the stamps of a site only grow
  *     members      attributes of the top level: of each name the largest (stamp, site, value); one
@@ -154,8 +153,7 @@ kf_rc streams_patch(struct streams *streams, const char *key, const void *patch,
 
 /* --- reading from memory only: the loop's fast path. KF_OK and the result, as the public call
  * would give it, or KF_ABSENT when memory alone cannot say (which says nothing about the store). No
-  * system
- * call, no wait. A query that is not usable is KF_ABSENT, too. */
+ * system call, no wait. A query that is not usable is KF_ABSENT, too. */
 kf_rc streams_peek(struct streams *streams, str key, const struct kf_entry_query *query,
                    struct kf_entry_list *ret_list);
 kf_rc streams_peek_context(struct streams *streams, str key,
@@ -240,8 +238,7 @@ kf_rc stream_totals(struct db *db, uint64_t *ret_streams, uint64_t *ret_entries,
 /* Calls `fault` for each stream whose rows do not agree with each other, whose statistics are not
  * those of a recount, or of which an entry or attachment does not match its hash, perhaps more than
  * once; keys and reasons live as long as the call. *ret_entries, *ret_bytes: found good. Cost: a
-  * pass
- * over everything. */
+ * pass over everything. */
 typedef kf_rc stream_fault(void *ctx, str key, const char *what, struct kf_err *err);
 kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_entries,
                    uint64_t *ret_bytes, struct kf_err *err);
@@ -256,10 +253,8 @@ kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err
  *     stream_take_begin -> stream_take_* in any order -> stream_take_end
  *
  * After the commit streams_forget(key) is called from `publish`, whatever came out. KF_INVALID
-  * bad_key,
- * bad_json, bad_archive or KF_LIMIT for what cannot be taken: nothing was changed by that call.
-  * After
- * any other failure the group is to fail. */
+ * bad_key, bad_json, bad_archive or KF_LIMIT for what cannot be taken: nothing was changed by that
+ * call. After any other failure the group is to fail. */
 struct stream_take;
 kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
                         struct stream_take **ret_take, struct kf_err *err);
@@ -293,8 +288,7 @@ kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *era
 
 /* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema
  * was applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's; twins
-  * come
- * behind the others. Statistics are reckoned by stream_load_end. */
+ * come behind the others. Statistics are reckoned by stream_load_end. */
 kf_rc stream_load(struct db *db, const struct stream_row *row, struct kf_err *err);
 kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_err *err);
 kf_rc stream_load_attachment(struct db *db, str body, struct kf_err *err);
@@ -315,8 +309,7 @@ void streams_set_hydrating(struct streams *streams, bool hydrating);
 
 /* The last number that every remote which takes this stream has confirmed; INT64_MAX when none
  * takes it. Called on any thread, inside a group too: it must not write or wait. NULL (from the
-  * start):
- * none takes any. */
+ * start): none takes any. */
 typedef int64_t stream_floor(void *ctx, str key);
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx);
 /* Whether a remote takes it, so that there is somebody to wait for. */

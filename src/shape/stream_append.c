@@ -15,9 +15,8 @@
  *
  * Who owns an append of level memory: as with a document, `done` comes before the commit and
  * `publish` after it, so it has two owners and the second to leave frees it. When it fails in its
-  * own
- * apply, no publish follows and `done` leaves for both. What its stream shows meanwhile comes from
- * the store, where who asks waits for the commit. */
+ * own apply, no publish follows and `done` leaves for both. What its stream shows meanwhile comes
+ * from the store, where who asks waits for the commit. */
 #include "shape/stream_internal.h"
 
 #include "base/public.h"

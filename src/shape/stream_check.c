@@ -2,9 +2,8 @@
  *
  * A hash covers the bytes of an entry and nothing beside them; everything else stands twice or
  * follows from something else, and that is compared here: statistics with a recount, attributes
-  * with
- * what can be asked for, rings with the entries they are of, streams with the journal, numbers with
- * the largest that was ever given. */
+ * with what can be asked for, rings with the entries they are of, streams with the journal, numbers
+ * with the largest that was ever given. */
 #include "shape/stream_internal.h"
 
 #include <stdio.h>

@@ -5,8 +5,7 @@
  *
  * where the key is a canonical JSON string, and HASH is over lines in their turn: the first has the
  * hash of the canonical attributes, then comes one for each entry, twins too, in the order of
-  * (stamp,
- * site),
+ * (stamp, site),
  *
  *     STAMP blank SITE blank CANONICAL-ID blank KIND blank AT blank BODY-HASH blank ATTACHMENT-HASH
  *

@@ -1,16 +1,13 @@
 /* What goes for good.
  *
- *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal row,
-  * the
- *                 receipt, a note of what is left (kf_erasing): nobody sees the stream any more,
-  * and
- *                 its key is free
+ *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal
+ *                 row, the receipt, a note of what is left (kf_erasing): nobody sees the
+ *                 stream any more, and its key is free
  *     slices      entries with their words, attachments that nothing else names, ids; then the note
  *                 goes; then the index of words is written anew, if they were in it
  *
  * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What
-  * is
- * deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
+ * is deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
  *
  * The receipt is found again by a hash of what was asked for. */
 #include "shape/stream_internal.h"

@@ -3,8 +3,7 @@
  * By count: with each append, the oldest entries beyond `last` go in the same group. By age, and
  * what could not go then: streams_retain goes through all streams now and then, in slices. Neither
  * touches an entry that a remote which takes the stream has not confirmed (E6), nor anything while
-  * a
- * backup reads.
+ * a backup reads.
  *
  * Client ids outlive their entries: 30 days, and those of the newest million numbers whatever their
  * age. Attachments go when no entry names them. */

@@ -6,8 +6,7 @@
  *
  * A window is the newest entries without a hole. So it knows the newest of something unless it runs
  * out of entries before it has enough of them, and everything behind a number that is not before
-  * its
- * first. */
+ * its first. */
 #include "shape/stream_internal.h"
 
 #include "base/public.h"

@@ -338,8 +338,7 @@ kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err 
  *
  * Numbers of a stream are the order of every answer, so its index over them drives each statement;
  * the `+` keeps the index over times from being taken for it. Where times bound what is wanted,
-  * that
- * index says first between which numbers it is.
+ * that index says first between which numbers it is.
  *
  * The newest of something are found backwards without their bodies, which says where they begin;
  * then they are read forwards. */

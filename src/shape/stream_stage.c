@@ -11,8 +11,7 @@
  *
  * When the transaction is rolled back, or one write of it, the store's turn moves and everything
  * that is remembered counts no more (store.h, group_turn). Then memory must not be asked either,
-  * for
- * the writes that stand have changed rows of which it knows nothing. */
+ * for the writes that stand have changed rows of which it knows nothing. */
 #include "shape/stream_internal.h"
 
 #define STAGED_MAX 1024

@@ -3,8 +3,7 @@
  *     state --draft_begin--> draft --count, ring, attributes--> draft_end --> another state
  *
  * Kinds lie in a state as {u64 count, u8 length, name} one behind the other, sorted by name, so
-  * that
- * a stream with two kinds takes some forty bytes for them. */
+ * that a stream with two kinds takes some forty bytes for them. */
 #include "shape/stream_internal.h"
 
 #include "base/when.h"

@@ -27,13 +27,10 @@
  *               older, and anything else came since                           it is not kept
  *
  * A commit can be read a moment before it is published. So that memory shows nothing older than
-  * what
- * a reader of the store has seen, whoever ends such a read moves the mark of the key, and leaves
-  * the
- * highest rev that it has shown: what memory has goes when it is older, a load that began before is
- * not kept, and a publish of less than that forgets instead. Keys share STREAM_MARKS marks a shard:
-  * a
- * stranger costs a load now and then, never a wrong answer.
+ * what a reader of the store has seen, whoever ends such a read moves the mark of the key, and
+ * leaves the highest rev that it has shown: what memory has goes when it is older, a load that
+ * began before is not kept, and a publish of less than that forgets instead. Keys share
+ * STREAM_MARKS marks a shard: a stranger costs a load now and then, never a wrong answer.
  *
  * The bound is over all shards together: whoever adds makes room in its own shard first. A window
  * takes a quarter of the bound at most. */

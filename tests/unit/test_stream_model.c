@@ -1,8 +1,7 @@
 /* Streams against a model: random appends (some of them twice, some in one group, some refused),
  * attributes, trimming, erasures, forgetting; what is read must be what the model says, from
-  * memory,
- * from a window that was loaded again and from the store, and a recount finds what the streams say
- * of themselves. */
+ * memory, from a window that was loaded again and from the store, and a recount finds what the
+ * streams say of themselves. */
 #include "testing_streams.h"
 
 #include <stdio.h>

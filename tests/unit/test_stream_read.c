@@ -1,6 +1,6 @@
 /* Reading streams: pages in all directions, times, kinds, contexts with budgets and across streams,
  * what memory answers alone, bounds of a list, damage, and the plans of the statements behind
-  * them. */
+ * them. */
 #include "testing_streams.h"
 
 #include <stdio.h>
