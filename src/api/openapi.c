@@ -38,6 +38,9 @@ static const struct {
     {"across", "string",
      "an attribute: entries of all streams that have the value of it which this one has"},
     {"q", "string", "words, of which all must occur; \"a phrase\"; a beginning*"},
+    {"file", "string",
+     "persona_memory.json, partner_conversations.json or autonomous_conversations.json, or a name "
+     "that begins like one of them and ends in .json"},
     {"version", "string",
      "a kept version instead of the current one; with remote the id of one there"},
     {"remote", "string", "the versions that this remote has, not those that are kept here"},
@@ -92,6 +95,8 @@ static const struct {
     {ROUTE_SEARCH, "200", "application/json", "Found"},
     {ROUTE_PERSON_ERASE, "200", "application/json", "Receipt"},
     {ROUTE_RECEIPTS, "200", "application/json", "Receipts"},
+    {ROUTE_IMPORT, "200", "application/json", "Imported"},
+    {ROUTE_EXPORT, "200", "application/json", NULL},
     {ROUTE_STATUS, "200", "application/json", "Status"},
     {ROUTE_REMOTES, "200", "application/json", "Remotes"},
     {ROUTE_REMOTE_ADD, "201", "application/json", "Remote"},
@@ -165,6 +170,8 @@ static const struct {
     {"Found", "items:FoundEntry[] next:string?"},
     {"Receipt", "id:integer at:time streams:integer entries:integer attachments:integer "
                 "bytes:integer again:boolean held:object[]"},
+    {"Imported", "file:string streams:integer entries:integer exchanges:integer added:integer "
+                 "changed:integer"},
     {"Receipts", "items:Receipt[] next:string?"},
     {"RevertRequest", "version:integer/string | remote:string"},
     {"RemoteRequest",

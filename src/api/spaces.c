@@ -190,10 +190,12 @@ bool call_hold_space(struct api_call *c)
  * cannot be there. */
 static bool makes_space(const struct api_call *c)
 {
+    static const struct json_limits wide = {.depth_max = 64, .tokens_max = UINT32_MAX};
     switch (c->match.route) {
     case ROUTE_ENTRY_APPEND:
     case ROUTE_STREAM_PATCH:
     case ROUTE_DOC_PUT: return json_check(buf_view(&c->body), NULL, NULL, NULL) == KF_OK;
+    case ROUTE_IMPORT: return json_check(buf_view(&c->body), &wide, NULL, NULL) == KF_OK;
     case ROUTE_REMOTE_ADD:
     case ROUTE_RESTORE: return true;
     default: return false;

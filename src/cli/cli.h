@@ -179,6 +179,8 @@ int print_flush(void);
 
 /* With --json: that something is gone, {"name":NAME,"removed":true}. */
 void print_removed(const char *name);
+/* With --json: that a file was written, {"file":PATH}. */
+void print_written(const char *path);
 
 /* A table for people: rows of cells, widths by content; numbers to the right. Control characters
  * are shown, not sent. */

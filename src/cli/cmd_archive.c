@@ -1,16 +1,6 @@
 /* The store as a whole on the command line: backup, restore, verify, digest. */
 #include "cli/cli.h"
 
-static void print_file(const char *path)
-{
-    struct buf b = BUF_INIT;
-    buf_c(&b, "{\"file\":");
-    buf_json_string(&b, str_of(path));
-    buf_c(&b, "}\n");
-    print_out(buf_view(&b));
-    buf_release(&b);
-}
-
 /* The target with what is asked for behind it, and the key, whose file is meant as it is seen from
  * here; in the arena. NULL without memory. */
 static const char *archive_target(struct cli *cli, const char *path, const char *key,
@@ -42,7 +32,7 @@ kf_rc cmd_backup(struct cli *cli, struct kf_err *err)
         return err_nomem(err);
     kf_rc rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && cli->json)
-        print_file(cli->args[0]);
+        print_written(cli->args[0]);
     else if (rc == KF_OK)
         print_talk("%s: written and synced", cli->args[0]);
     return rc;

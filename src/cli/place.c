@@ -198,7 +198,7 @@ static bool creates(const struct cli_request *r)
     if (r->method == API_PUT || (of_stream && (r->method == API_POST || r->method == API_PATCH)))
         return true;
     return r->method == API_POST && (str_is(target, "/remotes") || str_is(target, "/restore") ||
-                                     str_is(target, tokens_target));
+                                     str_is(target, "/import") || str_is(target, tokens_target));
 }
 
 /* Requests about spaces are about the folder. */
@@ -475,7 +475,7 @@ static kf_rc open_files(struct place *p, struct stream *s, struct kf_err *err)
         catch_interrupt();
         rc = file_new_begin(p->cli->env, r->sink_file, &s->out, err);
         if (rc == KF_CONFLICT)
-            return cli_usage(err, "%s is there already; a backup never overwrites", r->sink_file);
+            return cli_usage(err, "%s is there already; nothing is written over it", r->sink_file);
     }
     return rc;
 }

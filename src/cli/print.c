@@ -225,6 +225,16 @@ void print_removed(const char *name)
     buf_release(&b);
 }
 
+void print_written(const char *path)
+{
+    struct buf b = BUF_INIT;
+    buf_c(&b, "{\"file\":");
+    buf_json_string(&b, str_of(path));
+    buf_c(&b, "}\n");
+    print_out(buf_view(&b));
+    buf_release(&b);
+}
+
 int print_flush(void)
 {
     if (!lost && fflush(stdout) != 0)

@@ -6,13 +6,17 @@
  *   partner_conversations.json      {NAME: PERSONA, …}    persona             partner/NAME
  *   autonomous_conversations.json   [DIALOGUE, …]         dialogue            autonomous/ID
  *
+ * The last two may also be an object whose member `conversations` is an array of DIALOGUE; the key
+ * is then partner/ID or autonomous/ID.
+ *
  *   PERSONA    an object; `conversations`, if it is there, an array of EXCHANGE, or `messages` one
  *              of MESSAGE; `statistics` is kept going
  *   DIALOGUE   the same with a string `id`, which may stand twice
  *   EXCHANGE   an object with a string `user_message`, a string `ai_response` or both: an entry of
  *              kind `user` and one of kind `assistant`, which share an `exchange`
  *   MESSAGE    an object with strings `role` and `content`: an entry of the kind that `role` says;
- *              or with strings `partner` and `message`: one of kind `assistant`
+ *              or with strings `partner` and `message`, or `partner` and `content`: one of
+ *              kind `assistant`
  *
  * EXCHANGE and MESSAGE may have a `timestamp` (without a zone it is kept as it was written and
  * taken for UTC) and a `portfolio_snapshot`, which is attached. Other members of any object are
@@ -74,7 +78,7 @@ struct memory_sink {
 };
 /* The whole file is looked through before the first callback. body_max: largest body and
  * attachment. KF_INVALID schema with the pointer and, in err->offset, the place in the file;
- * bad_json and json_limit as json_check (62 levels, any number of tokens; in one entry
+ * bad_json and json_limit as json_check (61 levels, any number of tokens; in one entry
  * json_check's); bad_key for a name that no stream can have; KF_LIMIT too_large for an entry or for
  * attributes, and json_limit for an entry, without an offset; KF_NOMEM. ret (may be NULL): what was
  * given out. */

@@ -3,7 +3,8 @@
  * The question and the answer of an exchange need not be neighbours, so the elements of one stream
  * are in memory together. An element is made of the members that its entries have:
  *
- *   body.text, kind    user_message or ai_response; role and content; partner (body.name), message
+ *   body.text, kind    user_message or ai_response; role and content; partner (body.name), message;
+ *                      partner (body.partner), content
  *   body.timestamp     timestamp; where an entry that came from no file has none, its time
  *   attach             portfolio_snapshot
  *   body.more          its members, and those of the body that are not named here */
@@ -24,6 +25,7 @@ struct memory_element {
     struct hash exchange;
     str user, answer;     /* of an exchange; .p NULL = none */
     str text, name, kind; /* of a message */
+    bool said_content;    /* by a name: `content` and not `message` */
     str timestamp, snapshot;
     struct extra *extras, *last_extra;
     uint64_t n; /* of its first entry */
@@ -90,13 +92,14 @@ static kf_rc add_extra(struct memory_elements *e, struct memory_element *el,
 }
 
 /* Whether a member of a body says what the element has a place for. */
-static bool is_said(const struct memory_elements *e, const struct json_node *m)
+static bool is_said(const struct memory_elements *e, const struct memory_element *el,
+                    const struct json_node *m)
 {
     const char *const names[] = {"text", "timestamp", e->exchanges ? "exchange" : "name"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (json_text_is(m->name, str_of(names[i])))
             return m->type == JSON_STRING;
-    return false;
+    return el->said_content && json_text_is(m->name, STR("partner"));
 }
 
 static kf_rc take_extras(struct memory_elements *e, struct memory_element *el,
@@ -104,7 +107,7 @@ static kf_rc take_extras(struct memory_elements *e, struct memory_element *el,
 {
     kf_rc rc = KF_OK;
     for (const struct json_node *m = body->child; m && rc == KF_OK; m = m->next) {
-        if (is_said(e, m))
+        if (is_said(e, el, m))
             continue;
         if (!json_text_is(m->name, STR("more")) || m->type != JSON_OBJECT) {
             rc = add_extra(e, el, m, err);
@@ -218,15 +221,21 @@ static kf_rc take_message(struct memory_elements *e, const struct memory_entry *
                           const struct json_node *body, struct kf_err *err)
 {
     str name = memory_raw(body, "name");
+    bool assistant = str_is(entry->kind, "assistant"), said_content = false;
     if (entry->kind.len == 0)
         return refuse_entry(e, entry->n, "it has no kind, which is the role of a message", err);
-    if (name.p && !str_is(entry->kind, "assistant"))
+    if (name.p && !assistant)
         return refuse_entry(e, entry->n, "it has a name, and its kind is not assistant", err);
+    if (!name.p && assistant) {
+        name = memory_raw(body, "partner");
+        said_content = name.p != NULL;
+    }
     struct memory_element *el = new_element(e, entry);
     if (!el)
         return err_nomem(err);
     el->text = memory_raw(body, "text");
     el->name = name;
+    el->said_content = said_content;
     el->kind = arena_str(&e->arena, entry->kind);
     if (!el->kind.p)
         return err_nomem(err);
@@ -267,7 +276,7 @@ static void put_element(const struct memory_elements *e, const struct memory_ele
         memory_put_member(out, "ai_response", el->answer);
     } else if (el->name.p) {
         memory_put_member(out, "partner", el->name);
-        memory_put_member(out, "message", el->text);
+        memory_put_member(out, el->said_content ? "content" : "message", el->text);
         memory_put_member(out, "timestamp", el->timestamp);
     } else {
         buf_c(out, "\"role\":");

@@ -19,12 +19,12 @@
 
 #define MEMORY_EXCHANGES "conversations"
 #define MEMORY_MESSAGES  "messages"
-/* The stream for what stands beside the personas of a file and is none. */
+/* The stream for what stands in a file beside its personas or dialogues. */
 #define MEMORY_REST "~file"
 /* What ids of entries that came from a file begin with. */
 #define MEMORY_ID "memory-"
-/* Levels of a file, whose objects stand two levels deeper in attributes. */
-#define MEMORY_DEPTH (JSON_DEPTH_MAX - 2)
+/* Levels of a file, whose members stand up to three levels deeper in attributes. */
+#define MEMORY_DEPTH (JSON_DEPTH_MAX - 3)
 
 struct memory_kind {
     const char *name, *prefix;
@@ -54,6 +54,7 @@ struct memory_reader {
     const struct memory_kind *kind;
     const struct memory_sink *sink;
     str file;
+    bool wrapped; /* its dialogues are the member `conversations` of an object */
     size_t body_max;
     struct arena arena;
     struct met *elements;  /* of the stream at hand */

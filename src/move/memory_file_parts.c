@@ -20,6 +20,7 @@ struct element {
     const struct json_node *node;
     const struct json_node *user, *answer;      /* of an exchange */
     const struct json_node *text, *name, *role; /* of a message; name or role */
+    bool said_content;                          /* by a name: `content` and not `message` */
     const struct json_node *timestamp, *snapshot;
     int64_t at_ms;
 };
@@ -90,11 +91,13 @@ static kf_rc read_message(struct memory_reader *r, struct element *el, struct kf
     }
     el->role = NULL;
     el->name = memory_string(el->node, "partner");
-    el->text = memory_string(el->node, "message");
+    el->said_content = memory_string(el->node, "message") == NULL;
+    el->text = memory_string(el->node, el->said_content ? "content" : "message");
     if (!el->name || !el->text)
-        return refuse(
-            r, el->node, NULL,
-            "it has neither a role and a content nor a partner and a message, all strings", err);
+        return refuse(r, el->node, NULL,
+                      "it has neither a role and a content nor a partner and a message or content, "
+                      "all strings",
+                      err);
     return KF_OK;
 }
 
@@ -200,7 +203,7 @@ static kf_rc give_message(struct memory_reader *r, const struct element *el, con
     buf_c(&r->body, "{\"text\":");
     buf_str(&r->body, el->text->raw);
     if (el->name) {
-        buf_c(&r->body, ",\"name\":");
+        buf_c(&r->body, el->said_content ? ",\"partner\":" : ",\"name\":");
         buf_str(&r->body, el->name->raw);
     }
     put_rest(&r->body, el);

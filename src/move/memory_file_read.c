@@ -8,6 +8,8 @@
 #include "shape/doc.h"
 #include "shape/stream.h"
 
+#include <stdio.h>
+
 struct met {
     struct hash what;
     uint64_t times;
@@ -15,14 +17,28 @@ struct met {
     UT_hash_handle hh;
 };
 
+/* Where the text before a place ends, for people with an editor. */
+static void say_place(str before, char out[], size_t size)
+{
+    size_t line = 1, column = 1;
+    for (size_t i = 0; i < before.len; i++) {
+        column = before.p[i] == '\n' ? 1 : column + 1;
+        line += before.p[i] == '\n';
+    }
+    snprintf(out, size, " (line %zu, column %zu)", line, column);
+}
+
 kf_rc memory_refuse(struct memory_reader *r, enum problem problem, const struct json_node *at,
                     const char *member, const char *what, struct kf_err *err)
 {
     /* Where the file is read without its blanks, its offsets are not known. */
     int64_t offset = r->stage == MEMORY_LOOK ? at->raw.p - r->file.p : -1;
-    return err_at(err, problem, offset, "%s: %.*s%s%s: %s", r->kind->name,
+    char place[64] = "";
+    if (offset >= 0)
+        say_place(str_make(r->file.p, (size_t)offset), place, sizeof place);
+    return err_at(err, problem, offset, "%s: %.*s%s%s: %s%s", r->kind->name,
                   r->where.len > 300 ? 300 : (int)r->where.len, r->where.p ? r->where.p : "",
-                  member ? "/" : "", member ? member : "", what);
+                  member ? "/" : "", member ? member : "", what, place);
 }
 
 static kf_rc refuse(struct memory_reader *r, const struct json_node *at, const char *member,
@@ -102,13 +118,19 @@ static str persona_of(const struct json_node *node)
     return said && said->raw.len <= STREAM_VALUE_MAX ? said->raw : node->name;
 }
 
+/* Elements are dialogues, or personas. */
+static bool is_of_dialogues(const struct memory_reader *r)
+{
+    return r->kind->array || r->wrapped;
+}
+
 static void put_attrs(struct memory_reader *r, const struct json_node *node,
                       const struct json_node *list, size_t place)
 {
     struct buf *out = &r->body;
     buf_clear(out);
     buf_byte(out, '{');
-    if (!r->kind->array) {
+    if (!is_of_dialogues(r)) {
         buf_c(out, "\"persona\":");
         buf_str(out, persona_of(node));
         buf_byte(out, ',');
@@ -240,20 +262,20 @@ static kf_rc name_dialogue(struct memory_reader *r, str id, str *ret, struct kf_
     return rc;
 }
 
-static kf_rc read_dialogues(struct memory_reader *r, const struct json_node *root,
+static kf_rc read_dialogues(struct memory_reader *r, const struct json_node *list,
                             struct kf_err *err)
 {
     size_t place = 0;
     kf_rc rc = KF_OK;
-    if (root->type != JSON_ARRAY)
-        return refuse(r, root, NULL, "it is no array of dialogues", err);
-    for (const struct json_node *n = root->child; n && rc == KF_OK; n = n->next, place++) {
+    for (const struct json_node *n = list->child; n && rc == KF_OK; n = n->next, place++) {
         str name;
-        buf_printf(&r->where, "/%zu", place);
+        buf_printf(&r->where, "%s/%zu", r->wrapped ? "/" MEMORY_EXCHANGES : "", place);
         const struct json_node *id = memory_string(n, "id");
         if (!id)
             return refuse(r, n, NULL, "it is no object with an id that is a string", err);
         name = json_text(id->raw, &r->arena);
+        if (r->wrapped && name.p && str_is(name, MEMORY_REST))
+            return memory_refuse(r, PROBLEM_BAD_KEY, id, "id", "this name is Keepfast's own", err);
         rc = name.p ? name_dialogue(r, name, &name, err) : err_nomem(err);
         if (rc == KF_OK)
             rc = buf_ok(&r->where, err);
@@ -264,10 +286,49 @@ static kf_rc read_dialogues(struct memory_reader *r, const struct json_node *roo
     return rc;
 }
 
+/* The list of dialogues of a file that has one as a member; NULL when it has none. */
+static const struct json_node *wrapped_list(const struct memory_reader *r,
+                                            const struct json_node *root)
+{
+    const struct json_node *m = json_member(root, MEMORY_EXCHANGES);
+    return m && m->type == JSON_ARRAY && strcmp(r->kind->list, MEMORY_MESSAGES) == 0 ? m : NULL;
+}
+
+static kf_rc read_wrapped(struct memory_reader *r, const struct json_node *root,
+                          const struct json_node *list, struct kf_err *err)
+{
+    buf_clear(&r->key);
+    buf_printf(&r->key, "%s" MEMORY_REST, r->kind->prefix);
+    buf_clear(&r->body);
+    buf_printf(&r->body,
+               "{\"memory\":[{\"file\":\"%s\",\"list\":\"" MEMORY_EXCHANGES "\",\"object\":",
+               r->kind->name);
+    put_object(&r->body, root, list);
+    buf_c(&r->body, "}]}");
+    kf_rc rc = give_stream(r, root, err);
+    return rc == KF_OK ? read_dialogues(r, list, err) : rc;
+}
+
+static kf_rc read_root(struct memory_reader *r, const struct json_node *root, struct kf_err *err)
+{
+    const struct json_node *list = wrapped_list(r, root);
+    r->wrapped = list != NULL;
+    if (list)
+        return read_wrapped(r, root, list, err);
+    if (!r->kind->array)
+        return read_personas(r, root, err);
+    if (root->type != JSON_ARRAY)
+        return refuse(r, root, NULL,
+                      "it is no array of dialogues, nor an object that has one as its member "
+                      "\"" MEMORY_EXCHANGES "\"",
+                      err);
+    return read_dialogues(r, root, err);
+}
+
 static kf_rc read_once(struct memory_reader *r, const struct json_node *root, struct kf_err *err)
 {
     r->counts = (struct memory_counts){0};
-    kf_rc rc = r->kind->array ? read_dialogues(r, root, err) : read_personas(r, root, err);
+    kf_rc rc = read_root(r, root, err);
     forget_met(&r->elements);
     forget_met(&r->dialogues);
     return rc;

@@ -20,6 +20,7 @@ struct writer {
     struct arena arena;
     struct object *objects;
     str rest; /* the members of what is no persona, with commas between them */
+    const struct json_node *wrapper; /* the object in whose member the dialogues are; NULL = none */
     struct memory_counts counts;
 
     /* The stream at hand. */
@@ -185,13 +186,19 @@ static kf_rc take_rest(struct writer *w, struct kf_err *err)
 {
     const struct json_node *object = json_member(w->memory, "object");
     struct memory_entry entry = {0};
-    bool there = false;
-    if (!object || object->type != JSON_OBJECT || !object->count)
+    bool there = false, wrapped = json_member(w->memory, "list") != NULL;
+    kf_rc rc = KF_OK;
+    if (!object || object->type != JSON_OBJECT || !object->count ||
+        (wrapped ? !json_member(object, MEMORY_EXCHANGES) : w->kind->array))
         return refuse_attrs(w, err);
-    w->rest = arena_str(&w->arena, str_make(object->raw.p + 1, object->raw.len - 2));
-    if (!w->rest.p)
-        return err_nomem(err);
-    kf_rc rc = w->source->entry(w->source->ctx, &entry, &there, err);
+    if (wrapped) {
+        rc = memory_parse(&w->arena, object->raw, &w->wrapper, err);
+    } else {
+        w->rest = arena_str(&w->arena, str_make(object->raw.p + 1, object->raw.len - 2));
+        rc = w->rest.p ? KF_OK : err_nomem(err);
+    }
+    if (rc == KF_OK)
+        rc = w->source->entry(w->source->ctx, &entry, &there, err);
     return rc == KF_OK && there
                ? err_set(err, PROBLEM_SCHEMA,
                          "entry %llu of %.*s cannot stand in %s: it is of no persona",
@@ -240,7 +247,7 @@ static kf_rc write_stream(struct writer *w, const struct memory_stream *stream, 
     if (rc != KF_OK)
         return rc;
     str name = str_from(w->elements.key, strlen(w->kind->prefix));
-    if (w->memory && !w->kind->array && str_is(name, MEMORY_REST))
+    if (w->memory && str_is(name, MEMORY_REST) && !json_member(w->memory, "place"))
         return take_rest(w, err);
     rc = read_entries(w, false, err);
     if (rc == KF_OK)
@@ -261,6 +268,59 @@ static int order_objects(const void *va, const void *vb)
     return str_cmp(a->key, b->key);
 }
 
+static void put_personas(const struct writer *w, const void *const *items, size_t count,
+                         struct buf *out)
+{
+    buf_byte(out, '{');
+    for (size_t n = 0; n < count; n++) {
+        const struct object *o = items[n];
+        buf_c(out, n ? "," : "");
+        buf_json_string(out, str_from(o->key, strlen(w->kind->prefix)));
+        buf_byte(out, ':');
+        buf_str(out, o->text);
+    }
+    if (w->rest.len) {
+        buf_c(out, count ? "," : "");
+        buf_str(out, w->rest);
+    }
+    buf_byte(out, '}');
+}
+
+static void put_dialogues(const struct writer *w, const void *const *items, size_t count,
+                          struct buf *out)
+{
+    buf_byte(out, '[');
+    for (size_t n = 0; n < count; n++) {
+        const struct object *o = items[n];
+        str text = o->text;
+        buf_c(out, n ? "," : "");
+        if (o->place == UINT64_MAX && !w->kind->array) { /* made as a persona, which has no id */
+            buf_c(out, "{\"id\":");
+            buf_json_string(out, str_from(o->key, strlen(w->kind->prefix)));
+            buf_byte(out, ',');
+            text = str_from(text, 1);
+        }
+        buf_str(out, text);
+    }
+    buf_byte(out, ']');
+}
+
+static void put_wrapper(const struct writer *w, const void *const *items, size_t count,
+                        struct buf *out)
+{
+    buf_byte(out, '{');
+    for (const struct json_node *m = w->wrapper->child; m; m = m->next) {
+        buf_str(out, m->name);
+        buf_byte(out, ':');
+        if (json_text_is(m->name, STR(MEMORY_EXCHANGES)))
+            put_dialogues(w, items, count, out);
+        else
+            buf_str(out, m->raw);
+        buf_c(out, m->next ? "," : "");
+    }
+    buf_byte(out, '}');
+}
+
 static kf_rc put_file(struct writer *w, struct buf *out, struct kf_err *err)
 {
     size_t count = 0, n = 0;
@@ -272,21 +332,12 @@ static kf_rc put_file(struct writer *w, struct buf *out, struct kf_err *err)
     for (const struct object *o = w->objects; o; o = o->next)
         items[n++] = o;
     json_sort(items, items + count, count, order_objects);
-    buf_byte(out, w->kind->array ? '[' : '{');
-    for (n = 0; n < count; n++) {
-        const struct object *o = items[n];
-        buf_c(out, n ? "," : "");
-        if (!w->kind->array) {
-            buf_json_string(out, str_from(o->key, strlen(w->kind->prefix)));
-            buf_byte(out, ':');
-        }
-        buf_str(out, o->text);
-    }
-    if (w->rest.len) {
-        buf_c(out, count ? "," : "");
-        buf_str(out, w->rest);
-    }
-    buf_byte(out, w->kind->array ? ']' : '}');
+    if (w->wrapper)
+        put_wrapper(w, items, count, out);
+    else if (w->kind->array)
+        put_dialogues(w, items, count, out);
+    else
+        put_personas(w, items, count, out);
     return buf_ok(out, err);
 }
 

@@ -124,6 +124,10 @@ def streams(c):
     c.patch("/streams/chat/b", {"customer": 8})
     c.delete("/people/customer/8")
     c.get("/receipts?limit=1")
+    for body in ({"a": {"conversations": [{"user_message": "x"}]}}, {"a": {"conversations": [{}]}}):
+        c.post("/import?file=persona_memory.json", body)
+    c.get("/export?file=persona_memory.json")
+    c.get("/export?file=none")
 
 
 def remotes(c):

@@ -33,7 +33,7 @@ KEYS = ["chat/a", "chat/b", "views/a", "none", "entries", "chat/entries", "%41"]
 SPACES = ["default", "other", "none", "NO", "tokens", "_keepfast"]
 REMOTES = ["usb", "far", "none"]
 WORDS = ["", "true", "customer", "user", "2030-01-01T00:00:00Z", "chat/", "false", "1", "0", "2", "99", "-1", "all", "usb", "memory", "disk", "1ms", "50ms", "b/", "x", "YS5qc29u", "default", "none",
-         f"{PLACES}/key.txt", "KF_TEST_KEY", "18446744073709551616"]
+         "persona_memory.json", f"{PLACES}/key.txt", "KF_TEST_KEY", "18446744073709551616"]
 TIMES = ["2030-01-01T00:00:00Z", "2001-01-01T00:00:00.000Z", "soon"]
 METHODS = {"remotes": "POST", "entries": "POST"}
 URLS = [f"dir:{PLACES}/one", f"dir:{PLACES}/two", "dir:", "mem:", "http://127.0.0.1:1/x.git", "none:at all", "", "s3://bucket/x"]

@@ -126,6 +126,8 @@ def rows(t):
         Row("search", f"/search?q={t.canary[-10:]}", of_names=True),
         Row("person_erase", "/people/owner/gone", before=old_stream("team/gone", b'{"owner":"gone"}')),
         Row("receipts", "/receipts"),
+        Row("import", "/import?file=persona_memory.json", 200, b"{}"),
+        Row("export", "/export?file=persona_memory.json"),
         Row("status", "/status"),
         Row("remotes", "/remotes"),
         Row("remote_add", "/remotes", 201, t.remote("new"), before=no_remote),

@@ -310,6 +310,11 @@ static const struct request {
     {ROUTE_PERSON_ERASE, "/v1/s/people/customer/7", NULL, "", "not_hydrated", "store_read_only",
      false},
     {ROUTE_RECEIPTS, "/v1/s/receipts", NULL, "", "", "", true},
+    {ROUTE_IMPORT, "/v1/s/import?file=persona_memory.json",
+     "{\"a\":{\"conversations\":[{\"user_message\":\"x\"}]}}", "", "not_hydrated",
+     "store_read_only", false},
+    {ROUTE_EXPORT, "/v1/s/export?file=partner_conversations.json", NULL, "", "not_hydrated", "",
+     true},
     {ROUTE_STATUS, "/v1/s/status", NULL, "", "", "", false},
     {ROUTE_REMOTES, "/v1/s/remotes", NULL, "", "", "", false},
     {ROUTE_REMOTE_ADD, "/v1/s/remotes",
@@ -730,8 +735,8 @@ static const char *etag_line(const struct door *d)
 }
 
 /* An erasure takes thousands of allocations, more with each that was before it, and so does a look
- * at everything, most of them in the database's own index of words: the first are enough here, oom.c
- * has all. */
+ * at everything, most of them in the database's own index of words: the first are enough here,
+ * oom_streams.c has all. */
 #define LONG_MAX_TRIES 400
 static bool is_long(const struct request *r)
 {

@@ -136,6 +136,18 @@ static const struct {
     {MEMORY_PARTNER,
      "{\"a\":{\"messages\":[{\"role\":\"system\",\"content\":\"x\",\"partner\":\"p\","
      "\"message\":\"m\",\"name\":\"n\",\"timestamp\":\"2025-11-09T14:23:45\"}]}}"},
+    /* Dialogues as a member of an object, said by partners who have a `content` */
+    {MEMORY_AUTONOMOUS, "{\"conversations\":[]}"},
+    {MEMORY_PARTNER,
+     "{\"version\":1,\"conversations\":[{\"id\":\"b\",\"messages\":[{\"id\":\"m1\","
+     "\"role\":\"assistant\",\"partner\":\"P\",\"content\":\"x\"},{\"role\":\"user\","
+     "\"content\":\"y\"}]},{\"id\":\"a\",\"conversations\":[{\"user_message\":\"x\"}]},"
+     "{\"id\":\"b\"}],\"statistics\":{\"total\":null}}"},
+    {MEMORY_AUTONOMOUS,
+     "{\"conversations\":[{\"id\":\"a\",\"messages\":[{\"timestamp\":\"2025-01-19T17:14:08Z\","
+     "\"partner\":\"P\",\"content\":\"x\"},{\"partner\":\"P\",\"content\":\"x\",\"message\":null},"
+     "{\"partner\":\"P\",\"content\":\"x\",\"message\":\"y\",\"name\":\"n\"},{\"partner\":\"P\","
+     "\"content\":\"x\",\"role\":7,\"name\":null}],\"vote\":{\"P\":1}}]}"},
     {MEMORY_AUTONOMOUS,
      "[{\"id\":\"conv_2\",\"topic\":\"x\",\"participants\":[\"A\",\"B\"],\"messages\":[{"
      "\"partner\":"
@@ -263,6 +275,15 @@ static void messages_go_on(void **state)
                          "\"timestamp\":\"2025-11-09T14:23:45.000\"}]},{\"id\":\"d\",\"messages\":"
                          "[{\"role\":\"user\",\"content\":\"y\"}]}]")));
     memory_model_free(&m);
+
+    take_in(&m, MEMORY_PARTNER, "{\"conversations\":[{\"id\":\"b\",\"messages\":[]}],\"n\":1}");
+    append(&m, "partner/a", "user", "{\"text\":\"y\"}", NULL, 1762698225000);
+    append(&m, "partner/b", "assistant", "{\"text\":\"z\",\"partner\":\"P\"}", NULL, 1762698225000);
+    assert_true(same(str_of(written(&m, MEMORY_PARTNER)),
+                     STR("{\"conversations\":[{\"id\":\"b\",\"messages\":[{\"partner\":\"P\","
+                         "\"content\":\"z\",\"timestamp\":\"2025-11-09T14:23:45.000\"}]},{\"id\":"
+                         "\"a\",\"messages\":[{\"role\":\"user\",\"content\":\"y\"}]}],\"n\":1}")));
+    memory_model_free(&m);
 }
 
 /* ------------------------------------------------------------------------------------ refusals */
@@ -303,6 +324,12 @@ static const struct {
     {MEMORY_AUTONOMOUS, "[{\"id\":\"a\"},{\"messages\":[]}]", "schema",
      ": /1: it is no object with", "{\"mess"},
     {MEMORY_AUTONOMOUS, "[{\"id\":\"a\"},7]", "schema", ": /1: it is no object with", "7]"},
+    {MEMORY_PARTNER, "{\"conversations\":[{\"id\":\"a\"},{\"x\":1}]}", "schema",
+     ": /conversations/1: it is no object with", "{\"x"},
+    {MEMORY_AUTONOMOUS, "{\"conversations\":[{\"id\":\"~file\"}]}", "bad_key",
+     ": /conversations/0/id: this name is Keepfast's own", "\"~file"},
+    {MEMORY_PARTNER, "{\n\"a\":{\"messages\":\n [4]}}", "schema",
+     "/0: it is no object (line 3, column 3)", "4]"},
     {MEMORY_PERSONA, "{\"..\":{}}", "bad_key", ": /..: no segment", "{}}"},
     {MEMORY_PERSONA, "{\"\":{}}", "bad_key", "empty segment", "{}}"},
     {MEMORY_PERSONA, "{\"a\\u0000\":{}}", "bad_key", "NUL", "{}}"},
@@ -380,6 +407,8 @@ static const struct {
     {MEMORY_PERSONA, "{}", "user", "{\"text\":\"x\",\"user_message\":\"y\"}", "member twice"},
     {MEMORY_PARTNER, "{}", "", "{\"text\":\"x\"}", "has no kind"},
     {MEMORY_PARTNER, "{}", "user", "{\"text\":\"x\",\"name\":\"y\"}", "kind is not assistant"},
+    {MEMORY_PARTNER, "{}", "assistant", "{\"text\":\"x\",\"partner\":\"y\",\"content\":\"z\"}",
+     "member twice"},
     {MEMORY_PERSONA, "{\"memory\":1}", "user", "{\"text\":\"x\"}", "attribute `memory`"},
     {MEMORY_PERSONA, "{\"memory\":[]}", "user", "{\"text\":\"x\"}", "attribute `memory`"},
     {MEMORY_PERSONA, "{\"memory\":[7]}", "user", "{\"text\":\"x\"}", "attribute `memory`"},
