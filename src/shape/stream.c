@@ -3,6 +3,22 @@
 
 #define LIMIT_ENTRY ((uint64_t)1 << 20) /* without a configuration */
 
+static void on_changed(void *ctx, str tbl, str key, int64_t seq)
+{
+    struct streams *streams = ctx;
+    if (str_is(tbl, STREAM_TABLE))
+        memory_changed(&streams->memory, key, memory_hash(&streams->memory, key), seq);
+}
+
+static void on_doubt(void *ctx, int64_t seq, bool went_back)
+{
+    struct streams *streams = ctx;
+    if (went_back)
+        memory_forget_all(&streams->memory);
+    else
+        memory_doubt(&streams->memory, seq);
+}
+
 kf_rc streams_new(struct kf_store *store, const struct config *config,
                   const struct config_space *space, uint64_t memory_bytes,
                   struct streams **ret_streams, struct kf_err *err)
@@ -20,6 +36,10 @@ kf_rc streams_new(struct kf_store *store, const struct config *config,
     atomic_init(&streams->pins, 0);
     pthread_mutex_init(&streams->asks_lock, NULL);
     kf_rc rc = memory_init(&streams->memory, store_env(store), memory_bytes, err);
+    if (rc == KF_OK) {
+        struct store_follower f = {.changed = on_changed, .doubt = on_doubt, .ctx = streams};
+        rc = store_follow(store, &f, err);
+    }
     if (rc == KF_OK)
         *ret_streams = streams;
     else
@@ -79,6 +99,11 @@ void streams_forget_all(struct streams *streams)
 {
     if (streams)
         memory_forget_all(&streams->memory);
+}
+
+void streams_sweep(struct streams *streams)
+{
+    memory_sweep(&streams->memory);
 }
 
 void streams_memory_limit(struct streams *streams, uint64_t bytes)

@@ -130,7 +130,7 @@ struct stream_append {
     size_t added;
     int64_t born;               /* stamp under which it has made the stream; 0 = not */
     struct stream_state *after; /* the stream behind it, for `publish`; NULL = nothing was added */
-    uint64_t last_n_before;     /* of the stream, when it was applied */
+    int64_t rev_before;         /* of the stream, when it was applied */
     uint64_t hash;              /* of the key */
     _Atomic int refs;           /* `done`'s owner, and `publish` of an early one */
     bool published, told;
@@ -325,9 +325,11 @@ void streams_pin(struct streams *streams);
 void streams_unpin(struct streams *streams);
 
 /* Removes what keep: says, ids beyond their time, attachments that nothing names and what an
- * interrupted erasure has left, in slices; what was idle for long goes from memory. Called now and
- * then by the owner of the store; not on the loop's thread. */
+ * interrupted erasure has left, in slices. Called now and then by the owner of the store, or its
+ * chief; not on the loop's thread. */
 kf_rc streams_retain(struct streams *streams, struct kf_err *err);
+/* What was idle for long goes from memory. Called now and then by every process. */
+void streams_sweep(struct streams *streams);
 
 /* How much stays in memory from now on. Any thread. */
 void streams_memory_limit(struct streams *streams, uint64_t bytes);

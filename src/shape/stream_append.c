@@ -463,7 +463,7 @@ static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
         return rc;
     state_keep(before); /* a place on the stage is not for long */
     draft_begin(&d, before);
-    a->last_n_before = d.head.last_n;
+    a->rev_before = d.head.rev;
     rc = apply_to(g, a, before, &d, err);
     draft_release(&d);
     state_drop(before);
@@ -475,8 +475,7 @@ static void publish(struct write *write)
     struct stream_append *a = (struct stream_append *)write;
     struct stream_memory *m = &a->streams->memory;
     if (a->after && write->rc == KF_OK && !KF_SABOTAGE("append-not-published"))
-        memory_publish(m, a->hash, a->after, a->last_n_before, a->entries, a->count,
-                       a->line->window);
+        memory_publish(m, a->hash, a->after, a->rev_before, a->entries, a->count, a->line->window);
     a->published = true;
     if (a->told)
         memory_ahead(m, a->key, a->hash, -1);

@@ -119,6 +119,7 @@ struct patch_write {
     struct stream_state *result; /* what there is then, also when nothing changed */
     struct buf made;
     int64_t stamp; /* it keeps the one that it had */
+    int64_t rev_before;
 };
 
 /* A clash of clocks: later than the members that it changes. */
@@ -192,6 +193,7 @@ static kf_rc apply_patch(struct group *g, struct write *write, struct kf_err *er
         return rc;
     state_keep(before);
     draft_begin(&d, before);
+    w->rev_before = d.head.rev;
     rc = change_attrs(g, w, before, &d, err);
     if (rc == KF_OK)
         w->result = state_keep(w->after ? w->after : before);
@@ -204,7 +206,7 @@ static void publish_patch(struct write *write)
 {
     struct patch_write *w = (struct patch_write *)write;
     if (w->after)
-        memory_publish(&w->streams->memory, w->hash, w->after, w->after->head.last_n, NULL, 0, 0);
+        memory_publish(&w->streams->memory, w->hash, w->after, w->rev_before, NULL, 0, 0);
 }
 
 static kf_rc check_patch(const struct streams *streams, str key, str patch, struct kf_err *err)

@@ -178,7 +178,7 @@ struct entry_want {
     int64_t from_ms, until_ms;
     str kind; /* .p == NULL: any */
     size_t limit, bytes;
-    bool strict; /* not even one entry beyond `bytes` */
+    bool strict;       /* not even one entry beyond `bytes` */
     stream_sees *sees; /* across streams: NULL = all */
     void *sees_ctx;
 };
@@ -270,14 +270,18 @@ void view_release(struct window_view *v);
 bool memory_view(struct stream_memory *m, str key, uint64_t hash, struct window_view *ret);
 
 /* After a commit, on the leader's thread, in the order of the writes. Entries: those that the write
- * has added, when the stream had last_n_before; count 0 for any other change. */
+ * has added to the stream as it was at rev_before; count 0 for any other change. */
 void memory_publish(struct stream_memory *m, uint64_t hash, struct stream_state *after,
-                    uint64_t last_n_before, const struct stream_new *entries, size_t count,
+                    int64_t rev_before, const struct stream_new *entries, size_t count,
                     uint32_t window_max);
 /* After any change that is not told in full: what is there goes, and what is being loaded is not
  * kept. */
 void memory_forget(struct stream_memory *m, str key, uint64_t hash);
 void memory_forget_all(struct stream_memory *m);
+/* What others have committed: the key is at revision `rev`, and what memory has goes when it is
+ * older; anything up to `seq` may have changed. Both count as shown to a reader. */
+void memory_changed(struct stream_memory *m, str key, uint64_t hash, int64_t rev);
+void memory_doubt(struct stream_memory *m, int64_t seq);
 /* Somebody was told of an append that is not committed; -1: it is, or it has failed. */
 void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by);
 void memory_limit(struct stream_memory *m, uint64_t limit_bytes);
@@ -298,6 +302,8 @@ void memory_loaded(struct stream_memory *m, str key, uint64_t hash, uint64_t mar
 
 /* -------------------------------------------------------------------- loading (stream_load.c) */
 
+/* memory_view, unless memory may be behind what others have committed. */
+bool stream_view_hot(struct streams *streams, str key, uint64_t hash, struct window_view *ret);
 /* The stream and its window: from memory, or loaded into it. Absent: KF_ABSENT without a
  * sentence. */
 kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,

@@ -333,8 +333,10 @@ static kf_rc trim_stream(struct group *g, struct retain *r, const struct config_
     rc = trim_draft(g, streams, line, &d, &changed, ret_over, err);
     if (rc == KF_OK && changed) {
         r->changed[r->changed_count++] = key;
-        rc = stream_write_state(streams, g, hash, before, &d, &after, err);
+        rc = group_doubt(g, err);
     }
+    if (rc == KF_OK && changed)
+        rc = stream_write_state(streams, g, hash, before, &d, &after, err);
     draft_release(&d);
     state_drop(before);
     state_drop(after);
@@ -529,6 +531,5 @@ kf_rc streams_retain(struct streams *streams, struct kf_err *err)
     buf_release(&r.next);
     buf_release(&r.next_id);
     arena_release(&r.arena);
-    memory_sweep(&streams->memory);
     return rc;
 }

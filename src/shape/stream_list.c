@@ -82,7 +82,7 @@ kf_rc streams_peek_info(struct streams *streams, str key, struct kf_stream_info 
 {
     struct window_view v;
     if (atomic_load(&streams->hydrating) ||
-        !memory_view(&streams->memory, key, memory_hash(&streams->memory, key), &v))
+        !stream_view_hot(streams, key, memory_hash(&streams->memory, key), &v))
         return KF_ABSENT;
     kf_rc rc = info_of_state(v.state, ret, NULL);
     view_release(&v);
@@ -95,7 +95,7 @@ static kf_rc find_state(struct streams *streams, str key, struct stream_state **
 {
     struct window_view v;
     struct db *db;
-    if (memory_view(&streams->memory, key, memory_hash(&streams->memory, key), &v)) {
+    if (stream_view_hot(streams, key, memory_hash(&streams->memory, key), &v)) {
         *ret = state_keep(v.state);
         view_release(&v);
         return KF_OK;

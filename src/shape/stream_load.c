@@ -97,6 +97,17 @@ static bool is_full(const struct window_view *v, uint32_t max)
     return v->window.count >= max || v->window.count == v->state->head.count || v->window.limited;
 }
 
+bool stream_view_hot(struct streams *streams, str key, uint64_t hash, struct window_view *ret)
+{
+    if (!memory_view(&streams->memory, key, hash, ret))
+        return false;
+    if (store_is_fresh(streams->store))
+        return true;
+    KF_SOMETIMES("stream-memory-not-fresh");
+    view_release(ret);
+    return false;
+}
+
 kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
                   struct kf_err *err)
 {
@@ -105,7 +116,7 @@ kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window
     uint64_t mark = 0;
     kf_rc rc = KF_OK;
     for (int tries = 0;; tries++) {
-        if (memory_view(m, key, hash, ret)) {
+        if (stream_view_hot(streams, key, hash, ret)) {
             if (is_full(ret, max) || tries > 1) /* it was loaded, and memory is short */
                 return KF_OK;
             view_release(ret);

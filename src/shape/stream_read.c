@@ -303,7 +303,7 @@ static bool read_hot(struct streams *streams, str key, uint64_t hash, const stru
                      struct kf_entry_list *ret_list, kf_rc *ret_rc, struct kf_err *err)
 {
     struct window_view v;
-    if (!memory_view(&streams->memory, key, hash, &v))
+    if (!stream_view_hot(streams, key, hash, &v))
         return false;
     bool known = entries_of_view(&v, want, ret_list, ret_rc, err);
     view_release(&v);

@@ -18,18 +18,19 @@
  * and a key that is born again has a larger id.
  *
  *     publish   older than what is there (a load has read the commit already)  nothing
- *               an append right behind what is there                          its entries are added
+ *               an append to exactly what is there                            its entries are added
  *               an append behind anything else, or behind nothing             its entries alone
  *               anything else                                                 the state, or nothing
  *     loaded    newer than what is there, or nothing is                       it is kept
- *               older, and only appends came since                            its entries go before
+ *               older, and only our own appends came since (base)             its entries go before
  *                                                                             those
  *               older, and anything else came since                           it is not kept
  *
  * A commit can be read a moment before it is published. So that memory shows nothing older than
  * what a reader of the store has seen, whoever ends such a read moves the mark of the key, and
  * leaves the highest rev that it has shown: what memory has goes when it is older, a load that
- * began before is not kept, and a publish of less than that forgets instead. Keys share
+ * began before is not kept, and a publish of less than that forgets instead. What others commit to
+ * a store that is shared counts as shown when it is heard of (store_follow). Keys share
  * STREAM_MARKS marks a shard: a stranger costs a load now and then, never a wrong answer.
  *
  * The bound is over all shards together: whoever adds makes room in its own shard first. A window
@@ -43,6 +44,7 @@ struct hot_stream {
     uint64_t hash;
     struct stream_state *state;
     struct window window;
+    int64_t base;    /* the revision behind which the window has all that was appended */
     size_t cost;     /* that is counted for it */
     uint32_t used_s; /* when it was used last */
     uint16_t ahead;  /* appends that somebody was told of before their commit */
@@ -373,13 +375,14 @@ static void shorten(struct hot_stream *h)
 
 /* With the lock. What is there becomes `after`. */
 static void advance(struct stream_memory *m, struct hot_stream *h, struct stream_state *after,
-                    uint64_t last_n_before, const struct stream_new *entries, size_t count,
+                    int64_t rev_before, const struct stream_new *entries, size_t count,
                     uint32_t window_max)
 {
     const struct stream_head *was = &h->state->head;
     bool same = !h->nothing && was->id == after->head.id;
-    if (!same || was->last_n != last_n_before) {
+    if (!same || was->rev != rev_before) {
         window_clear(&h->window); /* a hole would be in it */
+        h->base = rev_before;
         h->stale = h->stale || (h->loading && !count);
     }
     add_entries(m, h, entries, count, window_max);
@@ -390,7 +393,7 @@ static void advance(struct stream_memory *m, struct hot_stream *h, struct stream
 }
 
 void memory_publish(struct stream_memory *m, uint64_t hash, struct stream_state *after,
-                    uint64_t last_n_before, const struct stream_new *entries, size_t count,
+                    int64_t rev_before, const struct stream_new *entries, size_t count,
                     uint32_t window_max)
 {
     struct shard *s = shard_of(m, hash);
@@ -405,7 +408,7 @@ void memory_publish(struct stream_memory *m, uint64_t hash, struct stream_state 
         h->nothing = true;
         h->stale = h->loading;
     } else if (h && is_newer(after, h)) {
-        advance(m, h, after, last_n_before, entries, count, window_max);
+        advance(m, h, after, rev_before, entries, count, window_max);
         touch(m, s, h);
         weigh(m, h);
     }
@@ -439,7 +442,26 @@ void memory_forget(struct stream_memory *m, str key, uint64_t hash)
     hot_free(gone);
 }
 
-void memory_forget_all(struct stream_memory *m)
+void memory_changed(struct stream_memory *m, str key, uint64_t hash, int64_t rev)
+{
+    struct shard *s = shard_of(m, hash);
+    struct hot_stream *gone = NULL;
+    pthread_mutex_lock(&s->lock);
+    ++*mark_of(s, hash);
+    if (*shown_of(s, hash) < rev)
+        *shown_of(s, hash) = rev;
+    struct hot_stream **place = place_of(s, key, hash);
+    if (is_usable(*place) && (*place)->state->head.rev < rev) {
+        KF_SOMETIMES("stream-changed-elsewhere");
+        gone = forget(m, s, place);
+    }
+    pthread_mutex_unlock(&s->lock);
+    hot_free(gone);
+}
+
+/* Everything goes; `seq` is the highest that anybody may have been shown, -1: numbers begin anew,
+ * as after a restore. */
+static void empty(struct stream_memory *m, int64_t seq)
 {
     for (int i = 0; i < STREAM_SHARDS; i++) {
         struct shard *s = &m->shards[i];
@@ -447,7 +469,10 @@ void memory_forget_all(struct stream_memory *m)
         pthread_mutex_lock(&s->lock);
         for (int mark = 0; mark < STREAM_MARKS; mark++) {
             s->marks[mark]++;
-            s->shown[mark] = 0; /* after a restore numbers begin anew */
+            if (seq < 0)
+                s->shown[mark] = 0;
+            else if (s->shown[mark] < seq)
+                s->shown[mark] = seq;
         }
         for (struct hot_stream *h = s->newest; h; h = next) {
             next = h->older;
@@ -463,6 +488,16 @@ void memory_forget_all(struct stream_memory *m)
             hot_free(gone);
         }
     }
+}
+
+void memory_forget_all(struct stream_memory *m)
+{
+    empty(m, -1);
+}
+
+void memory_doubt(struct stream_memory *m, int64_t seq)
+{
+    empty(m, seq);
 }
 
 void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by)
@@ -535,7 +570,8 @@ static bool meets(const struct hot_stream *h, const struct stream_state *state,
     const struct stream_head *now = &h->state->head;
     uint64_t first = h->window.count ? window_at(&h->window, h->window.first)->n : 0;
     return loaded->count && h->window.count && now->id == state->head.id &&
-           now->last_n - state->head.last_n <= h->window.count && first <= state->head.last_n + 1;
+           state->head.rev >= h->base && now->last_n - state->head.last_n <= h->window.count &&
+           first <= state->head.last_n + 1;
 }
 
 /* With the lock. */

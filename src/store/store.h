@@ -168,6 +168,10 @@ void store_settle(struct kf_store *store);
 kf_rc group_pin(struct group *g, struct kf_err *err);
 /* Whether somebody has done that, as the group that runs has found it. */
 bool store_is_pinned(const struct kf_store *store);
+/* Inside apply, for a change that leaves no number in the journal and in no entry, so that nobody
+ * could be told of it by name: the memory of every process is in doubt behind the commit. Takes a
+ * number. Of a file nothing: memory is its owner's. */
+kf_rc group_doubt(struct group *g, struct kf_err *err);
 
 /* Inside apply. */
 struct kf_store *group_store(struct group *g);
@@ -183,8 +187,8 @@ const char *group_site(const struct group *g); /* 16 hex digits */
 /* Another number whenever something that was written in this group may have been taken back: all of
  * it, or what one write wrote. What apply remembers of what was written, beside the transaction, is
  * true under the number under which it was remembered and no other. *ret_whole: nothing was taken
- * back since the transaction began, nor had another process written since the last group, so that
- * what was published is true of everything that is not remembered under this number. */
+ * back since the transaction began, nor has another process written what followers were not told
+ * of, so that what memory shows is true of everything that is not remembered under this number. */
 uint64_t group_turn(const struct group *g, bool *ret_whole);
 /* Writes the journal row of a changed row under number `seq`; old_seq is the number it had
  * before, 0 = none. */
@@ -214,7 +218,8 @@ void store_listen(struct kf_store *store, store_on_commit *fn, void *ctx);
 
 /* Called on the store's watcher thread, and `doubt` on the leader's as well. */
 struct store_follower {
-    /* The row `key` of `tbl` in the journal has number `seq`; by whomever. */
+    /* The row `key` of `tbl` in the journal has number `seq`; by whomever. Of a stream, whose
+     * entries have no row there: it is at revision `seq` (shape/stream_internal.h). */
     void (*changed)(void *ctx, str tbl, str key, int64_t seq);
     /* Anything up to number `seq` may have changed. went_back: also what was committed here may be
      * gone, and numbers begin anew below. */

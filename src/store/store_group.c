@@ -460,14 +460,13 @@ static enum verdict transact(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     uint64_t wrote = db_wrote(s->db);
-    int64_t known = s->seq;
+    g->broken = false;
     if (s->engine->began && s->engine->began(g, err) != KF_OK) {
         db_rollback(s->db);
         return lost(s->db);
     }
     g->seq = s->seq;
     s->turn++;
-    g->broken = s->seq != known; /* others have written, of which memory knows nothing */
     enum verdict v = apply_all(g, err);
     bool nothing = db_wrote(s->db) == wrote;
     if (v == APPLIED_ALL && !nothing && commit(g, err) != KF_OK)

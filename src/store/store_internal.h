@@ -171,7 +171,7 @@ struct group {
     bool careful; /* each write under its own savepoint */
     bool patient; /* its leader waits for a write of its own: it may sleep */
     bool committed;
-    bool broken; /* not everything that was committed before it is known, or is as it was */
+    bool broken; /* memory does not know all that is committed, or that is not as it was */
 };
 
 /* --- store_state.c */

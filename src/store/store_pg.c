@@ -267,6 +267,12 @@ static kf_rc pg_began(struct group *g, struct kf_err *err)
     }
     if (seq > s->seq)
         KF_SOMETIMES("pg-others-have-written");
+    if (seq != s->seq)
+        s->pg->foreign_seq = seq;
+    /* What others wrote counts against memory until the watcher has told of it: not for the one
+     * group that found it, which may write of something else or fail. */
+    g->broken = s->pg->foreign_seq > atomic_load_explicit(&s->pg->told_seq, memory_order_acquire) &&
+                !KF_SABOTAGE("pg-others-forgotten");
     s->seq = seq;
     if (stamp > s->clock.last)
         s->clock.last = stamp;
@@ -291,6 +297,15 @@ kf_rc group_pin(struct group *g, struct kf_err *err)
 bool store_is_pinned(const struct kf_store *s)
 {
     return s->pg && atomic_load_explicit(&s->pg->pinned, memory_order_relaxed);
+}
+
+kf_rc group_doubt(struct group *g, struct kf_err *err)
+{
+    char number[24];
+    if (!g->store->pg)
+        return KF_OK;
+    snprintf(number, sizeof number, "%lld", (long long)group_seq(g));
+    return meta_set(g->store->db, PG_DOUBT_KEY, str_of(number), err);
 }
 
 static kf_rc note_group(struct group *g, struct kf_err *err)

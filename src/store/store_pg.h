@@ -23,18 +23,22 @@
 #define PG_AGAIN_MS      500   /* between two of its attempts to connect */
 #define PG_RESOLVE_MS    30000 /* how long the outcome of a COMMIT is looked for */
 #define PG_FOLLOWERS_MAX 4
+#define PG_DOUBT_KEY     "doubt" /* of kf_meta: the number of the last group_doubt */
 
 struct pg_part {
     char *url;              /* a secret */
     char id[PG_ID_LEN + 1]; /* of this opening: the key of its row in kf_group */
     uint64_t number;        /* the leader's: of the group sent last */
+    int64_t foreign_seq;    /* the leader's: the last number that it found and had not given */
 
     /* --- the watcher's */
     pthread_t thread;
     bool started;
     int wake; /* an eventfd: the watcher is to end */
     _Atomic bool stop, chief;
+    _Atomic bool deafen;            /* what it has told counts no more: everything is in doubt */
     _Atomic int64_t fresh_until_ms; /* monotonic; 0 = memory is not used */
+    _Atomic int64_t told_seq;       /* everything up to it was told to followers */
     _Atomic bool pinned;            /* as the last group found it */
     _Atomic int64_t read_tried_ms;  /* when a reader tried to connect last while it was away */
     pthread_mutex_t lock;           /* for the rest */

@@ -17,7 +17,7 @@
 #include <signal.h>
 #include <unistd.h>
 
-#define CHANGES_MAX   10000 /* more are told as one doubt */
+#define CHANGES_MAX   10000 /* numbers; more are told as one doubt */
 #define CHIEF_EVERY   5     /* rounds between two attempts to become chief */
 #define STATEMENTS_MS 3000  /* for what one round asks */
 
@@ -59,6 +59,8 @@ static void tell_change(struct pg_part *p, str tbl, str key, int64_t seq)
 
 void pg_tell_went_back(struct kf_store *s)
 {
+    atomic_store_explicit(&s->pg->told_seq, 0, memory_order_release);
+    atomic_store(&s->pg->deafen, true);
     tell_doubt(s->pg, 0, true);
 }
 
@@ -73,8 +75,7 @@ static kf_rc number_of(struct db *db, const char *sql, const char *param, int64_
     kf_rc rc = db_use(db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
-    if (param)
-        db_bind_text(st, 1, str_of(param));
+    db_bind_text(st, 1, str_of(param));
     rc = db_step(st, &row, err);
     if (rc == KF_OK && row)
         *ret = db_i64(st, 0);
@@ -82,42 +83,75 @@ static kf_rc number_of(struct db *db, const char *sql, const char *param, int64_
     return rc;
 }
 
-static kf_rc tell_changes(struct watcher *w, int64_t until, struct kf_err *err)
+/* Steps through (table, key, number) of what has a number above w->seq, up to `until`. */
+static kf_rc tell_rows(struct watcher *w, const char *sql, int64_t until, struct kf_err *err)
 {
-    static const char sql[] = "SELECT tbl, key, seq FROM kf_journal WHERE seq > $1 AND seq <= $2"
-                              " ORDER BY seq LIMIT $3";
     struct db_stmt *st;
     bool row = false;
-    int count = 0;
     kf_rc rc = db_use(w->db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(st, 1, w->seq);
     db_bind_i64(st, 2, until);
-    db_bind_i64(st, 3, CHANGES_MAX + 1);
-    while ((rc = db_step(st, &row, err)) == KF_OK && row && count++ < CHANGES_MAX)
+    while ((rc = db_step(st, &row, err)) == KF_OK && row)
         tell_change(w->pg, db_text(st, 0), db_text(st, 1), db_i64(st, 2));
     db_done(st);
-    if (rc == KF_OK && count > CHANGES_MAX)
-        tell_doubt(w->pg, until, false);
     return rc;
 }
 
-/* A row that changes between the two statements has a number above `now` and comes next time. */
-static kf_rc catch_up(struct watcher *w, struct kf_err *err)
+/* A stream is told of by what it is at, for its entries stand in no journal; an erased one has its
+ * number there. Entries of a negative stream are hidden ones (shape/stream_take.c). */
+static kf_rc tell_changes(struct watcher *w, int64_t until, struct kf_err *err)
 {
-    static const char sql[] = "SELECT seq FROM kf_state WHERE id = 1";
-    int64_t now = 0;
-    kf_rc rc = number_of(w->db, sql, NULL, &now, err);
+    static const char journal_sql[] =
+        "SELECT j.tbl, j.key, coalesce(s.rev, j.seq) FROM kf_journal j"
+        " LEFT JOIN kf_stream s ON j.tbl = 'stream' AND s.key = j.key"
+        " WHERE j.seq > $1 AND j.seq <= $2";
+    static const char entries_sql[] =
+        "SELECT 'stream', s.key, s.rev FROM kf_stream s WHERE s.id IN"
+        " (SELECT abs(e.stream) FROM kf_entry e WHERE e.seq > $1 AND e.seq <= $2)";
+    kf_rc rc = tell_rows(w, journal_sql, until, err);
+    return rc == KF_OK ? tell_rows(w, entries_sql, until, err) : rc;
+}
+
+static kf_rc read_numbers(struct watcher *w, int64_t *ret_seq, int64_t *ret_doubt,
+                          struct kf_err *err)
+{
+    static const char sql[] = "SELECT s.seq, coalesce(m.value::bigint, 0) FROM kf_state s"
+                              " LEFT JOIN kf_meta m ON m.key = $1 WHERE s.id = 1";
+    struct db_stmt *st;
+    bool row = false;
+    kf_rc rc = db_use(w->db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
-    if (w->deaf || now < w->seq)
-        tell_doubt(w->pg, now, now < w->seq);
+    db_bind_text(st, 1, STR(PG_DOUBT_KEY));
+    rc = db_step(st, &row, err);
+    if (rc == KF_OK && row) {
+        *ret_seq = db_i64(st, 0);
+        *ret_doubt = db_i64(st, 1);
+    }
+    db_done(st);
+    return rc;
+}
+
+/* What changes between the statements has a number above `now` and comes next time. */
+static kf_rc catch_up(struct watcher *w, struct kf_err *err)
+{
+    int64_t now = 0, doubt = 0;
+    if (atomic_exchange(&w->pg->deafen, false))
+        w->deaf = true;
+    kf_rc rc = read_numbers(w, &now, &doubt, err);
+    if (rc != KF_OK)
+        return rc;
+    bool back = now < w->seq;
+    if (w->deaf || back || doubt > w->seq || now - w->seq > CHANGES_MAX)
+        tell_doubt(w->pg, now, back);
     else if (now > w->seq)
         rc = tell_changes(w, now, err);
     if (rc == KF_OK) {
         w->seq = now;
         w->deaf = false;
+        atomic_store_explicit(&w->pg->told_seq, now, memory_order_release);
     }
     return rc;
 }

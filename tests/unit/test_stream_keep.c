@@ -141,7 +141,7 @@ static void what_is_idle_leaves_memory(void **state)
     testing_append(&t, "b", NULL, NULL, "1");
     uint64_t both = streams_memory_bytes(t.streams);
     testing_env_advance(&t.env, STREAM_IDLE_MS / 2 + 2000);
-    retain();
+    streams_sweep(t.streams);
     assert_true(streams_memory_bytes(t.streams) < both);
     struct kf_stream_info info = {0};
     assert_int_equal(streams_peek_info(t.streams, STR("a"), &info), KF_ABSENT);

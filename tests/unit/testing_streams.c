@@ -163,9 +163,11 @@ void testing_recount(struct testing_docs *t)
     static const char orphans[] =
         "SELECT count(*) FROM kf_entry WHERE stream NOT IN (SELECT id FROM kf_stream)";
     assert_int_equal(testing_number(t, wrong), 0);
+    assert_int_equal(testing_number(t, orphans), 0);
+    if (testing_docs_are_on_pg()) /* the others take JSON apart, each engine in its own way */
+        return;
     assert_int_equal(testing_number(t, kinds), 0);
     assert_int_equal(testing_number(t, missing), 0);
     assert_int_equal(testing_number(t, rings), 0);
     assert_int_equal(testing_number(t, attrs), 0);
-    assert_int_equal(testing_number(t, orphans), 0);
 }

@@ -1,0 +1,181 @@
+/* Streams of a store that two processes write to: what one of them has in memory is never what it
+ * writes from when the other has written meanwhile, whether it was told of that or not. Here nobody
+ * is told (there is no watcher); script/postgres_streams has servers that are. */
+#include "testing_pg.h"
+#include "testing_streams.h"
+
+#include "store/store_pg.h"
+
+static const char yaml[] = "spaces:\n"
+                           "  default:\n"
+                           "    streams: [ { match: \"age/*\", keep: { age: 1h } } ]\n";
+static struct testing_docs a, b;
+
+static int setup(void **state)
+{
+    (void)state;
+    a = b = (struct testing_docs){0};
+    testing_docs_open(&a, yaml);
+    b.seed = 2; /* another site's clock and ids */
+    testing_docs_open(&b, yaml);
+    b.path = a.path;
+    testing_docs_reopen(&b);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testing_docs_close(&b);
+    testing_docs_close(&a);
+    return 0;
+}
+
+static void patch(struct testing_docs *t, const char *key, const char *text)
+{
+    t->err = (struct kf_err)KF_ERR_INIT;
+    if (streams_patch(t->streams, key, text, strlen(text), NULL, &t->err) != KF_OK)
+        fail_msg("%s: %s", key, t->err.detail);
+}
+
+/* A group that meets what the other has written, and is about something else. */
+static void write_something_else(struct testing_docs *t)
+{
+    assert_int_equal(testing_put(t, "something/else", "1"), KF_OK);
+}
+
+/* No longer served from memory: the row is asked. */
+static void is_not_fresh(struct testing_docs *t)
+{
+    atomic_store(&t->store->pg->fresh_until_ms, 0);
+}
+
+static void an_append_goes_on_from_the_row(void **state)
+{
+    (void)state;
+    for (int i = 1; i <= 3; i++)
+        assert_int_equal(testing_append(&a, "k", NULL, NULL, "1"), i);
+    assert_string_equal(testing_last(&b, "k", 3), "1:1 2:1 3:1"); /* b has it in memory */
+    assert_int_equal(testing_append(&a, "k", NULL, NULL, "\"a\""), 4);
+    write_something_else(&b);
+    assert_int_equal(testing_append(&b, "k", NULL, NULL, "\"b\""), 5);
+    assert_int_equal(testing_append(&b, "k", NULL, NULL, "\"c\""), 6);
+    assert_string_equal(testing_last(&b, "k", 4), "3:1 4:\"a\" 5:\"b\" 6:\"c\"+");
+    testing_recount(&b);
+}
+
+static void attributes_of_both_stay(void **state)
+{
+    (void)state;
+    patch(&a, "k", "{\"a\":1}");
+    assert_non_null(strstr(testing_stream(&b, "k"), "{\"a\":1}"));
+    assert_int_equal(testing_append(&b, "k", NULL, NULL, "1"), 1);
+    patch(&a, "k", "{\"b\":2}");
+    write_something_else(&b);
+    patch(&b, "k", "{\"c\":3}");
+    is_not_fresh(&a);
+    assert_non_null(strstr(testing_stream(&a, "k"), "{\"a\":1,\"b\":2,\"c\":3}"));
+    assert_non_null(strstr(testing_stream(&b, "k"), "{\"a\":1,\"b\":2,\"c\":3}"));
+    testing_recount(&a);
+}
+
+static void an_append_behind_an_erasure_begins_anew(void **state)
+{
+    (void)state;
+    struct kf_receipt receipt = {0};
+    for (int i = 1; i <= 3; i++)
+        testing_append(&b, "k", NULL, NULL, "1");
+    if (streams_erase(a.streams, "k", &receipt, &a.err) != KF_OK)
+        fail_msg("%s", a.err.detail);
+    kf_receipt_free(&receipt);
+    write_something_else(&b);
+    assert_int_equal(testing_append(&b, "k", NULL, NULL, "\"new\""), 1);
+    is_not_fresh(&a);
+    assert_string_equal(testing_last(&a, "k", 3), "1:\"new\"");
+    assert_string_equal(testing_last(&b, "k", 3), "1:\"new\"");
+    testing_recount(&a);
+}
+
+/* A group that fails has met what the other wrote as well, and is not the last to count it. */
+static void a_group_that_fails_forgets_nothing(void **state)
+{
+    (void)state;
+    struct testing_entry e = {.id = "1", .body = "1"}, other = {.id = "1", .body = "2"};
+    assert_int_equal(testing_append_all(&b, "k", &e, 1, NULL), KF_OK);
+    testing_append(&a, "k", NULL, NULL, "\"a\"");
+    assert_int_equal(testing_append_all(&b, "k", &other, 1, NULL), KF_CONFLICT);
+    assert_int_equal(testing_append(&b, "k", NULL, NULL, "\"b\""), 3);
+    testing_recount(&b);
+}
+
+static void memory_that_may_be_old_is_not_shown(void **state)
+{
+    (void)state;
+    struct kf_stream_info info = {0};
+    struct kf_entry_list list = {0};
+    struct kf_entry_query last = {.size = sizeof last, .last = 3};
+    testing_append(&b, "k", NULL, NULL, "1");
+    testing_append(&a, "k", NULL, NULL, "2");
+    assert_string_equal(testing_last(&b, "k", 3), "1:1"); /* for as long as it counts */
+    is_not_fresh(&b);
+    assert_int_equal(streams_peek_info(b.streams, STR("k"), &info), KF_ABSENT);
+    assert_int_equal(streams_peek(b.streams, STR("k"), &last, &list), KF_ABSENT);
+    assert_string_equal(testing_last(&b, "k", 3), "1:1 2:2");
+    assert_int_equal(strncmp(testing_stream(&b, "k"), "2 2 ", 4), 0);
+}
+
+/* A window is not continued behind what others have changed in its midst. */
+static void a_window_has_no_hole(void **state)
+{
+    (void)state;
+    testing_append(&b, "k", NULL, NULL, "1");
+    testing_append(&a, "k", NULL, NULL, "2");
+    testing_append(&b, "k", NULL, NULL, "3");
+    assert_string_equal(testing_last(&b, "k", 3), "1:1 2:2 3:3");
+    patch(&a, "k", "{\"a\":1}");
+    testing_append(&b, "k", NULL, NULL, "4");
+    assert_string_equal(testing_last(&b, "k", 4), "1:1 2:2 3:3 4:4");
+}
+
+/* What keep removes has no number of its own in the journal. */
+static void what_is_trimmed_is_doubted(void **state)
+{
+    (void)state;
+    testing_append(&b, "age/k", NULL, NULL, "1");
+    testing_append(&b, "age/k", NULL, NULL, "2");
+    testing_env_advance(&a.env, 2 * 3600 * 1000);
+    assert_int_equal(streams_retain(a.streams, &a.err), KF_OK);
+    assert_int_equal(testing_number(&a, "SELECT count(*) FROM kf_entry"), 0);
+    assert_int_equal(testing_number(&a, "SELECT value::bigint FROM kf_meta WHERE key = 'doubt'"),
+                     testing_number(&a, "SELECT seq FROM kf_state"));
+    assert_int_equal(testing_append(&b, "age/k", NULL, NULL, "3"), 3);
+    assert_int_equal(testing_number(&b, "SELECT count FROM kf_stream"), 1);
+    testing_recount(&b);
+}
+
+#ifdef KF_TEST_HOOKS
+TESTING_SABOTEUR(pg_others_forgotten, "pg-others-forgotten", an_append_goes_on_from_the_row)
+#endif
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    testing_only(argc, argv);
+    testing_guard(250);
+    testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
+    const struct CMUnitTest tests[] = {
+        TEST(an_append_goes_on_from_the_row),
+        TEST(attributes_of_both_stay),
+        TEST(an_append_behind_an_erasure_begins_anew),
+        TEST(a_group_that_fails_forgets_nothing),
+        TEST(memory_that_may_be_old_is_not_shown),
+        TEST(a_window_has_no_hole),
+        TEST(what_is_trimmed_is_doubted),
+#ifdef KF_TEST_HOOKS
+        cmocka_unit_test(saboteur_pg_others_forgotten),
+#endif
+    };
+    return cmocka_run_group_tests_name("shared", tests, NULL, NULL);
+}

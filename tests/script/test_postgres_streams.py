@@ -1,0 +1,99 @@
+#!/usr/bin/env python3
+# test: timeout=200
+"""Streams of two servers on one database: what one of them has in memory follows what the other commits."""
+
+import os
+import sys
+import threading
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from keepfast import Server, wait_for
+from pg import Cluster
+from tap import equal, main, test
+
+PG = Cluster()
+SPACES = iter(f"s{n}" for n in range(1, 1000))
+SOON = 5
+
+
+def append(client, key, *bodies):
+    answer = client.post(f"/streams/{key}/entries", [{"body": body} for body in bodies])
+    equal(answer.status, 201, f"{answer}")
+
+
+def bodies(client, key, last=100):
+    answer = client.get(f"/streams/{key}/entries?last={last}")
+    return [item["body"] for item in answer.json()["items"]] if answer.status == 200 else answer.status
+
+
+@test
+def both_show_what_either_has_written():
+    space = next(SPACES)
+    with Server(PG.url()) as one, Server(PG.url()) as two:
+        a, b = one.client(space), two.client(space)
+        written = []
+        for n in range(1, 31):
+            writer, reader = (a, b) if n % 2 else (b, a)
+            written.append(n)
+            append(writer, "k", n)
+            equal(bodies(writer, "k"), written, "the writer shows it at once")
+            wait_for(lambda: bodies(reader, "k") == written, SOON)
+            wait_for(lambda: reader.get("/streams/k").json()["count"] == n, SOON)
+        for n in range(10):
+            writer, reader = (a, b) if n % 2 else (b, a)
+            equal(writer.patch("/streams/k", {f"m{n}": n}).status, 200, "a patch")
+            wait_for(lambda: reader.get("/streams/k").json()["attrs"] == {f"m{i}": i for i in range(n + 1)}, SOON)
+        equal(a.delete("/streams/k").status, 200, "erased by one")
+        wait_for(lambda: bodies(b, "k") == 404, SOON)
+        append(b, "k", "new")
+        wait_for(lambda: bodies(a, "k") == ["new"], SOON)
+
+
+@test
+def appends_of_both_stand_in_one_order():
+    space = next(SPACES)
+    with Server(PG.url()) as one, Server(PG.url()) as two:
+        failed = []
+
+        def write(server, who):
+            client = server.client(space)
+            for n in range(60):
+                answer = client.post(f"/streams/k{n % 3}/entries", {"id": f"{who}-{n}", "body": f"{who}-{n}"})
+                if answer.status != 201:
+                    failed.append(answer)
+
+        threads = [threading.Thread(target=write, args=((one, two)[who % 2], who)) for who in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        equal(failed, [], "every append was taken")
+        for k in range(3):
+            key = f"k{k}"
+            rows = [row[0] for row in PG.ask(f"SELECT e.body FROM kf_{space}.kf_entry e JOIN kf_{space}.kf_stream s ON s.id = e.stream WHERE s.key = '{key}' ORDER BY n")]
+            equal(len(rows), 80, "all of them")
+            equal(PG.ask(f"SELECT count, last_n FROM kf_{space}.kf_stream WHERE key = '{key}'"), [["80", "80"]], "and counted")
+            for server in (one, two):
+                c = server.client(space)
+                wait_for(lambda: [f'"{body}"' for body in bodies(c, key)] == rows, SOON)
+        equal(one.client(space).post("/verify").status, 200, "verify")
+
+
+@test
+def what_keep_has_removed_is_gone_at_both():
+    space = next(SPACES)
+    with Server(PG.url()) as one:
+        a = one.client(space)
+        append(a, "k", *range(10))
+        PG.ask(f"BEGIN; DELETE FROM kf_{space}.kf_entry WHERE n <= 4; UPDATE kf_{space}.kf_stream SET count = 6, bytes = 6, rev = rev + 1;"
+               f" UPDATE kf_{space}.kf_state SET seq = seq + 1; INSERT INTO kf_{space}.kf_meta SELECT 'doubt', seq FROM kf_{space}.kf_state; COMMIT")
+        wait_for(lambda: bodies(a, "k") == [4, 5, 6, 7, 8, 9], SOON)
+        append(a, "k", 10)
+        equal(a.get("/streams/k").json()["count"], 7, "and counted on from there")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        PG.close()
