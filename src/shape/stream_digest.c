@@ -1,5 +1,5 @@
-/* What the streams add to a digest, as docs/formats.md defines it: a line for each that has entries or
- * attributes, in the order of keys as bytes,
+/* What the streams add to a digest, as docs/formats.md defines it: a line for each that has entries
+ * or attributes, in the order of keys as bytes,
  *
  *     stream blank CANONICAL-KEY blank HASH newline
  *

@@ -126,7 +126,7 @@ static kf_rc write_page(struct db *db, const struct page *p, struct kf_err *err)
     kf_rc rc = KF_OK;
     for (size_t i = 0; i < p->count && rc == KF_OK; i++) {
         str folded = {p->folded.p + from, p->items[i].end - from};
-        if (folded.len)
+        if (folded.len && !(KF_SABOTAGE("words-skipped") && i + 1 == p->count))
             rc = add_row(db, p->items[i].seq, folded, err);
         from = p->items[i].end;
     }
@@ -242,7 +242,7 @@ kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_e
 {
     int64_t indexed = 0;
     kf_rc rc = get_number(db, INDEXED, &indexed, err);
-    if (rc != KF_OK || seq > indexed)
+    if (rc != KF_OK || seq > indexed || KF_SABOTAGE("words-left"))
         return rc;
     rc = remove_row(db, seq, err);
     if (rc == KF_OK && !*unpurged)

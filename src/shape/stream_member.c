@@ -1,8 +1,8 @@
 /* Members: attributes as stores exchange them, a row for each name that was ever set. The object in
  * kf_stream is what those say that are not removed.
  *
- * Stamps of members are beside those of entries: a patch is later than what it changes, whatever clock
- * has written that, and so may be far ahead of what this site appends. */
+ * Stamps of members are beside those of entries: a patch is later than what it changes, whatever
+ * clock has written that, and so may be far ahead of what this site appends. */
 #include "shape/stream_internal.h"
 
 #include "store/clock.h"

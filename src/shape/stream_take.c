@@ -1,8 +1,8 @@
 /* What others know of a stream, joined with what is here (stream.h says to what).
  *
- * An entry is known by (stamp, site). One that came from elsewhere is found by the index over these;
- * one of this site by its number where it has kept that, else by halving: what this site has appended
- * has growing stamps in the order of numbers.
+ * An entry is known by (stamp, site). One that came from elsewhere is found by the index over
+ * these; one of this site by its number where it has kept that, else by halving: what this site has
+ * appended has growing stamps in the order of numbers.
  *
  * Twins are rows of kf_entry whose stream is the negative of their stream's id and whose number is
  * that of the store. They are counted nowhere. */
@@ -31,7 +31,7 @@ struct stream_take {
     bool hidden;                     /* an entry that was shown is a twin now */
 };
 
-/* ------------------------------------------------------------------------------------- the frame */
+/* ------------------------------------------------------------------------------------ the frame */
 
 kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
                         struct stream_take **ret_take, struct kf_err *err)
@@ -88,7 +88,7 @@ static kf_rc not_possible(struct kf_err *err, const char *what)
     return err_set(err, PROBLEM_BAD_ARCHIVE, "the %s of an entry is not possible", what);
 }
 
-/* ---------------------------------------------------------------------------------- what is gone */
+/* --------------------------------------------------------------------------------- what is gone */
 
 static kf_rc one_number(struct db *db, const char *sql, const str *key, int64_t stream, str site,
                         int64_t *ret, struct kf_err *err)
@@ -133,7 +133,7 @@ static kf_rc look_at_site(struct stream_take *t, str site, struct kf_err *err)
     return rc;
 }
 
-/* ---------------------------------------------------------------------------- whether it is here */
+/* --------------------------------------------------------------------------- whether it is here */
 
 static kf_rc is_taken(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
                       struct kf_err *err)
@@ -220,7 +220,7 @@ static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_
     return rc;
 }
 
-/* --------------------------------------------------------------------------------------- entries */
+/* -------------------------------------------------------------------------------------- entries */
 
 static bool is_hex(str s, size_t len)
 {
@@ -454,7 +454,7 @@ kf_rc stream_take_entry(struct stream_take *t, const struct entry_import *e, enu
     return insert(t, e, ret, ret_seq, err);
 }
 
-/* --------------------------------------------------------------------------------------- members */
+/* -------------------------------------------------------------------------------------- members */
 
 struct found_member {
     struct member_row row;
@@ -517,7 +517,7 @@ kf_rc stream_take_member(struct stream_take *t, const struct member_row *m, enum
     return member_put(group_db(t->g), t->key, m, err);
 }
 
-/* -------------------------------------------------------------------------------------- erasures */
+/* ------------------------------------------------------------------------------------- erasures */
 
 kf_rc stream_take_erasure(struct stream_take *t, const struct erased_row *e, enum stream_taken *ret,
                           struct kf_err *err)
@@ -688,7 +688,7 @@ static kf_rc remove_covered(struct stream_take *t, struct kf_err *err)
     return rc;
 }
 
-/* ---------------------------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 /* Nothing of the key is here any more, or still not. */
 static kf_rc end_bare(struct stream_take *t, struct kf_err *err)

@@ -1,5 +1,5 @@
-/* Files of streams as a hostile place would give them. The first byte chooses: stream.ndjson, a part,
- * a name. What is taken must come out the same when it is written again. */
+/* Files of streams as a hostile place would give them. The first byte chooses: stream.ndjson, a
+ * part, a name. What is taken must come out the same when it is written again. */
 #include "remote/stream_part.h"
 
 #include <assert.h>

@@ -253,6 +253,7 @@ static void an_erasure_that_was_cut_goes_on(void **state)
 }
 
 TESTING_SABOTEUR(trim_unconfirmed, "trim-unconfirmed", what_a_remote_has_not_confirmed_is_kept)
+TESTING_SABOTEUR(trim_uncounted, "trim-uncounted", the_last_are_kept)
 TESTING_SABOTEUR(entry_ids_expire, "entry-ids-expire", ids_outlive_their_entries)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -268,6 +269,7 @@ int main(int argc, char **argv)
         TEST(an_erased_stream_is_gone),
         TEST(one_person_is_erased_everywhere),
         TEST(an_erasure_that_was_cut_goes_on),
+        cmocka_unit_test(saboteur_trim_uncounted),
         cmocka_unit_test(saboteur_trim_unconfirmed),
         cmocka_unit_test(saboteur_entry_ids_expire),
     };

@@ -493,6 +493,11 @@ static void any_history_is_found(void **state)
     testing_docs_close(&t);
 }
 
+#ifndef RIG_PG
+TESTING_SABOTEUR(words_skipped, "words-skipped", any_history_is_found)
+TESTING_SABOTEUR(words_left, "words-left", words_of_what_was_erased_leave_the_file)
+#endif
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -510,6 +515,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(words_of_what_was_erased_leave_the_file),
         cmocka_unit_test(damage_is_not_served),
         cmocka_unit_test(no_memory),
+        cmocka_unit_test(saboteur_words_skipped),
+        cmocka_unit_test(saboteur_words_left),
 #endif
         cmocka_unit_test(any_history_is_found),
     };

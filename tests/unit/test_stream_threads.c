@@ -21,7 +21,8 @@ static int setup(void **state)
     atomic_store(&wrong, 0);
     t.stream_bytes = 16000; /* a few windows: the others come from the store */
     testing_docs_open(&t, "pool: { max: 4 }\n"
-                          "spaces: { default: { streams: [ { match: \"*\", window: 20 } ] } }\n");
+                          "spaces: { default: { streams: [ { match: \"kept*\", window: 10, keep: { "
+                          "last: 25 } }, { match: \"*\", window: 20 } ] } }\n");
     return 0;
 }
 
@@ -230,6 +231,129 @@ static void erasing_beside_appends_leaves_what_came_later(void **state)
     assert_string_equal(hot, testing_stream(&t, "k2"));
 }
 
+/* --------------------------------------------------------------------------- everything at once */
+
+#define KEPT 3
+
+static void *append_kept(void *arg)
+{
+    int me = (int)(intptr_t)arg;
+    for (int round = 0; round < ROUNDS; round++) {
+        char key[8], body[60], id[16];
+        uint64_t n = 0;
+        snprintf(key, sizeof key, "kept%d", round % KEPT);
+        snprintf(id, sizeof id, "%d-%d", me, round);
+        snprintf(body, sizeof body, "{\"text\":\"word number%d\"}", round);
+        MUST(append(key, id, body, &n) == KF_OK && n > 0);
+        if (round % 10 == me)
+            MUST(streams_patch(t.streams, key, "{\"customer\":\"ann\"}", 18, NULL, NULL) == KF_OK);
+    }
+    atomic_fetch_sub(&writing, 1);
+    return NULL;
+}
+
+/* Trims, sweeps the index, lets go of what is in memory, and takes it up again. */
+static void *keep_house(void *arg)
+{
+    bool small = false;
+    (void)arg;
+    while (atomic_load(&writing) > 0) {
+        MUST(streams_retain(t.streams, NULL) == KF_OK);
+        streams_memory_limit(t.streams, (small = !small) ? 1000 : 100000);
+        streams_pin(t.streams);
+        streams_forget(t.streams, STR("kept1"));
+        streams_unpin(t.streams);
+    }
+    return NULL;
+}
+
+static void *erase_kept(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&writing) > 0) {
+        kf_rc rc = streams_erase(t.streams, "kept2", NULL, NULL);
+        MUST(rc == KF_OK || rc == KF_ABSENT);
+        sched_yield();
+    }
+    return NULL;
+}
+
+static void *look_across(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&writing) > 0) {
+        struct kf_context_options o = KF_CONTEXT_OPTIONS_INIT;
+        struct kf_entry_list list = {0};
+        struct kf_found_list found = {0};
+        struct kf_stream_list streams = {0};
+        struct kf_stream_filter filter = {"customer", "ann"};
+        o.across = "customer";
+        kf_rc rc = streams_context(t.streams, "kept0", &o, NULL, NULL, &list, NULL);
+        MUST(rc == KF_OK || rc == KF_ABSENT || rc == KF_INVALID);
+        kf_entry_list_free(&list);
+        MUST(streams_search(t.streams, "word numb*", "kept", NULL, 50, &found, NULL) == KF_OK);
+        for (size_t i = 0; i < found.count; i++)
+            MUST(found.items[i].mark_count == 2);
+        kf_found_list_free(&found);
+        MUST(streams_list(t.streams, "kept", NULL, 10, &filter, 1, &streams, NULL) == KF_OK);
+        for (size_t i = 0; i < streams.count; i++)
+            MUST(streams.items[i].count <= streams.items[i].last_n);
+        kf_stream_list_free(&streams);
+    }
+    return NULL;
+}
+
+static void *read_kept(void *arg)
+{
+    uint64_t seen = 0;
+    (void)arg;
+    while (atomic_load(&writing) > 0) {
+        struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+        struct kf_entry_list list = {0};
+        q.last = 20;
+        kf_rc rc = streams_entries(t.streams, "kept0", &q, &list, NULL);
+        MUST(rc == KF_OK || rc == KF_ABSENT);
+        for (size_t i = 1; i < list.count; i++)
+            MUST(list.items[i].n == list.items[i - 1].n + 1);
+        uint64_t newest = list.count ? list.items[list.count - 1].n : 0;
+        MUST(newest >= seen);
+        seen = newest;
+        kf_entry_list_free(&list);
+    }
+    return NULL;
+}
+
+static void keeping_beside_everything_else(void **state)
+{
+    (void)state;
+    pthread_t threads[WRITERS + 4];
+    int count = 0;
+    atomic_store(&writing, WRITERS);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_create(&threads[count++], NULL, append_kept, (void *)(intptr_t)i);
+    pthread_create(&threads[count++], NULL, keep_house, NULL);
+    pthread_create(&threads[count++], NULL, erase_kept, NULL);
+    pthread_create(&threads[count++], NULL, look_across, NULL);
+    pthread_create(&threads[count++], NULL, read_kept, NULL);
+    for (int i = 0; i < count; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&wrong), 0);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    testing_recount(&t);
+    assert_int_equal(testing_number(&t, "SELECT count FROM kf_stream WHERE key = 'kept0'"), 25);
+    assert_int_equal(testing_number(&t, "SELECT last_n FROM kf_stream WHERE key = 'kept0'"),
+                     WRITERS * ROUNDS / KEPT);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
+    for (int i = 0; i < KEPT; i++) {
+        char key[8], hot[400];
+        snprintf(key, sizeof key, "kept%d", i);
+        snprintf(hot, sizeof hot, "%s", testing_stream(&t, key));
+        streams_forget_all(t.streams);
+        assert_string_equal(hot, testing_stream(&t, key));
+    }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void)
@@ -238,6 +362,7 @@ int main(void)
         TEST(readers_never_fall_behind_writers),
         TEST(a_crowd_loads_a_stream_together),
         TEST(erasing_beside_appends_leaves_what_came_later),
+        TEST(keeping_beside_everything_else),
     };
     testing_guard(100);
     return cmocka_run_group_tests_name("stream_threads", tests, NULL, NULL);

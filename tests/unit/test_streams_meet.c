@@ -2,10 +2,10 @@
  *
  * Random histories: three stores append, set and remove attributes, erase, and push and pull at two
  * places in any order; clocks are hours apart, one of them days; pushes are cut at any call, before
- * or after it was carried out; one client id may be used at two stores. When nobody writes any more
- * and everything was exchanged, all have the same digest, and so has a new store that is filled from
- * one of the places; what nobody has erased who had seen it is there. Nothing is pushed or taken any
- * more then.
+ * or after it was carried out; one client id may be used at two stores. When nobody writes any
+ * more and everything was exchanged, all have the same digest, and so has a new store that is filled
+ * from one of the places; what nobody has erased who had seen it is there. Nothing is pushed or
+ * taken any more then.
  *
  * A failure prints its seed: SEED=N runs that history alone. */
 #include "remotes_rig.h"
@@ -81,7 +81,7 @@ static void open_store(int i, bool places)
     app_settle(a);
 }
 
-/* ----------------------------------------------------------------------------------------- steps */
+/* ---------------------------------------------------------------------------------------- steps */
 
 static void append(int store)
 {
@@ -183,7 +183,7 @@ static void step(void)
         pass_time();
 }
 
-/* ---------------------------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 static void sync_all(int store)
 {
