@@ -17,7 +17,6 @@ is well.
 """
 
 import argparse
-import hashlib
 import json
 import os
 import re
@@ -29,142 +28,19 @@ import zipfile
 from contextlib import closing
 from dataclasses import dataclass, field
 
-# An exponent may have more digits than Python converts by default.
-sys.set_int_max_str_digits(0)
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from kfformat import HASH, HEX16, Bad, Number, blake, canonical, canonical_number, canonical_string, digest, name_fault, parse  # noqa: E402,F401
+from kfstreams import Streams  # noqa: E402
 
 APPLICATION_ID = 0x4B706674
 FORMAT = 1
-HASH = re.compile(r"[0-9a-f]{64}\Z")
-HEX16 = re.compile(r"[0-9a-f]{16}\Z")
 CAUSES = {"change", "schedule", "asked", "hydration"}
 RUNS_MAX = ASIDE_MAX = 1000
 ASIDE_KINDS = {"damaged", "withheld", "held_back", "refused", "at_place"}
 KINDS = {"put", "patch", "delete", "revert", "merge", "loser"}
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 
-
-class Bad(Exception):
-    """What was read is not what it should be."""
-
-
-def blake(data):
-    return hashlib.blake2b(data, digest_size=32).hexdigest()
-
-
-# --- canonical JSON and the digest
-
-class Number(str):
-    """The text of a number, kept apart from strings."""
-
-
-NUMBER = re.compile(r"(-?)([0-9]+)(?:\.([0-9]+))?(?:[eE]([-+]?[0-9]+))?\Z")
-
-
-def canonical_number(text):
-    """[-]DIGITS or [-]DIGITSe[-]EXP of the exact decimal value; no conversion to a float anywhere."""
-    sign, whole, fraction, exponent = NUMBER.match(text).groups()
-    fraction = fraction or ""
-    digits = (whole + fraction).lstrip("0")
-    short = digits.rstrip("0")
-    if not short:
-        return "0"
-    power = int(exponent or "0") - len(fraction) + len(digits) - len(short)
-    return sign + short + ("e%d" % power if power else "")
-
-
-def canonical_string(text):
-    out = ['"']
-    for c in text:
-        if c in '"\\':
-            out.append("\\" + c)
-        elif c < " ":
-            out.append("\\u%04x" % ord(c))
-        else:
-            out.append(c)
-    out.append('"')
-    return "".join(out)
-
-
-def _object(pairs):
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise Bad("a member name stands twice")
-    return members
-
-
-def _constant(text):
-    raise Bad(text + " is no JSON")
-
-
-def parse(data):
-    """Strict: UTF-8 without mark, no duplicate names, no lone surrogates, numbers as text."""
-    try:
-        return json.loads(data.decode("utf-8"), object_pairs_hook=_object, parse_int=Number,
-                          parse_float=Number, parse_constant=_constant)
-    except (ValueError, RecursionError) as e:
-        raise Bad("no JSON: %s" % e) from None
-
-
-def _write(value, out):
-    if value is None:
-        out.append("null")
-    elif value is True:
-        out.append("true")
-    elif value is False:
-        out.append("false")
-    elif isinstance(value, Number):
-        out.append(canonical_number(value))
-    elif isinstance(value, str):
-        out.append(canonical_string(value))
-    elif isinstance(value, list):
-        for i, inner in enumerate(value):
-            out.append("," if i else "[")
-            _write(inner, out)
-        out.append("]" if value else "[]")
-    else:
-        for i, name in enumerate(sorted(value)):    # Python compares strings by code point
-            out.append(("," if i else "{") + canonical_string(name) + ":")
-            _write(value[name], out)
-        out.append("}" if value else "{}")
-
-
-def canonical(data):
-    """The canonical form of a document, from its bytes to bytes."""
-    out = []
-    try:
-        _write(parse(data), out)
-        return "".join(out).encode("utf-8")
-    except UnicodeEncodeError:
-        raise Bad("no JSON: a lone surrogate") from None
-    except RecursionError:
-        raise Bad("no JSON that Keepfast takes: too deep") from None
-
-
-def digest(docs):
-    """Of {name as bytes: body as bytes}: 64 hex digits."""
-    h = hashlib.blake2b(digest_size=32)
-    for name in sorted(docs):
-        h.update(canonical_string(name.decode("utf-8")).encode("utf-8"))
-        h.update(b" " + blake(canonical(docs[name])).encode() + b"\n")
-    return h.hexdigest()
-
-
-# --- names
-
-def name_fault(name):
-    """Why these bytes are no name of a document, or None."""
-    try:
-        name.decode("utf-8")
-    except UnicodeDecodeError:
-        return "is no UTF-8"
-    if not 1 <= len(name) <= 1024:
-        return "has %d bytes" % len(name)
-    if b"\0" in name:
-        return "contains NUL"
-    if any(segment in (b"", b".", b"..") for segment in name.split(b"/")):
-        return "has an empty, . or .. segment"
-    return None
-
+# --- names in paths
 
 PIECE = 200
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-. !#$&'()+,;=@[]^`{}")
@@ -294,6 +170,7 @@ class Report:
     docs: dict = field(default_factory=dict)        # name: body, both bytes; current documents
     versions: dict = field(default_factory=dict)    # name: version number of the current document
     deleted: set = field(default_factory=set)
+    streams: dict = field(default_factory=dict)     # key as bytes: hash of what the stream says, as in a digest
     counts: dict = field(default_factory=dict)
     findings: list = field(default_factory=list)
 
@@ -316,7 +193,7 @@ class Report:
 
     @property
     def digest(self):
-        return digest(self.docs)
+        return digest(self.docs, self.streams)
 
     def summary(self):
         return {"place": self.place, "digest": self.digest, "docs": len(self.docs),
@@ -436,6 +313,12 @@ def _check_tables(db, report):
     _check_aside(db, report)
     report.counts = {"versions": count, "seq": seq_max, "journal": len(journal),
                      "journal_tables": sorted(t.decode() for t in tables)}
+    streams = Streams(db, report.find, seq_max, journal)
+    try:
+        report.counts.update(streams.check())
+    except (Bad, ValueError, TypeError, AttributeError) as e:
+        report.find("streams: what is damaged cannot be gone through: %r", e)
+    report.streams = streams.digests
 
 
 def _check_runs(db, report):

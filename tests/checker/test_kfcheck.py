@@ -158,7 +158,10 @@ def paths_that_no_name_has_are_refused():
 def schema():
     with open(os.path.join(ROOT, "src", "db", "schema_store.c"), encoding="utf-8") as f:
         text = re.search(r"create_sql\[\] =(.*?)\";\n", f.read(), re.S)[1]
-    return "".join(re.findall(r'"([^"]*)"', text + '"'))
+    sql = "".join(re.findall(r'"([^"]*)"', text + '"'))
+    # Of the index of words a stock SQLite may know too little: what lies behind it stands for it.
+    virtual = sql.index("CREATE VIRTUAL TABLE")
+    return sql[:virtual] + "CREATE TABLE kf_search_docsize(id INTEGER PRIMARY KEY, sz BLOB, origin INTEGER);"
 
 
 class Store:
