@@ -159,7 +159,7 @@ static kf_rc give_stream(struct memory_reader *r, const struct json_node *node, 
     r->counts.streams++;
     if (r->stage == MEMORY_GIVE)
         return r->sink->stream(r->sink->ctx, &stream, err);
-    if (r->stage == MEMORY_LOOK && name_check(stream.key, &why) != KF_OK)
+    if (r->stage == MEMORY_LOOK && name_check_own(stream.key, &why) != KF_OK)
         return memory_refuse(r, PROBLEM_BAD_KEY, node, NULL, why.detail, err);
     if (r->stage == MEMORY_WEIGH && stream.attrs.len > STREAM_ATTRS_MAX)
         return memory_refuse(r, PROBLEM_TOO_LARGE, node, NULL,

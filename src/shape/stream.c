@@ -65,6 +65,14 @@ kf_rc streams_key(const char *key, str *ret, struct kf_err *err)
     return name_check(*ret, err);
 }
 
+kf_rc streams_key_own(const char *key, str *ret, struct kf_err *err)
+{
+    if (!key)
+        return err_set(err, PROBLEM_MISUSE, "the key is NULL");
+    *ret = str_of(key);
+    return name_check_own(*ret, err);
+}
+
 uint64_t streams_limit(const struct streams *streams)
 {
     return streams->limit_entry;

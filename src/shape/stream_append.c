@@ -237,7 +237,7 @@ kf_rc stream_append_new(struct streams *streams, const char *key,
 {
     str k;
     size_t room = 0;
-    kf_rc rc = streams_key(key, &k, err);
+    kf_rc rc = streams_key_own(key, &k, err);
     if (rc == KF_OK)
         rc = check_request(streams, k, entries, count, level, &room, err);
     if (rc != KF_OK)

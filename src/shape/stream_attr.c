@@ -232,7 +232,7 @@ kf_rc streams_patch(struct streams *streams, const char *key, const void *patch,
         .write = {.apply = apply_patch, .publish = publish_patch, .metered = true}};
     if (!patch)
         return err_set(err, PROBLEM_MISUSE, "the patch is NULL");
-    kf_rc rc = streams_key(key, &w.key, err);
+    kf_rc rc = streams_key_own(key, &w.key, err);
     if (rc == KF_OK)
         rc = check_patch(streams, w.key, w.patch, err);
     if (rc != KF_OK)

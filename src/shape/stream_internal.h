@@ -342,6 +342,8 @@ struct streams {
 };
 
 kf_rc streams_key(const char *key, str *ret, struct kf_err *err);
+/* Of a stream that is written to: at a remote it must not be taken for something else. */
+kf_rc streams_key_own(const char *key, str *ret, struct kf_err *err);
 kf_rc streams_not_hydrated(str key, struct kf_err *err);
 bool streams_pinned(const struct streams *streams);
 /* Numbers up to which entries of this stream may go. */

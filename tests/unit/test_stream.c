@@ -127,6 +127,8 @@ static void bad_input_is_refused_before_anything_waits(void **state)
     } wrong[] = {
         {"", {.kind = "user", .body = "1"}, "bad_key"},
         {"chat/../x", {.kind = "user", .body = "1"}, "bad_key"},
+        {"keepfast-streams/x", {.body = "1"}, "bad_key"},
+        {"keepfast-sealed/x", {.body = "1"}, "bad_key"},
         {"chat/a", {.kind = "robot", .body = "1"}, "kind_not_allowed"},
         {"chat/a", {.body = "1"}, "kind_not_allowed"},
         {"other", {.kind = "Uppercase", .body = "1"}, "kind_not_allowed"},
@@ -362,6 +364,8 @@ static void attributes_are_merged_and_found(void **state)
     assert_string_equal(patched("chat/b", "[]"), "(bad_json)");
     assert_string_equal(patched("chat/b", "{\"a\":}"), "(bad_json)");
     assert_string_equal(patched("chat//b", "{}"), "(bad_key)");
+    /* a remote could not tell it from its own files, and no new machine could take it */
+    assert_string_equal(patched("keepfast-streams/b", "{}"), "(bad_key)");
     char *large = malloc(70000);
     memset(large, 'x', 70000);
     memcpy(large, "{\"a\":\"", 6);
