@@ -427,10 +427,10 @@ struct entries_going {
         size_t size;
     } items[STREAM_GOING_MAX];
 };
-/* The oldest by number, of those up to number `floor` of the store. */
+/* The oldest by number of the stream, up to the first above number `floor` of the store. */
 kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
                      struct entries_going *ret, struct kf_err *err);
-/* Those of a site up to a stamp. */
+/* Those of a site up to a stamp, the earliest first. */
 kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err);
 /* Rows, statistics and rings; attachments are left for later. */

@@ -19,13 +19,19 @@
 
 /* ------------------------------------------------------------------------------------- removing */
 
-/* Rows of a bound statement of GOING. Ends its use. */
-static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_err *err)
+/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these it
+ * is over, or (`pass`) they are left out. Ends the statement's use. */
+static kf_rc gather(struct db_stmt *s, int64_t floor, bool pass, struct entries_going *going,
+                    struct kf_err *err)
 {
     bool row = false;
     kf_rc rc;
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct going *e = &going->items[going->count];
+        if (db_i64(s, 0) > floor && pass)
+            continue;
+        if (db_i64(s, 0) > floor)
+            break;
         *e = (struct going){.seq = db_i64(s, 0),
                             .n = (uint64_t)db_i64(s, 1),
                             .at_ms = db_i64(s, 2),
@@ -48,24 +54,25 @@ static kf_rc gather(struct db_stmt *s, struct entries_going *going, struct kf_er
 #define GOING \
     "SELECT seq, n, at, kind, attach, size, stamp, site, id FROM kf_entry WHERE stream = $1 "
 
+/* What the floor keeps has no part in the condition: while a remote is away that is the whole
+ * stream, and each append would pass it over to find nothing. */
 kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
                      struct entries_going *ret, struct kf_err *err)
 {
-    static const char sql[] = GOING "AND seq <= $2 ORDER BY n LIMIT $3";
+    static const char sql[] = GOING "ORDER BY n LIMIT $2";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, floor);
-    db_bind_i64(s, 3, (int64_t)limit);
-    return gather(s, ret, err);
+    db_bind_i64(s, 2, (int64_t)limit);
+    return gather(s, floor, false, ret, err);
 }
 
 kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err)
 {
-    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY n LIMIT $4";
+    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY stamp LIMIT $4";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
@@ -74,22 +81,22 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
     db_bind_text(s, 2, site);
     db_bind_i64(s, 3, stamp);
     db_bind_i64(s, 4, STREAM_GOING_MAX);
-    return gather(s, ret, err);
+    return gather(s, INT64_MAX, false, ret, err);
 }
 
+/* Of the oldest those that may go; entries from elsewhere can be older than what was here first. */
 static kf_rc find_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
                          struct entries_going *ret, struct kf_err *err)
 {
-    static const char sql[] = GOING "AND at < $2 AND seq <= $3 ORDER BY at LIMIT $4";
+    static const char sql[] = GOING "AND at < $2 ORDER BY at LIMIT $3";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
     db_bind_i64(s, 2, before_ms);
-    db_bind_i64(s, 3, floor);
-    db_bind_i64(s, 4, STREAM_GOING_MAX);
-    return gather(s, ret, err);
+    db_bind_i64(s, 3, STREAM_GOING_MAX);
+    return gather(s, floor, true, ret, err);
 }
 
 static int compare_numbers(const void *a, const void *b)

@@ -366,11 +366,9 @@ static void plans_use_the_indexes(void **state)
          "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=? AND at>? AND at<?)"},
         {"SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at DESC LIMIT 1",
          "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=?)"},
-        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND at < $2 AND seq <= $3 ORDER BY at "
-         "LIMIT "
-         "$4",
+        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND at < $2 ORDER BY at LIMIT $3",
          "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=? AND at<?)"},
-        {"SELECT seq, body FROM kf_entry WHERE stream = $1 AND seq <= $2 ORDER BY n LIMIT $3",
+        {"SELECT seq, body FROM kf_entry WHERE stream = $1 ORDER BY n LIMIT $2",
          "SEARCH kf_entry USING INDEX kf_entry_of (stream=?)"},
         {"SELECT e.seq FROM kf_entry e JOIN kf_stream s ON s.id = abs(e.stream) WHERE e.seq > $1 "
          "AND "
