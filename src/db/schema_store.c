@@ -28,8 +28,8 @@
  * An append touches the ends of kf_entry and of the stream's part of its indexes, one row of
  * kf_stream and, with a client id, one place of kf_entry_once; nothing of the journal, for an entry
  * never changes. The id of a stream is the number under which it was created, so that an erased and
- * reborn key is another stream. Entries that came from elsewhere are found by (stamp, site); those
- * of this store by their number. */
+ * reborn key is another stream. Between stores an entry is known by (site, stamp), whichever site
+ * this store has by now: kf_entry_by finds it, and what an erasure covers of a site. */
 #include "db/schema.h"
 
 static const char create_sql[] =
@@ -80,7 +80,7 @@ static const char create_sql[] =
     " body TEXT NOT NULL) STRICT;"
     "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
     "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
-    "CREATE INDEX kf_entry_taken ON kf_entry(stream, stamp, site) WHERE taken = 1;"
+    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp);"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
     "CREATE TABLE kf_entry_once(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
     " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"

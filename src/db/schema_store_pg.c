@@ -55,7 +55,7 @@ const char schema_store_pg[] =
     ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ");"
     "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
     "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
-    "CREATE INDEX kf_entry_taken ON kf_entry(stream, stamp, site) WHERE taken = 1;"
+    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp);"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
     "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
     ", PRIMARY KEY(stream, id));"

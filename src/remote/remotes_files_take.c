@@ -116,6 +116,7 @@ struct join_write {
     struct write write; /* first */
     struct take_files *t;
     size_t from, to; /* of the batch; `to` is found by apply */
+    bool again;      /* the file at `to` was taken in part */
     uint64_t taken, taken_bytes, lost;
     struct buf gone; /* streams of which a file is there no more, each with a NUL */
 };
@@ -239,8 +240,9 @@ static kf_rc join_lines(struct joining *j, struct kf_err *err)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+/* *ret_again: the next group begins with this file. */
 static kf_rc join_file(struct group *g, struct join_write *w, struct file_import *f,
-                       struct kf_err *err)
+                       bool *ret_again, struct kf_err *err)
 {
     struct joining j = {.w = w, .f = f};
     str remote = str_of(w->t->run->entry->name);
@@ -260,10 +262,10 @@ static kf_rc join_file(struct group *g, struct join_write *w, struct file_import
         return note_refused(&j, rc, &why, err);
     rc = join_lines(&j, err);
     if (rc == KF_OK)
-        rc = stream_take_end(j.take, &changed, err);
+        rc = stream_take_end(j.take, &changed, ret_again, err);
     else
         stream_take_drop(j.take);
-    if (rc == KF_OK && !f->why && !f->elsewhere)
+    if (rc == KF_OK && !f->why && !f->elsewhere && !*ret_again)
         rc = files_put(group_db(g), remote, f->key, &f->file, err);
     arena_release(&j.arena);
     f->file.count = 0;
@@ -276,12 +278,14 @@ static kf_rc apply_join(struct group *g, struct write *write, struct kf_err *err
     struct take_files *t = w->t;
     kf_rc rc = KF_OK;
     w->taken = w->taken_bytes = w->lost = 0;
+    w->again = false;
     buf_clear(&w->gone);
     if (t->run->kind == RUN_HYDRATE && w->from == 0)
         rc = hydration_mark(g, true, err);
     for (w->to = w->from; rc == KF_OK && w->to < t->count;) {
-        rc = join_file(g, w, &t->batch[w->to++], err);
-        if (group_slice_over(g))
+        rc = join_file(g, w, &t->batch[w->to], &w->again, err);
+        w->to += !w->again;
+        if (w->again || group_slice_over(g))
             break;
     }
     return rc;
@@ -290,7 +294,7 @@ static kf_rc apply_join(struct group *g, struct write *write, struct kf_err *err
 static void publish_join(struct write *write)
 {
     struct join_write *w = (struct join_write *)write;
-    for (size_t i = w->from; i < w->to; i++)
+    for (size_t i = w->from; i < w->to + w->again; i++)
         streams_forget(w->t->streams, w->t->batch[i].key);
 }
 

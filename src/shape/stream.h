@@ -15,7 +15,8 @@
  *     KF_DAMAGED and never served.
  * E6  Nothing is trimmed that a remote which takes the stream has not confirmed.
  * E7  What is erased is not seen any more from the moment its group has committed, and what was
- *     written before does not come back by what others still hold.
+ *     written before does not come back by what others still hold. What others have erased of a
+ *     stream that goes on goes in parts, a group each.
  *
  * An entry has a number of the store-wide sequence and needs no row in the journal: it never
  * changes. Creation, attributes and erasure have one (tbl 'stream', key = that of the stream). So
@@ -258,8 +259,10 @@ kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err
 struct stream_take;
 kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
                         struct stream_take **ret_take, struct kf_err *err);
-/* Frees. *ret_changed: something is new here. */
-kf_rc stream_take_end(struct stream_take *take, bool *ret_changed, struct kf_err *err);
+/* Frees. *ret_changed: something is new here. *ret_more: its erasures went as far as one group
+ * goes; the caller takes the same again in the next one, until it is false. */
+kf_rc stream_take_end(struct stream_take *take, bool *ret_changed, bool *ret_more,
+                      struct kf_err *err);
 /* Without writing anything more: the group fails. NULL is fine. */
 void stream_take_drop(struct stream_take *take);
 
@@ -281,7 +284,7 @@ kf_rc stream_take_entry(struct stream_take *take, const struct entry_import *imp
                         enum stream_taken *ret, int64_t *ret_seq, struct kf_err *err);
 kf_rc stream_take_member(struct stream_take *take, const struct member_row *member,
                          enum stream_taken *ret, struct kf_err *err);
-/* Cost: entries that were seen here and go alone are removed at once; all of a stream, as an
+/* Cost: entries that go alone are removed in parts (stream_take_end); all of a stream, as an
  * erasure here does it, in later groups (streams_retain). */
 kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *erased,
                           enum stream_taken *ret, struct kf_err *err);

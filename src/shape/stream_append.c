@@ -372,14 +372,13 @@ static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_d
                        struct stream_new *e, struct kf_err *err)
 {
     struct db *db = group_db(g);
-    if (!e->stamp) /* applied again it keeps the one that it had */
-        e->stamp = group_stamp(g);
     struct entry_record record = {
         .seq = group_seq(g),
         .stream = d->head.id,
         .n = e->n,
         .at_ms = e->at,
-        .stamp = e->stamp,
+        .stamp = group_stamp(g), /* applied again another one: in between somebody else who has this
+                                  * store open may have given the first one away */
         .kind = e->kind,
         .id = e->id,
         .site = str_of(group_site(g)),

@@ -24,9 +24,8 @@ struct erase {
     bool part;           /* of a person: no tombstone for what is not there */
     /* of apply */
     int64_t made; /* the receipt that it has written to */
-    int64_t stamp;
-    bool more;  /* of it is left for the slices */
-    bool again; /* it was erased before, and `made` is the receipt of then */
+    bool more;    /* of it is left for the slices */
+    bool again;   /* it was erased before, and `made` is the receipt of then */
 };
 
 /* --------------------------------------------------------------------------------------
@@ -130,28 +129,49 @@ kf_rc erased_mark(struct db *db, str key, int64_t seq, struct kf_err *err)
     return erased_put(db, key, &(struct erased_row){.site = STR("")}, seq, err);
 }
 
-/* Of every site what this store has seen of it in the stream. */
-static kf_rc erase_seen(struct group *g, str key, int64_t stream, int64_t seq, struct kf_err *err)
+kf_rc erased_stamp(struct db *db, str key, str site, int64_t *ret, struct kf_err *err)
 {
-    static const char sql[] =
-        "INSERT INTO kf_erased(key, site, stamp, at, seq) "
-        "SELECT CAST($1 AS text), x.site, max(x.stamp), CAST($2 AS bigint), CAST($3 AS bigint) "
-        "FROM (SELECT site, stamp FROM kf_entry WHERE stream = $4 "
-        "UNION ALL SELECT site, stamp FROM kf_entry WHERE stream = $5 "
-        "UNION ALL SELECT site, stamp FROM kf_trimmed WHERE stream = $4) x "
-        "WHERE 1 = 1 GROUP BY x.site "
-        "ON CONFLICT(key, site) DO UPDATE SET stamp = excluded.stamp, at = excluded.at, "
-        "seq = excluded.seq WHERE excluded.stamp > kf_erased.stamp";
+    static const char sql[] = "SELECT stamp FROM kf_erased WHERE key = $1 AND site = $2";
     struct db_stmt *s;
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, key);
-    db_bind_i64(s, 2, group_now_ms(g));
-    db_bind_i64(s, 3, seq);
-    db_bind_i64(s, 4, stream);
-    db_bind_i64(s, 5, -stream);
-    return db_run(s, err);
+    db_bind_text(s, 2, site);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? db_i64(s, 0) : 0;
+    db_done(s);
+    return rc;
+}
+
+struct seen {
+    struct group *g;
+    str key;
+    int64_t seq;
+};
+
+static kf_rc erase_site(void *ctx, const struct site_row *row, struct kf_err *err)
+{
+    const struct seen *seen = ctx;
+    struct db *db = group_db(seen->g);
+    struct erased_row e = {
+        .site = str_of(row->site), .stamp = row->stamp, .at_ms = group_now_ms(seen->g)};
+    int64_t had = 0;
+    kf_rc rc = erased_stamp(db, seen->key, e.site, &had, err);
+    return rc == KF_OK && had < e.stamp ? erased_put(db, seen->key, &e, seen->seq, err) : rc;
+}
+
+/* Of every site what this store has seen of it in the stream. */
+static kf_rc erase_seen(struct group *g, str key, int64_t stream, int64_t seq, struct kf_err *err)
+{
+    struct seen seen = {g, key, seq};
+    struct db *db = group_db(g);
+    kf_rc rc = entries_sites(db, stream, erase_site, &seen, err);
+    if (rc == KF_OK)
+        rc = entries_sites(db, -stream, erase_site, &seen, err);
+    return rc == KF_OK ? trimmed_sites(db, stream, erase_site, &seen, err) : rc;
 }
 
 static kf_rc note_rest(struct db *db, int64_t stream, int64_t receipt, struct kf_err *err)
@@ -197,10 +217,9 @@ static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_s
     const struct stream_head *head = &before->head;
     struct db *db = group_db(g);
     int64_t seq = group_seq(g);
-    if (!e->stamp) /* applied again it keeps the one that it had */
-        e->stamp = group_stamp(g);
+    /* applied again, a new stamp: later than what another process has appended meanwhile */
     struct erased_row own = {
-        .site = str_of(group_site(g)), .stamp = e->stamp, .at_ms = group_now_ms(g)};
+        .site = str_of(group_site(g)), .stamp = group_stamp(g), .at_ms = group_now_ms(g)};
     e->made = e->receipt ? e->receipt : seq;
     kf_rc rc = e->receipt ? KF_OK : new_receipt(g, e->subject, e->made, err);
     if (rc == KF_OK)

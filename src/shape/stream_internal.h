@@ -8,6 +8,7 @@
  *     stream_append.c  appends                           stream_take.c   what others wrote
  *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
  *     stream_load.c    windows from the store            stream_visit.c  what other floors read
+ *     stream_site.c    entries by their sites
  *     stream_index.c, stream_search.c, stream_find.c     words */
 #ifndef KF_SHAPE_STREAM_INTERNAL_H
 #define KF_SHAPE_STREAM_INTERNAL_H
@@ -320,7 +321,7 @@ struct stream_new {
     /* of apply */
     bool is_new;
     uint64_t n;
-    int64_t at, stamp;
+    int64_t at;
 };
 
 struct streams {
@@ -388,6 +389,8 @@ bool entries_of_view(struct window_view *v, const struct entry_want *want,
 
 /* --------------------------------------------------------------------- erasing (stream_erase.c) */
 
+/* Up to which stamp entries of a site are erased; 0 = none. */
+kf_rc erased_stamp(struct db *db, str key, str site, int64_t *ret, struct kf_err *err);
 /* What is erased of a site from now on. */
 kf_rc erased_put(struct db *db, str key, const struct erased_row *row, int64_t seq,
                  struct kf_err *err);
@@ -439,6 +442,24 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
 /* With an append of so many: what is beyond keep.last goes, about as much as came. */
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err);
+
+/* ------------------------------------------------------- entries by their sites (stream_site.c) */
+
+struct site_row {
+    char site[STREAM_SITE_LEN + 1];
+    int64_t stamp; /* the largest */
+};
+typedef kf_rc site_visit(void *ctx, const struct site_row *row, struct kf_err *err);
+/* Of the entries of a stream (twins: of its negative), by site; of what was trimmed of it. `visit`
+ * may read. Cost: a few steps for each site. */
+kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                    struct kf_err *err);
+kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                    struct kf_err *err);
+/* How far the erasure (site, stamp) of a stream goes with about `limit` of its entries and twins:
+ * *ret_stamp, not above `stamp`, covers *ret_count of them. */
+kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
+                   int64_t *ret_stamp, size_t *ret_count, struct kf_err *err);
 
 /* --------------------------------------------------------------------- attributes
  * (stream_attr.c) */

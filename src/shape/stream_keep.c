@@ -19,8 +19,8 @@
 
 /* ------------------------------------------------------------------------------------- removing */
 
-/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these it
- * is over, or (`pass`) they are left out. Ends the statement's use. */
+/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these
+ * it is over, or (`pass`) they are left out. Ends the statement's use. */
 static kf_rc gather(struct db_stmt *s, int64_t floor, bool pass, struct entries_going *going,
                     struct kf_err *err)
 {

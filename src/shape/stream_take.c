@@ -1,8 +1,10 @@
 /* What others know of a stream, joined with what is here (stream.h says to what).
  *
- * An entry is known by (stamp, site). One that came from elsewhere is found by the index over
- * these; one of this site by its number where it has kept that, else by halving: what this site has
- * appended has growing stamps in the order of numbers.
+ * An entry is known by (site, stamp), over which there is an index.
+ *
+ * What others have erased of a stream that goes on is erased in parts, each a group: an erasure up
+ * to a stamp is one up to any earlier stamp, and then one from there, and each of them is true by
+ * itself. So nothing has to be hidden until it is removed.
  *
  * Twins are rows of kf_entry whose stream is the negative of their stream's id and whose number is
  * that of the store. They are counted nowhere. */
@@ -15,6 +17,14 @@ struct seen_site {
     int64_t erased, trimmed; /* 0 = nothing */
 };
 
+/* Entries that the erasures of one group remove. */
+#define ERASE_PART 1000
+
+struct erasures {
+    struct erased_row *items;
+    size_t count, cap;
+};
+
 struct stream_take {
     struct group *g;
     struct streams *streams;
@@ -25,6 +35,7 @@ struct stream_take {
     struct stream_state *before;
     struct stream_draft d;
     struct buf attrs;
+    struct erasures wanted;          /* what was taken of them */
     struct seen_site site;           /* of the last entry */
     int64_t seq;                     /* of what the journal says; 0 = not taken yet */
     bool entries, members, erasures; /* changed */
@@ -90,18 +101,17 @@ static kf_rc not_possible(struct kf_err *err, const char *what)
 
 /* --------------------------------------------------------------------------------- what is gone */
 
-static kf_rc one_number(struct db *db, const char *sql, const str *key, int64_t stream, str site,
-                        int64_t *ret, struct kf_err *err)
+static kf_rc trimmed_of(struct stream_take *t, str site, int64_t *ret, struct kf_err *err)
 {
+    static const char sql[] = "SELECT stamp FROM kf_trimmed WHERE stream = $1 AND site = $2";
     struct db_stmt *s;
     bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
+    if (!t->before->head.there)
+        return KF_OK;
+    kf_rc rc = db_use(group_db(t->g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    if (key)
-        db_bind_text(s, 1, *key);
-    else
-        db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 1, t->before->head.id);
     db_bind_text(s, 2, site);
     rc = db_step(s, &row, err);
     if (rc == KF_OK)
@@ -112,22 +122,23 @@ static kf_rc one_number(struct db *db, const char *sql, const str *key, int64_t 
 
 static kf_rc erased_of(struct stream_take *t, str site, int64_t *ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT stamp FROM kf_erased WHERE key = $1 AND site = $2";
-    return one_number(group_db(t->g), sql, &t->key, 0, site, ret, err);
+    kf_rc rc = erased_stamp(group_db(t->g), t->key, site, ret, err);
+    for (size_t i = 0; rc == KF_OK && i < t->wanted.count; i++)
+        if (str_eq(t->wanted.items[i].site, site) && t->wanted.items[i].stamp > *ret)
+            *ret = t->wanted.items[i].stamp;
+    return rc;
 }
 
 /* Into t->site. */
 static kf_rc look_at_site(struct stream_take *t, str site, struct kf_err *err)
 {
-    static const char sql[] = "SELECT stamp FROM kf_trimmed WHERE stream = $1 AND site = $2";
-    kf_rc rc = KF_OK;
     if (str_is(site, t->site.site))
         return KF_OK;
     struct seen_site seen = {.erased = 0};
     memcpy(seen.site, site.p, STREAM_SITE_LEN);
-    rc = erased_of(t, site, &seen.erased, err);
-    if (rc == KF_OK && t->before->head.there)
-        rc = one_number(group_db(t->g), sql, NULL, t->before->head.id, site, &seen.trimmed, err);
+    kf_rc rc = erased_of(t, site, &seen.erased, err);
+    if (rc == KF_OK)
+        rc = trimmed_of(t, site, &seen.trimmed, err);
     if (rc == KF_OK)
         t->site = seen;
     return rc;
@@ -135,88 +146,28 @@ static kf_rc look_at_site(struct stream_take *t, str site, struct kf_err *err)
 
 /* --------------------------------------------------------------------------- whether it is here */
 
-static kf_rc is_taken(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
-                      struct kf_err *err)
+/* *ret_seq stays 0: it is not. Whether it was appended here makes no difference: this store may
+ * have another site by now than the one under which it did. */
+static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
+                     struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND stamp = $3 AND "
-        "site = $4 AND taken = 1 LIMIT 1";
+    static const char sql[] = "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND "
+                              "stamp = $4 LIMIT 1";
     struct db_stmt *s;
     bool row = false;
+    if (!t->d.head.there)
+        return KF_OK;
     kf_rc rc = db_use(group_db(t->g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, t->d.head.id);
     db_bind_i64(s, 2, -t->d.head.id);
-    db_bind_i64(s, 3, e->stamp);
-    db_bind_text(s, 4, e->site);
+    db_bind_text(s, 3, e->site);
+    db_bind_i64(s, 4, e->stamp);
     rc = db_step(s, &row, err);
     if (rc == KF_OK && row)
         *ret_seq = db_i64(s, 0);
     db_done(s);
-    return rc;
-}
-
-/* The first entry of this site from number `from` up to `to`; *ret_n 0: there is none. */
-static kf_rc own_from(struct stream_take *t, uint64_t from, uint64_t to, uint64_t *ret_n,
-                      int64_t *ret_stamp, int64_t *ret_seq, struct kf_err *err)
-{
-    static const char sql[] =
-        "SELECT n, stamp, seq FROM kf_entry WHERE stream = $1 AND n >= $2 AND "
-        "n <= $3 AND taken = 0 ORDER BY n LIMIT 1";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(group_db(t->g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, t->d.head.id);
-    db_bind_i64(s, 2, (int64_t)from);
-    db_bind_i64(s, 3, (int64_t)to);
-    rc = db_step(s, &row, err);
-    *ret_n = 0;
-    if (rc == KF_OK && row) {
-        *ret_n = (uint64_t)db_i64(s, 0);
-        *ret_stamp = db_i64(s, 1);
-        *ret_seq = db_i64(s, 2);
-    }
-    db_done(s);
-    return rc;
-}
-
-static kf_rc is_own(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
-                    struct kf_err *err)
-{
-    uint64_t n = 0, from = 1, to = t->d.head.last_n;
-    int64_t stamp = 0, seq = 0;
-    kf_rc rc = KF_OK;
-    bool found = false;
-    if (e->n && e->n <= to) {
-        rc = own_from(t, e->n, e->n, &n, &stamp, &seq, err);
-        found = rc == KF_OK && n && stamp == e->stamp;
-    }
-    while (rc == KF_OK && !found && from <= to) {
-        uint64_t mid = from + (to - from) / 2;
-        rc = own_from(t, mid, to, &n, &stamp, &seq, err);
-        found = rc == KF_OK && n && stamp == e->stamp;
-        if (n && stamp < e->stamp)
-            from = n + 1;
-        else
-            to = mid - 1;
-    }
-    if (found)
-        *ret_seq = seq;
-    return rc;
-}
-
-/* *ret_seq stays 0: it is not. */
-static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_t *ret_seq,
-                     struct kf_err *err)
-{
-    if (!t->d.head.there)
-        return KF_OK;
-    kf_rc rc = is_taken(t, e, ret_seq, err);
-    if (rc == KF_OK && !*ret_seq && str_is(e->site, group_site(t->g)))
-        rc = is_own(t, e, ret_seq, err);
     return rc;
 }
 
@@ -519,6 +470,24 @@ kf_rc stream_take_member(struct stream_take *t, const struct member_row *m, enum
 
 /* ------------------------------------------------------------------------------------- erasures */
 
+static kf_rc want_erasure(struct stream_take *t, const struct erased_row *e, struct kf_err *err)
+{
+    struct erasures *l = &t->wanted;
+    if (l->count == l->cap) {
+        size_t cap = l->cap ? l->cap * 2 : 8;
+        struct erased_row *p = arena_alloc(&t->arena, cap * sizeof *p);
+        if (!p)
+            return err_nomem(err);
+        if (l->count)
+            memcpy(p, l->items, l->count * sizeof *p);
+        l->items = p;
+        l->cap = cap;
+    }
+    l->items[l->count] = *e;
+    l->items[l->count].site = arena_str(&t->arena, e->site);
+    return l->items[l->count++].site.p ? KF_OK : err_nomem(err);
+}
+
 kf_rc stream_take_erasure(struct stream_take *t, const struct erased_row *e, enum stream_taken *ret,
                           struct kf_err *err)
 {
@@ -531,24 +500,34 @@ kf_rc stream_take_erasure(struct stream_take *t, const struct erased_row *e, enu
         return rc;
     t->erasures = true;
     t->site.site[0] = '\0';
-    return erased_put(group_db(t->g), t->key, e, take_seq(t), err);
+    return want_erasure(t, e, err);
 }
 
-/* Whether an entry of the stream is left that no erasure covers. */
+struct left {
+    struct stream_take *t;
+    bool any;
+};
+
+static kf_rc is_left(void *ctx, const struct site_row *row, struct kf_err *err)
+{
+    struct left *left = ctx;
+    int64_t erased = 0;
+    kf_rc rc = erased_of(left->t, str_of(row->site), &erased, err);
+    left->any = left->any || row->stamp > erased;
+    return rc;
+}
+
+/* Whether the stream has, or has had and trimmed, an entry that no erasure covers. */
 static kf_rc any_left(struct stream_take *t, bool *ret, struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT 1 FROM kf_entry e WHERE e.stream IN ($1, $2) AND NOT EXISTS (SELECT 1 FROM "
-        "kf_erased x WHERE x.key = $3 AND x.site = e.site AND x.stamp >= e.stamp) LIMIT 1";
-    struct db_stmt *s;
-    kf_rc rc = db_use(group_db(t->g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, t->d.head.id);
-    db_bind_i64(s, 2, -t->d.head.id);
-    db_bind_text(s, 3, t->key);
-    rc = db_step(s, ret, err);
-    db_done(s);
+    struct left left = {.t = t};
+    struct db *db = group_db(t->g);
+    kf_rc rc = entries_sites(db, t->d.head.id, is_left, &left, err);
+    if (rc == KF_OK && !left.any)
+        rc = entries_sites(db, -t->d.head.id, is_left, &left, err);
+    if (rc == KF_OK && !left.any)
+        rc = trimmed_sites(db, t->d.head.id, is_left, &left, err);
+    *ret = left.any;
     return rc;
 }
 
@@ -653,38 +632,45 @@ static kf_rc remove_shown_of_site(struct stream_take *t, const struct erased_row
     return rc;
 }
 
-struct erasures {
-    struct arena *arena;
-    struct erased_row *items;
-    size_t count, cap;
-};
-
-static kf_rc add_erasure(void *ctx, const struct erased_row *row, struct kf_err *err)
+static kf_rc put_erasures(struct stream_take *t, struct kf_err *err)
 {
-    struct erasures *l = ctx;
-    if (l->count == l->cap) {
-        size_t cap = l->cap ? l->cap * 2 : 8;
-        struct erased_row *p = arena_alloc(l->arena, cap * sizeof *p);
-        if (!p)
-            return err_nomem(err);
-        if (l->count)
-            memcpy(p, l->items, l->count * sizeof *p);
-        l->items = p;
-        l->cap = cap;
-    }
-    l->items[l->count] = *row;
-    l->items[l->count].site = arena_str(l->arena, row->site);
-    return l->items[l->count++].site.p ? KF_OK : err_nomem(err);
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < t->wanted.count; i++)
+        rc = erased_put(group_db(t->g), t->key, &t->wanted.items[i], take_seq(t), err);
+    return rc;
 }
 
-static kf_rc remove_covered(struct stream_take *t, struct kf_err *err)
+/* Makes of the erasures what this group does of them. */
+static kf_rc cut_erasures(struct stream_take *t, bool *ret_more, struct kf_err *err)
 {
-    struct erasures list = {.arena = &t->arena};
-    kf_rc rc = stream_erasures(group_db(t->g), t->key, add_erasure, &list, err);
-    for (size_t i = 0; rc == KF_OK && i < list.count; i++)
-        rc = remove_of_site(t, &list.items[i], err);
-    for (size_t i = 0; rc == KF_OK && i < list.count; i++)
-        rc = remove_shown_of_site(t, &list.items[i], err);
+    struct erasures *l = &t->wanted;
+    size_t room = ERASE_PART, to = 0;
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < l->count && room; i++) {
+        struct erased_row e = l->items[i];
+        int64_t stamp = 0;
+        size_t count = 0;
+        rc = erasure_part(group_db(t->g), t->d.head.id, e.site, e.stamp, room, &stamp, &count, err);
+        *ret_more = stamp < e.stamp || (count >= room && i + 1 < l->count);
+        room = *ret_more || count >= room ? 0 : room - count;
+        e.stamp = stamp;
+        l->items[to++] = e;
+    }
+    l->count = to;
+    return rc;
+}
+
+static kf_rc erase_part(struct stream_take *t, bool *ret_more, struct kf_err *err)
+{
+    kf_rc rc = cut_erasures(t, ret_more, err);
+    if (rc == KF_OK)
+        rc = put_erasures(t, err);
+    for (size_t i = 0; rc == KF_OK && i < t->wanted.count; i++)
+        rc = remove_of_site(t, &t->wanted.items[i], err);
+    for (size_t i = 0; rc == KF_OK && i < t->wanted.count; i++)
+        rc = remove_shown_of_site(t, &t->wanted.items[i], err);
+    if (*ret_more)
+        KF_SOMETIMES("stream-erased-in-slices");
     return rc;
 }
 
@@ -733,20 +719,34 @@ static kf_rc end_there(struct stream_take *t, struct kf_err *err)
     return rc;
 }
 
-static kf_rc take_end(struct stream_take *t, struct kf_err *err)
+/* Whether nothing is left of the key, or nothing has come of it but what says so. What `keep` has
+ * emptied is no such stream: it has its numbers, ids and what it knows of trimmed entries. */
+static kf_rc is_bare(struct stream_take *t, bool *ret, struct kf_err *err)
 {
-    bool left = t->d.head.there && !t->before->head.there;
-    kf_rc rc = KF_OK;
-    if (t->members || t->erasures) {
-        rc = members_object(group_db(t->g), t->key, &t->attrs, err);
-        if (rc == KF_OK && t->d.head.there)
-            rc = any_left(t, &left, err);
-        if (rc == KF_OK && !left && t->attrs.len <= 2)
-            return end_bare(t, err);
-    }
+    bool left = true;
+    kf_rc rc = members_object(group_db(t->g), t->key, &t->attrs, err);
+    *ret = false;
+    if (rc != KF_OK || t->attrs.len > 2)
+        return rc;
+    if (!t->d.head.there)
+        left = false;
+    else if (t->erasures && t->before->head.there)
+        rc = any_left(t, &left, err);
+    *ret = !left;
+    return rc;
+}
+
+static kf_rc take_end(struct stream_take *t, bool *ret_more, struct kf_err *err)
+{
+    bool bare = false;
+    kf_rc rc = t->members || t->erasures ? is_bare(t, &bare, err) : KF_OK;
+    if (rc == KF_OK && (bare || !t->d.head.there))
+        rc = put_erasures(t, err);
+    if (rc == KF_OK && bare)
+        return end_bare(t, err);
     if (rc == KF_OK && t->erasures && t->d.head.there) {
         KF_SOMETIMES("stream-erased-in-part");
-        rc = remove_covered(t, err);
+        rc = erase_part(t, ret_more, err);
     }
     if (rc == KF_OK && t->hidden)
         rc = stream_row_times(group_db(t->g), t->d.head.id, &t->d.head.first_at, &t->d.head.last_at,
@@ -754,19 +754,21 @@ static kf_rc take_end(struct stream_take *t, struct kf_err *err)
     return rc == KF_OK ? end_there(t, err) : rc;
 }
 
-kf_rc stream_take_end(struct stream_take *t, bool *ret_changed, struct kf_err *err)
+kf_rc stream_take_end(struct stream_take *t, bool *ret_changed, bool *ret_more, struct kf_err *err)
 {
-    bool changed = t->entries || t->members || t->erasures;
+    bool changed = t->entries || t->members || t->erasures, more = false;
     struct db *db = group_db(t->g);
     kf_rc rc = changed && t->erasures ? db_scrub(db, true, err) : KF_OK;
     if (rc == KF_OK && changed)
-        rc = take_end(t, err);
+        rc = take_end(t, &more, err);
     if (t->erasures) {
         kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
         rc = rc == KF_OK ? off : rc;
     }
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
         *ret_changed = changed;
+        *ret_more = more;
+    }
     stream_take_drop(t);
     return rc;
 }

@@ -374,9 +374,8 @@ static void plans_use_the_indexes(void **state)
          "AND "
          "e.seq <= $2 ORDER BY e.seq LIMIT $3",
          "SEARCH e USING INTEGER PRIMARY KEY"},
-        {"SELECT 1 FROM kf_entry WHERE stream IN ($1, $2) AND stamp = $3 AND site = $4 AND taken = "
-         "1",
-         "INDEX kf_entry_taken (stream=? AND stamp=? AND site=?)"},
+        {"SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND stamp = $4 LIMIT 1",
+         "INDEX kf_entry_by (stream=? AND site=? AND stamp=?)"},
         {"DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM kf_entry WHERE "
          "attach = $1)",
          "kf_entry_attach (attach=?)"},

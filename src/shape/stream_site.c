@@ -1,0 +1,115 @@
+/* Entries of a stream by the sites that wrote them: what an erasure covers.
+ *
+ * A stream may have millions of entries, of a few sites. So nothing here walks over them: the index
+ * over (stream, site, stamp) gives one site after the other, and the largest stamp of each. */
+#include "shape/stream_internal.h"
+
+/* The first site behind `after`, and its largest stamp. KF_ABSENT without a sentence. */
+static kf_rc next_site(struct db *db, int64_t stream, const char *after, struct site_row *ret,
+                       struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT e.site, (SELECT max(m.stamp) FROM kf_entry m WHERE m.stream = $1 AND m.site = "
+        "e.site) FROM kf_entry e WHERE e.stream = $1 AND e.site > $2 ORDER BY e.site LIMIT 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, str_of(after));
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && db_text(s, 0).len != STREAM_SITE_LEN)
+        rc = err_set(err, PROBLEM_DAMAGED,
+                     "the site of an entry is damaged; `keepfast verify` lists what is");
+    if (rc == KF_OK && row) {
+        memcpy(ret->site, db_text(s, 0).p, STREAM_SITE_LEN);
+        ret->site[STREAM_SITE_LEN] = 0;
+        ret->stamp = db_i64(s, 1);
+    }
+    db_done(s);
+    return rc == KF_OK && !row ? KF_ABSENT : rc;
+}
+
+kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
+{
+    struct site_row row = {.site = ""};
+    kf_rc rc;
+    while ((rc = next_site(db, stream, row.site, &row, err)) == KF_OK)
+        if ((rc = visit(ctx, &row, err)) != KF_OK)
+            return rc;
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
+{
+    static const char sql[] = "SELECT site, stamp FROM kf_trimmed WHERE stream = $1 AND site > $2 "
+                              "ORDER BY site LIMIT 1";
+    struct site_row at = {.site = ""};
+    for (;;) {
+        struct db_stmt *s;
+        bool row = false;
+        kf_rc rc = db_use(db, sql, &s, err);
+        if (rc != KF_OK)
+            return rc;
+        db_bind_i64(s, 1, stream);
+        db_bind_text(s, 2, str_of(at.site));
+        rc = db_step(s, &row, err);
+        bool good = rc == KF_OK && row && db_text(s, 0).len == STREAM_SITE_LEN;
+        if (good) {
+            memcpy(at.site, db_text(s, 0).p, STREAM_SITE_LEN);
+            at.stamp = db_i64(s, 1);
+        }
+        db_done(s);
+        if (!good || (rc = visit(ctx, &at, err)) != KF_OK)
+            return rc;
+    }
+}
+
+static kf_rc one_number(struct db *db, const char *sql, int64_t stream, str site, int64_t stamp,
+                        size_t skip, bool *ret_row, int64_t *ret, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
+    db_bind_i64(s, 4, (int64_t)skip);
+    rc = db_step(s, ret_row, err);
+    if (rc == KF_OK && *ret_row)
+        *ret = db_i64(s, 0);
+    db_done(s);
+    return rc;
+}
+
+/* The first stamps of a site, at most `limit`, of one that is not negative. */
+static kf_rc part_of(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
+                     int64_t *ret_stamp, size_t *ret_count, struct kf_err *err)
+{
+    static const char behind[] = "SELECT stamp FROM kf_entry WHERE stream = $1 AND site = $2 AND "
+                                 "stamp <= $3 ORDER BY stamp LIMIT 1 OFFSET $4";
+    static const char count[] =
+        "SELECT count(*) FROM (SELECT 1 FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp <= "
+        "$3 LIMIT $4) x";
+    int64_t first = 0, number = 0;
+    bool more = false, row;
+    kf_rc rc = one_number(db, behind, stream, site, stamp, limit, &more, &first, err);
+    *ret_stamp = more ? first - 1 : stamp;
+    if (rc == KF_OK)
+        rc = one_number(db, count, stream, site, *ret_stamp, limit, &row, &number, err);
+    *ret_count = (size_t)number;
+    return rc;
+}
+
+kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
+                   int64_t *ret_stamp, size_t *ret_count, struct kf_err *err)
+{
+    size_t shown = 0, twins = 0;
+    kf_rc rc = part_of(db, stream, site, stamp, limit, ret_stamp, &shown, err);
+    if (rc == KF_OK)
+        rc = part_of(db, -stream, site, *ret_stamp, limit, ret_stamp, &twins, err);
+    *ret_count = shown + twins;
+    return rc;
+}

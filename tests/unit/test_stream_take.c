@@ -1,0 +1,324 @@
+/* What others wrote of a stream, joined with what is here. */
+#include "testing_streams.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FAR "00000000000000aa" /* another site */
+
+static struct testing_docs t;
+
+static const char yaml[] = "spaces:\n"
+                           "  default:\n"
+                           "    streams:\n"
+                           "      - { match: \"last/*\", keep: { last: 3 } }\n"
+                           "      - { match: \"age/*\", keep: { age: 1h } }\n"
+                           "      - { match: \"ring/*\", rings: { r: { kind: view, last: 2 } } }\n";
+
+static int setup(void **state)
+{
+    *state = NULL;
+    t.in_memory = true;
+    testing_docs_open(&t, yaml);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    testing_recount(&t);
+    testing_docs_close(&t);
+    return 0;
+}
+
+/* ------------------------------------------------------------------------------------ one line */
+
+/* An entry has a body, a member a name, an erasure neither. */
+struct line {
+    int64_t stamp;
+    const char *site, *body, *name, *value, *id, *kind;
+    uint64_t n;
+    int64_t at_ms;
+    kf_rc rc; /* what it says */
+    enum stream_taken taken;
+    int64_t seq;
+};
+
+struct take_write {
+    struct write write; /* first */
+    const char *key;
+    struct line *lines;
+    size_t count;
+    bool changed, more;
+};
+
+static kf_rc take_line(struct stream_take *take, struct line *l)
+{
+    const char *site = l->site ? l->site : FAR;
+    int64_t at_ms = l->at_ms ? l->at_ms : 1000;
+    if (l->name) {
+        struct member_row m = {.name = str_of(l->name), .site = str_of(site), .stamp = l->stamp};
+        if (l->value)
+            m.value = str_of(l->value);
+        return stream_take_member(take, &m, &l->taken, &t.err);
+    }
+    if (!l->body)
+        return stream_take_erasure(
+            take, &(struct erased_row){.site = str_of(site), .stamp = l->stamp, .at_ms = at_ms},
+            &l->taken, &t.err);
+    struct entry_import e = {.n = l->n,
+                             .stamp = l->stamp,
+                             .at_ms = at_ms,
+                             .site = str_of(site),
+                             .id = str_of(l->id ? l->id : ""),
+                             .kind = str_of(l->kind ? l->kind : ""),
+                             .body = str_of(l->body)};
+    return stream_take_entry(take, &e, &l->taken, &l->seq, &t.err);
+}
+
+static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
+{
+    struct take_write *w = (struct take_write *)write;
+    struct stream_take *take = NULL;
+    kf_rc rc = stream_take_begin(g, t.streams, str_of(w->key), &take, err);
+    if (rc != KF_OK)
+        return rc;
+    for (size_t i = 0; i < w->count; i++)
+        w->lines[i].rc = take_line(take, &w->lines[i]);
+    return stream_take_end(take, &w->changed, &w->more, err);
+}
+
+static void publish(struct write *write)
+{
+    streams_forget(t.streams, str_of(((struct take_write *)write)->key));
+}
+
+/* *ret_more: there is more of an erasure. */
+static kf_rc try_take(const char *key, struct line *lines, size_t count, bool *ret_more)
+{
+    struct take_write w = {
+        .write = {.apply = apply, .publish = publish}, .key = key, .lines = lines, .count = count};
+    t.err = (struct kf_err)KF_ERR_INIT;
+    kf_rc rc = store_write(t.store, &w.write, &t.err);
+    *ret_more = w.more;
+    return rc;
+}
+
+/* All of it; in how many groups. */
+static int take(const char *key, struct line *lines, size_t count)
+{
+    bool more = true;
+    int groups = 0;
+    while (more) {
+        if (try_take(key, lines, count, &more) != KF_OK)
+            fail_msg("%s: %s", key, t.err.detail);
+        for (size_t i = 0; i < count; i++)
+            if (lines[i].rc != KF_OK)
+                fail_msg("%s: %s", key, t.err.detail);
+        if (more)
+            testing_recount(&t);
+        groups++;
+    }
+    return groups;
+}
+
+/* What this store has of a stream, as another one would give it back. */
+#define SEEN_MAX 64
+struct seen {
+    struct line lines[SEEN_MAX];
+    char texts[SEEN_MAX][3][64];
+    size_t count;
+};
+
+static kf_rc see(void *ctx, const struct entry_row *row, struct kf_err *err)
+{
+    struct seen *seen = ctx;
+    (void)err;
+    assert_true(seen->count < SEEN_MAX);
+    char(*texts)[64] = seen->texts[seen->count];
+    snprintf(texts[0], 64, "%.*s", STR_ARGS(row->site));
+    snprintf(texts[1], 64, "%.*s", STR_ARGS(row->body));
+    snprintf(texts[2], 64, "%.*s", STR_ARGS(row->id));
+    seen->lines[seen->count++] = (struct line){.stamp = row->stamp,
+                                               .site = texts[0],
+                                               .body = texts[1],
+                                               .id = texts[2],
+                                               .n = row->n,
+                                               .at_ms = row->at_ms};
+    return KF_OK;
+}
+
+static void see_all(struct seen *seen)
+{
+    struct db *db;
+    size_t count;
+    seen->count = 0;
+    assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
+    assert_int_equal(
+        stream_entries_since(db, 0, INT64_MAX, SEEN_MAX, true, see, seen, &count, &t.err), KF_OK);
+    store_read_end(t.store, db);
+}
+
+/* ----------------------------------------------------------------------------- whose entries */
+
+/* A store that was copied or moved has another site, and what it wrote under the old one is still
+ * its own. */
+static void a_new_site_does_not_make_entries_strange(void **state)
+{
+    (void)state;
+    static struct seen seen;
+    char before[STORE_SITE_LEN + 1], now[STORE_SITE_LEN + 1];
+    for (int i = 0; i < 3; i++)
+        testing_append(&t, "a", i ? NULL : "id", NULL, "1");
+    see_all(&seen);
+    store_site(t.store, before);
+    testing_sql(&t, "UPDATE kf_meta SET value = 'elsewhere' WHERE key = 'clone_marker'");
+    testing_docs_reopen(&t);
+    store_site(t.store, now);
+    assert_string_not_equal(before, now);
+    testing_append(&t, "a", NULL, NULL, "2");
+    for (int i = 0; i < 3; i++)
+        seen.lines[i].n += 7; /* numbers at a place are its own */
+    take("a", seen.lines, 3);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(seen.lines[i].taken, STREAM_SAME);
+        assert_true(seen.lines[i].seq > 0);
+    }
+    assert_string_equal(testing_last(&t, "a", 9), "1:1 2:1 3:1 4:2");
+}
+
+/* ---------------------------------------------------------------------------------- erasures */
+
+static int64_t floor_of(void *ctx, str key)
+{
+    (void)key;
+    return *(int64_t *)ctx;
+}
+
+/* A twin that is shown again has an old number of the store and a new one of the stream: it is among
+ * the last, and while what comes before it has to stay it stays, too. */
+static void a_twin_that_is_shown_again_is_not_the_oldest(void **state)
+{
+    (void)state;
+    int64_t floor = 0;
+    struct line first = {.stamp = 5, .body = "\"far\"", .id = "x"}, gone = {.stamp = 5};
+    testing_append(&t, "last/a", "x", NULL, "\"near\"");
+    take("last/a", &first, 1);
+    assert_string_equal(testing_last(&t, "last/a", 9), "2:\"far\"");
+    for (int i = 0; i < 2; i++)
+        testing_append(&t, "last/a", NULL, NULL, "1");
+    take("last/a", &gone, 1);
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:1 4:1 5:\"near\"");
+    floor = testing_number(&t, "SELECT seq FROM kf_entry WHERE id = 'x'");
+    streams_set_floor(t.streams, floor_of, &floor);
+    testing_append(&t, "last/a", NULL, NULL, "2");
+    assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:1 4:1 5:\"near\" 6:2");
+    floor = INT64_MAX;
+    assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    assert_string_equal(testing_last(&t, "last/a", 9), "4:1 5:\"near\" 6:2");
+    streams_set_floor(t.streams, NULL, NULL);
+}
+
+/* 2,500 entries of another site. */
+static void fill(const char *key)
+{
+    static struct line lines[500];
+    for (int i = 0; i < 2500;) {
+        for (int k = 0; k < 500; k++)
+            lines[k] = (struct line){.stamp = ++i * 10, .body = "1", .kind = i % 2 ? "a" : "b"};
+        take(key, lines, 500);
+    }
+}
+
+static void an_erasure_of_a_part_goes_in_slices(void **state)
+{
+    (void)state;
+    struct line gone = {.stamp = 24000};
+    struct line all[] = {{.stamp = 25000}, {.stamp = 77, .site = "00000000000000bb"}};
+    testing_append(&t, "a", NULL, NULL, "\"own\"");
+    fill("a");
+    assert_int_equal(take("a", &gone, 1), 3);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 101);
+    assert_int_equal(testing_number(&t, "SELECT stamp FROM kf_erased WHERE site = '" FAR "'"),
+                     24000);
+    /* one of the erased comes again, and one that was not */
+    struct line again[] = {{.stamp = 23990, .body = "1"}, {.stamp = 24010, .body = "1"}};
+    take("a", again, 2);
+    assert_int_equal(again[0].taken, STREAM_ERASED);
+    assert_int_equal(again[1].taken, STREAM_SAME);
+    assert_int_equal(take("a", all, 2), 1);
+    assert_string_equal(testing_last(&t, "a", 9), "1:\"own\"");
+    /* what has nothing left ends at once, as large as it is */
+    fill("b");
+    assert_int_equal(take("b", all, 2), 1);
+    assert_string_equal(testing_last(&t, "b", 9), "(not_found)");
+    assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
+}
+
+/* What is erased covers every site that was seen, twins' and trimmed ones', too. */
+static void an_erasure_covers_all_that_was_seen(void **state)
+{
+    (void)state;
+    struct line lines[] = {{.stamp = 10, .body = "1", .id = "x"},
+                           {.stamp = 20, .body = "2", .id = "x", .site = "00000000000000bb"},
+                           {.stamp = 30, .body = "3", .site = "00000000000000cc"}};
+    struct kf_receipt r = {0};
+    take("last/a", lines, 3);
+    assert_int_equal(lines[1].taken, STREAM_LOST);
+    for (int i = 0; i < 3; i++)
+        testing_append(&t, "last/a", NULL, NULL, "4");
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:4 4:4 5:4");
+    assert_int_equal(streams_erase(t.streams, "last/a", &r, &t.err), KF_OK);
+    kf_receipt_free(&r);
+    assert_int_equal(testing_number(&t, "SELECT stamp FROM kf_erased WHERE site = '" FAR "'"), 10);
+    assert_int_equal(
+        testing_number(&t, "SELECT stamp FROM kf_erased WHERE site = '00000000000000bb'"), 20);
+    assert_int_equal(
+        testing_number(&t, "SELECT stamp FROM kf_erased WHERE site = '00000000000000cc'"), 30);
+    take("last/a", lines, 3);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(lines[i].taken, STREAM_ERASED);
+    assert_string_equal(testing_last(&t, "last/a", 9), "(not_found)");
+}
+
+/* A stream that `keep` has emptied stays one when somebody elsewhere removes an attribute. */
+static void a_removed_attribute_does_not_end_an_emptied_stream(void **state)
+{
+    (void)state;
+    struct line removed = {.stamp = (int64_t)1 << 61, .name = "customer"};
+    struct testing_entry e = {.id = "x", .body = "1"};
+    struct testing_appended done;
+    assert_int_equal(streams_patch(t.streams, "age/a", "{\"customer\":1}", 14, NULL, &t.err),
+                     KF_OK);
+    assert_int_equal(testing_append_all(&t, "age/a", &e, 1, &done), KF_OK);
+    testing_env_advance(&t.env, 2 * 3600 * 1000);
+    assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    take("age/a", &removed, 1);
+    assert_string_equal(testing_stream(&t, "age/a"), "0 1 0 0-0 {} {} {}");
+    assert_int_equal(testing_append_all(&t, "age/a", &e, 1, &done), KF_OK);
+    assert_true(done.items[0].duplicate && done.items[0].n == 1);
+    assert_int_equal(testing_append(&t, "age/a", NULL, NULL, "2"), 2);
+    /* of a key that was never here nothing comes into being */
+    removed.taken = STREAM_LOST;
+    take("never", &removed, 1);
+    assert_int_equal(removed.taken, STREAM_TAKEN);
+    assert_string_equal(testing_stream(&t, "never"), "(not_found)");
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(int argc, char **argv)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(a_new_site_does_not_make_entries_strange),
+        TEST(a_twin_that_is_shown_again_is_not_the_oldest),
+        TEST(an_erasure_of_a_part_goes_in_slices),
+        TEST(an_erasure_covers_all_that_was_seen),
+        TEST(a_removed_attribute_does_not_end_an_emptied_stream),
+    };
+    testing_only(argc, argv);
+    return cmocka_run_group_tests_name("stream_take", tests, NULL, NULL);
+}
