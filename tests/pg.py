@@ -4,6 +4,7 @@
         pg.url("shop")                     postgres://kf@/postgres?host=…#shop
         pg.ask("SELECT 1")                 [["1"]], by psql
         pg.crash() pg.start()              what a crash leaves, and the start behind it
+        pg.freeze() pg.thaw()              it hangs, and goes on
 
 PostgreSQL refuses to run as root, so root steps down to nobody, whose the folder is then. With tcp=True it listens on a free port of
 127.0.0.1, too (pg.port), which a faultproxy can stand before. `settings` are lines of postgresql.conf.
@@ -50,6 +51,7 @@ class Cluster:
         self.bin = programs()
         self.port = None
         self._wrap = []
+        self._asides = []
         if os.geteuid() == 0:
             user = pwd.getpwnam("nobody")
             os.chown(self.folder, user.pw_uid, user.pw_gid)
@@ -82,6 +84,21 @@ class Cluster:
     def crash(self):
         self.stop("immediate")
 
+    def _all(self):
+        """The server's processes."""
+        first = self.pid()
+        children = Path(f"/proc/{first}/task/{first}/children").read_text().split()
+        return [first, *map(int, children)]
+
+    def freeze(self):
+        """From now on nothing moves and nobody is told: as behind a network that swallows everything."""
+        for pid in self._all():
+            os.kill(pid, signal.SIGSTOP)
+
+    def thaw(self):
+        for pid in self._all():
+            os.kill(pid, signal.SIGCONT)
+
     def reload(self):
         self._run("pg_ctl", "-D", self.data, "reload")
 
@@ -105,11 +122,19 @@ class Cluster:
         text = done.stdout.decode().removesuffix("\n")
         return [row.split("\x1f") for row in text.split("\x1e")] if text else []
 
+    def ask_aside(self, sql):
+        """As ask, and not waited for; ends with the cluster at the latest."""
+        port = ["-p", str(self.port)] if self.port else []
+        self._asides.append(subprocess.Popen([self.bin / "psql", "-h", self.folder, *port, "-U", "kf", "-XAtq", "postgres", "-c", sql],
+                                             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
     def number(self, sql):
         return int(self.ask(sql)[0][0])
 
     def close(self):
         self.stop("immediate")
+        for process in self._asides:
+            process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):

@@ -11,8 +11,12 @@
  * lists, revocation). Entries are never moved or freed before the table is, so that who found one
  * may go on using it without the lock.
  *
- * Two locks: `file` is held while the file is written, `lock` for moments around the memory. `file`
- * comes first. */
+ * Two locks: `file` is held while the file is read or written, `lock` for moments around the memory,
+ * never while a database is waited for: the loops take it with every request. `file` comes first.
+ *
+ * On PostgreSQL what others revoke is known TOKENS_REFRESH_MS later, over a connection that is kept.
+ * Who could not ask for TOKENS_STALE_MS knows no tokens (tokens_known): a revoked one does not live
+ * as long as the network is away. */
 #include "api/tokens.h"
 
 #include "base/arena.h"
@@ -33,6 +37,7 @@
 #define SECRET_LEN   32
 #define USED_STEP_MS 60000
 #define BUSY_MS      2000
+#define REFRESH_MS   3000 /* what a refresh may take */
 
 struct entry {
     struct token token;
@@ -44,15 +49,18 @@ struct entry {
 
 struct tokens {
     const struct env *env;
-    char *path;
+    char *path;  /* of PostgreSQL with its password: a secret */
+    char *shown; /* the same for people */
     pthread_mutex_t file;
+    struct db *db; /* with `file`: the connection of tokens_refresh; NULL = none */
     pthread_rwlock_t lock;
     struct arena arena; /* entries and what they point to */
     struct entry *by_hash;
     struct entry **by_id;
     size_t count, cap;
     bool shared; /* on PostgreSQL, where other servers write, too */
-    atomic_bool defined, known;
+    atomic_bool defined;
+    atomic_int_fast64_t known_ms; /* when they were read last, monotonic; -1 = never */
     atomic_bool unwritten;
 };
 
@@ -196,12 +204,12 @@ static kf_rc damaged(const struct tokens *t, str id, struct kf_err *err)
     return err_set(err, PROBLEM_DAMAGED,
                    "the token %.*s in %s is not as this program writes it: put the file back from "
                    "a copy, or move it away and make the tokens anew",
-                   (int)(id.len < 40 ? id.len : 40), id.p, t->path);
+                   (int)(id.len < 40 ? id.len : 40), id.p, t->shown);
 }
 
 /* An array of strings, as it stands in a column. */
-static kf_rc read_list(struct tokens *t, str json, str id, struct arena *scratch, const str **ret,
-                       size_t *ret_count, struct kf_err *err)
+static kf_rc read_list(const struct tokens *t, str json, str id, struct arena *scratch,
+                       const str **ret, size_t *ret_count, struct kf_err *err)
 {
     struct json_node *root;
     size_t n = 0;
@@ -228,57 +236,100 @@ static kf_rc read_list(struct tokens *t, str json, str id, struct arena *scratch
     return KF_OK;
 }
 
-static kf_rc read_row(struct tokens *t, struct db_stmt *s, struct arena *scratch,
-                      struct kf_err *err)
+/* A row as it was read, in an arena of its own. */
+struct token_row {
+    struct token_row *next;
+    str id, name;
+    struct hash hash;
+    struct token_scope scope;
+    int64_t created_ms, revoked_ms, used_ms;
+};
+
+static kf_rc read_row(const struct tokens *t, struct db_stmt *s, struct arena *arena,
+                      struct token_row **ret, struct kf_err *err)
 {
-    str id = db_text(s, 0), hash = db_text(s, 1);
-    struct token_scope scope = {.rights = (unsigned)db_i64(s, 3)};
-    struct entry *e = NULL;
-    if (id.len != TOKEN_ID_LEN || hash.len != HASH_LEN || (entry_of(t, id) && !t->shared))
-        return damaged(t, id, err);
-    if (entry_of(t, id)) { /* what can have changed elsewhere */
-        struct token *k = &entry_of(t, id)->token;
-        int64_t never = 0, revoked_ms = db_i64(s, 8);
-        if (revoked_ms)
-            atomic_compare_exchange_strong(&k->revoked_ms, &never, revoked_ms);
+    str hash = db_text(s, 1);
+    struct token_row *r = arena_alloc(arena, sizeof *r);
+    if (!r)
+        return err_nomem(err);
+    *r = (struct token_row){.id = arena_str(arena, db_text(s, 0)),
+                            .name = arena_str(arena, db_text(s, 2)),
+                            .scope = {.rights = (unsigned)db_i64(s, 3)},
+                            .created_ms = db_i64(s, 6),
+                            .revoked_ms = db_i64(s, 8),
+                            .used_ms = db_i64(s, 9)};
+    if (!r->id.p || !r->name.p)
+        return err_nomem(err);
+    if (r->id.len != TOKEN_ID_LEN || hash.len != HASH_LEN)
+        return damaged(t, r->id, err);
+    memcpy(r->hash.b, hash.p, HASH_LEN);
+    struct token_scope *scope = &r->scope;
+    str spaces = arena_str(arena, db_text(s, 4)), prefixes = arena_str(arena, db_text(s, 5));
+    if (!spaces.p || !prefixes.p)
+        return err_nomem(err);
+    kf_rc rc = read_list(t, spaces, r->id, arena, &scope->spaces, &scope->space_count, err);
+    if (rc == KF_OK)
+        rc = read_list(t, prefixes, r->id, arena, &scope->prefixes, &scope->prefix_count, err);
+    scope->expires_ms = db_i64(s, 7) ? db_i64(s, 7) : TOKEN_NEVER;
+    if (rc == KF_OK && token_scope_check(scope, NULL) != KF_OK)
+        rc = damaged(t, r->id, err);
+    if (rc == KF_OK)
+        *ret = r;
+    return rc;
+}
+
+/* With the lock held for writing. */
+static kf_rc take_row(struct tokens *t, const struct token_row *r, struct kf_err *err)
+{
+    struct entry *e = entry_of(t, r->id);
+    if (e && !t->shared)
+        return damaged(t, r->id, err);
+    if (e) { /* what can have changed elsewhere */
+        int64_t never = 0;
+        if (r->revoked_ms)
+            atomic_compare_exchange_strong(&e->token.revoked_ms, &never, r->revoked_ms);
         return KF_OK;
     }
-    kf_rc rc = read_list(t, db_text(s, 4), id, scratch, &scope.spaces, &scope.space_count, err);
-    if (rc == KF_OK)
-        rc = read_list(t, db_text(s, 5), id, scratch, &scope.prefixes, &scope.prefix_count, err);
-    scope.expires_ms = db_i64(s, 7) ? db_i64(s, 7) : TOKEN_NEVER;
-    if (rc == KF_OK && token_scope_check(&scope, NULL) != KF_OK)
-        rc = damaged(t, id, err);
-    if (rc == KF_OK)
-        rc = entry_make(t, id, db_text(s, 2), &scope, &e, err);
+    kf_rc rc = entry_make(t, r->id, r->name, &r->scope, &e, err);
     if (rc != KF_OK)
         return rc;
-    memcpy(e->hash.b, hash.p, HASH_LEN);
-    e->token.created_ms = db_i64(s, 6);
-    atomic_store(&e->token.revoked_ms, db_i64(s, 8));
-    atomic_store(&e->token.used_ms, db_i64(s, 9));
-    e->used_written_ms = db_i64(s, 9);
+    e->hash = r->hash;
+    e->token.created_ms = r->created_ms;
+    atomic_store(&e->token.revoked_ms, r->revoked_ms);
+    atomic_store(&e->token.used_ms, r->used_ms);
+    e->used_written_ms = r->used_ms;
     return add(t, e, err);
 }
 
+static kf_rc take_rows(struct tokens *t, const struct token_row *rows, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    pthread_rwlock_wrlock(&t->lock);
+    for (; rows && rc == KF_OK; rows = rows->next)
+        rc = take_row(t, rows, err);
+    pthread_rwlock_unlock(&t->lock);
+    return rc;
+}
+
+/* All of them, in their order; then into memory. */
 static kf_rc read_rows(struct tokens *t, struct db *db, struct kf_err *err)
 {
     static const char sql[] = "SELECT id, hash, name, rights, spaces, prefixes, created, expires,"
                               " revoked, used FROM kf_token ORDER BY id";
-    struct arena scratch = {0};
+    struct arena arena = ARENA_INIT;
+    struct token_row *first = NULL, **end = &first;
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        rc = read_row(t, s, &scratch, err);
-        arena_clear(&scratch);
-        if (rc != KF_OK)
-            break;
-    }
+    while (rc == KF_OK && (rc = db_step(s, &row, err)) == KF_OK && row)
+        if ((rc = read_row(t, s, &arena, end, err)) == KF_OK)
+            end = &(*end)->next;
     db_done(s);
-    arena_release(&scratch);
+    if (rc == KF_OK)
+        rc = take_rows(t, first, err);
+    arena_release(&arena);
     return rc;
 }
 
@@ -331,29 +382,43 @@ static kf_rc load(struct tokens *t, struct kf_err *err)
     return rc;
 }
 
+static kf_rc name_place(struct tokens *t, const char *dir, struct kf_err *err)
+{
+    struct buf path = BUF_INIT, shown = BUF_INIT;
+    kf_rc rc = KF_OK;
+    t->shared = db_is_url(dir);
+    if (t->shared) {
+        rc = db_url_at(dir, "_keepfast", &path, err);
+        if (rc == KF_OK)
+            rc = db_url_show(dir, "_keepfast", &shown, err);
+    } else {
+        buf_printf(&path, "%s/_keepfast.db", dir);
+        buf_str(&shown, buf_view(&path));
+    }
+    t->path = buf_detach(&path, NULL);
+    t->shown = buf_detach(&shown, NULL);
+    return rc != KF_OK || (t->path && t->shown) ? rc : err_nomem(err);
+}
+
 kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_tokens,
                   struct kf_err *err)
 {
-    struct buf path = BUF_INIT;
     struct tokens *t = mem_calloc(1, sizeof *t);
     if (!t)
         return err_nomem(err);
     t->env = env;
+    atomic_init(&t->known_ms, -1);
     pthread_mutex_init(&t->file, NULL);
     pthread_rwlock_init(&t->lock, NULL);
-    t->shared = db_is_url(dir);
-    kf_rc named = KF_OK;
-    if (t->shared)
-        named = db_url_at(dir, "_keepfast", &path, err);
-    else
-        buf_printf(&path, "%s/_keepfast.db", dir);
-    t->path = buf_detach(&path, NULL);
-    kf_rc rc = named != KF_OK ? named : t->path ? load(t, err) : err_nomem(err);
+    kf_rc rc = name_place(t, dir, err);
+    int64_t now_ms = env_mono_ms(env);
+    if (rc == KF_OK)
+        rc = load(t, err);
     /* Until they can be read nobody is let in (tokens_known). */
     if (rc == KF_BUSY && t->shared)
         rc = KF_OK;
     else if (rc == KF_OK)
-        atomic_store(&t->known, true);
+        atomic_store(&t->known_ms, now_ms);
     if (rc == KF_OK)
         *ret_tokens = t;
     else
@@ -365,9 +430,13 @@ void tokens_close(struct tokens *t)
 {
     if (!t)
         return;
+    db_close(t->db);
     HASH_CLEAR(hh, t->by_hash);
     mem_free(t->by_id);
+    if (t->path)
+        mem_wipe(t->path, strlen(t->path));
     mem_free(t->path);
+    mem_free(t->shown);
     arena_release(&t->arena);
     pthread_mutex_destroy(&t->file);
     pthread_rwlock_destroy(&t->lock);
@@ -376,7 +445,8 @@ void tokens_close(struct tokens *t)
 
 bool tokens_known(const struct tokens *t)
 {
-    return atomic_load(&t->known);
+    int64_t known_ms = atomic_load(&t->known_ms);
+    return known_ms >= 0 && (!t->shared || env_mono_ms(t->env) - known_ms < TOKENS_STALE_MS);
 }
 
 bool tokens_shared(const struct tokens *t)
@@ -384,25 +454,33 @@ bool tokens_shared(const struct tokens *t)
     return t->shared;
 }
 
+/* With `file`. Over the connection that is kept; one that has failed is not kept. */
+static kf_rc refresh(struct tokens *t, struct kf_err *err)
+{
+    kf_rc rc = t->db ? KF_OK : open_file(t, false, &t->db, err);
+    if (rc != KF_OK)
+        return rc == KF_ABSENT ? KF_OK : rc;
+    db_deadline(t->db, REFRESH_MS);
+    rc = read_rows(t, t->db, err);
+    if (rc == KF_OK && !atomic_load(&t->defined))
+        rc = read_defined(t, t->db, err);
+    db_deadline(t->db, 0);
+    if (rc != KF_OK) {
+        db_close(t->db);
+        t->db = NULL;
+    }
+    return rc;
+}
+
 kf_rc tokens_refresh(struct tokens *t, struct kf_err *err)
 {
-    struct db *db = NULL;
     if (!t->shared)
         return KF_OK;
     pthread_mutex_lock(&t->file);
-    kf_rc rc = open_file(t, false, &db, err);
-    if (rc == KF_OK) {
-        pthread_rwlock_wrlock(&t->lock);
-        rc = read_rows(t, db, err);
-        pthread_rwlock_unlock(&t->lock);
-        if (rc == KF_OK && !atomic_load(&t->defined))
-            rc = read_defined(t, db, err);
-    } else if (rc == KF_ABSENT) {
-        rc = KF_OK;
-    }
-    db_close(db);
+    int64_t now_ms = env_mono_ms(t->env);
+    kf_rc rc = refresh(t, err);
     if (rc == KF_OK)
-        atomic_store(&t->known, true);
+        atomic_store(&t->known_ms, now_ms);
     pthread_mutex_unlock(&t->file);
     return rc;
 }

@@ -87,13 +87,16 @@ kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_to
 /* NULL is fine. */
 void tokens_close(struct tokens *t);
 
-/* Whether they could be read: a server that starts while its database is away does not know whether
- * it is to ask for tokens, and lets nobody in. Of a folder always. */
+/* Whether they could be read, of a database a moment ago: a server whose database is away does not
+ * know whether it is to ask for tokens, nor what others have revoked meanwhile, and lets nobody in.
+ * Of a folder always. */
 bool tokens_known(const struct tokens *t);
 /* Whether they stand in a database, where other servers make and revoke them, too. */
 bool tokens_shared(const struct tokens *t);
 /* Takes in what others have made and revoked there. Blocks; called every TOKENS_REFRESH_MS. */
 #define TOKENS_REFRESH_MS 2000
+/* Without one for so long the table is not known any more. */
+#define TOKENS_STALE_MS (2 * TOKENS_REFRESH_MS + 1000)
 kf_rc tokens_refresh(struct tokens *t, struct kf_err *err);
 
 /* Whether one was ever made here. */
