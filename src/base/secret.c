@@ -114,29 +114,44 @@ kf_rc secret_file_read_given(const struct env *env, const char *path, char *to, 
     return read_checked(env, path, true, to, cap, ret_len, err);
 }
 
-/* A password may hold what ends it: the user ends at the first colon, and what follows begins
- * behind the last @ before parameters and fragment. */
-void secret_hide_url(str url, struct buf *out)
+size_t secret_url_hosts(str url)
 {
-    size_t from = 0;
-    for (size_t i = 0; i + 3 <= url.len && !from; i++)
+    size_t from = 0, hosts, i;
+    for (i = 0; i + 3 <= url.len && !from; i++)
         if (memcmp(url.p + i, "://", 3) == 0)
             from = i + 3;
-    size_t end = from;
-    while (end < url.len && url.p[end] != '?' && url.p[end] != '#')
-        end++;
-    size_t hosts = from;
-    for (size_t i = from; i < end; i++)
+    hosts = from;
+    for (i = from; i < url.len && url.p[i] != '/' && hosts == from; i++)
         if (url.p[i] == '@')
             hosts = i + 1;
-    str user = {url.p + from, hosts > from ? hosts - 1 - from : 0};
-    user.len = str_index(user, ':');
-    buf_add(out, url.p, from);
-    buf_str(out, user);
-    if (hosts > from)
+    /* Not libpq's any more: it would take a part of the password for a host. */
+    for (i = hosts; i < url.len && url.p[i] != '?' && url.p[i] != '#'; i++)
+        if (url.p[i] == '@')
+            hosts = i + 1;
+    return hosts;
+}
+
+/* Where an @ stands behind parameters as well, they may be a password, or hold one: then nothing
+ * behind the user is shown. */
+void secret_hide_url(str url, struct buf *out)
+{
+    size_t scheme = 0, hosts = secret_url_hosts(url), end = hosts, user;
+    for (size_t i = 0; i + 3 <= url.len && !scheme; i++)
+        if (memcmp(url.p + i, "://", 3) == 0)
+            scheme = i + 3;
+    while (end < url.len && url.p[end] != '?' && url.p[end] != '#')
+        end++;
+    str rest = str_from(url, end);
+    bool unclear = str_index(rest, '@') < rest.len;
+    for (user = scheme; user < url.len && !strchr(":/?#@", url.p[user]);)
+        user++;
+    buf_add(out, url.p, hosts > scheme || unclear ? user : scheme);
+    if (unclear) {
+        buf_c(out, "@...");
+        return;
+    }
+    if (hosts > scheme)
         buf_byte(out, '@');
     buf_add(out, url.p + hosts, end - hosts);
-    str rest = str_from(url, end);
-    size_t fragment = str_index(rest, '#');
-    buf_str(out, str_from(rest, fragment));
+    buf_str(out, str_from(rest, str_index(rest, '#')));
 }

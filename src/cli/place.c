@@ -99,8 +99,7 @@ static kf_rc split_url(struct place *p, str at, struct kf_err *err)
         return err_nomem(err);
     if (space.len && !config_space_name_ok(space))
         return cli_usage(err,
-                         "--at …#%.*s: a space is named with a-z, 0-9, _ and -, 1 to 60 of them",
-                         STR_ARGS(space));
+                         "--at …#SPACE: a space is named with a-z, 0-9, _ and -, 1 to 60 of them");
     kf_rc rc = db_url_at(url, NULL, &whole, err);
     if (rc == KF_OK)
         rc = db_url_show(url, NULL, &shown, err);

@@ -27,13 +27,14 @@ bool db_is_url(const char *path)
 /* What is libpq's. */
 static str address_of(const char *url)
 {
-    const char *end = strrchr(url, '#');
+    const char *end = strrchr(url + secret_url_hosts(str_of(url)), '#');
     return str_make(url, end ? (size_t)(end - url) : strlen(url));
 }
 
 str db_url_space(const char *url)
 {
-    return str_of(url + address_of(url).len + (strrchr(url, '#') ? 1 : 0));
+    const char *end = url + address_of(url).len;
+    return str_of(end + (*end == '#'));
 }
 
 static kf_rc check(const char *url, struct kf_err *err)

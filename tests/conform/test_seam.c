@@ -728,6 +728,15 @@ static void addresses_are_shown_without_secrets(void **state)
         {"postgresql://u:hunter2@h:1,i:2/d?password=hunter2#s", "postgresql://u@h:1,i:2/d#s"},
         {"postgres://u:hun@ter2@h/d?sslpassword=hunter2", "postgres://u@h/d#default"},
         {"postgres:///d?host=/run&password=hunter2#a-b_c", "postgres:///d#a-b_c"},
+        /* libpq takes ? and # in a password as they are */
+        {"postgres://u:hunter2?x@h/d#s", "postgres://u@h/d#s"},
+        {"postgres://u:hun?ter2@h/d?sslmode=require#s", "postgres://u@h/d#s"},
+        {"postgres://u:hunter2#x@h/d", "postgres://u@h/d#default"},
+        {"postgres://u:hun#ter2@h/d#s", "postgres://u@h/d#s"},
+        /* which @ is meant nobody knows */
+        {"postgres://u:hunter2/1?x@h/d#s", "postgres://u@...#s"},
+        {"postgres://h/d?password=x@hunter2#s", "postgres://h@...#s"},
+        {"postgres://u@h/d?user=a@b&password=hunter2#s", "postgres://u@...#s"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf b = BUF_INIT;
