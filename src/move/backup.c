@@ -99,8 +99,11 @@ static kf_rc gather_heads(struct backup *b, struct kf_err *err)
         return rc;
     while (rc == KF_OK && count == HEADS_PAGE)
         rc = doc_changes(db, b->after, HEADS_PAGE, false, keep_wanted, b, &count, err);
+    if (rc == KF_OK)
+        rc = store_seq_of(db, &b->until, err);
     store_read_end(b->store, db);
-    b->until = store_seq(b->store);
+    if (rc != KF_OK)
+        return rc;
     b->total = b->rows.count;
     b->phase = BACKUP_OBJECTS;
     return rc;
@@ -124,8 +127,8 @@ static kf_rc keep_the_past(struct group *g, struct write *w, struct kf_err *err)
     return group_pin(g, err);
 }
 
-/* Pins what there is. Returns when no group from before the pin is on its way; a store that takes
- * no writes has none. */
+/* Pins what there is. Returns when no group from before the pin is on its way; a file that takes no
+ * writes has none, but on PostgreSQL others may write all the same. */
 static kf_rc pin(struct backup *b, struct kf_err *err)
 {
     struct write barrier = {.apply = keep_the_past, .frees = true};
@@ -133,14 +136,17 @@ static kf_rc pin(struct backup *b, struct kf_err *err)
     b->pinned_ms = env_mono_ms(store_env(b->store));
     struct db *db;
     kf_rc rc = store_write(b->store, &barrier, err);
-    if (rc != KF_NOMEM)
+    bool alone = store_level(b->store) != KF_LEVEL_SHARED;
+    if (rc == KF_OK || (alone && rc != KF_NOMEM))
         rc = store_read(b->store, &db, err);
+    else
+        err_prefix(err, "what is backed up cannot be kept meanwhile");
     if (rc != KF_OK)
         return rc;
-    b->until = store_seq(b->store);
+    rc = store_seq_of(db, &b->until, err);
     store_site(b->store, b->site);
     store_read_end(b->store, db);
-    return KF_OK;
+    return rc;
 }
 
 kf_rc backup_new(struct kf_store *store, str pending_to, const struct seal_source *key,
@@ -233,13 +239,19 @@ static kf_rc visit_row(void *ctx, const struct doc_row *row, struct kf_err *err)
     return b->enough ? KF_ABSENT : KF_OK;
 }
 
-/* Other processes forget that there is a backup, should it die. */
+/* Other processes forget that there is a backup, should it die, or stand still for so long: what it
+ * was to read may be gone then, whether it is there again or not. */
 static kf_rc stay_pinned(struct backup *b, struct kf_err *err)
 {
     struct write again = {.apply = keep_the_past, .frees = true};
     int64_t now_ms = env_mono_ms(store_env(b->store));
     if (store_level(b->store) != KF_LEVEL_SHARED || now_ms - b->pinned_ms < STORE_PIN_MS / 3)
         return KF_OK;
+    if (now_ms - b->pinned_ms >= STORE_PIN_MS)
+        return err_set(err, PROBLEM_BUSY,
+                       "the backup stood still for %lld s, and what it was to read may be gone: "
+                       "begin again",
+                       (long long)(now_ms - b->pinned_ms) / 1000);
     b->pinned_ms = now_ms;
     return store_write(b->store, &again, err);
 }
@@ -248,9 +260,7 @@ static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
 {
     struct db *db;
     size_t count = 0;
-    kf_rc rc = stay_pinned(b, err);
-    if (rc == KF_OK)
-        rc = store_read(b->store, &db, err);
+    kf_rc rc = store_read(b->store, &db, err);
     if (rc != KF_OK)
         return rc;
     b->enough = false;
@@ -353,6 +363,9 @@ static kf_rc write_manifest(struct backup *b, struct kf_err *err)
 
 static kf_rc step(struct backup *b, struct kf_err *err)
 {
+    kf_rc rc = b->phase == BACKUP_CLOSE || b->phase == BACKUP_END ? KF_OK : stay_pinned(b, err);
+    if (rc != KF_OK)
+        return rc;
     switch (b->phase) {
     case BACKUP_ROWS: return page_of_rows(b, err);
     case BACKUP_OBJECTS: return next_object(b, err);

@@ -192,7 +192,9 @@ static kf_rc verify_pages(struct kf_store *store, struct verifying *v, bool full
     kf_rc rc = store_read_long(store, &read, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = db_check(db, full, &v->report, &bad, &why);
+    rc = store_seq_of(db, &v->until, &why);
+    if (rc == KF_OK)
+        rc = db_check(db, full, &v->report, &bad, &why);
     if (rc == KF_OK)
         rc = schema_check(db, &schema_store, &v->report, &bad, &why);
     v->v.damaged += bad;

@@ -260,6 +260,9 @@ kf_rc store_read_long(struct kf_store *store, struct long_read *l, struct db **r
 /* The number of the last committed group; with it a cache can tell whether what it read is still
  * the newest. */
 int64_t store_seq(const struct kf_store *store);
+/* The same as the snapshot `db` of store_read has it: on PostgreSQL others commit as well, and
+ * store_seq knows of them with the next group of this process. */
+kf_rc store_seq_of(struct db *db, int64_t *ret_seq, struct kf_err *err);
 
 /* ------------------------------------------------------------------------------------ the rest */
 

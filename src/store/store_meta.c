@@ -47,6 +47,12 @@ kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, struct kf_e
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+kf_rc store_seq_of(struct db *db, int64_t *ret_seq, struct kf_err *err)
+{
+    int64_t stamp;
+    return meta_read_state(db, ret_seq, &stamp, err);
+}
+
 kf_rc meta_read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
 {
     static const char sql[] = "SELECT seq, stamp FROM kf_state WHERE id = 1";

@@ -1,9 +1,11 @@
-/* Streams of a store that two processes write to: what one of them has in memory is never what it
- * writes from when the other has written meanwhile, whether it was told of that or not. Here nobody
- * is told (there is no watcher); script/postgres_streams has servers that are. */
+/* A store that two processes write to: what one of them has in memory is never what it writes from
+ * when the other has written meanwhile, whether it was told of that or not, nor what it verifies or
+ * backs up. Here nobody is told (there is no watcher); script/postgres_streams has servers that
+ * are. */
 #include "testing_pg.h"
 #include "testing_streams.h"
 
+#include "move/backup.h"
 #include "store/store_pg.h"
 
 static const char yaml[] = "spaces:\n"
@@ -153,6 +155,77 @@ static void what_is_trimmed_is_doubted(void **state)
     testing_recount(&b);
 }
 
+/* -------------------------------------------------------------------------- backups, verify */
+
+static void verify_sees_what_another_wrote(void **state)
+{
+    (void)state;
+    assert_int_equal(testing_put(&a, "d", "1"), KF_OK);
+    testing_sql(&a, "UPDATE kf_doc_version SET body = '2'");
+    b.err = (struct kf_err)KF_ERR_INIT;
+    assert_int_equal(verify_store(b.store, false, NULL, NULL, NULL, &b.err), KF_DAMAGED);
+}
+
+static kf_rc begin_backup(struct testing_docs *t, struct backup **ret)
+{
+    t->err = (struct kf_err)KF_ERR_INIT;
+    return backup_new(t->store, STR(""), NULL, ret, &t->err);
+}
+
+/* To its end; the documents that are in it. */
+static kf_rc end_backup(struct testing_docs *t, struct backup *backup, uint64_t *ret_docs)
+{
+    struct buf piece = BUF_INIT;
+    char hex[HASH_HEX + 1];
+    kf_rc rc;
+    while ((rc = backup_read(backup, &piece, &t->err)) == KF_OK)
+        buf_clear(&piece);
+    if (rc == KF_ABSENT)
+        rc = backup_digest(backup, NULL, NULL, hex, ret_docs, &t->err);
+    buf_release(&piece);
+    backup_free(backup);
+    return rc;
+}
+
+static void a_backup_has_what_another_wrote(void **state)
+{
+    (void)state;
+    struct backup *backup = NULL;
+    uint64_t docs = 0;
+    assert_int_equal(testing_put(&a, "one", "1"), KF_OK);
+    assert_int_equal(begin_backup(&b, &backup), KF_OK);
+    assert_int_equal(testing_put(&a, "two", "2"), KF_OK);
+    assert_int_equal(end_backup(&b, backup, &docs), KF_OK);
+    assert_int_equal(docs, 1);
+}
+
+static void a_backup_that_cannot_pin_is_none(void **state)
+{
+    (void)state;
+    struct backup *backup = NULL;
+    assert_int_equal(testing_put(&a, "one", "1"), KF_OK);
+    testing_sql(&a, "ALTER TABLE kf_state ADD CONSTRAINT planted CHECK (pinned = 0)");
+    assert_true(begin_backup(&b, &backup) != KF_OK);
+    assert_null(backup);
+}
+
+/* Others may have removed what it was to read. */
+static void a_backup_whose_pin_has_lapsed_begins_again(void **state)
+{
+    (void)state;
+    struct backup *backup = NULL;
+    uint64_t docs = 0;
+    assert_int_equal(testing_put(&a, "one", "1"), KF_OK);
+    assert_int_equal(begin_backup(&b, &backup), KF_OK);
+    testing_env_advance(&b.env, STORE_PIN_MS / 2); /* renewed */
+    assert_int_equal(end_backup(&b, backup, &docs), KF_OK);
+    backup = NULL;
+    assert_int_equal(begin_backup(&b, &backup), KF_OK);
+    testing_env_advance(&b.env, STORE_PIN_MS);
+    assert_int_equal(end_backup(&b, backup, &docs), KF_BUSY);
+    assert_non_null(strstr(b.err.detail, "begin again"));
+}
+
 #ifdef KF_TEST_HOOKS
 TESTING_SABOTEUR(pg_others_forgotten, "pg-others-forgotten", an_append_goes_on_from_the_row)
 #endif
@@ -173,6 +246,10 @@ int main(int argc, char **argv)
         TEST(memory_that_may_be_old_is_not_shown),
         TEST(a_window_has_no_hole),
         TEST(what_is_trimmed_is_doubted),
+        TEST(verify_sees_what_another_wrote),
+        TEST(a_backup_has_what_another_wrote),
+        TEST(a_backup_that_cannot_pin_is_none),
+        TEST(a_backup_whose_pin_has_lapsed_begins_again),
 #ifdef KF_TEST_HOOKS
         cmocka_unit_test(saboteur_pg_others_forgotten),
 #endif
