@@ -55,7 +55,7 @@
 #define STREAM_LIMIT       100   /* of one that does not say */
 #define STREAM_ID_MAX      255
 #define STREAM_KIND_MAX    64
-#define STREAM_KINDS_MAX   64          /* different ones in one stream */
+#define STREAM_KINDS_MAX   64          /* different ones in one stream, of appends here */
 #define STREAM_ATTRS_MAX   (64 * 1024) /* bytes of all attributes */
 #define STREAM_VALUE_MAX   255         /* of an attribute that can be asked for */
 #define STREAM_FILTERS_MAX 8

@@ -23,9 +23,6 @@
 
 #include <stdio.h>
 
-/* A body in a ring stands so much deeper. */
-#define RING_DEPTH 3
-
 /* --------------------------------------------------------------------------------------- checks */
 
 /* What is wrong with an entry of several is told by its place. */
@@ -80,7 +77,7 @@ static kf_rc check_kind(const struct config_stream *line, str kind, struct kf_er
     return rc;
 }
 
-static bool goes_into_ring(const struct config_stream *line, str kind)
+bool stream_has_ring(const struct config_stream *line, str kind)
 {
     for (size_t i = 0; i < line->ring_count; i++)
         if (str_eq(line->rings[i].kind, kind))
@@ -105,7 +102,8 @@ static kf_rc check_entry(const struct streams *streams, const struct config_stre
         rc = err_set(err, PROBLEM_BAD_REQUEST, "the time of an entry is milliseconds since 1970");
     if (rc == KF_OK)
         rc = check_value(streams, str_make(e->body, e->len), "body",
-                         JSON_DEPTH_MAX - (goes_into_ring(line, kind) ? RING_DEPTH : 0), err);
+                         JSON_DEPTH_MAX - (stream_has_ring(line, kind) ? STREAM_RING_DEPTH : 0),
+                         err);
     if (rc == KF_OK && e->attach)
         rc = check_value(streams, str_make(e->attach, e->attach_len), "attachment", JSON_DEPTH_MAX,
                          err);
@@ -184,6 +182,13 @@ void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_
     hash_hex(&asked, hex);
     memcpy(out, hex, HASH_HEX / 2);
     out[HASH_HEX / 2] = 0;
+}
+
+void stream_asked_there(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
+                        char out[HASH_HEX + 1])
+{
+    stream_asked(kind, 0, hash, attach_hash, out);
+    stream_asked(kind, at_ms, hash, attach_hash, out + HASH_HEX / 2);
 }
 
 static void hash_text(str text, char out[HASH_HEX + 1])
@@ -312,28 +317,6 @@ kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
 /* ---------------------------------------------------------------------------------- in the
  * group */
 
-/* Of an entry that came from elsewhere nobody knows whether its time was told or not. */
-static kf_rc same_but_time(struct group *g, int64_t stream, uint64_t n, const struct stream_new *e,
-                           const char *hash, bool *ret, struct kf_err *err)
-{
-    static const char sql[] = "SELECT at FROM kf_entry WHERE stream = $1 AND n = $2 AND taken = 1";
-    char asked[sizeof e->asked];
-    struct db_stmt *s;
-    bool row = false;
-    stream_asked(e->kind, 0, e->hash, e->attach_hash, asked);
-    if (strcmp(hash, asked) != 0)
-        return KF_OK;
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, (int64_t)n);
-    rc = db_step(s, &row, err);
-    *ret = rc == KF_OK && row && db_i64(s, 0) == e->at_ms;
-    db_done(s);
-    return rc;
-}
-
 /* Its id was taken before: *ret is what it got then. */
 static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t stream,
                          const struct stream_new *e, struct kf_appended *ret, struct kf_err *err)
@@ -345,9 +328,8 @@ static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t
         return stream_damaged(a->key, 0, err);
     if (rc != KF_OK)
         return rc;
-    bool same = strcmp(hash, e->asked) == 0;
-    if (!same && e->at_ms && (rc = same_but_time(g, stream, n, e, hash, &same, err)) != KF_OK)
-        return rc;
+    bool same = strncmp(hash, e->asked, HASH_HEX / 2) == 0 ||
+                strcmp(hash + strnlen(hash, HASH_HEX / 2), e->asked) == 0;
     if (!same)
         return err_set(
             err, PROBLEM_ID_REUSED,
@@ -390,7 +372,7 @@ static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_d
     if (rc == KF_OK)
         rc = entry_insert(db, &record, err);
     if (rc == KF_OK)
-        rc = draft_count(d, e->kind, e->body.len, e->at, err);
+        rc = draft_count(d, e->kind, e->body.len, e->at, STREAM_KINDS_MAX, err);
     if (rc == KF_OK)
         rc = stream_add_rings(a->line, d, e->kind, e->n, e->at, e->body, err);
     if (rc == KF_OK)
@@ -461,9 +443,10 @@ static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     state_keep(before); /* a place on the stage is not for long */
-    draft_begin(&d, before);
+    rc = draft_begin(&d, before, err);
     a->rev_before = d.head.rev;
-    rc = apply_to(g, a, before, &d, err);
+    if (rc == KF_OK)
+        rc = apply_to(g, a, before, &d, err);
     draft_release(&d);
     state_drop(before);
     return rc;

@@ -192,9 +192,10 @@ static kf_rc apply_patch(struct group *g, struct write *write, struct kf_err *er
     if (rc != KF_OK)
         return rc;
     state_keep(before);
-    draft_begin(&d, before);
+    rc = draft_begin(&d, before, err);
     w->rev_before = d.head.rev;
-    rc = change_attrs(g, w, before, &d, err);
+    if (rc == KF_OK)
+        rc = change_attrs(g, w, before, &d, err);
     if (rc == KF_OK)
         w->result = state_keep(w->after ? w->after : before);
     draft_release(&d);

@@ -33,8 +33,11 @@
 #define STREAM_MARKS    64
 #define STREAM_SITE_LEN STORE_SITE_LEN
 /* Numbers from elsewhere beyond this are not believed: nobody has appended so often. */
-#define STREAM_N_MAX    ((uint64_t)1 << 53)
-#define STREAM_SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
+#define STREAM_N_MAX ((uint64_t)1 << 53)
+/* Different kinds in one stream with what came from elsewhere: STREAM_KINDS_MAX of each of so many
+ * stores that know nothing of each other's. */
+#define STREAM_KINDS_ALL 4096
+#define STREAM_SHOWN(s)  (int)((s).len < 200 ? (s).len : 200), (s).p
 
 /* ------------------------------------------------------------------- a stream (stream_state.c) */
 
@@ -91,15 +94,19 @@ struct stream_count {
 struct stream_draft {
     struct stream_head head;
     str key, rings, attrs;
-    struct stream_count kinds[STREAM_KINDS_MAX]; /* by name */
-    size_t kind_count;
+    struct stream_count *kinds;                /* by name; `few`, until there are more */
+    struct stream_count few[STREAM_KINDS_MAX]; /* so that an append allocates nothing */
+    size_t kind_count, kind_cap;
     struct buf rings_made;
     bool rings_changed, attrs_changed;
 };
-/* From what there is; what is not there begins empty. */
-void draft_begin(struct stream_draft *d, const struct stream_state *from);
-/* One entry more of this kind; KF_INVALID kind_not_allowed when there are too many kinds. */
-kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, struct kf_err *err);
+/* From what there is; what is not there begins empty. A draft stays where it is. After a failure,
+ * too, draft_release. */
+kf_rc draft_begin(struct stream_draft *d, const struct stream_state *from, struct kf_err *err);
+/* One entry more of this kind; KF_INVALID kind_not_allowed when it would be more than kinds_max
+ * kinds, all but one of them there before. */
+kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, size_t kinds_max,
+                  struct kf_err *err);
 /* One less; its time is not looked at. */
 void draft_uncount(struct stream_draft *d, str kind, size_t size);
 /* Puts an entry into a ring of at most `last`. */
@@ -358,6 +365,13 @@ kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash
 /* What makes two entries of one id the same one; at_ms as it was given. */
 void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
                   char out[HASH_HEX / 2 + 1]);
+/* The same of an entry from elsewhere, of which nobody knows whether its time was told or is that
+ * of its append: without it and with it, one behind the other. */
+void stream_asked_there(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
+                        char out[HASH_HEX + 1]);
+/* A body in a ring stands so much deeper. */
+#define STREAM_RING_DEPTH 3
+bool stream_has_ring(const struct config_stream *line, str kind);
 /* Puts an entry into the rings that the configuration has for its kind. */
 kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
                        uint64_t n, int64_t at_ms, str body, struct kf_err *err);

@@ -337,8 +337,9 @@ static kf_rc trim_stream(struct group *g, struct retain *r, const struct config_
     if (rc != KF_OK || !before->head.there)
         return rc;
     state_keep(before);
-    draft_begin(&d, before);
-    rc = trim_draft(g, streams, line, &d, &changed, ret_over, err);
+    rc = draft_begin(&d, before, err);
+    if (rc == KF_OK)
+        rc = trim_draft(g, streams, line, &d, &changed, ret_over, err);
     if (rc == KF_OK && changed) {
         r->changed[r->changed_count++] = key;
         rc = group_doubt(g, err);

@@ -43,6 +43,7 @@ kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, st
         rc = stream_damaged(d.key, 0, err);
     if (rc == KF_OK)
         rc = draft_end(&d, ret, err);
+    draft_release(&d);
     arena_release(&arena);
     return rc;
 }

@@ -66,22 +66,49 @@ void state_kinds_json(const struct stream_state *s, struct buf *out)
 
 /* -------------------------------------------------------------------------------------- drafts */
 
-void draft_begin(struct stream_draft *d, const struct stream_state *from)
+static kf_rc room_for_kinds(struct stream_draft *d, size_t count)
+{
+    if (!d->kinds) {
+        d->kinds = d->few;
+        d->kind_cap = STREAM_KINDS_MAX;
+    }
+    if (count <= d->kind_cap)
+        return KF_OK;
+    size_t cap = count * 2;
+    struct stream_count *p = mem_alloc(cap * sizeof *p);
+    if (!p)
+        return KF_NOMEM;
+    memcpy(p, d->kinds, d->kind_count * sizeof *p);
+    if (d->kinds != d->few)
+        mem_free(d->kinds);
+    d->kinds = p;
+    d->kind_cap = cap;
+    return KF_OK;
+}
+
+kf_rc draft_begin(struct stream_draft *d, const struct stream_state *from, struct kf_err *err)
 {
     uint32_t at = 0;
+    struct stream_count kind;
     *d = (struct stream_draft){.rings = STR("{}"), .attrs = STR("{}"), .key = state_key(from)};
     d->head.erased_seq = from->head.erased_seq;
     if (!from->head.there)
-        return;
+        return KF_OK;
     d->head = from->head;
     d->rings = state_rings(from);
     d->attrs = state_attrs(from);
-    while (state_kind(from, &at, &d->kinds[d->kind_count].kind, &d->kinds[d->kind_count].count))
-        d->kind_count++;
+    while (state_kind(from, &at, &kind.kind, &kind.count)) {
+        if (room_for_kinds(d, d->kind_count + 1) != KF_OK)
+            return err_nomem(err);
+        d->kinds[d->kind_count++] = kind;
+    }
+    return KF_OK;
 }
 
 void draft_release(struct stream_draft *d)
 {
+    if (d->kinds != d->few)
+        mem_free(d->kinds);
     buf_release(&d->rings_made);
 }
 
@@ -95,15 +122,18 @@ static size_t find_kind(const struct stream_draft *d, str kind, bool *ret_there)
     return i;
 }
 
-kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, struct kf_err *err)
+kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, size_t kinds_max,
+                  struct kf_err *err)
 {
     bool there;
     size_t i = find_kind(d, kind, &there);
-    if (!there && d->kind_count == STREAM_KINDS_MAX)
+    if (!there && d->kind_count >= kinds_max)
         return err_set(err, PROBLEM_KIND_NOT_ALLOWED,
-                       "\"%.*s\" has entries of %d kinds already, which is the most: name the "
+                       "\"%.*s\" has entries of %zu kinds already, and %zu are the most: name the "
                        "kinds in `streams:` of the configuration",
-                       STREAM_SHOWN(d->key), STREAM_KINDS_MAX);
+                       STREAM_SHOWN(d->key), d->kind_count, kinds_max);
+    if (!there && room_for_kinds(d, d->kind_count + 1) != KF_OK)
+        return err_nomem(err);
     if (!there) {
         memmove(&d->kinds[i + 1], &d->kinds[i], (d->kind_count - i) * sizeof d->kinds[0]);
         d->kinds[i] = (struct stream_count){kind, 0};
@@ -139,8 +169,10 @@ kf_rc draft_kinds(struct stream_draft *d, str json, struct arena *arena)
     kf_rc rc = json_parse(json, NULL, arena, &root, NULL);
     if (rc != KF_OK)
         return rc == KF_NOMEM ? KF_NOMEM : KF_DAMAGED;
-    if (root->type != JSON_OBJECT || root->count > STREAM_KINDS_MAX)
+    if (root->type != JSON_OBJECT || root->count > STREAM_KINDS_ALL)
         return KF_DAMAGED;
+    if (room_for_kinds(d, root->count) != KF_OK)
+        return KF_NOMEM;
     for (const struct json_node *n = root->child; n; n = n->next) {
         struct stream_count one = {.kind = json_text(n->name, arena)};
         bool there;

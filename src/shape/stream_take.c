@@ -65,9 +65,12 @@ kf_rc stream_take_begin(struct group *g, struct streams *streams, str key,
         return rc;
     }
     state_keep(t->before);
-    draft_begin(&t->d, t->before);
-    *ret_take = t;
-    return KF_OK;
+    rc = draft_begin(&t->d, t->before, err);
+    if (rc == KF_OK)
+        *ret_take = t;
+    else
+        stream_take_drop(t);
+    return rc;
 }
 
 void stream_take_drop(struct stream_take *t)
@@ -195,7 +198,7 @@ static bool kind_fits(const struct stream_draft *d, str kind)
     for (size_t i = 0; i < d->kind_count; i++)
         if (str_eq(d->kinds[i].kind, kind))
             return true;
-    return d->kind_count < STREAM_KINDS_MAX;
+    return d->kind_count < STREAM_KINDS_ALL;
 }
 
 static kf_rc check_import(const struct stream_take *t, const struct entry_import *e,
@@ -320,6 +323,23 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
     return rc == KF_OK ? set_once(db, t->d.head.id, e->id, n, asked, err) : rc;
 }
 
+/* Elsewhere its kind may have no ring, and it may be deeper than one takes: then it is in none. */
+static kf_rc show_in_rings(struct stream_take *t, str kind, str body, uint64_t n, int64_t at_ms,
+                           struct kf_err *err)
+{
+    const struct json_limits limits = {.depth_max = JSON_DEPTH_MAX - STREAM_RING_DEPTH};
+    if (!stream_has_ring(t->line, kind))
+        return KF_OK;
+    kf_rc rc = json_check(body, &limits, NULL, NULL);
+    if (rc == KF_NOMEM)
+        return err_nomem(err);
+    if (rc != KF_OK) {
+        KF_SOMETIMES("too-deep-for-a-ring");
+        return KF_OK;
+    }
+    return stream_add_rings(t->line, &t->d, kind, n, at_ms, body, err);
+}
+
 /* Counts an entry that is shown from now on. */
 static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t at_ms,
                   struct kf_err *err)
@@ -330,9 +350,9 @@ static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t
             known = t->d.kinds[i].kind;
     if (!known.p && !(known = arena_str(&t->arena, kind)).p)
         return err_nomem(err);
-    kf_rc rc = draft_count(&t->d, known, body.len, at_ms, err);
+    kf_rc rc = draft_count(&t->d, known, body.len, at_ms, STREAM_KINDS_ALL, err);
     if (rc == KF_OK)
-        rc = stream_add_rings(t->line, &t->d, kind, n, at_ms, body, err);
+        rc = show_in_rings(t, kind, body, n, at_ms, err);
     if (rc == KF_OK)
         t->d.head.last_n = n;
     return rc;
@@ -341,7 +361,7 @@ static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t
 static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum stream_taken *ret,
                     int64_t *ret_seq, struct kf_err *err)
 {
-    char hash[HASH_HEX + 1], attach[HASH_HEX + 1] = "", asked[HASH_HEX / 2 + 1];
+    char hash[HASH_HEX + 1], attach[HASH_HEX + 1] = "", asked[HASH_HEX + 1];
     struct db *db = group_db(t->g);
     bool twin = false;
     uint64_t n = e->n > t->d.head.last_n ? e->n : t->d.head.last_n + 1;
@@ -350,7 +370,7 @@ static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum st
     if (e->attach.p)
         hex_of(e->attach, attach);
     if (e->id.len) {
-        stream_asked(e->kind, 0, hash, attach, asked);
+        stream_asked_there(e->kind, e->at_ms, hash, attach, asked);
         rc = settle_id(t, e, n, asked, &twin, err);
     }
     if (rc == KF_OK && e->attach.p)
@@ -542,7 +562,7 @@ static kf_rc show_twin(struct stream_take *t, str id, struct kf_err *err)
     bool row = false;
     int64_t seq = 0, at_ms = 0, stream = t->d.head.id;
     uint64_t n = t->d.head.last_n + 1;
-    char asked[HASH_HEX / 2 + 1];
+    char asked[HASH_HEX + 1];
     str kind = STR(""), body = STR("");
     kf_rc rc = db_use(db, find, &s, err);
     if (rc != KF_OK)
@@ -560,7 +580,7 @@ static kf_rc show_twin(struct stream_take *t, str id, struct kf_err *err)
         if (!kind.p || !body.p || !hash || !attach)
             rc = err_nomem(err);
         else
-            stream_asked(kind, 0, hash, attach, asked);
+            stream_asked_there(kind, at_ms, hash, attach, asked);
     }
     db_done(s);
     if (rc == KF_OK && row) {

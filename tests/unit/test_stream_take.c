@@ -1,6 +1,8 @@
 /* What others wrote of a stream, joined with what is here. */
 #include "testing_streams.h"
 
+#include "base/json.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -308,6 +310,73 @@ static void a_removed_attribute_does_not_end_an_emptied_stream(void **state)
     assert_string_equal(testing_stream(&t, "never"), "(not_found)");
 }
 
+/* --------------------------------------------------------------------------- what entries carry */
+
+/* Whether the time of an entry was told nobody knows elsewhere; a retry may say it or not, also when
+ * the entry has gone. */
+static void a_retry_finds_an_entry_from_elsewhere(void **state)
+{
+    (void)state;
+    struct line line = {.stamp = 5, .body = "1", .id = "x", .kind = "k", .at_ms = 5000};
+    struct testing_entry e = {.id = "x", .kind = "k", .body = "1"};
+    struct testing_appended done;
+    take("age/a", &line, 1);
+    for (int gone = 0; gone < 2; gone++) {
+        for (int i = 0; i < 2; i++) {
+            e.at_ms = i ? 5000 : 0;
+            assert_int_equal(testing_append_all(&t, "age/a", &e, 1, &done), KF_OK);
+            assert_true(done.items[0].duplicate && done.items[0].n == 1);
+        }
+        e.at_ms = 5001;
+        assert_int_equal(testing_append_all(&t, "age/a", &e, 1, &done), KF_CONFLICT);
+        assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 0);
+    }
+}
+
+/* A body may be deeper than a ring takes one: where it was appended its kind had none. */
+static void a_deep_body_from_elsewhere_leaves_rings_alone(void **state)
+{
+    (void)state;
+    static char deep[JSON_DEPTH_MAX * 2 + 1];
+    memset(deep, '[', JSON_DEPTH_MAX);
+    memset(deep + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    struct line lines[] = {{.stamp = 5, .body = "1", .kind = "view"},
+                           {.stamp = 6, .body = deep, .kind = "view"},
+                           {.stamp = 7, .body = "2", .kind = "view"}};
+    take("ring/a", lines, 3);
+    testing_append(&t, "ring/a", NULL, "view", "3");
+    const char *is = strstr(testing_stream(&t, "ring/a"), "{\"r\":");
+    assert_non_null(is);
+    assert_non_null(strstr(is, "\"body\":2"));
+    assert_non_null(strstr(is, "\"body\":3"));
+    struct line gone = {.stamp = 7};
+    take("ring/a", &gone, 1);
+    assert_string_equal(testing_last(&t, "ring/a", 9), "4:3");
+}
+
+/* Each of two stores may have had as many kinds as a stream has. */
+static void kinds_of_two_stores_are_together(void **state)
+{
+    (void)state;
+    static struct line lines[STREAM_KINDS_MAX * 2];
+    static char kinds[STREAM_KINDS_MAX * 2][8];
+    for (int i = 0; i < STREAM_KINDS_MAX * 2; i++) {
+        snprintf(kinds[i], sizeof kinds[i], "k%d", i);
+        lines[i] = (struct line){.stamp = 5 + i, .body = "1", .kind = kinds[i]};
+    }
+    take("a", lines, STREAM_KINDS_MAX * 2);
+    assert_int_equal(testing_append(&t, "a", NULL, "k99", "2"), STREAM_KINDS_MAX * 2 + 1);
+    struct testing_entry e = {.kind = "one.more", .body = "1"};
+    assert_int_equal(testing_append_all(&t, "a", &e, 1, NULL), KF_INVALID);
+    assert_string_equal(t.err.code, "kind_not_allowed");
+    streams_forget(t.streams, STR("a"));
+    assert_non_null(strstr(testing_stream(&t, "a"), " k99:2}"));
+    struct line gone = {.stamp = 5 + STREAM_KINDS_MAX * 2};
+    take("a", &gone, 1);
+    assert_non_null(strstr(testing_stream(&t, "a"), "{k99:1} "));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -318,6 +387,9 @@ int main(int argc, char **argv)
         TEST(an_erasure_of_a_part_goes_in_slices),
         TEST(an_erasure_covers_all_that_was_seen),
         TEST(a_removed_attribute_does_not_end_an_emptied_stream),
+        TEST(a_retry_finds_an_entry_from_elsewhere),
+        TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
+        TEST(kinds_of_two_stores_are_together),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream_take", tests, NULL, NULL);
