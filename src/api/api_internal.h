@@ -400,8 +400,6 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
 
 /* --- streams (res_streams.c) */
 
-/* Members of a stream. rings: with them, too. */
-void stream_json(const struct kf_stream_info *s, bool rings, struct buf *out);
 /* bad_request where a wait is asked for and no remote takes the stream. */
 kf_rc stream_wait_check(const struct api_call *c, struct kf_err *err);
 

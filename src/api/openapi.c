@@ -37,6 +37,8 @@ static const struct {
     {"bytes", "integer", "of bodies and attachments together at most, default 16 MiB"},
     {"across", "string",
      "an attribute: entries of all streams that have the value of it which this one has"},
+    {"steps", "integer",
+     "also how the entries lie in time: counted in so many equal parts of it, 1 to 1,000"},
     {"q", "string", "words, of which all must occur; \"a phrase\"; a beginning*"},
     {"file", "string",
      "persona_memory.json, partner_conversations.json or autonomous_conversations.json, or a name "
@@ -155,8 +157,12 @@ static const struct {
     {"Versions", "items:Version[] next:string?"},
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
-    {"Stream", "key:string count:integer last_n:integer bytes:integer first_at:time? last_at:time? "
-               "kinds:object attrs:object | rings:object"},
+    {"Stream",
+     "key:string count:integer last_n:integer bytes:integer first_at:time? last_at:time? "
+     "kinds:object attrs:object | rings:object rules:StreamRules activity:StreamActivity?"},
+    {"StreamRules", "window:integer conversation_gap_ms:integer kinds:string[] | "
+                    "keep_last:integer keep_age_ms:integer"},
+    {"StreamActivity", "from:time step_ms:integer counts:integer[]"},
     {"Streams", "items:Stream[] next:string?"},
     {"EntryRequest", "body:any | id:string? kind:string? at:time? attach:any"},
     {"AppendedItem", "n:integer | duplicate:boolean"},

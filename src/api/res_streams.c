@@ -12,45 +12,114 @@ static void kinds_json(const struct kf_stream_info *s, struct buf *out)
     buf_c(out, "}");
 }
 
-void stream_json(const struct kf_stream_info *s, bool rings, struct buf *out)
+static void members_json(const struct kf_stream_info *s, bool *first, struct buf *out)
+{
+    json_put_str(out, first, "key", str_of(s->key));
+    json_put_u64(out, first, "count", s->count);
+    json_put_u64(out, first, "last_n", s->last_n);
+    json_put_u64(out, first, "bytes", s->bytes);
+    json_put_time(out, first, "first_at", s->first_at_ms);
+    json_put_time(out, first, "last_at", s->last_at_ms);
+    json_key(out, first, "kinds");
+    kinds_json(s, out);
+    json_key(out, first, "attrs");
+    buf_add(out, s->attrs, s->attrs_len);
+}
+
+static void stream_json(const struct kf_stream_info *s, struct buf *out)
 {
     bool first = true;
     buf_c(out, "{");
-    json_put_str(out, &first, "key", str_of(s->key));
-    json_put_u64(out, &first, "count", s->count);
-    json_put_u64(out, &first, "last_n", s->last_n);
-    json_put_u64(out, &first, "bytes", s->bytes);
-    json_put_time(out, &first, "first_at", s->first_at_ms);
-    json_put_time(out, &first, "last_at", s->last_at_ms);
-    json_key(out, &first, "kinds");
-    kinds_json(s, out);
-    json_key(out, &first, "attrs");
-    buf_add(out, s->attrs, s->attrs_len);
-    if (rings) {
-        json_key(out, &first, "rings");
-        buf_add(out, s->rings, s->rings_len);
-    }
+    members_json(s, &first, out);
     buf_c(out, "}");
+}
+
+/* What the configuration says of it that a reader has use for. */
+static void rules_json(const struct config_stream *r, struct buf *out)
+{
+    bool first = true;
+    buf_c(out, "{");
+    json_put_u64(out, &first, "window", r->window);
+    json_put_u64(out, &first, "conversation_gap_ms", r->gap_ms);
+    json_key(out, &first, "kinds");
+    buf_c(out, "[");
+    for (size_t i = 0; i < r->kind_count; i++) {
+        buf_c(out, i ? "," : "");
+        buf_json_string(out, r->kinds[i]);
+    }
+    buf_c(out, "]");
+    if (r->keep_last)
+        json_put_u64(out, &first, "keep_last", r->keep_last);
+    if (r->keep_age_ms)
+        json_put_u64(out, &first, "keep_age_ms", r->keep_age_ms);
+    buf_c(out, "}");
+}
+
+static void activity_json(const struct stream_activity *a, const uint64_t *counts, struct buf *out)
+{
+    bool first = true;
+    if (!a->steps) {
+        buf_c(out, "null");
+        return;
+    }
+    buf_c(out, "{");
+    json_put_time(out, &first, "from", a->from_ms);
+    json_put_u64(out, &first, "step_ms", (uint64_t)a->step_ms);
+    json_key(out, &first, "counts");
+    for (size_t i = 0; i < a->steps; i++)
+        buf_printf(out, "%s%llu", i ? "," : "[", (unsigned long long)counts[i]);
+    buf_c(out, "]}");
+}
+
+/* One stream with all that is told of it. activity: NULL when nobody has asked for it. */
+static void whole_json(struct api_call *c, const struct kf_stream_info *s,
+                       const struct stream_activity *activity, const uint64_t *counts)
+{
+    bool first = true;
+    buf_c(&c->out, "{");
+    members_json(s, &first, &c->out);
+    json_key(&c->out, &first, "rings");
+    buf_add(&c->out, s->rings, s->rings_len);
+    json_key(&c->out, &first, "rules");
+    rules_json(streams_rules(store_streams(c->store), str_of(s->key)), &c->out);
+    if (activity) {
+        json_key(&c->out, &first, "activity");
+        activity_json(activity, counts, &c->out);
+    }
+    buf_c(&c->out, "}");
 }
 
 static void read_stream(struct api_call *c)
 {
     struct kf_stream_info info = {0};
+    struct stream_activity activity = {0};
+    uint64_t steps = 0, *counts = NULL;
     char *key = arena_dup(&c->arena, c->match.name);
-    c->rc = key ? kf_stream(c->store, key, &info, &c->err) : err_nomem(&c->err);
+    c->rc = key ? query_number(c, "steps", 1, STREAM_STEPS_MAX, &steps, &c->err)
+                : err_nomem(&c->err);
     if (c->rc == KF_OK)
-        stream_json(&info, true, &c->out);
+        c->rc = kf_stream(c->store, key, &info, &c->err);
+    if (c->rc == KF_OK && steps) {
+        counts = arena_alloc(&c->arena, (size_t)steps * sizeof *counts);
+        c->rc = counts ? streams_activity(store_streams(c->store), key, (size_t)steps, &activity,
+                                          counts, &c->err)
+                       : err_nomem(&c->err);
+    }
+    if (c->rc == KF_OK)
+        whole_json(c, &info, steps ? &activity : NULL, counts);
     kf_stream_info_free(&info);
 }
 
+/* How entries lie in time is counted in the store. */
 void stream_get(struct api_call *c)
 {
     struct kf_stream_info info = {0};
-    if (streams_peek_info(store_streams(c->store), c->match.name, &info) != KF_OK) {
+    if (query_get(c, "steps").len ||
+        streams_peek_info(store_streams(c->store), c->match.name, &info) != KF_OK) {
         call_work(c, read_stream, call_answer_out);
         return;
     }
-    stream_json(&info, true, &c->out);
+    whole_json(c, &info, NULL, NULL);
     kf_stream_info_free(&info);
     c->rc = KF_OK;
     call_answer_out(c);
@@ -98,7 +167,7 @@ static kf_rc streams_page(struct api_call *c, const struct own_ask *ask, struct 
         for (size_t i = 0; i < ret->shown; i++) {
             if (ask->shown + i)
                 buf_byte(&c->out, ',');
-            stream_json(&list.items[i], false, &c->out);
+            stream_json(&list.items[i], &c->out);
         }
         rc = own_last(c, ret->shown ? list.items[ret->shown - 1].key : "", ret);
     }
@@ -135,7 +204,7 @@ static void patch_stream(struct api_call *c)
                                 &c->err)
                 : err_nomem(&c->err);
     if (c->rc == KF_OK)
-        stream_json(&info, true, &c->out);
+        whole_json(c, &info, NULL, NULL);
     kf_stream_info_free(&info);
 }
 

@@ -61,6 +61,7 @@
 #define STREAM_FILTERS_MAX 8
 #define STREAM_LIST_BYTES  ((size_t)16 << 20) /* bodies and attachments of one list */
 #define STREAM_ACROSS_MAX  1000               /* streams that one context looks at */
+#define STREAM_STEPS_MAX   1000               /* parts of an activity */
 #define STREAM_WINDOW      100
 #define STREAM_IDLE_MS     (10 * 60 * 1000)
 
@@ -101,6 +102,20 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
                         struct kf_receipt *ret, struct kf_err *err);
 kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
                        struct kf_receipt_list *ret_list, struct kf_err *err);
+/* How entries lie in time: from the first on in equal parts of step_ms, of which the last one has
+ * the latest entry. */
+struct stream_activity {
+    int64_t from_ms, step_ms;
+    size_t steps; /* 0: the stream has no entries */
+};
+/* ret_counts: room for `steps` (1 to STREAM_STEPS_MAX), of which ret_activity->steps are written:
+ * entries in each part. KF_ABSENT: there is no such stream. Cost: a pass over the stream's part of
+ * an index; no body is read. */
+kf_rc streams_activity(struct streams *streams, const char *key, size_t steps,
+                       struct stream_activity *ret_activity, uint64_t *ret_counts,
+                       struct kf_err *err);
+/* What the configuration says of a stream of this key. Lives as long as the configuration. */
+const struct config_stream *streams_rules(const struct streams *streams, str key);
 /* stream_search.c */
 kf_rc streams_search(struct streams *streams, const char *query, const char *prefix,
                      const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,

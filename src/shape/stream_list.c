@@ -128,6 +128,83 @@ kf_rc streams_info(struct streams *streams, const char *key, struct kf_stream_in
     return rc;
 }
 
+const struct config_stream *streams_rules(const struct streams *streams, str key)
+{
+    return config_stream(streams->space, key);
+}
+
+/* ------------------------------------------------------------------------------------ activity */
+
+/* The index over times has all that is asked for. */
+static kf_rc count_parts(struct db *db, const struct stream_head *h, str key,
+                         const struct stream_activity *a, uint64_t *counts, struct kf_err *err)
+{
+    static const char sql[] = "SELECT (at - $1) / $2, count(*) FROM kf_entry WHERE stream = $3 "
+                              "GROUP BY 1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, a->from_ms);
+    db_bind_i64(s, 2, a->step_ms);
+    db_bind_i64(s, 3, h->id);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        int64_t part = db_i64(s, 0);
+        if (part < 0 || (uint64_t)part >= a->steps) {
+            rc = stream_damaged(key, 0, err); /* an entry outside the times of its stream */
+            break;
+        }
+        counts[part] = (uint64_t)db_i64(s, 1);
+    }
+    db_done(s);
+    return rc;
+}
+
+static kf_rc read_activity(struct db *db, str key, const struct stream_state *state, size_t steps,
+                           struct stream_activity *ret, uint64_t *counts, struct kf_err *err)
+{
+    const struct stream_head *h = &state->head;
+    struct stream_activity a = {0};
+    kf_rc rc = h->there ? KF_OK : stream_unknown(key, err);
+    if (rc == KF_OK && h->count) {
+        a = (struct stream_activity){.from_ms = h->first_at,
+                                     .step_ms = (h->last_at - h->first_at) / (int64_t)steps + 1,
+                                     .steps = steps};
+        memset(counts, 0, steps * sizeof *counts);
+        rc = count_parts(db, h, key, &a, counts, err);
+    }
+    if (rc == KF_OK)
+        *ret = a;
+    return rc;
+}
+
+kf_rc streams_activity(struct streams *streams, const char *key, size_t steps,
+                       struct stream_activity *ret_activity, uint64_t *ret_counts,
+                       struct kf_err *err)
+{
+    str k;
+    struct stream_state *state = NULL;
+    struct db *db;
+    kf_rc rc = streams_key(key, &k, err);
+    if (rc == KF_OK && (steps == 0 || steps > STREAM_STEPS_MAX))
+        rc = err_set(err, PROBLEM_BAD_FILTER, "steps is 1 to %d", STREAM_STEPS_MAX);
+    if (rc == KF_OK && atomic_load(&streams->hydrating))
+        rc = streams_not_hydrated(k, err);
+    if (rc == KF_OK)
+        rc = store_read(streams->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = stream_row_load(db, k, &state, err);
+    if (rc == KF_OK)
+        rc = read_activity(db, k, state, steps, ret_activity, ret_counts, err);
+    store_read_end(streams->store, db);
+    if (rc == KF_OK)
+        memory_saw(&streams->memory, state, memory_hash(&streams->memory, k));
+    state_drop(state);
+    return rc;
+}
+
 /* --------------------------------------------------------------------------------------- lists */
 
 /* A list while it is made; `owned` of the public struct. */

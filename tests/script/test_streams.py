@@ -17,7 +17,7 @@ spaces:
   default:
     streams:
       - { match: "chat/*", window: 10, kinds: [user, assistant, product_view], rings: { views: { kind: product_view, last: 3 } } }
-      - { match: "short/*", keep: { last: 5 } }
+      - { match: "short/*", keep: { last: 5, age: 3650d }, conversation_gap: 90s }
 """
 SERVER = Server(TOP / "data", CONFIG)
 C = SERVER.client()
@@ -228,6 +228,30 @@ def a_stream_tells_of_itself():
     refused(C.patch("/streams/chat/self", [1]), 400, "bad_json", "no object")
     equal(C.patch("/streams/chat/new", {"customer": 8}).json()["count"], 0, "a stream of attributes alone")
     equal(entries("chat/new")["items"], [], "which has no entries")
+
+
+@test
+def a_stream_tells_its_rules_and_how_its_entries_lie_in_time():
+    append("short/rules", {"body": 1})
+    for ask in (lambda: C.get("/streams/short/rules"), lambda: C.patch("/streams/short/rules", {"a": 1})):
+        equal(ask().json()["rules"], {"window": 100, "conversation_gap_ms": 90000, "kinds": [], "keep_last": 5, "keep_age_ms": 3650 * 86400000}, "rules")
+    append("chat/rules", {"kind": "user", "body": 1})
+    equal(C.get("/streams/chat/rules").json()["rules"],
+          {"window": 10, "conversation_gap_ms": 1800000, "kinds": ["user", "assistant", "product_view"]}, "rules of others")
+    check("activity" not in C.get("/streams/chat/rules").json(), "nobody has asked for it")
+    times = ["2026-03-01T00:00:00Z", "2026-03-01T00:00:04Z", "2026-03-01T00:00:09Z", "2026-03-01T00:00:09.999Z", "2026-03-01T00:00:05Z"]
+    append("a/activity", *[{"at": at, "body": "x"} for at in times])
+    lies = lambda steps: C.get(f"/streams/a/activity?steps={steps}").json()["activity"]
+    equal(lies(10), {"from": "2026-03-01T00:00:00.000Z", "step_ms": 1000, "counts": [1, 0, 0, 0, 1, 1, 0, 0, 0, 2]}, "ten parts")
+    equal(lies(1), {"from": "2026-03-01T00:00:00.000Z", "step_ms": 10000, "counts": [5]}, "one")
+    equal((sum(lies(1000)["counts"]), len(lies(1000)["counts"])), (5, 1000), "a thousand")
+    append("a/moment", *[{"at": times[0], "body": "x"}] * 3)
+    equal(C.get("/streams/a/moment?steps=4").json()["activity"]["counts"], [3, 0, 0, 0], "all at one moment")
+    C.patch("/streams/a/nothing", {"x": 1})
+    equal(C.get("/streams/a/nothing?steps=4").json()["activity"], None, "no entries")
+    for steps in ("0", "1001", "x"):
+        refused(C.get(f"/streams/a/activity?steps={steps}"), 400, "bad_filter", steps)
+    refused(C.get("/streams/a/never?steps=5"), 404, "not_found", "no stream")
 
 
 @test
