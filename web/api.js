@@ -45,14 +45,22 @@ export function address(path) {
     return new URL(path, base).href;
 }
 
-const words = new Set(["versions", "revert", "diff"]);
+const words = { docs: new Set(["versions", "revert", "diff"]), streams: new Set(["entries", "context"]) };
 
 /* A name in a path: its slashes stay, but for one before a word that would be taken for a route. */
-export function docPath(space, name) {
+function namePath(space, shape, name) {
     const parts = name.split("/").map(encodeURIComponent);
     const last = parts.pop();
-    const before = parts.length ? parts.join("/") + (words.has(last) ? "%2F" : "/") : "";
-    return `v1/${encodeURIComponent(space)}/docs/${before}${last}`;
+    const before = parts.length ? parts.join("/") + (words[shape].has(last) ? "%2F" : "/") : "";
+    return `v1/${encodeURIComponent(space)}/${shape}/${before}${last}`;
+}
+
+export function docPath(space, name) {
+    return namePath(space, "docs", name);
+}
+
+export function streamPath(space, key) {
+    return namePath(space, "streams", key);
 }
 
 async function problemOf(response) {
@@ -65,20 +73,20 @@ async function problemOf(response) {
 }
 
 /* The response of a request that went well; throws a Problem otherwise: `unreachable` when nobody answers. `also`: a
- * status that is an answer, too. */
-export async function ask(method, path, { body, headers, signal, timeout = 20000, also } = {}) {
+ * status that is an answer, too. The body is a value, or JSON as it was written (`text`). */
+export async function ask(method, path, { body, text = body === undefined ? undefined : JSON.stringify(body), headers, signal,
+    timeout = 20000, also } = {}) {
     const all = new Headers(headers);
     const secret = token.get();
     if (secret)
         all.set("Authorization", `Bearer ${secret}`);
-    if (body !== undefined)
+    if (text !== undefined)
         all.set("Content-Type", "application/json");
     const signals = [signal, timeout ? AbortSignal.timeout(timeout) : null].filter(Boolean);
     let response;
     try {
         response = await fetch(address(path), {
-            method, headers: all, credentials: "omit", cache: "no-store", redirect: "error",
-            body: body === undefined ? undefined : JSON.stringify(body),
+            method, headers: all, credentials: "omit", cache: "no-store", redirect: "error", body: text,
             signal: signals.length ? AbortSignal.any(signals) : undefined,
         });
     } catch (error) {

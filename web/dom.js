@@ -59,6 +59,15 @@ export function keyed(parent, items, keyOf, make) {
     parent.keyedParts = have;
 }
 
+/* The same for drawings; attributes as written. */
+export function s(tag, attrs, ...children) {
+    const el = document.createElementNS("http://www.w3.org/2000/svg", tag);
+    for (const [name, value] of Object.entries(attrs || {}))
+        el.setAttribute(name, value);
+    el.append(...flat(children));
+    return el;
+}
+
 const paths = {
     good: "M4.5 10.5 8.5 14.5 15.5 6",
     warn: "M10 3 18 17H2zM10 8v4M10 14.4v.2",
@@ -72,14 +81,7 @@ const paths = {
 
 /* A drawing that says nothing to a screen reader: words stand beside it. */
 export function icon(name) {
-    const ns = "http://www.w3.org/2000/svg";
-    const svg = document.createElementNS(ns, "svg"), path = document.createElementNS(ns, "path");
-    svg.setAttribute("viewBox", "0 0 20 20");
-    svg.setAttribute("aria-hidden", "true");
-    svg.setAttribute("class", `icon icon-${name}`);
-    path.setAttribute("d", paths[name]);
-    svg.append(path);
-    return svg;
+    return s("svg", { viewBox: "0 0 20 20", "aria-hidden": "true", class: `icon icon-${name}` }, s("path", { d: paths[name] }));
 }
 
 /* A choice in a bar: a select with its label. */

@@ -6,7 +6,7 @@ import { words as da } from "./words-da.js";
 const all = { en, pl, da };
 export const languages = [["en", "English"], ["pl", "Polski"], ["da", "Dansk"]];
 
-let lang, locale, plural, numbers, times, days, relative, lists;
+let lang, locale, plural, numbers, times, days, dates, clocks, relative, lists;
 
 function remembered() {
     try {
@@ -41,6 +41,8 @@ export function use(code) {
     numbers = new Intl.NumberFormat(locale);
     times = new Intl.DateTimeFormat(locale, { dateStyle: "medium", timeStyle: "short" });
     days = new Intl.DateTimeFormat(locale, { dateStyle: "full", timeStyle: "long" });
+    dates = new Intl.DateTimeFormat(locale, { dateStyle: "full" });
+    clocks = new Intl.DateTimeFormat(locale, { timeStyle: "short" });
     relative = new Intl.RelativeTimeFormat(locale, { numeric: "auto" });
     lists = new Intl.ListFormat(locale, { type: "conjunction" });
     document.documentElement.lang = code;
@@ -129,6 +131,15 @@ export function time(iso) {
 
 export function fullTime(iso) {
     return days.format(new Date(iso));
+}
+
+/* "Sunday 22 November 2026", "14:03". */
+export function date(iso) {
+    return dates.format(new Date(iso));
+}
+
+export function clock(iso) {
+    return clocks.format(new Date(iso));
 }
 
 export function list(items) {

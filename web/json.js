@@ -2,7 +2,8 @@
  * shown is what is stored. Reading, the pretty form, and the differences of two documents.
  *
  * A node: { kind: "object", members: [[name, node]…] }, { kind: "array", items: […] }, or
- * { kind: "string" | "number" | "word", raw }. `same`: its text with members sorted, made when it is asked for. */
+ * { kind: "string" | "number" | "word", raw }; from and to: where it stands in the text. `same`: its text with members
+ * sorted, made when it is asked for. */
 
 class Reader {
     constructor(text) {
@@ -54,7 +55,14 @@ class Reader {
     }
 
     value() {
-        const c = this.peek();
+        this.blanks();
+        const from = this.at, node = this.any(this.text[from]);
+        node.from = from;
+        node.to = this.at;
+        return node;
+    }
+
+    any(c) {
         if (c === "{")
             return this.object();
         if (c === "[")

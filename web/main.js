@@ -1,7 +1,8 @@
-/* The page: what is saved, what is waiting, documents and their past. This file holds the frame: which space and view
+/* The page: what is saved, what is waiting, documents and their past, streams. This file holds the frame: which space and view
  * the address names, who is signed in, and when the server is asked. The address behind `#`:
  *
  *     #/SPACE   #/SPACE/docs?prefix=P   #/SPACE/doc/NAME   #/SPACE/runs   #/SPACE/set-aside
+ *     #/SPACE/streams?prefix=P&attr=A&value=V   #/SPACE/stream/KEY?n=N   #/SPACE/search?q=WORDS&prefix=P
  *
  * The server is asked every few seconds while the page is seen, at once when it is seen again, and with growing pauses
  * while it does not answer. */
@@ -14,13 +15,18 @@ import { signIn } from "./view-signin.js";
 import { statusView } from "./view-status.js";
 import { docsView } from "./view-docs.js";
 import { docView } from "./view-doc.js";
+import { streamsView } from "./view-streams.js";
+import { streamView } from "./view-stream.js";
+import { searchView } from "./view-search.js";
 import { runsView } from "./view-runs.js";
 import { asideView } from "./view-aside.js";
 
 const POLL_MS = 5000, BUSY_MS = 1000, SLOW_MS = 30000, PAUSE_MAX_MS = 30000;
 
-const views = { "": statusView, docs: docsView, doc: docView, runs: runsView, "set-aside": asideView };
-const tabs = [["", "tab.status"], ["docs", "tab.docs"], ["runs", "tab.runs"], ["set-aside", "tab.aside"]];
+const views = { "": statusView, docs: docsView, doc: docView, streams: streamsView, stream: streamView, search: searchView, runs: runsView,
+    "set-aside": asideView };
+const tabs = [["", "tab.status"], ["docs", "tab.docs"], ["streams", "tab.streams"], ["runs", "tab.runs"], ["set-aside", "tab.aside"]];
+const within = { doc: "docs", stream: "streams", search: "streams" }; /* the tab of a view that has none */
 
 /* What is known of the server. A view is given it whole and told when it has changed. */
 const app = {
@@ -132,8 +138,8 @@ function readAddress() {
         rest: decode(rest.join("/")),
         query: new URLSearchParams(q),
     };
-    if (route.view === "doc" && !isName(route.rest))
-        route.view = "docs";
+    if ((route.view === "doc" || route.view === "stream") && !isName(route.rest))
+        route.view = within[route.view];
     return decode(space);
 }
 
@@ -210,7 +216,7 @@ function frameUpdate() {
             el: h("li", null, a),
             update() {
                 a.href = link(name);
-                const here = name === route.view || (name === "docs" && route.view === "doc");
+                const here = name === (within[route.view] || route.view);
                 if (here)
                     a.setAttribute("aria-current", "page");
                 else

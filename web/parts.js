@@ -27,7 +27,7 @@ export function setWhen(el, iso, none = "–") {
 
 /* Times in words grow old where nothing else changes. */
 export function ageTimes(root) {
-    for (const el of root.querySelectorAll("time[datetime]"))
+    for (const el of root.querySelectorAll("time[datetime]:not(.clock)"))
         setWhen(el, el.getAttribute("datetime"));
 }
 

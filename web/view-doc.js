@@ -3,46 +3,10 @@ import { ask, getJson, docPath, Problem } from "./api.js";
 import { h, fill, setText, setHidden } from "./dom.js";
 import { t, bytes, number, has } from "./i18n.js";
 import { fact, when, setWhen, Pages, query, confirm, problemBox, note } from "./parts.js";
-import { parse, pretty, prettyText, diff } from "./json.js";
+import { parse, prettyText, diff } from "./json.js";
+import { showContent } from "./content.js";
 
-const SHOWN_MAX = 200000, VALUE_MAX = 4000, CHANGES_MAX = 500, PAGE = 50;
-
-/* ------------------------------------------------------------------------------------- content */
-
-/* The pretty form, with names, texts and numbers told apart; what is no JSON as it is. `max` characters of it. */
-function contentOf(text, max) {
-    const pre = h("pre", { class: "json", tabindex: 0, "aria-label": t("doc.content") });
-    let node;
-    try {
-        node = parse(text);
-    } catch {
-        pre.textContent = text.slice(0, max);
-        return { pre, whole: text.length <= max };
-    }
-    let length = 0, run = "", kind = "mark";
-    const flush = () => {
-        if (run)
-            pre.append(kind === "mark" ? run : h("span", { class: `j-${kind}` }, run));
-        run = "";
-    };
-    const whole = pretty(node, (k, piece) => {
-        if (k !== kind) {
-            flush();
-            kind = k;
-        }
-        run += piece;
-        length += piece.length;
-        return length <= max;
-    });
-    flush();
-    return { pre, whole };
-}
-
-function showContent(place, text, max = SHOWN_MAX) {
-    const { pre, whole } = contentOf(text, max);
-    fill(place, pre, !whole && h("p", null, t("doc.cut", { size: bytes(max) }), " ",
-        h("button", { type: "button", class: "small", onclick: () => showContent(place, text, Infinity) }, t("doc.showAll"))));
-}
+const VALUE_MAX = 4000, CHANGES_MAX = 500, PAGE = 50;
 
 /* ------------------------------------------------------------------------------------- differences */
 

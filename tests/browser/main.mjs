@@ -4,6 +4,8 @@ await import("./served.mjs");
 await import("./words.mjs");
 await import("./status.mjs");
 await import("./documents.mjs");
+await import("./streams.mjs");
+await import("./search.mjs");
 await import("./care.mjs");
 await import("./people.mjs");
 await import("./access.mjs");

@@ -1,8 +1,9 @@
 // Everybody can use it: keys alone, screen readers, light and dark, narrow windows; and nobody's text becomes markup.
 import { test, assert, open, clean, until, accessible, picture, sleep } from "./kit.mjs";
-import { finance } from "./places.mjs";
+import { finance, append } from "./places.mjs";
 
-const NAMES = { status: "", documents: "/docs", document: "/doc/budget.json", runs: "/runs", aside: "/set-aside" };
+const NAMES = { status: "", documents: "/docs", document: "/doc/budget.json", streams: "/streams", stream: "/stream/chat%2Fanna", search: "/search?q=bicycle",
+    runs: "/runs", aside: "/set-aside" };
 const SECRET = ["gh", "p_", "z9Y8x7W6v5U4t3S2r1Q0p9O8n7M6l5K4j3I2"].join("");
 
 async function lively() {
@@ -14,13 +15,38 @@ async function lively() {
         month: "2026-11", incomes: [{ from: "salary", amount: 9350 }, { from: "interest", amount: 12.75 }], goal: "a bicycle",
     });
     await server.put("shop", "basket.json", { n: 1 });
+    await converse(server);
     return server;
+}
+
+/* A customer's talk over some days, and another one of hers. */
+async function converse(server) {
+    const began = Date.now() - 3 * 86400000, at = minutes => new Date(began + minutes * 60000).toISOString();
+    const entries = [], say = (minutes, kind, body, more) => entries.push({ at: at(minutes), kind, body, ...more });
+    for (let i = 0; i < 40; i++)
+        say(i * 9, "product_view", { product: `bicycle ${i % 7}`, seconds: 5 + i });
+    say(400, "user", { text: "Do you have a bicycle with low steps, for a tall woman?" });
+    say(400.4, "tool", { call: "find_products", low: true, size: 60, found: ["Amsterdam 60", "Odense 58"] });
+    say(400.5, "assistant", { text: "We have two:\n1. Amsterdam 60, in green or black\n2. Odense 58, in red", exchange: "x-17" }, { attach: { prompt: "v12", temperature: 0.2 } });
+    say(402, "user", { text: "The green one, please. Could I try it on Saturday?" });
+    say(402.3, "assistant", { text: "Gladly: we are open from 10 to 14." });
+    say(2900, "user", { text: "I took it home, thank you! The bicycle rides like a dream." });
+    say(2900.4, "assistant", { text: "That is good to hear. The first check is free within three months." });
+    await append(server, "chat/anna", entries);
+    await append(server, "chat/anna-2", [{ kind: "user", body: { text: "My bicycle needs its free check." } }]);
+    for (const key of ["chat/anna", "chat/anna-2"])
+        await server.ask("PATCH", `/v1/finance/streams/${key}`, { customer: "anna", city: "Łódź" });
+    await append(server, "notes/long-name-without-any-blank-in-it-so-that-it-cannot-be-broken-anywhere", [{ body: { n: 1 } }]);
 }
 
 async function show(page, server, view) {
     await page.goto(`${server.url}/#/finance${NAMES[view]}`);
     await page.locator("h1").waitFor();
     await page.waitForLoadState("networkidle");
+    if (view === "stream") {
+        await page.locator(".feed article").nth(46).waitFor();
+        await page.locator(".chart rect").first().waitFor();
+    }
     if (view === "document") {
         await page.locator(".versions > li").nth(1).getByRole("button", { name: "What changed since" }).click();
         await page.locator(".change").first().waitFor();
@@ -74,7 +100,7 @@ test("the appearance can be chosen against the system's, and stays chosen", asyn
 test("nothing is wider than a phone, in any view and language", async () => {
     const server = await lively();
     for (const lang of ["en", "pl", "da"]) {
-        const page = await open(undefined, { viewport: { width: 360, height: 740 }, locale: lang, deviceScaleFactor: 2 });
+        const page = await open(undefined, { viewport: { width: 340, height: 740 }, locale: lang, deviceScaleFactor: 2 });
         for (const view of Object.keys(NAMES)) {
             await page.goto(`${server.url}/#/finance${NAMES[view]}`);
             await page.locator("h1").waitFor();
@@ -262,6 +288,23 @@ test("names, contents and errors of others stay text", async () => {
         await page.locator('[data-version="1"]').getByRole("button", { name: "What changed since" }).click();
         await page.locator(".change").first().waitFor();
     }
+    for (const evil of EVIL) {
+        await append(server, evil, [{ kind: "user", id: evil, body: { text: evil } }, { body: { [evil]: evil }, attach: evil }, { body: `find ${evil} me` }]);
+        await server.ask("PATCH", `/v1/finance/streams/${encodeURIComponent(evil)}`, { [evil]: evil });
+    }
+    for (const evil of EVIL) {
+        await page.goto(`${server.url}/#/finance/streams`);
+        await page.locator(".streams tbody tr").nth(EVIL.length - 1).waitFor();
+        await page.getByRole("link", { name: evil, exact: true }).click();
+        await page.locator(".feed article").nth(2).waitFor();
+        assert.equal(await page.locator("h1").textContent(), evil);
+        assert.equal(await page.locator(".feed .said").first().textContent(), evil);
+        await page.locator(".feed").getByText("Attached:").click();
+        await until(async () => (await page.locator(".feed .json").count()) === 2);
+        await page.locator(".attr-value").getByText(evil, { exact: true }).waitFor();
+    }
+    await page.goto(`${server.url}/#/finance/search?q=find+me`);
+    await page.locator(".hit").nth(EVIL.length - 1).waitFor();
     await page.goto(`${server.url}/#/finance/set-aside`);
     await page.locator(".asides li").waitFor();
     await page.route("**/status", route => route.fulfill({ status: 500, contentType: "application/problem+json",

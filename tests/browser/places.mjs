@@ -1,9 +1,9 @@
 // A server whose one space has two remotes that save when they are asked, and its documents.
 import fs from "node:fs";
 import path from "node:path";
-import { Server, folder } from "./kit.mjs";
+import { assert, Server, folder } from "./kit.mjs";
 
-export async function finance({ docs = 3, remotes = ["usb", "nas"], more = "", schedule = "manual: true" } = {}) {
+export async function finance({ docs = 3, remotes = ["usb", "nas"], more = "", schedule = "manual: true", streams = "" } = {}) {
     const top = folder();
     const lines = [more, "spaces:", "  finance:"];
     if (remotes.length)
@@ -14,11 +14,25 @@ export async function finance({ docs = 3, remotes = ["usb", "nas"], more = "", s
     }
     if (!remotes.length)
         lines.push("    docs: []");
+    if (streams)
+        lines.push("    streams:", `      - ${streams}`);
     const server = await Server.start(`${lines.filter(Boolean).join("\n")}\n`, { data: path.join(top, "data") });
     server.top = top;
     for (let i = 1; i <= docs; i++)
         await server.put("finance", `doc-${i}.json`, { n: i, name: `Document ${i}` });
     return server;
+}
+
+/** Entries, as values or as JSON, at the end of a stream. */
+export async function append(server, key, entries) {
+    const response = await server.ask("POST", `/v1/finance/streams/${encodeURIComponent(key)}/entries`,
+        `[${entries.map(e => (typeof e === "string" ? e : JSON.stringify(e))).join()}]`);
+    assert.ok(response.ok, `${key}: ${response.status} ${await response.text()}`);
+}
+
+/** So many entries that say their number. */
+export function numbersOf(first, count) {
+    return Array.from({ length: count }, (_, i) => ({ kind: i % 2 ? "assistant" : "user", body: { text: `entry ${first + i}` } }));
 }
 
 /** Files of a remote's folder, however deep. */
