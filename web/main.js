@@ -190,11 +190,21 @@ function show(moved) {
         view = views[route.view](app, route);
     }
     fill(frame.main, view.el);
+    showTab();
     document.title = [view.title, app.space, "Keepfast"].filter(Boolean).join(" · ");
     if (moved)
         focusMain();
     if (view.opened)
         view.opened();
+}
+
+/* On a phone not all tabs fit. */
+function showTab() {
+    const list = frame.nav.firstChild, here = list.querySelector("[aria-current]");
+    if (!here)
+        return;
+    const { left, width } = here.getBoundingClientRect(), of = list.getBoundingClientRect();
+    list.scrollLeft += left - of.left - (of.width - width) / 2;
 }
 
 function frameUpdate() {

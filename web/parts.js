@@ -137,6 +137,19 @@ export class Pages {
     }
 }
 
+/* What is kept elsewhere under this name: a document, or a stream, of which one file or all are meant. */
+export function itemLink(app, name) {
+    const stream = /^keepfast-streams\/(.+?)(?:\/(?:stream|\d{12})\.ndjson)?$/.exec(name);
+    if (!stream)
+        return h("a", { href: app.link("doc", name) }, name);
+    return [h("a", { href: app.link("stream", stream[1]) }, stream[1]), " ", h("span", { class: "badge" }, t("stream"))];
+}
+
+/* Words about what is pending: documents, as long as there is nothing else. */
+export function pendingWords(app, key, values) {
+    return t(app.status && app.status.store.streams ? `${key}.any` : key, values);
+}
+
 export function query(values) {
     const q = new URLSearchParams();
     for (const [name, value] of Object.entries(values))

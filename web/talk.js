@@ -14,7 +14,7 @@ import { readEntries, bubble, between, inShort, kindWords } from "./entries.js";
 const PAGE = 60, MOST = 300;
 const NEAR_PX = 700;   /* of an end: more is fetched */
 const STUCK_PX = 40;   /* of the bottom: one stands there */
-const LIVE_MS = 2000, PAUSE_MAX_MS = 30000, SAY_MS = 8000, SAID_MAX = 3;
+const LIVE_MS = 2000, PAUSE_MAX_MS = 30000, SAID_MAX = 3;
 
 export class Talk {
     /* path: of the stream; link(e): address of an entry; say(text): to those who listen; onGone(problem): the stream is
@@ -24,7 +24,7 @@ export class Talk {
         this.gapMs = 0;
         this.kind = "";
         this.items = [];
-        this.turn = this.known = this.seen = this.failures = this.saidAt = 0;
+        this.turn = this.known = this.seen = this.failures = 0;
         this.older = this.newer = this.busy = this.stopped = this.ready = this.atEnd = false;
         this.top = h("div", { class: "talk-end" });
         this.feed = h("div", { role: "feed", "aria-label": t("talk.label"), class: "feed" });
@@ -352,13 +352,12 @@ export class Talk {
             setText(this.pill, this.kind ? t("talk.newSome") : t("talk.new", { n }));
     }
 
-    /* To those who listen: what came, or how much. */
+    /* To those who listen: what came; how much, while they read further up. */
     announce(items) {
-        if (items.length > SAID_MAX || Date.now() - this.saidAt < SAY_MS)
+        if (items.length > SAID_MAX || !this.stuck)
             this.say(t("talk.came", { n: items.length }));
         else
             this.say(items.map(e => `${kindWords(e.kind)}: ${inShort(e.body, 200)}`).join(". "));
-        this.saidAt = Date.now();
     }
 
     tell(text) {

@@ -2,7 +2,7 @@
 import { ask, getJson } from "./api.js";
 import { h, fill, setText } from "./dom.js";
 import { t, has, problemTitle, nextStep } from "./i18n.js";
-import { setWhen, Pages, query, confirm, problemBox, note, progress } from "./parts.js";
+import { setWhen, Pages, query, confirm, problemBox, note, progress, itemLink } from "./parts.js";
 
 const PAGE = 100;
 
@@ -47,7 +47,7 @@ export function asideView(app) {
         forget.setAttribute("aria-label", `${t("aside.drop")}: ${item.name}`);
         group(item.remote).append(h("li", { "data-name": item.name },
             h("div", null,
-                h("p", { class: "box-title" }, isDoc ? h("a", { href: app.link("doc", item.name) }, item.name) : item.name),
+                h("p", { class: "box-title" }, isDoc ? itemLink(app, item.name) : item.name),
                 h("p", { class: "faint" }, problemTitle(item), " · ",
                     has(`aside.${item.kind}`) ? t(`aside.${item.kind}`) : item.kind, " · ", time),
                 h("p", { lang: "en" }, item.reason),

@@ -3,7 +3,7 @@
 import { ask, getJson, download, Problem } from "./api.js";
 import { h, fill, icon, keyed, setText, setHidden } from "./dom.js";
 import { t, bytes, number, lasting, list, problemTitle, nextStep, has } from "./i18n.js";
-import { fact, setWhen, problemBox, note, Pages, query, progress } from "./parts.js";
+import { fact, setWhen, problemBox, note, Pages, query, progress, itemLink, pendingWords } from "./parts.js";
 
 const RUN_TIMEOUT = "30m";
 
@@ -77,7 +77,7 @@ function saver(app, name, place) {
             most = Math.max(most, left);
             const seconds = Math.round((Date.now() - began) / 1000);
             bar.of(most - left, left === most ? 0 : most, most
-                ? t("savingLeft", { n: left, name, since: lasting(seconds * 1000) }) : t("saving", { name }));
+                ? pendingWords(app, "savingLeft", { n: left, name, since: lasting(seconds * 1000) }) : t("saving", { name }));
         };
         const ticking = setInterval(tell, 250);
         try {
@@ -109,7 +109,7 @@ function waitingList(app, name) {
                 const time = h("time");
                 setWhen(time, item.since);
                 rows.append(h("li", null,
-                    h("a", { href: app.link("doc", item.name) }, item.name),
+                    h("span", null, itemLink(app, item.name)),
                     h("span", { class: "faint" }, item.deleted ? t("deleted") : bytes(item.size), " · ", time)));
             }
         },
@@ -175,7 +175,7 @@ function remoteCard(app) {
             }
             setWhen(facts.confirmed, r.confirmed, t("never"));
             setText(facts.waiting, r.pending.count
-                ? `${t("documents", { n: r.pending.count })}, ${bytes(r.pending.bytes)}, ${t("oldest", { age: lasting(r.pending.age_ms) })}`
+                ? `${pendingWords(app, "documents", { n: r.pending.count })}, ${bytes(r.pending.bytes)}, ${t("oldest", { age: lasting(r.pending.age_ms) })}`
                 : t("nothing"));
             setWhen(facts.next, r.next_run, t("notPlanned"));
             setHidden(overdue, !r.overdue_since);
@@ -264,16 +264,19 @@ function backupsCard(app) {
 /* ------------------------------------------------------------------------------------- the store */
 
 function storeCard() {
-    const facts = { state: h("span"), docs: h("span"), disk: h("span"), free: h("span"), quota: h("span") };
-    const quota = fact(t("store.quota"), facts.quota), free = fact(t("store.free"), facts.free);
+    const facts = { state: h("span"), docs: h("span"), streams: h("span"), disk: h("span"), free: h("span"), quota: h("span") };
+    const streams = fact(t("tab.streams"), facts.streams), quota = fact(t("store.quota"), facts.quota), free = fact(t("store.free"), facts.free);
     return {
         el: h("section", { class: "card", "aria-labelledby": "store-title" }, h("h2", { id: "store-title" }, t("store")),
-            h("dl", { class: "facts" }, fact(t("store.state"), facts.state), fact(t("store.docs"), facts.docs),
+            h("dl", { class: "facts" }, fact(t("store.state"), facts.state), fact(t("store.docs"), facts.docs), streams,
                 fact(t("store.disk"), facts.disk), free, quota)),
         update(s) {
             const state = has(`store.${s.state}`) ? t(`store.${s.state}`) : s.state;
             setText(facts.state, s.reason ? `${state}: ${s.reason}` : state);
             setText(facts.docs, `${number(s.docs)} (${bytes(s.doc_bytes)})`);
+            setHidden(streams, !s.streams);
+            if (s.streams)
+                setText(facts.streams, `${number(s.streams)} (${t("entries", { n: s.entries })}, ${bytes(s.entry_bytes)})`);
             setText(facts.disk, bytes(s.disk_bytes));
             setHidden(free, s.level === "shared"); // a database does not say
             setText(facts.free, bytes(s.disk_free));
@@ -359,12 +362,12 @@ function verdict(status) {
     if (!pending.count && (whole.length || !doubtful.length))
         return ["good", t("verdict.safe", { n: safe.length, names: list(safe) }), t("verdict.safeText")];
     if (whole.length)
-        return ["wait", t("verdict.onTheWay", { n: pending.count }), t("verdict.onTheWayText", { names: list(whole) })];
+        return ["wait", pendingWords(app, "verdict.onTheWay", { n: pending.count }), t("verdict.onTheWayText", { names: list(whole) })];
     const behind = trusted.filter(r => r.pending.count);
     if (!behind.length && doubtful.length)
         return ["bad", t("verdict.unsure"), t("verdict.unsureText", { names: list(doubtful.map(r => r.name)) })];
     const least = behind.reduce((a, b) => (b.pending.count < a.pending.count ? b : a)).pending;
-    return [remotes.some(r => r.overdue_since) ? "bad" : "warn", t("verdict.waiting", { n: least.count }),
+    return [remotes.some(r => r.overdue_since) ? "bad" : "warn", pendingWords(app, "verdict.waiting", { n: least.count }),
         t("verdict.waitingText", { size: bytes(least.bytes), age: lasting(least.age_ms) })];
 }
 
