@@ -1,10 +1,10 @@
 /* Entries of streams: what an answer says of them, with bodies as they were written, and how one is shown. */
 import { h } from "./dom.js";
 import { t, has, date, clock, fullTime, lasting, bytes, number } from "./i18n.js";
-import { parse, prettyText } from "./json.js";
+import { parse, prettyText, lineText } from "./json.js";
 import { showContent } from "./content.js";
 
-const TEXT_MAX = 4000, JSON_MAX = 1500;
+const TEXT_MAX = 4000, JSON_MAX = 1500, LINE_MAX = 120;
 
 /* ------------------------------------------------------------------------------------- reading */
 
@@ -110,6 +110,8 @@ function bodyOf(e) {
     const said = saidIn(e.body);
     if (said)
         return [longText(said.text), said.more && folded(t("entry.more"), e.body)];
+    if (prettyText(e.body, LINE_MAX).length <= LINE_MAX)
+        return h("p", null, h("code", { class: "line", dir: "auto" }, lineText(e.body)));
     const place = h("div");
     showContent(place, e.body, JSON_MAX, t("entry.body"));
     return place;

@@ -164,6 +164,13 @@ export function prettyText(node, max = Infinity) {
     return whole && length <= max ? text : `${text.slice(0, max)}…`;
 }
 
+/* In one line. */
+export function lineText(node) {
+    if (node.kind === "object")
+        return `{${node.members.map(([name, value]) => `${JSON.stringify(name)}: ${lineText(value)}`).join(", ")}}`;
+    return node.kind === "array" ? `[${node.items.map(lineText).join(", ")}]` : node.raw;
+}
+
 /* -------------------------------------------------------------------------------- differences */
 
 function same(node) {

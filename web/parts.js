@@ -146,8 +146,8 @@ export function itemLink(app, name) {
 }
 
 /* Words about what is pending: documents, as long as there is nothing else. */
-export function pendingWords(app, key, values) {
-    return t(app.status && app.status.store.streams ? `${key}.any` : key, values);
+export function pendingWords(status, key, values) {
+    return t(status && status.store.streams ? `${key}.any` : key, values);
 }
 
 export function query(values) {

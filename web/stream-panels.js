@@ -4,7 +4,7 @@ import { ask, getText } from "./api.js";
 import { h, fill, setHidden, setText } from "./dom.js";
 import { t, bytes, number } from "./i18n.js";
 import { query, problemBox, note } from "./parts.js";
-import { parse, prettyText } from "./json.js";
+import { parse, prettyText, lineText } from "./json.js";
 import { readEntries, readStream, entryLine, inShort, kindWords } from "./entries.js";
 import { activityChart, shares } from "./chart.js";
 
@@ -80,7 +80,7 @@ export function attributesPanel({ app, path, patched }) {
     function change(member, node) {
         name.value = member;
         form.value = node.kind === "string" ? "text" : "json";
-        value.value = node.kind === "string" ? JSON.parse(node.raw) : prettyText(node).replace(/\n\s*/g, " ");
+        value.value = node.kind === "string" ? JSON.parse(node.raw) : lineText(node);
         details.open = true;
         value.focus();
         value.select();

@@ -21,7 +21,7 @@ export function streamView(app, route) {
     const kind = h("select", { id: "talk-kind", onchange: () => talk.show(kind.value) }, h("option", { value: "" }, t("talk.kinds")));
     const day = h("input", { id: "talk-day", type: "date", onchange: toDay });
     const bar = h("div", { class: "talk-bar" },
-        h("div", { class: "choice" }, h("label", { for: "talk-kind" }, t("talk.kind")), kind),
+        h("div", { class: "choice" }, h("label", { for: "talk-kind", class: "visually-hidden" }, t("talk.kind")), kind),
         h("form", { class: "choice", onsubmit: toDay }, h("label", { for: "talk-day" }, t("talk.day")), day),
         h("div", { class: "buttons" }, h("button", { type: "button", class: "small", onclick: () => talk.first() }, t("talk.first")),
             h("button", { type: "button", class: "small", onclick: () => talk.latest(true) }, t("talk.latest"))));

@@ -31,7 +31,7 @@ test("a conversation is read as it went: kinds, days, pauses, attachments, numbe
     assert.deepEqual(await articles(page).locator(".who").allTextContents(), ["User", "Assistant", "product_view", "User", "Tool", "Entry"]);
     assert.equal(await entry(page, 1).locator(".said").evaluate(e => e.innerText), "Hello\nDo you have bicycles?");
     assert.equal(await entry(page, 1).locator("time").textContent(), "11:00", "in the time of who reads");
-    assert.match(await entry(page, 3).locator(".json").textContent(), /9007199254740993/);
+    assert.match(await entry(page, 3).locator(".line").textContent(), /9007199254740993/);
     assert.deepEqual((await page.locator(".day").allTextContents()).map(s => s.replace(",", "")), ["Sunday 1 March 2026", "Monday 2 March 2026"]);
     assert.deepEqual(await page.locator(".gap").allTextContents(), ["New conversation, after 11 minutes", "New conversation, after 1 day"]);
     const more = entry(page, 2).locator("details");
@@ -316,7 +316,7 @@ test("an entry by hand happens once, also when its answer is lost; what a stream
     await page.locator("#append-body").fill('{"n": 9007199254740993.10}');
     await page.locator("#append-kind").fill("assistant");
     await page.getByRole("button", { name: "Append" }).click();
-    await entry(page, 2).locator(".json").getByText("9007199254740993.10").waitFor();
+    await entry(page, 2).locator(".line").getByText("9007199254740993.10").waitFor();
     await clean(page);
 });
 
