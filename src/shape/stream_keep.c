@@ -198,11 +198,13 @@ struct retain {
     bool more;
     /* where it is: of the streams, of their ids, of the attachments */
     struct buf after, after_id;
+    struct buf damaged; /* the stream of which the slice has found that it is, and is tried again */
     /* of this slice: where the next one begins */
     struct buf next, next_id;
     struct arena arena;
     str changed[STREAMS_SLICE];
     size_t changed_count;
+    str at; /* the stream that it is at; .p == NULL: none */
 };
 
 static kf_rc keep_place(struct buf *to, str place, struct kf_err *err)
@@ -218,6 +220,7 @@ static kf_rc retain_apply(struct group *g, struct write *w, struct kf_err *err)
     arena_clear(&r->arena);
     r->changed_count = 0;
     r->more = false;
+    r->at = (str){0};
     kf_rc rc = keep_place(&r->next, buf_view(&r->after), err);
     if (rc == KF_OK)
         rc = keep_place(&r->next_id, buf_view(&r->after_id), err);
@@ -231,6 +234,18 @@ static void retain_publish(struct write *w)
         streams_forget(r->streams, r->changed[i]);
 }
 
+/* Whether the slice failed for a stream that is damaged: the next try passes that over and ends
+ * behind it. */
+static bool pass_damaged(struct retain *r, kf_rc rc)
+{
+    if (rc != KF_DAMAGED || !r->at.p || str_eq(r->at, buf_view(&r->damaged)))
+        return false;
+    KF_SOMETIMES("retain-passes-a-damaged-stream");
+    log_event(store_log(r->streams->store), LOG_CRIT, "store.damage", LOG_V("stream", r->at),
+              LOG_END);
+    return keep_place(&r->damaged, r->at, NULL) == KF_OK;
+}
+
 static kf_rc in_slices(struct retain *r,
                        kf_rc (*slice)(struct group *g, struct retain *r, struct kf_err *err),
                        struct kf_err *err)
@@ -240,9 +255,15 @@ static kf_rc in_slices(struct retain *r,
     r->slice = slice;
     buf_clear(&r->after);
     buf_clear(&r->after_id);
+    buf_clear(&r->damaged);
     do {
         struct buf was = r->after, was_id = r->after_id;
         rc = store_write(r->streams->store, &r->write, err);
+        if (pass_damaged(r, rc)) {
+            rc = KF_OK;
+            r->more = true;
+            continue;
+        }
         r->after = r->next;
         r->after_id = r->next_id;
         r->next = was;
@@ -367,13 +388,15 @@ static kf_rc retain_entries(struct group *g, struct retain *r, struct kf_err *er
     kf_rc rc = next_streams(g, r, due, &count, err);
     for (size_t i = 0; rc == KF_OK && i < count && !over; i++) {
         const struct config_stream *line = config_stream(r->streams->space, due[i].key);
+        bool damaged = str_eq(due[i].key, buf_view(&r->damaged));
         if (streams_pinned(r->streams))
             return KF_OK;
-        if (is_due(line, &due[i], group_now_ms(g)))
+        r->at = due[i].key;
+        if (!damaged && is_due(line, &due[i], group_now_ms(g)))
             rc = trim_stream(g, r, line, due[i].key, &over, err);
         if (rc == KF_OK && !over)
             rc = keep_place(&r->next, due[i].key, err);
-        over = over || group_slice_over(g);
+        over = over || damaged || group_slice_over(g);
     }
     r->more = over || count == STREAMS_SLICE;
     return rc;
@@ -519,26 +542,45 @@ static bool any_keep(const struct config_space *space)
     return false;
 }
 
+static kf_rc retain_attached(struct streams *streams, struct retain *r, struct kf_err *err)
+{
+    if (streams_pinned(streams) || !atomic_exchange(&streams->loose, false))
+        return KF_OK;
+    kf_rc rc = in_slices(r, retain_attachments, err);
+    if (rc != KF_OK)
+        atomic_store(&streams->loose, true);
+    return rc;
+}
+
+/* What is damaged keeps nothing else from being done; it is told when that is. */
+static bool goes_on(kf_rc rc, kf_rc *first, struct kf_err **err)
+{
+    if (rc != KF_OK && *first == KF_OK) {
+        *first = rc;
+        *err = NULL; /* it is filled */
+    }
+    return rc == KF_OK || rc == KF_DAMAGED;
+}
+
 kf_rc streams_retain(struct streams *streams, struct kf_err *err)
 {
     struct retain r = {.streams = streams};
-    kf_rc rc = streams_erase_rest(streams, err);
-    if (rc == KF_OK && any_keep(streams->space) && !streams_pinned(streams)) {
-        rc = in_slices(&r, retain_entries, err);
-        if (rc == KF_OK)
-            rc = in_slices(&r, retain_ids, err);
-    }
-    if (rc == KF_OK && !streams_pinned(streams) && atomic_exchange(&streams->loose, false)) {
-        rc = in_slices(&r, retain_attachments, err);
-        if (rc != KF_OK)
-            atomic_store(&streams->loose, true);
-    }
-    if (rc == KF_OK)
-        rc = streams_index_retain(streams, err);
+    kf_rc first = KF_OK;
+    bool keeps = any_keep(streams->space);
+    bool on = goes_on(streams_erase_rest(streams, err), &first, &err);
+    if (on && keeps && !streams_pinned(streams))
+        on = goes_on(in_slices(&r, retain_entries, err), &first, &err);
+    if (on && keeps && !streams_pinned(streams))
+        on = goes_on(in_slices(&r, retain_ids, err), &first, &err);
+    if (on)
+        on = goes_on(retain_attached(streams, &r, err), &first, &err);
+    if (on)
+        goes_on(streams_index_retain(streams, err), &first, &err);
     buf_release(&r.after);
     buf_release(&r.after_id);
+    buf_release(&r.damaged);
     buf_release(&r.next);
     buf_release(&r.next_id);
     arena_release(&r.arena);
-    return rc;
+    return first;
 }

@@ -230,6 +230,67 @@ static void one_person_is_erased_everywhere(void **state)
     assert_int_equal(streams_erase_all(t.streams, "", "cy", &r, &t.err), KF_MISUSE);
 }
 
+static kf_rc apply_unlink(struct group *g, struct write *write, struct kf_err *err)
+{
+    (void)write;
+    return db_exec(group_db(g),
+                   "DELETE FROM kf_stream_attr WHERE key = 'chat/0'; "
+                   "UPDATE kf_stream SET attrs = '{}' WHERE key = 'chat/0'",
+                   err);
+}
+
+static void done_unlinking(struct write *write)
+{
+    assert_int_equal(write->rc, KF_OK);
+}
+
+/* A stream that another writer has given to somebody else, since it was found as one of theirs, is
+ * not erased; nor does a row of the index that has no stream keep the erasure from its end. */
+static void what_is_not_theirs_any_more_is_not_erased(void **state)
+{
+    (void)state;
+    static struct write unlink = {.apply = apply_unlink, .done = done_unlinking};
+    struct kf_receipt r = {0};
+    static const char patch[] = "{\"customer\":\"ann\"}";
+    for (int i = 0; i < 2; i++) {
+        const char *key = i ? "chat/1" : "chat/0";
+        assert_int_equal(streams_patch(t.streams, key, patch, strlen(patch), NULL, &t.err), KF_OK);
+        testing_append(&t, key, NULL, NULL, "1");
+    }
+    testing_sql(&t, "INSERT INTO kf_stream_attr VALUES('customer', 'ann', 'chat/00', 99)");
+    streams_forget_all(t.streams);
+    store_submit(t.store, &unlink); /* goes before the erasure, behind what that has read */
+    assert_int_equal(streams_erase_all(t.streams, "customer", "ann", &r, &t.err), KF_OK);
+    assert_true(r.streams == 1 && r.entries == 1);
+    kf_receipt_free(&r);
+    assert_string_equal(testing_last(&t, "chat/0", 1), "1:1");
+    assert_string_equal(testing_last(&t, "chat/1", 1), "(not_found)");
+    testing_sql(&t, "DELETE FROM kf_stream_attr WHERE key = 'chat/00'");
+}
+
+/* A stream that is damaged keeps the others from nothing. */
+static void retaining_goes_on_behind_what_is_damaged(void **state)
+{
+    (void)state;
+    static const char *const keys[] = {"last/a", "last/b", "last/c", "last/d"};
+    testing_append(&t, "last/b", NULL, "user", "0");
+    streams_pin(t.streams);
+    for (int i = 0; i < 4; i++)
+        for (int k = 0; k < 5; k++)
+            testing_append(&t, keys[i], NULL, "user", "1");
+    streams_unpin(t.streams);
+    testing_sql(&t, "UPDATE kf_stream SET kinds = '{' || kinds WHERE key IN ('last/a', 'last/c')");
+    streams_forget_all(t.streams);
+    retain();
+    testing_sql(&t, "UPDATE kf_stream SET kinds = substr(kinds, 2) WHERE kinds LIKE '{{%'");
+    streams_forget_all(t.streams);
+    assert_string_equal(testing_last(&t, "last/a", 9), "1:1 2:1 3:1 4:1 5:1");
+    assert_string_equal(testing_last(&t, "last/b", 9), "4:1 5:1 6:1");
+    assert_string_equal(testing_last(&t, "last/d", 9), "3:1 4:1 5:1");
+    retain();
+    assert_string_equal(testing_last(&t, "last/c", 9), "3:1 4:1 5:1");
+}
+
 /* What a crash between the group and its slices leaves is removed by whoever comes next. */
 static void an_erasure_that_was_cut_goes_on(void **state)
 {
@@ -268,6 +329,8 @@ int main(int argc, char **argv)
         TEST(what_is_idle_leaves_memory),
         TEST(an_erased_stream_is_gone),
         TEST(one_person_is_erased_everywhere),
+        TEST(what_is_not_theirs_any_more_is_not_erased),
+        TEST(retaining_goes_on_behind_what_is_damaged),
         TEST(an_erasure_that_was_cut_goes_on),
         cmocka_unit_test(saboteur_trim_uncounted),
         cmocka_unit_test(saboteur_trim_unconfirmed),
