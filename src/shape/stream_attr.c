@@ -24,9 +24,12 @@ static str value_of(const struct json_node *n, struct arena *arena, bool *ret_no
     return fits ? text : (str){0};
 }
 
+/* Each was within the limits when it was set; those of several stores together may be more. */
+const struct json_limits attrs_limits = {.tokens_max = UINT32_MAX};
+
 static kf_rc parse_attrs(str attrs, struct arena *arena, struct json_node **ret, struct kf_err *err)
 {
-    kf_rc rc = json_parse(attrs, NULL, arena, ret, err);
+    kf_rc rc = json_parse(attrs, &attrs_limits, arena, ret, err);
     if (rc == KF_OK && (*ret)->type != JSON_OBJECT)
         rc = err_set(err, PROBLEM_DAMAGED, "the attributes of a stream are damaged");
     return rc;
@@ -140,12 +143,13 @@ static kf_rc make_attrs(struct patch_write *w, str attrs, bool *ret_same, struct
     enum json_type type = JSON_OBJECT;
     buf_clear(&w->made);
     kf_rc rc = json_merge_patch(attrs, w->patch, &w->made, err);
-    if (rc == KF_OK && w->made.len > STREAM_ATTRS_MAX)
+    /* what stores have joined may be larger, and then it may become smaller */
+    if (rc == KF_OK && w->made.len > STREAM_ATTRS_MAX && w->made.len >= attrs.len)
         return err_set(err, PROBLEM_TOO_LARGE,
                        "the attributes would have %zu bytes after this patch, at most %d",
                        w->made.len, STREAM_ATTRS_MAX);
     if (rc == KF_OK)
-        rc = json_check(buf_view(&w->made), NULL, &type, err);
+        rc = json_check(buf_view(&w->made), &attrs_limits, &type, err);
     if (rc == KF_OK)
         *ret_same = str_eq(buf_view(&w->made), attrs);
     else if (rc != KF_NOMEM) {
@@ -210,6 +214,25 @@ static void publish_patch(struct write *write)
         memory_publish(&w->streams->memory, w->hash, w->after, w->rev_before, NULL, 0, 0);
 }
 
+/* A database of PostgreSQL takes no NUL in a name. */
+static kf_rc check_names(str patch, struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct json_node *root = NULL;
+    kf_rc rc = json_parse(patch, NULL, &arena, &root, err);
+    for (const struct json_node *n = rc == KF_OK ? root->child : NULL; n && rc == KF_OK;
+         n = n->next) {
+        str name = json_text(n->name, &arena);
+        if (!name.p)
+            rc = err_nomem(err);
+        else if (str_index(name, '\0') < name.len)
+            rc = err_at(err, PROBLEM_BAD_REQUEST, n->name.p - patch.p,
+                        "the name of an attribute has a NUL byte: take it out");
+    }
+    arena_release(&arena);
+    return rc;
+}
+
 static kf_rc check_patch(const struct streams *streams, str key, str patch, struct kf_err *err)
 {
     enum json_type type = JSON_NULL;
@@ -221,7 +244,7 @@ static kf_rc check_patch(const struct streams *streams, str key, str patch, stru
     kf_rc rc = json_check(patch, NULL, &type, err);
     if (rc == KF_OK && type != JSON_OBJECT)
         rc = err_at(err, PROBLEM_BAD_JSON, 0, "attributes are patched with a JSON object");
-    return rc;
+    return rc == KF_OK ? check_names(patch, err) : rc;
 }
 
 kf_rc streams_patch(struct streams *streams, const char *key, const void *patch, size_t len,

@@ -478,6 +478,8 @@ kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_
 /* --------------------------------------------------------------------- attributes
  * (stream_attr.c) */
 
+/* Of the object that all members make. */
+extern const struct json_limits attrs_limits;
 /* Makes kf_stream_attr of stream `id` what `attrs` says, knowing what it was. */
 kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err);
 /* What a patch has made of the members that it names: written by this site, under `stamp`. */

@@ -75,9 +75,9 @@ kf_rc members_patch(struct group *g, str key, str patch, str before, str after, 
     struct json_node *p = NULL, *b = NULL, *a = NULL;
     kf_rc rc = json_parse(patch, NULL, &arena, &p, err);
     if (rc == KF_OK)
-        rc = json_parse(before, NULL, &arena, &b, err);
+        rc = json_parse(before, &attrs_limits, &arena, &b, err);
     if (rc == KF_OK)
-        rc = json_parse(after, NULL, &arena, &a, err);
+        rc = json_parse(after, &attrs_limits, &arena, &a, err);
     for (const struct json_node *n = rc == KF_OK ? p->child : NULL; n && rc == KF_OK; n = n->next) {
         str name = json_text(n->name, &arena);
         if (!name.p) {

@@ -364,6 +364,8 @@ static void attributes_are_merged_and_found(void **state)
     assert_string_equal(patched("chat/b", "[]"), "(bad_json)");
     assert_string_equal(patched("chat/b", "{\"a\":}"), "(bad_json)");
     assert_string_equal(patched("chat//b", "{}"), "(bad_key)");
+    assert_string_equal(patched("chat/b", "{\"a\":1,\"b\\u0000c\":1}"), "(bad_request)");
+    assert_int_equal(t.err.offset, 7);
     /* a remote could not tell it from its own files, and no new machine could take it */
     assert_string_equal(patched("keepfast-streams/b", "{}"), "(bad_key)");
     char *large = malloc(70000);

@@ -42,6 +42,7 @@ struct line {
     const char *site, *body, *name, *value, *id, *kind;
     uint64_t n;
     int64_t at_ms;
+    bool nul; /* behind the name */
     kf_rc rc; /* what it says */
     enum stream_taken taken;
     int64_t seq;
@@ -60,7 +61,8 @@ static kf_rc take_line(struct stream_take *take, struct line *l)
     const char *site = l->site ? l->site : FAR;
     int64_t at_ms = l->at_ms ? l->at_ms : 1000;
     if (l->name) {
-        struct member_row m = {.name = str_of(l->name), .site = str_of(site), .stamp = l->stamp};
+        struct member_row m = {
+            .name = {l->name, strlen(l->name) + l->nul}, .site = str_of(site), .stamp = l->stamp};
         if (l->value)
             m.value = str_of(l->value);
         return stream_take_member(take, &m, &l->taken, &t.err);
@@ -198,8 +200,8 @@ static int64_t floor_of(void *ctx, str key)
     return *(int64_t *)ctx;
 }
 
-/* A twin that is shown again has an old number of the store and a new one of the stream: it is among
- * the last, and while what comes before it has to stay it stays, too. */
+/* A twin that is shown again has an old number of the store and a new one of the stream: it is
+ * among the last, and while what comes before it has to stay it stays, too. */
 static void a_twin_that_is_shown_again_is_not_the_oldest(void **state)
 {
     (void)state;
@@ -312,8 +314,8 @@ static void a_removed_attribute_does_not_end_an_emptied_stream(void **state)
 
 /* --------------------------------------------------------------------------- what entries carry */
 
-/* Whether the time of an entry was told nobody knows elsewhere; a retry may say it or not, also when
- * the entry has gone. */
+/* Whether the time of an entry was told nobody knows elsewhere; a retry may say it or not, also
+ * when the entry has gone. */
 static void a_retry_finds_an_entry_from_elsewhere(void **state)
 {
     (void)state;
@@ -377,6 +379,57 @@ static void kinds_of_two_stores_are_together(void **state)
     assert_non_null(strstr(testing_stream(&t, "a"), "{k99:1} "));
 }
 
+static const char *attrs_length(const char *key)
+{
+    static char text[24];
+    struct kf_stream_info info = {0};
+    assert_int_equal(streams_info(t.streams, key, &info, &t.err), KF_OK);
+    snprintf(text, sizeof text, "%zu", info.attrs_len);
+    kf_stream_info_free(&info);
+    return text;
+}
+
+/* Attributes of several stores together may be more than one may set, and then they may become less
+ * again. */
+static void joined_attributes_can_be_made_smaller(void **state)
+{
+    (void)state;
+    enum { LEN = 240000 };
+    static char value[LEN + 1];
+    struct line lines[] = {{.stamp = 5, .name = "a", .value = value},
+                           {.stamp = 6, .name = "b", .value = value},
+                           {.stamp = 7, .name = "c", .value = "1"}};
+    for (size_t i = 0; i < LEN; i++) /* 80,000 tokens in each of them */
+        value[i] = "[],"[i % 3];
+    memcpy(value, "[  ", 3);
+    value[LEN - 1] = ']';
+    take("a", lines, 3);
+    assert_int_equal(strtol(attrs_length("a"), NULL, 10), 2 * LEN + 17);
+    static const char larger[] = "{\"d\":2}", smaller[] = "{\"a\":null}";
+    assert_int_equal(streams_patch(t.streams, "a", larger, strlen(larger), NULL, &t.err), KF_LIMIT);
+    assert_string_equal(t.err.code, "too_large");
+    assert_int_equal(streams_patch(t.streams, "a", smaller, strlen(smaller), NULL, &t.err), KF_OK);
+    assert_int_equal(strtol(attrs_length("a"), NULL, 10), LEN + 12);
+}
+
+/* One that cannot be an attribute is refused by itself, and does not end the group. */
+static void an_impossible_attribute_is_refused_alone(void **state)
+{
+    (void)state;
+    static char deep[JSON_DEPTH_MAX * 2 + 1];
+    memset(deep, '[', JSON_DEPTH_MAX);
+    memset(deep + JSON_DEPTH_MAX, ']', JSON_DEPTH_MAX);
+    struct line lines[] = {{.stamp = 5, .name = "a", .value = deep},
+                           {.stamp = 6, .name = "b", .value = "1"},
+                           {.stamp = 7, .name = "n", .value = "1", .nul = true}};
+    bool more;
+    assert_int_equal(try_take("a", lines, 3, &more), KF_OK);
+    assert_int_equal(lines[0].rc, KF_LIMIT);
+    assert_int_equal(lines[1].rc, KF_OK);
+    assert_int_equal(lines[2].rc, KF_INVALID);
+    assert_non_null(strstr(testing_stream(&t, "a"), "{\"b\":1}"));
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -390,6 +443,8 @@ int main(int argc, char **argv)
         TEST(a_retry_finds_an_entry_from_elsewhere),
         TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
         TEST(kinds_of_two_stores_are_together),
+        TEST(joined_attributes_can_be_made_smaller),
+        TEST(an_impossible_attribute_is_refused_alone),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream_take", tests, NULL, NULL);
