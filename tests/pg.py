@@ -131,11 +131,72 @@ class Cluster:
     def number(self, sql):
         return int(self.ask(sql)[0][0])
 
+    def session(self, user="kf", database="postgres"):
+        return Session(self, user, database)
+
     def close(self):
         self.stop("immediate")
         for process in self._asides:
             process.wait(10)
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Session:
+    """A client that stays connected, for transactions that are left open: psql, told what to do.
+
+    with pg.session() as other:
+        other.ask("BEGIN")
+        other.ask("INSERT INTO t VALUES(1)")          nobody sees it yet"""
+
+    def __init__(self, cluster, user, database):
+        port = ["-p", str(cluster.port)] if cluster.port else []
+        self._psql = subprocess.Popen([cluster.bin / "psql", "-h", cluster.folder, *port, "-U", user, "-XAtq", "-F", "\x1f", database],
+                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, bufsize=1)
+        self._count = 0
+
+    def ask(self, sql):
+        """Rows as lists of text. Fails when the statement does; the session goes on."""
+        self.send(sql)
+        return self.answer()
+
+    def send(self, sql):
+        """The same without waiting: `answer` does, later."""
+        self._count += 1
+        self._psql.stdin.write(f"{sql};\n\\echo end-{self._count}\n")
+        self._psql.stdin.flush()
+
+    def answer(self):
+        lines = []
+        for line in self._psql.stdout:
+            line = line.rstrip("\n")
+            if line == f"end-{self._count}":
+                break
+            lines.append(line)
+        else:
+            raise RuntimeError("psql has ended: " + "\n".join(lines))
+        if any(line.startswith(("ERROR:", "FATAL:")) for line in lines):
+            raise RuntimeError("\n".join(lines))
+        return [line.split("\x1f") for line in lines if line]
+
+    def kill(self):
+        """Goes without a word, as a client that dies does."""
+        self._psql.kill()
+        self._psql.wait()
+
+    def close(self):
+        if self._psql.poll() is None:
+            self._psql.stdin.close()
+            try:
+                self._psql.wait(timeout=10)
+            except subprocess.TimeoutExpired:
+                self.kill()
+        self._psql.stdout.close()
 
     def __enter__(self):
         return self

@@ -68,7 +68,7 @@ struct api_query {
 /* What a target says. Slices lie in the arena or in the target. */
 struct route_match {
     enum route route;
-    str space, name, remote, id, file, attribute, value;
+    str space, name, remote, id, file, attribute, value, table;
     struct api_query query[API_QUERY_MAX];
     size_t query_count;
     unsigned allowed; /* bit per api_method, when the path is known and the method is not */
@@ -397,6 +397,9 @@ kf_rc query_flag(const struct api_call *c, const char *key, bool *ret, struct kf
 void last_error_json(const char *member, const char *code, const char *detail, bool *first,
                      struct buf *out);
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
+
+/* {"tables":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a worker. */
+kf_rc tracked_json(struct api_call *c, struct kf_err *err);
 
 /* --- streams (res_streams.c) */
 

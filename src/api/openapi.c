@@ -29,7 +29,8 @@ static const struct {
      "only streams whose attribute NAME has this value: the text of a string, a number as it was "
      "written, true or false; up to 8 of them"},
     {"last", "integer", "the newest, 1 to 1,000"},
-    {"after", "integer", "only entries with a greater number, the first of them"},
+    {"after", "integer", "only entries, or changes, with a greater number, the first of them"},
+    {"table", "string", "only changes of this table"},
     {"before", "integer", "only entries with a smaller number, the last of them"},
     {"until", "string", "only what is earlier than this time"},
     {"kind", "string", "only entries of this kind"},
@@ -99,6 +100,11 @@ static const struct {
     {ROUTE_RECEIPTS, "200", "application/json", "Receipts"},
     {ROUTE_IMPORT, "200", "application/json", "Imported"},
     {ROUTE_EXPORT, "200", "application/json", NULL},
+    {ROUTE_TRACKED, "200", "application/json", "Tracked"},
+    {ROUTE_TRACK, "200", "application/json", "Tracked"},
+    {ROUTE_TRACK, "201", "application/json", "Tracked"},
+    {ROUTE_UNTRACK, "204", NULL, NULL},
+    {ROUTE_CHANGES, "200", "application/json", "Changes"},
     {ROUTE_STATUS, "200", "application/json", "Status"},
     {ROUTE_REMOTES, "200", "application/json", "Remotes"},
     {ROUTE_REMOTE_ADD, "201", "application/json", "Remote"},
@@ -216,7 +222,15 @@ static const struct {
      "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer flush_us:integer "
      "writes:integer opened:time?"},
     {"Status",
-     "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups?"},
+     "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups? "
+     "tracked:Tracked?"},
+    {"TrackedTable", "table:string state:string detail:string since:time changed:time"},
+    {"TrackedHolder", "who:string client:string state:string since:time? | pid:integer"},
+    {"TrackedWaiting", "count:integer oldest:time?"},
+    {"Tracked",
+     "items:TrackedTable[] waiting:TrackedWaiting held:TrackedHolder[] next:string?"},
+    {"Change", "n:integer table:string key:object at:time row:object?"},
+    {"Changes", "last:integer items:Change[] next:string?"},
     {"BackupMade", "file:string at:time bytes:integer docs:integer digest:string"},
     {"BackupDrill", "file:string at:time good:boolean compared:boolean docs:integer digest:string "
                     "error:LastError?"},
@@ -345,6 +359,10 @@ static void path_parameters_json(const char *pattern, bool *first, struct buf *o
                        first, out);
     if (strstr(pattern, "{value}"))
         parameter_json("value", "path", true, "string", "its value, of one person", first, out);
+    if (strstr(pattern, "{table}"))
+        parameter_json("table", "path", true, "string",
+                       "the table as in SQL, SCHEMA.TABLE, or TABLE of the schema public", first,
+                       out);
     if (strstr(pattern, "{remote}"))
         parameter_json("remote", "path", true, "string", "the remote", first, out);
     if (strstr(pattern, "{id}"))

@@ -211,6 +211,11 @@ static void work_status(struct api_call *c)
     buf_c(&c->out, "]");
     json_key(&c->out, &first, "backups");
     backups_json(&s.backups, &c->out);
+    json_key(&c->out, &first, "tracked");
+    if (s.state == KF_STATE_AWAY)
+        buf_c(&c->out, "null");
+    else
+        c->rc = tracked_json(c, &c->err);
     buf_c(&c->out, "}");
     kf_remote_list_free(&remotes);
 }

@@ -90,7 +90,7 @@ static str take_segment(str *rest)
 }
 
 struct raw_match {
-    str space, name, remote, id, file, attribute, value;
+    str space, name, remote, id, file, attribute, value, table;
 };
 
 /* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
@@ -125,6 +125,8 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
             raw->attribute = have;
         } else if (str_is(want, "{value}")) {
             raw->value = have;
+        } else if (str_is(want, "{table}")) {
+            raw->table = have;
         } else {
             if (!str_eq(want, have))
                 return false;
@@ -251,6 +253,8 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
         rc = decode(raw.attribute, false, arena, &ret->attribute, err);
     if (rc == KF_OK)
         rc = decode(raw.value, false, arena, &ret->value, err);
+    if (rc == KF_OK)
+        rc = decode(raw.table, false, arena, &ret->table, err);
     if (rc == KF_OK && raw.name.p)
         rc = name_check(ret->name, err);
     if (rc == KF_OK)

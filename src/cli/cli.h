@@ -118,6 +118,8 @@ kf_rc wire_problem(struct cli *cli, int status, str body, struct kf_err *err);
  * is a route word gets its slash escaped. */
 char *cli_escape_name(struct cli *cli, const char *name);
 char *cli_escape(struct cli *cli, const char *text);
+/* The same as one segment: a slash belongs to it. */
+char *cli_escape_segment(struct cli *cli, const char *text);
 /* Adds ?KEY=VALUE to a target, or &KEY=VALUE behind others; nothing for a value of NULL. Without
  * memory `target` has failed. */
 void cli_query(struct cli *cli, struct buf *target, const char *key, const char *value);

@@ -213,26 +213,10 @@ kf_rc cmd_stream_rm(struct cli *cli, struct kf_err *err)
         arena_printf(&cli->arena, "this erases \"%s\" with all its entries, for good", key), err);
 }
 
-/* A slash of the value belongs to it. */
-static char *escape_segment(struct cli *cli, const char *text)
-{
-    char *escaped = cli_escape(cli, text);
-    struct buf b = BUF_INIT;
-    for (const char *p = escaped; p && *p; p++) {
-        if (*p == '/')
-            buf_c(&b, "%2F");
-        else
-            buf_byte(&b, *p);
-    }
-    char *out = escaped && !b.failed ? arena_dup(&cli->arena, buf_view(&b)) : NULL;
-    buf_release(&b);
-    return out;
-}
-
 kf_rc cmd_erase(struct cli *cli, struct kf_err *err)
 {
     const char *a = cli->args[0], *v = cli->args[1];
-    char *attribute = escape_segment(cli, a), *value = escape_segment(cli, v);
+    char *attribute = cli_escape_segment(cli, a), *value = cli_escape_segment(cli, v);
     char *target = attribute && value ? arena_printf(&cli->arena, "/people/%s/%s", attribute, value)
                                       : NULL;
     char *what = arena_printf(&cli->arena, "%s %s", a, v);

@@ -69,6 +69,21 @@ char *cli_escape_name(struct cli *cli, const char *name)
     return escaped;
 }
 
+char *cli_escape_segment(struct cli *cli, const char *text)
+{
+    char *escaped = cli_escape(cli, text);
+    struct buf b = BUF_INIT;
+    for (const char *p = escaped; p && *p; p++) {
+        if (*p == '/')
+            buf_c(&b, "%2F");
+        else
+            buf_byte(&b, *p);
+    }
+    char *out = escaped && !b.failed ? arena_dup(&cli->arena, buf_view(&b)) : NULL;
+    buf_release(&b);
+    return out;
+}
+
 /* A "?" of a name is escaped: the first one begins the query. */
 void cli_query(struct cli *cli, struct buf *target, const char *key, const char *value)
 {

@@ -5,6 +5,9 @@
  *              up (group_pin)
  *   kf_group   the last group that each process has committed: after a COMMIT whose outcome it was
  *              not told, it looks here (store/store_pg.c)
+ *   kf_tracked    tables of the user whose changes are taken into the journal (shape/track.h)
+ *   kf_captured   what triggers on them have written down, until it is numbered
+ *   kf_row        the latest change of each of their rows; its number is the one in the journal
  *
  * Names are compared as bytes: COLLATE "C". A key leads with what places a row. */
 #include "db/schema.h"
@@ -74,4 +77,13 @@ const char schema_store_pg[] =
     ", entries" NUMBER ", attachments" NUMBER ", bytes" NUMBER ");"
     "CREATE INDEX kf_receipt_of ON kf_receipt(subject, id);"
     "CREATE TABLE kf_search(seq bigint PRIMARY KEY, words tsvector NOT NULL);"
-    "CREATE INDEX kf_search_words ON kf_search USING gin(words);";
+    "CREATE INDEX kf_search_words ON kf_search USING gin(words);"
+    "CREATE TABLE kf_tracked(id bigint PRIMARY KEY, name" TEXT " UNIQUE, relid" NUMBER
+    ", since" NUMBER ", state" TEXT ", changed" NUMBER ", place" TEXT ", columns" TEXT
+    ", mark" TEXT ");"
+    "CREATE TABLE kf_captured(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tracked" NUMBER
+    ", xid" NUMBER ", at" NUMBER ", what" TEXT ", key" TEXT
+    ") WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);"
+    "CREATE TABLE kf_row(tracked" NUMBER ", id" TEXT ", key" TEXT ", seq" NUMBER ", gone" NUMBER
+    ", PRIMARY KEY(tracked, id));"
+    "CREATE UNIQUE INDEX kf_row_seq ON kf_row(seq);";

@@ -38,6 +38,7 @@ struct embedded;
 /* What is around an open store; hangs on it as its host. */
 struct host {
     struct upkeep *upkeep;     /* of a lasting owner */
+    struct upkeep *tracking;   /* of one on PostgreSQL */
     struct backups *backups;   /* of one whose configuration wants them */
     struct embedded *embedded; /* of kf_open */
     const struct config *config;
@@ -57,7 +58,10 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     h->space = config_space(o->config, str_of(o->space));
     h->brief = o->brief;
     h->data_dir = o->data_dir;
-    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, &h->upkeep, err);
+    bool shared = store_level(store) == KF_LEVEL_SHARED;
+    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, UPKEEP_OLD, &h->upkeep, err);
+    if (rc == KF_OK && shared && !o->brief)
+        rc = upkeep_start(store, UPKEEP_TRACK, &h->tracking, err);
     if (rc == KF_OK)
         rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
     return rc;
@@ -137,6 +141,7 @@ void close_store(struct kf_store **store)
     struct host *host = store_host(*store);
     if (host) {
         backups_stop(host->backups);
+        upkeep_stop(host->tracking);
         upkeep_stop(host->upkeep);
     }
     remotes_stop(remotes);

@@ -6,6 +6,7 @@
 #include "base/err.h"
 #include "base/mem.h"
 #include "shape/stream.h"
+#include "shape/track.h"
 
 #include <pthread.h>
 
@@ -15,6 +16,7 @@ enum run { IDLE, QUEUED, WORKING, ENDED };
 
 struct upkeep {
     struct kf_store *store;
+    enum upkeep_what what;
     struct loop *loop;
     struct loop_timer timer;
     struct loop_job job;
@@ -42,19 +44,37 @@ static kf_rc shrink(struct group *g, void *ctx, bool *ret_more, struct kf_err *e
     return db_shrink(group_db(g), SHRINK_PAGES, err);
 }
 
+static kf_rc remove_old(struct upkeep *u, struct kf_err *err)
+{
+    u->slices = 0;
+    kf_rc rc = docs_retain(store_docs(u->store), err);
+    if (rc == KF_OK)
+        rc = streams_retain(store_streams(u->store), err);
+    if (rc == KF_OK)
+        rc = tracks_retain(u->store, err);
+    return rc == KF_OK ? store_in_slices(u->store, shrink, u, err) : rc;
+}
+
+static bool goes_on(void *ctx)
+{
+    struct upkeep *u = ctx;
+    pthread_mutex_lock(&u->lock);
+    bool stopped = u->stopped;
+    pthread_mutex_unlock(&u->lock);
+    return !stopped;
+}
+
 static void look_after(struct upkeep *u)
 {
     struct kf_err err = KF_ERR_INIT;
-    u->slices = 0;
-    streams_sweep(store_streams(u->store)); /* memory is each process's own */
-    if (!store_is_chief(u->store))          /* another process does it */
+    if (u->what == UPKEEP_OLD)
+        streams_sweep(store_streams(u->store)); /* memory is each process's own */
+    if (!store_is_chief(u->store))              /* another process does it */
         return;
-    kf_rc rc = docs_retain(store_docs(u->store), &err);
-    if (rc == KF_OK)
-        rc = streams_retain(store_streams(u->store), &err);
-    if (rc == KF_OK)
-        rc = store_in_slices(u->store, shrink, u, &err);
-    if (rc != KF_OK)
+    kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err)
+                                     : tracks_look_after(u->store, goes_on, u, &err);
+    /* A store that is away says so itself, once. */
+    if (rc != KF_OK && store_state(u->store) != STORE_FULL)
         log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
 }
@@ -86,7 +106,8 @@ static void done(struct loop_job *j, bool cancelled)
         return;
     }
     u->run = IDLE;
-    loop_timer_set(u->loop, &u->timer, UPKEEP_EVERY_MS, due);
+    loop_timer_set(u->loop, &u->timer, u->what == UPKEEP_OLD ? UPKEEP_EVERY_MS : UPKEEP_TRACK_MS,
+                   due);
 }
 
 static void due(struct loop_timer *t)
@@ -97,16 +118,19 @@ static void due(struct loop_timer *t)
     loop_job(u->loop, &u->job);
 }
 
-kf_rc upkeep_start(struct kf_store *store, struct upkeep **ret_upkeep, struct kf_err *err)
+kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, struct upkeep **ret_upkeep,
+                   struct kf_err *err)
 {
     struct upkeep *u = mem_calloc(1, sizeof *u);
     if (!u)
         return err_nomem(err);
     u->store = store;
+    u->what = what;
     u->loop = store_loop(store);
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->ended, NULL);
-    if (loop_timer_set(u->loop, &u->timer, UPKEEP_FIRST_MS, due) != KF_OK) {
+    if (loop_timer_set(u->loop, &u->timer, what == UPKEEP_OLD ? UPKEEP_FIRST_MS : UPKEEP_TRACK_MS,
+                       due) != KF_OK) {
         upkeep_free(u);
         return err_nomem(err);
     }

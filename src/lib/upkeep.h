@@ -1,9 +1,12 @@
-/* upkeep: what a lasting owner does for its store now and then: versions, entries and keys that are
- * no longer kept go, and the pages they had are given back to the file system.
+/* upkeep: what a lasting owner does for its store now and then, on a worker, in slices of the
+ * store's writer, so that no write waits longer than a slice. What fails is tried again the next
+ * time; the store itself says why it failed. Where several processes share a store, the chief alone
+ * does it.
  *
- * The first time a minute after opening, then every ten; on a worker, in slices of the store's
- * writer, so that no write waits longer than a slice. What fails is tried again the next time; the
- * store itself says why it failed.
+ *   UPKEEP_OLD    versions, entries, keys and changes that are no longer kept go, and the pages they
+ *                 had are given back to the file system; the first time a minute after opening, then
+ *                 every ten
+ *   UPKEEP_TRACK  changes of tracked tables are numbered; each second
  *
  * Threads: the loop's. */
 #ifndef KF_LIB_UPKEEP_H
@@ -13,9 +16,13 @@
 
 #define UPKEEP_FIRST_MS (60 * 1000)
 #define UPKEEP_EVERY_MS (10 * 60 * 1000)
+#define UPKEEP_TRACK_MS 1000
+
+enum upkeep_what { UPKEEP_OLD, UPKEEP_TRACK };
 
 struct upkeep;
-kf_rc upkeep_start(struct kf_store *store, struct upkeep **ret_upkeep, struct kf_err *err);
+kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, struct upkeep **ret_upkeep,
+                   struct kf_err *err);
 /* Before the store is closed: no run begins any more, one that goes on is waited for. In a callback
  * or not. NULL is fine. */
 void upkeep_stop(struct upkeep *u);

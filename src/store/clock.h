@@ -40,5 +40,10 @@ static inline int64_t clock_stamp_ms(int64_t stamp)
 {
     return stamp >> 16;
 }
+/* The first stamp of that moment. */
+static inline int64_t clock_stamp_at(int64_t ms)
+{
+    return ms * 65536;
+}
 
 #endif

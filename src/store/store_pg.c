@@ -44,7 +44,7 @@ static kf_rc ask_text(struct db *db, const char *sql, struct buf *out, struct kf
 
 /* Where the store is: cluster, database, schema. A standby that takes over has the same; a dump
  * that is restored elsewhere has not. Who may not ask for the cluster does without. */
-static kf_rc read_marker(struct db *db, struct buf *out, struct kf_err *err)
+kf_rc pg_read_marker(struct db *db, struct buf *out, struct kf_err *err)
 {
     static const char cluster_sql[] = "SELECT system_identifier::text FROM pg_control_system()";
     static const char place_sql[] =
@@ -58,13 +58,22 @@ static kf_rc read_marker(struct db *db, struct buf *out, struct kf_err *err)
     return rc == KF_OK ? ask_text(db, place_sql, out, err) : rc;
 }
 
-/* All of it is of the row as it is when the lock was had. */
-static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, bool *ret_pinned,
-                          struct kf_err *err)
+/* The row of numbers, locked, and whose content it is that they number. */
+struct numbers {
+    int64_t seq, stamp;
+    bool pinned;
+    char site[STORE_SITE_LEN + 1]; /* "" = it has none yet */
+};
+
+/* The numbers are of the row as it is when the lock was had. The site is what it was when the wait
+ * for it began: that somebody has replaced the content meanwhile shows in the number, and in the
+ * site with the next group. */
+static kf_rc lock_numbers(struct db *db, struct numbers *ret, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT seq, stamp, CASE WHEN pinned > extract(epoch FROM clock_timestamp()) * 1000"
-        " THEN 1 ELSE 0 END FROM kf_state WHERE id = 1 FOR UPDATE";
+        " THEN 1 ELSE 0 END, coalesce((SELECT value FROM kf_meta WHERE key = 'site'), '')"
+        " FROM kf_state WHERE id = 1 FOR UPDATE";
     struct db_stmt *st;
     bool row = false;
     kf_rc rc = db_use(db, sql, &st, err);
@@ -74,11 +83,23 @@ static kf_rc lock_numbers(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, b
     if (rc == KF_OK && !row)
         rc = err_set(err, PROBLEM_DAMAGED, "the store has lost its state row: restore a backup");
     if (rc == KF_OK) {
-        *ret_seq = db_i64(st, 0);
-        *ret_stamp = db_i64(st, 1);
-        *ret_pinned = db_i64(st, 2) != 0;
+        ret->seq = db_i64(st, 0);
+        ret->stamp = db_i64(st, 1);
+        ret->pinned = db_i64(st, 2) != 0;
+        snprintf(ret->site, sizeof ret->site, "%.*s", STR_ARGS(db_text(st, 3)));
     }
     db_done(st);
+    return rc;
+}
+
+kf_rc pg_lock_numbers(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
+{
+    struct numbers n = {0};
+    kf_rc rc = lock_numbers(s->db, &n, err);
+    if (rc == KF_OK) {
+        *ret_seq = n.seq;
+        *ret_stamp = n.stamp;
+    }
     return rc;
 }
 
@@ -87,10 +108,11 @@ static kf_rc identify(struct kf_store *s, struct db *db, int64_t *ret_seq, int64
 {
     struct buf marker = BUF_INIT;
     char site[STORE_SITE_LEN + 1], old[STORE_SITE_LEN + 1] = "";
-    bool changed = false, pinned;
-    kf_rc rc = read_marker(db, &marker, err);
+    struct numbers n = {0};
+    bool changed = false;
+    kf_rc rc = pg_read_marker(db, &marker, err);
     if (rc == KF_OK && (rc = db_begin(db, DB_WRITE, err)) == KF_OK) {
-        rc = lock_numbers(db, ret_seq, ret_stamp, &pinned, err);
+        rc = lock_numbers(db, &n, err);
         if (rc == KF_OK)
             rc = meta_identify(s, db, buf_view(&marker), site, old, &changed, err);
         if (rc == KF_OK && changed)
@@ -98,8 +120,11 @@ static kf_rc identify(struct kf_store *s, struct db *db, int64_t *ret_seq, int64
         else
             db_rollback(db);
     }
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
         meta_set_site(s, site);
+        *ret_seq = n.seq;
+        *ret_stamp = n.stamp;
+    }
     if (rc == KF_OK && old[0]) {
         KF_SOMETIMES("pg-store-was-cloned");
         log_event(s->options.log, LOG_WARN, "node.cloned", LOG_S("path", s->path),
@@ -249,33 +274,44 @@ static kf_rc pg_before(struct kf_store *s, struct kf_err *err)
     return KF_OK;
 }
 
+/* Another process has replaced the content. */
+static void note_replaced(struct kf_store *s, const char *site)
+{
+    KF_SOMETIMES("pg-store-was-replaced");
+    log_event(s->options.log, LOG_INFO, "pg.replaced", LOG_S("path", s->path),
+              LOG_S("old_site", s->site), LOG_S("site", site), LOG_END);
+    meta_set_site(s, site);
+    pg_tell_went_back(s);
+}
+
 static kf_rc pg_began(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
-    int64_t seq = 0, stamp = 0;
-    bool pinned = false;
-    kf_rc rc = lock_numbers(s->db, &seq, &stamp, &pinned, err);
+    struct numbers n = {0};
+    kf_rc rc = lock_numbers(s->db, &n, err);
     if (rc != KF_OK)
         return rc;
-    atomic_store_explicit(&s->pg->pinned, pinned, memory_order_relaxed);
-    if (seq < s->seq) {
+    atomic_store_explicit(&s->pg->pinned, n.pinned, memory_order_relaxed);
+    if (n.site[0] && strcmp(n.site, s->site) != 0)
+        note_replaced(s, n.site);
+    if (n.seq < s->seq) {
         /* A standby that had not heard of the last commits has taken over. */
         KF_SOMETIMES("pg-numbers-went-back");
         log_event(s->options.log, LOG_CRIT, "pg.went_back", LOG_S("path", s->path),
-                  LOG_I("from", s->seq), LOG_I("to", seq), LOG_END);
+                  LOG_I("from", s->seq), LOG_I("to", n.seq), LOG_END);
         pg_tell_went_back(s);
     }
-    if (seq > s->seq)
+    if (n.seq > s->seq)
         KF_SOMETIMES("pg-others-have-written");
-    if (seq != s->seq)
-        s->pg->foreign_seq = seq;
+    if (n.seq != s->seq)
+        s->pg->foreign_seq = n.seq;
     /* What others wrote counts against memory until the watcher has told of it: not for the one
      * group that found it, which may write of something else or fail. */
     g->broken = s->pg->foreign_seq > atomic_load_explicit(&s->pg->told_seq, memory_order_acquire) &&
                 !KF_SABOTAGE("pg-others-forgotten");
-    s->seq = seq;
-    if (stamp > s->clock.last)
-        s->clock.last = stamp;
+    s->seq = n.seq;
+    if (n.stamp > s->clock.last)
+        s->clock.last = n.stamp;
     return KF_OK;
 }
 
@@ -382,14 +418,14 @@ static kf_rc read_group(struct kf_store *s, int64_t *ret, struct kf_err *err)
 
 static kf_rc look_up(struct kf_store *s, const char *tag, bool *ret_there, struct kf_err *err)
 {
-    int64_t seq, stamp, number = 0;
-    bool pinned;
+    struct numbers n = {0};
+    int64_t number = 0;
     db_trouble_clear(s->db);
     kf_rc rc = db_begin(s->db, DB_WRITE, err);
     if (rc == KF_OK)
         rc = end_the_lost(s->db, tag, err);
     if (rc == KF_OK)
-        rc = lock_numbers(s->db, &seq, &stamp, &pinned, err);
+        rc = lock_numbers(s->db, &n, err);
     if (rc == KF_OK)
         rc = read_group(s, &number, err);
     db_rollback(s->db);
@@ -521,23 +557,6 @@ static kf_rc pg_health(struct kf_store *s, struct store_health *ret, struct kf_e
     err_clear(err); /* what cannot be read says so in the state of the store */
     *ret = h;
     return KF_OK;
-}
-
-static kf_rc pg_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err)
-{
-    (void)ret_path;
-    return err_set(
-        err, PROBLEM_NOT_IMPLEMENTED,
-        "the store %s is on PostgreSQL and has no folder: restores and scheduled backups "
-        "need a store in a file; back up with `keepfast backup FILE.zip` or pg_dump",
-        s->path);
-}
-
-static kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
-{
-    const char *ignored;
-    (void)swap;
-    return pg_side_dir(s, &ignored, err);
 }
 
 const struct store_engine pg_engine = {

@@ -51,6 +51,13 @@ kf_rc pg_watch_start(struct kf_store *s, struct kf_err *err);
 void pg_watch_end(struct kf_store *s);
 /* The numbers went back, so versions that memory shows may never have been: tells all followers. */
 void pg_tell_went_back(struct kf_store *s);
+/* Locks the row of numbers; the leader's, in a write transaction. */
+kf_rc pg_lock_numbers(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err);
+/* Where the store is, appended: what kf_meta.clone_marker says. */
+kf_rc pg_read_marker(struct db *db, struct buf *out, struct kf_err *err);
+/* store_pg_swap.c, store_pg_dir.c */
+kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *err);
+kf_rc pg_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err);
 /* It cannot be reached: state and log. *err becomes store_unavailable with the same reason. */
 void pg_away(struct kf_store *s, struct kf_err *err);
 

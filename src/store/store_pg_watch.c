@@ -15,18 +15,20 @@
 
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
 #define CHANGES_MAX   10000 /* numbers; more are told as one doubt */
-#define CHIEF_EVERY   5     /* rounds between two attempts to become chief */
+#define CHIEF_EVERY   2     /* rounds between two attempts to become chief */
 #define STATEMENTS_MS 3000  /* for what one round asks */
 
 struct watcher {
     struct kf_store *store;
     struct pg_part *pg;
-    struct db *db; /* NULL = not connected */
-    int64_t seq;   /* up to which everything was told */
-    bool deaf;     /* what was committed above it meanwhile is not known by name */
+    struct db *db;                 /* NULL = not connected */
+    int64_t seq;                   /* up to which everything was told */
+    char site[STORE_SITE_LEN + 1]; /* of the content that was seen last */
+    bool deaf;                     /* what was committed above it meanwhile is not known by name */
     unsigned rounds;
 };
 
@@ -114,11 +116,17 @@ static kf_rc tell_changes(struct watcher *w, int64_t until, struct kf_err *err)
     return rc == KF_OK ? tell_rows(w, entries_sql, until, err) : rc;
 }
 
-static kf_rc read_numbers(struct watcher *w, int64_t *ret_seq, int64_t *ret_doubt,
-                          struct kf_err *err)
+/* The last number, that of the last doubt, and whose content it is; of one moment. */
+struct found {
+    int64_t seq, doubt;
+    char site[STORE_SITE_LEN + 1];
+};
+
+static kf_rc read_numbers(struct watcher *w, struct found *ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT s.seq, coalesce(m.value::bigint, 0) FROM kf_state s"
-                              " LEFT JOIN kf_meta m ON m.key = $1 WHERE s.id = 1";
+    static const char sql[] = "SELECT s.seq, coalesce(m.value::bigint, 0), coalesce(x.value, '')"
+                              " FROM kf_state s LEFT JOIN kf_meta m ON m.key = $1"
+                              " LEFT JOIN kf_meta x ON x.key = 'site' WHERE s.id = 1";
     struct db_stmt *st;
     bool row = false;
     kf_rc rc = db_use(w->db, sql, &st, err);
@@ -127,8 +135,9 @@ static kf_rc read_numbers(struct watcher *w, int64_t *ret_seq, int64_t *ret_doub
     db_bind_text(st, 1, STR(PG_DOUBT_KEY));
     rc = db_step(st, &row, err);
     if (rc == KF_OK && row) {
-        *ret_seq = db_i64(st, 0);
-        *ret_doubt = db_i64(st, 1);
+        ret->seq = db_i64(st, 0);
+        ret->doubt = db_i64(st, 1);
+        snprintf(ret->site, sizeof ret->site, "%.*s", STR_ARGS(db_text(st, 2)));
     }
     db_done(st);
     return rc;
@@ -137,14 +146,15 @@ static kf_rc read_numbers(struct watcher *w, int64_t *ret_seq, int64_t *ret_doub
 /* What changes between the statements has a number above `now` and comes next time. */
 static kf_rc catch_up(struct watcher *w, struct kf_err *err)
 {
-    int64_t now = 0, doubt = 0;
+    struct found f = {0};
     if (atomic_exchange(&w->pg->deafen, false))
         w->deaf = true;
-    kf_rc rc = read_numbers(w, &now, &doubt, err);
+    kf_rc rc = read_numbers(w, &f, err);
     if (rc != KF_OK)
         return rc;
-    bool back = now < w->seq;
-    if (w->deaf || back || doubt > w->seq || now - w->seq > CHANGES_MAX)
+    int64_t now = f.seq;
+    bool back = now < w->seq || (w->site[0] && strcmp(f.site, w->site) != 0);
+    if (w->deaf || back || f.doubt > w->seq || now - w->seq > CHANGES_MAX)
         tell_doubt(w->pg, now, back);
     else if (now > w->seq)
         rc = tell_changes(w, now, err);
@@ -152,6 +162,7 @@ static kf_rc catch_up(struct watcher *w, struct kf_err *err)
         w->seq = now;
         w->deaf = false;
         atomic_store_explicit(&w->pg->told_seq, now, memory_order_release);
+        memcpy(w->site, f.site, sizeof w->site);
     }
     return rc;
 }
@@ -196,10 +207,17 @@ static void disconnect(struct watcher *w)
     w->rounds = 0;
 }
 
+/* The server, too, is to notice soon that this machine is gone: its chief's lock waits for that. On
+ * a Unix socket these mean nothing. */
+static const char vigil[] = "SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1;"
+                            "SET tcp_keepalives_count = 2; SET tcp_user_timeout = 3000";
+
 static kf_rc connect(struct watcher *w, struct kf_err *err)
 {
     struct db_options o = {.env = w->store->env, .path = w->pg->url, .mode = DB_READER};
     kf_rc rc = db_open(&o, &w->db, err);
+    if (rc == KF_OK)
+        rc = db_exec(w->db, vigil, err);
     if (rc == KF_OK)
         rc = db_listen(w->db, err);
     return rc;

@@ -11,6 +11,7 @@ import sys
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from described import Description, Misfit  # noqa: E402
 from keepfast import Client, Server, description, folder, run  # noqa: E402
+from pg import Cluster  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 from wire import once  # noqa: E402
 
@@ -187,6 +188,19 @@ def backups(c):
     c.post("/verify?deep=maybe")
 
 
+def tracking():
+    """Tables of PostgreSQL, of which a store in a file has none."""
+    with Cluster() as pg, Server(pg.url()) as server:
+        c = server.client("shop")
+        pg.ask("CREATE TABLE orders(id int PRIMARY KEY)")
+        pg.ask("INSERT INTO orders VALUES (1)")
+        c.put("/docs/a.json", {"n": 1})
+        for method, path in (("GET", "/tracked"), ("PUT", "/tracked/orders"), ("PUT", "/tracked/public.orders"), ("PUT", "/tracked/none"),
+                             ("GET", "/tracked"), ("GET", "/status"), ("GET", "/changes"), ("GET", "/changes?limit=1&after=1"),
+                             ("GET", "/changes?after=x"), ("GET", "/changes?table=none"), ("DELETE", "/tracked/orders"), ("DELETE", "/tracked/orders")):
+            c.ask(method, path)
+
+
 def spaces(c):
     for method, path in (("PUT", "/v1/new"), ("PUT", "/v1/new"), ("PUT", "/v1/NO"), ("DELETE", "/v1/new"),
                          ("DELETE", "/v1/new?confirm=new"), ("DELETE", "/v1/new?confirm=new"),
@@ -236,7 +250,10 @@ def every_answer_that_is_described_is_given():
         c = server.client("shop")
         for tour in (documents, streams, remotes, backups, spaces, options):
             tour(c)
+        for method, path in (("GET", "/tracked"), ("PUT", "/tracked/t"), ("DELETE", "/tracked/t"), ("GET", "/changes")):
+            c.ask(method, path)
         tokens(server)
+    tracking()
     wanted = {f"{o['operationId']} {status}" for path in description().paths.values() for o in path.values()
               for status in o["responses"] if status != "default"}
     wanted.remove("durablez 503")  # a space that takes no writes: tests/crash/test_full_disk.py and others

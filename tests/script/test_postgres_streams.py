@@ -5,13 +5,19 @@
 import os
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from faultproxy import FaultProxy
 from keepfast import Server, wait_for
 from pg import Cluster
-from tap import equal, main, test
+from tap import check, equal, main, note, test
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "checker"))
+import pgcheck
 
 PG = Cluster()
+TCP = Cluster(tcp=True)
 SPACES = iter(f"s{n}" for n in range(1, 1000))
 SOON = 5
 
@@ -92,8 +98,87 @@ def what_keep_has_removed_is_gone_at_both():
         equal(a.get("/streams/k").json()["count"], 7, "and counted on from there")
 
 
+@test
+def each_entry_is_there_once_whatever_was_cut():
+    """Many append with ids at two servers, through networks that are cut at any byte and a database that crashes: who has no answer asks
+    again with the same id. Then each entry is there once, each writer's in its order, and both servers show what is there."""
+    space, writers, each = next(SPACES), 6, 150
+    with FaultProxy(("127.0.0.1", TCP.port)) as first, FaultProxy(("127.0.0.1", TCP.port)) as second:
+        proxies = (first, second)
+        with Server(TCP.url(host="127.0.0.1", port=first.port)) as one, Server(TCP.url(host="127.0.0.1", port=second.port)) as two:
+            equal(one.client(space).put("/docs/first", b"1").status, 201, "made")
+            answers, refused, stop = {}, [0], threading.Event()
+
+            def write(who):
+                client = (one, two)[who % 2].client(space)
+                for n in range(each):
+                    entry = {"id": f"{who}-{n}", "kind": f"w{who}", "body": n}
+                    for _ in range(400):
+                        try:
+                            answer = client.post(f"/streams/k{n % 3}/entries", entry)
+                        except OSError:
+                            continue
+                        if answer.status in (200, 201):
+                            answers[who, n] = (f"k{n % 3}", answer.json()["n"])
+                            break
+                        refused[0] += 1
+                        if answer.status != 503:
+                            answers[who, n] = repr(answer)
+                            return
+                        time.sleep(0.02)
+
+            def disturb():
+                turn = 0
+                while not stop.wait(0.15):
+                    turn += 1
+                    proxy = proxies[turn % 2]
+                    if turn % 12 == 0:
+                        TCP.crash()
+                        TCP.start()
+                    elif turn % 2:
+                        proxy.drop_connections()
+                    else:
+                        proxy.cut(**{("up", "down")[turn // 2 % 2]: 150 + 97 * turn % 3000})
+                        proxy.drop_connections()
+                        stop.wait(0.1)
+                        proxy.pass_on()
+
+            threads = [threading.Thread(target=write, args=(who,)) for who in range(writers)]
+            trouble = threading.Thread(target=disturb)
+            for thread in (*threads, trouble):
+                thread.start()
+            for thread in threads:
+                thread.join()
+            stop.set()
+            trouble.join()
+            for proxy in proxies:
+                proxy.pass_on()
+            equal(sorted(answers), [(who, n) for who in range(writers) for n in range(each)], "everybody got an answer")
+            outcomes = sum((server.stderr().count("pg.outcome_found") for server in (one, two)))
+            note(f"refused={refused[0]} outcomes looked up={outcomes}")
+            check(refused[0] > 0, "there was trouble")
+            for key in ("k0", "k1", "k2"):
+                wanted = sorted((at[1], f"{who}-{n}") for (who, n), at in answers.items() if at[0] == key)
+                equal([n for n, _ in wanted], list(range(1, len(wanted) + 1)), f"{key}: numbers without gaps, each once")
+                for server in (one, two):
+                    client = server.client(space)
+
+                    def shown():
+                        answer = client.get(f"/streams/{key}/entries?last=1000")
+                        return answer.status == 200 and [(e["n"], e["id"]) for e in answer.json()["items"]] == wanted
+
+                    wait_for(shown, 10)
+                for who in range(writers):
+                    own = [at[1] for (by, n), at in sorted(answers.items()) if by == who and at[0] == key]
+                    equal(own, sorted(own), f"{key}: the order of writer {who}")
+            equal(one.stop(), 0, "a clean stop")
+            equal(two.stop(), 0, "a clean stop")
+    equal(pgcheck.check(TCP, space), [], "what the independent checker finds")
+
+
 if __name__ == "__main__":
     try:
         main()
     finally:
         PG.close()
+        TCP.close()

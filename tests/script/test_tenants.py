@@ -128,6 +128,10 @@ def rows(t):
         Row("receipts", "/receipts"),
         Row("import", "/import?file=persona_memory.json", 200, b"{}"),
         Row("export", "/export?file=persona_memory.json"),
+        Row("tracked", "/tracked"),
+        Row("track", "/tracked/public.t", 501),  # a store in a file has none
+        Row("untrack", "/tracked/public.t", 501),
+        Row("changes", "/changes", 501),
         Row("status", "/status"),
         Row("remotes", "/remotes"),
         Row("remote_add", "/remotes", 201, t.remote("new"), before=no_remote),

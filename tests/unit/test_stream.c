@@ -1,4 +1,5 @@
 /* Streams: appends, ids, statistics, levels, attributes. */
+#include "testing_pg.h"
 #include "testing_streams.h"
 
 #include <errno.h>
@@ -239,6 +240,20 @@ static void on_early(struct stream_append *a)
     stream_append_free(a);
 }
 
+/* COMMIT fails from now on, or no more. */
+static void fail_commits(bool on)
+{
+#ifdef RIG_PG
+    testing_sql(&t, on ? "CREATE FUNCTION planted() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN "
+                         "RAISE 'planted' USING ERRCODE = '23514'; END $$; "
+                         "CREATE CONSTRAINT TRIGGER planted AFTER INSERT ON kf_entry DEFERRABLE "
+                         "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION planted()"
+                       : "DROP FUNCTION planted() CASCADE");
+#else
+    testing_env_fault(&t.env, IO_SYNC, on, on ? EIO : 0, false);
+#endif
+}
+
 static void level_memory_is_told_before_the_commit(void **state)
 {
     (void)state;
@@ -265,10 +280,10 @@ static void level_memory_is_told_before_the_commit(void **state)
     /* a group that fails behind the answer leaves the window as it was */
     assert_int_equal(stream_append_new(t.streams, "chat/a", &e, 1, KF_LEVEL_MEMORY, &a, &err),
                      KF_OK);
-    testing_env_fault(&t.env, IO_SYNC, 1, EIO, false);
+    fail_commits(true);
     stream_append_submit(a, on_early, NULL);
     store_lead(t.store);
-    testing_env_fault(&t.env, IO_SYNC, 0, 0, false);
+    fail_commits(false);
     assert_int_equal(early.told, 2);
     assert_int_equal(streams_peek(t.streams, STR("chat/a"), &q, &list), KF_OK);
     assert_string_equal(testing_list_text(&list), "1:1 2:2");
@@ -537,6 +552,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(saboteur_append_shown_late),
         cmocka_unit_test(saboteur_append_not_published),
     };
+#ifdef RIG_PG
+    testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
+#endif
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream", tests, NULL, NULL);
 }

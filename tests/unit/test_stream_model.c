@@ -2,6 +2,7 @@
  * attributes, trimming, erasures, forgetting; what is read must be what the model says, from
  * memory, from a window that was loaded again and from the store, and a recount finds what the
  * streams say of themselves. */
+#include "testing_pg.h"
 #include "testing_streams.h"
 
 #include <stdio.h>
@@ -388,6 +389,10 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(everything_is_as_the_model_says, setup, teardown),
         cmocka_unit_test(saboteur_erase_leaves_entries),
     };
+#ifdef RIG_PG
+    testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
+#endif
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream_model", tests, NULL, NULL);
 }

@@ -1,6 +1,7 @@
 /* Reading streams: pages in all directions, times, kinds, contexts with budgets and across streams,
  * what memory answers alone, bounds of a list, damage, and the plans of the statements behind
  * them. */
+#include "testing_pg.h"
 #include "testing_streams.h"
 
 #include <stdio.h>
@@ -326,6 +327,7 @@ static void what_does_not_agree_is_found(void **state)
     testing_recount(&t);
 }
 
+#ifndef RIG_PG
 /* ----------------------------------------------------------------------------------------- plans
  *
  * The statements as they are given to the engine, seen on their way: none may scan a table of
@@ -395,6 +397,7 @@ static void plans_use_the_indexes(void **state)
         buf_release(&plan);
     }
 }
+#endif
 
 TESTING_SABOTEUR(skip_hash_check, "skip-hash-check", damage_is_found_and_not_served)
 
@@ -411,9 +414,15 @@ int main(int argc, char **argv)
         TEST(a_context_goes_across_streams),
         TEST(damage_is_found_and_not_served),
         TEST(what_does_not_agree_is_found),
+#ifndef RIG_PG
         TEST(plans_use_the_indexes),
+#endif
         cmocka_unit_test(saboteur_skip_hash_check),
     };
+#ifdef RIG_PG
+    testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
+#endif
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream_read", tests, NULL, NULL);
 }

@@ -364,6 +364,9 @@ int main(void)
         TEST(erasing_beside_appends_leaves_what_came_later),
         TEST(keeping_beside_everything_else),
     };
+#ifdef RIG_PG
+    testing_docs_on_pg();
+#endif
     testing_guard(100);
     return cmocka_run_group_tests_name("stream_threads", tests, NULL, NULL);
 }

@@ -1,0 +1,47 @@
+/* What the files of track share.
+ *
+ *   track.c         tables: tracked, forgotten, listed
+ *   track_number.c  changes to numbers
+ *   track_read.c    changes, read
+ *   track_sql.c     functions inside PostgreSQL */
+#ifndef KF_SHAPE_TRACK_INTERNAL_H
+#define KF_SHAPE_TRACK_INTERNAL_H
+
+#include "shape/track.h"
+
+#include "base/arena.h"
+#include "base/err.h"
+#include "base/hooks.h"
+#include "base/mem.h"
+
+extern const char track_functions[];
+
+/* not_implemented of a store in a file. */
+kf_rc track_has_place(const struct kf_store *store, struct kf_err *err);
+/* Whether a table was ever tracked, so that the functions are there. */
+kf_rc track_any(struct db *db, bool *ret, struct kf_err *err);
+/* The id of the table that is listed as this, or that SQL calls so; 0 = none. */
+kf_rc track_id(struct db *db, const char *name, int64_t *ret, struct kf_err *err);
+/* One statement with numbers and texts, without rows: "it" binds an int64_t, then a const char *.
+ * */
+kf_rc track_run(struct db *db, const char *sql, struct kf_err *err, const char *types, ...);
+kf_rc track_number(struct db *db, const char *sql, int64_t *ret, struct kf_err *err);
+/* Installs triggers and sets the state; *ret_word: "" or why not. In a group. */
+kf_rc track_install(struct group *g, int64_t id, const char *state, char ret_word[32],
+                    struct kf_err *err);
+
+/* What is left to do. */
+struct track_work {
+    struct kf_store *store;
+    int64_t until_id;         /* captured rows up to this one; INT64_MAX = all */
+    int64_t only;             /* pages of this table alone; 0 = of all */
+    bool (*go_on)(void *ctx); /* may be NULL */
+    void *ctx;
+    uint64_t until_ns; /* 0 = no bound */
+};
+/* In slices, until nothing is left of it. */
+kf_rc track_catch_up(struct track_work *work, struct kf_err *err);
+/* Looks at every table, and puts right or notes what is not as it was. */
+kf_rc track_check_all(struct kf_store *store, struct kf_err *err);
+
+#endif
