@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kfformat import HASH, HEX16, Bad, Number, blake, canonical, canonical_number, canonical_string, digest, name_fault, parse  # noqa: E402,F401
+from kfparts import STREAM_FILES, StreamFiles, read_stream_file, stream_file  # noqa: E402,F401
 from kfstreams import Streams  # noqa: E402
 
 APPLICATION_ID = 0x4B706674
@@ -46,7 +47,7 @@ PIECE = 200
 PLAIN = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_-. !#$&'()+,;=@[]^`{}")
 DEVICE = re.compile(rb"(con|prn|aux|nul|com[0-9]|lpt[0-9]|conin\$|conout\$) *(\.|\Z)")
 DEVICE_CUT = re.compile(DEVICE.pattern.replace(rb"|\Z", b""))    # what follows is behind the cut
-OBJECT_FILE = re.compile(rb"[0-9a-f]{64}\.json\Z")
+OBJECT_FILE = re.compile(rb"[0-9a-f]{64}\.(nd)?json\Z")
 
 
 def cut_segment(segment):
@@ -85,16 +86,19 @@ def path_of_name(name):
     return b"/".join(map_segment(segment) for segment in name.split(b"/"))
 
 
-def name_of_path(path):
-    """The way back; Bad for a path that no name has."""
+def name_of_path(path, stream=False):
+    """The way back, to a document's name or that of a stream's file; Bad for a path that no name has."""
     joined = path.replace(b"%~/", b"")
     name = re.sub(rb"%([0-9A-F]{2})", lambda m: bytes([int(m[1], 16)]), joined)
-    if name_fault(name) or path_of_name(name) != path:
+    file = STREAM_FILES + name + b".ndjson"
+    if path_of_name(name) != path or (not stream_file(file) if stream else name_fault(name)):
         raise Bad("no name has the path %r" % path)
-    return name
+    return file if stream else name
 
 
 def object_path(name, hash_):
+    if name.startswith(STREAM_FILES):
+        return b"streams/" + path_of_name(name[len(STREAM_FILES):-len(b".ndjson")]) + b"/" + hash_.encode() + b".ndjson"
     return b"docs/" + path_of_name(name) + b"/" + hash_.encode() + b".json"
 
 # --- names in git
@@ -448,22 +452,24 @@ def _check_portable(files, report):
     report.counts = {"holds": head["holds"], "seq": int(head["seq"]), "versions": 0, "loose": 0,
                      "cut_writes": 0}
     named = set()
+    streams = StreamFiles(report)
     for entry in entries:
         if "doc" in entry or "past" in entry:
             report.counts["versions"] += 1
-            _check_object(files, entry, report, named)
+            _check_object(files, entry, report, named, streams)
+    streams.end()
     retired = {entry["retired"].encode() for entry in entries if "retired" in entry}
     for path in retired & named:
         report.find("%r is retired and named", path)
     _check_rest(files, named, report)
 
 
-def _check_object(files, entry, report, named):
+def _check_object(files, entry, report, named, streams):
     """What a line of the manifest names must be there, whole."""
     name = entry.get("doc", entry.get("past")).encode()
     current = "doc" in entry
     if entry.get("deleted"):
-        if current:
+        if current and not name.startswith(STREAM_FILES):
             report.deleted.add(name)
         return
     path = object_path(name, entry["hash"])
@@ -471,6 +477,13 @@ def _check_object(files, entry, report, named):
     body = files.read(path)
     if body is None:
         report.find("%r: %r is not there", name, path)
+    elif name.startswith(STREAM_FILES):
+        if blake(body) != entry["hash"] or len(body) != int(entry["size"]):
+            report.find("%r: its hash is %s, noted is %s", name, blake(body), entry["hash"])
+        elif "past" in entry:
+            report.find("%r: a file of a stream has no past", name)
+        else:
+            streams.add(name, body)
     elif report.body_fault(name, body, entry["hash"], int(entry["size"])) and current:
         report.docs[name] = body
         report.versions[name] = int(entry["version"])
@@ -490,11 +503,9 @@ def _check_rest(files, named, report):
             report.find("%r is no file of Keepfast's", path)
             continue
         report.counts["loose"] += 1
-        try:
-            name_of_path(match[1])
-        except Bad as e:
-            report.find("%s", e)
-        if blake(files.read(path)) != match[2].decode():
+        if not _object_named(match):
+            report.find("%r: no name has this path", path)
+        if blake(files.read(path)) != match[3].decode():
             report.find("%r: its content is not what its name says", path)
 
 
@@ -567,23 +578,30 @@ def _member_good(member, value):
         return bool(WHEN.match(value))
     if member in ("doc", "past"):
         try:
-            return not name_fault(value.encode("utf-8"))
+            name = value.encode("utf-8")
         except UnicodeEncodeError:
             return False
+        return bool(stream_file(name)) if name.startswith(STREAM_FILES) else not name_fault(name)
     if member == "retired":
         return _object_good(value)
     return True    # keepfast: compared above
 
 
-OBJECT = re.compile(rb"docs/(.+)/([0-9a-f]{64})\.json\Z", re.S)
+OBJECT = re.compile(rb"(docs|streams)/(.+)/([0-9a-f]{64})\.(?:nd)?json\Z", re.S)
+
+
+def _object_named(match):
+    """Whether a name has the path of an object."""
+    try:
+        name = name_of_path(match[2], match[1] == b"streams")
+    except Bad:
+        return False
+    return match[0] == object_path(name, match[3].decode())
 
 
 def _object_good(path):
     match = OBJECT.match(path.encode("utf-8", "surrogatepass"))
-    try:
-        return bool(match and name_of_path(match[1]))
-    except Bad:
-        return False
+    return bool(match and _object_named(match))
 
 
 def _check_order(entries):

@@ -488,4 +488,112 @@ def the_command_line_compares():
         equal((same, blank, less), (0, 0, 1), "equal values, a blank more, a document less")
 
 
+# --- files of streams
+
+S1, S2, T1, T2, AT = "00000000000000a1", "00000000000000b2", "0000000000010000", "0000000000020000", "1970-01-01T00:00:01.000Z"
+NOT_THERE = "c2e0d5a1ac7a10f9d24c1f0d0ee0f6d5a0b41a06fb1aa2f5f8b3d4ca2ca52be7"
+
+
+def stream_head(key, *lines):
+    return "".join(['{"keepfast":"stream","format":1,"stream":"%s"}\n' % key, *lines])
+
+
+def part(key, *lines, first=1):
+    return "".join(['{"keepfast":"part","format":1,"stream":"%s","first":%d}\n' % (key, first), *lines])
+
+
+def entry(n, stamp, rest, site=S1):
+    return '{"n":%s,"stamp":"%s","site":"%s","at":"%s"%s}\n' % (n, stamp, site, AT, rest)
+
+
+def attr(name, rest):
+    return '{"attr":"%s","stamp":"%s","site":"%s"%s}\n' % (name, T1, S1, rest)
+
+
+def erased(site, stamp=T1):
+    return '{"erased":"%s","stamp":"%s","at":"%s"}\n' % (site, stamp, AT)
+
+
+def trimmed(site):
+    return '{"trimmed":"%s","stamp":"%s"}\n' % (site, T1)
+
+
+def last(n):
+    return '{"last":%s}\n' % n
+
+
+def attached(body):
+    return '{"attach":"%s","body":%s}\n' % (h(body.encode()), body)
+
+
+HEAD_FILE, PART_FILE = "k/stream.ndjson", "k/000000000001.ndjson"
+
+
+@test
+def files_of_streams_that_are_whole_are_read():
+    for name, text in (
+        (HEAD_FILE, stream_head("k")),
+        (HEAD_FILE, stream_head("k", attr("a", ',"value":1'), attr("b", ',"removed":true'))),
+        (HEAD_FILE, stream_head("k", attr("a", ',"value":1'), erased(S1), erased(S2))),
+        (HEAD_FILE, stream_head("k", last(7), attr("a", ',"value":1'), trimmed(S1), trimmed(S2))),
+        (HEAD_FILE, stream_head("k", attr("a", ',"text":" 1"'))),
+        (PART_FILE, part("k", entry(1, T1, ',"body":1'))),
+        (PART_FILE, part("k", entry(5, T1, ',"body":1'), entry(9, T2, ',"body":1'))),
+        (PART_FILE, part("k", attached('{"p":1}'), entry(1, T1, ',"attach":"%s","body":1' % h(b'{"p":1}')))),
+    ):
+        kfcheck.read_stream_file(kfcheck.STREAM_FILES + name.encode(), text.encode())
+
+
+@test
+def strangers_among_files_of_streams_are_refused():
+    good = entry(1, T1, ',"body":1')
+    for number, (name, text) in enumerate((
+        (HEAD_FILE, stream_head("other")), (HEAD_FILE, part("k", good)), ("k/000000000002.ndjson", part("k", entry(2, T1, ',"body":1'))),
+        (PART_FILE, stream_head("k")), ("k/000000000000.ndjson", part("k", good)), ("k/other.ndjson", stream_head("k")),
+        (HEAD_FILE, stream_head("k", attr("b", ',"value":1'), attr("a", ',"value":1'))),
+        (HEAD_FILE, stream_head("k", attr("a", ',"value":1'), attr("a", ',"value":2'))),
+        (HEAD_FILE, stream_head("k", erased(S1), attr("a", ',"value":1'))),
+        (HEAD_FILE, stream_head("k", last(7), last(8))), (HEAD_FILE, stream_head("k", attr("a", ',"value":1'), last(7))),
+        (HEAD_FILE, stream_head("k", last(7), trimmed(S2), trimmed(S1))), (HEAD_FILE, stream_head("k", trimmed(S1))),
+        (HEAD_FILE, stream_head("k", last(0))), (HEAD_FILE, stream_head("k", last('"7"'))), (HEAD_FILE, stream_head("k", last(10**12))),
+        (HEAD_FILE, stream_head("k", last('7,"more":1'))), (PART_FILE, part("k", last(7), good)),
+        (PART_FILE, part("k", good, entry(1, T2, ',"body":1'))), (PART_FILE, part("k", entry(2, T1, ',"body":1'), entry(1, T2, ',"body":1'))),
+        (PART_FILE, part("k", good, entry(2, T1, ',"body":1'))), (PART_FILE, part("k", entry(0, T1, ',"body":1'))),
+        (PART_FILE, part("k", entry(10**12, T1, ',"body":1'))), (PART_FILE, part("k")), (PART_FILE, part("k", entry(1, T1, ""))),
+        (HEAD_FILE, ""), (HEAD_FILE, stream_head("k")[:-1]), (HEAD_FILE, stream_head("k", "\n")), (HEAD_FILE, stream_head("k", attr("a", ""))),
+        (HEAD_FILE, stream_head("k", attr("a", ',"text":"1"'))), (HEAD_FILE, stream_head("k", attr("a", ',"text":" x"'))),
+        (HEAD_FILE, stream_head("k", attr("a", ',"value":1,"more":1'))),
+        (PART_FILE, part("k", entry(1, T1, ',"id":"","body":1'))), (PART_FILE, part("k", entry(1, T1, ',"kind":"A","body":1'))),
+        (PART_FILE, part("k", entry(1, T1, ',"id":"a\\u0000","body":1'))), (PART_FILE, part("k", entry(1, "0" * 16, ',"body":1'))),
+        (PART_FILE, part("k", entry(1, "f" * 16, ',"body":1'))), (PART_FILE, part("k", entry(1, T1, ',"attach":"%s","body":1' % NOT_THERE))),
+        (PART_FILE, part("k", attached("1"), good)), (PART_FILE, part("k", good, attached("1"))),
+        (PART_FILE, part("k", attached("1").replace('"body":1', '"body":2'), entry(1, T1, ',"attach":"%s","body":1' % h(b"1")))),
+        (PART_FILE, part("k", *[entry(n, "%016x" % (n + 65536), ',"body":1') for n in range(1, 1002)])),
+    )):
+        check(refused(kfcheck.read_stream_file, kfcheck.STREAM_FILES + name.encode(), text.encode()), f"case {number}: {text[:300]}")
+
+
+@test
+def streams_of_a_folder_are_joined():
+    files = {
+        b"k/stream.ndjson": stream_head("k", attr("a", ',"value":1.0'), attr("b", ',"removed":true'), erased(S2, T1)),
+        b"k/000000000001.ndjson": part("k", entry(1, T1, ',"body":1'), entry(2, T1, ',"body":2', S2), entry(3, T2, ',"body":3', S2)),
+        b"k/000000000004.ndjson": part("k", attached("7"), entry(4, T2, ',"id":"i","kind":"note","attach":"%s","body":4' % h(b"7")), first=4),
+        b"gone/stream.ndjson": stream_head("gone", erased(S1, T2)),
+        b"gone/000000000001.ndjson": part("gone", entry(1, T1, ',"body":1')),
+    }
+    report = kfcheck.Report("")
+    streams = kfcheck.StreamFiles(report)
+    for name, text in files.items():
+        streams.add(kfcheck.STREAM_FILES + name, text.encode())
+    streams.end()
+    equal((report.findings, list(report.streams)), ([], [b"k"]), "what is erased counts no more")
+    one, three = "%d %s \"\" - 1000 %s -\n", "%d %s \"i\" note 1000 %s %s\n"
+    lines = h(b'{"a":1}') + "\n" + one % (65536, S1, h(b"1")) + three % (131072, S1, h(b"4"), h(b"7")) + one % (131072, S2, h(b"3"))
+    equal(kfcheck.digest({}, report.streams), h(b'stream "k" ' + h(lines.encode()).encode() + b"\n"), "the digest")
+    streams.add(kfcheck.STREAM_FILES + b"k/000000000003.ndjson", part("k", entry(3, T1, ',"body":5'), first=3).encode())
+    streams.end()
+    check(len(report.findings) == 2, f"the same entry with another body, and numbers twice: {report.findings}")
+
+
 main()
