@@ -132,6 +132,20 @@ void backups_status(struct backups *b, struct kf_backups *ret)
     ret->overdue_ms = is_ready(b) ? backups_plan(&v).overdue_ms : 0;
 }
 
+void backups_holders(struct backups *b, bool comma, struct buf *out)
+{
+    struct kf_backups s;
+    backups_status(b, &s);
+    if (!s.last.at_ms)
+        return;
+    buf_c(out, comma ? ",{\"backups\":" : "{\"backups\":");
+    buf_json_string(out, str_of(b->dir));
+    buf_printf(out,
+               ",\"kind\":\"backup\",\"state\":\"kept\",\"still\":\"backups made before; one goes "
+               "when %llu newer ones are there\"}",
+               (unsigned long long)b->keep);
+}
+
 static bool go_on(void *ctx, uint64_t done, uint64_t total)
 {
     struct backups *b = ctx;

@@ -45,6 +45,9 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
 void backups_stop(struct backups *b);
 /* Fills *ret; NULL: there are none. A brief owner's reads the record and the folder each time. */
 void backups_status(struct backups *b, struct kf_backups *ret);
+/* Appends what a receipt says of them (streams_set_holders), when there is a backup. NULL is fine.
+ * Any thread. */
+void backups_holders(struct backups *b, bool comma, struct buf *out);
 
 /* --- when: pure. Milliseconds of the wall clock, which may jump; 0 = never. */
 struct backups_view {

@@ -48,6 +48,16 @@ struct host {
 
 /* ------------------------------------------------------------------------------ open_store */
 
+/* Where something of what is erased may still be. */
+static void held_where(void *ctx, struct buf *out)
+{
+    struct kf_store *store = ctx;
+    const struct host *h = store_host(store);
+    size_t before = out->len;
+    remotes_holders(store_remotes(store), out);
+    backups_holders(h->backups, out->len > before, out);
+}
+
 static kf_rc give_host(struct kf_store *store, const struct open_options *o, struct kf_err *err)
 {
     struct host *h = mem_calloc(1, sizeof *h);
@@ -64,6 +74,7 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
         rc = upkeep_start(store, UPKEEP_TRACK, &h->tracking, err);
     if (rc == KF_OK)
         rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
+    streams_set_holders(store_streams(store), held_where, store);
     return rc;
 }
 

@@ -92,6 +92,8 @@ bool remotes_running(const struct remotes *r);
 void remotes_stop(struct remotes *r);
 /* After remotes_stop. NULL is fine. */
 void remotes_free(struct remotes *r);
+/* A stream_holders; ctx = the remotes. */
+void remotes_holders(void *ctx, struct buf *out);
 
 /* A wait for remotes to confirm everything up to a number; the router's way, never blocks. `done`
  * is called once on the loop's thread, perhaps before remotes_wait has returned; the owner

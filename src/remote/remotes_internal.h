@@ -491,9 +491,8 @@ void unread_forget(struct remote_entry *e);
  * attributes and lives. Stops at the first code that is not KF_OK, which it returns. */
 kf_rc pending_streams(const struct remote_entry *e, struct db *db, int64_t watermark,
                       doc_visit *visit, void *ctx, struct kf_err *err);
-/* A stream_floor and a stream_holders; ctx = the remotes. */
+/* A stream_floor; ctx = the remotes. */
 int64_t remotes_floor(void *ctx, str key);
-void remotes_holders(void *ctx, struct buf *out);
 kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *ret,
                  struct kf_err *err);
 /* Items above the watermark, at most `limit`. */

@@ -140,7 +140,9 @@ void remotes_holders(void *ctx, struct buf *out)
         buf_json_string(out, str_of(e->name));
         buf_printf(out, ",\"kind\":\"%s\",\"state\":\"%s\"", e->driver->kind,
                    e->watermark >= r->last_seq ? "confirmed" : "pending");
-        if (strcmp(e->driver->kind, "git") == 0)
+        if (e->driver->caps & REMOTE_EXACT_BYTES)
+            buf_c(out, ",\"still\":\"what a push has replaced, for an hour\"");
+        else
             buf_c(out, ",\"still\":\"earlier commits of the branch\"");
         buf_byte(out, '}');
         any = true;
