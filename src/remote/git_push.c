@@ -28,6 +28,7 @@ struct change {
     size_t head;        /* of the set */
     str old_path;       /* of the row before; .p NULL = none */
     str old_text;       /* of the same write, which may stand there from other bytes */
+    size_t entries;     /* of a part: new ones */
     bool is_new;        /* to the branch, or deleted there */
     bool sent;
 };
@@ -222,13 +223,15 @@ static kf_rc list_taken(struct pushing *p, const struct git_row *heads, struct k
 static kf_rc judge_head(struct pushing *p, size_t head, const struct git_row *row,
                         struct kf_err *err)
 {
+    struct remote_doc d;
     const struct git_row *there = git_rows_find(&p->rows, row->name);
     bool same = same_write(there, row);
     if (same && str_eq(there->hash, row->hash))
         return KF_OK;
     struct change *c = &p->changes[p->count];
     bool has_file = there && !there->deleted;
-    *c = (struct change){.row = *row, .head = head, .is_new = !has_file};
+    p->set->head(p->set, head, &d);
+    *c = (struct change){.row = *row, .head = head, .is_new = !has_file, .entries = d.entries};
     if (has_file)
         c->old_path = there->path;
     if (has_file && same)
@@ -343,27 +346,99 @@ static const char *verb(const struct change *c)
     return c->row.deleted ? "deleted" : c->is_new ? "new" : "changed";
 }
 
+/* The key of a stream's file; "" = a document's. *ret_head: it is stream.ndjson. */
+static str stream_of(const struct change *c, bool *ret_head)
+{
+    uint64_t first = 0;
+    str key;
+    if (!stream_file_parse(c->row.name, &key, &first))
+        return STR("");
+    *ret_head = first == 0;
+    return key;
+}
+
+/* Files of one stream that stand one behind the other are one item of the message, whose first is
+ * `from`. */
+struct item {
+    str name; /* of a document, or the key of a stream */
+    bool stream;
+    size_t entries;     /* new ones */
+    bool headed, fewer; /* stream.ndjson; a part that goes or has lost entries */
+};
+static size_t read_item(const struct pushing *p, size_t from, struct item *ret)
+{
+    bool head = false;
+    size_t i = from;
+    str key = stream_of(&p->changes[i], &head);
+    *ret = (struct item){.name = key.len ? key : p->changes[i].row.name, .stream = key.len != 0};
+    if (!key.len)
+        return from + 1;
+    for (; i < p->count && str_eq(key, stream_of(&p->changes[i], &head)); i++) {
+        const struct change *c = &p->changes[i];
+        ret->entries += c->entries;
+        ret->headed |= head;
+        ret->fewer |= !head && !c->entries;
+    }
+    return i;
+}
+
+/* What it is about, in short. */
+static void put_subject(const struct pushing *p, struct buf *out)
+{
+    size_t docs = 0, deleted = 0, entries = 0, streams = 0;
+    struct item item;
+    for (size_t i = 0, next; i < p->count; i = next) {
+        next = read_item(p, i, &item);
+        docs += !item.stream;
+        streams += item.stream;
+        deleted += !item.stream && p->changes[i].row.deleted;
+        entries += item.entries;
+    }
+    buf_c(out, !streams && deleted == docs ? "Delete " : "Save ");
+    if (docs > 1 || (docs && streams))
+        buf_printf(out, docs > 1 ? "%zu documents" : "%zu document", docs);
+    if (entries)
+        buf_printf(out, entries > 1 ? "%s%zu entries" : "%s%zu entry", docs ? ", " : "", entries);
+    else if (streams)
+        buf_c(out, docs ? ", streams" : "streams");
+    if (docs > 1 || streams)
+        buf_c(out, ": ");
+}
+
+static void put_item(const struct change *c, const struct item *item, struct buf *out)
+{
+    buf_printf(out, "%-7s ", item->stream ? "stream" : verb(c));
+    put_name(out, item->name);
+    if (!item->stream)
+        buf_printf(out, " (version %" PRIu64 ")\n", c->row.version);
+    else
+        buf_printf(out, " (%zu new%s%s)\n", item->entries, item->headed ? ", attributes" : "",
+                   item->fewer ? ", fewer than before" : "");
+}
+
 /* "Save 12 documents: a.json, b.json, c.json, …", then a line each, then what machines read. */
 static void write_message(const struct pushing *p, struct buf *out)
 {
-    size_t deleted = 0;
-    for (size_t i = 0; i < p->count; i++)
-        deleted += p->changes[i].row.deleted;
-    buf_c(out, deleted == p->count ? "Delete " : "Save ");
-    if (p->count > 1)
-        buf_printf(out, "%zu documents: ", p->count);
-    for (size_t i = 0; i < p->count && i < SUBJECT_NAMES; i++) {
-        buf_c(out, i ? ", " : "");
-        put_name(out, p->changes[i].row.name);
+    struct item item;
+    size_t count = 0, left = 0;
+    put_subject(p, out);
+    for (size_t i = 0; i < p->count && count <= SUBJECT_NAMES; count++) {
+        i = read_item(p, i, &item);
+        buf_c(out, count == SUBJECT_NAMES ? ", …" : count ? ", " : "");
+        if (count < SUBJECT_NAMES)
+            put_name(out, item.name);
     }
-    buf_c(out, p->count > SUBJECT_NAMES ? ", …\n\n" : "\n\n");
-    for (size_t i = 0; i < p->count && i < BODY_NAMES; i++) {
-        buf_printf(out, "%-7s ", verb(&p->changes[i]));
-        put_name(out, p->changes[i].row.name);
-        buf_printf(out, " (version %" PRIu64 ")\n", p->changes[i].row.version);
+    buf_c(out, "\n\n");
+    count = 0;
+    for (size_t i = 0, next; i < p->count; i = next) {
+        next = read_item(p, i, &item);
+        if (count++ < BODY_NAMES)
+            put_item(&p->changes[i], &item, out);
+        else
+            left++;
     }
-    if (p->count > BODY_NAMES)
-        buf_printf(out, "and %zu more\n", p->count - BODY_NAMES);
+    if (left)
+        buf_printf(out, "and %zu more\n", left);
     buf_printf(out, "\nKeepfast-Site: %.*s\nKeepfast-Seq: %" PRId64 "\n", STR_ARGS(p->set->site),
                p->set->seq);
     buf_printf(out, "Keepfast-Stamp: %016" PRIx64 "\n", (uint64_t)p->set->stamp);

@@ -92,6 +92,7 @@ struct remote_doc {
     struct doc_import doc; /* body.p == NULL: a deletion; in `want`: always NULL */
     str hash;              /* of the body, 64 hex digits; "" for a deletion */
     size_t size;
+    size_t entries; /* of a file of a stream that is pushed: those that are new in it */
     bool elsewhere; /* it stands there where this remote keeps nothing any more: taken in like any
                        other, and still to be pushed */
 };

@@ -356,6 +356,7 @@ static void head_of(const struct remote_set *set, size_t i, struct remote_doc *r
                 .version = h->version},
         .hash = h->hash,
         .size = h->size,
+        .entries = h->file ? h->file->fresh : 0,
     };
 }
 
