@@ -8,7 +8,7 @@
  * there, whichever store wrote it and whatever became of the document since, and writing it again
  * cannot take anything newer away. A manifest that is damaged is not made anew: it may have said
  * what other stores pushed, and that would be a guess. */
-#include "remote/remotes_internal.h"
+#include "remote/remotes_files.h"
 
 struct bad_object {
     str name, site, hash, why;
@@ -27,11 +27,6 @@ struct verifying {
     size_t count, cap;
     uint64_t repaired;
 };
-
-static kf_rc note_good(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
-{
-    return KF_OK;
-}
 
 static kf_rc note_bad(struct remote_sink *sink, const struct remote_doc *doc,
                       const struct kf_err *why, struct kf_err *err)
@@ -58,6 +53,18 @@ static kf_rc note_bad(struct remote_sink *sink, const struct remote_doc *doc,
         return err_nomem(err);
     v->bad[v->count++] = b;
     return KF_OK;
+}
+
+/* Its bytes are those that its hash says; of a stream they must also be a file that can be read. */
+static kf_rc note_good(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    if (!stream_file_is(doc->doc.name) || !doc->doc.body.p)
+        return KF_OK;
+    kf_rc rc = stream_read_check(doc->doc.name, doc->doc.body, NULL, &why);
+    if (rc == KF_OK || rc == KF_NOMEM)
+        return rc == KF_OK ? KF_OK : err_nomem(err);
+    return note_bad(sink, doc, &why, err);
 }
 
 /* ----------------------------------------------------------------------------------- repairing */
@@ -92,17 +99,33 @@ static kf_rc same_write(struct db *db, const struct bad_object *b, struct buf *b
     return rc;
 }
 
+static kf_rc local_file(struct db *db, struct remote_entry *e, const struct bad_object *b,
+                        struct buf *body, struct kf_err *err)
+{
+    const struct file_wanted wanted = {.name = b->name,
+                                       .hash = b->hash,
+                                       .site = b->site,
+                                       .stamp = b->stamp,
+                                       .inexact = b->inexact,
+                                       .secrets = entry_has_secrets(e)};
+    return files_copy(db, str_of(e->name), &wanted, body, err);
+}
+
 /* KF_ABSENT: there is no whole copy here. */
-static kf_rc local_copy(struct remotes *r, const struct bad_object *b, struct buf *body,
+static kf_rc local_copy(struct remote_entry *e, const struct bad_object *b, struct buf *body,
                         bool *ret_deleted, struct kf_err *err)
 {
+    struct remotes *r = e->remotes;
     struct db *db;
     *ret_deleted = false;
     kf_rc rc = store_read(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = b->inexact ? same_write(db, b, body, ret_deleted, err)
-                    : doc_body_of(db, b->name, b->hash, body, err);
+    if (stream_file_is(b->name))
+        rc = local_file(db, e, b, body, err);
+    else
+        rc = b->inexact ? same_write(db, b, body, ret_deleted, err)
+                        : doc_body_of(db, b->name, b->hash, body, err);
     store_read_end(r->store, db);
     return rc == KF_OK && !b->inexact && body->len != b->size ? KF_ABSENT : rc;
 }
@@ -119,7 +142,7 @@ static kf_rc repair(struct verifying *v, struct remote *remote, const struct bad
     kf_rc rc = remote_go_on(remote, err);
     if (rc != KF_OK)
         return rc;
-    if ((rc = local_copy(r, b, &body, &deleted, &why)) == KF_OK) {
+    if ((rc = local_copy(v->entry, b, &body, &deleted, &why)) == KF_OK) {
         const struct remote_doc doc = {.doc = {.name = b->name,
                                                .site = b->site,
                                                .stamp = b->stamp,
