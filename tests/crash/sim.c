@@ -211,8 +211,7 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
  * differ in every copy; what is noted of a remote may take several commits, and is judged by its
- * watermark. What was erased is a row for each site, and a store that finds itself copied has
-  * another
+ * watermark. What was erased is a row for each site, and a store that finds itself copied has another
  * one. */
 static const char tables_sql[] =
     "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
@@ -223,7 +222,8 @@ static const char tables_sql[] =
     " || ' ORDER BY 1'"
     " FROM sqlite_schema t, pragma_table_info(t.name) c"
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "
-    "'kf_run', 'kf_aside', 'kf_erased') AND c.name <> 'site' GROUP BY t.name ORDER BY t.name";
+    "'kf_run', 'kf_aside', 'kf_erased', 'kf_remote_file') AND c.name <> 'site' GROUP BY t.name "
+    "ORDER BY t.name";
 static const char version_sql[] = "PRAGMA user_version";
 static const char state_sql[] =
     "SELECT seq, stamp, (SELECT coalesce(max(watermark), 0) FROM kf_remote) FROM kf_state";

@@ -310,6 +310,26 @@ static void push_rest(struct sim *sim)
     sim_close(sim);
 }
 
+static void push_streams(struct sim *sim)
+{
+    sim_open(sim, NULL);
+    sim_put(sim, "k", 1, 10);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_append(sim, "chat/a", 1, 3, 40);
+    sim_attrs(sim, "chat/a", "{\"customer\":\"ann\"}");
+    sim_append(sim, "chat/b", 1, 1, 40);
+    sim_do(sim, push_step, NULL);
+    sim_append(sim, "chat/a", 4, 2, 40);
+    sim_doc(sim, KF_PUT, "a", "1", 0);
+    sim_do(sim, push_step, NULL);
+    sim_erase(sim, "chat/a");
+    sim_do(sim, push_step, NULL);
+    sim_append(sim, "chat/a", 1, 1, 40);
+    sim_do(sim, push_step, NULL);
+    sim_close(sim);
+}
+
 /* ----------------------------------------------------------------------------------- tokens */
 
 static kf_rc make_step(struct sim *sim, void *ctx, struct kf_err *err)
@@ -372,12 +392,15 @@ static kf_rc restore_step(struct sim *sim, void *ctx, struct kf_err *err)
 static void restore(struct sim *sim)
 {
     sim_open_docs(sim);
+    sim_append(sim, "chat/a", 1, 3, 40);
     sim_docs(sim, "d", 3, 300);
     sim_doc(sim, KF_PUT, "d1", "1", 0);
     sim_doc(sim, KF_DELETE, "d2", NULL, 0);
     sim_do(sim, backup_step, NULL);
     sim_doc(sim, KF_PUT, "d0", "\"after\"", 0);
+    sim_append(sim, "chat/a", 4, 1, 40);
     sim_do(sim, restore_step, NULL);
+    sim_append(sim, "chat/a", 5, 1, 40);
     sim_doc(sim, KF_PUT, "d0", "\"again\"", 0);
     sim_close(sim);
 }
@@ -406,6 +429,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(push, .pushes = true),
     SCRIPT(push_many, .pushes = true),
     SCRIPT(push_rest, .pushes = true),
+    SCRIPT(push_streams, .pushes = true),
     SCRIPT(restore),
     SCRIPT(tokens, .tokens = true),
 };
