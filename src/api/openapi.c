@@ -237,10 +237,12 @@ static const struct {
     {"Backups", "last:BackupMade? next:time? overdue_since:time? failures:integer "
                 "last_error:LastError? drill:BackupDrill?"},
     {"Restored",
-     "docs:integer versions:integer bytes:integer digest:string kept_as:string overtaken:integer"},
+     "docs:integer versions:integer entries:integer bytes:integer digest:string kept_as:string "
+     "overtaken:integer"},
     {"Digest", "digest:string docs:integer"},
     {"Verified",
-     "good:boolean docs:integer versions:integer bytes:integer damaged:integer repaired:integer "
+     "good:boolean docs:integer versions:integer entries:integer bytes:integer damaged:integer "
+     "repaired:integer "
      "report:string[]"},
     {"Finding", "code:string level:string title:string detail:string next:string | space:string "
                 "remote:string"},

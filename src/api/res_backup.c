@@ -148,6 +148,7 @@ static void finish_step(struct api_call *c)
     buf_c(&c->out, "{");
     json_put_u64(&c->out, &first, "docs", r.docs);
     json_put_u64(&c->out, &first, "versions", r.versions);
+    json_put_u64(&c->out, &first, "entries", r.entries);
     json_put_u64(&c->out, &first, "bytes", r.bytes);
     json_put_str(&c->out, &first, "digest", str_of(r.digest));
     json_put_str(&c->out, &first, "kept_as", str_of(r.kept_as));
@@ -277,6 +278,7 @@ static void work_verify(struct api_call *c)
         json_put_bool(&c->out, &first, "good", v.damaged == 0);
         json_put_u64(&c->out, &first, "docs", v.docs);
         json_put_u64(&c->out, &first, "versions", v.versions);
+        json_put_u64(&c->out, &first, "entries", v.entries);
         json_put_u64(&c->out, &first, "bytes", v.bytes);
         json_put_u64(&c->out, &first, "damaged", v.damaged);
         json_put_u64(&c->out, &first, "repaired", v.repaired);

@@ -70,8 +70,10 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
         return rc;
     str kept = node_text(cli, root, "kept_as");
     uint64_t overtaken = node_u64(root, "overtaken");
-    print_talk("%llu documents restored, digest %.*s%s%.*s",
-               (unsigned long long)node_u64(root, "docs"), STR_ARGS(node_text(cli, root, "digest")),
+    print_talk("%llu documents, %llu entries restored, digest %.*s%s%.*s",
+               (unsigned long long)node_u64(root, "docs"),
+               (unsigned long long)node_u64(root, "entries"),
+               STR_ARGS(node_text(cli, root, "digest")),
                kept.len ? "; the old store is kept as " : "", STR_ARGS(kept));
     if (overtaken)
         print_talk("%llu changes were confirmed while this ran: they are in the old store alone",
@@ -106,9 +108,10 @@ kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
     for (const struct json_node *n = report ? report->child : NULL; n && !cli->json; n = n->next)
         print_line(json_text(n->raw, &cli->arena));
     if (!cli->json)
-        print_talk("%llu documents, %llu versions, %.*s read: %s",
+        print_talk("%llu documents, %llu versions, %llu entries, %.*s read: %s",
                    (unsigned long long)node_u64(root, "docs"),
                    (unsigned long long)node_u64(root, "versions"),
+                   (unsigned long long)node_u64(root, "entries"),
                    STR_ARGS(cli_size(cli, node_u64(root, "bytes"))), damaged ? "DAMAGED" : "good");
     return damaged ? found_damage(damaged, node_u64(root, "repaired"), err) : KF_OK;
 }

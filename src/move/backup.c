@@ -4,6 +4,7 @@
  *               objects into the archive
  *     OBJECTS   (of what is pending) the current version of each name that was pending at one
  *               moment
+ *     STREAMS   files of streams (backup_streams.h)
  *     MANIFEST  what was written, sorted
  *     CLOSE     the archive's end
  *     END
@@ -21,7 +22,9 @@
 #include "base/mem.h"
 #include "base/public.h"
 #include "base/seal_file.h"
+#include "move/backup_streams.h"
 #include "move/rows.h"
+#include "remote/stream_part.h"
 #include "move/zip.h"
 
 #include <assert.h>
@@ -29,7 +32,14 @@
 
 enum { PAGE = 64, HEADS_PAGE = 1000, PIECE = 64 * 1024 };
 
-enum backup_phase { BACKUP_ROWS, BACKUP_OBJECTS, BACKUP_MANIFEST, BACKUP_CLOSE, BACKUP_END };
+enum backup_phase {
+    BACKUP_ROWS,
+    BACKUP_OBJECTS,
+    BACKUP_STREAMS,
+    BACKUP_MANIFEST,
+    BACKUP_CLOSE,
+    BACKUP_END
+};
 
 struct backup {
     struct kf_store *store;
@@ -46,6 +56,7 @@ struct backup {
     struct buf plain;           /* what was not sealed yet */
     bool sealed;                /* its end is written */
     struct rows rows;
+    struct backup_streams streams;
     struct rows wanted; /* names that are pending, in its set of objects */
     size_t next;        /* of rows, in OBJECTS */
     struct buf path;
@@ -133,6 +144,8 @@ static kf_rc pin(struct backup *b, struct kf_err *err)
 {
     struct write barrier = {.apply = keep_the_past, .frees = true};
     docs_pin(store_docs(b->store));
+    if (store_streams(b->store))
+        streams_pin(store_streams(b->store));
     b->pinned_ms = env_mono_ms(store_env(b->store));
     struct db *db;
     kf_rc rc = store_write(b->store, &barrier, err);
@@ -179,6 +192,9 @@ void backup_free(struct backup *b)
     if (!b)
         return;
     docs_unpin(store_docs(b->store));
+    if (store_streams(b->store))
+        streams_unpin(store_streams(b->store));
+    backup_streams_release(&b->streams);
     zip_writer_free(b->zip);
     seal_writer_free(b->sealer);
     buf_release(&b->plain);
@@ -271,7 +287,7 @@ static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
     if (b->enough)
         return KF_OK;
     if (rc == KF_OK && count < PAGE)
-        b->phase = BACKUP_MANIFEST;
+        b->phase = BACKUP_STREAMS;
     return rc;
 }
 
@@ -280,7 +296,7 @@ static kf_rc next_object(struct backup *b, struct kf_err *err)
     struct kf_doc doc;
     char hex[HASH_HEX + 1];
     if (b->next == b->rows.count) {
-        b->phase = BACKUP_MANIFEST;
+        b->phase = BACKUP_STREAMS;
         return KF_OK;
     }
     const struct row *r = &b->rows.items[b->next++];
@@ -293,6 +309,44 @@ static kf_rc next_object(struct backup *b, struct kf_err *err)
     hash_hex(&r->hash, hex);
     rc = add_object(b, str_of(r->name), str_of(hex), str_make(doc.body, doc.len), r->at_ms, err);
     kf_doc_release(&doc);
+    return rc;
+}
+
+static bool wants_stream(void *ctx, str key)
+{
+    struct backup *b = ctx;
+    struct buf name = BUF_INIT;
+    buf_c(&name, STREAM_FILES);
+    buf_str(&name, key);
+    bool wanted = name.failed || rows_has_object(&b->wanted, buf_view(&name));
+    buf_release(&name);
+    return wanted;
+}
+
+static kf_rc add_file(void *ctx, const struct doc_row *row, struct kf_err *err)
+{
+    struct backup *b = ctx;
+    kf_rc rc = add_object(b, row->name, row->hash, row->body, row->at_ms, err);
+    return rc == KF_OK ? rows_add(&b->rows, row, err) : rc;
+}
+
+static kf_rc next_file(struct backup *b, struct kf_err *err)
+{
+    struct db *db;
+    kf_rc rc = stay_pinned(b, err);
+    if (rc == KF_OK)
+        rc = store_read(b->store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = check_same(b, err);
+    if (rc == KF_OK)
+        rc = backup_streams_step(&b->streams, db, b->until, str_of(b->site),
+                                 b->pending_to ? wants_stream : NULL, add_file, b, err);
+    store_read_end(b->store, db);
+    if (rc == KF_ABSENT) {
+        b->phase = BACKUP_MANIFEST;
+        return KF_OK;
+    }
     return rc;
 }
 
@@ -369,6 +423,7 @@ static kf_rc step(struct backup *b, struct kf_err *err)
     switch (b->phase) {
     case BACKUP_ROWS: return page_of_rows(b, err);
     case BACKUP_OBJECTS: return next_object(b, err);
+    case BACKUP_STREAMS: return next_file(b, err);
     case BACKUP_MANIFEST: return write_manifest(b, err);
     case BACKUP_CLOSE: b->phase = BACKUP_END; return zip_writer_end(b->zip, err);
     case BACKUP_END: break;
@@ -469,7 +524,8 @@ kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret
     portable_digest_begin(&digest);
     for (size_t i = 0; i < b->rows.count && rc == KF_OK; i++) {
         const struct row *r = &b->rows.items[i];
-        if (r->deleted || (i > 0 && strcmp(r[-1].name, r->name) == 0))
+        bool past = i > 0 && strcmp(r[-1].name, r->name) == 0;
+        if (r->deleted || past || stream_file_is(str_of(r->name)))
             continue;
         rc = digest_row(b, r, &digest, err);
         if (++docs % PAGE == 0 && rc == KF_OK && progress && !progress(ctx, docs, b->rows.count))

@@ -3,7 +3,9 @@
  * Readers ask for no order: they check the whole archive before they use any of it.
  *
  * Consistent while writes go on: the backup reads the versions that were current at one number of
- * the sequence, in short snapshots; versions are immutable and pinned meanwhile (docs_pin).
+ * the sequence, in short snapshots; versions are immutable and pinned meanwhile (docs_pin). Of
+ * streams it has the entries up to that number (streams_pin) but for those that are erased
+ * meanwhile, and attributes as they are at its end.
  *
  * Restore: verify the archive whole -> build a scratch store beside -> read it back for its digest
  * -> nobody writes: still empty, or to be replaced? -> swap -> new site, larger stamps, no
@@ -34,7 +36,8 @@ kf_rc backup_copy(struct backup *b, struct file *f, kf_progress *progress, void 
                   struct kf_err *err);
 /* Behind the end of a backup of everything: the digest of the documents that were current at its
  * moment, read from the store once more and not from what was written: a restore of the archive
- * must have the same. Cost: as digest_now. */
+ * must have the same. Streams are not in it: what is erased meanwhile is gone from the store that
+ * would have to be asked. Cost: as digest_now. */
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
                     uint64_t *ret_docs, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
@@ -51,9 +54,11 @@ kf_rc verify_store(struct kf_store *store, bool deep, kf_progress *progress, voi
 kf_rc digest_now(struct kf_store *store, bool (*wanted)(void *ctx), void *ctx,
                  char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
-/* The digest of the current documents as they stand in the caller's snapshot. KF_DAMAGED when a
- * body does not match its hash. */
+/* The digest of the current documents and of the streams as they stand in the caller's snapshot.
+ * KF_DAMAGED when a body does not match its hash. */
 kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
+/* Without streams: what backup_digest is compared with. */
+kf_rc digest_of_docs(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
 /* Restore in pieces: bytes are spooled to the side folder, then one call does the rest. */
 struct restore;
@@ -64,6 +69,7 @@ kf_rc restore_new(struct kf_store *store, bool replace, const struct seal_source
 kf_rc restore_write(struct restore *r, str bytes, struct kf_err *err);
 struct restored {
     uint64_t docs, versions, bytes;
+    uint64_t entries; /* of streams, those that are shown; of an archive of what was pending, all */
     char kept_as[1024]; /* where the old store file is, "" = it was never written to */
     uint64_t overtaken; /* changes that were confirmed since restore_new: only kept_as has them */
     char digest[65];

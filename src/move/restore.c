@@ -29,6 +29,7 @@
 #include "move/rows.h"
 #include "base/table.h"
 #include "move/zip.h"
+#include "remote/stream_text.h"
 #include "shape/stream.h"
 
 #include <stdio.h>
@@ -69,7 +70,7 @@ struct restore {
     struct place *places; /* objects named by the manifest */
     struct line *deleted; /* lines without an object */
     struct arena arena;   /* of lines and places */
-    uint64_t lines, docs, versions, bytes;
+    uint64_t lines, docs, versions, entries, bytes;
     uint64_t looked;   /* objects, in step 2 */
     uint64_t room;     /* bytes of all versions */
     int64_t began_seq; /* of the store that is to be replaced */
@@ -79,8 +80,9 @@ struct restore {
     size_t batch_count;
     struct arena bodies; /* of the batch */
 
-    struct db *db; /* of the scratch store */
-    uint64_t loaded;
+    struct db *db;   /* of the scratch store */
+    uint64_t loaded; /* lines */
+    int64_t seq;     /* the last number of the scratch store */
     kf_progress *progress;
     void *ctx;
 };
@@ -105,6 +107,16 @@ static char *side_path(const struct env *env, const char *dir, const char *prefi
     return path;
 }
 
+static struct zip_limits limits_of(struct kf_store *store)
+{
+    const struct streams *streams = store_streams(store);
+    return (struct zip_limits){.one_max = docs_limit(store_docs(store)),
+                               .manifest = PORTABLE_MANIFEST,
+                               .manifest_max = OBJECTS_MANIFEST_MAX,
+                               .parts = PORTABLE_STREAMS,
+                               .parts_max = stream_part_max(streams ? streams_limit(streams) : 0)};
+}
+
 static struct restore *reader_new(struct kf_store *store, const struct seal_source *key)
 {
     struct restore *r = mem_calloc(1, sizeof *r);
@@ -118,8 +130,7 @@ static struct restore *reader_new(struct kf_store *store, const struct seal_sour
         restore_free(r);
         return NULL;
     }
-    r->limits = (struct zip_limits){docs_limit(store_docs(store)), OBJECTS_MANIFEST_MAX,
-                                    PORTABLE_MANIFEST};
+    r->limits = limits_of(store);
     return r;
 }
 
@@ -268,6 +279,7 @@ static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err 
     char hex[HASH_HEX + 1];
     str wanted;
     bool is_new = true;
+    uint64_t entries = 0;
     kf_rc rc = portable_object_parse(name, &doc, &wanted, err);
     if (rc == KF_OK)
         rc = rows_object(&r->files, name, &is_new, err);
@@ -282,8 +294,11 @@ static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err 
                      "the bytes of \"%.*s\" do not match their hash: the archive is damaged; "
                      "nothing was changed",
                      (int)(name.len < 200 ? name.len : 200), name.p);
-    if (rc == KF_OK)
+    if (rc == KF_OK && stream_file_is(buf_view(&doc)))
+        rc = stream_read_check(buf_view(&doc), bytes, &entries, err);
+    else if (rc == KF_OK)
         rc = json_check(bytes, NULL, NULL, err);
+    r->entries += entries;
     r->bytes += bytes.len;
     buf_release(&doc);
     if (rc == KF_OK && r->trial && ++r->looked % GROUP == 0)
@@ -379,12 +394,13 @@ static kf_rc take_entry(struct restore *r, const struct portable_entry *e, struc
     kf_rc rc = copy_line(r, e, &l, err);
     if (rc != KF_OK)
         return rc;
-    if (e->stamp > r->newest_stamp)
+    bool stream = stream_file_is(e->name); /* its stamps are in it; those of attributes are apart */
+    if (!stream && e->stamp > r->newest_stamp)
         r->newest_stamp = e->stamp;
     r->lines++;
-    r->versions++;
+    r->versions += !stream;
     r->room += e->size;
-    r->docs += l->current && !l->row.deleted;
+    r->docs += l->current && !l->row.deleted && !stream;
     return file_line(r, l, err);
 }
 
@@ -421,13 +437,73 @@ static kf_rc read_manifest(struct restore *r, struct kf_err *err)
 /* ------------------------------------------------------------------------ step 3: a scratch store
  */
 
+struct loading {
+    struct restore *r;
+    str key;
+};
+
+static kf_rc load_entry(void *ctx, const struct entry_import *e, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    if (e->stamp > l->r->newest_stamp)
+        l->r->newest_stamp = e->stamp;
+    return stream_load_entry(l->r->db, l->key, e, &l->r->seq, err);
+}
+
+static kf_rc load_member(void *ctx, const struct member_row *m, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    return stream_load_member(l->r->db, l->key, m, err);
+}
+
+static kf_rc load_erasure(void *ctx, const struct erased_row *e, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    return stream_load_erasure(l->r->db, l->key, e, err);
+}
+
+static kf_rc load_trimmed(void *ctx, const struct erased_row *e, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    return stream_load_trim(l->r->db, l->key, e, &l->r->seq, err);
+}
+
+static kf_rc load_last(void *ctx, uint64_t n, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    return stream_load_last(l->r->db, l->key, n, &l->r->seq, err);
+}
+
+static kf_rc load_file(struct restore *r, str name, str text, struct kf_err *err)
+{
+    struct loading l = {.r = r};
+    const struct text_sink sink = {.ctx = &l,
+                                   .entry = load_entry,
+                                   .member = load_member,
+                                   .erasure = load_erasure,
+                                   .trimmed = load_trimmed,
+                                   .last = load_last};
+    uint64_t first;
+    if (!stream_file_parse(name, &l.key, &first))
+        return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
+                       (int)(name.len < 200 ? name.len : 200), name.p);
+    return text_each(name, text, &sink, err);
+}
+
 static kf_rc load_line(struct restore *r, struct line *l, str body, struct kf_err *err)
 {
     struct doc_row row = l->row;
     row.body = body;
     row.size = body.len;
-    row.seq = (int64_t)++r->loaded;
-    kf_rc rc = doc_load(r->db, &row, l->current, err);
+    kf_rc rc = KF_OK;
+    r->loaded++;
+    if (stream_file_is(row.name)) {
+        if (body.p && l->current)
+            rc = load_file(r, row.name, body, err);
+    } else {
+        row.seq = ++r->seq;
+        rc = doc_load(r->db, &row, l->current, err);
+    }
     if (rc == KF_OK && r->loaded % GROUP == 0)
         rc = tell(r, err);
     return rc;
@@ -455,7 +531,7 @@ static kf_rc set_state(struct restore *r, struct kf_err *err)
     kf_rc rc = db_use(r->db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, (int64_t)r->loaded);
+    db_bind_i64(s, 1, r->seq);
     db_bind_i64(s, 2, r->newest_stamp);
     return db_run(s, err);
 }
@@ -472,6 +548,8 @@ static kf_rc load_all(struct restore *r, struct kf_err *err)
     if (rc == KF_OK && r->loaded != r->lines)
         rc = err_set(err, PROBLEM_INCOMPLETE,
                      "the archive changed while it was read; nothing was changed");
+    if (rc == KF_OK)
+        rc = stream_load_end(r->db, store_streams(r->store), &r->seq, err);
     if (rc == KF_OK && !r->trial)
         rc = remotes_copy(store_remotes(r->store), r->db, err);
     if (rc == KF_OK)
@@ -527,6 +605,16 @@ static void swapped(void *ctx)
     streams_forget_all(store_streams(r->store));
 }
 
+/* The words of all entries are found again. What is not done now, upkeep does. */
+static void index_words(struct restore *r)
+{
+    struct streams *streams = store_streams(r->store);
+    struct kf_err why = KF_ERR_INIT;
+    if (streams && streams_index_retain(streams, &why) != KF_OK)
+        log_event(store_log(r->store), LOG_WARN, "store.index_behind", LOG_S("code", why.code),
+                  LOG_S("detail", why.detail), LOG_END);
+}
+
 static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err *err)
 {
     kf_rc rc = db_harden(r->db, err);
@@ -544,6 +632,7 @@ static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err
         return rc;
     ret->overtaken = r->overtaken;
     remotes_reset(store_remotes(r->store));
+    index_words(r);
     log_event(store_log(r->store), r->overtaken ? LOG_WARN : LOG_INFO, "store.restored",
               LOG_S("path", store_path(r->store)), LOG_S("kept_as", ret->kept_as),
               LOG_I("overtaken", (int64_t)r->overtaken), LOG_END);
@@ -617,6 +706,69 @@ static kf_rc merge_line(struct restore *r, const struct line *l, str body, struc
     return KF_OK;
 }
 
+struct file_merge {
+    struct write write; /* first */
+    struct restore *r;
+    str name, key, text;
+    struct stream_take *take;
+};
+
+static kf_rc merge_entry(void *ctx, const struct entry_import *e, struct kf_err *err)
+{
+    enum stream_taken taken;
+    int64_t seq;
+    return stream_take_entry(((struct file_merge *)ctx)->take, e, &taken, &seq, err);
+}
+
+static kf_rc merge_member(void *ctx, const struct member_row *m, struct kf_err *err)
+{
+    enum stream_taken taken;
+    return stream_take_member(((struct file_merge *)ctx)->take, m, &taken, err);
+}
+
+static kf_rc merge_erasure(void *ctx, const struct erased_row *e, struct kf_err *err)
+{
+    enum stream_taken taken;
+    return stream_take_erasure(((struct file_merge *)ctx)->take, e, &taken, err);
+}
+
+static kf_rc apply_file(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct file_merge *m = (struct file_merge *)w;
+    const struct text_sink sink = {
+        .ctx = m, .entry = merge_entry, .member = merge_member, .erasure = merge_erasure};
+    bool changed;
+    kf_rc rc = stream_take_begin(g, store_streams(m->r->store), m->key, &m->take, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = text_each(m->name, m->text, &sink, err);
+    if (rc == KF_OK)
+        return stream_take_end(m->take, &changed, err);
+    stream_take_drop(m->take);
+    return rc;
+}
+
+static void publish_file(struct write *w)
+{
+    struct file_merge *m = (struct file_merge *)w;
+    streams_forget(store_streams(m->r->store), m->key);
+}
+
+static kf_rc merge_file(struct restore *r, str name, str text, struct kf_err *err)
+{
+    struct file_merge m = {.write = {.apply = apply_file, .publish = publish_file},
+                           .r = r,
+                           .name = name,
+                           .text = text};
+    uint64_t first;
+    if (!stream_file_parse(name, &m.key, &first))
+        return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
+                       (int)(name.len < 200 ? name.len : 200), name.p);
+    kf_rc rc = store_write(r->store, &m.write, err);
+    r->loaded += rc == KF_OK;
+    return rc;
+}
+
 static kf_rc merge_object(void *ctx, str name, str bytes, struct kf_err *err)
 {
     struct restore *r = ctx;
@@ -627,7 +779,8 @@ static kf_rc merge_object(void *ctx, str name, str bytes, struct kf_err *err)
     HASH_FIND(hh, r->places, &key, sizeof key, p);
     for (struct line *l = p ? p->first : NULL; l && rc == KF_OK; l = l->next)
         if (l->current)
-            rc = merge_line(r, l, bytes, err);
+            rc = stream_file_is(l->row.name) ? merge_file(r, l->row.name, bytes, err)
+                                             : merge_line(r, l, bytes, err);
     return rc;
 }
 
@@ -635,7 +788,7 @@ static kf_rc merge_all(struct restore *r, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     for (struct line *l = r->deleted; l && rc == KF_OK; l = l->next)
-        if (l->current)
+        if (l->current && !stream_file_is(l->row.name))
             rc = merge_line(r, l, (str){NULL, 0}, err);
     if (rc == KF_OK)
         rc = zip_each(&r->spool, &r->limits, merge_object, r, err);
@@ -647,11 +800,14 @@ static kf_rc merge_all(struct restore *r, struct kf_err *err)
 
 static kf_rc replace_all(struct restore *r, struct restored *ret, struct kf_err *err)
 {
+    uint64_t streams, bytes;
     kf_rc rc = check_empty(r, err); /* now already, and once more when nobody can write */
     if (rc == KF_OK)
         rc = build_scratch(r, err);
     if (rc == KF_OK)
         rc = digest_of(r->db, ret->digest, err);
+    if (rc == KF_OK)
+        rc = stream_totals(r->db, &streams, &ret->entries, &bytes, err);
     return rc == KF_OK ? put_in_place(r, ret, err) : rc;
 }
 
@@ -679,6 +835,8 @@ kf_rc restore_finish(struct restore *r, kf_progress *progress, void *ctx, struct
     }
     if (rc != KF_OK)
         return rc;
+    if (r->holds == PORTABLE_PENDING)
+        done.entries = r->entries;
     done.docs = r->docs;
     done.versions = r->versions;
     done.bytes = r->bytes;
@@ -784,7 +942,7 @@ static kf_rc try_whole(struct restore *r, const char *dir, char ret_digest[HASH_
     if (rc != KF_OK)
         return rc;
     db_watch(r->db, is_wanted, r);
-    rc = digest_of(r->db, ret_digest, err);
+    rc = digest_of_docs(r->db, ret_digest, err);
     db_watch(r->db, NULL, NULL);
     return rc;
 }

@@ -167,8 +167,10 @@ static kf_rc refuse(const char *name, const char *why, struct kf_err *err)
 
 static kf_rc read_body(struct archive *a, struct reading *r, const char *name, struct kf_err *err)
 {
-    bool manifest = strcmp(name, r->limits->manifest) == 0;
-    uint64_t max = manifest ? r->limits->manifest_max : r->limits->one_max;
+    const struct zip_limits *l = r->limits;
+    bool manifest = strcmp(name, l->manifest) == 0;
+    bool part = l->parts && str_starts(str_of(name), str_of(l->parts));
+    uint64_t max = manifest ? l->manifest_max : part ? l->parts_max : l->one_max;
     uint64_t all_max = (uint64_t)r->size * ZIP_RATIO_MAX + 64 * 1024 * 1024;
     la_ssize_t got;
     buf_clear(&r->body);

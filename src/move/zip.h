@@ -25,12 +25,13 @@ kf_rc zip_writer_add(struct zip_writer *w, const char *name, str bytes, int64_t 
 kf_rc zip_writer_end(struct zip_writer *w, struct kf_err *err);
 void zip_writer_free(struct zip_writer *w);
 
-/* Every file of the archive `f`, in its order. `one_max`: largest file but the manifest,
- * `manifest_max`: largest manifest. */
+/* Every file of the archive `f`, in its order. `one_max`: largest file but the manifest and those
+ * whose names begin with `parts` (NULL: none do), which have the limits beside their names. */
 typedef kf_rc zip_visit(void *ctx, str name, str bytes, struct kf_err *err);
 struct zip_limits {
-    uint64_t one_max, manifest_max;
-    const char *manifest; /* the name that has the other limit */
+    uint64_t one_max;
+    const char *manifest, *parts;
+    uint64_t manifest_max, parts_max;
 };
 kf_rc zip_each(struct file *f, const struct zip_limits *limits, zip_visit *visit, void *ctx,
                struct kf_err *err);

@@ -57,6 +57,7 @@
 #include <keepfast.h>
 
 #define PORTABLE_MANIFEST "manifest.ndjson"
+#define PORTABLE_STREAMS  "streams/" /* paths of files of streams begin so */
 #define PORTABLE_FORMAT   1
 #define PORTABLE_LINE_MAX 16384
 #define PORTABLE_SITE     16 /* hex digits of a site or stamp */

@@ -8,8 +8,8 @@
  *
  *     - up to its first `.` and without blanks before that is con, prn, aux, nul, com0-9, lpt0-9,
  *       conin$ or conout$ (Windows),
- *     - is 64 hex digits and `.json` (the name of an object: a document `a/HASH.json` must not take
- *       the place of one of `a`).
+ *     - is 64 hex digits and `.json` or `.ndjson` (the name of an object: a document `a/HASH.json`
+ *       must not take the place of one of `a`, a stream `a/stream/HASH.ndjson` of a file of `a`).
  *
  * Why these: capitals and letters beyond ASCII are folded or normalised by some file systems (NTFS,
  * APFS, vfat), so that two names would be one file; libarchive and ZIP tools want a locale for the
@@ -22,7 +22,7 @@
 
 #define OBJECTS        "docs/"
 #define SUFFIX         ".json"
-#define STREAM_OBJECTS "streams/"
+#define STREAM_OBJECTS PORTABLE_STREAMS
 #define STREAM_SUFFIX  ".ndjson"
 
 bool portable_byte_stays(unsigned char c)
@@ -48,7 +48,8 @@ static bool lower_hex(str s)
 
 static bool is_object_file(str piece)
 {
-    return piece.len == HASH_HEX + sizeof(SUFFIX) - 1 && str_ends(piece, STR(SUFFIX)) &&
+    str end = str_from(piece, HASH_HEX);
+    return (str_is(end, SUFFIX) || str_is(end, STREAM_SUFFIX)) &&
            lower_hex((str){piece.p, HASH_HEX});
 }
 

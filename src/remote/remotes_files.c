@@ -129,6 +129,28 @@ static kf_rc read_entries(str text, struct known_file *f, struct arena *arena, s
     return KF_OK;
 }
 
+/* Trimming and erasing know nothing of remotes. */
+static kf_rc look_here(struct db *db, struct known_file *f, struct kf_err *err)
+{
+    static const char sql[] = "SELECT 1 FROM kf_entry WHERE seq = $1 AND stamp = $2 AND site = $3";
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < f->count; i++) {
+        struct known_entry *e = &f->entries[i];
+        struct db_stmt *s;
+        bool here = false;
+        if (!e->seq || (rc = db_use(db, sql, &s, err)) != KF_OK)
+            continue;
+        db_bind_i64(s, 1, e->seq);
+        db_bind_i64(s, 2, e->stamp);
+        db_bind_text(s, 3, str_of(e->site));
+        rc = db_step(s, &here, err);
+        db_done(s);
+        if (rc == KF_OK && !here)
+            e->seq = 0;
+    }
+    return rc;
+}
+
 kf_rc files_entries(struct db *db, str remote, str key, struct known_file *f, struct arena *arena,
                     struct kf_err *err)
 {
@@ -146,7 +168,7 @@ kf_rc files_entries(struct db *db, str remote, str key, struct known_file *f, st
     if (rc == KF_OK)
         rc = read_entries(row ? db_text(s, 0) : STR(""), f, arena, err);
     db_done(s);
-    return rc;
+    return rc == KF_OK ? look_here(db, f, err) : rc;
 }
 
 kf_rc files_put(struct db *db, str remote, str key, const struct known_file *f, struct kf_err *err)

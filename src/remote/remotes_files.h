@@ -37,7 +37,7 @@ struct known_file {
 /* Those of one stream by number, without entries; in the arena. */
 kf_rc files_known(struct db *db, str remote, str key, struct arena *arena, struct known_file **ret,
                   size_t *ret_count, struct kf_err *err);
-/* The entries of one of them. */
+/* The entries of one of them; `seq` is 0 of what `keep` has removed since the row was written. */
 kf_rc files_entries(struct db *db, str remote, str key, struct known_file *f, struct arena *arena,
                     struct kf_err *err);
 /* KF_ABSENT without a sentence. */
@@ -83,6 +83,16 @@ kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err);
 /* Makes the text of a file, and its hash. KF_CONFLICT version_mismatch: something of it has gone
  * meanwhile. */
 kf_rc files_make(struct db *db, struct push_file *f, bool secrets, struct buf *out,
+                 struct kf_err *err);
+/* A file of a stream as it was last seen there or pushed, made again from what is here. KF_ABSENT:
+ * not all of it is here, or it would be another one. Of one that is not `inexact` the text has
+ * `hash`; of one that is, it is the one of this write. */
+struct file_wanted {
+    str name, hash, site;
+    int64_t stamp;
+    bool inexact, secrets; /* secrets: they may be there */
+};
+kf_rc files_copy(struct db *db, str remote, const struct file_wanted *wanted, struct buf *out,
                  struct kf_err *err);
 /* Whether stream.ndjson there says what this store would say. */
 kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *ret,

@@ -14,6 +14,7 @@
 #include "base/json.h"
 #include "base/secret_find.h"
 #include "base/table.h"
+#include "remote/stream_text.h"
 #include "store/clock.h"
 
 #include <stdlib.h>
@@ -259,28 +260,13 @@ static kf_rc add_lost(struct push_files *p, struct kf_err *err)
     return rc;
 }
 
-static kf_rc find_stream(struct db *db, str key, int64_t *ret, struct kf_err *err)
-{
-    static const char sql[] = "SELECT id FROM kf_stream WHERE key = $1";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, key);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK)
-        *ret = row ? db_i64(s, 0) : 0;
-    db_done(s);
-    return rc;
-}
-
 static kf_rc gather_whole(struct visiting *v, struct touched *t, struct kf_err *err)
 {
     size_t count;
+    uint64_t last_n;
     t->count = 0;
     v->all = true;
-    kf_rc rc = find_stream(v->db, t->key, &t->stream, err);
+    kf_rc rc = stream_find(v->db, t->key, &t->stream, &last_n, err);
     if (rc == KF_OK && t->stream)
         rc = stream_entries_of(v->db, t->stream, false, 0, (size_t)INT64_MAX, true, visit_entry, v,
                                &count, err);
@@ -572,18 +558,13 @@ struct heading {
     struct push_files *p; /* NULL: nobody is told of secrets */
     str name;
     int64_t seq;
-    struct buf *out;
     bool secrets, told;
 };
 
-static kf_rc put_member(void *ctx, const struct member_row *m, struct kf_err *err)
+/* A member with a secret stays here. */
+static kf_rc may_go(void *ctx, const struct member_row *m, bool *ret_keep, struct kf_err *err)
 {
     struct heading *h = ctx;
-    const struct stream_line line = {.kind_of = STREAM_ATTR,
-                                     .name = m->name,
-                                     .site = m->site,
-                                     .stamp = m->stamp,
-                                     .value = m->value};
     const char *kind = NULL;
     kf_rc rc = KF_OK;
     if (!h->secrets && !(kind = secret_in_text(m->name)) && m->value.p) {
@@ -591,37 +572,20 @@ static kf_rc put_member(void *ctx, const struct member_row *m, struct kf_err *er
         rc = secret_find(m->value, &kind, &where, err);
         buf_release(&where);
     }
-    if (rc != KF_OK)
-        return rc;
-    if (!kind)
-        stream_file_line(&line, h->out);
-    else if (h->p && !h->told) {
+    *ret_keep = !kind;
+    if (rc == KF_OK && kind && h->p && !h->told) {
         h->told = true;
         rc = leave_secret(h->p, h->name, h->seq, m->name, kind, err);
     }
-    return rc == KF_OK ? buf_ok(h->out, err) : rc;
-}
-
-static kf_rc put_erased(void *ctx, const struct erased_row *e, struct kf_err *err)
-{
-    struct heading *h = ctx;
-    const struct stream_line line = {
-        .kind_of = STREAM_GONE, .site = e->site, .stamp = e->stamp, .at_ms = e->at_ms};
-    stream_file_line(&line, h->out);
-    return buf_ok(h->out, err);
+    return rc;
 }
 
 /* Empty when there is nothing to say. */
-static kf_rc make_head(struct db *db, str key, struct heading *h, struct kf_err *err)
+static kf_rc make_head(struct db *db, str key, struct heading *h, struct buf *out,
+                       struct kf_err *err)
 {
-    stream_file_begin(key, 0, h->out);
-    size_t bare = h->out->len;
-    kf_rc rc = stream_members(db, key, put_member, h, err);
-    if (rc == KF_OK)
-        rc = stream_erasures(db, key, put_erased, h, err);
-    if (rc == KF_OK && h->out->len == bare)
-        buf_clear(h->out);
-    return rc == KF_OK ? buf_ok(h->out, err) : rc;
+    const struct head_wish wish = {.keep = may_go, .ctx = h};
+    return head_write(db, key, &wish, out, err);
 }
 
 static void hash_text(str text, char out[HASH_HEX + 1])
@@ -636,12 +600,12 @@ kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *re
 {
     struct known_file known;
     struct buf text = BUF_INIT;
-    struct heading h = {.out = &text, .secrets = secrets};
+    struct heading h = {.secrets = secrets};
     char hash[HASH_HEX + 1];
     kf_rc rc = files_one(db, remote, key, 0, &known, err);
     bool there = rc == KF_OK;
     if (rc == KF_OK || rc == KF_ABSENT)
-        rc = make_head(db, key, &h, err);
+        rc = make_head(db, key, &h, &text, err);
     if (rc == KF_OK) {
         hash_text(buf_view(&text), hash);
         *ret = there ? strcmp(known.hash, hash) == 0 : text.len == 0;
@@ -658,15 +622,13 @@ static kf_rc add_head(struct planning *l, struct kf_err *err)
     struct push_file *f = NULL;
     char hash[HASH_HEX + 1];
     bool unread = false;
-    struct heading h = {.p = p,
-                        .seq = l->t->head_seq ? l->t->head_seq : p->until,
-                        .out = &text,
-                        .secrets = p->has_secrets};
+    struct heading h = {
+        .p = p, .seq = l->t->head_seq ? l->t->head_seq : p->until, .secrets = p->has_secrets};
     if (!l->t->head_seq && !l->t->whole)
         return KF_OK;
     kf_rc rc = name_of(l, 0, &h.name, err);
     if (rc == KF_OK)
-        rc = make_head(l->db, l->t->key, &h, err);
+        rc = make_head(l->db, l->t->key, &h, &text, err);
     if (rc == KF_OK && text.len == 0 && k) { /* as files_make has it */
         stream_file_begin(l->t->key, 0, &text);
         rc = buf_ok(&text, err);
@@ -733,96 +695,97 @@ kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err)
 /* --------------------------------------------------------------------------------------- making */
 
 struct making {
-    struct db *db;
-    struct buf *out;
+    struct part_writer w;
     const struct known_entry *e;
-    const struct push_file *f;
-    struct known_entry *before; /* entries of the part in front of this one */
-    struct buf attach;
-    struct arena arena;
-    struct attached {
-        struct attached *next;
-        str hash;
-    } * attached;
     bool found;
 };
-
-static kf_rc put_attachment(struct making *m, str hash, struct kf_err *err)
-{
-    for (struct attached *a = m->attached; a; a = a->next)
-        if (str_eq(a->hash, hash))
-            return KF_OK;
-    struct attached *a = arena_alloc(&m->arena, sizeof *a);
-    if (!a || !(a->hash = arena_str(&m->arena, hash)).p)
-        return err_nomem(err);
-    a->next = m->attached;
-    m->attached = a;
-    buf_clear(&m->attach);
-    kf_rc rc = stream_attachment(m->db, hash, &m->attach, err);
-    const struct stream_line line = {
-        .kind_of = STREAM_ATTACH, .hash = hash, .value = buf_view(&m->attach)};
-    if (rc == KF_OK)
-        stream_file_line(&line, m->out);
-    return rc;
-}
 
 static kf_rc put_line(void *ctx, const struct entry_row *row, struct kf_err *err)
 {
     struct making *m = ctx;
     if (row->damaged || row->stamp != m->e->stamp || !str_is(row->site, m->e->site))
         return KF_OK;
-    kf_rc rc = row->attach.len ? put_attachment(m, row->attach, err) : KF_OK;
-    const struct stream_line line = {.kind_of = STREAM_ENTRY,
-                                     .n = m->e->n,
-                                     .stamp = row->stamp,
-                                     .site = row->site,
-                                     .at_ms = row->at_ms,
-                                     .id = row->id,
-                                     .kind = row->kind,
-                                     .hash = row->attach.len ? row->attach : STR(""),
-                                     .value = row->body};
-    if (rc != KF_OK)
-        return rc;
-    stream_file_line(&line, m->out);
     m->found = true;
-    return buf_ok(m->out, err);
+    return part_entry(&m->w, row, m->e->n, err);
 }
 
-static kf_rc make_part(struct making *m, struct kf_err *err)
+static kf_rc make_part(struct db *db, const struct push_file *f, struct buf *out,
+                       struct kf_err *err)
 {
+    struct making m = {.e = NULL};
     kf_rc rc = KF_OK;
-    stream_file_begin(m->f->key, m->f->file.first, m->out);
-    for (size_t i = 0; rc == KF_OK && i < m->f->file.count; i++) {
+    part_begin(&m.w, db, f->key, f->file.first, out);
+    for (size_t i = 0; rc == KF_OK && i < f->file.count; i++) {
         size_t count;
-        m->e = &m->f->file.entries[i];
-        m->found = false;
-        rc = stream_entries_since(m->db, m->e->seq - 1, m->e->seq, 1, true, put_line, m, &count,
-                                  err);
-        if (rc == KF_OK && !m->found)
+        m.e = &f->file.entries[i];
+        m.found = false;
+        rc = stream_entries_since(db, m.e->seq - 1, m.e->seq, 1, true, put_line, &m, &count, err);
+        if (rc == KF_OK && !m.found)
             rc = err_set(err, PROBLEM_VERSION_MISMATCH,
                          "an entry has gone while its stream was pushed");
     }
+    part_end(&m.w);
     return rc;
 }
 
 kf_rc files_make(struct db *db, struct push_file *f, bool secrets, struct buf *out,
                  struct kf_err *err)
 {
-    struct making m = {.db = db, .out = out, .f = f};
-    struct heading h = {.out = out, .secrets = secrets};
+    struct heading h = {.secrets = secrets};
     buf_clear(out);
-    kf_rc rc = f->file.first ? make_part(&m, err) : make_head(db, f->key, &h, err);
-    if (rc == KF_OK && out->len == 0) { /* it has nothing to say any more */
+    kf_rc rc = f->file.first ? make_part(db, f, out, err) : make_head(db, f->key, &h, out, err);
+    if (rc == KF_OK && out->len == 0) /* it has nothing to say any more */
         stream_file_begin(f->key, 0, out);
+    if (rc == KF_OK)
         rc = buf_ok(out, err);
-    }
     if (rc == KF_OK) {
         hash_text(buf_view(out), f->file.hash);
         f->file.bytes = out->len;
     }
-    buf_release(&m.attach);
-    arena_release(&m.arena);
     return rc;
+}
+
+/* KF_ABSENT: something of it is not here. */
+static kf_rc make_known(struct db *db, str remote, str key, uint64_t first, struct push_file *f,
+                        struct arena *arena, bool secrets, struct buf *out, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    *f = (struct push_file){.key = key};
+    kf_rc rc = files_one(db, remote, key, first, &f->file, err);
+    if (rc == KF_OK && first)
+        rc = files_entries(db, remote, key, &f->file, arena, err);
+    for (size_t i = 0; rc == KF_OK && i < f->file.count; i++)
+        if (!f->file.entries[i].seq)
+            rc = KF_ABSENT;
+    if (rc != KF_OK)
+        return rc;
+    rc = files_make(db, f, secrets, out, &why);
+    if (rc == KF_CONFLICT || rc == KF_DAMAGED)
+        return KF_ABSENT;
+    if (rc != KF_OK && err)
+        *err = why;
+    return rc;
+}
+
+kf_rc files_copy(struct db *db, str remote, const struct file_wanted *wanted, struct buf *out,
+                 struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct known_file known;
+    struct push_file f;
+    uint64_t first;
+    str key;
+    if (!stream_file_parse(wanted->name, &key, &first))
+        return KF_ABSENT;
+    kf_rc rc = files_one(db, remote, key, first, &known, err);
+    if (rc == KF_OK)
+        rc = make_known(db, remote, key, first, &f, &arena, wanted->secrets, out, err);
+    bool same = wanted->inexact
+                    ? known.stamp == wanted->stamp && str_is(wanted->site, known.site) &&
+                          rc == KF_OK && strcmp(f.file.hash, known.hash) == 0
+                    : rc == KF_OK && str_is(wanted->hash, f.file.hash);
+    arena_release(&arena);
+    return rc == KF_OK && !same ? KF_ABSENT : rc;
 }
 
 /* ------------------------------------------------------------------------------------- afterwards */

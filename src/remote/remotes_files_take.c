@@ -3,6 +3,7 @@
  * gathered, and joined through the store's writer, files of one group in one transaction. */
 #include "remote/remotes_files.h"
 
+#include "remote/stream_text.h"
 #include "shape/stream.h"
 
 #include <stdlib.h>
@@ -125,11 +126,7 @@ struct joining {
     struct join_write *w;
     struct stream_take *take;
     struct file_import *f;
-    struct arena arena;
-    struct joined_attachment {
-        struct joined_attachment *next;
-        str hash, value;
-    } * attached;
+    struct arena arena; /* of what is known of its entries */
     size_t cap;
 };
 
@@ -147,19 +144,7 @@ static kf_rc note_refused(struct joining *j, kf_rc rc, const struct kf_err *why,
     return KF_OK;
 }
 
-static kf_rc keep_attachment(struct joining *j, const struct stream_line *l, struct kf_err *err)
-{
-    struct joined_attachment *a = arena_alloc(&j->arena, sizeof *a);
-    if (!a)
-        return err_nomem(err);
-    *a = (struct joined_attachment){.next = j->attached,
-                                    .hash = arena_str(&j->arena, l->hash),
-                                    .value = arena_str(&j->arena, l->value)};
-    j->attached = a;
-    return a->hash.p && a->value.p ? KF_OK : err_nomem(err);
-}
-
-static kf_rc keep_known(struct joining *j, const struct stream_line *l, int64_t seq,
+static kf_rc keep_known(struct joining *j, const struct entry_import *import, int64_t seq,
                         struct kf_err *err)
 {
     struct known_file *k = &j->f->file;
@@ -174,70 +159,41 @@ static kf_rc keep_known(struct joining *j, const struct stream_line *l, int64_t 
         j->cap = cap;
     }
     struct known_entry *e = &k->entries[k->count++];
-    *e = (struct known_entry){.stamp = l->stamp, .n = l->n, .seq = seq};
-    memcpy(e->site, l->site.p, PORTABLE_SITE);
+    *e = (struct known_entry){.stamp = import->stamp, .n = import->n, .seq = seq};
+    memcpy(e->site, import->site.p, PORTABLE_SITE);
     return KF_OK;
 }
 
-static kf_rc join_entry(struct joining *j, const struct stream_line *l, struct kf_err *err)
+static kf_rc join_entry(void *ctx, const struct entry_import *e, struct kf_err *err)
 {
+    struct joining *j = ctx;
     enum stream_taken taken = STREAM_SAME;
     struct kf_err why = KF_ERR_INIT;
     int64_t seq = 0;
-    struct entry_import e = {.n = l->n,
-                             .stamp = l->stamp,
-                             .at_ms = l->at_ms,
-                             .site = l->site,
-                             .id = l->id,
-                             .kind = l->kind,
-                             .body = l->value};
-    for (struct joined_attachment *a = j->attached; a && l->hash.len && !e.attach.p; a = a->next)
-        if (str_eq(a->hash, l->hash))
-            e.attach = a->value;
-    kf_rc rc = stream_take_entry(j->take, &e, &taken, &seq, &why);
+    kf_rc rc = stream_take_entry(j->take, e, &taken, &seq, &why);
     rc = note_refused(j, rc, &why, err);
     if (rc != KF_OK)
         return rc;
     j->w->taken += taken == STREAM_TAKEN;
-    j->w->taken_bytes += taken == STREAM_TAKEN ? l->value.len : 0;
+    j->w->taken_bytes += taken == STREAM_TAKEN ? e->body.len : 0;
     j->w->lost += taken == STREAM_LOST;
-    return keep_known(j, l, seq, err);
+    return keep_known(j, e, seq, err);
 }
 
-static kf_rc join_line(struct joining *j, const struct stream_line *l, struct kf_err *err)
+static kf_rc join_member(void *ctx, const struct member_row *m, struct kf_err *err)
 {
+    struct joining *j = ctx;
     enum stream_taken taken;
     struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = KF_OK;
-    switch (l->kind_of) {
-    case STREAM_ATTACH: return keep_attachment(j, l, err);
-    case STREAM_ENTRY: return join_entry(j, l, err);
-    case STREAM_ATTR:
-        rc = stream_take_member(
-            j->take,
-            &(struct member_row){
-                .name = l->name, .site = l->site, .value = l->value, .stamp = l->stamp},
-            &taken, &why);
-        break;
-    case STREAM_GONE:
-        rc = stream_take_erasure(
-            j->take, &(struct erased_row){.site = l->site, .stamp = l->stamp, .at_ms = l->at_ms},
-            &taken, &why);
-        break;
-    }
-    return note_refused(j, rc, &why, err);
+    return note_refused(j, stream_take_member(j->take, m, &taken, &why), &why, err);
 }
 
-static kf_rc join_lines(struct joining *j, struct kf_err *err)
+static kf_rc join_erasure(void *ctx, const struct erased_row *e, struct kf_err *err)
 {
-    struct stream_reader r;
-    struct stream_line l;
-    kf_rc rc;
-    stream_read_begin(&r, j->f->name, j->f->text);
-    while ((rc = stream_read(&r, &l, err)) == KF_OK && (rc = join_line(j, &l, err)) == KF_OK)
-        ;
-    stream_read_end(&r);
-    return rc == KF_ABSENT ? KF_OK : rc;
+    struct joining *j = ctx;
+    enum stream_taken taken;
+    struct kf_err why = KF_ERR_INIT;
+    return note_refused(j, stream_take_erasure(j->take, e, &taken, &why), &why, err);
 }
 
 /* *ret_again: the next group begins with this file. */
@@ -245,6 +201,8 @@ static kf_rc join_file(struct group *g, struct join_write *w, struct file_import
                        bool *ret_again, struct kf_err *err)
 {
     struct joining j = {.w = w, .f = f};
+    const struct text_sink sink = {
+        .ctx = &j, .entry = join_entry, .member = join_member, .erasure = join_erasure};
     str remote = str_of(w->t->run->entry->name);
     struct kf_err why = KF_ERR_INIT;
     bool changed = false;
@@ -260,7 +218,7 @@ static kf_rc join_file(struct group *g, struct join_write *w, struct file_import
     kf_rc rc = stream_take_begin(g, w->t->streams, f->key, &j.take, &why);
     if (rc != KF_OK)
         return note_refused(&j, rc, &why, err);
-    rc = join_lines(&j, err);
+    rc = text_each(f->name, f->text, &sink, err);
     if (rc == KF_OK)
         rc = stream_take_end(j.take, &changed, ret_again, err);
     else

@@ -6,6 +6,8 @@
  *
  * What is pushed, and what of it is not: remotes_push.c. */
 #include "remote/remotes_internal.h"
+#include "remote/stream_part.h"
+#include "shape/stream.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,7 +29,10 @@ kf_rc entry_connect(struct remote_entry *e, struct remote **ret, struct kf_err *
     pthread_mutex_lock(&r->lock);
     snprintf(e->key_id, sizeof(e->key_id), "%s", sealed_key_of(remote));
     pthread_mutex_unlock(&r->lock);
+    const struct streams *streams = store_streams(r->store);
     uint64_t limit = docs_limit(r->docs);
+    uint64_t part = streams ? stream_part_max(streams_limit(streams)) : 0;
+    limit = limit > part ? limit : part;
     remote->log = r->log;
     remote->call_ms = REMOTES_CALL_MS;
     remote->body_max = limit > BODY_MAX ? limit : BODY_MAX;

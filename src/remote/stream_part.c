@@ -137,6 +137,7 @@ static void put_entry(struct buf *out, const struct stream_line *l)
 void stream_file_line(const struct stream_line *l, struct buf *out)
 {
     switch (l->kind_of) {
+    case STREAM_LAST: buf_printf(out, "{\"last\":%" PRIu64, l->n); break;
     case STREAM_ATTR:
         put_text(out, "{\"attr\":", l->name);
         put_stamp(out, l->stamp);
@@ -150,6 +151,10 @@ void stream_file_line(const struct stream_line *l, struct buf *out)
         put_text(out, "{\"erased\":", l->site);
         put_stamp(out, l->stamp);
         put_time(out, l->at_ms);
+        break;
+    case STREAM_TRIMMED:
+        put_text(out, "{\"trimmed\":", l->site);
+        put_stamp(out, l->stamp);
         break;
     case STREAM_ATTACH:
         put_text(out, "{\"attach\":", l->hash);
@@ -234,27 +239,31 @@ static str value_of(struct stream_reader *r, const struct json_node *line, const
 
 static enum stream_line_kind kind_of(const struct json_node *line)
 {
-    if (json_member(line, "n"))
-        return STREAM_ENTRY;
-    if (json_member(line, "attach"))
-        return STREAM_ATTACH;
-    if (json_member(line, "attr"))
-        return STREAM_ATTR;
-    return json_member(line, "erased") ? STREAM_GONE : 0;
+    static const struct {
+        const char *member;
+        enum stream_line_kind kind;
+    } known[] = {{"n", STREAM_ENTRY},     {"attach", STREAM_ATTACH},   {"attr", STREAM_ATTR},
+                 {"erased", STREAM_GONE}, {"trimmed", STREAM_TRIMMED}, {"last", STREAM_LAST}};
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+        if (json_member(line, known[i].member))
+            return known[i].kind;
+    return 0;
 }
 
 static void take_apart(struct stream_reader *r, const struct json_node *line, struct stream_line *l)
 {
-    bool gone = l->kind_of == STREAM_GONE;
     l->name = text_of(r, line, "attr");
-    l->site = text_of(r, line, gone ? "erased" : "site");
+    l->site = text_of(r, line,
+                      l->kind_of == STREAM_GONE      ? "erased"
+                      : l->kind_of == STREAM_TRIMMED ? "trimmed"
+                                                     : "site");
     l->id = text_of(r, line, "id");
     l->kind = text_of(r, line, "kind");
     l->hash = text_of(r, line, "attach");
     l->stamp = stamp_of(r, line);
     if (!when_parse(text_of(r, line, "at"), &l->at_ms))
         l->at_ms = 0;
-    if (!json_u64(json_member(line, "n"), &l->n))
+    if (!json_u64(json_member(line, l->kind_of == STREAM_LAST ? "last" : "n"), &l->n))
         l->n = 0;
     l->value = value_of(r, line, l->kind_of == STREAM_ATTR ? "value" : "body");
 }
@@ -341,8 +350,8 @@ static const char *wrong_entry(struct stream_reader *r, const struct stream_line
 
 static const char *wrong_place(const struct stream_reader *r, const struct stream_line *l)
 {
-    bool part = l->kind_of == STREAM_ATTACH || l->kind_of == STREAM_ENTRY;
-    if (part != (r->first != 0) || (r->last_kind == STREAM_GONE && l->kind_of == STREAM_ATTR))
+    bool part = l->kind_of >= STREAM_ATTACH;
+    if (part != (r->first != 0) || (!part && r->last_kind > l->kind_of))
         return "it does not belong there";
     str by = l->kind_of == STREAM_ATTR ? l->name : l->site;
     if (!part && r->last_kind == l->kind_of && str_cmp(buf_view(&r->last), by) >= 0)
@@ -357,6 +366,12 @@ static const char *wrong_line(struct stream_reader *r, const struct stream_line 
         return wrong;
     if (l->kind_of == STREAM_ATTACH)
         return wrong_attach(r, l);
+    if (l->kind_of == STREAM_LAST) {
+        r->last_n = l->n;
+        return l->n > 0 && l->n <= STREAM_PART_N_MAX ? NULL : "a number is from 1 on";
+    }
+    if (l->kind_of == STREAM_TRIMMED && r->last_n == 0)
+        return "nothing is trimmed of a stream that never had an entry";
     if (!is_hex(l->site, PORTABLE_SITE))
         return "a site is 16 hex digits";
     if (l->stamp <= 0 || l->stamp > CLOCK_STAMP_MAX)

@@ -4,31 +4,31 @@
  *     keepfast-streams/KEY/000000000001.ndjson  a part: entries, in the order of their numbers
  *
  * are names beside those of documents (P1), so that whatever carries documents carries them too:
- * a manifest, a branch, sealed or not, an archive. A file is replaced as a whole and never merged
-  * by
+ * a manifest, a branch, sealed or not, an archive. A file is replaced as a whole and never merged by
  * its bytes: what two of them hold is joined by the store.
  *
  * Lines of JSON in exactly this form, members in this order, no blanks, a newline behind each:
  *
  *     stream.ndjson   {"keepfast":"stream","format":1,"stream":KEY}
+ *                     {"last":N}                                           in a backup
  *                     {"attr":NAME,"stamp":T,"site":S,"value":VALUE}       by NAME
  *                     {"attr":NAME,"stamp":T,"site":S,"removed":true}
  *                     {"erased":S,"stamp":T,"at":TIME}                     by S
+ *                     {"trimmed":S,"stamp":T}                              by S, in a backup
  *     a part          {"keepfast":"part","format":1,"stream":KEY,"first":N}
  *                     {"attach":H,"body":VALUE}              before the first entry that names it
  *                     {"n":N,"stamp":T,"site":S,"at":TIME,"id":ID,"kind":K,"attach":H,"body":VALUE}
  *
  * `id`, `kind` and `attach` are missing where there is none. VALUE is what was written, byte for
  * byte; where it cannot stand in a line as it is (a newline, blanks around it, nested too deep, too
- * many tokens) `"body":VALUE` is `"text":STRING` instead, which holds its bytes. H is the hash of
-  * an
- * attachment's bytes.
+ * many tokens) `"body":VALUE` is `"text":STRING` instead, which holds its bytes. H is the hash of an
+ * attachment's bytes. `last` and `trimmed` are what one store knows of itself: the last number that it
+ * gave, and up to which stamp of a site `keep` has removed entries. Another store passes them over.
  *
  * P1  No document and no stream has a name that begins with STREAM_FILES.
  * P2  `n` grows from line to line and is not below `first`, which is the number in the file's name.
  *     It is the entry's number at this place. No two lines of a part have one (site, stamp).
- * P3  A file that is read comes out the same, byte for byte, when it is written again. So all that
-  * is
+ * P3  A file that is read comes out the same, byte for byte, when it is written again. So all that is
  *     not said here is refused: another order, another spelling, a member too many.
  * P4  A part stands for itself: what its entries have attached is in it, once each. So an erasure
  *     that takes a part takes all of it, and nobody has to count who else at a place names it.
@@ -63,16 +63,24 @@ bool stream_file_parse(str name, str *ret_key, uint64_t *ret_first);
 
 /* ------------------------------------------------------------------------------------- lines */
 
-enum stream_line_kind { STREAM_ATTR = 1, STREAM_GONE, STREAM_ATTACH, STREAM_ENTRY };
+/* Those of stream.ndjson in their order, then those of a part. */
+enum stream_line_kind {
+    STREAM_LAST = 1,
+    STREAM_ATTR,
+    STREAM_GONE,
+    STREAM_TRIMMED,
+    STREAM_ATTACH,
+    STREAM_ENTRY
+};
 struct stream_line {
     enum stream_line_kind kind_of;
     str name;      /* ATTR */
-    str site;      /* all but ATTACH: 16 hex digits */
+    str site;      /* all but LAST, ATTACH: 16 hex digits */
     str id, kind;  /* ENTRY; "" = none */
     str hash;      /* ATTACH; ENTRY: of its attachment, "" = none */
     str value;     /* exact bytes; ATTR: .p == NULL: it was removed */
-    uint64_t n;    /* ENTRY */
-    int64_t stamp; /* all but ATTACH */
+    uint64_t n;    /* ENTRY, LAST */
+    int64_t stamp; /* all but LAST, ATTACH */
     int64_t at_ms; /* GONE, ENTRY */
 };
 
@@ -81,6 +89,11 @@ struct stream_line {
 void stream_file_begin(str key, uint64_t first, struct buf *out);
 /* What the reader would refuse is the caller's fault. Values must be JSON that was checked. */
 void stream_file_line(const struct stream_line *line, struct buf *out);
+/* The most that a part has whose last entry and its attachment are as large as may be, escaped. */
+static inline uint64_t stream_part_max(uint64_t entry_max)
+{
+    return 2 * STREAM_PART_BYTES + 4 * entry_max;
+}
 /* About how many bytes an entry takes in a part, with its attachment; never less than it does by
  * more than what escapes add. */
 size_t stream_entry_room(size_t body, size_t attach);

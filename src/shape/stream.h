@@ -216,10 +216,16 @@ struct erased_row {
 };
 typedef kf_rc erased_visit(void *ctx, const struct erased_row *row, struct kf_err *err);
 kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, struct kf_err *err);
-/* Keys that have members or erasures, behind `after`, in their order: what a backup has to name
- * beside the streams. Appends them to `out`, each with a NUL behind it. */
-kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
-                         struct kf_err *err);
+/* Entries of a site up to a stamp that `keep` has removed here, by site; at_ms is 0. */
+kf_rc stream_trims(struct db *db, int64_t stream, erased_visit *visit, void *ctx,
+                   struct kf_err *err);
+/* Keys of streams, and those that have members or erasures alone, behind `after`, in their order.
+ * Appends them to `out`, each with a NUL behind it. */
+kf_rc stream_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
+                  struct kf_err *err);
+/* *ret_id 0: there is no such stream. *ret_last_n: the last number that it gave. */
+kf_rc stream_find(struct db *db, str key, int64_t *ret_id, uint64_t *ret_last_n,
+                  struct kf_err *err);
 
 struct entry_row {
     str key;        /* of its stream */
@@ -304,16 +310,20 @@ kf_rc stream_take_member(struct stream_take *take, const struct member_row *memb
 kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *erased,
                           enum stream_taken *ret, struct kf_err *err);
 
-/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema
- * was applied. Entries of a stream follow its row; numbers (seq) and ids are the caller's; twins
- * come behind the others. Statistics are reckoned by stream_load_end. */
-kf_rc stream_load(struct db *db, const struct stream_row *row, struct kf_err *err);
-kf_rc stream_load_entry(struct db *db, const struct entry_row *row, struct kf_err *err);
-kf_rc stream_load_attachment(struct db *db, str body, struct kf_err *err);
+/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema was
+ * applied. In any order; an entry that is there already is passed over, two under one number are
+ * KF_INVALID bad_archive. *seq is the last number of that store, and moves on. What follows from the
+ * rows - who is shown of those with one id, statistics, rings, attributes - is reckoned by
+ * stream_load_end, as `streams` (NULL: not at all) is configured. */
+kf_rc stream_load_entry(struct db *db, str key, const struct entry_import *e, int64_t *seq,
+                        struct kf_err *err);
 kf_rc stream_load_member(struct db *db, str key, const struct member_row *row, struct kf_err *err);
-kf_rc stream_load_erasure(struct db *db, str key, const struct erased_row *row, int64_t seq,
-                          struct kf_err *err);
-kf_rc stream_load_end(struct db *db, struct kf_err *err);
+kf_rc stream_load_erasure(struct db *db, str key, const struct erased_row *row, struct kf_err *err);
+/* The last number that it gave. */
+kf_rc stream_load_last(struct db *db, str key, uint64_t n, int64_t *seq, struct kf_err *err);
+kf_rc stream_load_trim(struct db *db, str key, const struct erased_row *row, int64_t *seq,
+                       struct kf_err *err);
+kf_rc stream_load_end(struct db *db, struct streams *streams, int64_t *seq, struct kf_err *err);
 
 /* Forgets what memory has of a stream; of all (after a swap of the store's file). This and the next
  * take NULL: a store without streams. */
@@ -341,6 +351,10 @@ void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx)
 /* While a backup reads entries at one moment, none that it may need is trimmed. Nests. */
 void streams_pin(struct streams *streams);
 void streams_unpin(struct streams *streams);
+
+/* Brings the index of words up to what the store holds: behind a restore, which leaves it empty. In
+ * slices; part of streams_retain, too. */
+kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
 
 /* Removes what keep: says, ids beyond their time, attachments that nothing names and what an
  * interrupted erasure has left, in slices. Called now and then by the owner of the store, or its

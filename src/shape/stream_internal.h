@@ -422,12 +422,10 @@ kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err);
 /* Behind the entries of an append, in its group. */
 kf_rc streams_index_append(struct streams *streams, struct group *g, const struct stream_append *a,
                            struct kf_err *err);
-/* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
-kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
 /* Of entries that are being erased. */
 struct entries_going;
 kf_rc entries_unindex(struct db *db, const struct entries_going *going, struct kf_err *err);
-/* What it has of erased ones. */
+/* What it has of erased ones. In slices. */
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
 /* --------------------------------------------------------- removing entries (stream_keep.c) */
@@ -450,6 +448,8 @@ kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
 /* Those of a site up to a stamp, the earliest first. */
 kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err);
+/* Entries of a site up to a stamp are trimmed from now on; the larger stamp counts. */
+kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err);
 /* Rows, statistics and rings; attachments are left for later. */
 kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
                      struct entries_going *going, struct kf_err *err);

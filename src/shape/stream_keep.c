@@ -137,27 +137,32 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
     return rc == KF_OK ? unring(d, going, err) : rc;
 }
 
-/* That they were here: a remote that still has them does not bring them back. */
-static kf_rc note_trimmed(struct db *db, int64_t stream, const struct entries_going *going,
-                          struct kf_err *err)
+kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err)
 {
     static const char sql[] = "INSERT INTO kf_trimmed(stream, site, stamp) VALUES($1, $2, $3) "
                               "ON CONFLICT(stream, site) DO UPDATE SET stamp = excluded.stamp "
                               "WHERE excluded.stamp > kf_trimmed.stamp";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
+    return db_run(s, err);
+}
+
+/* That they were here: a remote that still has them does not bring them back. */
+static kf_rc note_trimmed(struct db *db, int64_t stream, const struct entries_going *going,
+                          struct kf_err *err)
+{
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
         const struct going *e = &going->items[i];
         bool next = i + 1 < going->count && str_eq(e->site, going->items[i + 1].site) &&
                     e->stamp < going->items[i + 1].stamp;
-        struct db_stmt *s;
-        if (next)
-            continue;
-        if ((rc = db_use(db, sql, &s, err)) != KF_OK)
-            break;
-        db_bind_i64(s, 1, stream);
-        db_bind_text(s, 2, e->site);
-        db_bind_i64(s, 3, e->stamp);
-        rc = db_run(s, err);
+        if (!next)
+            rc = trimmed_put(db, stream, e->site, e->stamp, err);
     }
     return rc;
 }

@@ -205,10 +205,30 @@ kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, st
     return rc;
 }
 
-kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
-                         struct kf_err *err)
+kf_rc stream_trims(struct db *db, int64_t stream, erased_visit *visit, void *ctx,
+                   struct kf_err *err)
 {
-    static const char sql[] = "SELECT key FROM kf_stream_member WHERE key > $1 UNION "
+    static const char sql[] = "SELECT site, stamp FROM kf_trimmed WHERE stream = $1 ORDER BY site";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct erased_row e = {.site = db_text(s, 0), .stamp = db_i64(s, 1)};
+        if ((rc = visit(ctx, &e, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    return rc;
+}
+
+kf_rc stream_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
+                  struct kf_err *err)
+{
+    static const char sql[] = "SELECT key FROM kf_stream WHERE key > $1 UNION "
+                              "SELECT key FROM kf_stream_member WHERE key > $1 UNION "
                               "SELECT key FROM kf_erased WHERE key > $1 ORDER BY key LIMIT $2";
     struct db_stmt *s;
     size_t count = 0;
@@ -228,6 +248,24 @@ kf_rc stream_marked_keys(struct db *db, str after, size_t limit, struct buf *out
         rc = buf_ok(out, err);
     if (rc == KF_OK)
         *ret_count = count;
+    return rc;
+}
+
+kf_rc stream_find(struct db *db, str key, int64_t *ret_id, uint64_t *ret_last_n, struct kf_err *err)
+{
+    static const char sql[] = "SELECT id, last_n FROM kf_stream WHERE key = $1";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK) {
+        *ret_id = row ? db_i64(s, 0) : 0;
+        *ret_last_n = row ? (uint64_t)db_i64(s, 1) : 0;
+    }
+    db_done(s);
     return rc;
 }
 

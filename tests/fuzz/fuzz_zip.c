@@ -23,7 +23,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char path[] = "archive.zip";
     uint64_t files = 0;
-    struct zip_limits limits = {ONE_MAX, ONE_MAX, "manifest.ndjson"};
+    struct zip_limits limits = {
+        .one_max = ONE_MAX, .manifest = "manifest.ndjson", .manifest_max = ONE_MAX};
     struct file f = {memfd_create("archive", MFD_CLOEXEC), env_system(), path};
     if (f.fd < 0 || write(f.fd, data, size) != (ssize_t)size)
         return 0;

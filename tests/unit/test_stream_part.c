@@ -17,6 +17,8 @@
     "{\"n\":" n ",\"stamp\":\"" stamp "\",\"site\":\"" S1 "\",\"at\":\"" AT "\"" rest "}\n"
 #define ATTR(name, rest) \
     "{\"attr\":\"" name "\",\"stamp\":\"" T1 "\",\"site\":\"" S1 "\"" rest "}\n"
+#define LAST(n)       "{\"last\":" n "}\n"
+#define TRIMMED(site) "{\"trimmed\":\"" site "\",\"stamp\":\"" T1 "\"}\n"
 /* BLAKE2b-256 of `{"p":1}` */
 #define H "c2e0d5a1ac7a10f9d24c1f0d0ee0f6d5a0b41a06fb1aa2f5f8b3d4ca2ca52be7"
 
@@ -184,6 +186,8 @@ static void strangers_are_refused(void **state)
         {"k/000000000001.ndjson", PART("k") ENTRY("1", T1, ",\"body\":1"), KF_OK},
         {"k/000000000001.ndjson",
          PART("k") ENTRY("5", T1, ",\"body\":1") ENTRY("9", T2, ",\"body\":1"), KF_OK},
+        {"k/stream.ndjson", HEAD("k") LAST("7") ATTR("a", ",\"value\":1") TRIMMED(S1) TRIMMED(S2),
+         KF_OK},
         /* another stream's, another file's */
         {"k/stream.ndjson", HEAD("other"), KF_INVALID},
         {"k/stream.ndjson", PART("k") ENTRY("1", T1, ",\"body\":1"), KF_INVALID},
@@ -198,6 +202,12 @@ static void strangers_are_refused(void **state)
          HEAD("k") "{\"erased\":\"" S1 "\",\"stamp\":\"" T1 "\",\"at\":\"" AT
                    "\"}\n" ATTR("a", ",\"value\":1"),
          KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("7") LAST("8"), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") ATTR("a", ",\"value\":1") LAST("7"), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("7") TRIMMED(S1) ATTR("a", ",\"value\":1"), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("7") TRIMMED(S2) TRIMMED(S1), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") TRIMMED(S1), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") LAST("7") ENTRY("1", T1, ",\"body\":1"), KF_INVALID},
         {"k/000000000001.ndjson",
          PART("k") ENTRY("1", T1, ",\"body\":1") ENTRY("1", T2, ",\"body\":1"), KF_INVALID},
         {"k/000000000001.ndjson",
@@ -214,6 +224,10 @@ static void strangers_are_refused(void **state)
         {"k/stream.ndjson", "{\"keepfast\":\"stream\",\"format\":2,\"stream\":\"k\"}\n",
          KF_TOO_NEW},
         {"k/stream.ndjson", HEAD("k") "\n", KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("0"), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("1000000000000"), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("\"7\""), KF_INVALID},
+        {"k/stream.ndjson", HEAD("k") LAST("7,\"more\":1"), KF_INVALID},
         {"k/stream.ndjson", HEAD("k") ATTR("a", ""), KF_INVALID},
         {"k/stream.ndjson", HEAD("k") ATTR("a", ",\"text\":\"1\""), KF_INVALID},
         {"k/stream.ndjson", HEAD("k") ATTR("a", ",\"text\":\" 1\""), KF_OK},

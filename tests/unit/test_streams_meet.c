@@ -7,6 +7,10 @@
  * from one of the places; what nobody has erased who had seen it is there. Nothing is pushed or
  * taken any more then.
  *
+ * In every third world one of the stores keeps the last few entries alone. It may have less then, but
+ * what it has trimmed does not come back to it, and nothing is lost to the others. In all worlds no
+ * number of a stream is ever given to another entry.
+ *
  * A failure prints its seed: SEED=N runs that history alone. */
 #include "remotes_rig.h"
 
@@ -21,12 +25,25 @@
 #define STEPS   24
 #define KEYS    2
 #define ENTRIES 200
+#define TRIMS   1 /* the store that does, in some worlds */
+#define KEPT    3
+#define NUMBERS 4000 /* given in a store in one round */
 
 struct sent {
     int key, number;
     bool with_id, dead;
 };
 
+/* That an entry of a store has had this number. */
+struct given {
+    int64_t stream, n, stamp;
+    char site[STORE_SITE_LEN + 1];
+};
+
+static struct given given[STORES][NUMBERS];
+static size_t given_count[STORES];
+static bool trims; /* of this world */
+static struct config_stream keep;
 static struct testing_env envs[STORES + 1];
 static struct app stores[STORES + 1];
 static struct sent sent[ENTRIES];
@@ -72,6 +89,13 @@ static void open_store(int i, bool places)
     app_init(a);
     a->path = testing_path(testing_dir_in_memory(), "app.db");
     a->env = &envs[i].env;
+    if (trims && i == TRIMS) {
+        keep = (struct config_stream)CONFIG_STREAM_DEFAULT_INIT;
+        keep.match = STR("chat/*");
+        keep.keep_last = KEPT;
+        a->space.streams = &keep;
+        a->space.stream_count = 1;
+    }
     if (places)
         for (int p = 0; p < 2; p++)
             app_remote(a, p ? "b" : "a", url_of(p, true))->schedule.manual = true;
@@ -146,6 +170,44 @@ static void erase(int store)
         check(rc, &err, "erase");
 }
 
+static void note_number(int store, struct db_stmt *s)
+{
+    struct given g = {.stream = db_i64(s, 0), .n = db_i64(s, 1), .stamp = db_i64(s, 2)};
+    snprintf(g.site, sizeof g.site, "%.*s", STR_ARGS(db_text(s, 3)));
+    for (size_t i = 0; i < given_count[store]; i++) {
+        const struct given *k = &given[store][i];
+        if (k->stream != g.stream || k->n != g.n)
+            continue;
+        if (k->stamp != g.stamp || strcmp(k->site, g.site) != 0)
+            fail_msg("seed %llu: store %d has given number %lld twice",
+                     (unsigned long long)began_with, store, (long long)g.n);
+        return;
+    }
+    assert_true(given_count[store] < NUMBERS);
+    given[store][given_count[store]++] = g;
+}
+
+/* No number of a stream has gone to another entry; what was erased as a whole is another stream. */
+static void check_numbers(int store)
+{
+    static const char sql[] =
+        "SELECT e.stream, e.n, e.stamp, e.site FROM kf_entry e JOIN kf_stream "
+        "s ON s.id = e.stream WHERE s.key >= $1 AND s.key < $2";
+    char to[40];
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    snprintf(to, sizeof to, "chat/%d.", round_number); /* '.' is behind '-' */
+    assert_int_equal(store_read(stores[store].store, &db, NULL), KF_OK);
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    db_bind_text(s, 1, str_of(key_of(0)));
+    db_bind_text(s, 2, str_of(to));
+    while (db_step(s, &row, NULL) == KF_OK && row)
+        note_number(store, s);
+    db_done(s);
+    store_read_end(stores[store].store, db);
+}
+
 static void exchange(int store, bool may_fail)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -159,6 +221,13 @@ static void exchange(int store, bool may_fail)
     if (!plan.at)
         check(rc, &err, "sync");
     fail_plan_set(STR("cut"), &(struct fail_plan){.at = 0});
+    check_numbers(store);
+}
+
+static void retain(int store)
+{
+    struct kf_err err = KF_ERR_INIT;
+    check(streams_retain(stores[store].streams, &err), &err, "retain");
 }
 
 static void pass_time(void)
@@ -176,11 +245,13 @@ static void step(void)
     else if (what < 10)
         patch(store);
     else if (what < 11)
-        erase(store);
+        erase(trims && store == TRIMS ? 0 : store); /* what that has trimmed, erase does not see */
     else if (what < 19)
         exchange(store, true);
     else
         pass_time();
+    if (trims && pick(6) == 0)
+        retain(TRIMS);
 }
 
 /* -------------------------------------------------------------------------------------- the end */
@@ -272,6 +343,52 @@ static uint64_t manifest_push(int place)
     return push;
 }
 
+/* A store restored from a backup holds the same, and joining again with the places changes
+ * nothing. */
+static void restore_and_compare(const char *wanted)
+{
+    struct kf_err err = KF_ERR_INIT;
+    char digest[65];
+    const char *zip = testing_path(testing_dir_in_memory(), "backup.zip");
+    check(kf_backup(stores[0].store, zip, NULL, &err), &err, "backup");
+    open_store(STORES, false);
+    app_settle(&stores[STORES]);
+    struct kf_restore_options o = KF_RESTORE_OPTIONS_INIT;
+    o.replace = true;
+    check(kf_restore(stores[STORES].store, zip, &o, &err), &err, "restore");
+    digest_of_store(STORES, digest);
+    if (strcmp(wanted, digest) != 0)
+        fail_msg("seed %llu: a restored store has another digest", (unsigned long long)began_with);
+    check_verified(STORES);
+    check(app_sync(&stores[STORES], "a", &err), &err, "sync after a restore");
+    digest_of_store(STORES, digest);
+    if (strcmp(wanted, digest) != 0)
+        fail_msg("seed %llu: a restored store has another digest after a run",
+                 (unsigned long long)began_with);
+    assert_int_equal(app_pending(&stores[STORES], "a"), 0);
+    check_verified(STORES);
+    app_end(&stores[STORES]);
+    testing_env_release(&envs[STORES]);
+}
+
+/* The store that trims has the last ones, and what it had no more does not come in again. */
+static void check_trimmed(void)
+{
+    retain(TRIMS);
+    sync_all(TRIMS);
+    check_numbers(TRIMS);
+    for (int key = 0; key < KEYS; key++) {
+        struct kf_stream_info info = {0};
+        if (kf_stream(stores[TRIMS].store, key_of(key), &info, NULL) != KF_OK)
+            continue;
+        if (info.count > KEPT)
+            fail_msg("seed %llu: %llu entries are left", (unsigned long long)began_with,
+                     (unsigned long long)info.count);
+        kf_stream_info_free(&info);
+    }
+    check_verified(TRIMS);
+}
+
 static void all_agree(bool fresh)
 {
     char first[65], other[65];
@@ -284,7 +401,11 @@ static void all_agree(bool fresh)
     if (manifest_push(0) + manifest_push(1) != pushes)
         fail_msg("seed %llu: it does not come to rest", (unsigned long long)began_with);
     digest_of_store(0, first);
+    if (trims)
+        check_trimmed();
     for (int i = 1; i < STORES; i++) {
+        if (trims && i == TRIMS)
+            continue;
         digest_of_store(i, other);
         if (strcmp(first, other) != 0)
             show(0), show(i);
@@ -305,17 +426,20 @@ static void all_agree(bool fresh)
     check_verified(STORES);
     app_end(&stores[STORES]);
     testing_env_release(&envs[STORES]);
+    restore_and_compare(first);
 }
 
 static void run_world(uint64_t with)
 {
     world_number++;
+    trims = with / 1000003 % 3 == 0;
     seed = began_with = with;
     fail_plan_set(STR("cut"), &(struct fail_plan){.at = 0});
     for (int i = 0; i < STORES; i++)
         open_store(i, true);
     for (round_number = 0; round_number < ROUNDS; round_number++) {
         sent_count = 0;
+        memset(given_count, 0, sizeof given_count);
         for (int i = 0; i < STEPS; i++)
             step();
         all_agree(round_number % 8 == 7 || round_number == ROUNDS - 1);

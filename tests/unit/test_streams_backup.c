@@ -1,0 +1,467 @@
+/* Streams in archives: what a backup holds of them, and what a restore makes of it. */
+#include "remotes_rig.h"
+
+#include "move/backup.h"
+
+#include <stdio.h>
+
+static struct app a, b;
+static const char *zip;
+static struct config_stream line;
+
+static void configure(struct app *app)
+{
+    app_init(app);
+    line = (struct config_stream)CONFIG_STREAM_DEFAULT_INIT;
+    line.match = STR("last/*");
+    line.keep_last = 3;
+    app->space.streams = &line;
+    app->space.stream_count = 1;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    testing_guard(60);
+    zip = testing_path(testing_dir(), "a.zip");
+    configure(&a);
+    configure(&b);
+    return 0;
+}
+
+static int teardown(void **state)
+{
+    (void)state;
+    app_end(&a);
+    app_end(&b);
+    mem_forget();
+    testing_guard(0);
+    return 0;
+}
+
+static void good(kf_rc rc, const struct kf_err *err)
+{
+    if (rc != KF_OK)
+        fail_msg("%s: %s", err->code, err->detail);
+}
+
+/* Its number; 0 when it was there already. */
+static uint64_t append(struct app *app, const char *key, const char *id, const char *body,
+                       const char *attach)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    struct kf_appended appended = {0};
+    e.id = id;
+    e.kind = "user";
+    e.body = body;
+    e.len = strlen(body);
+    e.attach = attach;
+    e.attach_len = attach ? strlen(attach) : 0;
+    testing_env_advance(&world, 1);
+    good(kf_append(app->store, key, &e, 1, NULL, &appended, NULL, NULL, &err), &err);
+    return appended.duplicate ? 0 : appended.n;
+}
+
+static void append_many(struct app *app, const char *key, int count)
+{
+    char body[32];
+    for (int i = 1; i <= count; i++) {
+        snprintf(body, sizeof body, "{\"n\":%d}", i);
+        append(app, key, NULL, body, NULL);
+    }
+}
+
+static void patch(struct app *app, const char *key, const char *text)
+{
+    struct kf_err err = KF_ERR_INIT;
+    good(kf_stream_patch(app->store, key, text, strlen(text), NULL, NULL, &err), &err);
+}
+
+static void erase(struct app *app, const char *key)
+{
+    struct kf_err err = KF_ERR_INIT;
+    good(kf_stream_erase(app->store, key, NULL, &err), &err);
+}
+
+/* "1:body 2:body" of the newest; the body alone where there is no number to be told. */
+static const char *entries_of(struct app *app, const char *key)
+{
+    static char text[64000];
+    struct kf_entry_list list = {0};
+    struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    size_t at = 0;
+    q.last = q.limit = 20;
+    text[0] = '\0';
+    kf_rc rc = kf_entries(app->store, key, &q, &list, &err);
+    if (rc != KF_OK)
+        return err.code;
+    for (size_t i = 0; i < list.count; i++) {
+        const struct kf_entry *e = &list.items[i];
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%llu:%.*s%s%.*s", i ? " " : "",
+                               (unsigned long long)e->n, (int)e->len, (const char *)e->body,
+                               e->attach ? "+" : "", (int)e->attach_len,
+                               e->attach ? (const char *)e->attach : "");
+    }
+    kf_entry_list_free(&list);
+    return text;
+}
+
+/* "count last_n attrs" */
+static const char *info_of(struct app *app, const char *key)
+{
+    static char text[1000];
+    struct kf_stream_info info = {0};
+    struct kf_err err = KF_ERR_INIT;
+    if (kf_stream(app->store, key, &info, &err) != KF_OK)
+        return err.code;
+    snprintf(text, sizeof text, "%llu %llu %.*s", (unsigned long long)info.count,
+             (unsigned long long)info.last_n, (int)info.attrs_len, (const char *)info.attrs);
+    kf_stream_info_free(&info);
+    return text;
+}
+
+static size_t found(struct app *app, const char *words)
+{
+    struct kf_found_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    good(kf_search(app->store, words, NULL, NULL, 100, &list, &err), &err);
+    size_t count = list.count;
+    kf_found_list_free(&list);
+    return count;
+}
+
+static const char *digest(struct app *app)
+{
+    static char text[4][65];
+    static int at;
+    struct kf_err err = KF_ERR_INIT;
+    char *out = text[at++ % 4];
+    good(kf_digest(app->store, out, &err), &err);
+    return out;
+}
+
+static void verified(struct app *app)
+{
+    struct kf_verified v = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_verify(app->store, true, NULL, NULL, &v, &err);
+    if (rc == KF_DAMAGED)
+        fail_msg("%.*s", (int)v.report.len, (const char *)v.report.p);
+    good(rc, &err);
+    kf_bytes_free(&v.report);
+}
+
+static void back_up(struct app *app, const char *pending_to)
+{
+    struct kf_err err = KF_ERR_INIT;
+    zip = testing_path(testing_dir(), "again.zip");
+    good(testing_backup(app->store, zip, pending_to, NULL, NULL, &err), &err);
+}
+
+static void restore(struct app *app, bool replace)
+{
+    struct kf_err err = KF_ERR_INIT;
+    good(testing_restore(app->store, zip, replace, NULL, NULL, &err), &err);
+}
+
+/* ---------------------------------------------------------------------------------------------- */
+
+static void everything_comes_back(void **state)
+{
+    (void)state;
+    app_open(&a);
+    app_open(&b);
+    app_put(&a, "doc", "{\"a\":1}");
+    append(&a, "chat/1", "x", "{\"text\":\"Zażółć\"}", "{\"p\":1}");
+    append(&a, "chat/1", NULL, "{\n \"text\": \"two\" }", "{\"p\":1}");
+    append(&a, "chat/1", "y", "[1.0,\"three\"]", NULL);
+    patch(&a, "chat/1", "{\"customer\":\"k1\",\"gone\":1}");
+    patch(&a, "chat/1", "{\"gone\":null}");
+    patch(&a, "only/attrs", "{\"customer\":\"k2\"}");
+    append(&a, "erased/1", NULL, "1", "\"attached\"");
+    erase(&a, "erased/1");
+    append_many(&a, "many", 2100);
+    back_up(&a, NULL);
+    restore(&b, false);
+    assert_string_equal(digest(&a), digest(&b));
+    assert_string_equal(entries_of(&b, "chat/1"),
+                        "1:{\"text\":\"Zażółć\"}+{\"p\":1} 2:{\n \"text\": \"two\" }+{\"p\":1} "
+                        "3:[1.0,\"three\"]");
+    assert_string_equal(info_of(&b, "chat/1"), "3 3 {\"customer\":\"k1\"}");
+    assert_string_equal(info_of(&b, "only/attrs"), "0 0 {\"customer\":\"k2\"}");
+    assert_string_equal(info_of(&b, "erased/1"), "not_found");
+    assert_string_equal(info_of(&b, "many"), "2100 2100 {}");
+    app_is(&b, "doc", "{\"a\":1}");
+    assert_int_equal(found(&b, "zazolc"), 1);
+    verified(&b);
+
+    /* It goes on as the other one would have. */
+    assert_int_equal(append(&b, "chat/1", "x", "{\"text\":\"Zażółć\"}", "{\"p\":1}"), 0);
+    assert_int_equal(append(&b, "chat/1", "z", "4", NULL), 4);
+    patch(&b, "chat/1", "{\"customer\":\"k3\"}");
+    assert_string_equal(info_of(&b, "chat/1"), "4 4 {\"customer\":\"k3\"}");
+    verified(&b);
+}
+
+/* Windows, counts and words of the store that was there are gone. */
+static void a_store_in_use_is_replaced(void **state)
+{
+    (void)state;
+    app_open(&a);
+    app_open(&b);
+    append(&a, "chat/1", NULL, "\"from the archive\"", NULL);
+    back_up(&a, NULL);
+    append_many(&b, "chat/1", 5);
+    append(&b, "chat/2", NULL, "\"replaced\"", NULL);
+    patch(&b, "chat/1", "{\"old\":1}");
+    assert_int_equal(found(&b, "replaced"), 1);
+    restore(&b, true);
+    assert_string_equal(entries_of(&b, "chat/1"), "1:\"from the archive\"");
+    assert_string_equal(info_of(&b, "chat/1"), "1 1 {}");
+    assert_string_equal(entries_of(&b, "chat/2"), "not_found");
+    assert_int_equal(found(&b, "replaced"), 0);
+    assert_int_equal(found(&b, "archive"), 1);
+    assert_int_equal(append(&b, "chat/1", NULL, "\"later words\"", NULL), 2);
+    assert_int_equal(found(&b, "later"), 1);
+    verified(&b);
+}
+
+/* Numbers are not given again, and what `keep` has removed does not come back from a place that
+ * still has it. */
+static void what_was_trimmed_stays_so(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    app_remote(&a, "place", "mem:trims")->schedule.manual = true;
+    app_remote(&b, "place", "mem:trims")->schedule.manual = true;
+    app_open(&a);
+    append_many(&a, "last/1", 10);
+    app_sync_good(&a, "place");
+    good(streams_retain(a.streams, &err), &err);
+    assert_string_equal(entries_of(&a, "last/1"), "8:{\"n\":8} 9:{\"n\":9} 10:{\"n\":10}");
+    back_up(&a, NULL);
+    app_open(&b);
+    app_settle(&b);
+    restore(&b, true);
+    assert_string_equal(entries_of(&b, "last/1"), "8:{\"n\":8} 9:{\"n\":9} 10:{\"n\":10}");
+    app_sync_good(&b, "place");
+    assert_string_equal(entries_of(&b, "last/1"), "8:{\"n\":8} 9:{\"n\":9} 10:{\"n\":10}");
+    assert_int_equal(append(&b, "last/1", NULL, "11", NULL), 11);
+    app_sync_good(&b, "place");
+    verified(&b);
+
+    /* Of one that has no entries left, too. */
+    app_close(&a);
+    line.keep_last = 0;
+    line.keep_age_ms = 1000;
+    app_open(&a);
+    app_settle(&a);
+    testing_env_advance(&world, 5000);
+    app_sync_good(&a, "place");
+    good(streams_retain(a.streams, &err), &err);
+    assert_string_equal(info_of(&a, "last/1"), "0 11 {}");
+    back_up(&a, NULL);
+    restore(&b, true);
+    assert_string_equal(info_of(&b, "last/1"), "0 11 {}");
+    assert_string_equal(digest(&a), digest(&b));
+    assert_int_equal(append(&b, "last/1", NULL, "12", NULL), 12);
+    /* An erasure reaches what it no longer had. */
+    erase(&b, "last/1");
+    app_sync_good(&b, "place");
+    app_sync_good(&a, "place");
+    assert_string_equal(info_of(&a, "last/1"), "not_found");
+    verified(&b);
+}
+
+static void read_pieces(struct backup *from, struct file *f, int64_t *at, int count)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct buf piece = BUF_INIT;
+    kf_rc rc = KF_OK;
+    while (count-- && (rc = backup_read(from, &piece, &err)) == KF_OK) {
+        good(file_write(f, *at, piece.p, piece.len, &err), &err);
+        *at += (int64_t)piece.len;
+        buf_clear(&piece);
+    }
+    if (rc != KF_ABSENT)
+        good(rc, &err);
+    buf_release(&piece);
+}
+
+/* So that one piece of the archive is less than one part. */
+static void append_noise(struct app *app, const char *key, int count)
+{
+    char body[2048] = "\"";
+    uint64_t seed = 7;
+    for (int i = 0; i < count; i++) {
+        for (size_t k = 1; k < sizeof body - 2; k++)
+            body[k] = (char)('a' + testing_random(&seed) % 26);
+        body[sizeof body - 2] = '"';
+        append(app, key, NULL, body, NULL);
+    }
+}
+
+/* What is written during a backup is not in it; what is erased meanwhile is not either. */
+static void others_write_and_erase_meanwhile(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct backup *backup = NULL;
+    struct file f = FILE_CLOSED;
+    int64_t at = 0;
+    app_open(&a);
+    app_open(&b);
+    append_noise(&a, "a/first", 1500);
+    append(&a, "m/erased", NULL, "\"secret words\"", "\"secret attachment\"");
+    append(&a, "z/last", NULL, "1", NULL);
+    good(file_new_begin(a.env, zip, &f, &err), &err);
+    good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    read_pieces(backup, &f, &at, 1);
+    append(&a, "a/first", NULL, "\"too late\"", NULL);
+    append(&a, "z/last", NULL, "\"too late\"", NULL);
+    append(&a, "zz/new", NULL, "\"too late\"", NULL);
+    patch(&a, "zz/new", "{\"too\":\"late\"}");
+    erase(&a, "a/first");
+    erase(&a, "m/erased");
+    read_pieces(backup, &f, &at, 10000);
+    good(file_new_end(&f, zip, KF_OK, &err), &err);
+    backup_free(backup);
+    restore(&b, false);
+    assert_string_equal(info_of(&b, "a/first"), "not_found");
+    assert_string_equal(info_of(&b, "m/erased"), "not_found");
+    assert_string_equal(entries_of(&b, "z/last"), "1:1");
+    assert_string_equal(info_of(&b, "zz/new"), "not_found");
+    verified(&b);
+    size_t len;
+    const char *file = testing_read(b.path, &len);
+    for (size_t i = 0; i + 6 < len; i++)
+        assert_true(memcmp(file + i, "secret", 6) != 0);
+}
+
+/* Two stores have used one id. While one of them is backed up the other's entry, which is earlier,
+ * comes in and takes the place of the one that is in the archive already. */
+static void an_entry_changes_its_place_meanwhile(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct backup *backup = NULL;
+    struct file f = FILE_CLOSED;
+    int64_t at = 0;
+    app_remote(&a, "place", "mem:twins")->schedule.manual = true;
+    app_remote(&b, "place", "mem:twins")->schedule.manual = true;
+    app_open(&b);
+    app_settle(&b);
+    append(&b, "chat", "x", "\"earlier\"", NULL);
+    app_sync_good(&b, "place");
+    app_open(&a);
+    app_settle(&a);
+    app_close(&a); /* a first run joins; this one is to come later */
+    a.path = testing_path(testing_dir(), "other.db");
+    a.space.remote_count = 0;
+    app_open(&a);
+    append(&a, "chat", "x", "\"shown first\"", NULL);
+    append_noise(&a, "chat", 1500);
+    app_close(&a);
+    a.space.remote_count = 1;
+    app_open(&a);
+    good(file_new_begin(a.env, zip, &f, &err), &err);
+    good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    read_pieces(backup, &f, &at, 1);
+    app_settle(&a);
+    app_sync_good(&a, "place");
+    assert_int_equal(strncmp(entries_of(&a, "chat"), "1:", 2) == 0, 0);
+    read_pieces(backup, &f, &at, 10000);
+    good(file_new_end(&f, zip, KF_OK, &err), &err);
+    backup_free(backup);
+    restore(&b, true);
+    assert_string_equal(info_of(&b, "chat"), "1501 1502 {}");
+    verified(&b);
+    app_sync_good(&b, "place");
+    app_sync_good(&a, "place");
+    app_sync_good(&b, "place");
+    assert_string_equal(digest(&a), digest(&b));
+    verified(&b);
+}
+
+static void what_is_pending_is_joined(void **state)
+{
+    (void)state;
+    app_remote(&a, "place", "mem:pending")->schedule.manual = true;
+    app_open(&a);
+    app_settle(&a);
+    append(&a, "chat/old", NULL, "\"confirmed\"", NULL);
+    app_sync_good(&a, "place");
+    append(&a, "chat/1", "x", "\"one\"", NULL);
+    append(&a, "chat/2", NULL, "\"two\"", NULL);
+    patch(&a, "chat/2", "{\"k\":1}");
+    append(&a, "chat/3", NULL, "\"three\"", NULL);
+    erase(&a, "chat/3");
+    app_put(&a, "doc", "1");
+    back_up(&a, "place");
+    app_open(&b);
+    append(&b, "chat/2", NULL, "\"here\"", NULL);
+    append(&b, "mine", NULL, "\"stays\"", NULL);
+    restore(&b, false);
+    assert_string_equal(entries_of(&b, "chat/old"), "not_found");
+    assert_string_equal(entries_of(&b, "chat/1"), "1:\"one\"");
+    assert_string_equal(entries_of(&b, "chat/2"), "1:\"here\" 2:\"two\"");
+    assert_string_equal(info_of(&b, "chat/2"), "2 2 {\"k\":1}");
+    assert_string_equal(info_of(&b, "chat/3"), "not_found");
+    assert_string_equal(entries_of(&b, "mine"), "1:\"stays\"");
+    app_is(&b, "doc", "1");
+    restore(&b, false); /* twice is once */
+    assert_string_equal(entries_of(&b, "chat/2"), "1:\"here\" 2:\"two\"");
+    verified(&b);
+}
+
+static void sql(struct app *app, const char *text)
+{
+    struct db *db;
+    struct db_stmt *s;
+    struct db_options o = {.env = app->env, .path = app->path, .mode = DB_OWNER};
+    assert_int_equal(db_open(&o, &db, NULL), KF_OK);
+    assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+    assert_int_equal(db_use(db, text, &s, NULL), KF_OK);
+    assert_int_equal(db_run(s, NULL), KF_OK);
+    assert_int_equal(db_commit(db, NULL), KF_OK);
+    db_close(db);
+}
+
+static void damage_is_named_and_not_archived(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    app_open(&a);
+    app_open(&b);
+    append_many(&a, "chat/1", 3);
+    append(&a, "chat/1", NULL, "4", "{\"p\":1}");
+    app_close(&a);
+    sql(&a, "UPDATE kf_entry SET body = '{\"n\":7}' WHERE n = 2");
+    app_open(&a);
+    assert_int_equal(testing_backup(a.store, zip, NULL, NULL, NULL, &err), KF_DAMAGED);
+    assert_non_null(strstr(err.detail, "entry 2 of \"chat/1\""));
+    assert_false(testing_exists(zip));
+    app_close(&a);
+    sql(&a, "UPDATE kf_entry SET body = '{\"n\":2}' WHERE n = 2");
+    sql(&a, "UPDATE kf_attachment SET body = '{\"p\":2}'");
+    app_open(&a);
+    assert_int_equal(testing_backup(a.store, zip, NULL, NULL, NULL, &err), KF_DAMAGED);
+    assert_false(testing_exists(zip));
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(everything_comes_back),
+        TEST(a_store_in_use_is_replaced),
+        TEST(what_was_trimmed_stays_so),
+        TEST(others_write_and_erase_meanwhile),
+        TEST(an_entry_changes_its_place_meanwhile),
+        TEST(what_is_pending_is_joined),
+        TEST(damage_is_named_and_not_archived),
+    };
+    return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
+}
