@@ -184,7 +184,7 @@ kf_rc files_put(struct db *db, str remote, str key, const struct known_file *f, 
     int64_t last = 0;
     for (size_t i = 0; i < f->count; i++) {
         const struct known_entry *e = &f->entries[i];
-        buf_printf(&entries, "%s %016" PRIx64 " %" PRIu64 " %" PRId64 " \n", e->site,
+        buf_printf(&entries, "%s %016" PRIx64 " %" PRIu64 " %" PRId64 "\n", e->site,
                    (uint64_t)e->stamp, e->n, e->seq);
         last = e->seq > last ? e->seq : last;
     }

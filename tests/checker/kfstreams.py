@@ -9,7 +9,7 @@ from kfformat import HASH, HEX16, Bad, blake, canonical, name_fault, parse, Numb
 
 KIND = re.compile(r"[a-z0-9_.-]{0,64}\Z")
 PAYLOAD = re.compile(r"[0-9a-f]{32}([0-9a-f]{32})?\Z")
-FILE_ENTRY = re.compile(r"([0-9a-f]{16} \d+ \d+ \d+\n)*\Z")
+FILE_ENTRY = re.compile(r"([0-9a-f]{16} [0-9a-f]{16} \d+ \d+\n)*\Z")
 VALUE_MAX, ATTRS_MAX, KINDS_MAX = 255, 64 * 1024, 64
 FOLDED_MAX = 512 * 1024
 
