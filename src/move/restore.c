@@ -711,6 +711,7 @@ struct file_merge {
     struct restore *r;
     str name, key, text;
     struct stream_take *take;
+    bool again; /* it was taken in part */
 };
 
 static kf_rc merge_entry(void *ctx, const struct entry_import *e, struct kf_err *err)
@@ -738,12 +739,13 @@ static kf_rc apply_file(struct group *g, struct write *w, struct kf_err *err)
     const struct text_sink sink = {
         .ctx = m, .entry = merge_entry, .member = merge_member, .erasure = merge_erasure};
     bool changed;
+    m->again = false;
     kf_rc rc = stream_take_begin(g, store_streams(m->r->store), m->key, &m->take, err);
     if (rc != KF_OK)
         return rc;
     rc = text_each(m->name, m->text, &sink, err);
     if (rc == KF_OK)
-        return stream_take_end(m->take, &changed, err);
+        return stream_take_end(m->take, &changed, &m->again, err);
     stream_take_drop(m->take);
     return rc;
 }
@@ -764,7 +766,10 @@ static kf_rc merge_file(struct restore *r, str name, str text, struct kf_err *er
     if (!stream_file_parse(name, &m.key, &first))
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
                        (int)(name.len < 200 ? name.len : 200), name.p);
-    kf_rc rc = store_write(r->store, &m.write, err);
+    kf_rc rc;
+    do
+        rc = store_write(r->store, &m.write, err);
+    while (rc == KF_OK && m.again);
     r->loaded += rc == KF_OK;
     return rc;
 }

@@ -261,9 +261,20 @@ static kf_rc note_bad(struct take_files *t, const struct file_import *f, struct 
     return f->why ? take_missing(t->take, f->name, f->file.stamp, f->why, err) : KF_OK;
 }
 
+static int by_place(const void *a, const void *b)
+{
+    const struct file_import *x = a, *y = b;
+    int order = str_cmp(x->key, y->key);
+    if (order)
+        return order;
+    return x->file.first < y->file.first ? -1 : x->file.first > y->file.first;
+}
+
 kf_rc files_join(struct take_files *t, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
+    if (t->count) /* sealed names have another order, and parts are to be joined in theirs */
+        qsort(t->batch, t->count, sizeof t->batch[0], by_place);
     for (size_t from = 0; rc == KF_OK && from < t->count;) {
         struct join_write w = {
             .write = {.apply = apply_join, .publish = publish_join}, .t = t, .from = from};

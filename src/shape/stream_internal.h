@@ -369,6 +369,10 @@ void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_
  * of its append: without it and with it, one behind the other. */
 void stream_asked_there(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
                         char out[HASH_HEX + 1]);
+/* The same for one from elsewhere, where its kind may have no ring, and which may be deeper than one
+ * takes: then it is in none. */
+kf_rc stream_add_rings_there(const struct config_stream *line, struct stream_draft *d, str kind,
+                             uint64_t n, int64_t at_ms, str body, struct kf_err *err);
 /* A body in a ring stands so much deeper. */
 #define STREAM_RING_DEPTH 3
 bool stream_has_ring(const struct config_stream *line, str kind);

@@ -177,7 +177,7 @@ enum { IDS_PAGE = 256, KEYS_PAGE = 256 };
 struct loaded {
     struct arena arena;
     struct loaded_id {
-        int64_t seq, stamp;
+        int64_t seq, stamp, at_ms;
         uint64_t n;
         str id, kind, hash, attach;
         char site[STREAM_SITE_LEN + 1];
@@ -196,6 +196,7 @@ static kf_rc add_id(struct loaded *l, struct db_stmt *s, struct kf_err *err)
                             .hash = arena_str(&l->arena, db_text(s, 5)),
                             .attach = arena_str(&l->arena, db_text(s, 6))};
     snprintf(i->site, sizeof i->site, "%.*s", STR_ARGS(db_text(s, 7)));
+    i->at_ms = db_i64(s, 8);
     return i->id.p && i->kind.p && i->hash.p && i->attach.p ? KF_OK : err_nomem(err);
 }
 
@@ -214,12 +215,12 @@ static kf_rc hide(struct db *db, int64_t stream, int64_t seq, struct kf_err *err
 static kf_rc settle_one(struct db *db, int64_t stream, const struct loaded_id *i,
                         struct arena *arena, struct kf_err *err)
 {
-    char asked[HASH_HEX / 2 + 1];
+    char asked[HASH_HEX + 1];
     const char *hash = arena_dup(arena, i->hash), *attach = arena_dup(arena, i->attach);
     bool is_new = true;
     if (!hash || !attach)
         return err_nomem(err);
-    stream_asked(i->kind, 0, hash, attach, asked);
+    stream_asked_there(i->kind, i->at_ms, hash, attach, asked);
     kf_rc rc = once_insert(db, stream, i->id, i->n, str_of(asked), clock_stamp_ms(i->stamp),
                            &is_new, err);
     return rc == KF_OK && !is_new ? hide(db, stream, i->seq, err) : rc;
@@ -231,7 +232,8 @@ static kf_rc read_ids(struct db *db, int64_t stream, int64_t stamp, str site, st
                       struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT seq, stamp, n, id, kind, hash, attach, site FROM kf_entry WHERE stream = $1 AND "
+        "SELECT seq, stamp, n, id, kind, hash, attach, site, at FROM kf_entry WHERE stream = $1 "
+        "AND "
         "taken = 1 AND (stamp > $2 OR (stamp = $2 AND site > $3)) ORDER BY stamp, site LIMIT $4";
     struct db_stmt *s;
     bool row = false;
@@ -299,9 +301,9 @@ static kf_rc count_entry(void *ctx, const struct entry_row *row, struct kf_err *
             kind = c->d->kinds[i].kind;
     if (!kind.p && !(kind = arena_str(&c->arena, row->kind)).p)
         return err_nomem(err);
-    kf_rc rc = draft_count(c->d, kind, row->size, row->at_ms, err);
+    kf_rc rc = draft_count(c->d, kind, row->size, row->at_ms, STREAM_KINDS_ALL, err);
     if (rc == KF_OK)
-        rc = stream_add_rings(c->line, c->d, kind, row->n, row->at_ms, row->body, err);
+        rc = stream_add_rings_there(c->line, c->d, kind, row->n, row->at_ms, row->body, err);
     c->d->head.last_n = row->n > c->d->head.last_n ? row->n : c->d->head.last_n;
     return rc;
 }
@@ -322,8 +324,10 @@ static kf_rc settle_stream(struct db *db, struct streams *streams, str key, int6
         rc = stream_row_load(db, key, &state, err);
     if (rc != KF_OK)
         return rc;
-    draft_begin(&d, state);
-    rc = stream_entries_of(db, id, false, 0, (size_t)INT64_MAX, true, count_entry, &c, &count, err);
+    rc = draft_begin(&d, state, err);
+    if (rc == KF_OK)
+        rc = stream_entries_of(db, id, false, 0, (size_t)INT64_MAX, true, count_entry, &c, &count,
+                               err);
     if (rc == KF_OK)
         rc = members_object(db, key, &attrs, err);
     d.attrs = buf_view(&attrs);

@@ -274,21 +274,10 @@ static bool is_among(const struct json_node *element, const uint64_t *ns, size_t
     return false;
 }
 
-/* The elements of a ring but the first `skip` and those in ns. *first: whether none was put yet. */
-static void put_elements(const struct json_node *ring, uint32_t skip, const uint64_t *ns,
-                         size_t count, bool *first, struct buf *out)
+static bool is_behind(const struct json_node *element, uint64_t n)
 {
-    for (const struct json_node *e = ring ? ring->child : NULL; e; e = e->next) {
-        if (skip) {
-            skip--;
-            continue;
-        }
-        if (is_among(e, ns, count))
-            continue;
-        buf_c(out, *first ? "" : ",");
-        buf_str(out, e->raw);
-        *first = false;
-    }
+    uint64_t own = 0;
+    return json_u64(json_member(element, "n"), &own) && own > n;
 }
 
 struct ring_entry {
@@ -299,16 +288,31 @@ struct ring_entry {
     str body;
 };
 
+/* By number: the elements of a ring without those in ns, and `add`; the first go that are too many.
+ */
 static void put_ring(const struct json_node *ring, const struct ring_entry *add, const uint64_t *ns,
                      size_t count, struct buf *out)
 {
+    const struct json_node *e = ring ? ring->child : NULL;
     bool first = true;
-    uint32_t has = ring ? ring->count : 0;
+    uint32_t has = ring ? ring->count : 0, skip = add && has >= add->last ? has - add->last + 1 : 0;
     buf_byte(out, '[');
-    put_elements(ring, add && has >= add->last ? has - add->last + 1 : 0, ns, count, &first, out);
-    if (add) {
-        buf_c(out, first ? "" : ",");
-        put_element(out, add->n, add->at_ms, add->body);
+    while (e || add) {
+        bool here = add && (!e || is_behind(e, add->n));
+        if (skip)
+            skip--;
+        else if (here || !is_among(e, ns, count)) {
+            buf_c(out, first ? "" : ",");
+            first = false;
+            if (here)
+                put_element(out, add->n, add->at_ms, add->body);
+            else
+                buf_str(out, e->raw);
+        }
+        if (here)
+            add = NULL;
+        else
+            e = e->next;
     }
     buf_byte(out, ']');
 }

@@ -323,12 +323,11 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
     return rc == KF_OK ? set_once(db, t->d.head.id, e->id, n, asked, err) : rc;
 }
 
-/* Elsewhere its kind may have no ring, and it may be deeper than one takes: then it is in none. */
-static kf_rc show_in_rings(struct stream_take *t, str kind, str body, uint64_t n, int64_t at_ms,
-                           struct kf_err *err)
+kf_rc stream_add_rings_there(const struct config_stream *line, struct stream_draft *d, str kind,
+                             uint64_t n, int64_t at_ms, str body, struct kf_err *err)
 {
     const struct json_limits limits = {.depth_max = JSON_DEPTH_MAX - STREAM_RING_DEPTH};
-    if (!stream_has_ring(t->line, kind))
+    if (!stream_has_ring(line, kind))
         return KF_OK;
     kf_rc rc = json_check(body, &limits, NULL, NULL);
     if (rc == KF_NOMEM)
@@ -337,7 +336,7 @@ static kf_rc show_in_rings(struct stream_take *t, str kind, str body, uint64_t n
         KF_SOMETIMES("too-deep-for-a-ring");
         return KF_OK;
     }
-    return stream_add_rings(t->line, &t->d, kind, n, at_ms, body, err);
+    return stream_add_rings(line, d, kind, n, at_ms, body, err);
 }
 
 /* Counts an entry that is shown from now on. */
@@ -352,9 +351,35 @@ static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t
         return err_nomem(err);
     kf_rc rc = draft_count(&t->d, known, body.len, at_ms, STREAM_KINDS_ALL, err);
     if (rc == KF_OK)
-        rc = show_in_rings(t, kind, body, n, at_ms, err);
-    if (rc == KF_OK)
+        rc = stream_add_rings_there(t->line, &t->d, kind, n, at_ms, body, err);
+    if (rc == KF_OK && n > t->d.head.last_n)
         t->d.head.last_n = n;
+    return rc;
+}
+
+/* The number that it gets: its own where that is behind all others. While the store is filled, also
+ * one that is free: the parts of a stream come in the order of their sealed names from some places,
+ * and of numbers nobody was told yet. */
+static kf_rc choose_number(struct stream_take *t, const struct entry_import *e, uint64_t *ret,
+                           struct kf_err *err)
+{
+    static const char sql[] = "SELECT 1 FROM kf_entry WHERE stream = $1 AND n = $2";
+    struct db_stmt *s;
+    bool there = true;
+    *ret = e->n > t->d.head.last_n ? e->n : t->d.head.last_n + 1;
+    if (e->n == *ret || e->n == 0 || !atomic_load(&t->streams->hydrating))
+        return KF_OK;
+    kf_rc rc = db_use(group_db(t->g), sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, t->d.head.id);
+    db_bind_i64(s, 2, (int64_t)e->n);
+    rc = db_step(s, &there, err);
+    db_done(s);
+    if (rc == KF_OK && !there) {
+        KF_SOMETIMES("stream-filled-out-of-order");
+        *ret = e->n;
+    }
     return rc;
 }
 
@@ -364,12 +389,12 @@ static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum st
     char hash[HASH_HEX + 1], attach[HASH_HEX + 1] = "", asked[HASH_HEX + 1];
     struct db *db = group_db(t->g);
     bool twin = false;
-    uint64_t n = e->n > t->d.head.last_n ? e->n : t->d.head.last_n + 1;
-    kf_rc rc = KF_OK;
+    uint64_t n = 0;
+    kf_rc rc = choose_number(t, e, &n, err);
     hex_of(e->body, hash);
     if (e->attach.p)
         hex_of(e->attach, attach);
-    if (e->id.len) {
+    if (rc == KF_OK && e->id.len) {
         stream_asked_there(e->kind, e->at_ms, hash, attach, asked);
         rc = settle_id(t, e, n, asked, &twin, err);
     }
