@@ -338,7 +338,17 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err)
             log_event(api->o.log, LOG_WARN, "pg.down", LOG_V("space", config->spaces[i].name),
                       LOG_S("reason", why.detail), LOG_END);
     }
-    return config->backup_to.len && api->o.data_dir ? open_the_others(api, err) : KF_OK;
+    if (!config->backup_to.len || !api->o.data_dir)
+        return KF_OK;
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = open_the_others(api, &why);
+    if (rc != KF_OK && problem_find(why.code) == &problem_table[PROBLEM_STORE_UNAVAILABLE]) {
+        log_event(api->o.log, LOG_WARN, "pg.down", LOG_S("reason", why.detail), LOG_END);
+        return KF_OK;
+    }
+    if (rc != KF_OK && err)
+        *err = why;
+    return rc;
 }
 
 /* A remote that has failed is tried again with back-off: that may take long. */

@@ -528,10 +528,6 @@ static kf_rc check_together(struct config *c, const struct config_place places[S
                             struct kf_err *err)
 {
     bool pg = str_starts(c->data, STR("postgres://")) || str_starts(c->data, STR("postgresql://"));
-    if (pg && c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT)
-        return config_refuse(&places[SETTING_BACKUP_TO], err,
-                             "scheduled backups are of stores in files: leave backup out and use "
-                             "the database's own (pg_basebackup, pg_dump), or `keepfast backup`");
     for (size_t i = 0; pg && i < c->space_count; i++)
         if (c->spaces[i].remote_count > 0)
             return config_refuse(&places[SETTING_DATA], err,

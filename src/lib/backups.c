@@ -47,6 +47,7 @@ struct backups {
 
     /* Of the run, or of the loop while there is none. */
     bool looked; /* what was there at the start is known */
+    int64_t passive_ms; /* when what another process makes was looked at last; 0 = we make them */
     int64_t tried_ms;
     uint32_t jitter;
     struct kf_backups now;
@@ -111,7 +112,6 @@ static void look_for_show(struct backups *b)
         snprintf(b->now.last_code, sizeof b->now.last_code, "%s", err.code);
         snprintf(b->now.last_error, sizeof b->now.last_error, "%.299s", err.detail);
     }
-    b->shown = b->now;
 }
 
 void backups_status(struct backups *b, struct kf_backups *ret)
@@ -121,8 +121,10 @@ void backups_status(struct backups *b, struct kf_backups *ret)
         return;
     }
     pthread_mutex_lock(&b->lock);
-    if (!b->turn)
+    if (!b->turn) {
         look_for_show(b);
+        b->shown = b->now;
+    }
     *ret = b->shown;
     pthread_mutex_unlock(&b->lock);
     struct backups_view v = {.now_ms = env_wall_ms(b->env),
@@ -242,7 +244,7 @@ static kf_rc look(struct backups *b, struct kf_err *err)
     struct stat st;
     if (b->looked)
         return KF_OK;
-    if (b->turn)
+    if (b->turn && store_is_chief(b->store))
         restore_try_sweep(b->store);
     kf_rc rc = load_record(b, &r, &why);
     if (rc == KF_OK) {
@@ -499,10 +501,26 @@ static void drill(struct backups *b)
 
 /* ----------------------------------------------------------------------------------------- run */
 
+/* Another process makes them: what is there is told, and looked at anew if that ends. */
+static void look_on(struct backups *b)
+{
+    look_for_show(b);
+    b->looked = false;
+    b->passive_ms = env_mono_ms(b->env);
+}
+
 static void do_what_is_due(struct backups *b)
 {
     struct kf_err err = KF_ERR_INIT;
     int64_t now = env_wall_ms(b->env);
+    if (!store_is_chief(b->store)) {
+        KF_SOMETIMES("backups-of-another");
+        look_on(b);
+        return;
+    }
+    if (b->passive_ms)
+        b->now.last_code[0] = b->now.last_error[0] = '\0';
+    b->passive_ms = 0;
     kf_rc rc = look(b, &err);
     if (rc != KF_OK)
         note_failure(b, &err);
@@ -573,6 +591,10 @@ static void due(struct loop_timer *t)
 {
     struct backups *b = (struct backups *)(void *)((char *)t - offsetof(struct backups, timer));
     int64_t wait = b->looked || b->now.failures ? due_in(b) : 0;
+    if (!store_is_chief(b->store))
+        wait = b->passive_ms ? b->passive_ms + BACKUPS_PASSIVE_MS - env_mono_ms(b->env) : 0;
+    else if (b->passive_ms)
+        wait = 0;
     if (!is_ready(b)) {
         atomic_store(&b->ready_ms, env_wall_ms(b->env));
         wait = READY_MS;

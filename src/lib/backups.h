@@ -12,6 +12,9 @@
  * taken from the store while the backup was made. A newest backup that does not restore counts for
  * none: the next one is due at once.
  *
+ * Where several processes have a store open (PostgreSQL) the chief makes them; the others tell of
+ * what is in their folder, and go on with it when one of them becomes the chief.
+ *
  * Nothing is backed up while a store is being filled by its remotes, or was never written to.
  *
  * Threads: the loop's, but backups_status (any). The work is done on a worker of the loop, one at a
@@ -26,6 +29,7 @@
 
 #define BACKUPS_FIRST_MS    1000  /* after opening: one that was missed is made soon */
 #define BACKUPS_LOOK_MAX_MS 60000 /* clocks are turned and machines sleep: looked at this often */
+#define BACKUPS_PASSIVE_MS  5000  /* between two looks at what another process makes */
 #define BACKUPS_BACKOFF_MS  1000  /* after the first failure, then doubled */
 #define BACKUPS_BACKOFF_MAX 300000
 

@@ -4,13 +4,14 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
 from faultproxy import FaultProxy
-from keepfast import Server, run, state, wait_for
+from keepfast import Server, folder, run, state, wait_for
 from pg import Cluster
 from tap import check, equal, main, note, test
 
@@ -135,6 +136,40 @@ def a_restore_replaces_what_several_servers_have_open():
         check(cut.status == 400 or cut.status == 422, f"a cut archive changes nothing: {cut}")
         equal(a.get("/docs/x").body, b"9", "nothing was changed")
     fits(space)
+
+
+@test
+def one_of_several_servers_makes_the_backups():
+    space = next(SPACES)
+    place = folder() / "backups"
+    place.mkdir(mode=0o700)
+    config = f'backup: {{ to: "dir:{place}", every: 1s, keep: 3 }}\nspaces: {{ {space}: {{}} }}\n'
+    run("put", "a", "-", at=PG.url(space), stdin=b'{"n":1}')
+
+    def made():
+        return sorted(name for name in os.listdir(place) if name.startswith(f"{space}-") and name.endswith(".zip"))
+
+    with Server(PG.url(), config) as one, Server(PG.url(), config) as two:
+        both = {one: one.client(space), two: two.client(space)}
+        wait_for(lambda: len(made()) == 3, 20)
+        for c in both.values():
+            wait_for(lambda: c.get("/status").json()["backups"]["last"], 10)
+        makers = [server for server in both if "backup.made" in server.stderr()]
+        equal(len(makers), 1, "one of them makes them")
+        chief, other = makers[0], (two if makers[0] is one else one)
+        wait_for(lambda: both[chief].get("/status").json()["backups"]["drill"], 10)
+        check(both[chief].get("/status").json()["backups"]["drill"]["good"], "the newest was tried")
+        os.kill(chief.process.pid, signal.SIGKILL)
+        chief.process.wait()
+        before = made()[-1]
+        equal(both[other].put("/docs/a", b'{"n":2}').status, 200, "written after it")
+        wait_for(lambda: made()[-1] > before, 10)
+        wait_for(lambda: other.stderr().count("backup.made") >= 2, 10)
+        check("space=" + space in other.stderr() or space in other.stderr(), "the other one goes on")
+        newest = str(place / made()[-1])
+    beside = str(folder() / "x.db")
+    equal(run("restore", newest, at=beside).status, 0, "it can be restored")
+    equal(run("get", "a", at=beside).out, b'{"n":2}', "with what was written")
 
 
 @test
