@@ -144,6 +144,7 @@ static kf_rc part_new(struct kf_store *s, struct kf_err *err)
     if (!p)
         return err_nomem(err);
     p->wake = -1;
+    p->resolve_ms = PG_RESOLVE_MS;
     pthread_mutex_init(&p->lock, NULL);
     s->pg = p;
     s->env->random(s->env->ctx, random, sizeof random);
@@ -446,7 +447,7 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
     struct kf_err why = KF_ERR_INIT;
     char tag[128];
     bool there = false;
-    int64_t until_ms = env_mono_ms(s->env) + PG_RESOLVE_MS;
+    int64_t until_ms = env_mono_ms(s->env) + s->pg->resolve_ms;
     snprintf(tag, sizeof tag, "%s", db_tag(s->db));
     if (KF_SABOTAGE("pg-commit-assumed"))
         return KF_OK;
@@ -455,7 +456,7 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
         if (rc == KF_OK)
             break;
         if (!may_pass(db_trouble(s->db)) || env_mono_ms(s->env) >= until_ms ||
-            naps >= PG_RESOLVE_MS / RESOLVE_NAP_MS) {
+            naps >= s->pg->resolve_ms / RESOLVE_NAP_MS) {
             log_event(s->options.log, LOG_ERROR, "pg.outcome_unknown", LOG_S("path", s->path),
                       LOG_S("reason", why.detail), LOG_END);
             return err_set(err, PROBLEM_OUTCOME_UNKNOWN,
@@ -477,8 +478,10 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
 static void pg_judge(struct kf_store *s, struct kf_err *err)
 {
     struct kf_err why = *err;
+    /* Who wrote is told that nobody knows, which is not "try again". */
+    bool unknown = problem_find(err->code) == &problem_table[PROBLEM_OUTCOME_UNKNOWN];
     switch (db_trouble(s->db)) {
-    case DB_TROUBLE_LOST: pg_away(s, err); break;
+    case DB_TROUBLE_LOST: pg_away(s, unknown ? &why : err); break;
     case DB_TROUBLE_UNKNOWN: pg_away(s, &why); break;
     case DB_TROUBLE_FULL: state_full(s, PROBLEM_DISK_FULL, &why); break;
     case DB_TROUBLE_READ_ONLY: state_full(s, PROBLEM_STORE_READ_ONLY, &why); break;
@@ -511,13 +514,12 @@ static kf_rc pg_reader(struct kf_store *s, struct db **ret_db, struct kf_err *er
     if (is_away(s) && tried_ms && now_ms - tried_ms < READ_AGAIN_MS)
         return state_refusal(s, err);
     atomic_store_explicit(&s->pg->read_tried_ms, now_ms, memory_order_relaxed);
+    /* Readers without a connection are no reason to write no more: whether it is there the owner's
+     * connection and the watcher find out. */
     kf_rc rc = db_open(&o, ret_db, &why);
-    if (rc == KF_OK)
-        return KF_OK;
-    pg_away(s, &why);
-    if (err)
-        *err = why;
-    return why.rc;
+    if (rc == KF_OK || rc == KF_NOMEM)
+        return rc == KF_OK ? rc : err_nomem(err);
+    return err_set(err, PROBLEM_STORE_UNAVAILABLE, "%s", why.detail);
 }
 
 static void pg_judge_read(struct kf_store *s, enum db_trouble trouble)

@@ -21,15 +21,16 @@
 #define PG_FRESH_MS      3000
 #define PG_ROUND_MS      1000  /* between two looks of the watcher, when nothing happens */
 #define PG_AGAIN_MS      500   /* between two of its attempts to connect */
-#define PG_RESOLVE_MS    30000 /* how long the outcome of a COMMIT is looked for */
+#define PG_RESOLVE_MS    30000 /* pg_part.resolve_ms */
 #define PG_FOLLOWERS_MAX 4
 #define PG_DOUBT_KEY     "doubt" /* of kf_meta: the number of the last group_doubt */
 
 struct pg_part {
     char *url;              /* a secret */
     char id[PG_ID_LEN + 1]; /* of this opening: the key of its row in kf_group */
-    uint64_t number;        /* the leader's: of the group sent last */
-    int64_t foreign_seq;    /* the leader's: the last number that it found and had not given */
+    int resolve_ms;      /* how long the outcome of a COMMIT is looked for; tests make it short */
+    uint64_t number;     /* the leader's: of the group sent last */
+    int64_t foreign_seq; /* the leader's: the last number that it found and had not given */
 
     /* --- the watcher's */
     pthread_t thread;

@@ -189,6 +189,37 @@ static void a_commit_without_an_answer_is_looked_up(void **state)
     store_close(s);
 }
 
+static void *crash_soon(void *ctx)
+{
+    (void)ctx;
+    poll(NULL, 0, 700);
+    testing_pg_do("crash");
+    return NULL;
+}
+
+/* Its COMMIT was on the way when the server died, and the server does not come back in time. */
+static void an_outcome_that_nobody_knows_is_told(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct kf_err err = KF_ERR_INIT;
+    pthread_t thread;
+    s->pg->resolve_ms = 500;
+    plant("PERFORM pg_sleep(30);", true);
+    db_close(admin);
+    admin = NULL;
+    assert_int_equal(pthread_create(&thread, NULL, crash_soon, NULL), 0);
+    assert_true(put(s, "a", "bad", &err) != KF_OK);
+    pthread_join(thread, NULL);
+    assert_string_equal(err.code, "outcome_unknown");
+    assert_int_equal(store_state(s), STORE_FULL);
+    testing_pg_do("start");
+    testing_env_advance(&t, 1100);
+    assert_int_equal(put(s, "a", "good", &err), KF_OK);
+    assert_int_equal(store_state(s), STORE_OPEN);
+    store_close(s);
+}
+
 /* ------------------------------------------------------------------------------ full, read-only */
 
 static void no_writes(const char *sqlstate, const char *code, kf_state state_then)
@@ -233,6 +264,27 @@ static void a_standby_heals(void **state)
 }
 
 /* ------------------------------------------------------------------------------------- sharing */
+
+/* The one connection that the role may have is the writer's. */
+static void a_reader_without_a_connection_stops_no_writer(void **state)
+{
+    (void)state;
+    char few[600];
+    const char *all = url;
+    struct db *db;
+    struct kf_err err = KF_ERR_INIT;
+    snprintf(few, sizeof few, "postgres://few@%s", strchr(url, '@') + 1);
+    sql("CREATE ROLE few LOGIN CONNECTION LIMIT 1; GRANT CREATE ON DATABASE postgres TO few");
+    url = few;
+    struct kf_store *s = open_here();
+    assert_int_equal(put(s, "a", "x", NULL), KF_OK);
+    assert_int_equal(store_read(s, &db, &err), KF_BUSY);
+    assert_string_equal(err.code, "store_unavailable");
+    assert_int_equal(store_state(s), STORE_OPEN);
+    assert_int_equal(put(s, "a", "y", NULL), KF_OK);
+    store_close(s);
+    url = all;
+}
 
 struct heard {
     _Atomic int changes, doubts, went_back;
@@ -495,6 +547,8 @@ int main(int argc, char **argv)
         TEST(what_may_succeed_is_tried_again),
         TEST(a_connection_that_is_lost_costs_nothing),
         TEST(a_commit_without_an_answer_is_looked_up),
+        TEST(an_outcome_that_nobody_knows_is_told),
+        TEST(a_reader_without_a_connection_stops_no_writer),
         TEST(a_full_disk_heals),
         TEST(a_standby_heals),
         TEST(numbers_that_go_back_are_seen),
