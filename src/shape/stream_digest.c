@@ -101,23 +101,63 @@ static kf_rc add_entry(struct digesting *d, int64_t seq, struct hash_state *h, s
     return rc;
 }
 
-/* Sorted by number of the store alone, so that no bodies are sorted. */
-static kf_rc add_entries(struct digesting *d, int64_t stream, struct hash_state *h,
-                         struct kf_err *err)
+/* Numbers of the entries of a stream in the order of the digest, so that no bodies are sorted and no
+ * statement stays open while another one reads a body. */
+struct numbers {
+    int64_t *seqs; /* NUMBERS_MAX of them */
+    size_t count;
+    int64_t stamp, last; /* of the last one */
+    struct buf site;
+};
+#define NUMBERS_MAX 65536
+
+static kf_rc next_numbers(struct digesting *d, int64_t stream, struct numbers *n,
+                          struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) ORDER BY stamp, site";
+        "SELECT seq, stamp, site FROM kf_entry WHERE stream IN ($1, $2) AND (stamp > $3 OR (stamp ="
+        " $3 AND (site > $4 OR (site = $4 AND seq > $5)))) ORDER BY stamp, site, seq LIMIT $6";
     struct db_stmt *s;
     bool row = false;
+    n->count = 0;
     kf_rc rc = db_use(d->db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
     db_bind_i64(s, 2, -stream);
-    while ((rc = db_step(s, &row, err)) == KF_OK && row)
-        if ((rc = add_entry(d, db_i64(s, 0), h, err)) != KF_OK)
-            break;
+    db_bind_i64(s, 3, n->stamp);
+    db_bind_text(s, 4, buf_view(&n->site));
+    db_bind_i64(s, 5, n->last);
+    db_bind_i64(s, 6, NUMBERS_MAX);
+    struct buf site = BUF_INIT; /* what is bound is borrowed */
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        n->seqs[n->count++] = n->last = db_i64(s, 0);
+        n->stamp = db_i64(s, 1);
+        buf_clear(&site);
+        buf_str(&site, db_text(s, 2));
+    }
     db_done(s);
+    if (rc == KF_OK)
+        rc = buf_ok(&site, err);
+    buf_clear(&n->site);
+    buf_str(&n->site, buf_view(&site));
+    buf_release(&site);
+    return rc == KF_OK ? buf_ok(&n->site, err) : rc;
+}
+
+static kf_rc add_entries(struct digesting *d, int64_t stream, struct hash_state *h,
+                         struct kf_err *err)
+{
+    struct numbers n = {.seqs = mem_alloc(NUMBERS_MAX * sizeof *n.seqs), .stamp = -1};
+    kf_rc rc = n.seqs ? KF_OK : err_nomem(err);
+    do {
+        if (rc == KF_OK)
+            rc = next_numbers(d, stream, &n, err);
+        for (size_t i = 0; rc == KF_OK && i < n.count; i++)
+            rc = add_entry(d, n.seqs[i], h, err);
+    } while (rc == KF_OK && n.count == NUMBERS_MAX);
+    mem_free(n.seqs);
+    buf_release(&n.site);
     return rc;
 }
 
