@@ -878,11 +878,20 @@ struct kf_status {
     uint64_t streams;
     uint64_t entries;      /* of all streams */
     uint64_t entry_bytes;  /* of their bodies */
-    uint64_t window_bytes; /* streams held in memory */
-    uint64_t disk_bytes;   /* of the store's files or tables */
-    uint64_t used_bytes;   /* of its content, old versions too: what limits.quota counts */
-    uint64_t quota_bytes;  /* limits.quota; 0 = none */
-    uint64_t disk_free;    /* bytes free on its file system; 0 on PostgreSQL, which does not say */
+    uint64_t windows;      /* streams held in memory */
+    uint64_t window_bytes; /* of them */
+    /* Since open, by this process: entries that were appended, and those that were there already;
+     * reads of entries that memory has answered, and those for which the store was asked; streams
+     * that went from memory for room or because nobody asked; searches, and how long all of them
+     * took; erasures. */
+    uint64_t appended, duplicates;
+    uint64_t window_hits, window_misses, window_evictions;
+    uint64_t searches, search_us;
+    uint64_t erasures;
+    uint64_t disk_bytes;  /* of the store's files or tables */
+    uint64_t used_bytes;  /* of its content, old versions too: what limits.quota counts */
+    uint64_t quota_bytes; /* limits.quota; 0 = none */
+    uint64_t disk_free;   /* bytes free on its file system; 0 on PostgreSQL, which does not say */
     uint64_t wal_bytes;
     uint64_t cache_bytes; /* documents held in memory */
     uint64_t commits;     /* groups committed since open */

@@ -64,6 +64,7 @@ static void home_free(struct api_home *home)
         return;
     auth_free(home->auth);
     pthread_mutex_destroy(&home->lock);
+    pthread_mutex_destroy(&home->follow_lock);
     mem_free(home);
 }
 
@@ -76,6 +77,8 @@ static struct api_home *home_new(const struct api_options *o)
     home->loop = o->loop;
     home->started_ms = env_wall_ms(o->env);
     pthread_mutex_init(&home->lock, NULL);
+    pthread_mutex_init(&home->follow_lock, NULL);
+    atomic_init(&home->follow_count, 0);
     if (auth_new(o->env, o->log, o->tokens, &home->auth, NULL) == KF_OK)
         return home;
     home_free(home);
@@ -94,7 +97,9 @@ static kf_rc take_store(struct api *api, struct kf_err *err)
         return err_nomem(err);
     }
     s->store = o->store;
+    s->home = api->home;
     s->config = config_space(o->config, str_of(o->store_space));
+    space_listen(s, true);
     api->home->spaces = s;
     api->home->space_count = 1;
     return KF_OK;
@@ -176,6 +181,7 @@ void api_stop(struct api *api)
 {
     struct api_home *home = api->home;
     api->stopping = true;
+    follow_end_waits(api);
     if (api != home->routers)
         return;
     loop_timer_cancel(&home->note_timer);

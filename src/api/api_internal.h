@@ -5,6 +5,7 @@
  *   answer.c    answers and problems                       spaces.c   names -> open stores
  *   once.c      keys of writes that take long              confirm.c  levels, waits for remotes
  *   own.c       lists for who is shown some names only     entries.c  bodies of appends
+ *   follow.c    calls that wait for an entry
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   page_files  web/, made at build time
@@ -36,8 +37,9 @@
 #define API_QUERY_MAX          16
 #define API_ANSWER_HEADERS_MAX 12
 /* Spaces that one server has open at a time: each has its file, its connections and its cache. */
-#define API_SPACES_MAX 512
-#define API_ONCE_LISTS 256
+#define API_SPACES_MAX   512
+#define API_ONCE_LISTS   256
+#define API_FOLLOW_LISTS 256
 
 /* ------------------------------------------------------------------------------------- routes */
 
@@ -86,6 +88,7 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
 
 struct space {
     struct space *next;
+    struct api_home *home;
     char *name;
     struct kf_store *store;
     const struct config_space *config;
@@ -104,8 +107,10 @@ kf_rc space_admit(struct api *api, str name, struct kf_err *err);
 /* Finds and holds the call's space (c->space, c->store) until the call has ended. False when it is
  * not open. Any loop. */
 bool call_hold_space(struct api_call *c);
-/* The same on the loop of the stores, where it is opened, or made if the route makes spaces and no
- * token was needed to get here: c->rc says why not. */
+/* Holds the call's space, opening it first where it must be, then `then`: c->rc says why not. */
+void call_enter(struct api_call *c, void (*then)(struct api_call *c));
+/* As call_hold_space, on the loop of the stores, where it is opened, or made if the route makes
+ * spaces and no token was needed to get here: c->rc says why not. */
 void call_open_space(struct api_call *c);
 /* DIR/NAME.db or postgres://…#NAME, appended; the latter is a secret. */
 void space_path(const struct api *api, str name, struct buf *out);
@@ -120,6 +125,8 @@ bool api_asks_for_tokens(const struct api *api);
 kf_rc call_hold_all(struct api_call *c, struct kf_err *err);
 /* Lets go of what was held. May be called again. */
 void call_leave_spaces(struct api_call *c);
+/* Whether those who follow are told of what its streams get. */
+void space_listen(struct space *s, bool on);
 /* Closes all: nobody holds one any more. */
 void spaces_close(struct api *api);
 
@@ -213,6 +220,14 @@ struct api_call {
     struct hash once;
     struct api_call *once_prev, *once_next; /* of home->once; with its lock */
     bool once_listed;
+
+    /* waiting for an entry (follow.c); the first four with home->follow_lock */
+    struct api_call *follow_prev, *follow_next; /* of home->follows */
+    bool follow_told, follow_waits;
+    bool follows, follow_shared;
+    struct loop_timer follow_timer;
+    int64_t follow_until_ms;
+    void (*follow_look)(struct api_call *c);
 };
 
 /* What the routers of all loops share. Spaces are opened, made and closed on the loop of the stores
@@ -231,6 +246,9 @@ struct api_home {
     struct space *spaces;
     size_t space_count;
     struct api_call *once[API_ONCE_LISTS];
+    pthread_mutex_t follow_lock; /* of the next; behind it those of loops alone */
+    struct api_call *follows[API_FOLLOW_LISTS];
+    atomic_size_t follow_count;
     int durable; /* what /durablez answered without a token, at durable_ms; 0 = nothing yet */
     int64_t durable_ms;
 };
@@ -307,6 +325,20 @@ kf_rc once_check(struct api_call *c, struct kf_err *err);
  * once_check. */
 void once_begin(struct api_call *c);
 void once_end(struct api_call *c);
+
+/* --- follow.c. A call that waits for an entry of its stream: follow_begin, then it looks; where
+ * nothing is there, follow_wait(look) and it looks again, or is answered with c->out as it is; where
+ * something is, follow_end and its answer. On the call's loop. */
+
+void follow_begin(struct api_call *c, uint32_t wait_ms);
+/* It waits no more. May be called again, also when its door has left. */
+void follow_end(struct api_call *c);
+/* Leaves its space meanwhile. `look`: with the space held and c->out empty. */
+void follow_wait(struct api_call *c, void (*look)(struct api_call *c));
+/* Entries of a stream may have come, of any where key.p == NULL. Any thread. */
+void follow_tell(struct api_home *home, str space, str key);
+/* Calls of this router that wait are answered. */
+void follow_end_waits(struct api *api);
 
 /* --- confirm.c */
 

@@ -319,6 +319,7 @@ void api_abandon(struct api_call *c)
     }
     call_unwatch(c);
     once_end(c);
+    follow_end(c);
     c->abandoned = true;
     c->ctx = NULL;
     c->door = NULL;

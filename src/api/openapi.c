@@ -32,6 +32,8 @@ static const struct {
     {"after", "integer", "only entries, or changes, with a greater number, the first of them"},
     {"table", "string", "only changes of this table"},
     {"before", "integer", "only entries with a smaller number, the last of them"},
+    {"follow", "string",
+     "how long to wait for an entry where there is none behind `after` yet: 20s, at most 60s"},
     {"until", "string", "only what is earlier than this time"},
     {"kind", "string", "only entries of this kind"},
     {"entries", "integer", "at most so many, 1 to 1,000, default 20"},
@@ -217,10 +219,12 @@ static const struct {
     {"SetAside", "items:SetAsideItem[] next:string?"},
     {"Store",
      "state:string reason:string level:string site:string seq:integer docs:integer "
-     "doc_bytes:integer "
+     "doc_bytes:integer streams:integer entries:integer entry_bytes:integer "
      "disk_bytes:integer used_bytes:integer quota_bytes:integer "
-     "disk_free:integer wal_bytes:integer cache_bytes:integer commits:integer flush_us:integer "
-     "writes:integer opened:time?"},
+     "disk_free:integer wal_bytes:integer cache_bytes:integer windows:integer "
+     "window_bytes:integer window_hits:integer window_misses:integer window_evictions:integer "
+     "appended:integer duplicates:integer searches:integer search_us:integer erasures:integer "
+     "commits:integer flush_us:integer writes:integer opened:time?"},
     {"Status",
      "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups? "
      "tracked:Tracked?"},

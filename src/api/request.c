@@ -179,8 +179,7 @@ void api_begin(struct api_call *c, const struct api_head *head)
 
 /* ---------------------------------------------------------------------------------- the space */
 
-/* Holds the call's space, opening it first where it must be, then `then`: c->rc says why not. */
-static void call_enter(struct api_call *c, void (*then)(struct api_call *c))
+void call_enter(struct api_call *c, void (*then)(struct api_call *c))
 {
     c->rc = KF_OK;
     if (c->space || !is_of_store(c) || call_hold_space(c))

@@ -5,6 +5,8 @@
 
 #include "api/entries.h"
 
+#define FOLLOW_MAX_MS 60000
+
 /* ------------------------------------------------------------------------------------- reading */
 
 /* across: entries of several streams, each with the key of its own. */
@@ -123,20 +125,68 @@ static void read_entries(struct api_call *c)
     kf_entry_list_free(&list);
 }
 
-void entry_list(struct api_call *c)
+static void look(struct api_call *c);
+
+/* Whether who follows has what it waits for: an entry, or a reason not to wait. */
+static void looked(struct api_call *c)
+{
+    if (c->follows && c->rc == KF_OK && str_starts(buf_view(&c->out), STR("{\"items\":[]"))) {
+        follow_wait(c, look);
+        return;
+    }
+    follow_end(c);
+    call_answer_out(c);
+}
+
+static void look(struct api_call *c)
 {
     struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
     struct kf_entry_list list = {0};
     c->rc = read_query(c, &q, &c->err);
     if (c->rc == KF_OK &&
         streams_peek(store_streams(c->store), c->match.name, &q, &list) != KF_OK) {
-        call_work(c, read_entries, call_answer_out);
+        call_work(c, read_entries, looked);
         return;
     }
     if (c->rc == KF_OK)
         page_json(&q, &list, &c->out);
     kf_entry_list_free(&list);
-    call_answer_out(c);
+    looked(c);
+}
+
+/* `follow`: *ret_ms is 0 without it. What goes backwards, or begins nowhere, has no next entry. */
+static kf_rc read_follow(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
+{
+    uint64_t ms = 0;
+    str text = query_get(c, "follow");
+    if (text.len && (!duration_parse(text, &ms) || ms == 0 || ms > FOLLOW_MAX_MS))
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "follow must be a duration from 1ms to 60s, such as 20s");
+    if (text.len && !query_get(c, "after").len)
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "follow waits for what comes behind a number: say after, 0 for the first");
+    *ret_ms = (uint32_t)ms;
+    return KF_OK;
+}
+
+/* In a process of its own, with the file of the store locked, nobody else could append: there is
+ * nothing to wait for. */
+static bool may_wait(const struct api_call *c)
+{
+    return c->peer != API_PEER_SELF || store_level(c->store) == KF_LEVEL_SHARED;
+}
+
+void entry_list(struct api_call *c)
+{
+    uint32_t wait_ms = 0;
+    c->rc = read_follow(c, &wait_ms, &c->err);
+    if (c->rc != KF_OK) {
+        call_answer_out(c);
+        return;
+    }
+    if (wait_ms && may_wait(c))
+        follow_begin(c, wait_ms);
+    look(c);
 }
 
 static kf_rc read_context_options(struct api_call *c, struct kf_context_options *o,

@@ -39,6 +39,19 @@ GAUGE(read_quota, s->quota_bytes)
 GAUGE(read_disk_free, s->disk_free)
 GAUGE(read_wal_bytes, s->wal_bytes)
 GAUGE(read_cache_bytes, s->cache_bytes)
+GAUGE(read_streams, s->streams)
+GAUGE(read_entries, s->entries)
+GAUGE(read_entry_bytes, s->entry_bytes)
+GAUGE(read_windows, s->windows)
+GAUGE(read_window_bytes, s->window_bytes)
+GAUGE(read_window_hits, s->window_hits)
+GAUGE(read_window_misses, s->window_misses)
+GAUGE(read_window_evictions, s->window_evictions)
+GAUGE(read_appended, s->appended)
+GAUGE(read_duplicates, s->duplicates)
+GAUGE(read_searches, s->searches)
+GAUGE(read_search_time, s->search_us)
+GAUGE(read_erasures, s->erasures)
 GAUGE(read_commits, s->commits)
 GAUGE(read_flush, s->flush_us)
 GAUGE(read_writes, s->writes)
@@ -63,6 +76,25 @@ static const struct gauge gauges[] = {
     {"keepfast_disk_free_bytes", "gauge", "Bytes free on the file system", read_disk_free, false},
     {"keepfast_wal_bytes", "gauge", "Bytes of the write-ahead log", read_wal_bytes, false},
     {"keepfast_cache_bytes", "gauge", "Bytes of documents in memory", read_cache_bytes, false},
+    {"keepfast_streams", "gauge", "Streams", read_streams, false},
+    {"keepfast_entries", "gauge", "Entries of all streams", read_entries, false},
+    {"keepfast_entry_bytes", "gauge", "Bytes of their bodies", read_entry_bytes, false},
+    {"keepfast_entries_appended_total", "counter", "Entries appended", read_appended, false},
+    {"keepfast_entries_duplicate_total", "counter",
+     "Entries that were sent again and were there already", read_duplicates, false},
+    {"keepfast_windows", "gauge", "Streams in memory", read_windows, false},
+    {"keepfast_window_bytes", "gauge", "Bytes of streams in memory", read_window_bytes, false},
+    {"keepfast_window_hits_total", "counter", "Reads of entries that memory has answered",
+     read_window_hits, false},
+    {"keepfast_window_misses_total", "counter", "Reads of entries for which the store was asked",
+     read_window_misses, false},
+    {"keepfast_window_evictions_total", "counter",
+     "Streams that went from memory, for room or because nobody asked", read_window_evictions,
+     false},
+    {"keepfast_searches_total", "counter", "Searches", read_searches, false},
+    {"keepfast_search_seconds_total", "counter", "How long all searches took", read_search_time,
+     true},
+    {"keepfast_erasures_total", "counter", "Erasures of streams and persons", read_erasures, false},
     {"keepfast_commits_total", "counter", "Groups committed", read_commits, false},
     {"keepfast_flush_seconds", "gauge", "How long the last commits took in the mean", read_flush,
      true},

@@ -92,6 +92,18 @@ static kf_rc open_shared(struct api *api, const char *path, const char *name, bo
     return rc;
 }
 
+/* On the thread that leads a group. */
+static void stream_changed_in(void *ctx, str key)
+{
+    struct space *s = ctx;
+    follow_tell(s->home, str_of(s->name), key);
+}
+
+void space_listen(struct space *s, bool on)
+{
+    streams_listen(store_streams(s->store), on ? stream_changed_in : NULL, s);
+}
+
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,
                         struct kf_err *err)
 {
@@ -112,6 +124,8 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
         space_free(s);
         return rc == KF_ABSENT ? space_unknown(api, name, err) : rc;
     }
+    s->home = api->home;
+    space_listen(s, true);
     pthread_mutex_lock(&api->home->lock);
     s->next = api->home->spaces;
     api->home->spaces = s;
@@ -400,6 +414,7 @@ void spaces_close(struct api *api)
     while (api->home->spaces) {
         struct space *s = api->home->spaces;
         api->home->spaces = s->next;
+        space_listen(s, false);
         if (api->o.data_dir)
             api->o.spaces.close(api->o.spaces.ctx, &s->store);
         space_free(s);
@@ -600,9 +615,11 @@ static kf_rc remove_space(struct api_call *c, struct kf_err *err)
     pthread_mutex_unlock(&api->home->lock);
     if (used)
         return err_set(err, PROBLEM_BUSY, "other requests to this space are under way; try again");
+    space_listen(s, false);
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);
     share_memory(api);
+    follow_tell(api->home, c->match.space, (str){NULL, 0}); /* who follows there finds nothing */
     return remove_files(api, c->match.space, err);
 }
 

@@ -105,7 +105,7 @@ static struct loss loss_of(struct cli *cli, const struct json_node *remotes)
 static void say_least(struct cli *cli, const struct json_node *p)
 {
     uint64_t count = node_u64(p, "count");
-    print_fmt("%sIf this machine died now: %llu document%s, %.*s, the oldest change %.*s.%s\n",
+    print_fmt("%sIf this machine died now: %llu change%s, %.*s, the oldest %.*s.%s\n",
               tint_on(TINT_WARN), (unsigned long long)count, count == 1 ? "" : "s",
               STR_ARGS(cli_size(cli, node_u64(p, "bytes"))), STR_ARGS(node_age(cli, p, "oldest")),
               tint_off());
@@ -183,6 +183,24 @@ static void say_backups(struct cli *cli, const struct json_node *b)
               tint_off(), STR_ARGS(bad ? node_text(cli, failed, "detail") : STR("")));
 }
 
+/* One line; nothing where there are no streams. */
+static void say_streams(struct cli *cli, const struct json_node *s)
+{
+    uint64_t streams = node_u64(s, "streams"), entries = node_u64(s, "entries");
+    uint64_t hits = node_u64(s, "window_hits"), reads = hits + node_u64(s, "window_misses");
+    if (!streams)
+        return;
+    print_fmt("%llu stream%s, %llu entr%s, %.*s; %llu in memory, %.*s", (unsigned long long)streams,
+              streams == 1 ? "" : "s", (unsigned long long)entries, entries == 1 ? "y" : "ies",
+              STR_ARGS(cli_size(cli, node_u64(s, "entry_bytes"))),
+              (unsigned long long)node_u64(s, "windows"),
+              STR_ARGS(cli_size(cli, node_u64(s, "window_bytes"))));
+    if (reads)
+        print_fmt(", %llu of %llu reads answered there", (unsigned long long)hits,
+                  (unsigned long long)reads);
+    print_line(STR(""));
+}
+
 static kf_rc show_status(struct cli *cli, struct kf_err *err)
 {
     struct cli_request r = {.method = API_GET, .target = "/status"};
@@ -205,6 +223,7 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
         print_line(STR(""));
     else
         print_fmt(", %.*s free\n", STR_ARGS(cli_size(cli, node_u64(s, "disk_free"))));
+    say_streams(cli, s);
     if (node_u64(s, "quota_bytes"))
         print_fmt("%.*s of its quota of %.*s used\n",
                   STR_ARGS(cli_size(cli, node_u64(s, "used_bytes"))),

@@ -442,7 +442,7 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     if (rc != KF_OK)
         return rc;
     s.cache_bytes = docs_cache_bytes(store_docs(store));
-    s.window_bytes = streams_memory_bytes(store_streams(store));
+    streams_use(store_streams(store), &s);
     if (s.state == KF_STATE_AWAY) { /* which is all that can be said */
         *ret = s;
         return KF_OK;

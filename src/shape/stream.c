@@ -34,7 +34,13 @@ kf_rc streams_new(struct kf_store *store, const struct config *config,
     atomic_init(&streams->loose, true); /* what a crash may have left */
     atomic_init(&streams->stale, true);
     atomic_init(&streams->pins, 0);
+    atomic_init(&streams->appended, 0);
+    atomic_init(&streams->duplicates, 0);
+    atomic_init(&streams->searches, 0);
+    atomic_init(&streams->search_us, 0);
+    atomic_init(&streams->erasures, 0);
     pthread_mutex_init(&streams->asks_lock, NULL);
+    pthread_mutex_init(&streams->listen_lock, NULL);
     kf_rc rc = memory_init(&streams->memory, store_env(store), memory_bytes, err);
     if (rc == KF_OK) {
         struct store_follower f = {.changed = on_changed, .doubt = on_doubt, .ctx = streams};
@@ -54,6 +60,7 @@ void streams_free(struct streams *streams)
     stage_release(&streams->stage);
     memory_release(&streams->memory);
     pthread_mutex_destroy(&streams->asks_lock);
+    pthread_mutex_destroy(&streams->listen_lock);
     mem_free(streams);
 }
 
@@ -101,12 +108,15 @@ kf_rc streams_not_hydrated(str key, struct kf_err *err)
 void streams_forget(struct streams *streams, str key)
 {
     memory_forget(&streams->memory, key, memory_hash(&streams->memory, key));
+    streams_tell(streams, key);
 }
 
 void streams_forget_all(struct streams *streams)
 {
-    if (streams)
-        memory_forget_all(&streams->memory);
+    if (!streams)
+        return;
+    memory_forget_all(&streams->memory);
+    streams_tell(streams, (str){NULL, 0});
 }
 
 void streams_sweep(struct streams *streams)
@@ -122,6 +132,16 @@ void streams_memory_limit(struct streams *streams, uint64_t bytes)
 uint64_t streams_memory_bytes(const struct streams *streams)
 {
     return atomic_load_explicit(&streams->memory.bytes, memory_order_relaxed);
+}
+
+void streams_use(struct streams *streams, struct kf_status *ret)
+{
+    memory_use(&streams->memory, ret);
+    ret->appended = atomic_load_explicit(&streams->appended, memory_order_relaxed);
+    ret->duplicates = atomic_load_explicit(&streams->duplicates, memory_order_relaxed);
+    ret->searches = atomic_load_explicit(&streams->searches, memory_order_relaxed);
+    ret->search_us = atomic_load_explicit(&streams->search_us, memory_order_relaxed);
+    ret->erasures = atomic_load_explicit(&streams->erasures, memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------------------ who asks to
@@ -155,6 +175,22 @@ void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx)
     streams->holders = fn;
     streams->holders_ctx = ctx;
     pthread_mutex_unlock(&streams->asks_lock);
+}
+
+void streams_listen(struct streams *streams, stream_changed *fn, void *ctx)
+{
+    pthread_mutex_lock(&streams->listen_lock);
+    streams->listener = fn;
+    streams->listener_ctx = ctx;
+    pthread_mutex_unlock(&streams->listen_lock);
+}
+
+void streams_tell(struct streams *streams, str key)
+{
+    pthread_mutex_lock(&streams->listen_lock);
+    if (streams->listener)
+        streams->listener(streams->listener_ctx, key);
+    pthread_mutex_unlock(&streams->listen_lock);
 }
 
 void streams_pin(struct streams *streams)

@@ -340,6 +340,11 @@ void streams_set_hydrating(struct streams *streams, bool hydrating);
  * start): none takes any. */
 typedef int64_t stream_floor(void *ctx, str key);
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx);
+/* Called behind every commit that may have brought entries of a stream, on the thread that led it,
+ * when a reader sees them; key.p == NULL: of any stream. Must not call anything of streams. NULL
+ * (from the start): nobody listens; when it is taken away, it is not called any more. */
+typedef void stream_changed(void *ctx, str key);
+void streams_listen(struct streams *streams, stream_changed *fn, void *ctx);
 /* Whether a remote takes it, so that there is somebody to wait for. */
 bool streams_taken(struct streams *streams, str key);
 /* Where something of the store may still be when it is erased here: appends JSON objects, with
@@ -366,6 +371,8 @@ void streams_sweep(struct streams *streams);
 /* How much stays in memory from now on. Any thread. */
 void streams_memory_limit(struct streams *streams, uint64_t bytes);
 uint64_t streams_memory_bytes(const struct streams *streams);
+/* Fills what a status says of the use of streams: windows, and what was counted since open. */
+void streams_use(struct streams *streams, struct kf_status *ret);
 /* Largest body of an entry. */
 uint64_t streams_limit(const struct streams *streams);
 

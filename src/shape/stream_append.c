@@ -285,7 +285,7 @@ static void on_done(struct write *write)
 {
     struct stream_append *a = (struct stream_append *)write;
     bool before_commit = write->early && !a->published;
-    a->level = before_commit ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+    a->level = before_commit ? KF_LEVEL_MEMORY : store_level(a->streams->store);
     if (before_commit && write->rc == KF_OK && !KF_SABOTAGE("append-shown-late")) {
         memory_ahead(&a->streams->memory, a->key, a->hash, 1);
         a->told = true;
@@ -310,7 +310,7 @@ kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
 {
     a->write.early = false;
     kf_rc rc = store_write(a->streams->store, &a->write, err);
-    a->level = KF_LEVEL_DISK;
+    a->level = store_level(a->streams->store);
     return rc;
 }
 
@@ -456,11 +456,18 @@ static void publish(struct write *write)
 {
     struct stream_append *a = (struct stream_append *)write;
     struct stream_memory *m = &a->streams->memory;
+    if (write->rc == KF_OK) {
+        atomic_fetch_add_explicit(&a->streams->appended, a->added, memory_order_relaxed);
+        atomic_fetch_add_explicit(&a->streams->duplicates, a->count - a->added,
+                                  memory_order_relaxed);
+    }
     if (a->after && write->rc == KF_OK && !KF_SABOTAGE("append-not-published"))
         memory_publish(m, a->hash, a->after, a->rev_before, a->entries, a->count, a->line->window);
     a->published = true;
     if (a->told)
         memory_ahead(m, a->key, a->hash, -1);
+    if (a->after && write->rc == KF_OK)
+        streams_tell(a->streams, a->key);
     if (write->early)
         leave(a);
 }

@@ -427,6 +427,7 @@ static void publish_erase(struct write *write)
 {
     struct erase *e = (struct erase *)write;
     memory_forget(&e->streams->memory, e->key, e->hash);
+    streams_tell(e->streams, e->key);
 }
 
 /* `e` says what of. */
@@ -536,6 +537,8 @@ static kf_rc give_receipt(struct streams *streams, int64_t id, bool again, struc
                           struct kf_err *err)
 {
     struct receipts found = {0};
+    if (!again)
+        atomic_fetch_add_explicit(&streams->erasures, 1, memory_order_relaxed);
     if (!ret)
         return KF_OK;
     kf_rc rc = read_receipts(streams, id + 1, 1, &found, err);

@@ -7,6 +7,7 @@ kf_rc streams_search(struct streams *streams, const char *query, const char *pre
 {
     struct fold_query q;
     struct db *db = NULL;
+    uint64_t began_ns = env_mono_ns(store_env(streams->store));
     if (!query)
         return err_set(err, PROBLEM_MISUSE, "the query is NULL");
     if (limit < 1 || limit > STREAM_LIMIT_MAX)
@@ -20,6 +21,10 @@ kf_rc streams_search(struct streams *streams, const char *query, const char *pre
         return rc;
     rc = stream_search(db, &q, prefix ? str_of(prefix) : STR(""), after, limit, ret_list, err);
     store_read_end(streams->store, db);
+    atomic_fetch_add_explicit(&streams->searches, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&streams->search_us,
+                              (env_mono_ns(store_env(streams->store)) - began_ns) / 1000,
+                              memory_order_relaxed);
     return rc;
 }
 

@@ -252,12 +252,13 @@ struct shard {
     size_t bucket_count, count; /* bucket_count is a power of 2 */
     struct hot_stream *newest, *oldest;
     uint64_t marks[STREAM_MARKS];
-    int64_t shown[STREAM_MARKS]; /* to readers of the store: the highest rev */
+    int64_t shown[STREAM_MARKS];       /* to readers of the store: the highest rev */
+    atomic_uint_fast64_t hits, misses; /* reads; without the lock */
 };
 struct stream_memory {
     struct shard shards[STREAM_SHARDS];
     unsigned char seed[crypto_shorthash_KEYBYTES];
-    atomic_uint_fast64_t limit, bytes;
+    atomic_uint_fast64_t limit, bytes, evicted;
     const struct env *env;
 };
 kf_rc memory_init(struct stream_memory *m, const struct env *env, uint64_t limit_bytes,
@@ -295,6 +296,10 @@ void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by);
 void memory_limit(struct stream_memory *m, uint64_t limit_bytes);
 /* What was not used since STREAM_IDLE_MS goes. */
 void memory_sweep(struct stream_memory *m);
+/* A read of entries was answered by memory alone, or was not. */
+void memory_count(struct stream_memory *m, uint64_t hash, bool hit);
+/* Fills what a status says of windows. */
+void memory_use(struct stream_memory *m, struct kf_status *ret);
 
 /* A snapshot has shown this of the stream: memory shows nothing older any more. Called before the
  * reader is answered. */
@@ -342,16 +347,22 @@ struct streams {
     atomic_bool hydrating, loose; /* loose: attachments may be that nothing names */
     atomic_bool stale;            /* the index may have rows of entries that were trimmed */
     atomic_int pins;
+    atomic_uint_fast64_t appended, duplicates, searches, search_us, erasures; /* since open */
     pthread_mutex_t asks_lock;
     stream_floor *floor;
     void *floor_ctx;
     stream_holders *holders;
     void *holders_ctx;
+    pthread_mutex_t listen_lock; /* of the next two; those who are told take locks behind it */
+    stream_changed *listener;
+    void *listener_ctx;
 };
 
 kf_rc streams_key(const char *key, str *ret, struct kf_err *err);
 /* Of a stream that is written to: at a remote it must not be taken for something else. */
 kf_rc streams_key_own(const char *key, str *ret, struct kf_err *err);
+/* To the listener: this stream has changed; key.p == NULL: any may have. */
+void streams_tell(struct streams *streams, str key);
 kf_rc streams_not_hydrated(str key, struct kf_err *err);
 bool streams_pinned(const struct streams *streams);
 /* Numbers up to which entries of this stream may go. */

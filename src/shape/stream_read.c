@@ -307,6 +307,8 @@ static bool read_hot(struct streams *streams, str key, uint64_t hash, const stru
         return false;
     bool known = entries_of_view(&v, want, ret_list, ret_rc, err);
     view_release(&v);
+    if (known)
+        memory_count(&streams->memory, hash, true);
     return known;
 }
 
@@ -320,6 +322,7 @@ static kf_rc read_entries(struct streams *streams, str key, const struct entry_w
         return streams_not_hydrated(key, err);
     if (read_hot(streams, key, hash, want, ret_list, &rc, err))
         return rc;
+    memory_count(&streams->memory, hash, false);
     if (!want_newest(want) || want->limit > config_stream(streams->space, key)->window)
         return read_stored(streams, key, want, ret_list, err);
     rc = stream_view(streams, key, hash, &v, err);

@@ -61,6 +61,7 @@ kf_rc memory_init(struct stream_memory *m, const struct env *env, uint64_t limit
     *m = (struct stream_memory){.env = env};
     atomic_init(&m->limit, limit_bytes);
     atomic_init(&m->bytes, 0);
+    atomic_init(&m->evicted, 0);
     env->random(env->ctx, m->seed, sizeof m->seed);
     for (int i = 0; i < STREAM_SHARDS; i++) {
         pthread_mutex_init(&m->shards[i].lock, NULL);
@@ -255,6 +256,7 @@ static void make_room(struct stream_memory *m, uint64_t hash)
         struct hot_stream *old;
         while (too_full(m) && (old = take_oldest(m, s, UINT32_MAX)) != NULL) {
             KF_SOMETIMES("stream-evicted");
+            atomic_fetch_add_explicit(&m->evicted, 1, memory_order_relaxed);
             hot_free(old);
         }
     }
@@ -267,6 +269,7 @@ void memory_sweep(struct stream_memory *m)
         struct hot_stream *old;
         while ((old = take_oldest(m, &m->shards[i], now - idle)) != NULL) {
             KF_SOMETIMES("stream-idle");
+            atomic_fetch_add_explicit(&m->evicted, 1, memory_order_relaxed);
             hot_free(old);
         }
     }
@@ -276,6 +279,28 @@ void memory_limit(struct stream_memory *m, uint64_t limit_bytes)
 {
     atomic_store_explicit(&m->limit, limit_bytes, memory_order_relaxed);
     make_room(m, 0);
+}
+
+/* ------------------------------------------------------------------------------------ counting */
+
+void memory_count(struct stream_memory *m, uint64_t hash, bool hit)
+{
+    struct shard *s = shard_of(m, hash);
+    atomic_fetch_add_explicit(hit ? &s->hits : &s->misses, 1, memory_order_relaxed);
+}
+
+void memory_use(struct stream_memory *m, struct kf_status *ret)
+{
+    for (int i = 0; i < STREAM_SHARDS; i++) {
+        struct shard *s = &m->shards[i];
+        pthread_mutex_lock(&s->lock);
+        ret->windows += s->count;
+        pthread_mutex_unlock(&s->lock);
+        ret->window_hits += atomic_load_explicit(&s->hits, memory_order_relaxed);
+        ret->window_misses += atomic_load_explicit(&s->misses, memory_order_relaxed);
+    }
+    ret->window_bytes = atomic_load_explicit(&m->bytes, memory_order_relaxed);
+    ret->window_evictions = atomic_load_explicit(&m->evicted, memory_order_relaxed);
 }
 
 /* ------------------------------------------------------------------------------------- looking */

@@ -187,11 +187,11 @@ def status_says_what_would_be_lost():
     for name in ("near", "far"):
         (TOP / name).mkdir(mode=0o700)
         ends(run("remote", "add", name, f"dir:{TOP}/{name}", "--manual", at=at), 0, "remote add")
-    check(first().startswith("If this machine died now: 1 document, 1 B"), first())
+    check(first().startswith("If this machine died now: 1 change, 1 B"), first())
     ends(run("sync", "near", "--wait", at=at), 0, "sync")
     equal(first(), "If this machine died now, nothing would be lost: near has everything.", "one of two has it")
     ends(run("put", "y", at=at, stdin=b"2"), 0, "put")
-    check(first().startswith("If this machine died now: 1 document, 1 B"), f"not what the other lacks: {first()}")
+    check(first().startswith("If this machine died now: 1 change, 1 B"), f"not what the other lacks: {first()}")
     ends(run("sync", "--wait", at=at), 0, "sync")
     equal(first(), "If this machine died now, nothing would be lost.", "both have it")
     for name in ("near", "far"):

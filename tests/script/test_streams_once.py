@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-# test: timeout=240
+# test: timeout=420
 """Exactly once: writers send entries with ids through a proxy that cuts the connection before the request is whole, after it, and before
-the answer, while the server is killed and started again. Who hears nothing sends the same again. In the end each entry is there once,
-under the number that was answered, in the order in which its writer sent them."""
+the answer, while Keepfast is killed at random and started again, and PostgreSQL as well where it keeps the store. Who hears nothing sends
+the same again. In the end each entry is there once, under the number that was answered, in the order in which its writer sent them; and
+who asks again gets the first answer."""
 
 import http.client
-import itertools
 import json
 import os
 import random
@@ -15,25 +15,31 @@ import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from faultproxy import FaultProxy  # noqa: E402
-from keepfast import Server, folder  # noqa: E402
+from keepfast import Server, folder, wait_for  # noqa: E402
+from pg import Cluster  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
 LONG = os.environ.get("KEEPFAST_LONG") == "1"
-WRITERS, ENTRIES, KILLS = 4, (600 if LONG else 120), (25 if LONG else 5)
-SECONDS = 150
+WRITERS, MESSAGES = 4, (600 if LONG else 70)
+KILLS, DATABASE_KILLS = (25, 10) if LONG else (4, 2)
+SECONDS = 170
+SHARED = "chat/all"
 
 
 class Writer(threading.Thread):
+    """Sends each message to a stream of its own and, in one request with what stands beside it, to one that all write to."""
+
     def __init__(self, proxy, number, until):
         super().__init__(daemon=True)
-        self.proxy, self.until = proxy, until
-        self.path = f"/v1/default/streams/chat/{number}/entries"
-        self.answered, self.again, self.replays, self.amiss = {}, 0, 0, []
+        self.proxy, self.number, self.until = proxy, number, until
+        self.own = f"chat/{number}"
+        self.answered = {self.own: {}, SHARED: {}}
+        self.sent, self.again, self.replays, self.amiss = {self.own: [], SHARED: []}, 0, 0, []
 
-    def once(self, body):
-        connection = http.client.HTTPConnection(*self.proxy.address, timeout=2)
+    def once(self, key, body):
+        connection = http.client.HTTPConnection(*self.proxy.address, timeout=3)
         try:
-            connection.request("POST", self.path, body, {"Content-Type": "application/json"})
+            connection.request("POST", f"/v1/default/streams/{key}/entries", body, {"Content-Type": "application/json"})
             answer = connection.getresponse()
             return answer.status, json.loads(answer.read())
         except (OSError, http.client.HTTPException, ValueError):
@@ -41,78 +47,167 @@ class Writer(threading.Thread):
         finally:
             connection.close()
 
-    def send(self, name, entry):
-        body = json.dumps(entry)
+    def send(self, key, entries):
+        body = json.dumps(entries if len(entries) > 1 else entries[0])
+        self.sent[key] += entries
         while time.monotonic() < self.until:
-            got = self.once(body)
+            got = self.once(key, body)
             if got and got[0] in (200, 201):
-                self.answered[name] = got[1]["n"]
-                self.replays += got[1].get("duplicate", False)
-                return
+                for entry, item in zip(entries, got[1].get("items", [got[1]]), strict=True):
+                    self.answered[key][entry["id"]] = item["n"]
+                    self.replays += item.get("duplicate", False)
+                return True
             if got and not got[1].get("retryable"):
-                self.amiss.append((name, got))
-                return
+                self.amiss.append((key, body, got))
+                return False
             self.again += 1
-            time.sleep(0.01)
+            time.sleep(0.01 if got is None else 0.1)
+        return False
+
+    def entry(self, i, part):
+        return {"id": f"w{self.number}-{i}-{part}", "kind": "user", "body": {"text": f"message {i}.{part} of {self.number}"}}
 
     def run(self):
-        for i in range(ENTRIES):
-            self.send(f"m{i}", {"id": f"m{i}", "kind": "user", "body": {"text": f"message {i}"}})
+        for i in range(MESSAGES):
+            if not self.send(self.own, [self.entry(i, 0)]) or not self.send(SHARED, [self.entry(i, part) for part in range(1, 3)]):
+                return
 
 
-def trouble(proxy, server, writers, data):
-    """Until the writers are done. Gives the last server, and how often each thing was done."""
-    dice, done = random.Random(5), dict.fromkeys(("before", "after", "answer", "kill"), 0)
-    for step in itertools.count():
-        if not any(w.is_alive() for w in writers):
-            break
-        what = ("before", "after", "answer", "pass")[step % 4]
-        hit = proxy.hit
+class Trouble:
+    """What goes wrong until the writers are done."""
+
+    def __init__(self, proxy, restart, database, seed):
+        self.proxy, self.restart, self.database = proxy, restart, database
+        self.dice = random.Random(seed)
+        self.done = dict.fromkeys(("before", "after", "answer", "kill", "database"), 0)
+
+    def cut(self, what):
+        hit = self.proxy.hit
         if what == "before":
-            proxy.cut(up=dice.choice([1, 60, 150, 240]), times=3)
+            self.proxy.cut(up=self.dice.choice([1, 60, 150, 240]), times=3)
         elif what == "after":
-            proxy.lose_answer(times=3)
-        elif what == "answer":
-            proxy.cut(down=dice.choice([1, 40, 120]), reset=dice.random() < 0.5, times=3)
+            self.proxy.lose_answer(times=3)
         else:
-            proxy.pass_on()
-        time.sleep(0.05)
-        if what != "pass":
-            done[what] += proxy.hit - hit
-        if step % 6 == 5 and done["kill"] < KILLS:
+            self.proxy.cut(down=self.dice.choice([1, 40, 120]), reset=self.dice.random() < 0.5, times=3)
+        time.sleep(self.dice.uniform(0.02, 0.1))
+        self.done[what] += self.proxy.hit - hit
+        self.proxy.pass_on()
+
+    def kill_database(self):
+        self.database.crash()
+        time.sleep(self.dice.uniform(0, 0.5))
+        self.database.start()
+
+    def until(self, writers):
+        """Cuts all the time; kills are spread over it, each behind as many messages as the dice say."""
+        every = WRITERS * MESSAGES // (KILLS + 1)
+        for kill in range(1, KILLS + 1):
+            wanted = kill * every - self.dice.randrange(every // 2)
+            while sum(len(w.answered[w.own]) for w in writers) < wanted and any(w.is_alive() for w in writers):
+                self.cut(self.dice.choice(["before", "after", "answer"]))
+            self.restart()
+            self.done["kill"] += 1
+            if self.database and self.done["database"] < DATABASE_KILLS:
+                time.sleep(self.dice.uniform(0, 0.2))
+                self.kill_database()
+                self.done["database"] += 1
+        while any(w.is_alive() for w in writers):
+            self.cut(self.dice.choice(["before", "after", "answer"]))
+
+
+def amiss_in(client, writers):
+    """What is not as it was answered: sentences."""
+    found = []
+    for key in [w.own for w in writers] + [SHARED]:
+        items, after = [], 0
+        while page := client.get(f"/streams/{key}/entries?after={after}&limit=1000").json()["items"]:
+            items += page
+            after = page[-1]["n"]
+        of = [w for w in writers if key in (w.own, SHARED)]
+        answered = {name: n for w in of for name, n in w.answered[key].items()}
+        found += [f"{key}: {len(items)} entries, {len(answered)} were answered"] if len(items) != len(answered) else []
+        found += [f"{key}: numbers have gaps"] if [e["n"] for e in items] != list(range(1, len(items) + 1)) else []
+        found += [f"{key}: other numbers than were answered"] if {e.get("id"): e["n"] for e in items} != answered else []
+        for w in of:
+            mine = [e for e in items if e.get("id", "").startswith(f"w{w.number}-")]
+            said = [{"id": e["id"], "kind": e["kind"], "body": e["body"]} for e in mine]
+            found += [f"{key}: not what writer {w.number} sent, in its order"] if said != w.sent[key] else []
+        info = client.get(f"/streams/{key}").json()
+        found += [f"{key}: statistics of {info}"] if (info["count"], info["kinds"]) != (len(items), {"user": len(items)}) else []
+    return found
+
+
+def ask_again(client, writers):
+    """Everything once more: the first answers."""
+    for w in writers:
+        for key, entries in w.sent.items():
+            for i in range(0, len(entries), 100):
+                answer = client.post(f"/streams/{key}/entries", entries[i:i + 100])
+                numbers = [w.answered[key][e["id"]] for e in entries[i:i + 100]]
+                equal((answer.status, answer.json()["items"]), (200, [{"n": n, "duplicate": True} for n in numbers]), f"{key}: the first answer again")
+            other = client.post(f"/streams/{key}/entries", {**entries[0], "body": "another"})
+            equal((other.status, other.code), (409, "id_reused"), "another under the same id")
+
+
+def suffer(data, database=None, seed=5, env=None):
+    """Writers and trouble. Gives the server, the writers and what was done."""
+    server = Server(data, env=env)
+    with FaultProxy(("127.0.0.1", int(server.address.rsplit(":", 1)[1]))) as proxy:
+        def restart():
+            nonlocal server
             server.kill()
-            done["kill"] += 1
-            server = Server(data)
+            server = Server(data, env=env)
             proxy.peer = ("127.0.0.1", int(server.address.rsplit(":", 1)[1]))
-    proxy.pass_on()
-    return server, done
-
-
-@test
-def every_entry_is_there_once():
-    data = folder() / "data"
-    server = Server(data)
-    peer = ("127.0.0.1", int(server.address.rsplit(":", 1)[1]))
-    with FaultProxy(peer) as proxy:
         until = time.monotonic() + SECONDS
         writers = [Writer(proxy, n, until) for n in range(WRITERS)]
         for w in writers:
             w.start()
-        server, done = trouble(proxy, server, writers, data)
-    note(f"faults={done} again={sum(w.again for w in writers)} replays={sum(w.replays for w in writers)}")
-    for number, w in enumerate(writers):
-        equal(w.amiss, [], "what was refused")
-        equal(len(w.answered), ENTRIES, f"writer {number} was answered for everything in time")
-        found = server.client().get(f"/streams/chat/{number}/entries?limit=1000").json()["items"]
-        equal([e["id"] for e in found], [f"m{i}" for i in range(ENTRIES)], "each once, in order")
-        equal([e["n"] for e in found], list(range(1, ENTRIES + 1)), "numbers without a gap")
-        equal({e["id"]: e["n"] for e in found}, w.answered, "under the number that was answered")
-        equal([e["body"]["text"] for e in found], [f"message {i}" for i in range(ENTRIES)], "with what was said")
-        info = server.client().get(f"/streams/chat/{number}").json()
-        equal((info["count"], info["kinds"]), (ENTRIES, {"user": ENTRIES}), "and the statistics say so")
-    equal(server.stop(), 0, "its end")
-    check(min(done["before"], done["after"], done["answer"]) >= 5 and done["kill"] >= 3, f"enough went wrong: {done}")
+        trouble = Trouble(proxy, restart, database, seed)
+        trouble.until(writers)
+    note(f"faults={trouble.done} again={sum(w.again for w in writers)} replays={sum(w.replays for w in writers)}")
+    return server, writers, trouble.done
+
+
+def holds(data, database=None, level="disk"):
+    server, writers, done = suffer(data, database)
+    with server:
+        client = server.client()
+        wait_for(lambda: client.get("/streams?limit=1").status == 200, 30)
+        for w in writers:
+            equal(w.amiss, [], "what was refused")
+            equal((len(w.answered[w.own]), len(w.answered[SHARED])), (MESSAGES, 2 * MESSAGES), f"writer {w.number} was answered for everything in time")
+        equal(amiss_in(client, writers), [], "each entry once, in order, as it was answered")
+        ask_again(client, writers)
+        equal(amiss_in(client, writers), [], "and that has added nothing")
+        equal(client.post("/verify").json()["damaged"], 0, "all of it is good")
+        equal(client.post("/streams/last/entries", {"body": 1}).headers["Keepfast-Ack"], level, "the level of it")
+        equal(server.stop(), 0, "its end")
+    check(min(done["before"], done["after"], done["answer"]) >= 5 and done["kill"] == KILLS, f"enough went wrong: {done}")
     check(sum(w.replays for w in writers) >= 5, "some were answered a second time")
+    return done
+
+
+@test
+def every_entry_is_there_once():
+    holds(folder() / "data")
+
+
+@test
+def every_entry_is_there_once_on_postgres():
+    with Cluster() as pg:
+        done = holds(pg.url(), pg, "shared")
+    equal(done["database"], DATABASE_KILLS, "the database was killed, too")
+
+
+@test
+def saboteur_drop_entry_ids_is_found():
+    global MESSAGES, KILLS  # noqa: PLW0603
+    before = MESSAGES, KILLS
+    MESSAGES, KILLS = 40, 0
+    server, writers, _ = suffer(folder() / "data", env={"KF_SABOTAGE": "drop-entry-ids"})
+    MESSAGES, KILLS = before
+    with server:
+        check(any("entries," in one for one in amiss_in(server.client(), writers)), "a store that forgets ids keeps entries twice")
 
 
 main()
