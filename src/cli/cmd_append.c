@@ -7,25 +7,39 @@
  *     a line of stdin        an object with a member `body` is an entry as HTTP takes it; else as TEXT
  *
  * Lines are sent together, at most BATCH_LINES and about BATCH_BYTES at a time, and at once when no
- * more is there to be read: who pipes a program that goes on sees each line arrive. */
+ * more is there to be read: who pipes a program that goes on sees each line arrive. While nothing
+ * comes the store is let go of, so that others have it.
+ *
+ * Lines that all have an id may be sent twice without being there twice: a batch of them is sent
+ * again while what was in its way may pass. Of others it is not known whether they have arrived,
+ * so what was confirmed before is said, and that is the end. */
 #include "cli/cli.h"
 
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define BATCH_LINES 500
 #define BATCH_BYTES (1024 * 1024)
+/* Answers of so many batches stay in memory. */
+#define BATCHES_MAX 64
+#define PAUSE_MS    200
+#define AGAIN_MS    500
+#define PATIENCE_MS 60000
 
 struct appending {
     struct cli *cli;
-    struct place *place;
+    struct place *place; /* NULL = none is open */
     const char *target;
     uint32_t timeout_ms;
     struct buf batch; /* "[entry,entry" */
     size_t lines;     /* in the batch */
+    size_t with_id;   /* of them */
+    size_t batches;   /* since the place was opened */
     uint64_t sent, known, count;
+    uint64_t bytes, total; /* of standard input; total 0 = not known */
 };
 
 static void put_text(struct buf *out, const char *name, const char *value)
@@ -74,7 +88,14 @@ static void put_body(const struct cli *cli, str text, const struct json_node *ro
     buf_c(out, as_is ? "}" : "}}");
 }
 
-static kf_rc put_line(const struct cli *cli, str text, bool of_lines, struct buf *out,
+static bool has_id(const struct json_node *root)
+{
+    const struct json_node *id = json_member(root, "id");
+    return id && id->type == JSON_STRING;
+}
+
+/* *ret_id (may be NULL): whether the entry brings its id. */
+static kf_rc put_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
                       struct kf_err *err)
 {
     struct arena arena = ARENA_INIT;
@@ -90,7 +111,10 @@ static kf_rc put_line(const struct cli *cli, str text, bool of_lines, struct buf
         arena_release(&arena);
         return cli_usage(err, "the text is no UTF-8");
     }
-    if (root && of_lines && is_entry(root))
+    bool whole = root && of_lines && is_entry(root);
+    if (ret_id)
+        *ret_id = whole && has_id(root);
+    if (whole)
         put_entry(cli, root, out);
     else
         put_body(cli, text, root, out);
@@ -107,7 +131,9 @@ static kf_rc ask(struct appending *a, str body, struct json_node **ret_root, str
                             .header_count = 1,
                             .body = body,
                             .timeout_ms = a->timeout_ms};
-    kf_rc rc = place_request(a->place, &r, &answer, err);
+    kf_rc rc = a->place ? KF_OK : place_open(a->cli, &a->place, err);
+    if (rc == KF_OK)
+        rc = place_request(a->place, &r, &answer, err);
     if (rc == KF_OK)
         rc = answer_parse(a->cli, &answer, ret_root, err);
     if (rc == KF_OK && a->cli->json)
@@ -121,6 +147,44 @@ static void count_known(struct appending *a, const struct json_node *items)
         a->known += node_true(n, "duplicate");
 }
 
+/* Nothing of an answer is looked at any more. */
+static void let_go(struct appending *a)
+{
+    place_close(a->place);
+    place_finish(a->cli);
+    a->place = NULL;
+    a->batches = 0;
+    arena_clear(&a->cli->arena);
+}
+
+static bool may_pass(const struct kf_err *err)
+{
+    return err->retryable || err->rc == KF_UNAVAILABLE || err->rc == KF_BUSY;
+}
+
+/* Again, for a minute, what may be sent again. */
+static kf_rc ask_again(struct appending *a, struct json_node **ret_root, struct kf_err *err)
+{
+    int64_t until = env_mono_ms(a->cli->env) + PATIENCE_MS;
+    bool told = false;
+    for (;;) {
+        struct kf_err why = KF_ERR_INIT;
+        kf_rc rc = ask(a, buf_view(&a->batch), ret_root, &why);
+        if (rc == KF_OK)
+            return KF_OK;
+        if (a->with_id < a->lines || !may_pass(&why) || env_mono_ms(a->cli->env) > until) {
+            *err = why;
+            return rc;
+        }
+        print_progress_end(a->cli);
+        if (!told)
+            print_talk("keepfast: %s; these lines have ids, so they are sent again", why.detail);
+        told = true;
+        let_go(a);
+        poll(NULL, 0, AGAIN_MS);
+    }
+}
+
 static kf_rc send_batch(struct appending *a, struct kf_err *err)
 {
     struct json_node *root = NULL;
@@ -129,15 +193,17 @@ static kf_rc send_batch(struct appending *a, struct kf_err *err)
     buf_byte(&a->batch, ']');
     kf_rc rc = buf_ok(&a->batch, err);
     if (rc == KF_OK)
-        rc = ask(a, buf_view(&a->batch), &root, err);
+        rc = ask_again(a, &root, err);
     if (rc == KF_OK) {
         a->sent += a->lines;
         a->count = node_u64(root, "count");
         count_known(a, json_member(root, "items"));
-        print_progress(a->cli, "appending", a->sent, 0);
+        print_progress(a->cli, "appending", a->bytes, a->total);
     }
-    a->lines = 0;
+    a->lines = a->with_id = 0;
     buf_clear(&a->batch);
+    if (rc == KF_OK && ++a->batches == BATCHES_MAX)
+        let_go(a);
     return rc;
 }
 
@@ -147,11 +213,13 @@ static kf_rc take_line(struct appending *a, str line, struct kf_err *err)
         line.len--;
     if (!str_trim(line).len)
         return KF_OK;
+    bool id = false;
     buf_byte(&a->batch, a->lines ? ',' : '[');
-    kf_rc rc = put_line(a->cli, line, true, &a->batch, err);
+    kf_rc rc = put_line(a->cli, line, true, &a->batch, &id, err);
     if (rc != KF_OK)
         return rc;
     a->lines++;
+    a->with_id += id;
     return a->lines == BATCH_LINES || a->batch.len >= BATCH_BYTES ? send_batch(a, err) : KF_OK;
 }
 
@@ -164,6 +232,7 @@ static kf_rc take_lines(struct appending *a, struct buf *in, bool end, struct kf
         size_t len = str_index(rest, '\n');
         if (len == rest.len && !end)
             break;
+        a->bytes += len + (len < rest.len);
         rc = take_line(a, (str){rest.p, len}, err);
         rest = str_from(rest, len + 1);
     }
@@ -172,16 +241,35 @@ static kf_rc take_lines(struct appending *a, struct buf *in, bool end, struct kf
     return rc;
 }
 
-static bool more_is_there(void)
+static bool more_is_there(int within_ms)
 {
     struct pollfd p = {.fd = STDIN_FILENO, .events = POLLIN};
-    return poll(&p, 1, 0) > 0;
+    return poll(&p, 1, within_ms) > 0;
+}
+
+/* Of a file whose end is known. */
+static uint64_t size_of_input(void)
+{
+    struct stat st;
+    off_t at = lseek(STDIN_FILENO, 0, SEEK_CUR);
+    if (fstat(STDIN_FILENO, &st) != 0) /* seam: a descriptor, not a file of ours */
+        return 0;
+    bool file = S_ISREG(st.st_mode) && at >= 0;
+    return file && st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
+}
+
+/* What is in already is worth knowing for who has to go on from there. */
+static void say_how_far(const struct appending *a, struct kf_err *err)
+{
+    if (a->sent)
+        err_prefix(err, "%llu lines were appended, then", (unsigned long long)a->sent);
 }
 
 static kf_rc append_lines(struct appending *a, struct kf_err *err)
 {
     struct buf in = BUF_INIT;
     kf_rc rc = KF_OK;
+    a->total = size_of_input();
     for (bool end = false; rc == KF_OK && !end;) {
         char *room = buf_room(&in, 65536);
         ssize_t got = room ? read(STDIN_FILENO, room, 65536) : -1;
@@ -195,11 +283,15 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
         buf_grew(&in, (size_t)got);
         if (in.len)
             rc = take_lines(a, &in, end, err);
-        if (rc == KF_OK && (end || !more_is_there()))
+        if (rc == KF_OK && (end || !more_is_there(0)))
             rc = send_batch(a, err);
+        if (rc == KF_OK && !end && a->place && !more_is_there(PAUSE_MS))
+            let_go(a);
     }
     buf_release(&in);
     print_progress_end(a->cli);
+    if (rc != KF_OK)
+        say_how_far(a, err);
     if (rc == KF_OK && !a->cli->json)
         print_talk("%s: %llu lines, %llu of them known before, %llu entries in all",
                    a->cli->args[0], (unsigned long long)a->sent, (unsigned long long)a->known,
@@ -210,7 +302,7 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
 static kf_rc append_text(struct appending *a, const char *text, struct kf_err *err)
 {
     struct json_node *root = NULL;
-    kf_rc rc = put_line(a->cli, str_of(text), false, &a->batch, err);
+    kf_rc rc = put_line(a->cli, str_of(text), false, &a->batch, NULL, err);
     if (rc == KF_OK)
         rc = ask(a, buf_view(&a->batch), &root, err);
     if (rc == KF_OK && !a->cli->json)
@@ -248,8 +340,6 @@ kf_rc cmd_append(struct cli *cli, struct kf_err *err)
         return cli_usage(err, "--id and --time are of one entry: give each line its own, as "
                               "{\"id\": …, \"at\": …, \"body\": …}");
     kf_rc rc = make_target(&a, &target, err);
-    if (rc == KF_OK)
-        rc = place_open(cli, &a.place, err);
     if (rc == KF_OK)
         rc = lines ? append_lines(&a, err) : append_text(&a, cli->args[1], err);
     place_close(a.place);

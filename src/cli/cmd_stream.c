@@ -99,6 +99,18 @@ static void found_row(struct cli *cli, struct table *t, const struct json_node *
     table_cell(t, node_text(cli, n, "snippet"));
 }
 
+/* "chat/" as well as "chat/" with a star behind it. */
+static const char *prefix_of(struct cli *cli)
+{
+    const char *given = cli->opt[OPT_PREFIX];
+    size_t len = given ? strlen(given) : 0;
+    if (!len || given[len - 1] != '*')
+        return given;
+    char *prefix = arena_dup(&cli->arena, (str){given, len - 1});
+    cli->starved |= !prefix;
+    return prefix;
+}
+
 kf_rc cmd_search(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"STREAM", "N", "KIND", "WHEN", "TEXT"};
@@ -111,7 +123,7 @@ kf_rc cmd_search(struct cli *cli, struct kf_err *err)
     char *query = rc == KF_OK ? arena_dup(&cli->arena, buf_view(&words)) : NULL;
     buf_c(&target, "/search");
     cli_query(cli, &target, "q", query);
-    cli_query(cli, &target, "prefix", cli->opt[OPT_PREFIX]);
+    cli_query(cli, &target, "prefix", prefix_of(cli));
     if (rc == KF_OK)
         rc = query ? buf_ok(&target, err) : err_nomem(err);
     if (rc == KF_OK)

@@ -3,8 +3,12 @@
 
 #include <poll.h>
 #include <stdio.h>
+#include <unistd.h>
 
-#define FOLLOW_MS 1000
+/* A server is asked to wait so long for the next entry; a store of our own has nothing to wait for
+ * and is opened anew after a pause, so that others have it meanwhile. */
+#define FOLLOW_MS 5000
+#define PAUSE_MS  1000
 
 char *stream_target(struct cli *cli, const char *tail)
 {
@@ -73,37 +77,60 @@ static kf_rc print_entries(struct cli *cli, const struct json_node *root, uint64
     return rc;
 }
 
+static kf_rc ask_at(struct cli *cli, struct place *place, const char *tail,
+                    struct json_node **ret_root, struct kf_err *err)
+{
+    struct cli_answer a;
+    struct cli_request r = {.method = API_GET, .target = stream_target(cli, tail)};
+    kf_rc rc = r.target ? place_request(place, &r, &a, err) : err_nomem(err);
+    return rc == KF_OK ? answer_parse(cli, &a, ret_root, err) : rc;
+}
+
 static kf_rc ask_entries(struct cli *cli, const char *tail, struct json_node **ret_root,
                          struct kf_err *err)
 {
     struct place *place = NULL;
-    struct cli_answer a;
-    struct cli_request r = {.method = API_GET, .target = stream_target(cli, tail)};
-    kf_rc rc = r.target ? place_open(cli, &place, err) : err_nomem(err);
+    kf_rc rc = place_open(cli, &place, err);
     if (rc == KF_OK)
-        rc = place_request(place, &r, &a, err);
-    if (rc == KF_OK)
-        rc = answer_parse(cli, &a, ret_root, err);
+        rc = ask_at(cli, place, tail, ret_root, err);
     place_close(place);
     return rc;
 }
 
-/* Everything behind *last, page by page. */
-static kf_rc print_behind(struct cli *cli, uint64_t *last, struct kf_err *err)
+/* A key that was erased and made anew, or a store that was restored, begins with lower numbers. */
+static kf_rc look_for_new_life(struct cli *cli, struct place *place, uint64_t *last,
+                               struct kf_err *err)
 {
-    uint64_t before;
-    kf_rc rc = KF_OK;
-    do {
-        struct json_node *root = NULL;
-        char tail[80];
-        before = *last;
-        snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000", (unsigned long long)*last);
-        rc = ask_entries(cli, tail, &root, err);
-        if (rc == KF_OK)
-            rc = print_entries(cli, root, last, err);
-        place_finish(cli);
-        arena_clear(&cli->arena);
-    } while (rc == KF_OK && *last != before);
+    struct json_node *root = NULL;
+    kf_rc rc = ask_at(cli, place, "", &root, err);
+    if (rc == KF_OK && node_u64(root, "last_n") < *last) {
+        print_talk("%s: the stream has begun anew", cli->args[0]);
+        *last = 0;
+    }
+    return rc;
+}
+
+/* What is behind *last, or comes within FOLLOW_MS where a server waits for it. *ret_any: there was
+ * something. */
+static kf_rc print_behind(struct cli *cli, uint64_t *last, bool *ret_any, struct kf_err *err)
+{
+    struct place *place = NULL;
+    struct json_node *root = NULL;
+    uint64_t before = *last;
+    char tail[100];
+    snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000&follow=%dms",
+             (unsigned long long)*last, FOLLOW_MS);
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = ask_at(cli, place, tail, &root, err);
+    if (rc == KF_OK)
+        rc = print_entries(cli, root, last, err);
+    *ret_any = *last != before;
+    if (rc == KF_OK && !*ret_any)
+        rc = look_for_new_life(cli, place, last, err);
+    place_close(place);
+    place_finish(cli);
+    arena_clear(&cli->arena);
     return rc;
 }
 
@@ -113,20 +140,35 @@ static bool may_pass(const struct kf_err *err)
     return err->retryable || err->rc == KF_UNAVAILABLE || err->rc == KF_BUSY;
 }
 
+/* A pipe is told of only when it is written to. */
+static bool nobody_reads(void)
+{
+    struct pollfd p = {.fd = STDOUT_FILENO};
+    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLNVAL));
+}
+
 /* Numbers only grow, so what is asked for behind the last one seen is neither shown twice nor left
- * out, whatever happened to the server in between. Ends by Ctrl-C, or with a failure that does not
- * pass. */
+ * out, whatever happened to the server in between. Ends by Ctrl-C, when nobody reads any more, or
+ * with a failure that does not pass. */
 static kf_rc follow(struct cli *cli, uint64_t last, struct kf_err *err)
 {
     bool told = false;
     while (print_flush() == 0) {
-        kf_rc rc = print_behind(cli, &last, err);
+        int64_t began = env_mono_ms(cli->env);
+        bool any = false;
+        kf_rc rc = print_behind(cli, &last, &any, err);
         if (rc != KF_OK && !may_pass(err))
             return rc;
         if (rc != KF_OK && !told)
-            print_talk("%s; waiting", err->detail);
+            print_talk("keepfast: %s; waiting", err->detail);
         told = rc != KF_OK;
-        poll(NULL, 0, FOLLOW_MS);
+        if (nobody_reads()) {
+            cli->status = 141;
+            return KF_OK;
+        }
+        int64_t left = PAUSE_MS - (env_mono_ms(cli->env) - began);
+        if (!any && left > 0)
+            poll(NULL, 0, (int)left);
     }
     return KF_OK;
 }

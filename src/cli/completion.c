@@ -1,6 +1,6 @@
-/* Completion for bash, zsh and fish, made from the tables. Documents and remotes are offered, too:
- * the shell asks `keepfast ls` and `keepfast remote ls`, whose tables have a line of titles and two
- * blanks behind the first column. Behind the table of remotes stand sentences, which begin with the
+/* Completion for bash, zsh and fish, made from the tables. Documents, streams and remotes are
+ * offered, too: the shell asks `keepfast ls`, `keepfast stream ls` and `keepfast remote ls`, whose
+ * tables have a line of titles and two blanks behind the first column. Behind the table of remotes stand sentences, which begin with the
  * name and a colon. Names and sentences are anybody's text: bash's compgen -W would do what they
  * say, so it is given words of ours alone. */
 #include "cli/table.h"
@@ -25,9 +25,9 @@ static bool is_new_group(size_t i)
 /* What a command's first argument names. */
 static const char *kind_of(const struct command *c)
 {
-    bool none = !*c->args || strcmp(c->words, "remote add") == 0 ||
-                str_starts(str_of(c->args), STR("KEY")) ||
-                str_starts(str_of(c->words), STR("stream "));
+    bool none = !*c->args || strcmp(c->words, "remote add") == 0;
+    if (str_starts(str_of(c->args), STR("KEY")) || strcmp(c->words, "stream ls") == 0)
+        return "stream";
     if (none || str_starts(str_of(c->words), STR("space ")))
         return "";
     if (str_starts(str_of(c->words), STR("remote ")) ||
@@ -147,6 +147,10 @@ static const char bash_begin[] =
     "    keepfast ls \"$@\" 2>/dev/null | sed '1d; s/  .*//'\n"
     "}\n"
     "\n"
+    "_keepfast_streams() {\n"
+    "    keepfast stream ls \"$@\" 2>/dev/null | sed '1d; s/  .*//'\n"
+    "}\n"
+    "\n"
     "_keepfast_remotes() {\n"
     "    keepfast remote ls \"$@\" 2>/dev/null | sed -n '1d; s/^\\([a-z0-9_-]*\\)  .*/\\1/p'\n"
     "}\n"
@@ -157,12 +161,13 @@ static const char bash_begin[] =
     "        file) compopt -o filenames; mapfile -t found < <(compgen -f -- \"$cur\") ;;\n"
     "        folder) compopt -o filenames; mapfile -t found < <(compgen -d -- \"$cur\") ;;\n"
     "        document) mapfile -t found < <(_keepfast_documents \"${at[@]}\" -- \"$cur\") ;;\n"
+    "        stream) mapfile -t found < <(_keepfast_streams \"${at[@]}\" -- \"$cur\") ;;\n"
     "        remote) mapfile -t found < <(_keepfast_remotes \"${at[@]}\") ;;\n"
     "    esac\n"
     "    COMPREPLY=()\n"
     "    for one in \"${found[@]}\"; do\n"
     "        [[ $one == \"$cur\"* ]] || continue\n"
-    "        [[ $1 == document ]] && printf -v one %q \"$one\"\n"
+    "        [[ $1 == document || $1 == stream ]] && printf -v one %q \"$one\"\n"
     "        COMPREPLY+=(\"$one\")\n"
     "    done\n"
     "}\n"
@@ -236,6 +241,7 @@ static const char *zsh_action(const char *kind)
            : strcmp(kind, "folder") == 0   ? "_files -/"
            : strcmp(kind, "remote") == 0   ? "_keepfast_remotes"
            : strcmp(kind, "document") == 0 ? "_keepfast_documents"
+           : strcmp(kind, "stream") == 0   ? "_keepfast_streams"
                                            : " ";
 }
 
@@ -283,6 +289,11 @@ void completion_zsh(struct buf *out)
                ".*//')\"})\n"
                "    compadd -a found\n"
                "}\n"
+               "_keepfast_streams() {\n"
+               "    local -a found=(${(f)\"$(keepfast stream ls -- \"$PREFIX\" 2>/dev/null | sed "
+               "'1d; s/  .*//')\"})\n"
+               "    compadd -a found\n"
+               "}\n"
                "_keepfast_remotes() {\n"
                "    local -a found=(${(f)\"$(keepfast remote ls 2>/dev/null | sed -n "
                "'1d; s/^\\([a-z0-9_-]*\\)  .*/\\1/p')\"})\n"
@@ -318,6 +329,7 @@ static const char *fish_values(const char *kind)
            : strcmp(kind, "folder") == 0   ? " -a '(__fish_complete_directories)'"
            : strcmp(kind, "remote") == 0   ? " -a '(__keepfast_remotes)'"
            : strcmp(kind, "document") == 0 ? " -a '(__keepfast_documents)'"
+           : strcmp(kind, "stream") == 0   ? " -a '(__keepfast_streams)'"
                                            : "";
 }
 
@@ -371,6 +383,10 @@ void completion_fish(struct buf *out)
                "function __keepfast_documents\n"
                "    keepfast ls -- (commandline -ct) 2>/dev/null | string replace -r '  .*' '' | "
                "tail -n +2\n"
+               "end\n"
+               "function __keepfast_streams\n"
+               "    keepfast stream ls -- (commandline -ct) 2>/dev/null | string replace -r "
+               "'  .*' '' | tail -n +2\n"
                "end\n"
                "function __keepfast_remotes\n"
                "    keepfast remote ls 2>/dev/null | tail -n +2 | string replace -rf "

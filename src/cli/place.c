@@ -504,7 +504,8 @@ static kf_rc request_once(struct place *p, const struct cli_request *r, struct c
         rc = exchange(p, target, &s, ret, err);
         rc = settle_sink(&s, rc, ret->status, err);
     }
-    print_progress_end(p->cli);
+    if (r->progress)
+        print_progress_end(p->cli);
     file_close(&s.in);
     file_close(&s.out);
     buf_release(&s.kept);

@@ -34,6 +34,8 @@ def store():
     at = TOP / "s.db"
     for name in ("a.json", "b c.json", "config/notify.json"):
         run("put", name, "-", at=at, stdin=b"1")
+    for key in ("chat/abc", "chat/a b", "views/abc"):
+        run("append", key, "hello", at=at)
     for name in ("usb", "attic"):
         run("remote", "add", name, f"dir:{TOP}/{name}", "--manual", at=at)
     bin_dir = TOP / "bin"
@@ -53,6 +55,10 @@ CASES = [
     (["sync", "--wait", "u"], {"usb"}, {"attic"}),
     (["remote", "rm", ""], {"usb", "attic"}, {"a.json"}),
     (["verify", "--d"], {"--deep"}, {"--json"}),
+    (["stream", ""], {"ls", "show", "set", "rm"}, {"put"}),
+    (["tail", "ch"], {"chat/abc"}, {"views/abc", "a.json"}),
+    (["stream", "show", "v"], {"views/abc"}, {"chat/abc"}),
+    (["append", "--k"], {"--kind"}, {"--at"}),
 ]
 
 

@@ -4,12 +4,16 @@
 
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 from keepfast import PROGRAM, Server, folder, run, wait_for  # noqa: E402
+from pg import Cluster  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 TOP = folder()
@@ -81,7 +85,9 @@ def what_is_shown():
     equal([e["n"] for e in ok("context", "show", "--entries", "1", "--json").json()["items"]], [2], "a context")
     check(b"show 1 user" in ok("context", "show", "--across", "customer").out, "across streams, with their keys")
     equal([h["stream"] for h in ok("search", "HELLO", "--json").json()["items"]], ["show", "a"], "a search, the newest first")
-    check(b"show" in ok("search", "hello", "31mred", "--prefix", "sh").out, "words, of some streams")
+    for prefix in ("sh", "sh*"):
+        equal([h["stream"] for h in ok("search", "hello", "31mred", "--prefix", prefix, "--json").json()["items"]], ["show"], "words, of some streams")
+    check(re.search(rb"\d+ streams, \d+ entries, .*in memory", ok("status").out), "in the status")
     for key in ("k/entries", "k/context"):
         ok("append", key, "x")
         equal(len(bodies(key)), 1, f"{key} is a key")
@@ -107,6 +113,8 @@ def what_is_erased_is_asked_for():
 
 
 class Following:
+    """keepfast tail -f --json; `at` is a place."""
+
     def __init__(self, key, at):
         self.out = open(TOP / f"followed-{time.monotonic_ns()}", "w+b")
         self.process = subprocess.Popen([PROGRAM, "tail", key, "-n", "3", "-f", "--json", "--at", at], stdin=subprocess.DEVNULL, stdout=self.out,
@@ -147,6 +155,192 @@ def following_survives_a_restart():
     finally:
         tail.end()
         server.stop()
+
+
+@test
+def following_a_folder_leaves_it_to_others():
+    place = f"{TOP / 'alone'}#default"
+    ok("append", "f", "one", at=place)
+    tail = Following("f", place)
+    try:
+        wait_for(lambda: tail.seen() == [1], 20)
+        for i in range(4):
+            began = time.monotonic()
+            ok("append", "f", f"more {i}", at=place)
+            check(time.monotonic() - began < 5, "nobody waits for the lock")
+        wait_for(lambda: tail.seen() == [1, 2, 3, 4, 5], 20)
+        server = Server(TOP / "alone")
+        server.client().post("/streams/f/entries", {"body": 6})
+        wait_for(lambda: tail.seen()[-1] == 6, 20)
+        server.stop()
+        ok("append", "f", "7", at=place)
+        wait_for(lambda: tail.seen() == list(range(1, 8)), 20)
+    finally:
+        tail.end()
+
+
+@test
+def following_ends_when_it_is_told():
+    data = TOP / "told"
+    place = f"{data}#default"
+    ok("append", "f", "one", at=place)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        tail = Following("f", place)
+        wait_for(lambda tail=tail: tail.seen() == [1], 20)
+        tail.process.send_signal(number)
+        equal(tail.process.wait(10), -number, "by the signal")
+        tail.end()
+        ok("append", "g", "the store is free", at=place)
+    tail = Following("f", place)
+    wait_for(lambda: tail.seen() == [1], 20)
+    for _ in range(5):  # a job that is stopped and goes on
+        tail.process.send_signal(signal.SIGSTOP)
+        time.sleep(0.1)
+        tail.process.send_signal(signal.SIGCONT)
+    ok("append", "f", "two", at=place)
+    wait_for(lambda: tail.seen() == [1, 2], 20)
+    tail.end()
+    with Server(data) as server:
+        reader = subprocess.Popen([PROGRAM, "tail", "f", "-f", "--json", "--at", place], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+        check(reader.stdout.readline(), "a line")
+        reader.stdout.close()
+        equal(reader.wait(20), 141, "nobody reads any more")
+        tail = Following("f", place)
+        wait_for(lambda: tail.seen() == [1, 2], 20)
+        ok("stream", "rm", "f", "--yes", at=place)
+        equal(tail.process.wait(20), 1, "what is erased is not followed")
+        check(b"there is no stream" in tail.process.stderr.read(), "and it says so")
+        tail.end()
+        server.stop()
+    equal(run("tail", "none", "-f", at=place).status, 1, "nor what is not there")
+
+
+@test
+def a_stream_that_begins_anew_is_followed():
+    data = TOP / "anew"
+    place = f"{data}#default"
+    for i in range(3):
+        ok("append", "f", str(i), at=place)
+    with Server(data) as server:
+        tail = Following("f", place)
+        wait_for(lambda: tail.seen() == [1, 2, 3], 20)
+        tail.process.send_signal(signal.SIGSTOP)
+        time.sleep(6)  # its request has been answered
+        ok("stream", "rm", "f", "--yes", at=place)
+        ok("append", "f", "anew", at=place)
+        tail.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: tail.seen() == [1, 2, 3, 1], 30)
+        tail.end()
+        server.stop()
+
+
+def piping(key, at):
+    return subprocess.Popen([PROGRAM, "append", key, "-", "--at", at], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+@test
+def a_pipe_that_pauses_leaves_the_store_to_others():
+    place = f"{TOP / 'paused'}#default"
+    pipe = piping("p", place)
+    for i in range(1, 4):
+        pipe.stdin.write(b"line %d\n" % i)
+        pipe.stdin.flush()
+        wait_for(lambda i=i: run("tail", "p", "--json", at=place).out.count(b'"n":') == i, 20)
+    pipe.stdin.write(b"without an end")
+    out, err = pipe.communicate(timeout=20)
+    equal((pipe.returncode, out), (0, b""), f"{err}")
+    check(b"4 lines" in err, f"{err}")
+    equal([b["text"] for b in bodies("p", place)], ["line 1", "line 2", "line 3", "without an end"], "each as it came")
+
+
+@test
+def lines_with_ids_survive_a_restart():
+    data = TOP / "resent"
+    place = f"{data}#default"
+    server = Server(data)
+    pipe = piping("p", place)
+    lines = [b'{"id":"%d","body":%d}\n' % (i, i) for i in range(6000)]
+    try:
+        for part in range(6):
+            pipe.stdin.write(b"".join(lines[part * 1000:part * 1000 + 1000]))
+            pipe.stdin.flush()
+            if part % 2 == 0:
+                server.kill()
+                time.sleep(0.5)
+                server = Server(data)
+        out, err = pipe.communicate(timeout=60)
+        equal(pipe.returncode, 0, f"{err}")
+        info = server.client().get("/streams/p").json()
+        equal((info["count"], info["last_n"]), (6000, 6000), "each once")
+    finally:
+        server.stop()
+
+
+@test
+def what_was_appended_before_a_failure_is_said():
+    lines = b"".join(b"line %d\n" % i for i in range(1200)) + b'{"body":1,"more":2}\n'
+    done = run("append", "half", "-", at=STORE, stdin=lines)
+    equal(done.status, 11, f"{done}")
+    check(b"1000 lines were appended, then" in done.err, f"how many are in: {done.err}")
+    equal(ok("stream", "show", "half", "--json").json()["count"], 1000, "as it says")
+
+
+@test
+def a_long_import_shows_how_far_it_is():
+    path = TOP / "long.ndjson"
+    path.write_bytes(b"".join(b'{"id":"%d","body":{"text":"%s"}}\n' % (i, b"x" * 200) for i in range(6000)))
+    main_end, other_end = pty.openpty()
+    with open(path, "rb") as file:
+        process = subprocess.Popen([PROGRAM, "append", "long", "-", "--at", STORE], stdin=file, stdout=subprocess.PIPE, stderr=other_end)
+        os.close(other_end)
+        shown = b""
+        while True:
+            try:
+                piece = os.read(main_end, 65536)
+            except OSError:
+                break
+            if not piece:
+                break
+            shown += piece
+        equal((process.wait(60), process.stdout.read()), (0, b""), "nothing of it on stdout")
+    os.close(main_end)
+    process.stdout.close()
+    check(re.search(rb"appending .*\[#*\.*\] +\d+ %", shown), f"a bar: {shown[-500:]}")
+    check(b"6000 lines" in shown, f"and what came of it: {shown[-300:]}")
+    done = run("append", "long", "-", at=STORE, stdin=path.read_bytes())
+    check(b"appending" not in done.err, "not where nobody looks")
+
+
+@test
+def the_same_at_a_server_and_on_postgres():
+    def look(place):
+        ok("append", "s", "hello Gdańsk", "--kind", "user", "--id", "1", at=place)
+        ok("append", "s", "-", at=place, stdin=b"two\nthree\n")
+        ok("stream", "set", "s", "customer=7", at=place)
+        shown = [ok(*words, "--json", at=place).json() for words in
+                 (("tail", "s"), ("stream", "show", "s"), ("context", "s", "--across", "customer"), ("search", "gdansk"), ("stream", "ls"))]
+        receipt = ok("erase", "customer", "7", "--yes", "--json", at=place).json()
+        equal((receipt["streams"], receipt["entries"]), (1, 3), "erased")
+        for entry in shown[0]["items"] + shown[2]["items"] + shown[3]["items"]:
+            entry.pop("at")
+        for info in [shown[1], *shown[4]["items"]]:
+            info.pop("first_at"), info.pop("last_at")
+        return shown
+    alone = look(f"{TOP / 'same'}#default")
+    with Server(TOP / "served") as server:
+        equal(look(f"http://{server.address}/default"), alone, "over http")
+        equal(look(f"{TOP / 'served'}#default"), alone, "through its socket")
+        server.stop()
+    with Cluster() as pg:
+        equal(look(pg.url("shop")), alone, "on PostgreSQL")
+        ok("append", "f", "one", at=pg.url("shop"))
+        tail = Following("f", pg.url("shop"))
+        try:
+            wait_for(lambda: tail.seen() == [1], 20)
+            ok("append", "f", "two", at=pg.url("shop"))
+            wait_for(lambda: tail.seen() == [1, 2], 20)
+        finally:
+            tail.end()
 
 
 main()
