@@ -78,6 +78,44 @@ def counters_and_times_are_named_as_such():
 
 
 @test
+def what_streams_do_is_counted():
+    with Server(folder() / "data", "spaces: { default: { streams: [{ match: 'chat/*', window: 5 }] } }\n") as server:
+        client = server.client()
+
+        def values():
+            text = client.ask("GET", "/metrics", raw=True).body.decode()
+            return {name: float(value) for name, value in re.findall(r'^keepfast_([a-z_]+)\{space="default"\} (\S+)$', text, re.M)}
+
+        def entries(first, last):
+            return [{"id": str(i), "body": {"text": f"number {i}"}} for i in range(first, last + 1)]
+        client.post("/streams/chat/a/entries", entries(1, 8))
+        client.post("/streams/chat/a/entries", entries(7, 10))
+        client.post("/streams/chat/a/entries", {"id": "1", "body": "another"})  # refused: counts for nothing
+        client.post("/streams/chat/b/entries", {"body": 1})
+        for query in ("?last=3", "?last=5", "?after=7", "?last=9"):  # the last one is more than the window has
+            client.get(f"/streams/chat/a/entries{query}")
+        client.get("/search?q=number")
+        client.get("/search?q=nothing")
+        found = values()
+        equal({name: found[name] for name in ("entries_appended_total", "entries_duplicate_total", "streams", "entries", "windows",
+                                              "window_hits_total", "window_misses_total", "searches_total", "erasures_total")},
+              {"entries_appended_total": 11, "entries_duplicate_total": 2, "streams": 2, "entries": 11, "windows": 2,
+               "window_hits_total": 3, "window_misses_total": 1, "searches_total": 2, "erasures_total": 0}, "true counts")
+        check(0 < found["window_bytes"] < 1 << 20 and 0 < found["search_seconds_total"] < 60, f"sizes and times: {found}")
+        client.delete("/streams/chat/b")
+        client.delete("/streams/chat/b")  # again: the receipt, and no erasure
+        equal((values()["erasures_total"], values()["streams"], values()["windows"]), (1, 1, 1), "behind an erasure")
+        store = client.get("/status").json()["store"]
+        equal({name: store[name] for name in ("streams", "entries", "appended", "duplicates", "erasures")},
+              {"streams": 1, "entries": 10, "appended": 11, "duplicates": 2, "erasures": 1}, "the status says the same")
+        equal(server.stop(), 0, "its end")
+    with Server(server.data, "spaces: { default: { streams: [{ match: 'chat/*', window: 5 }] } }\n") as again:
+        equal(again.client().get("/streams/chat/a/entries?last=5").status, 200, "loaded")
+        wait_for(lambda: "[chat/a] loaded 5 entries" in again.stderr(), 10)
+        again.stop()
+
+
+@test
 def the_process_is_described():
     def value(name):
         return float(re.search(rf"^{name} (\S+)$", TEXT, re.M)[1])
