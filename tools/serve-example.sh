@@ -1,17 +1,24 @@
 #!/bin/sh
-# make run: serves the example examples/finance at 127.0.0.1:7070 until it is interrupted.
+# make run: serves the examples examples/finance and examples/shop at 127.0.0.1:7070 until it is interrupted.
 # What it keeps lies in data/ and is there again at the next start.
 set -eu
 cd "$(dirname "$0")/.."
 keepfast=$PWD/build/keepfast
 example=$PWD/examples/finance
+shop=$PWD/examples/shop
 mkdir -p data
 cd data
 # The place that lasts, in the story; the folder of a remote is the operator's to make.
 mkdir -p -m 700 keepfast-remote
 
+# One server for both: the spaces of the second behind those of the first. The first names a schema beside itself.
+{
+    sed "s|schemas/|$example/schemas/|" "$example/keepfast.yaml"
+    sed '1,/^spaces:/d' "$shop/keepfast.yaml"
+} >keepfast.yaml
+
 mkfifo .ready.$$
-"$keepfast" serve --config "$example/keepfast.yaml" >.ready.$$ &
+"$keepfast" serve --config keepfast.yaml >.ready.$$ &
 server=$!
 trap 'rm -f .ready.$$' EXIT
 # The server ends by itself when the terminal interrupts both; a lone signal to this script is passed on.
@@ -40,9 +47,28 @@ trap 'kill -TERM $server 2>/dev/null || true' INT TERM
         esac
     done
 
+    # Entries with ids are there once, however often they are loaded.
+    at=http://127.0.0.1:7070/shop
+    for file in "$shop"/data/*.ndjson; do
+        "$keepfast" --at "$at" append "chat/$(basename "$file" .ndjson)" - <"$file" >/dev/null 2>.put || {
+            cat .put >&2
+            kill -TERM "$server"
+            exit 1
+        }
+    done
+    # Who is linked to somebody else by now, or erased, is left alone.
+    if [ ! -e .linked ]; then
+        while read -r session customer; do
+            "$keepfast" --at "$at" stream set "chat/$session" customer="$customer" >/dev/null 2>&1
+        done <"$shop/data/customers.txt"
+        : >.linked
+    fi
+    rm -f .put
+
     cat <<EOF
 
-Twelve documents of a dashboard are served; 5 s after a change they are in data/keepfast-remote as well. Look at
+Two spaces are served: finance, twelve documents of a dashboard, 5 s after a change in data/keepfast-remote as well; and shop, twelve
+sessions of a chat. Look at
 
   http://127.0.0.1:7070/
 
@@ -56,8 +82,19 @@ or try:
   build/keepfast log notification_config.json
   build/keepfast status
 
+or at what was said in the shop:
+
+  export KEEPFAST_AT=http://127.0.0.1:7070/shop
+  build/keepfast stream ls
+  build/keepfast tail chat/1003
+  build/keepfast search gdansk
+  curl -s 'http://127.0.0.1:7070/v1/shop/streams/chat/1003/context?across=customer&entries=6'
+  build/keepfast tail -f chat/1003 &
+  curl -s -X POST http://127.0.0.1:7070/v1/shop/streams/chat/1003/entries \\
+       -H 'Content-Type: application/json' -d '{"id":"m-99","kind":"user","body":{"text":"Is it still there?"}}'
+
 Ctrl-C stops it. Then remove data/state and start again: everything comes back from data/keepfast-remote.
-examples/finance/README.md has more.
+examples/finance/README.md and examples/shop/README.md have more.
 EOF
     # Somebody reads on, so that the server never writes into a closed pipe.
     cat <&3 &

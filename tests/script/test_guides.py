@@ -19,7 +19,7 @@ from keepfast import PROGRAM, folder  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
 FENCE = re.compile(r"^```(\w+) run\n(.*?)^```$", re.M | re.S)
-PAGES = {"docs/quickstart.md": 6, "docs/tokens.md": 9, "docs/operations.md": 6}  # with the least that each has
+PAGES = {"docs/quickstart.md": 7, "docs/tokens.md": 9, "docs/operations.md": 6, "docs/streams.md": 14}  # with the least that each has
 # A place of the machine is one of the test's.
 PLACES = {"/var/lib/keepfast": "data", "/var/backups/keepfast": "backups", "/etc/keepfast": "etc"}
 
@@ -123,6 +123,24 @@ def the_tokens():
     equal(sorted(p.name for p in page.where.glob("*.token")), ["dashboard.token", "operator.token", "shop.token", "visitor.token"], "files")
     for path in page.where.glob("*.token"):
         equal(path.stat().st_mode & 0o777, 0o600, str(path))
+
+
+@test
+def the_streams():
+    page = Page(text_of("docs/streams.md"))
+    config = page.where / "keepfast.yaml"
+    config.write_text(re.search(r"^```yaml\n(.*?)^```$", page.text, re.M | re.S)[1])
+    server = serve(page, "--config", str(config))
+    try:
+        status, out, said = page.run()
+        good("docs/streams.md", (status, out, said))
+    finally:
+        end(server)
+    answers = [json.loads(line) for line in re.findall(r"\{.*?\}(?=\{|$)", out, re.M) if json_or_none(line)]
+    check({"n": 1, "duplicate": True, "count": 4} in answers, f"the same again is told its number: {out}")
+    check('{"items":[],"next":null}' in out, "a wait that ends with nothing")
+    check('"snippet":' in out and "Gdańsk" in out, "searches find")
+    check('"streams":1' in out.replace(" ", "").split("receipts")[0] and '"held":' in out, "an erasure gives a receipt")
 
 
 @test
