@@ -462,12 +462,12 @@ struct kf_stream_info {
     uint64_t last_n;                    /* number of the newest; 0 = there never was one */
     uint64_t bytes;                     /* of their bodies */
     int64_t first_at_ms, last_at_ms;    /* the earliest and the latest time of one; 0 = none */
-    const struct kf_stream_kind *kinds; /* by kind; at most 64 */
+    const struct kf_stream_kind *kinds; /* by kind */
     size_t kind_count;
     const void *attrs; /* attributes: a JSON object; a NUL stands behind it */
     size_t attrs_len;
     const void *rings; /* the last entries of some kinds: a JSON object of arrays of
-                          {"n", "at" (RFC 3339), "body"}, oldest first */
+                          {"n", "at" (RFC 3339), "body"}, oldest first. {} in a list */
     size_t rings_len;
     void *owned; /* the library's; NULL in a list */
 };
@@ -484,7 +484,8 @@ struct kf_stream_filter {
 struct kf_stream_list {
     struct kf_stream_info *items;
     size_t count;
-    bool more; /* there are further ones: go on after the last key */
+    bool more; /* there are further ones: go on after the last key. Also when they would be more
+                  than 16 MiB */
     void *owned;
 };
 KF_API void kf_stream_list_free(struct kf_stream_list *list);

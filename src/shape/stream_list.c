@@ -212,7 +212,7 @@ struct list {
     struct arena arena;
     struct stream_state **states;
     struct kf_stream_info *items;
-    size_t count, limit;
+    size_t count, limit, bytes;
     bool more;
 };
 
@@ -255,65 +255,93 @@ static kf_rc list_new(size_t limit, struct list **ret, struct kf_err *err)
 /* KF_ABSENT when the list is full and there is more. */
 static kf_rc list_add(struct list *list, struct db_stmt *s, struct kf_err *err)
 {
-    if (list->count == list->limit) {
-        list->more = true;
-        return KF_ABSENT;
-    }
-    struct stream_state **state = &list->states[list->count];
-    kf_rc rc = stream_row_state(s, 0, state, err);
-    if (rc != KF_OK)
+    struct stream_state *state = NULL;
+    kf_rc rc = list->count < list->limit ? stream_row_state(s, 0, &state, err) : KF_ABSENT;
+    if (rc == KF_OK && list->count && list->bytes + state_cost(state) > STREAM_LIST_BYTES)
+        rc = KF_ABSENT;
+    if (rc != KF_OK) {
+        list->more = list->more || rc == KF_ABSENT;
+        state_drop(state);
         return rc;
-    return fill_info(*state, &list->arena, &list->items[list->count++], err);
-}
-
-/* Steps through a bound statement and ends its use. `prefix`: keys come in order, and those that
- * have it are over with the first that has not. */
-static kf_rc list_rows(struct list *list, struct db_stmt *s, str prefix, struct kf_err *err)
-{
-    kf_rc rc;
-    bool row = false;
-    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        if (!str_starts(db_text(s, 1), prefix)) {
-            rc = KF_ABSENT;
-            break;
-        }
-        if ((rc = list_add(list, s, err)) != KF_OK)
-            break;
     }
-    db_done(s);
-    return rc == KF_ABSENT ? KF_OK : rc;
+    list->bytes += state_cost(state);
+    list->states[list->count] = state;
+    return fill_info(state, &list->arena, &list->items[list->count++], err);
 }
 
-static kf_rc list_all(struct list *list, struct db *db, str prefix, str from, bool behind,
-                      struct kf_err *err)
+/* What a list asks for: keys from `from` on, or behind it. */
+struct asking {
+    struct list *list;
+    struct db *db;
+    str prefix;
+    const struct kf_stream_filter *filters;
+    size_t filter_count;
+    struct buf from; /* moves on with each page */
+    bool behind;
+};
+
+/* As many rows as are asked for at one time: on PostgreSQL what a statement has not given yet
+ * stands in memory while another one runs. */
+#define LIST_PAGE 64
+
+/* Without rings, which would be most of a list, and which whoever wants one stream gets with it. */
+#define LISTED                                                                       \
+    "s.id, s.key, s.rev, s.count, s.last_n, s.bytes, s.first_at, s.last_at, s.seq, " \
+    "s.stamp, s.site, s.born, s.kinds, '{}', s.attrs"
+
+static kf_rc move_on(struct asking *a, str key, struct kf_err *err)
 {
-    static const char from_sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s "
+    buf_clear(&a->from);
+    buf_str(&a->from, key);
+    a->behind = true;
+    return buf_ok(&a->from, err);
+}
+
+/* KF_ABSENT: that was the last one, also when the list is full. Keys come in order, and those with
+ * the prefix are over with the first that has it not. */
+static kf_rc page_all(struct asking *a, struct kf_err *err)
+{
+    static const char from_sql[] = "SELECT " LISTED " FROM kf_stream s "
                                    "WHERE s.key >= $1 ORDER BY s.key LIMIT $2";
-    static const char behind_sql[] = "SELECT " STREAM_COLUMNS " FROM kf_stream s "
+    static const char behind_sql[] = "SELECT " LISTED " FROM kf_stream s "
                                      "WHERE s.key > $1 ORDER BY s.key LIMIT $2";
     struct db_stmt *s;
-    kf_rc rc = db_use(db, behind ? behind_sql : from_sql, &s, err);
+    struct buf last = BUF_INIT;
+    size_t rows = 0;
+    bool row = false;
+    kf_rc rc = db_use(a->db, a->behind ? behind_sql : from_sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_text(s, 1, from);
-    db_bind_i64(s, 2, (int64_t)list->limit + 1);
-    return list_rows(list, s, prefix, err);
+    db_bind_text(s, 1, buf_view(&a->from));
+    db_bind_i64(s, 2, LIST_PAGE);
+    while (rc == KF_OK && (rc = db_step(s, &row, err)) == KF_OK && row) {
+        rc = str_starts(db_text(s, 1), a->prefix) ? list_add(a->list, s, err) : KF_ABSENT;
+        buf_clear(&last);
+        buf_str(&last, db_text(s, 1));
+        rows++;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        rc = buf_ok(&last, err);
+    if (rc == KF_OK)
+        rc = rows == LIST_PAGE ? move_on(a, buf_view(&last), err) : KF_ABSENT;
+    buf_release(&last);
+    return rc;
 }
 
 /* Whether the stream has the other attributes, too. */
-static kf_rc has_others(struct db *db, str key, const struct kf_stream_filter *f, size_t count,
-                        bool *ret, struct kf_err *err)
+static kf_rc has_others(const struct asking *a, str key, bool *ret, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT 1 FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key = $3";
     kf_rc rc = KF_OK;
     *ret = true;
-    for (size_t i = 1; rc == KF_OK && *ret && i < count; i++) {
+    for (size_t i = 1; rc == KF_OK && *ret && i < a->filter_count; i++) {
         struct db_stmt *s;
-        if ((rc = db_use(db, sql, &s, err)) != KF_OK)
+        if ((rc = db_use(a->db, sql, &s, err)) != KF_OK)
             break;
-        db_bind_text(s, 1, str_of(f[i].name));
-        db_bind_text(s, 2, str_of(f[i].value));
+        db_bind_text(s, 1, str_of(a->filters[i].name));
+        db_bind_text(s, 2, str_of(a->filters[i].value));
         db_bind_text(s, 3, key);
         rc = db_step(s, ret, err);
         db_done(s);
@@ -321,33 +349,74 @@ static kf_rc has_others(struct db *db, str key, const struct kf_stream_filter *f
     return rc;
 }
 
-/* The first filter drives: its rows are in the order of keys. */
-static kf_rc list_filtered(struct list *list, struct db *db, str prefix, str from, bool behind,
-                           const struct kf_stream_filter *f, size_t count, struct kf_err *err)
+static kf_rc add_key(struct asking *a, str key, struct kf_err *err)
 {
-    static const char sql[] = "SELECT " STREAM_COLUMNS
-                              " FROM kf_stream_attr a JOIN kf_stream s ON s.id = a.stream "
-                              "WHERE a.name = $1 AND a.value = $2 AND a.key >= $3 AND a.key <> $4 "
-                              "ORDER BY a.key";
+    static const char sql[] = "SELECT " LISTED " FROM kf_stream s WHERE s.key = $1";
     struct db_stmt *s;
-    bool row = false, fits = true;
-    kf_rc rc = db_use(db, sql, &s, err);
+    bool fits = false, row = false;
+    kf_rc rc = has_others(a, key, &fits, err);
+    if (rc != KF_OK || !fits)
+        return rc;
+    if ((rc = db_use(a->db, sql, &s, err)) != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row)
+        rc = list_add(a->list, s, err);
+    db_done(s);
+    return rc;
+}
+
+/* The next keys that the first filter gives, each with a NUL behind it. */
+static kf_rc read_keys(struct asking *a, struct buf *keys, size_t *ret_count, struct kf_err *err)
+{
+    static const char sql[] = "SELECT key FROM kf_stream_attr WHERE name = $1 AND value = $2 AND "
+                              "key >= $3 AND key <> $4 ORDER BY key LIMIT $5";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(a->db, sql, &s, err);
+    *ret_count = 0;
     if (rc != KF_OK)
         return rc;
-    db_bind_text(s, 1, str_of(f[0].name));
-    db_bind_text(s, 2, str_of(f[0].value));
-    db_bind_text(s, 3, from);
-    db_bind_text(s, 4, behind ? from : STR(""));
-    while (rc == KF_OK && (rc = db_step(s, &row, err)) == KF_OK && row) {
-        if (!str_starts(db_text(s, 1), prefix)) {
-            rc = KF_ABSENT;
-            break;
-        }
-        rc = has_others(db, db_text(s, 1), f, count, &fits, err);
-        if (rc == KF_OK && fits)
-            rc = list_add(list, s, err);
+    db_bind_text(s, 1, str_of(a->filters[0].name));
+    db_bind_text(s, 2, str_of(a->filters[0].value));
+    db_bind_text(s, 3, buf_view(&a->from));
+    db_bind_text(s, 4, a->behind ? buf_view(&a->from) : STR(""));
+    db_bind_i64(s, 5, LIST_PAGE);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        buf_str(keys, db_text(s, 0));
+        buf_byte(keys, '\0');
+        ++*ret_count;
     }
     db_done(s);
+    return rc == KF_OK ? buf_ok(keys, err) : rc;
+}
+
+/* The first filter drives; as page_all. */
+static kf_rc page_filtered(struct asking *a, struct kf_err *err)
+{
+    struct buf keys = BUF_INIT;
+    size_t count = 0, at = 0;
+    kf_rc rc = read_keys(a, &keys, &count, err);
+    for (size_t i = 0; rc == KF_OK && i < count; i++) {
+        str key = str_of(keys.p + at);
+        rc = str_starts(key, a->prefix) ? add_key(a, key, err) : KF_ABSENT;
+        if (rc == KF_OK && i + 1 == LIST_PAGE)
+            rc = move_on(a, key, err);
+        at += key.len + 1;
+    }
+    buf_release(&keys);
+    return rc == KF_OK && count < LIST_PAGE ? KF_ABSENT : rc;
+}
+
+static kf_rc list_pages(struct asking *a, str from, struct kf_err *err)
+{
+    kf_rc rc;
+    buf_str(&a->from, from);
+    rc = buf_ok(&a->from, err);
+    while (rc == KF_OK)
+        rc = a->filter_count ? page_filtered(a, err) : page_all(a, err);
+    buf_release(&a->from);
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
@@ -371,8 +440,9 @@ kf_rc streams_list(struct streams *streams, const char *prefix, const char *afte
     struct list *list = NULL;
     struct db *db;
     str p = prefix ? str_of(prefix) : STR("");
-    bool behind = after && str_cmp(str_of(after), p) >= 0;
-    str from = behind ? str_of(after) : p;
+    struct asking asking = {
+        .prefix = p, .filters = filters, .filter_count = filter_count, .from = BUF_INIT};
+    asking.behind = after && str_cmp(str_of(after), p) >= 0;
     kf_rc rc = check_filters(filters, filter_count, err);
     if (rc == KF_OK && atomic_load(&streams->hydrating))
         rc = err_set(
@@ -384,8 +454,9 @@ kf_rc streams_list(struct streams *streams, const char *prefix, const char *afte
     if (rc == KF_OK)
         rc = store_read(streams->store, &db, err);
     if (rc == KF_OK) {
-        rc = filter_count ? list_filtered(list, db, p, from, behind, filters, filter_count, err)
-                          : list_all(list, db, p, from, behind, err);
+        asking.list = list;
+        asking.db = db;
+        rc = list_pages(&asking, asking.behind ? str_of(after) : p, err);
         store_read_end(streams->store, db);
     }
     if (rc == KF_OK)

@@ -14,7 +14,8 @@ static const char yaml[] = "spaces:\n"
                            "  default:\n"
                            "    streams:\n"
                            "      - { match: \"w5/*\", window: 5 }\n"
-                           "      - { match: \"w0/*\", window: 0 }\n";
+                           "      - { match: \"w0/*\", window: 0 }\n"
+                           "      - { match: chat/0000, rings: { r: { kind: view, last: 2 } } }\n";
 
 static int setup(void **state)
 {
@@ -190,6 +191,48 @@ static const char *context(const char *key, size_t entries, size_t bytes, const 
     const char *text = testing_list_text(&list);
     kf_entry_list_free(&list);
     return text;
+}
+
+/* Attributes bound a list of streams in bytes, too; rings are not in it; and it goes on over pages
+ * of rows as if there were none. */
+static void a_list_of_streams_has_bounds(void **state)
+{
+    (void)state;
+    enum { STREAMS = 300, LARGE = 60000 };
+    static char patch[LARGE + 100];
+    struct kf_stream_filter f[] = {{"who", "ann"}, {"odd", "true"}};
+    testing_append(&t, "chat/0000", NULL, "view", "1");
+    for (int i = 0; i < STREAMS; i++) {
+        char key[16];
+        snprintf(key, sizeof key, "chat/%04d", i);
+        int len = snprintf(patch, sizeof patch, "{\"who\":\"ann\",\"odd\":%s,\"text\":\"%0*d\"}",
+                           i % 2 ? "true" : "false", LARGE, i);
+        assert_int_equal(streams_patch(t.streams, key, patch, (size_t)len, NULL, &t.err), KF_OK);
+    }
+    for (size_t filters = 0; filters < 3; filters++) {
+        char after[16] = "";
+        size_t count = 0, lists = 0;
+        bool more = true;
+        while (more) {
+            struct kf_stream_list list = {0};
+            size_t bytes = 0;
+            assert_int_equal(
+                streams_list(t.streams, "chat/", after, 1000, f, filters, &list, &t.err), KF_OK);
+            for (size_t i = 0; i < list.count; i++) {
+                assert_true(strcmp(list.items[i].key, after) > 0);
+                snprintf(after, sizeof after, "%s", list.items[i].key);
+                assert_string_equal(list.items[i].rings, "{}");
+                bytes += list.items[i].attrs_len;
+            }
+            assert_true(bytes <= STREAM_LIST_BYTES);
+            count += list.count;
+            lists++;
+            more = list.more;
+            kf_stream_list_free(&list);
+        }
+        assert_int_equal(count, filters == 2 ? STREAMS / 2 : STREAMS);
+        assert_int_equal(lists, filters == 2 ? 1 : 2);
+    }
 }
 
 static void a_context_fits_its_budget(void **state)
@@ -381,11 +424,9 @@ static void plans_use_the_indexes(void **state)
         {"DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM kf_entry WHERE "
          "attach = $1)",
          "kf_entry_attach (attach=?)"},
-        {"SELECT s.key FROM kf_stream_attr a JOIN kf_stream s ON s.id = a.stream WHERE a.name = $1 "
-         "AND a.value = $2 AND a.key >= $3 AND a.key <> $4 ORDER BY a.key",
-         "SEARCH a USING PRIMARY KEY (name=? AND value=? AND key>?); SEARCH s USING INTEGER "
-         "PRIMARY "
-         "KEY"},
+        {"SELECT key FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key >= $3 AND key <> "
+         "$4 ORDER BY key LIMIT $5",
+         "SEARCH kf_stream_attr USING PRIMARY KEY (name=? AND value=? AND key>?)"},
         {"SELECT id FROM kf_entry_once WHERE stream = $1 AND id > $2 ORDER BY id LIMIT 1 OFFSET $3",
          "SEARCH kf_entry_once USING PRIMARY KEY (stream=? AND id>?)"},
     };
@@ -410,6 +451,7 @@ int main(int argc, char **argv)
         TEST(times_bound_what_is_read),
         TEST(memory_answers_what_it_knows),
         TEST(a_list_ends_before_it_is_too_large),
+        TEST(a_list_of_streams_has_bounds),
         TEST(a_context_fits_its_budget),
         TEST(a_context_goes_across_streams),
         TEST(damage_is_found_and_not_served),
