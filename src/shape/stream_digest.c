@@ -101,63 +101,122 @@ static kf_rc add_entry(struct digesting *d, int64_t seq, struct hash_state *h, s
     return rc;
 }
 
-/* Numbers of the entries of a stream in the order of the digest, so that no bodies are sorted and no
- * statement stays open while another one reads a body. */
-struct numbers {
-    int64_t *seqs; /* NUMBERS_MAX of them */
-    size_t count;
-    int64_t stamp, last; /* of the last one */
-    struct buf site;
+/* The entries of one site, in the order of their stamps, some at a time: the index has them so, and
+ * nothing has to be sorted, nor to stand in memory as a whole. Those of all sites are merged. */
+struct source {
+    struct source *next; /* while they are found */
+    char site[STREAM_SITE_LEN + 1];
+    int64_t stream, behind;
+    size_t at, count;
+    struct {
+        int64_t stamp, seq;
+    } rows[64];
 };
-#define NUMBERS_MAX 65536
 
-static kf_rc next_numbers(struct digesting *d, int64_t stream, struct numbers *n,
-                          struct kf_err *err)
+struct sources {
+    struct arena arena;
+    struct source **heap; /* the earliest first */
+    struct source *found;
+    size_t count;
+    int64_t stream; /* the one that is looked at */
+};
+
+static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT seq, stamp, site FROM kf_entry WHERE stream IN ($1, $2) AND (stamp > $3 OR (stamp ="
-        " $3 AND (site > $4 OR (site = $4 AND seq > $5)))) ORDER BY stamp, site, seq LIMIT $6";
+    struct sources *all = ctx;
+    struct source *s = arena_alloc(&all->arena, sizeof *s);
+    if (!s)
+        return err_nomem(err);
+    *s = (struct source){.next = all->found, .stream = all->stream, .behind = INT64_MIN};
+    memcpy(s->site, row->site, sizeof s->site);
+    all->found = s;
+    all->count++;
+    return KF_OK;
+}
+
+/* The next rows of a source: none, when it has no more. */
+static kf_rc read_more(struct db *db, struct source *source, struct kf_err *err)
+{
+    static const char sql[] = "SELECT stamp, seq FROM kf_entry WHERE stream = $1 AND site = $2 AND "
+                              "stamp > $3 ORDER BY stamp LIMIT $4";
     struct db_stmt *s;
     bool row = false;
-    n->count = 0;
-    kf_rc rc = db_use(d->db, sql, &s, err);
+    source->at = source->count = 0;
+    kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, -stream);
-    db_bind_i64(s, 3, n->stamp);
-    db_bind_text(s, 4, buf_view(&n->site));
-    db_bind_i64(s, 5, n->last);
-    db_bind_i64(s, 6, NUMBERS_MAX);
-    struct buf site = BUF_INIT; /* what is bound is borrowed */
+    db_bind_i64(s, 1, source->stream);
+    db_bind_text(s, 2, str_of(source->site));
+    db_bind_i64(s, 3, source->behind);
+    db_bind_i64(s, 4, sizeof source->rows / sizeof *source->rows);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        n->seqs[n->count++] = n->last = db_i64(s, 0);
-        n->stamp = db_i64(s, 1);
-        buf_clear(&site);
-        buf_str(&site, db_text(s, 2));
+        source->behind = source->rows[source->count].stamp = db_i64(s, 0);
+        source->rows[source->count++].seq = db_i64(s, 1);
     }
     db_done(s);
+    return rc;
+}
+
+static bool is_before(const struct source *a, const struct source *b)
+{
+    int64_t x = a->rows[a->at].stamp, y = b->rows[b->at].stamp;
+    return x < y || (x == y && strcmp(a->site, b->site) < 0);
+}
+
+static void sift(struct sources *all, size_t i)
+{
+    for (;;) {
+        size_t child = 2 * i + 1, least = i;
+        for (size_t k = child; k < child + 2 && k < all->count; k++)
+            if (is_before(all->heap[k], all->heap[least]))
+                least = k;
+        if (least == i)
+            return;
+        struct source *s = all->heap[i];
+        all->heap[i] = all->heap[least];
+        all->heap[least] = s;
+        i = least;
+    }
+}
+
+static kf_rc find_sources(struct db *db, int64_t stream, struct sources *all, struct kf_err *err)
+{
+    all->stream = stream;
+    kf_rc rc = entries_sites(db, stream, add_source, all, err);
+    all->stream = -stream;
     if (rc == KF_OK)
-        rc = buf_ok(&site, err);
-    buf_clear(&n->site);
-    buf_str(&n->site, buf_view(&site));
-    buf_release(&site);
-    return rc == KF_OK ? buf_ok(&n->site, err) : rc;
+        rc = entries_sites(db, -stream, add_source, all, err);
+    if (rc == KF_OK &&
+        !(all->heap = arena_alloc(&all->arena, (all->count + 1) * sizeof *all->heap)))
+        rc = err_nomem(err);
+    size_t n = 0;
+    for (struct source *s = all->found; rc == KF_OK && s; s = s->next) {
+        rc = read_more(db, s, err);
+        if (rc == KF_OK && s->count)
+            all->heap[n++] = s;
+    }
+    all->count = n;
+    for (size_t i = n / 2; rc == KF_OK && i > 0; i--)
+        sift(all, i - 1);
+    return rc;
 }
 
 static kf_rc add_entries(struct digesting *d, int64_t stream, struct hash_state *h,
                          struct kf_err *err)
 {
-    struct numbers n = {.seqs = mem_alloc(NUMBERS_MAX * sizeof *n.seqs), .stamp = -1};
-    kf_rc rc = n.seqs ? KF_OK : err_nomem(err);
-    do {
-        if (rc == KF_OK)
-            rc = next_numbers(d, stream, &n, err);
-        for (size_t i = 0; rc == KF_OK && i < n.count; i++)
-            rc = add_entry(d, n.seqs[i], h, err);
-    } while (rc == KF_OK && n.count == NUMBERS_MAX);
-    mem_free(n.seqs);
-    buf_release(&n.site);
+    struct sources all = {.arena = ARENA_INIT};
+    kf_rc rc = find_sources(d->db, stream, &all, err);
+    while (rc == KF_OK && all.count) {
+        struct source *s = all.heap[0];
+        rc = add_entry(d, s->rows[s->at++].seq, h, err);
+        if (rc == KF_OK && s->at == s->count)
+            rc = read_more(d->db, s, err);
+        if (rc == KF_OK && !s->count)
+            all.heap[0] = all.heap[--all.count];
+        if (all.count)
+            sift(&all, 0);
+    }
+    arena_release(&all.arena);
     return rc;
 }
 

@@ -389,8 +389,8 @@ static const char *attrs_length(const char *key)
     return text;
 }
 
-/* Attributes of several stores together may be more than one may set, and then they may become less
- * again. */
+/* Attributes of several stores together may be more than one may set, and then they may become
+ * less again. */
 static void joined_attributes_can_be_made_smaller(void **state)
 {
     (void)state;
@@ -430,6 +430,59 @@ static void an_impossible_attribute_is_refused_alone(void **state)
     assert_non_null(strstr(testing_stream(&t, "a"), "{\"b\":1}"));
 }
 
+/* ----------------------------------------------------------------------------------- the digest */
+
+static void hash_hex_of(const char *text, char hex[HASH_HEX + 1])
+{
+    struct hash hash;
+    hash_of(str_of(text), &hash);
+    hash_hex(&hash, hex);
+}
+
+/* Entries of several sites come into a digest in the order of (stamp, site), however they came. */
+static void a_digest_has_entries_in_order(void **state)
+{
+    (void)state;
+    enum { ENTRIES = 450 };
+    static const char *const sites[] = {"0000000000000001", "00000000000000bb", FAR};
+    static const int order[] = {0, 2, 1}; /* of the sites, as bytes */
+    static struct line lines[ENTRIES];
+    struct buf text = BUF_INIT;
+    char hex[HASH_HEX + 1], is[HASH_HEX + 1];
+    struct hash_state h;
+    struct hash digest;
+    struct db *db;
+    for (int i = 0; i < ENTRIES; i++) {
+        int k = (i * 77) % ENTRIES; /* each once */
+        lines[i] = (struct line){
+            .stamp = 10 + k / 3 * (k % 3 == 2 ? 2 : 1), .site = sites[k % 3], .body = "1"};
+    }
+    take("a", lines, ENTRIES);
+    hash_hex_of("{}", hex);
+    buf_printf(&text, "%s\n", hex);
+    hash_hex_of("1", hex);
+    for (int stamp = 10; stamp < 10 + ENTRIES; stamp++)
+        for (int i = 0; i < 3; i++) {
+            int site = order[i], at = (stamp - 10) / (site == 2 ? 2 : 1);
+            if (at < ENTRIES / 3 && (site != 2 || stamp % 2 == 0))
+                buf_printf(&text, "%d %s \"\" - 1000 %s -\n", stamp, sites[site], hex);
+        }
+    buf_byte(&text, 0);
+    hash_hex_of(text.p, hex);
+    buf_clear(&text);
+    buf_printf(&text, "stream \"a\" %s\n", hex);
+    buf_byte(&text, 0);
+    hash_hex_of(text.p, hex);
+    hash_begin(&h);
+    assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
+    assert_int_equal(stream_digest(db, &h, &t.err), KF_OK);
+    store_read_end(t.store, db);
+    hash_end(&h, &digest);
+    hash_hex(&digest, is);
+    assert_string_equal(is, hex);
+    buf_release(&text);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -443,6 +496,7 @@ int main(int argc, char **argv)
         TEST(a_retry_finds_an_entry_from_elsewhere),
         TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
         TEST(kinds_of_two_stores_are_together),
+        TEST(a_digest_has_entries_in_order),
         TEST(joined_attributes_can_be_made_smaller),
         TEST(an_impossible_attribute_is_refused_alone),
     };
