@@ -485,6 +485,11 @@ kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
+/* Numbers in the store of the entries of a stream, of its twins, too, in the order of (stamp, site).
+ * `visit` may read and write, and hide or remove the entry. */
+typedef kf_rc seq_visit(void *ctx, int64_t seq, struct kf_err *err);
+kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *visit, void *ctx,
+                       struct kf_err *err);
 /* How far the erasure (site, stamp) of a stream goes with about `limit` of its entries and twins:
  * *ret_stamp, not above `stamp`, covers *ret_count of them. */
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,

@@ -79,7 +79,7 @@ static kf_rc is_loaded(struct db *db, str key, int64_t stream, const struct entr
                        const char *hash, bool *ret_there, struct kf_err *err)
 {
     static const char same[] = "SELECT hash FROM kf_entry WHERE stream = $1 AND stamp = $2 AND "
-                               "site = $3 AND taken = 1 LIMIT 1",
+                               "site = $3 LIMIT 1",
                       number[] = "SELECT hash FROM kf_entry WHERE stream = $1 AND n = $2";
     char found[HASH_HEX + 1];
     bool taken = false;
@@ -172,33 +172,7 @@ kf_rc stream_load_trim(struct db *db, str key, const struct erased_row *row, int
 
 /* --------------------------------------------------------------------------------------- the end */
 
-enum { IDS_PAGE = 256, KEYS_PAGE = 256 };
-
-struct loaded {
-    struct arena arena;
-    struct loaded_id {
-        int64_t seq, stamp, at_ms;
-        uint64_t n;
-        str id, kind, hash, attach;
-        char site[STREAM_SITE_LEN + 1];
-    } items[IDS_PAGE];
-    size_t count;
-};
-
-static kf_rc add_id(struct loaded *l, struct db_stmt *s, struct kf_err *err)
-{
-    struct loaded_id *i = &l->items[l->count++];
-    *i = (struct loaded_id){.seq = db_i64(s, 0),
-                            .stamp = db_i64(s, 1),
-                            .n = (uint64_t)db_i64(s, 2),
-                            .id = arena_str(&l->arena, db_text(s, 3)),
-                            .kind = arena_str(&l->arena, db_text(s, 4)),
-                            .hash = arena_str(&l->arena, db_text(s, 5)),
-                            .attach = arena_str(&l->arena, db_text(s, 6))};
-    snprintf(i->site, sizeof i->site, "%.*s", STR_ARGS(db_text(s, 7)));
-    i->at_ms = db_i64(s, 8);
-    return i->id.p && i->kind.p && i->hash.p && i->attach.p ? KF_OK : err_nomem(err);
-}
+enum { KEYS_PAGE = 256 };
 
 static kf_rc hide(struct db *db, int64_t stream, int64_t seq, struct kf_err *err)
 {
@@ -212,62 +186,65 @@ static kf_rc hide(struct db *db, int64_t stream, int64_t seq, struct kf_err *err
     return db_run(s, err);
 }
 
-static kf_rc settle_one(struct db *db, int64_t stream, const struct loaded_id *i,
-                        struct arena *arena, struct kf_err *err)
-{
-    char asked[HASH_HEX + 1];
-    const char *hash = arena_dup(arena, i->hash), *attach = arena_dup(arena, i->attach);
-    bool is_new = true;
-    if (!hash || !attach)
-        return err_nomem(err);
-    stream_asked_there(i->kind, i->at_ms, hash, attach, asked);
-    kf_rc rc = once_insert(db, stream, i->id, i->n, str_of(asked), clock_stamp_ms(i->stamp),
-                           &is_new, err);
-    return rc == KF_OK && !is_new ? hide(db, stream, i->seq, err) : rc;
-}
+struct settling {
+    struct db *db;
+    int64_t stream;
+    struct arena arena;
+};
 
-/* A page in the order in which the first of each id counts, behind the last one of the page before.
- */
-static kf_rc read_ids(struct db *db, int64_t stream, int64_t stamp, str site, struct loaded *l,
-                      struct kf_err *err)
+struct loaded_id {
+    int64_t stamp, at_ms;
+    uint64_t n;
+    str id;
+    char asked[HASH_HEX + 1];
+};
+
+/* .id is empty when it has none. */
+static kf_rc read_id(struct settling *l, int64_t seq, struct loaded_id *ret, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT seq, stamp, n, id, kind, hash, attach, site, at FROM kf_entry WHERE stream = $1 "
-        "AND "
-        "taken = 1 AND (stamp > $2 OR (stamp = $2 AND site > $3)) ORDER BY stamp, site LIMIT $4";
+        "SELECT stamp, n, id, kind, hash, attach, at FROM kf_entry WHERE seq = $1";
     struct db_stmt *s;
     bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
+    kf_rc rc = db_use(l->db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, stamp);
-    db_bind_text(s, 3, site);
-    db_bind_i64(s, 4, IDS_PAGE);
-    for (l->count = 0; (rc = db_step(s, &row, err)) == KF_OK && row;)
-        if ((rc = add_id(l, s, err)) != KF_OK)
-            break;
+    db_bind_i64(s, 1, seq);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && db_text(s, 2).len) {
+        const char *hash = arena_dup(&l->arena, db_text(s, 4)),
+                   *attach = arena_dup(&l->arena, db_text(s, 5));
+        *ret = (struct loaded_id){.stamp = db_i64(s, 0),
+                                  .n = (uint64_t)db_i64(s, 1),
+                                  .id = arena_str(&l->arena, db_text(s, 2)),
+                                  .at_ms = db_i64(s, 6)};
+        if (!hash || !attach || !ret->id.p)
+            rc = err_nomem(err);
+        else
+            stream_asked_there(db_text(s, 3), ret->at_ms, hash, attach, ret->asked);
+    }
     db_done(s);
     return rc;
 }
 
+static kf_rc settle_one(void *ctx, int64_t seq, struct kf_err *err)
+{
+    struct settling *l = ctx;
+    struct loaded_id i = {.n = 0};
+    bool is_new = true;
+    arena_clear(&l->arena);
+    kf_rc rc = read_id(l, seq, &i, err);
+    if (rc == KF_OK && i.id.len)
+        rc = once_insert(l->db, l->stream, i.id, i.n, str_of(i.asked), clock_stamp_ms(i.stamp),
+                         &is_new, err);
+    return rc == KF_OK && !is_new ? hide(l->db, l->stream, seq, err) : rc;
+}
+
+/* In the order in which the first of each id counts. */
 static kf_rc settle_ids(struct db *db, int64_t stream, struct kf_err *err)
 {
-    struct loaded l = {.count = IDS_PAGE};
-    char site[STREAM_SITE_LEN + 1] = "";
-    int64_t stamp = 0;
-    kf_rc rc = KF_OK;
-    while (rc == KF_OK && l.count == IDS_PAGE) {
-        arena_clear(&l.arena);
-        rc = read_ids(db, stream, stamp, str_of(site), &l, err);
-        for (size_t i = 0; rc == KF_OK && i < l.count; i++)
-            if (l.items[i].id.len)
-                rc = settle_one(db, stream, &l.items[i], &l.arena, err);
-        if (rc == KF_OK && l.count) {
-            stamp = l.items[l.count - 1].stamp;
-            memcpy(site, l.items[l.count - 1].site, sizeof site);
-        }
-    }
+    struct settling l = {.db = db, .stream = stream, .arena = ARENA_INIT};
+    kf_rc rc = entries_by_stamp(db, stream, false, settle_one, &l, err);
     arena_release(&l.arena);
     return rc;
 }

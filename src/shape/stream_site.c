@@ -1,7 +1,8 @@
-/* Entries of a stream by the sites that wrote them: what an erasure covers.
+/* Entries of a stream by the sites that wrote them: what an erasure covers, and their order.
  *
- * A stream may have millions of entries, of a few sites. So nothing here walks over them: the index
- * over (stream, site, stamp) gives one site after the other, and the largest stamp of each. */
+ * A stream may have millions of entries, of a few sites. So nothing here walks over them to find
+ * something out, and nothing sorts them: the index over (stream, site, stamp) gives one site after
+ * the other, the largest stamp of each, and the entries of each in their order. */
 #include "shape/stream_internal.h"
 
 /* The first site behind `after`, and its largest stamp. KF_ABSENT without a sentence. */
@@ -111,5 +112,127 @@ kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_
     if (rc == KF_OK)
         rc = part_of(db, -stream, site, *ret_stamp, limit, ret_stamp, &twins, err);
     *ret_count = shown + twins;
+    return rc;
+}
+
+/* ---------------------------------------------------------------------------- in their order */
+
+/* The entries of one site, in the order of their stamps, some at a time: the index has them so, and
+ * nothing has to be sorted, nor to stand in memory as a whole. Those of all sites are merged. */
+struct source {
+    struct source *next; /* while they are found */
+    char site[STREAM_SITE_LEN + 1];
+    int64_t stream, behind;
+    size_t at, count;
+    struct {
+        int64_t stamp, seq;
+    } rows[64];
+};
+
+struct sources {
+    struct arena arena;
+    struct source **heap; /* the earliest first */
+    struct source *found;
+    size_t count;
+    int64_t stream; /* the one that is looked at */
+};
+
+static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *err)
+{
+    struct sources *all = ctx;
+    struct source *s = arena_alloc(&all->arena, sizeof *s);
+    if (!s)
+        return err_nomem(err);
+    *s = (struct source){.next = all->found, .stream = all->stream, .behind = INT64_MIN};
+    memcpy(s->site, row->site, sizeof s->site);
+    all->found = s;
+    all->count++;
+    return KF_OK;
+}
+
+/* The next rows of a source: none, when it has no more. */
+static kf_rc read_more(struct db *db, struct source *source, struct kf_err *err)
+{
+    static const char sql[] = "SELECT stamp, seq FROM kf_entry WHERE stream = $1 AND site = $2 AND "
+                              "stamp > $3 ORDER BY stamp LIMIT $4";
+    struct db_stmt *s;
+    bool row = false;
+    source->at = source->count = 0;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, source->stream);
+    db_bind_text(s, 2, str_of(source->site));
+    db_bind_i64(s, 3, source->behind);
+    db_bind_i64(s, 4, sizeof source->rows / sizeof *source->rows);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        source->behind = source->rows[source->count].stamp = db_i64(s, 0);
+        source->rows[source->count++].seq = db_i64(s, 1);
+    }
+    db_done(s);
+    return rc;
+}
+
+static bool is_before(const struct source *a, const struct source *b)
+{
+    int64_t x = a->rows[a->at].stamp, y = b->rows[b->at].stamp;
+    return x < y || (x == y && strcmp(a->site, b->site) < 0);
+}
+
+static void sift(struct sources *all, size_t i)
+{
+    for (;;) {
+        size_t child = 2 * i + 1, least = i;
+        for (size_t k = child; k < child + 2 && k < all->count; k++)
+            if (is_before(all->heap[k], all->heap[least]))
+                least = k;
+        if (least == i)
+            return;
+        struct source *s = all->heap[i];
+        all->heap[i] = all->heap[least];
+        all->heap[least] = s;
+        i = least;
+    }
+}
+
+static kf_rc find_sources(struct db *db, int64_t stream, bool twins, struct sources *all,
+                          struct kf_err *err)
+{
+    all->stream = stream;
+    kf_rc rc = entries_sites(db, stream, add_source, all, err);
+    all->stream = -stream;
+    if (rc == KF_OK && twins)
+        rc = entries_sites(db, -stream, add_source, all, err);
+    if (rc == KF_OK &&
+        !(all->heap = arena_alloc(&all->arena, (all->count + 1) * sizeof *all->heap)))
+        rc = err_nomem(err);
+    size_t n = 0;
+    for (struct source *s = all->found; rc == KF_OK && s; s = s->next) {
+        rc = read_more(db, s, err);
+        if (rc == KF_OK && s->count)
+            all->heap[n++] = s;
+    }
+    all->count = n;
+    for (size_t i = n / 2; rc == KF_OK && i > 0; i--)
+        sift(all, i - 1);
+    return rc;
+}
+
+kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *visit, void *ctx,
+                       struct kf_err *err)
+{
+    struct sources all = {.arena = ARENA_INIT};
+    kf_rc rc = find_sources(db, stream, twins, &all, err);
+    while (rc == KF_OK && all.count) {
+        struct source *s = all.heap[0];
+        rc = visit(ctx, s->rows[s->at++].seq, err);
+        if (rc == KF_OK && s->at == s->count)
+            rc = read_more(db, s, err);
+        if (rc == KF_OK && !s->count)
+            all.heap[0] = all.heap[--all.count];
+        if (rc == KF_OK)
+            sift(&all, 0);
+    }
+    arena_release(&all.arena);
     return rc;
 }
