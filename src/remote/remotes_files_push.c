@@ -671,6 +671,11 @@ static kf_rc plan_stream(struct push_files *p, struct db *db, struct touched *t,
     return rc == KF_OK ? add_head(&l, err) : rc;
 }
 
+static int by_key(const struct touched *a, const struct touched *b)
+{
+    return str_cmp(a->key, b->key);
+}
+
 kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err)
 {
     struct visiting v = {.p = p, .db = db};
@@ -686,6 +691,7 @@ kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err)
     for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
         if (t->whole)
             rc = gather_whole(&v, t, err);
+    HASH_SORT(p->touched, by_key);
     for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
         rc = plan_stream(p, db, t, err);
     untouch_all(p);

@@ -210,6 +210,8 @@ static kf_rc join_file(struct group *g, struct join_write *w, struct file_import
     f->file.entries = NULL;
     f->why = NULL;
     if (!f->text.p) {
+        group_stamp(
+            g); /* what is pushed in its place is a later write than the one that was lost */
         buf_str(&w->gone, f->key);
         buf_byte(&w->gone, '\0');
         kf_rc rc = buf_ok(&w->gone, err);

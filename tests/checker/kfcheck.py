@@ -29,7 +29,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from kfformat import HASH, HEX16, Bad, Number, blake, canonical, canonical_number, canonical_string, digest, name_fault, parse  # noqa: E402,F401
+from kfformat import HASH, HEX16, Bad, Number, blake, canonical, canonical_number, digest, line_string, name_fault, parse  # noqa: E402,F401
 from kfparts import STREAM_FILES, StreamFiles, read_stream_file, stream_file  # noqa: E402,F401
 from kfstreams import Streams  # noqa: E402
 
@@ -551,7 +551,7 @@ def _line_text(entry):
     def value_text(value):
         if value is True:
             return "true"
-        return str(value) if isinstance(value, Number) else canonical_string(value)
+        return str(value) if isinstance(value, Number) else line_string(value)
 
     return ("{" + ",".join('"%s":%s' % (member, value_text(value)) for member, value in entry.items())
             + "}").encode("utf-8")

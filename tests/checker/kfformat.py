@@ -41,17 +41,26 @@ def canonical_number(text):
     return sign + short + ("e%d" % power if power else "")
 
 
-def canonical_string(text):
+def _string(text, short):
     out = ['"']
     for c in text:
         if c in '"\\':
             out.append("\\" + c)
         elif c < " ":
-            out.append("\\u%04x" % ord(c))
+            out.append(short.get(c, "\\u%04x" % ord(c)))
         else:
             out.append(c)
     out.append('"')
     return "".join(out)
+
+
+def canonical_string(text):
+    return _string(text, {})
+
+
+def line_string(text):
+    """A string as it stands in a line of a manifest or of a stream's file."""
+    return _string(text, {"\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"})
 
 
 def _object(pairs):

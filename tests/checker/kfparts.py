@@ -5,7 +5,7 @@ import datetime
 import re
 from dataclasses import dataclass, field
 
-from kfformat import HEX16, Bad, Number, blake, canonical, canonical_string, name_fault, parse
+from kfformat import HEX16, Bad, Number, blake, canonical, canonical_string, line_string, name_fault, parse
 
 WHEN = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\Z")
 STREAM_FILES = b"keepfast-streams/"
@@ -98,7 +98,7 @@ class Line:
             return str(got)
         if not isinstance(got, str) or isinstance(got, Number):
             raise Bad("%s: %r" % (name, got))
-        return canonical_string(got)
+        return line_string(got)
 
     def _value(self, text, front, name):
         if name is None:
@@ -117,8 +117,8 @@ class Line:
             if not isinstance(string, str) or isinstance(string, Number):
                 raise Bad("it has no value")
             value = string.encode("utf-8")
-            plain, text = front + b',"text":', text
-            if text != plain + canonical_string(string).encode("utf-8") + b"}":
+            plain = front + b',"text":'
+            if text != plain + line_string(string).encode("utf-8") + b"}":
                 raise Bad("it is not in its one form")
             blank = b"\n" in value or value != value.strip(b" \t\r\n")
             if not blank and _depth(parse(value)) < 64 and len(value) < 99968:
@@ -151,7 +151,7 @@ def read_stream_file(name, text):
         raise Bad("its name is none of a stream's file")
     key, first = place
     head = '{"keepfast":"%s","format":1,"stream":%s' % ("part" if first else "stream",
-                                                        canonical_string(key.decode("utf-8")))
+                                                        line_string(key.decode("utf-8")))
     head += ',"first":%d}' % first if first else "}"
     if not text.endswith(b"\n"):
         raise Bad("its last line is cut")
