@@ -41,6 +41,7 @@
     X(cmdStatus)          \
     X(cmdTuples)          \
     X(ntuples)            \
+    X(nfields)            \
     X(getvalue)           \
     X(getlength)          \
     X(getisnull)          \

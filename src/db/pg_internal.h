@@ -16,7 +16,8 @@
  *      rollback: (SYNC) ROLLBACK SYNC                      sent; read by whoever waits next
  *
  * After a failure the server skips everything up to the next SYNC; the first failure is kept in
- * `failure` until a call that may tell it comes by. */
+ * `failure` until a call that may tell it comes by. Whatever is sent belongs to a transaction (its
+ * `era`), or stands between two: what fails of one that is over is nobody's failure any more. */
 #ifndef KF_DB_PG_INTERNAL_H
 #define KF_DB_PG_INTERNAL_H
 
@@ -56,7 +57,7 @@ struct pg_stmt {
     bool bad_value;                  /* too large, or too many */
     PGresult *row;                   /* the current one */
     PGresult **ahead;                /* read before they were asked for */
-    size_t ahead_at, ahead_count, ahead_cap;
+    size_t ahead_at, ahead_count, ahead_cap, ahead_bytes;
 };
 
 enum pg_kind {
@@ -71,6 +72,7 @@ struct pg_sent {
     enum pg_kind kind;
     struct pg_stmt *stmt; /* NULL: nobody is interested any more */
     unsigned number;      /* PG_SENT_PREPARE: its name */
+    uint64_t era;
 };
 
 enum pg_txn { PG_NONE, PG_OPEN, PG_BROKEN };
@@ -93,6 +95,7 @@ struct pg_db {
     struct kf_err failure; /* with failed: not told yet */
     enum db_trouble failure_trouble;
     bool committed;
+    uint64_t era;    /* moves with each BEGIN and each end of a transaction */
     int64_t changed; /* by the last PG_SENT_RUN */
     uint64_t turn;
     unsigned names;
@@ -142,6 +145,9 @@ kf_rc pg_read_up_to(struct pg_db *db, const struct pg_stmt *stmt, struct kf_err 
 kf_rc pg_settle(struct pg_db *db, struct kf_err *err);
 /* Tells the failure that is kept, once. KF_OK: there is none. */
 kf_rc pg_tell(struct pg_db *db, struct kf_err *err);
+/* Outside of a transaction: reads what nobody wants any more, or lets go of the connection when that
+ * is much or does not come. */
+void pg_drain(struct pg_db *db);
 /* Reads what is left of the rows that are coming into memory. */
 kf_rc pg_read_ahead(struct pg_db *db, struct kf_err *err);
 /* The next row of `stmt`, which is being read; false at the end. */

@@ -23,13 +23,7 @@ static void bury(struct pg_db *db, struct pg_stmt *s)
 void pg_forget_statements(struct pg_db *db)
 {
     for (size_t i = 0; i < DB_STATEMENTS_MAX; i++) {
-        struct pg_stmt *s = &db->stmts[i];
-        pq.clear(s->row);
-        while (s->ahead_at < s->ahead_count)
-            pq.clear(s->ahead[s->ahead_at++]);
-        s->row = NULL;
-        s->ahead_at = s->ahead_count = 0;
-        s->prepared = false;
+        db->stmts[i].prepared = false; /* its rows are its user's until pg_done */
     }
     db->unsynced = false;
 }
@@ -231,7 +225,7 @@ void pg_done(struct db_stmt *base)
     drop_row(s);
     while (s->ahead_at < s->ahead_count)
         pq.clear(s->ahead[s->ahead_at++]);
-    s->ahead_at = s->ahead_count = 0;
+    s->ahead_at = s->ahead_count = s->ahead_bytes = 0;
     if (db->reading == s) { /* whoever waits next reads the rest, for nobody */
         db->sent[db->sent_at].stmt = NULL;
         db->reading = NULL;

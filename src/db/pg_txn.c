@@ -29,6 +29,7 @@ kf_rc pg_begin(struct db *base, enum db_txn txn, struct kf_err *err)
     if (rc == KF_OK)
         rc = bury_the_dead(db, err);
     db->failed = false;
+    db->era++;
     if (rc == KF_OK)
         rc = pg_control(db,
                         txn == DB_WRITE ? "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
@@ -73,6 +74,7 @@ kf_rc pg_commit(struct db *base, struct kf_err *err)
         rc = err_set(&why, PROBLEM_INTERNAL, "PostgreSQL rolled back instead of committing");
     if (rc == KF_OK) {
         db->txn = PG_NONE;
+        db->era++;
         return KF_OK;
     }
     if (err)
@@ -105,6 +107,9 @@ void pg_rollback(struct db *base)
         pg_push(db);
     db->txn = PG_NONE; /* whatever happened: without a connection there is none either */
     db->failed = false;
+    db->era++;
+    if (!db->writing)
+        pg_drain(db);
     base->trouble = why;
 }
 

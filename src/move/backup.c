@@ -30,7 +30,7 @@
 #include <assert.h>
 #include <stdio.h>
 
-enum { PAGE = 64, HEADS_PAGE = 1000, PIECE = 64 * 1024 };
+enum { PAGE_FIRST = 4, PAGE = 64, HEADS_PAGE = 1000, PIECE = 64 * 1024 };
 
 enum backup_phase {
     BACKUP_ROWS,
@@ -50,6 +50,9 @@ struct backup {
     int64_t pinned_ms;    /* monotonic */
     uint64_t done, total;
     bool enough; /* for this piece */
+    /* Rows of the page, and of the next one: about as many as fill a piece, for what is asked for
+     * and not taken crosses the network all the same. */
+    size_t seen, page;
     struct zip_writer *zip;
     struct buf *out;            /* of this piece, not sealed yet */
     struct seal_writer *sealer; /* NULL = it is not sealed */
@@ -250,6 +253,7 @@ static kf_rc visit_row(void *ctx, const struct doc_row *row, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     b->after = row->seq;
+    b->seen++;
     b->done = (uint64_t)row->seq;
     b->enough = b->out->len >= PIECE;
     return b->enough ? KF_ABSENT : KF_OK;
@@ -280,13 +284,16 @@ static kf_rc page_of_rows(struct backup *b, struct kf_err *err)
     if (rc != KF_OK)
         return rc;
     b->enough = false;
+    b->seen = 0;
+    size_t asked = b->page ? b->page : PAGE_FIRST;
     rc = check_same(b, err);
     if (rc == KF_OK)
-        rc = doc_all_versions(db, b->after, b->until, PAGE, visit_row, b, &count, err);
+        rc = doc_all_versions(db, b->after, b->until, asked, visit_row, b, &count, err);
     store_read_end(b->store, db);
+    b->page = b->enough ? b->seen + 1 : asked * 2 < PAGE ? asked * 2 : PAGE;
     if (b->enough)
         return KF_OK;
-    if (rc == KF_OK && count < PAGE)
+    if (rc == KF_OK && count < asked)
         b->phase = BACKUP_STREAMS;
     return rc;
 }

@@ -286,6 +286,88 @@ static void a_reader_without_a_connection_stops_no_writer(void **state)
     url = all;
 }
 
+static struct db_stmt *begin_reading(struct db *db, const char *text)
+{
+    struct db_stmt *s;
+    bool row = false;
+    assert_int_equal(db_use(db, text, &s, NULL), KF_OK);
+    assert_int_equal(db_step(s, &row, NULL), KF_OK);
+    assert_true(row);
+    return s;
+}
+
+/* Who ends it early does not leave gigabytes to the next one. */
+static void the_rest_of_a_read_is_nobodys(void **state)
+{
+    (void)state;
+    static const char much[] = "SELECT repeat('x', 10000) FROM generate_series(1, 3000000)";
+    static const char few[] = "SELECT seq FROM kf_state";
+    struct kf_store *s = open_here();
+    struct db *db;
+    int64_t began_ms = env_mono_ms(env_system());
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(store_read(s, &db, NULL), KF_OK);
+        db_done(begin_reading(db, much));
+        store_read_end(s, db);
+        assert_int_equal(store_read(s, &db, NULL), KF_OK);
+        db_done(begin_reading(db, few));
+        store_read_end(s, db);
+    }
+    assert_true(env_mono_ms(env_system()) - began_ms < 20000);
+    store_close(s);
+}
+
+/* A row that is being looked at outlives the connection that a statement inside loses. */
+static void a_row_lives_until_its_use_ends(void **state)
+{
+    (void)state;
+    static const char outer[] = "SELECT repeat('abc', 100) FROM generate_series(1, 3)";
+    static const char inner[] = "SELECT pg_terminate_backend(pg_backend_pid())";
+    char want[301] = "";
+    struct kf_store *s = open_here();
+    struct db *db;
+    struct db_stmt *killer;
+    bool row = true;
+    for (int i = 0; i < 300; i++)
+        want[i] = "abc"[i % 3];
+    assert_int_equal(store_read(s, &db, NULL), KF_OK);
+    struct db_stmt *reader = begin_reading(db, outer);
+    str text = db_text(reader, 0);
+    assert_int_equal(db_use(db, inner, &killer, NULL), KF_OK);
+    while (db_step(killer, &row, NULL) == KF_OK) /* it ends a moment after its row */
+        assert_true(row);
+    db_done(killer);
+    for (int i = 0; i < 50; i++) /* whoever gets the memory writes to it */
+        free(memset(malloc(200 + 8 * (size_t)i), 'z', 200));
+    assert_true(str_is(text, want));
+    db_done(reader);
+    store_read_end(s, db);
+    store_close(s);
+}
+
+/* What is left of one transaction is not the failure of the next. */
+static void a_failure_of_the_past_is_nobodys(void **state)
+{
+    (void)state;
+    struct db *db;
+    struct db_stmt *s;
+    struct db_options o = {.env = env_system(), .path = url, .mode = DB_OWNER};
+    store_close(open_here());
+    assert_int_equal(db_open(&o, &db, NULL), KF_OK);
+    for (int i = 0; i < 20; i++) {
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        assert_int_equal(db_use(db, "INSERT INTO kf_state VALUES(2, 0, 0)", &s, NULL), KF_OK);
+        assert_int_equal(db_run(s, NULL), KF_OK); /* sent; refused by the server in a moment */
+        db_rollback(db);
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        assert_int_equal(db_use(db, "UPDATE kf_state SET stamp = stamp + 1", &s, NULL), KF_OK);
+        assert_int_equal(db_run(s, NULL), KF_OK);
+        assert_int_equal(db_commit(db, NULL), KF_OK);
+    }
+    db_close(db);
+    assert_int_equal(number("SELECT stamp FROM kf_state"), 20);
+}
+
 struct heard {
     _Atomic int changes, doubts, went_back;
 };
@@ -549,6 +631,9 @@ int main(int argc, char **argv)
         TEST(a_commit_without_an_answer_is_looked_up),
         TEST(an_outcome_that_nobody_knows_is_told),
         TEST(a_reader_without_a_connection_stops_no_writer),
+        TEST(the_rest_of_a_read_is_nobodys),
+        TEST(a_row_lives_until_its_use_ends),
+        TEST(a_failure_of_the_past_is_nobodys),
         TEST(a_full_disk_heals),
         TEST(a_standby_heals),
         TEST(numbers_that_go_back_are_seen),
