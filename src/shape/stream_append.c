@@ -130,10 +130,12 @@ static kf_rc check_request(const struct streams *streams, str key,
                        STREAM_ENTRIES_MAX, count);
     if (!entries || entries->size < sizeof entries->size)
         return err_set(err, PROBLEM_MISUSE, "an entry has no size: begin with KF_ENTRY_NEW_INIT");
-    if (level < KF_LEVEL_DEFAULT || level > KF_LEVEL_DISK)
+    kf_level own = store_level(streams->store);
+    if (level != KF_LEVEL_DEFAULT && level != KF_LEVEL_MEMORY && level != own)
         return err_set(
             err, PROBLEM_BAD_REQUEST,
-            "this store answers at level memory or disk; for remotes, name them to wait for");
+            "this store answers at level memory or %s; for remotes, name them to wait for",
+            kf_level_name(own));
     for (size_t i = 0; i < count; i++) {
         struct kf_entry_new e;
         kf_rc rc = take_entry(entries, i, &e, err);

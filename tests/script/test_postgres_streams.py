@@ -37,6 +37,10 @@ def both_show_what_either_has_written():
     space = next(SPACES)
     with Server(PG.url()) as one, Server(PG.url()) as two:
         a, b = one.client(space), two.client(space)
+        answer = a.post("/streams/level/entries", {"body": 1})
+        equal(answer.headers["Keepfast-Ack"], "shared", "what a commit means there")
+        equal(a.post("/streams/level/entries?ack=shared", {"body": 1}).status, 201, "asked for")
+        equal(a.post("/streams/level/entries?ack=disk", {"body": 1}).code, "bad_filter", "never that")
         written = []
         for n in range(1, 31):
             writer, reader = (a, b) if n % 2 else (b, a)

@@ -19,7 +19,7 @@ kf_rc testing_append_all(struct testing_docs *t, const char *key, const struct t
                                            .attach_len = items[i].attach ? strlen(items[i].attach)
                                                                          : 0};
     t->err = (struct kf_err)KF_ERR_INIT;
-    kf_rc rc = stream_append_new(t->streams, key, entries, count, KF_LEVEL_DISK, &a, &t->err);
+    kf_rc rc = stream_append_new(t->streams, key, entries, count, KF_LEVEL_DEFAULT, &a, &t->err);
     if (rc == KF_OK)
         rc = stream_append_run(a, &t->err);
     if (rc == KF_OK && ret) {
