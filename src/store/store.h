@@ -291,6 +291,10 @@ struct store_health {
 };
 kf_rc store_health(struct kf_store *store, struct store_health *ret, struct kf_err *err);
 
+/* Whether what it was opened from is not there any more: it takes no writes until it is opened
+ * again. */
+bool store_is_moved(struct kf_store *store);
+
 const struct env *store_env(const struct kf_store *store);
 struct log *store_log(const struct kf_store *store);
 struct loop *store_loop(const struct kf_store *store);

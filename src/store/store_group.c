@@ -479,6 +479,8 @@ static enum verdict transact(struct group *g, struct kf_err *err)
     }
     s->seq = g->seq;
     g->committed = true;
+    if (s->engine->committed)
+        s->engine->committed(g);
     raw_open_close(s);
     return v;
 }

@@ -43,6 +43,8 @@ struct store_engine {
     /* In its transaction, before the first write and before COMMIT; may be NULL. */
     kf_rc (*began)(struct group *g, struct kf_err *err);
     kf_rc (*ends)(struct group *g, struct kf_err *err);
+    /* Behind a COMMIT that was done; may be NULL. */
+    void (*committed)(struct group *g);
     /* After DB_TROUBLE_UNKNOWN: KF_OK, it was committed; KF_ABSENT, it was not; else nobody can
      * say, and err does. May be NULL. */
     kf_rc (*resolve)(struct group *g, struct kf_err *err);

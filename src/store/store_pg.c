@@ -61,24 +61,28 @@ kf_rc pg_read_marker(struct db *db, struct buf *out, struct kf_err *err)
 /* The row of numbers, locked, and whose content it is that they number. */
 struct numbers {
     int64_t seq, stamp;
+    int64_t number; /* of the last group of ours in kf_group; -1 = it has none */
     bool pinned;
     char site[STORE_SITE_LEN + 1]; /* "" = it has none yet */
 };
 
-/* The numbers are of the row as it is when the lock was had. The site is what it was when the wait
- * for it began: that somebody has replaced the content meanwhile shows in the number, and in the
+/* The numbers are of the row as it is when the lock was had. The site and the group of ours are what
+ * they were when the wait for it began: that somebody has replaced the content meanwhile shows in the number, and in the
  * site with the next group. */
-static kf_rc lock_numbers(struct db *db, struct numbers *ret, struct kf_err *err)
+static kf_rc lock_numbers(struct kf_store *s, struct db *db, struct numbers *ret,
+                          struct kf_err *err)
 {
     static const char sql[] =
         "SELECT seq, stamp, CASE WHEN pinned > extract(epoch FROM clock_timestamp()) * 1000"
-        " THEN 1 ELSE 0 END, coalesce((SELECT value FROM kf_meta WHERE key = 'site'), '')"
+        " THEN 1 ELSE 0 END, coalesce((SELECT value FROM kf_meta WHERE key = 'site'), ''),"
+        " coalesce((SELECT g.number FROM kf_group g WHERE g.id = $1), -1)"
         " FROM kf_state WHERE id = 1 FOR UPDATE";
     struct db_stmt *st;
     bool row = false;
     kf_rc rc = db_use(db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
+    db_bind_text(st, 1, str_of(s->pg->id));
     rc = db_step(st, &row, err);
     if (rc == KF_OK && !row)
         rc = err_set(err, PROBLEM_DAMAGED, "the store has lost its state row: restore a backup");
@@ -86,6 +90,7 @@ static kf_rc lock_numbers(struct db *db, struct numbers *ret, struct kf_err *err
         ret->seq = db_i64(st, 0);
         ret->stamp = db_i64(st, 1);
         ret->pinned = db_i64(st, 2) != 0;
+        ret->number = db_i64(st, 4);
         snprintf(ret->site, sizeof ret->site, "%.*s", STR_ARGS(db_text(st, 3)));
     }
     db_done(st);
@@ -95,7 +100,7 @@ static kf_rc lock_numbers(struct db *db, struct numbers *ret, struct kf_err *err
 kf_rc pg_lock_numbers(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
 {
     struct numbers n = {0};
-    kf_rc rc = lock_numbers(s->db, &n, err);
+    kf_rc rc = lock_numbers(s, s->db, &n, err);
     if (rc == KF_OK) {
         *ret_seq = n.seq;
         *ret_stamp = n.stamp;
@@ -112,7 +117,7 @@ static kf_rc identify(struct kf_store *s, struct db *db, int64_t *ret_seq, int64
     bool changed = false;
     kf_rc rc = pg_read_marker(db, &marker, err);
     if (rc == KF_OK && (rc = db_begin(db, DB_WRITE, err)) == KF_OK) {
-        rc = lock_numbers(db, &n, err);
+        rc = lock_numbers(s, db, &n, err);
         if (rc == KF_OK)
             rc = meta_identify(s, db, buf_view(&marker), site, old, &changed, err);
         if (rc == KF_OK && changed)
@@ -216,6 +221,7 @@ static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
         return rc;
     }
     s->seq = seq;
+    s->pg->stamp = stamp;
     clock_init(&s->clock, stamp);
     atomic_store_explicit(&s->committed_seq, seq, memory_order_release);
     /* A loop never waits for a network: the committing thread leads. */
@@ -262,6 +268,15 @@ void pg_away(struct kf_store *s, struct kf_err *err)
     state_full(s, PROBLEM_STORE_UNAVAILABLE, err);
 }
 
+void pg_moved(struct kf_store *s)
+{
+    if (state_is_moved(s))
+        return;
+    KF_SOMETIMES("pg-schema-gone");
+    state_read_only(s, PROBLEM_STORE_MOVED, "store.moved",
+                    "its schema was removed, or made anew, by somebody else");
+}
+
 static kf_rc pg_before(struct kf_store *s, struct kf_err *err)
 {
     int64_t now_ms = env_mono_ms(s->env);
@@ -282,24 +297,36 @@ static void note_replaced(struct kf_store *s, const char *site)
     log_event(s->options.log, LOG_INFO, "pg.replaced", LOG_S("path", s->path),
               LOG_S("old_site", s->site), LOG_S("site", site), LOG_END);
     meta_set_site(s, site);
+    s->pg->kept_number = 0;
     pg_tell_went_back(s);
+}
+
+/* A standby that had not heard of the last commits has taken over. Whether others have gone on since
+ * or not: stamps and the groups of a process only grow. */
+static bool went_back(const struct kf_store *s, const struct numbers *n)
+{
+    const struct pg_part *p = s->pg;
+    bool lost = p->kept_number && n->number < (int64_t)p->kept_number &&
+                (n->number >= 0 || env_mono_ms(s->env) - p->kept_ms < GROUPS_KEPT_MS / 2);
+    return n->seq < s->seq || n->stamp < p->stamp || lost;
 }
 
 static kf_rc pg_began(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     struct numbers n = {0};
-    kf_rc rc = lock_numbers(s->db, &n, err);
+    kf_rc rc = lock_numbers(s, s->db, &n, err);
     if (rc != KF_OK)
         return rc;
     atomic_store_explicit(&s->pg->pinned, n.pinned, memory_order_relaxed);
     if (n.site[0] && strcmp(n.site, s->site) != 0)
         note_replaced(s, n.site);
-    if (n.seq < s->seq) {
-        /* A standby that had not heard of the last commits has taken over. */
+    if (went_back(s, &n)) {
         KF_SOMETIMES("pg-numbers-went-back");
         log_event(s->options.log, LOG_CRIT, "pg.went_back", LOG_S("path", s->path),
                   LOG_I("from", s->seq), LOG_I("to", n.seq), LOG_END);
+        s->pg->kept_number = 0;
+        s->pg->foreign_seq = n.seq;
         pg_tell_went_back(s);
     }
     if (n.seq > s->seq)
@@ -311,9 +338,18 @@ static kf_rc pg_began(struct group *g, struct kf_err *err)
     g->broken = s->pg->foreign_seq > atomic_load_explicit(&s->pg->told_seq, memory_order_acquire) &&
                 !KF_SABOTAGE("pg-others-forgotten");
     s->seq = n.seq;
+    s->pg->stamp = n.stamp;
     if (n.stamp > s->clock.last)
         s->clock.last = n.stamp;
     return KF_OK;
+}
+
+static void pg_committed(struct group *g)
+{
+    struct kf_store *s = g->store;
+    s->pg->stamp = s->clock.last;
+    s->pg->kept_number = s->pg->number;
+    s->pg->kept_ms = env_mono_ms(s->env);
 }
 
 kf_rc group_pin(struct group *g, struct kf_err *err)
@@ -348,7 +384,8 @@ kf_rc group_doubt(struct group *g, struct kf_err *err)
 static kf_rc note_group(struct group *g, struct kf_err *err)
 {
     static const char sql[] =
-        "INSERT INTO kf_group(id, number, at) VALUES($1, $2, $3)"
+        "INSERT INTO kf_group(id, number, at)"
+        " VALUES($1, $2, (extract(epoch FROM clock_timestamp()) * 1000)::bigint)"
         " ON CONFLICT(id) DO UPDATE SET number = excluded.number, at = excluded.at";
     struct kf_store *s = g->store;
     struct db_stmt *st;
@@ -357,19 +394,20 @@ static kf_rc note_group(struct group *g, struct kf_err *err)
         return rc;
     db_bind_text(st, 1, str_of(s->pg->id));
     db_bind_i64(st, 2, (int64_t)++s->pg->number);
-    db_bind_i64(st, 3, g->now_ms);
     return db_run(st, err);
 }
 
-/* Rows of processes that are no more. */
+/* Rows of processes that are no more, by the server's clock as they were written: each process has
+ * another one. */
 static kf_rc forget_groups(struct group *g, struct kf_err *err)
 {
-    static const char sql[] = "DELETE FROM kf_group WHERE at < $1";
+    static const char sql[] = "DELETE FROM kf_group WHERE at <"
+                              " (extract(epoch FROM clock_timestamp()) * 1000)::bigint - $1";
     struct db_stmt *st;
     kf_rc rc = db_use(g->store->db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(st, 1, g->now_ms - GROUPS_KEPT_MS);
+    db_bind_i64(st, 1, GROUPS_KEPT_MS);
     return db_run(st, err);
 }
 
@@ -426,7 +464,7 @@ static kf_rc look_up(struct kf_store *s, const char *tag, bool *ret_there, struc
     if (rc == KF_OK)
         rc = end_the_lost(s->db, tag, err);
     if (rc == KF_OK)
-        rc = lock_numbers(s->db, &n, err);
+        rc = lock_numbers(s, s->db, &n, err);
     if (rc == KF_OK)
         rc = read_group(s, &number, err);
     db_rollback(s->db);
@@ -478,6 +516,8 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
 static void pg_judge(struct kf_store *s, struct kf_err *err)
 {
     struct kf_err why = *err;
+    if (problem_find(err->code) == &problem_table[PROBLEM_STORE_MOVED])
+        pg_moved(s);
     /* Who wrote is told that nobody knows, which is not "try again". */
     bool unknown = problem_find(err->code) == &problem_table[PROBLEM_OUTCOME_UNKNOWN];
     switch (db_trouble(s->db)) {
@@ -567,6 +607,7 @@ const struct store_engine pg_engine = {
     .before = pg_before,
     .began = pg_began,
     .ends = pg_ends,
+    .committed = pg_committed,
     .resolve = pg_resolve,
     .judge = pg_judge,
     .reader = pg_reader,

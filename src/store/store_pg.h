@@ -28,9 +28,12 @@
 struct pg_part {
     char *url;              /* a secret */
     char id[PG_ID_LEN + 1]; /* of this opening: the key of its row in kf_group */
-    int resolve_ms;      /* how long the outcome of a COMMIT is looked for; tests make it short */
-    uint64_t number;     /* the leader's: of the group sent last */
-    int64_t foreign_seq; /* the leader's: the last number that it found and had not given */
+    int resolve_ms;       /* how long the outcome of a COMMIT is looked for; tests make it short */
+    uint64_t number;      /* the leader's: of the group sent last */
+    int64_t foreign_seq;  /* the leader's: the last number that it found and had not given */
+    int64_t stamp;        /* the leader's: of kf_state, as it was last seen or committed */
+    uint64_t kept_number; /* the leader's: of the last group that was committed, and when */
+    int64_t kept_ms;
 
     /* --- the watcher's */
     pthread_t thread;
@@ -61,5 +64,7 @@ kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *
 kf_rc pg_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *err);
 /* It cannot be reached: state and log. *err becomes store_unavailable with the same reason. */
 void pg_away(struct kf_store *s, struct kf_err *err);
+/* The schema that was opened is not there any more. */
+void pg_moved(struct kf_store *s);
 
 #endif

@@ -28,6 +28,7 @@ struct watcher {
     struct db *db;                 /* NULL = not connected */
     int64_t seq;                   /* up to which everything was told */
     char site[STORE_SITE_LEN + 1]; /* of the content that was seen last */
+    int64_t table;                 /* the oid of kf_state; 0 = not seen yet */
     bool deaf;                     /* what was committed above it meanwhile is not known by name */
     unsigned rounds;
 };
@@ -122,11 +123,22 @@ struct found {
     char site[STORE_SITE_LEN + 1];
 };
 
+/* A table that was made anew under the same name is another one. */
+static kf_rc check_table(struct watcher *w, int64_t table, struct kf_err *err)
+{
+    if (!w->table)
+        w->table = table;
+    return w->table == table ? KF_OK
+                             : err_set(err, PROBLEM_STORE_MOVED,
+                                       "the schema was removed and made anew meanwhile");
+}
+
 static kf_rc read_numbers(struct watcher *w, struct found *ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT s.seq, coalesce(m.value::bigint, 0), coalesce(x.value, '')"
-                              " FROM kf_state s LEFT JOIN kf_meta m ON m.key = $1"
-                              " LEFT JOIN kf_meta x ON x.key = 'site' WHERE s.id = 1";
+    static const char sql[] =
+        "SELECT s.seq, coalesce(m.value::bigint, 0), coalesce(x.value, ''),"
+        " s.tableoid::bigint FROM kf_state s LEFT JOIN kf_meta m ON m.key = $1"
+        " LEFT JOIN kf_meta x ON x.key = 'site' WHERE s.id = 1";
     struct db_stmt *st;
     bool row = false;
     kf_rc rc = db_use(w->db, sql, &st, err);
@@ -138,6 +150,7 @@ static kf_rc read_numbers(struct watcher *w, struct found *ret, struct kf_err *e
         ret->seq = db_i64(st, 0);
         ret->doubt = db_i64(st, 1);
         snprintf(ret->site, sizeof ret->site, "%.*s", STR_ARGS(db_text(st, 2)));
+        rc = check_table(w, db_i64(st, 3), err);
     }
     db_done(st);
     return rc;
@@ -267,9 +280,12 @@ static void turn(struct watcher *w)
     if (is_to_stop(w))
         return;
     disconnect(w);
+    if (problem_find(err.code) == &problem_table[PROBLEM_STORE_MOVED])
+        pg_moved(w->store);
     /* A connection that was cut may be made again at once. */
-    if (!connected) {
-        pg_away(w->store, &err);
+    if (!connected || state_is_moved(w->store)) {
+        if (!state_is_moved(w->store))
+            pg_away(w->store, &err);
         nap(w, PG_AGAIN_MS);
     }
 }

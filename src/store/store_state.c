@@ -133,6 +133,11 @@ enum problem state_problem(struct kf_store *s)
     return problem;
 }
 
+bool store_is_moved(struct kf_store *s)
+{
+    return state_is_moved(s);
+}
+
 bool state_is_moved(struct kf_store *s)
 {
     pthread_mutex_lock(&s->state_lock);

@@ -412,6 +412,53 @@ static void numbers_that_go_back_are_seen(void **state)
     store_close(s);
 }
 
+/* The standby that took over lacks the last commit of this process, and others have gone on there:
+ * the number alone does not show it. */
+static void what_a_standby_lacks_is_seen(void **state)
+{
+    (void)state;
+    static const char *const lacks[] = {
+        "UPDATE kf_group SET number = number - 1; UPDATE kf_state SET seq = seq + 9, stamp = stamp "
+        "+ "
+        "9",
+        "DELETE FROM kf_group; UPDATE kf_state SET seq = seq + 9, stamp = stamp + 9",
+        "UPDATE kf_state SET seq = seq + 9, stamp = stamp - 1"};
+    struct kf_store *s = open_here(), *other = open_here();
+    struct heard heard = {0};
+    follow(s, &heard);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(put(s, "a", "x", NULL), KF_OK);
+        assert_int_equal(put(s, "a", "y", NULL), KF_OK);
+        sql(lacks[i]);
+        assert_int_equal(put(s, "a", "z", NULL), KF_OK);
+        assert_int_equal(heard.went_back, i + 1);
+        assert_int_equal(put(s, "a", "z", NULL), KF_OK);
+        assert_int_equal(put(other, "a", "z", NULL), KF_OK);
+        assert_int_equal(put(s, "a", "z", NULL), KF_OK);
+        assert_int_equal(heard.went_back, i + 1); /* once */
+    }
+    store_close(other);
+    store_close(s);
+}
+
+/* Each process has a clock of its own, and one of them is days ahead. */
+static void a_clock_ahead_forgets_no_group(void **state)
+{
+    (void)state;
+    struct kf_store *one = open_here(), *two = open_here();
+    assert_int_equal(put(one, "a", "x", NULL), KF_OK);
+    testing_env_advance(&t, 3 * 24 * 3600 * 1000LL);
+    for (int i = 0; i < 260; i++)
+        assert_int_equal(put(two, "a", "y", NULL), KF_OK);
+    assert_int_equal(number("SELECT count(*) FROM kf_group"), 2);
+    sql("UPDATE kf_group SET at = at - 2 * 24 * 3600 * 1000::bigint");
+    for (int i = 0; i < 256; i++)
+        assert_int_equal(put(two, "a", "y", NULL), KF_OK);
+    assert_int_equal(number("SELECT count(*) FROM kf_group"), 1);
+    store_close(one);
+    store_close(two);
+}
+
 static void a_copy_gets_a_site_of_its_own(void **state)
 {
     (void)state;
@@ -560,6 +607,31 @@ static bool is_chief(struct peer *p)
     return store_is_chief(p->store);
 }
 
+static bool is_moved(struct peer *p)
+{
+    return store_is_moved(p->store);
+}
+
+/* Another server removes the space, and somebody makes one of the same name. */
+static void a_schema_that_is_gone_is_noticed(void **state)
+{
+    (void)state;
+    for (int again = 0; again < 2; again++) {
+        struct peer p;
+        struct kf_err err = KF_ERR_INIT;
+        peer_open(&p, 0);
+        assert_true(comes_true(is_fresh, &p));
+        assert_int_equal(put(p.store, "a", "x", NULL), KF_OK);
+        assert_int_equal(db_space_drop(env_system(), url, NULL), KF_OK);
+        if (again)
+            store_close(open_here());
+        assert_true(comes_true(is_moved, &p));
+        assert_true(put(p.store, "a", "y", &err) != KF_OK);
+        assert_string_equal(err.code, "store_moved");
+        peer_close(&p);
+    }
+}
+
 static bool has_heard(struct peer *p)
 {
     return p->heard.changes >= 300;
@@ -637,6 +709,9 @@ int main(int argc, char **argv)
         TEST(a_full_disk_heals),
         TEST(a_standby_heals),
         TEST(numbers_that_go_back_are_seen),
+        TEST(what_a_standby_lacks_is_seen),
+        TEST(a_clock_ahead_forgets_no_group),
+        TEST(a_schema_that_is_gone_is_noticed),
         TEST(the_past_is_kept_for_the_backup_of_another),
         TEST(no_memory_is_an_answer),
         TEST(several_share_a_store),
