@@ -68,11 +68,12 @@ export async function erase(path, place) {
     }
 }
 
+/* Where something may still be, and what there; of what has no words here those of the server. */
 function holder(held) {
-    const words = [held.state === "confirmed" ? t("receipt.confirmed") : t("receipt.pending")];
-    if (held.kind === "git")
-        words.push(t("receipt.git"));
-    return h("li", null, h("strong", null, held.remote), `: ${words.join(" ")}`);
+    const words = held.state === "confirmed" ? [t("receipt.confirmed")] : held.state === "pending" ? [t("receipt.pending")] : [];
+    const still = held.kind === "git" ? t("receipt.git") : held.kind === "backup" ? t("receipt.backups")
+        : held.still && h("span", { lang: "en" }, held.still);
+    return h("li", null, h("strong", null, held.remote || held.backups), ": ", words, words.length > 0 && still && " ", still);
 }
 
 export function receiptFacts(receipt) {
@@ -81,7 +82,7 @@ export function receiptFacts(receipt) {
             fact(t("receipt.streams"), number(receipt.streams)), fact(t("receipt.entries"), number(receipt.entries)),
             fact(t("receipt.attachments"), number(receipt.attachments)), fact(t("receipt.bytes"), bytes(receipt.bytes))),
         h("p", null, h("strong", null, t("receipt.held"))),
-        h("ul", { class: "held" }, receipt.held.filter(one => one.remote).map(holder), h("li", null, t("erase.backups"))),
+        h("ul", { class: "held" }, receipt.held.map(holder), h("li", null, t("erase.backups"))),
     ];
 }
 

@@ -135,28 +135,24 @@ const struct config_stream *streams_rules(const struct streams *streams, str key
 
 /* ------------------------------------------------------------------------------------ activity */
 
-/* The index over times has all that is asked for. */
-static kf_rc count_parts(struct db *db, const struct stream_head *h, str key,
-                         const struct stream_activity *a, uint64_t *counts, struct kf_err *err)
+/* Part by part, and not as one statement that groups: that would sort all of them first, which
+ * takes SQLite six times as long. */
+static kf_rc count_part(struct db *db, int64_t stream, int64_t from_ms, int64_t until_ms,
+                        uint64_t *ret, struct kf_err *err)
 {
-    static const char sql[] = "SELECT (at - $1) / $2, count(*) FROM kf_entry WHERE stream = $3 "
-                              "GROUP BY 1";
+    static const char sql[] = "SELECT count(*) FROM kf_entry WHERE stream = $1 AND at >= $2 "
+                              "AND at < $3";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, a->from_ms);
-    db_bind_i64(s, 2, a->step_ms);
-    db_bind_i64(s, 3, h->id);
-    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        int64_t part = db_i64(s, 0);
-        if (part < 0 || (uint64_t)part >= a->steps) {
-            rc = stream_damaged(key, 0, err); /* an entry outside the times of its stream */
-            break;
-        }
-        counts[part] = (uint64_t)db_i64(s, 1);
-    }
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, from_ms);
+    db_bind_i64(s, 3, until_ms);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK)
+        *ret = row ? (uint64_t)db_i64(s, 0) : 0;
     db_done(s);
     return rc;
 }
@@ -171,8 +167,10 @@ static kf_rc read_activity(struct db *db, str key, const struct stream_state *st
         a = (struct stream_activity){.from_ms = h->first_at,
                                      .step_ms = (h->last_at - h->first_at) / (int64_t)steps + 1,
                                      .steps = steps};
-        memset(counts, 0, steps * sizeof *counts);
-        rc = count_parts(db, h, key, &a, counts, err);
+    }
+    for (size_t i = 0; rc == KF_OK && i < a.steps; i++) {
+        int64_t from = a.from_ms + (int64_t)i * a.step_ms;
+        rc = count_part(db, h->id, from, from + a.step_ms, &counts[i], err);
     }
     if (rc == KF_OK)
         *ret = a;

@@ -124,6 +124,45 @@ static void times_bound_what_is_read(void **state)
     }
 }
 
+/* "FROM+STEP: COUNT COUNT …", or the code. */
+static const char *activity(const char *key, size_t steps)
+{
+    static char text[400];
+    struct stream_activity a = {0};
+    uint64_t counts[STREAM_STEPS_MAX];
+    if (streams_activity(t.streams, key, steps, &a, counts, &t.err) != KF_OK)
+        return t.err.code;
+    int len = snprintf(text, sizeof text, "%lld+%lld:", (long long)a.from_ms, (long long)a.step_ms);
+    for (size_t i = 0; i < a.steps && len < (int)sizeof text; i++)
+        len += snprintf(text + len, sizeof text - (size_t)len, " %llu",
+                        (unsigned long long)counts[i]);
+    return text;
+}
+
+static void entries_lie_in_time(void **state)
+{
+    (void)state;
+    static const int64_t times[] = {1000, 1999, 1400, 1000, 1500};
+    for (size_t i = 0; i < 5; i++) {
+        struct testing_entry e = {.body = "1", .at_ms = times[i]};
+        assert_int_equal(testing_append_all(&t, "all", &e, 1, NULL), KF_OK);
+    }
+    assert_string_equal(activity("all", 1), "1000+1000: 5");
+    assert_string_equal(activity("all", 2), "1000+500: 3 2");
+    assert_string_equal(activity("all", 10), "1000+100: 2 0 0 0 1 1 0 0 0 1");
+    assert_string_equal(activity("all", 0), "bad_filter");
+    assert_string_equal(activity("all", STREAM_STEPS_MAX + 1), "bad_filter");
+    assert_string_equal(activity("none", 1), "not_found");
+    assert_int_equal(streams_patch(t.streams, "empty", "{}", 2, NULL, &t.err), KF_OK);
+    assert_string_equal(activity("empty", 3), "0+0:");
+    struct testing_entry e = {.body = "1", .at_ms = 5};
+    assert_int_equal(testing_append_all(&t, "one", &e, 1, NULL), KF_OK);
+    assert_string_equal(activity("one", 3), "5+1: 1 0 0");
+    const struct config_stream *rules = streams_rules(t.streams, STR("w5/x"));
+    assert_int_equal(rules->window, 5);
+    assert_int_equal(streams_rules(t.streams, STR("x"))->window, STREAM_WINDOW);
+}
+
 static void memory_answers_what_it_knows(void **state)
 {
     (void)state;
@@ -409,6 +448,8 @@ static void plans_use_the_indexes(void **state)
         {"SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND at >= $2 AND at < $3 AND +n >= "
          "$4 AND +n <= $5",
          "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=? AND at>? AND at<?)"},
+        {"SELECT count(*) FROM kf_entry WHERE stream = $1 AND at >= $2 AND at < $3",
+         "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=? AND at>? AND at<?)"},
         {"SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at DESC LIMIT 1",
          "SEARCH kf_entry USING COVERING INDEX kf_entry_at (stream=?)"},
         {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND at < $2 ORDER BY at LIMIT $3",
@@ -449,6 +490,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(pages_go_both_ways),
         TEST(times_bound_what_is_read),
+        TEST(entries_lie_in_time),
         TEST(memory_answers_what_it_knows),
         TEST(a_list_ends_before_it_is_too_large),
         TEST(a_list_of_streams_has_bounds),
