@@ -4,8 +4,9 @@
  *     older  <--  [ first … last ]  -->  newer        what is not here at an end is asked for by the number there
  *
  * What is read stays where it is, whatever comes or goes around it; only who stands at the newest entry goes with it. New
- * ones are asked for behind the last number that is here, so none is left out that came between two questions. */
-import { ask } from "./api.js";
+ * ones are asked for behind the last number that is here, so none is left out that came between two questions; who follows
+ * is answered by the server when there is one. */
+import { getText } from "./api.js";
 import { h, fill, setHidden, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { problemBox, query } from "./parts.js";
@@ -14,7 +15,7 @@ import { readEntries, bubble, between, inShort, kindWords } from "./entries.js";
 const PAGE = 60, MOST = 300;
 const NEAR_PX = 700;   /* of an end: more is fetched */
 const STUCK_PX = 40;   /* of the bottom: one stands there */
-const LIVE_MS = 2000, PAUSE_MAX_MS = 30000, SAID_MAX = 3;
+const FOLLOW_S = 20, PAUSE_MS = 500, PAUSE_MAX_MS = 30000, SAID_MAX = 3;
 
 export class Talk {
     /* path: of the stream; link(e): address of an entry; say(text): to those who listen; onGone(problem): the stream is
@@ -24,8 +25,9 @@ export class Talk {
         this.gapMs = 0;
         this.kind = "";
         this.items = [];
+        this.following = null;
         this.turn = this.known = this.seen = this.failures = 0;
-        this.older = this.newer = this.busy = this.stopped = this.ready = this.atEnd = false;
+        this.older = this.newer = this.busy = this.jumping = this.stopped = this.ready = this.atEnd = false;
         this.top = h("div", { class: "talk-end" });
         this.feed = h("div", { role: "feed", "aria-label": t("talk.label"), class: "feed" });
         this.bottom = h("div", { class: "talk-end" });
@@ -38,18 +40,16 @@ export class Talk {
         /* The box itself changes its height: who stood at the bottom still does. */
         this.sized = new ResizeObserver(() => this.atEnd && this.toBottom());
         this.sized.observe(this.box);
-        this.woken = () => document.hidden || this.live();
+        this.woken = () => this.live();
         document.addEventListener("visibilitychange", this.woken);
     }
 
     /* The stream is not there: nothing is asked or shown until the next jump. */
     rest() {
         this.turn++;
-        this.ready = this.busy = this.atEnd = false;
+        this.ready = this.busy = this.jumping = this.atEnd = false;
         this.known = this.seen = 0;
-        clearTimeout(this.timer);
-        if (this.abort)
-            this.abort.abort();
+        this.cancel();
         this.items = [];
         this.feed.replaceChildren();
         fill(this.top);
@@ -57,8 +57,8 @@ export class Talk {
     }
 
     stop() {
-        this.rest();
         this.stopped = true;
+        this.rest();
         this.sized.disconnect();
         document.removeEventListener("visibilitychange", this.woken);
     }
@@ -69,10 +69,10 @@ export class Talk {
      * nobody's any more. */
     async jump(fetch, then) {
         const mine = ++this.turn;
-        if (this.abort)
-            this.abort.abort();
+        this.cancel();
         this.abort = new AbortController();
         this.mark(true);
+        this.jumping = true;
         if (!this.items.length)
             fill(this.top, h("p", { class: "waiting" }, t("loading")));
         try {
@@ -99,7 +99,7 @@ export class Talk {
                 fill(this.top, problemBox(error, { again: () => this.jump(fetch, then) }));
         } finally {
             if (mine === this.turn)
-                this.mark(false);
+                this.mark(this.jumping = false);
         }
         if (mine === this.turn) {
             this.look();
@@ -162,11 +162,17 @@ export class Talk {
 
     /* ----------------------------------------------------------------------------- asking */
 
-    async page(values) {
-        const { signal } = this.abort || {};
-        const response = await ask("GET", `${this.path}/entries${query({ ...values, kind: this.kind })}`, { signal });
-        const text = await response.text();
-        return readEntries(text);
+    /* Nobody waits any more for what was asked. */
+    cancel() {
+        clearTimeout(this.timer);
+        if (this.abort)
+            this.abort.abort();
+        if (this.following)
+            this.following.abort();
+    }
+
+    async page(values, options = { signal: this.abort && this.abort.signal }) {
+        return readEntries(await getText(`${this.path}/entries${query({ ...values, kind: this.kind })}`, options));
     }
 
     mark(busy) {
@@ -174,33 +180,47 @@ export class Talk {
         this.feed.setAttribute("aria-busy", busy);
     }
 
-    /* One page more at an end; `quiet`: nobody waits for it. */
-    async load(side, quiet) {
+    /* The number at an end, where more is asked for. */
+    end(side) {
+        const e = side === "older" ? this.items[0] : this.items.at(-1);
+        return e ? e.n : 0;
+    }
+
+    /* Puts what was asked for at an end. That end may be another one meanwhile: what is here already is passed over, and
+     * what would leave a hole is dropped. Gives what was added. */
+    take(side, asked, page, quiet) {
+        const end = this.end(side);
+        if (side === "older" ? end !== asked : end < asked)
+            return [];
+        const items = side === "older" ? page.items : page.items.filter(e => e.n > end);
+        if (items.length || end === asked)
+            this[side] = page.next !== null;
+        this.keep(() => {
+            fill(side === "older" ? this.top : this.bottom);
+            this.put(items, side, quiet);
+            this.begins();
+        });
+        return items;
+    }
+
+    /* One page more at an end. */
+    async load(side) {
         if (this.busy || this.stopped)
             return;
-        const mine = this.turn, place = side === "older" ? this.top : this.bottom;
+        const mine = this.turn, asked = this.end(side), place = side === "older" ? this.top : this.bottom;
+        let failed = false;
         this.mark(true);
         try {
-            const page = await this.page(side === "older" ? { before: this.items[0].n, limit: PAGE }
-                : { after: this.items.length ? this.items.at(-1).n : 0, limit: PAGE });
-            if (mine !== this.turn)
-                return;
-            this[side] = page.next !== null;
-            this.failures = 0;
-            this.keep(() => {
-                fill(place);
-                this.put(page.items, side, quiet);
-                this.begins();
-            });
-            if (quiet && page.items.length)
-                this.announce(page.items);
+            const page = await this.page({ [side === "older" ? "before" : "after"]: asked, limit: PAGE });
+            if (mine === this.turn)
+                this.take(side, asked, page, false);
         } catch (error) {
+            failed = true;
             if (mine !== this.turn)
                 return;
-            this.failures++;
             if (error.status === 404 && this.onGone)
                 this.onGone(error);
-            else if (!quiet)
+            else
                 this.keep(() => fill(place, problemBox(error, { again: () => {
                     fill(place);
                     this.load(side);
@@ -209,20 +229,48 @@ export class Talk {
             if (mine === this.turn)
                 this.mark(false);
         }
-        if (mine === this.turn && !this.failures)
+        if (mine !== this.turn)
+            return;
+        if (!failed)
             this.look();
+        this.live();
     }
 
-    /* Asks now and then for what is new, while the page is seen and the newest entry is here. */
+    /* A question for what comes behind the newest entry stands at the server as long as the page is seen and that entry is
+     * here; it is answered as soon as there is something. The next one waits a moment, so that many come together. */
     live() {
         clearTimeout(this.timer);
-        if (this.stopped || !this.ready || document.hidden)
+        if (document.hidden || this.stopped || !this.ready || this.newer) {
+            if (this.following)
+                this.following.abort();
             return;
-        this.timer = setTimeout(async () => {
-            if (!this.newer)
-                await this.load("newer", true);
-            this.live();
-        }, this.failures ? Math.min(LIVE_MS * 2 ** this.failures, PAUSE_MAX_MS) : LIVE_MS);
+        }
+        if (!this.following && !this.jumping)
+            this.timer = setTimeout(() => this.follow(), Math.min(PAUSE_MS * 2 ** this.failures, PAUSE_MAX_MS));
+    }
+
+    async follow() {
+        const mine = this.turn, asked = this.end("newer"), abort = new AbortController();
+        this.following = abort;
+        try {
+            const page = await this.page({ after: asked, limit: PAGE, follow: `${FOLLOW_S}s` }, { signal: abort.signal, timeout: FOLLOW_S * 2000 });
+            this.failures = 0;
+            if (mine === this.turn) {
+                const items = this.take("newer", asked, page, true);
+                if (items.length)
+                    this.announce(items);
+                this.look();
+            }
+        } catch (error) {
+            if (!abort.signal.aborted) {
+                this.failures++; /* the frame tells of a server that does not answer */
+                if (mine === this.turn && error.status === 404 && this.onGone)
+                    this.onGone(error);
+            }
+        } finally {
+            this.following = null;
+        }
+        this.live();
     }
 
     /* Looks at once, for who has just appended something. */
@@ -230,7 +278,7 @@ export class Talk {
         if (this.newer || !this.stuck)
             await this.latest();
         else
-            await this.load("newer", true);
+            await this.load("newer");
     }
 
     /* ----------------------------------------------------------------------------- showing */
@@ -342,7 +390,7 @@ export class Talk {
             this.known = Math.max(this.known, n);
         this.count();
         if (this.ready && this.stuck && this.items.length && this.known > this.items.at(-1).n)
-            this.load("newer", true);
+            this.load("newer");
     }
 
     count() {
