@@ -1,6 +1,6 @@
 /* Parts that several views show: times, sizes, problems, questions, lists that go on. */
 import { h, fill, icon, setText, setHidden } from "./dom.js";
-import { t, ago, time, fullTime, bytes, problemTitle, nextStep } from "./i18n.js";
+import { t, ago, time, fullTime, bytes, problemTitle, nextStep, has } from "./i18n.js";
 import { Problem } from "./api.js";
 
 /* A time in words, with the whole of it beside: <time>. `iso` may be null. */
@@ -145,9 +145,10 @@ export function itemLink(app, name) {
     return [h("a", { href: app.link("stream", stream[1]) }, stream[1]), " ", h("span", { class: "badge" }, t("stream"))];
 }
 
-/* Words about what is pending: documents, as long as there is nothing else. */
-export function pendingWords(status, key, values) {
-    return t(status && status.store.streams ? `${key}.any` : key, values);
+/* Words that speak of documents, as long as the space has nothing else. */
+export function itemWords(status, key, values) {
+    const any = `${key}.any`;
+    return t(status && status.store.streams && has(any) ? any : key, values);
 }
 
 export function query(values) {

@@ -2,18 +2,19 @@
 import { getJson } from "./api.js";
 import { h, fill } from "./dom.js";
 import { t, bytes, took, has, problemTitle, nextStep } from "./i18n.js";
-import { setWhen, Pages, query } from "./parts.js";
+import { setWhen, Pages, query, itemWords } from "./parts.js";
 
 const PAGE = 50;
 
-function sum(kind, docs, size) {
-    return docs > 0 && h("li", null, t(`runs.${kind}`, { n: docs }), size > 0 && ` (${bytes(size)})`);
+/* `status`: for what the space has besides documents. */
+function sum(status, kind, docs, size) {
+    return docs > 0 && h("li", null, itemWords(status, `runs.${kind}`, { n: docs }), size > 0 && ` (${bytes(size)})`);
 }
 
-function outcome(run) {
+function outcome(status, run) {
     const parts = [
-        sum("pushed", run.pushed.docs, run.pushed.bytes), sum("taken", run.taken.docs, run.taken.bytes),
-        sum("lost", run.lost), sum("bad", run.bad), sum("aside", run.set_aside),
+        sum(status, "pushed", run.pushed.docs, run.pushed.bytes), sum(status, "taken", run.taken.docs, run.taken.bytes),
+        sum(status, "lost", run.lost), sum(status, "bad", run.bad), sum(status, "aside", run.set_aside),
     ].filter(Boolean);
     return [
         parts.length > 0 && h("ul", { class: "sums" }, parts),
@@ -52,7 +53,7 @@ export function runsView(app) {
             h("th", { scope: "row" }, time),
             h("td", { "data-label": t("remote") }, run.remote),
             h("td", { "data-label": t("runs.cause") }, has(`cause.${run.cause}`) ? t(`cause.${run.cause}`) : run.cause),
-            h("td", null, outcome(run)),
+            h("td", null, outcome(app.status, run)),
             h("td", { "data-label": t("runs.took") }, run.times > 1 ? t("runs.times", { n: run.times }) : took(ms)));
     }
     const el = h("div", null, h("h1", null, t("tab.runs")),

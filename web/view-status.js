@@ -3,7 +3,7 @@
 import { ask, getJson, download, Problem } from "./api.js";
 import { h, fill, icon, keyed, setText, setHidden } from "./dom.js";
 import { t, bytes, number, lasting, list, problemTitle, nextStep, has } from "./i18n.js";
-import { fact, setWhen, problemBox, note, Pages, query, progress, itemLink, pendingWords } from "./parts.js";
+import { fact, setWhen, problemBox, note, Pages, query, progress, itemLink, itemWords } from "./parts.js";
 
 const RUN_TIMEOUT = "30m";
 
@@ -77,7 +77,7 @@ function saver(app, name, place) {
             most = Math.max(most, left);
             const seconds = Math.round((Date.now() - began) / 1000);
             bar.of(most - left, left === most ? 0 : most, most
-                ? pendingWords(app.status, "savingLeft", { n: left, name, since: lasting(seconds * 1000) }) : t("saving", { name }));
+                ? itemWords(app.status, "savingLeft", { n: left, name, since: lasting(seconds * 1000) }) : t("saving", { name }));
         };
         const ticking = setInterval(tell, 250);
         try {
@@ -175,7 +175,7 @@ function remoteCard(app) {
             }
             setWhen(facts.confirmed, r.confirmed, t("never"));
             setText(facts.waiting, r.pending.count
-                ? `${pendingWords(app.status, "documents", { n: r.pending.count })}, ${bytes(r.pending.bytes)}, ${t("oldest", { age: lasting(r.pending.age_ms) })}`
+                ? `${itemWords(app.status, "documents", { n: r.pending.count })}, ${bytes(r.pending.bytes)}, ${t("oldest", { age: lasting(r.pending.age_ms) })}`
                 : t("nothing"));
             setWhen(facts.next, r.next_run, t("notPlanned"));
             setHidden(overdue, !r.overdue_since);
@@ -362,12 +362,12 @@ function verdict(status) {
     if (!pending.count && (whole.length || !doubtful.length))
         return ["good", t("verdict.safe", { n: safe.length, names: list(safe) }), t("verdict.safeText")];
     if (whole.length)
-        return ["wait", pendingWords(status, "verdict.onTheWay", { n: pending.count }), t("verdict.onTheWayText", { names: list(whole) })];
+        return ["wait", itemWords(status, "verdict.onTheWay", { n: pending.count }), t("verdict.onTheWayText", { names: list(whole) })];
     const behind = trusted.filter(r => r.pending.count);
     if (!behind.length && doubtful.length)
         return ["bad", t("verdict.unsure"), t("verdict.unsureText", { names: list(doubtful.map(r => r.name)) })];
     const least = behind.reduce((a, b) => (b.pending.count < a.pending.count ? b : a)).pending;
-    return [remotes.some(r => r.overdue_since) ? "bad" : "warn", pendingWords(status, "verdict.waiting", { n: least.count }),
+    return [remotes.some(r => r.overdue_since) ? "bad" : "warn", itemWords(status, "verdict.waiting", { n: least.count }),
         t("verdict.waitingText", { size: bytes(least.bytes), age: lasting(least.age_ms) })];
 }
 

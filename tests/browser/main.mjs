@@ -5,6 +5,7 @@ await import("./words.mjs");
 await import("./status.mjs");
 await import("./documents.mjs");
 await import("./streams.mjs");
+await import("./beside.mjs");
 await import("./search.mjs");
 await import("./care.mjs");
 await import("./people.mjs");
