@@ -136,9 +136,50 @@ static kf_rc space_open(struct api *api, str name, bool create, struct space **r
     return KF_OK;
 }
 
+static void unlink_space(struct api *api, struct space *s)
+{
+    struct space **at = &api->home->spaces;
+    while (*at != s)
+        at = &(*at)->next;
+    *at = s->next;
+    api->home->space_count--;
+}
+
+/* Whether another server has removed it. Of a folder what is there is this server's. */
+static bool is_left(const struct api *api, const struct space *s)
+{
+    return api->o.data_dir && db_is_url(api->o.data_dir) && store_is_moved(s->store);
+}
+
+/* Closes what another server has removed, so that what is there now is what is found. */
+static kf_rc leave_space(struct api *api, struct space *s, struct kf_err *err)
+{
+    bool used = remotes_running(store_remotes(s->store));
+    pthread_mutex_lock(&api->home->lock);
+    used = used || s->users > 0;
+    if (!used)
+        unlink_space(api, s);
+    pthread_mutex_unlock(&api->home->lock);
+    if (used)
+        return err_set(err, PROBLEM_BUSY,
+                       "this space was removed by another server, and requests to it are under "
+                       "way; try again");
+    KF_SOMETIMES("space-left");
+    api->o.spaces.close(api->o.spaces.ctx, &s->store);
+    space_free(s);
+    share_memory(api);
+    return KF_OK;
+}
+
 kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err)
 {
     struct space *s = space_if_open(api, name);
+    if (s && is_left(api, s)) {
+        kf_rc rc = leave_space(api, s, err);
+        if (rc != KF_OK)
+            return rc;
+        s = NULL;
+    }
     if (s) {
         *ret = s;
         return KF_OK;
@@ -194,6 +235,8 @@ bool call_hold_space(struct api_call *c)
     assert(!c->space && !c->hidden);
     pthread_mutex_lock(&home->lock);
     struct space *s = space_if_open(c->api, c->match.space);
+    if (s && is_left(c->api, s)) /* the home loop looks what is there now */
+        s = NULL;
     if (s)
         hold(c, s);
     pthread_mutex_unlock(&home->lock);
@@ -574,15 +617,6 @@ static kf_rc remove_files(struct api *api, str name, struct kf_err *err)
         rc = dir_sync(api->o.env, api->o.data_dir, err);
     buf_release(&path);
     return rc;
-}
-
-static void unlink_space(struct api *api, struct space *s)
-{
-    struct space **at = &api->home->spaces;
-    while (*at != s)
-        at = &(*at)->next;
-    *at = s->next;
-    api->home->space_count--;
 }
 
 static kf_rc remove_space(struct api_call *c, struct kf_err *err)

@@ -373,6 +373,22 @@ def spaces_are_schemas():
 
 
 @test
+def a_space_that_another_server_removes_is_unknown_there():
+    with serve() as one, serve() as two:
+        a, b = one.client("shared"), two.client("shared")
+        equal(a.put("/docs/a", b"1").status, 201, "made")
+        equal(b.get("/docs/a").body, b"1", "open at both")
+        equal(a.ask("DELETE", "/v1/shared?confirm=shared", raw=True).status, 204, "removed at one")
+        wait_for(lambda: b.get("/docs/a").code == "unknown_space", 10)
+        equal(b.put("/docs/b", b"2").status, 201, "made anew by the other")
+        wait_for(lambda: a.get("/docs/b").status == 200, 10)
+        equal(a.ask("DELETE", "/v1/shared?confirm=shared", raw=True).status, 204, "removed again")
+        equal(a.put("/docs/c", b"3").status, 201, "and made at once")
+        wait_for(lambda: b.get("/docs/c").status == 200, 10)
+        equal(b.get("/docs/b").status, 404, "nothing of what was there before")
+
+
+@test
 def no_password_is_ever_shown():
     space = next(SPACES)
     secret = "hunter2-of-the-database"
