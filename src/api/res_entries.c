@@ -78,9 +78,8 @@ static kf_rc take_cursor(struct api_call *c, struct kf_entry_query *q, struct kf
         return rc;
     if (!str_to_u64(str_from(from, 1), &n) || n == 0 || (from.p[0] != 'a' && from.p[0] != 'b'))
         return cursor_foreign(err);
-    if (q->after || (q->before && from.p[0] == 'a'))
-        q->after = 0; /* the place where the first page began */
-    q->last = q->before = 0;
+    q->limit = q->last;                 /* 0: what is asked for, or the usual */
+    q->last = q->before = q->after = 0; /* the place where the first page began */
     *(from.p[0] == 'a' ? &q->after : &q->before) = n;
     return KF_OK;
 }
@@ -108,7 +107,8 @@ static kf_rc read_query(struct api_call *c, struct kf_entry_query *q, struct kf_
     if (rc == KF_OK)
         rc = take_cursor(c, q, err);
     q->kind = kind;
-    q->limit = (size_t)limit;
+    if (!q->limit)
+        q->limit = (size_t)limit;
     return rc;
 }
 

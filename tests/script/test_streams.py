@@ -188,6 +188,11 @@ def pages():
             seen = numbers(page) + seen
             query = page["next"] and f"?limit=40&cursor={page['next']}"
         equal(seen, list(range(1, 251)), f"backwards from {start}")
+    page, seen = entries("a/pages", "?last=30"), []
+    while page:
+        seen.append(len(page["items"]))
+        page = page["next"] and entries("a/pages", f"?last=30&cursor={page['next']}")
+    equal(seen, [30] * 8 + [10], "what the first page was is what the others are")
     for bad in ("?last=0", "?last=1001", "?limit=0", "?limit=1001", "?before=0", "?after=x", "?last=3&after=4", "?last=3&before=4",
                 "?after=3&before=9", "?from=yesterday", "?cursor=!", "?cursor=eDE", "?cursor=YTA", "?kind=%00", "?kind=NO",
                 "?from=2026-01-02T00:00:00Z&until=2026-01-01T00:00:00Z"):
