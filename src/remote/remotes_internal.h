@@ -333,17 +333,26 @@ struct withheld {
     enum problem problem;
     str reason;
 };
-/* The rows of kf_aside that stand for documents of ours, by name. */
+/* The rows of kf_aside that stand for documents of ours, by name; of those that stand for what is in
+ * streams the lowest number of each stream, by key. */
 struct withheld_list {
     struct arena arena;
     struct withheld *items;
     size_t count;
+    struct withheld_first {
+        str key;
+        int64_t seq;
+    } * firsts;
+    size_t first_count;
 };
 /* *ret NULL: there are none. */
 kf_rc withheld_read(struct db *db, str remote, struct withheld_list **ret, struct kf_err *err);
 /* NULL is fine, for both. */
 void withheld_free(struct withheld_list *list);
 const struct withheld *withheld_find(const struct withheld_list *list, str name);
+/* The lowest number of what is withheld of a stream; INT64_MAX = nothing. NULL is fine. Cost: it is
+ * asked with each append that has something to trim, under a lock. */
+int64_t withheld_first(const struct withheld_list *list, str key);
 /* Whether the row is of an entry or a file of a stream. */
 bool withheld_of_stream(str name, str *ret_key);
 /* Visits the head of a document (of a stream: what has this number, as a document would) that has not changed since it was withheld; *ret_same says whether

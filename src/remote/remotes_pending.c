@@ -103,14 +103,8 @@ static kf_rc walk_streams(const struct remote_entry *e, struct db *db, int64_t w
 /* Also what is withheld is not confirmed. With the lock held. */
 static int64_t floor_of(const struct remote_entry *e, str key)
 {
-    int64_t floor = e->watermark;
-    str of;
-    for (size_t i = 0; e->withheld && i < e->withheld->count; i++) {
-        const struct withheld *w = &e->withheld->items[i];
-        if (w->seq <= floor && withheld_of_stream(w->name, &of) && str_eq(of, key))
-            floor = w->seq - 1;
-    }
-    return floor;
+    int64_t first = withheld_first(e->withheld, key);
+    return first <= e->watermark ? first - 1 : e->watermark;
 }
 
 int64_t remotes_floor(void *ctx, str key)

@@ -67,6 +67,46 @@ static kf_rc add_row(struct withheld_list *list, size_t *cap, struct db_stmt *s,
     return KF_OK;
 }
 
+static int compare_firsts(const void *a, const void *b)
+{
+    const struct withheld_first *x = a, *y = b;
+    int order = str_cmp(x->key, y->key);
+    return order ? order : x->seq < y->seq ? -1 : x->seq > y->seq;
+}
+
+static kf_rc find_firsts(struct withheld_list *list, struct kf_err *err)
+{
+    size_t n = 0;
+    list->firsts = arena_alloc(&list->arena, (list->count + 1) * sizeof *list->firsts);
+    if (!list->firsts)
+        return err_nomem(err);
+    for (size_t i = 0; i < list->count; i++)
+        if (withheld_of_stream(list->items[i].name, &list->firsts[n].key))
+            list->firsts[n++].seq = list->items[i].seq;
+    if (n)
+        qsort(list->firsts, n, sizeof *list->firsts, compare_firsts);
+    for (size_t i = 0; i < n; i++)
+        if (!i || !str_eq(list->firsts[i].key, list->firsts[list->first_count - 1].key))
+            list->firsts[list->first_count++] = list->firsts[i];
+    return KF_OK;
+}
+
+int64_t withheld_first(const struct withheld_list *list, str key)
+{
+    size_t low = 0, high = list ? list->first_count : 0;
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+        int order = str_cmp(list->firsts[middle].key, key);
+        if (order == 0)
+            return list->firsts[middle].seq;
+        if (order < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return INT64_MAX;
+}
+
 kf_rc withheld_read(struct db *db, str remote, struct withheld_list **ret, struct kf_err *err)
 {
     static const char sql[] = "SELECT name, seq, code, reason FROM kf_aside"
@@ -85,6 +125,8 @@ kf_rc withheld_read(struct db *db, str remote, struct withheld_list **ret, struc
                 break;
         db_done(s);
     }
+    if (rc == KF_OK)
+        rc = find_firsts(list, err);
     if (rc != KF_OK || list->count == 0) {
         withheld_free(list);
         list = NULL;

@@ -620,6 +620,48 @@ static kf_rc all_of_it(void *ctx)
     return rc == KF_UNAVAILABLE || rc == KF_CONFLICT || rc == KF_NOT_HYDRATED ? KF_NOMEM : rc;
 }
 
+static uint64_t append(struct app *a, const char *key, const char *body)
+{
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    uint64_t count = 0;
+    e.body = body;
+    e.len = strlen(body);
+    if (kf_append(a->store, key, &e, 1, NULL, NULL, &count, NULL, &err) != KF_OK)
+        fail_msg("%s: %s", key, err.detail);
+    return count;
+}
+
+/* What of a stream is withheld is not confirmed, and keep leaves it, and what came behind it. */
+static void what_is_withheld_of_a_stream_is_kept(void **state)
+{
+    (void)state;
+    static struct config_stream last = CONFIG_STREAM_DEFAULT_INIT;
+    struct app a;
+    last.match = STR("**");
+    last.keep_last = 2;
+    app_init(&a);
+    a.space.streams = &last;
+    a.space.stream_count = 1;
+    app_remote(&a, "usb", "mem:kept-withheld")->schedule.manual = true;
+    reopen(&a);
+    for (int i = 0; i < 2; i++) {
+        append(&a, "b", "1");
+        append(&a, "chat/a", i ? "{\"token\":" SECRET "}" : "1");
+        append(&a, "chat", "1");
+    }
+    sync_is(&a, "secret_found");
+    /* two are confirmed of each, and with the secret one */
+    for (uint64_t i = 0; i < 4; i++) {
+        uint64_t b = append(&a, "b", "2"), secret = append(&a, "chat/a", "2"),
+                 other = append(&a, "chat", "2");
+        assert_int_equal(secret, i + 2);
+        assert_int_equal(b, i < 2 ? 2 : i + 1);
+        assert_int_equal(other, b);
+    }
+    app_end(&a);
+}
+
 static void no_memory(void **state)
 {
     (void)state;
@@ -653,6 +695,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(more_than_a_run_can_tell_apart_is_left_to_the_next),
         cmocka_unit_test(critical_documents_wait_where_everybody_reads),
         cmocka_unit_test(critical_documents_wait_until_it_is_known),
+        cmocka_unit_test(what_is_withheld_of_a_stream_is_kept),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(saboteur_aside_forgotten),
         cmocka_unit_test(saboteur_secret_not_seen),
