@@ -8,8 +8,8 @@ example=$PWD/examples/finance
 shop=$PWD/examples/shop
 mkdir -p data
 cd data
-# The place that lasts, in the story; the folder of a remote is the operator's to make.
-mkdir -p -m 700 keepfast-remote
+# The places that last, in the story; the folder of a remote is the operator's to make.
+mkdir -p -m 700 keepfast-remote keepfast-remote-shop
 
 # One server for both: the spaces of the second behind those of the first. The first names a schema beside itself.
 {
@@ -67,8 +67,8 @@ trap 'kill -TERM $server 2>/dev/null || true' INT TERM
 
     cat <<EOF
 
-Two spaces are served: finance, twelve documents of a dashboard, 5 s after a change in data/keepfast-remote as well; and shop, twelve
-sessions of a chat. Look at
+Two spaces are served: finance, twelve documents of a dashboard, and shop, twelve sessions of a chat; 5 s after a change they are in
+data/keepfast-remote and data/keepfast-remote-shop as well. Look at
 
   http://127.0.0.1:7070/
 
@@ -86,14 +86,14 @@ or at what was said in the shop:
 
   export KEEPFAST_AT=http://127.0.0.1:7070/shop
   build/keepfast stream ls
-  build/keepfast tail chat/1003
+  build/keepfast tail chat/1002
   build/keepfast search gdansk
-  curl -s 'http://127.0.0.1:7070/v1/shop/streams/chat/1003/context?across=customer&entries=6'
-  build/keepfast tail -f chat/1003 &
-  curl -s -X POST http://127.0.0.1:7070/v1/shop/streams/chat/1003/entries \\
+  curl -s 'http://127.0.0.1:7070/v1/shop/streams/chat/1002/context?across=customer&entries=6'
+  build/keepfast tail -f chat/1002 &
+  curl -s -X POST http://127.0.0.1:7070/v1/shop/streams/chat/1002/entries \\
        -H 'Content-Type: application/json' -d '{"id":"m-99","kind":"user","body":{"text":"Is it still there?"}}'
 
-Ctrl-C stops it. Then remove data/state and start again: everything comes back from data/keepfast-remote.
+Ctrl-C stops it. Then remove data/state and start again: everything comes back from there.
 examples/finance/README.md and examples/shop/README.md have more.
 EOF
     # Somebody reads on, so that the server never writes into a closed pipe.

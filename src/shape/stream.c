@@ -6,8 +6,10 @@
 static void on_changed(void *ctx, str tbl, str key, int64_t seq)
 {
     struct streams *streams = ctx;
-    if (str_is(tbl, STREAM_TABLE))
-        memory_changed(&streams->memory, key, memory_hash(&streams->memory, key), seq);
+    if (!str_is(tbl, STREAM_TABLE))
+        return;
+    memory_changed(&streams->memory, key, memory_hash(&streams->memory, key), seq);
+    streams_tell(streams, key);
 }
 
 static void on_doubt(void *ctx, int64_t seq, bool went_back)
@@ -17,6 +19,7 @@ static void on_doubt(void *ctx, int64_t seq, bool went_back)
         memory_forget_all(&streams->memory);
     else
         memory_doubt(&streams->memory, seq);
+    streams_tell(streams, (str){NULL, 0});
 }
 
 kf_rc streams_new(struct kf_store *store, const struct config *config,

@@ -20,7 +20,7 @@ from keepfast import Server, folder, run  # noqa: E402
 from tap import check, equal, main, test  # noqa: E402
 
 EXAMPLE = TOP / "examples/shop"
-CONFIG = re.sub(r"(?m)^(data|listen):.*\n", "", (EXAMPLE / "keepfast.yaml").read_text())
+CONFIG = re.sub(r"(?ms)^(data|listen):.*?\n|^    remotes:.*", "", (EXAMPLE / "keepfast.yaml").read_text())
 
 
 class Backend:

@@ -226,6 +226,13 @@ def on_postgres():
         append("a", 2, client=client)
         equal(follow.numbers(), [2], "told")
         equal(Follow("a", "after=2&follow=1s", server).numbers(), [], "nothing more")
+        with Server(pg.url()) as other:
+            for n in range(3, 8):
+                follow = Follow("a", f"after={n - 1}&follow=60s", server)
+                time.sleep(0.1)
+                append("a", n, client=other.client())
+                equal(follow.numbers(), [n], "told of what another server has appended")
+            other.stop()
         server.stop()
 
 

@@ -126,6 +126,8 @@ static void door_clear(void)
     door.body[0] = '\0';
 }
 
+static enum api_peer peer = API_PEER_SELF;
+
 /* On a call that has none under way. */
 static void begin_on(struct api_call *c, enum api_method method, const char *target, str body,
                      bool zip)
@@ -140,7 +142,7 @@ static void begin_on(struct api_call *c, enum api_method method, const char *tar
                             .headers = headers,
                             .header_count = insist || *unmatched ? 2 : 1,
                             .content_length = body.p ? (int64_t)body.len : -1,
-                            .peer = API_PEER_SELF};
+                            .peer = peer};
     door_clear();
     api_begin(c, &head);
 }
@@ -716,6 +718,98 @@ static void a_backup_waits_for_a_full_door(void **unused)
     rig_close();
 }
 
+/* ------------------------------------------------------------------- who waits for an entry */
+
+/* Somebody beside whom others append. */
+static const struct request following = {
+    ROUTE_ENTRIES, "/v1/s/streams/c/entries?after=1&follow=2500ms", NULL, "", "", "", true};
+
+static struct api_call *follow(void)
+{
+    struct api_call *c = begin(API_GET, following.target, (str){NULL, 0}, false);
+    assert_non_null(c);
+    send_rest(c, (str){NULL, 0});
+    for (int i = 0; i < 50; i++)
+        loop_turn(rig.loop, 0);
+    assert_int_equal(door.ends, 0);
+    return c;
+}
+
+static void who_follows_holds_nothing(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    peer = API_PEER_UNIX;
+    struct api_call *c = follow();
+    for (const struct space *s = rig.api->home->spaces; s; s = s->next)
+        assert_int_equal(s->users, 0);
+    until_answered();
+    assert_int_equal(door.status, 200);
+    assert_string_equal(door.body, "{\"items\":[],\"next\":null}");
+    api_abandon(c);
+    struct space *s = space_if_open(rig.api, STR("s"));
+    c = follow();
+    struct kf_entry_new entry = {.size = sizeof entry, .body = "2", .len = 1};
+    struct kf_appended appended;
+    assert_int_equal(kf_append(s->store, "c", &entry, 1, NULL, &appended, NULL, NULL, NULL), KF_OK);
+    loop_turn(rig.loop, 0);
+    loop_turn(rig.loop, 0);
+    assert_int_equal(door.ends, 1);
+    assert_non_null(strstr(door.body, "\"n\":2"));
+    api_abandon(c);
+    peer = API_PEER_SELF;
+    rig_close();
+}
+
+static void who_follows_may_leave_at_any_time(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    peer = API_PEER_UNIX;
+    for (int turns = 0; turns < 40; turns++)
+        assert_false(leaves_after(&following, turns));
+    struct api_call *c = follow();
+    struct space *s = space_if_open(rig.api, STR("s"));
+    follow_tell(rig.api->home, str_of(s->name), STR("c")); /* it is on its way back */
+    door.gone = true;
+    api_abandon(c);
+    assert_true(api_busy(rig.api));
+    loop_turn(rig.loop, 0);
+    assert_false(api_busy(rig.api));
+    peer = API_PEER_SELF;
+    rig_close();
+}
+
+static void who_follows_ends_with_the_router(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    peer = API_PEER_UNIX;
+    struct api_call *c = follow();
+    api_stop(rig.api);
+    loop_turn(rig.loop, 0);
+    loop_turn(rig.loop, 0);
+    assert_int_equal(door.ends, 1);
+    assert_string_equal(door.body, "{\"items\":[],\"next\":null}");
+    api_abandon(c);
+    peer = API_PEER_SELF;
+    rig_close();
+}
+
+/* In a process of its own nobody could append meanwhile. */
+static void a_command_does_not_wait(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    struct api_call *c = begin(API_GET, following.target, (str){NULL, 0}, false);
+    send_rest(c, (str){NULL, 0});
+    for (int i = 0; i < 50 && !door.ends; i++)
+        loop_turn(rig.loop, 0);
+    assert_int_equal(door.ends, 1);
+    api_abandon(c);
+    rig_close();
+}
+
 /* ------------------------------------------------------------------------------- lack of memory */
 
 struct scarce {
@@ -790,6 +884,31 @@ static long starve(const struct request *r, bool sticky, long stride)
         if (!s.fired || (is_long(r) && n > LONG_MAX_TRIES))
             return fired;
     }
+}
+
+static void a_follower_without_memory_is_answered(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    peer = API_PEER_UNIX;
+    ask_request(&following, API_GET);
+    kept = door;
+    peer = API_PEER_SELF; /* of what is laid out */
+    for (int sticky = 0; sticky < 2; sticky++)
+        for (long n = 1, fired = 1; fired; n++) {
+            struct scarce s = {.left = n, .sticky = sticky};
+            lay_out();
+            peer = API_PEER_UNIX;
+            mem_set_hook(scarce_hook, &s);
+            ask_request(&following, API_GET);
+            while (api_busy(rig.api))
+                loop_turn(rig.loop, 50);
+            mem_set_hook(NULL, NULL);
+            peer = API_PEER_SELF;
+            judge(&following, &s, n);
+            fired = s.fired;
+        }
+    rig_close();
 }
 
 /* The memory of a call comes in blocks; a header of the client's choice moves what stands at their
@@ -892,6 +1011,11 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_write_stands_without_its_client),
         cmocka_unit_test(a_wait_ends_with_its_client),
         cmocka_unit_test(a_backup_waits_for_a_full_door),
+        cmocka_unit_test(who_follows_holds_nothing),
+        cmocka_unit_test(who_follows_may_leave_at_any_time),
+        cmocka_unit_test(who_follows_ends_with_the_router),
+        cmocka_unit_test(a_command_does_not_wait),
+        cmocka_unit_test(a_follower_without_memory_is_answered),
         cmocka_unit_test(each_allocation_may_fail),
         cmocka_unit_test(any_part_may_lack_room),
         cmocka_unit_test(a_router_over_one_store_flushes_it),
