@@ -282,6 +282,7 @@ static kf_rc count_entry(void *ctx, const struct entry_row *row, struct kf_err *
     if (rc == KF_OK)
         rc = stream_add_rings_there(c->line, c->d, kind, row->n, row->at_ms, row->body, err);
     c->d->head.last_n = row->n > c->d->head.last_n ? row->n : c->d->head.last_n;
+    c->d->head.rev = row->seq > c->d->head.rev ? row->seq : c->d->head.rev;
     return rc;
 }
 
@@ -308,7 +309,8 @@ static kf_rc settle_stream(struct db *db, struct streams *streams, str key, int6
     if (rc == KF_OK)
         rc = members_object(db, key, &attrs, err);
     d.attrs = buf_view(&attrs);
-    d.head.rev++;
+    if (d.head.rev < d.head.seq)
+        d.head.rev = d.head.seq;
     *ret_bare = rc == KF_OK && d.head.last_n == 0 && attrs.len <= 2;
     if (rc == KF_OK && !*ret_bare)
         rc = draft_end(&d, &after, err);

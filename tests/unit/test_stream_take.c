@@ -430,6 +430,73 @@ static void an_impossible_attribute_is_refused_alone(void **state)
     assert_non_null(strstr(testing_stream(&t, "a"), "{\"b\":1}"));
 }
 
+/* ------------------------------------------------------------------------------ across streams */
+
+static bool sees_first(void *ctx, str key)
+{
+    (void)ctx;
+    return str_cmp(key, STR("c/0003")) < 0;
+}
+
+static const char *context(const char *key, size_t entries, stream_sees *sees)
+{
+    struct kf_context_options o = KF_CONTEXT_OPTIONS_INIT;
+    struct kf_entry_list list = {0};
+    o.entries = entries;
+    o.across = "customer";
+    if (streams_context(t.streams, key, &o, sees, NULL, &list, &t.err) != KF_OK)
+        fail_msg("%s: %s", key, t.err.detail);
+    const char *text = testing_list_text(&list);
+    kf_entry_list_free(&list);
+    return text;
+}
+
+static void link_to_customer(const char *key)
+{
+    static const char patch[] = "{\"customer\":\"ann\"}";
+    assert_int_equal(streams_patch(t.streams, key, patch, strlen(patch), NULL, &t.err), KF_OK);
+}
+
+/* Numbers of a stream have holes, and what a twin gets when it is shown again is newer than it. */
+static void a_context_across_streams_has_the_newest(void **state)
+{
+    (void)state;
+    struct line lines[] = {{.stamp = 5, .body = "1", .n = 1},
+                           {.stamp = 6, .body = "2", .n = 50},
+                           {.stamp = 7, .body = "3", .n = 900, .id = "x"}};
+    struct line gone = {.stamp = 8, .site = "00000000000000bb"},
+                first = {.stamp = 2, .site = "00000000000000bb", .body = "0", .id = "x"};
+    take("a", lines, 3);
+    link_to_customer("a");
+    testing_append(&t, "b", NULL, NULL, "4");
+    link_to_customer("b");
+    assert_string_equal(context("b", 3, NULL), "50:2 900:3 1:4+");
+    assert_string_equal(context("b", 4, NULL), "1:1 50:2 900:3 1:4");
+    take("a", &first, 1); /* hides the third */
+    testing_append(&t, "a", NULL, NULL, "5");
+    take("a", &gone, 1); /* shows it, as the last of the stream */
+    assert_string_equal(testing_last(&t, "a", 9), "1:1 50:2 902:5 903:3");
+    assert_string_equal(context("b", 1, NULL), "902:5+");
+    assert_string_equal(context("b", 3, NULL), "903:3 1:4 902:5+");
+}
+
+/* Those that may not be seen take no room from the others. */
+static void a_context_looks_at_streams_that_are_seen(void **state)
+{
+    (void)state;
+    for (int i = 0; i < STREAM_ACROSS_MAX * 2 + 9; i++) {
+        char key[16], body[8];
+        snprintf(key, sizeof key, "c/%04d", i);
+        snprintf(body, sizeof body, "%d", i);
+        link_to_customer(key);
+        testing_append(&t, key, NULL, NULL, body);
+    }
+    assert_string_equal(context("c/0001", 9, sees_first), "1:0 1:1 1:2");
+    assert_string_equal(context("c/0001", 2, NULL), "1:2007 1:2008+");
+    testing_append(&t, "c/0000", NULL, NULL, "\"new\"");
+    assert_string_equal(context("c/0001", 2, NULL), "1:2008 2:\"new\"+");
+}
+
 /* ----------------------------------------------------------------------------------- the digest */
 
 static void hash_hex_of(const char *text, char hex[HASH_HEX + 1])
@@ -497,6 +564,8 @@ int main(int argc, char **argv)
         TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
         TEST(kinds_of_two_stores_are_together),
         TEST(a_digest_has_entries_in_order),
+        TEST(a_context_across_streams_has_the_newest),
+        TEST(a_context_looks_at_streams_that_are_seen),
         TEST(joined_attributes_can_be_made_smaller),
         TEST(an_impossible_attribute_is_refused_alone),
     };
