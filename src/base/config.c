@@ -527,13 +527,6 @@ static kf_rc take_file(struct config *c, const struct env *env, const char *path
 static kf_rc check_together(struct config *c, const struct config_place places[SETTING_COUNT],
                             struct kf_err *err)
 {
-    bool pg = str_starts(c->data, STR("postgres://")) || str_starts(c->data, STR("postgresql://"));
-    for (size_t i = 0; pg && i < c->space_count; i++)
-        if (c->spaces[i].remote_count > 0)
-            return config_refuse(&places[SETTING_DATA], err,
-                                 "the space %.*s has remotes, which stores on PostgreSQL do not "
-                                 "flow to in this version (%s): leave them out, or name a folder",
-                                 STR_ARGS(c->spaces[i].name), kf_version());
     bool to = c->source[SETTING_BACKUP_TO] != CONFIG_DEFAULT;
     for (int id = SETTING_BACKUP_EVERY; id <= SETTING_BACKUP_KEY_ENV; id++)
         if (!to && c->source[id] != CONFIG_DEFAULT)

@@ -46,7 +46,7 @@ struct backups {
     _Atomic int64_t ready_ms; /* since when there was something to back up; wall clock */
 
     /* Of the run, or of the loop while there is none. */
-    bool looked; /* what was there at the start is known */
+    bool looked;        /* what was there at the start is known */
     int64_t passive_ms; /* when what another process makes was looked at last; 0 = we make them */
     int64_t tried_ms;
     uint32_t jitter;

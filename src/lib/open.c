@@ -78,17 +78,6 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     return rc;
 }
 
-/* What stores on PostgreSQL do not do yet is refused, never ignored. */
-static kf_rc check_shared(const char *path, const struct config_space *space, struct kf_err *err)
-{
-    if (!db_is_url(path) || !space || space->remote_count == 0)
-        return KF_OK;
-    return err_set(err, PROBLEM_CONFIG,
-                   "the space %.*s has remotes, which stores on PostgreSQL do not flow to in this "
-                   "version: leave them out of the configuration, or keep the store in a file",
-                   STR_ARGS(space->name));
-}
-
 kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
                  struct kf_err *err)
 {
@@ -112,9 +101,7 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         .reader_idle_ms = (uint32_t)o->config->pool_idle_ms,
         .quota_bytes = o->config->limit_quota,
     };
-    kf_rc rc = check_shared(path, space, err);
-    if (rc == KF_OK)
-        rc = store_open(path, &so, &store, err);
+    kf_rc rc = store_open(path, &so, &store, err);
     if (rc == KF_OK)
         rc = docs_new(store, o->config, space, o->cache_bytes / 2, &docs, err);
     if (rc == KF_OK)

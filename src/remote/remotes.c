@@ -63,7 +63,7 @@ static void copy_c(char *to, size_t size, const struct buf *from)
 }
 
 /* Takes over what the row says. */
-static kf_rc adopt_row(struct remote_entry *e, const struct row *row, struct kf_err *err)
+kf_rc entry_adopt(struct remote_entry *e, const struct row *row, struct kf_err *err)
 {
     struct remotes *r = e->remotes;
     bool same = false;
@@ -71,10 +71,15 @@ static kf_rc adopt_row(struct remote_entry *e, const struct row *row, struct kf_
     if (rc != KF_OK)
         return rc;
     if (!same) {
+        if (e->told_changed)
+            return KF_OK;
+        e->told_changed = true;
         log_event(r->log, LOG_WARN, "remote.changed", LOG_S("remote", e->name),
                   LOG_S("url", e->shown), LOG_END);
         return KF_OK;
     }
+    pthread_mutex_lock(&r->lock);
+    buf_clear(&e->position);
     buf_str(&e->position, buf_view(&row->position));
     e->row_stale = !str_is(buf_view(&row->options), e->options);
     e->watermark = row->watermark;
@@ -87,7 +92,9 @@ static kf_rc adopt_row(struct remote_entry *e, const struct row *row, struct kf_
     e->last_end_ms = remotes_mono_of(r, row->last_run_wall_ms);
     e->last_good_ms = remotes_mono_of(r,
                                       e->failures ? row->confirmed_wall_ms : row->last_run_wall_ms);
-    return buf_ok(&e->position, err);
+    rc = buf_ok(&e->position, err);
+    pthread_mutex_unlock(&r->lock);
+    return rc;
 }
 
 static kf_rc add_entry(struct remotes *r, const struct entry_options *o, const struct row *row,
@@ -95,8 +102,10 @@ static kf_rc add_entry(struct remotes *r, const struct entry_options *o, const s
 {
     struct remote_entry *e = NULL;
     kf_rc rc = entry_new(r, o, &e, err);
-    if (rc == KF_OK && row)
-        rc = adopt_row(e, row, err);
+    if (rc == KF_OK && row) {
+        e->has_row = true;
+        rc = entry_adopt(e, row, err);
+    }
     if (rc == KF_OK)
         rc = entry_attach(r, e, err);
     if (rc != KF_OK && e)
@@ -163,7 +172,7 @@ static kf_rc read_options(const struct row *row, struct arena *arena, struct ent
 
 /* A remote that `remote add` made. One that this build does not understand keeps nobody from
  * opening the store. */
-static kf_rc add_stored(void *ctx, str name, const struct row *row, struct kf_err *err)
+kf_rc entry_add_stored(void *ctx, str name, const struct row *row, struct kf_err *err)
 {
     struct remotes *r = ctx;
     struct arena arena = ARENA_INIT;
@@ -198,7 +207,7 @@ static kf_rc load_entries(struct remotes *r, const struct config_space *space, s
     for (size_t i = 0; rc == KF_OK && space && i < space->remote_count; i++)
         rc = add_configured(r, db, &space->remotes[i], err);
     if (rc == KF_OK)
-        rc = row_each(db, add_stored, r, err);
+        rc = row_each(db, entry_add_stored, r, err);
     for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
         if (r->entries[i])
             rc = aside_load(r->entries[i], db, err);
@@ -207,7 +216,7 @@ static kf_rc load_entries(struct remotes *r, const struct config_space *space, s
 }
 
 /* Since when something is pending, for a remote of which only the row is known. */
-static kf_rc find_first(struct remote_entry *e, struct kf_err *err)
+kf_rc entry_find_first(struct remote_entry *e, struct kf_err *err)
 {
     struct remotes *r = e->remotes;
     struct kf_pending p = {0};
@@ -229,7 +238,7 @@ static kf_rc find_first(struct remote_entry *e, struct kf_err *err)
     return KF_OK;
 }
 
-static bool any_entry(const struct remotes *r)
+bool remotes_any(const struct remotes *r)
 {
     for (int i = 0; i < REMOTES_MAX; i++)
         if (r->entries[i])
@@ -266,8 +275,8 @@ static kf_rc decide_hydration(struct remotes *r, struct kf_err *err)
     kf_rc rc = hydration_is_on(r, &on, err);
     if (rc != KF_OK)
         return rc;
-    r->hydrating = any_entry(r) && (on || store_is_empty(r->store));
-    if (r->hydrating && !on && make_mark(r, err) != KF_OK)
+    r->hydrating = remotes_any(r) && (on || store_is_empty(r->store));
+    if (r->hydrating && !on && !r->shared && make_mark(r, err) != KF_OK)
         return KF_NOMEM;
     if (r->hydrating) {
         docs_set_hydrating(r->docs, true);
@@ -281,11 +290,11 @@ static kf_rc remotes_init(struct remotes *r, const struct remotes_options *optio
                           struct kf_err *err)
 {
     kf_rc rc = load_entries(r, options->space, err);
-    if (rc == KF_OK && any_entry(r) && !r->loop)
+    if (rc == KF_OK && remotes_any(r) && !r->loop)
         rc = err_set(err, PROBLEM_MISUSE, "a store without a loop has no remotes");
     for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
         if (r->entries[i])
-            rc = find_first(r->entries[i], err);
+            rc = entry_find_first(r->entries[i], err);
     for (int i = 0; rc == KF_OK && i < REMOTES_MAX; i++)
         if (r->entries[i])
             rc = unread_load(r->entries[i], err);
@@ -305,6 +314,8 @@ kf_rc remotes_new(struct kf_store *store, struct docs *docs, const struct remote
     r->loop = store_loop(store);
     r->start_empty = options->start_empty;
     r->last_seq = store_seq(store);
+    r->shared = store_level(store) == KF_LEVEL_SHARED;
+    r->active = !r->shared;
     pthread_mutex_init(&r->lock, NULL);
     remotes_past_init(r);
     r->plan = mem_calloc(1, sizeof(*r->plan));
@@ -332,7 +343,17 @@ void remotes_start(struct remotes *r)
     if (r->mark)
         store_submit(r->store, r->mark);
     r->mark = NULL; /* its own from now on */
-    remotes_plan(r);
+    if (r->shared)
+        shared_start(r);
+    else
+        remotes_plan(r);
+}
+
+void remotes_mark(struct remotes *r)
+{
+    if (make_mark(r, NULL) == KF_OK) /* else it is begun anew by the next start */
+        store_submit(r->store, r->mark);
+    r->mark = NULL;
 }
 
 /* Nobody asks the loop to plan any more; a message that is on its way frees itself. */
@@ -366,6 +387,7 @@ void remotes_stop(struct remotes *r)
     entries_see_off(r);
     waits_stop(r);
     loop_timer_cancel(&r->hydrate_timer);
+    loop_timer_cancel(&r->shared_timer);
     for (int i = 0; i < REMOTES_MAX; i++)
         if (r->entries[i])
             loop_timer_cancel(&r->entries[i]->timer);

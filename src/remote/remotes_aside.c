@@ -400,14 +400,21 @@ static kf_rc count_rows(struct db *db, str remote, uint64_t *ret, struct kf_err 
 kf_rc aside_load(struct remote_entry *e, struct db *db, struct kf_err *err)
 {
     uint64_t rows = 0, more = 0;
+    struct withheld_list *withheld = NULL, *old;
     kf_rc rc = count_rows(db, str_of(e->name), &rows, err);
     if (rc == KF_OK)
         rc = read_more(db, str_of(e->name), &more, err);
     if (rc == KF_OK)
-        rc = withheld_read(db, str_of(e->name), &e->withheld, err);
-    if (rc == KF_OK)
-        e->set_aside = rows + more;
-    return rc;
+        rc = withheld_read(db, str_of(e->name), &withheld, err);
+    if (rc != KF_OK)
+        return rc;
+    pthread_mutex_lock(&e->remotes->lock);
+    old = e->withheld;
+    e->withheld = withheld;
+    e->set_aside = rows + more;
+    pthread_mutex_unlock(&e->remotes->lock);
+    withheld_free(old);
+    return KF_OK;
 }
 
 /* ----------------------------------------------------------------------------------- forgetting */

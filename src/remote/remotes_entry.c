@@ -35,7 +35,12 @@ static kf_rc copy_place(struct remote_entry *e, const struct remote_place *from,
     if (rc != KF_OK)
         return rc;
     /* Beside the store; names of remotes hold no dot, so none meets a scratch file there. */
-    to->dir = str_of(arena_printf(&e->arena, "%s.d/%s", store_path(e->remotes->store), e->name));
+    const char *side = NULL;
+    if (e->remotes->shared && (rc = store_side_dir(e->remotes->store, &side, err)) != KF_OK)
+        return rc;
+    to->dir = str_of(
+        side ? arena_printf(&e->arena, "%s/%s", side, e->name)
+             : arena_printf(&e->arena, "%s.d/%s", store_path(e->remotes->store), e->name));
     return to->dir.p ? KF_OK : err_nomem(err);
 }
 

@@ -16,6 +16,7 @@
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
  *                     run's thread)
  *     remotes_files*.c  the same of streams (remotes_files.h)
+ *     remotes_shared.c  where several processes have the store open
  *     remotes_task.c  threads, or jobs of an inline loop
  *     hydrate.c       who is looked at, pulled, waived, and when the store is open (the loop's
  *                     thread)
@@ -67,6 +68,9 @@ struct plan_msg {
 
 enum taking { TAKE_LOOK, TAKE_LOOKING, TAKE_FOUND, TAKE_PULLING }; /* hydration of one remote */
 
+/* Of a run that one process asks another for: remotes_shared.c. */
+#define ASK_TOKEN 16
+
 struct remote_entry {
     /* --- constant */
     struct remotes *remotes;
@@ -102,7 +106,11 @@ struct remote_entry {
     char last_code[32];
     char last_error[600];
     bool running, asked;
-    int64_t snapshot_seq;              /* of the run that is on; -1 = not taken yet */
+    char ask[ASK_TOKEN + 1];   /* remotes_shared.c: what we have asked the chief; "" = nothing */
+    char heard[ASK_TOKEN + 1]; /* what others have asked us last */
+    bool ask_sent;             /* it is in the store */
+    bool has_row;              /* was seen to have one: without it, somebody has removed it */
+    int64_t snapshot_seq;      /* of the run that is on; -1 = not taken yet */
     int64_t first_ms, first_wall_ms;   /* first change not yet confirmed */
     int64_t behind_ms, behind_wall_ms; /* first change behind the snapshot of the run that is on */
     int64_t full_ms;                   /* since when `after` items are pending */
@@ -120,6 +128,7 @@ struct remote_entry {
     struct loop_timer timer;
     int64_t told_down_ms; /* last remote.down */
     bool told_big;
+    bool told_changed; /* that its row is another remote's */
     enum taking taking;
     int64_t look_stamp;
 };
@@ -132,6 +141,7 @@ struct remotes {
     struct log *log;
     struct loop *loop;
     bool start_empty;
+    bool shared; /* several processes have the store open */
     atomic_bool stop;
     atomic_bool ending; /* calls that read the past end */
 
@@ -153,7 +163,12 @@ struct remotes {
     int64_t hydrate_since_ms;
     struct write *mark; /* that hydration is on; NULL when it is written or on its way */
     bool started, stopped, finishing, counting;
-    bool refusing; /* waits are ended at once */
+    bool active;     /* this process runs them; of a file always */
+    bool refreshing; /* remotes_shared.c */
+    unsigned refreshed;
+    struct loop_timer shared_timer;
+    char site[STORE_SITE_LEN + 1]; /* of the content that they were loaded for */
+    bool refusing;                 /* waits are ended at once */
 };
 
 /* Pushes of one run that look for what the place refuses; and as many documents that it refused,
@@ -417,6 +432,7 @@ struct run {
     bool again;       /* all of the place was never read without a fault, or somebody asks for it */
     uint32_t asked_again;
     uint32_t failures;
+    char ask[ASK_TOKEN + 1]; /* what of other processes it answers */
 
     /* found; the worker's until `done` */
     kf_rc rc;
@@ -512,12 +528,37 @@ kf_rc pending_now(struct remote_entry *e, struct kf_pending *ret, struct kf_err 
 /* Starts a count for those whose `after` may be reached. The loop's. */
 void pending_count_soon(struct remotes *r);
 
+/* --- remotes.c, for remotes_shared.c */
+/* Takes over what the row says; twice is fine. */
+kf_rc entry_adopt(struct remote_entry *e, const struct row *row, struct kf_err *err);
+/* Of a row that `remote add` made, ctx = the remotes: an entry, unless there is one. */
+kf_rc entry_add_stored(void *ctx, str name, const struct row *row, struct kf_err *err);
+kf_rc entry_find_first(struct remote_entry *e, struct kf_err *err);
+bool remotes_any(const struct remotes *r);
+/* Writes down that hydration is on. */
+void remotes_mark(struct remotes *r);
+
+/* --- remotes_shared.c; the loop's but shared_answer */
+void shared_start(struct remotes *r);
+/* Looks at once. */
+void shared_soon(struct remotes *r);
+/* Of a process that does not run them: asks who does. */
+void shared_plan(struct remotes *r);
+struct answering {
+    struct write write; /* first */
+    struct run *run;
+};
+/* The run has ended for whoever has asked for it. Blocking; on its own thread. */
+void shared_answer(struct run *run);
+
 /* --- hydrate.c */
 void hydrate_plan(struct remotes *r);
 
 /* --- remotes_wait.c */
 /* A run has ended; tell those who waited for it. The loop's. */
 void waits_run_ended(struct remotes *r, const struct run *run);
+/* Those that wait for a level which the watermark has reached, by whomever. The loop's. */
+void waits_reached(struct remotes *r, struct remote_entry *e);
 /* An entry goes, or all do. */
 void waits_drop(struct remotes *r, uint32_t bit, const struct kf_err *why);
 void waits_stop(struct remotes *r);

@@ -217,6 +217,8 @@ kf_rc pending_now(struct remote_entry *e, struct kf_pending *ret, struct kf_err 
     struct kf_pending p = {0};
     int64_t seq = store_seq(r->store);
     pthread_mutex_lock(&r->lock);
+    if (r->shared && r->last_seq > seq) /* what others wrote */
+        seq = r->last_seq;
     int64_t watermark = e->watermark, first = e->first_wall_ms;
     bool cached = e->cache_seq == seq && e->cache_watermark == watermark;
     if (cached)

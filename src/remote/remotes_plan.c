@@ -54,6 +54,10 @@ void remotes_plan(struct remotes *r)
     entries_see_off(r);
     if (!r->started || r->stopped)
         return;
+    if (!r->active) {
+        shared_plan(r);
+        return;
+    }
     pthread_mutex_lock(&r->lock);
     bool hydrating = r->hydrating;
     pthread_mutex_unlock(&r->lock);

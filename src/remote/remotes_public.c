@@ -215,22 +215,10 @@ static kf_rc entry_of_options(struct remotes *r, const struct kf_remote_options 
     return rc;
 }
 
-/* Several processes may have a store on PostgreSQL open, and only one may run its remotes. */
-static kf_rc remotes_have_place(const struct remotes *r, struct kf_err *err)
-{
-    if (store_level(r->store) != KF_LEVEL_SHARED)
-        return KF_OK;
-    return err_set(err, PROBLEM_NOT_IMPLEMENTED,
-                   "stores on PostgreSQL do not flow to remotes in this version: back them up with "
-                   "`keepfast backup` or the database's own tools, or keep the store in a file");
-}
-
 kf_rc remotes_add(struct remotes *r, const struct kf_remote_options *options, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
-    kf_rc rc = remotes_have_place(r, err);
-    if (rc == KF_OK)
-        rc = entry_of_options(r, options, &e, err);
+    kf_rc rc = entry_of_options(r, options, &e, err);
     if (rc != KF_OK)
         return rc;
     e->first_ms = remotes_now(r); /* everything is pending to it */

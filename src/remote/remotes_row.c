@@ -216,6 +216,7 @@ kf_rc row_put(struct remote_entry *e, struct kf_err *err)
     if (rc == KF_OK) {
         pthread_mutex_lock(&r->lock);
         e->row_stale = false;
+        e->has_row = true;
         pthread_mutex_unlock(&r->lock);
     }
     return rc;
@@ -227,6 +228,8 @@ bool run_is_current(const struct run *run, struct group *g)
     pthread_mutex_lock(&e->remotes->lock);
     bool current = run->content == e->remotes->content && !e->removed;
     pthread_mutex_unlock(&e->remotes->lock);
+    if (e->remotes->shared && !store_is_chief(e->remotes->store))
+        return false; /* another process runs them by now */
     return current && strcmp(run->site, group_site(g)) == 0;
 }
 

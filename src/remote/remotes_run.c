@@ -342,6 +342,7 @@ static void run_work(struct task *t)
     run->rc = rc;
     if (rc != KF_OK)
         note_failure(run, retry_ms);
+    shared_answer(run);
 }
 
 static void run_free(struct run *run)
@@ -408,6 +409,7 @@ void run_start(struct remote_entry *e, enum run_kind kind, const char *cause)
         run->watermark = e->watermark;
         run->hydrated = e->hydrated;
         run->failures = e->failures;
+        memcpy(run->ask, e->heard, sizeof run->ask);
         run->asked_again = e->asked_again;
         run->aside.total = e->set_aside;
         run->retry = e->asked_again != e->answered_again || e->position.len == 0;

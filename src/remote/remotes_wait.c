@@ -7,6 +7,8 @@
 
 #include <stdio.h>
 
+#define FIND_OUT_MS 3000 /* whether another process runs them */
+
 #define WAIT_OF(t) \
     ((struct remotes_wait *)(void *)((char *)(t)-offsetof(struct remotes_wait, timer)))
 
@@ -282,6 +284,25 @@ void waits_run_ended(struct remotes *r, const struct run *run)
     }
 }
 
+void waits_reached(struct remotes *r, struct remote_entry *e)
+{
+    for (struct remotes_wait *w = r->waits, *next; w; w = next) {
+        next = w->next;
+        pthread_mutex_lock(&r->lock);
+        bool reached = (w->waiting & e->bit) && !w->on_end && !r->hydrating &&
+                       e->watermark >= w->seq;
+        pthread_mutex_unlock(&r->lock);
+        if (!reached)
+            continue;
+        w->waiting &= ~e->bit;
+        note_reached(w, e);
+        if (!w->waiting) {
+            answer(w);
+            next = r->waits;
+        }
+    }
+}
+
 void waits_drop(struct remotes *r, uint32_t bit, const struct kf_err *why)
 {
     for (struct remotes_wait *w = r->waits, *next; w; w = next) {
@@ -440,6 +461,22 @@ static bool is_withheld(const struct kf_err *why)
            problem_is(why, PROBLEM_REMOTE_REFUSED) || problem_is(why, PROBLEM_DAMAGED);
 }
 
+/* Whether it is ours to do: where another process runs the remotes, it goes on when we are gone. */
+static bool flushes(struct remotes *r)
+{
+    int64_t until_ms = remotes_now(r) + FIND_OUT_MS;
+    if (r->active || !remotes_any(r))
+        return r->active;
+    /* Two looks: the first may make us the chief, the second takes over. */
+    for (unsigned from = r->refreshed; r->refreshed - from < 2 && !r->active;) {
+        shared_soon(r);
+        loop_turn(r->loop, 100);
+        if (remotes_now(r) >= until_ms)
+            break;
+    }
+    return r->active;
+}
+
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err)
 {
     struct buf names = BUF_INIT;
@@ -448,6 +485,8 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
     if (!r || !r->loop || !r->started || r->stopped)
         return KF_OK;
     store_settle(r->store); /* what another thread commits now counts, too */
+    if (!flushes(r))
+        return KF_OK;
     r->refusing = false;
     kf_rc rc = closing_names(r, &names, &left, err);
     if (rc == KF_OK && left) {

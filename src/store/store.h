@@ -234,6 +234,9 @@ kf_rc store_follow(struct kf_store *store, const struct store_follower *follower
 bool store_is_fresh(const struct kf_store *store);
 /* Whether this process is the one that does what one alone should do. Of a file always. */
 bool store_is_chief(const struct kf_store *store);
+/* Where no watcher does: tries to become it, until the store is closed. Blocks; one thread at a
+ * time. */
+void store_try_chief(struct kf_store *store);
 /* What a commit of it means: KF_LEVEL_DISK or KF_LEVEL_SHARED. */
 kf_level store_level(const struct kf_store *store);
 

@@ -238,6 +238,8 @@ static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
 static void pg_store_close(struct kf_store *s)
 {
     pg_watch_end(s);
+    db_close(s->pg->vigil);
+    s->pg->vigil = NULL;
     db_close(s->db);
     s->db = NULL;
 }

@@ -11,7 +11,8 @@
  *     than PG_FRESH_MS ago; otherwise reads go to the database.
  *
  * The watcher (store_pg_watch.c) is a thread with a connection of its own. A brief owner and one
- * whose loop has no threads do without: their memory is not used, and they are never chief. */
+ * whose loop has no threads do without: their memory is not used, and they are the chief only
+ * where they try to be (store_try_chief). */
 #ifndef KF_STORE_STORE_PG_H
 #define KF_STORE_STORE_PG_H
 
@@ -39,6 +40,7 @@ struct pg_part {
     pthread_t thread;
     bool started;
     int wake; /* an eventfd: the watcher is to end */
+    struct db *vigil; /* without a watcher: the connection that has the chief's lock; NULL = none */
     _Atomic bool stop, chief;
     _Atomic bool deafen;            /* what it has told counts no more: everything is in doubt */
     _Atomic int64_t fresh_until_ms; /* monotonic; 0 = memory is not used */

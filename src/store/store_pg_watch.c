@@ -349,6 +349,32 @@ bool store_is_fresh(const struct kf_store *s)
            env_mono_ms(s->env) < atomic_load_explicit(&s->pg->fresh_until_ms, memory_order_acquire);
 }
 
+void store_try_chief(struct kf_store *s)
+{
+    static const char sql[] = "SELECT pg_try_advisory_lock(hashtextextended(current_schema() || $1,"
+                              " 1))";
+    struct pg_part *p = s->pg;
+    struct kf_err err = KF_ERR_INIT;
+    int64_t got = 0;
+    if (!p || p->started)
+        return;
+    struct db_options o = {.env = s->env, .path = p->url, .mode = DB_READER};
+    /* Asked again of the connection that has it, it says so while that lives. */
+    kf_rc rc = p->vigil ? KF_OK : db_open(&o, &p->vigil, &err);
+    if (rc == KF_OK && !atomic_load(&p->chief))
+        rc = db_exec(p->vigil, vigil, &err);
+    if (rc == KF_OK)
+        db_trouble_clear(p->vigil);
+    if (rc == KF_OK)
+        rc = number_of(p->vigil, sql, " chief", &got, &err);
+    bool chief = rc == KF_OK && got;
+    if (!chief) {
+        db_close(p->vigil);
+        p->vigil = NULL;
+    }
+    atomic_store_explicit(&p->chief, chief, memory_order_relaxed);
+}
+
 bool store_is_chief(const struct kf_store *s)
 {
     return !s->pg || atomic_load_explicit(&s->pg->chief, memory_order_relaxed);

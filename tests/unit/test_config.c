@@ -219,8 +219,6 @@ static const struct wrong {
     {"pool: { min: 0 }\n", "1:14", "pool.min must be 1 to 1000"},
     {"pool: { max: many }\n", "1:14", "pool.max must be a whole number, not \"many\""},
     {"pool: { min: 5, max: 4 }\n", "1:14", "pool.min (5) is above pool.max (4)"},
-    {"data: postgres://localhost/kf\nspaces:\n  a:\n    remotes:\n      u: { url: \"dir:/u\" }\n",
-     "1:7", "the space a has remotes"},
     {"pool: { idle: 5 }\n", "1:15", "a time such as"},
     {"limits: { doc: 1MB }\n", "1:16", "a size such as"},
     {"limits: { doc: 1GiB }\n", "1:16", "limits.doc must be 64 to 512MiB"},
