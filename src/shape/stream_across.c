@@ -6,11 +6,11 @@
  *                  them the newest by number of the store, without their bodies
  *     entries      read in their order
  *
- * The newest of all are among the newest of each, and no entry has a larger number of the store than
- * its stream had at its last change: so it is over with the first stream that changed before the
- * oldest that is found. Numbers of the store fall with those of the stream, but for what came from
- * elsewhere: a twin that is shown again has a new one of the stream. So behind an entry that was
- * appended here nothing newer comes, and the stream is left there. */
+ * The newest of all are among the newest of each, and no entry has a larger number of the store
+ * than its stream had at its last change: so it is over with the first stream that changed before
+ * the oldest that is found. Numbers of the store fall with those of the stream, but for what came
+ * from elsewhere: a twin that is shown again has a new one of the stream. So behind an entry that
+ * was appended here nothing newer comes, and the stream is left there. */
 #include "shape/stream_internal.h"
 
 #include <stdlib.h>

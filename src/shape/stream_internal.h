@@ -380,8 +380,8 @@ void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_
  * of its append: without it and with it, one behind the other. */
 void stream_asked_there(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
                         char out[HASH_HEX + 1]);
-/* The same for one from elsewhere, where its kind may have no ring, and which may be deeper than one
- * takes: then it is in none. */
+/* The same for one from elsewhere, where its kind may have no ring, and which may be deeper than
+ * one takes: then it is in none. */
 kf_rc stream_add_rings_there(const struct config_stream *line, struct stream_draft *d, str kind,
                              uint64_t n, int64_t at_ms, str body, struct kf_err *err);
 /* A body in a ring stands so much deeper. */
@@ -485,8 +485,8 @@ kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
-/* Numbers in the store of the entries of a stream, of its twins, too, in the order of (stamp, site).
- * `visit` may read and write, and hide or remove the entry. */
+/* Numbers in the store of the entries of a stream, of its twins, too, in the order of (stamp,
+ * site). `visit` may read and write, and hide or remove the entry. */
 typedef kf_rc seq_visit(void *ctx, int64_t seq, struct kf_err *err);
 kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *visit, void *ctx,
                        struct kf_err *err);

@@ -1,5 +1,5 @@
 /* Streams in a store that is being built beside: rows as they come, in any order; what follows from
- * them (what is erased, who is shown of those with one id, statistics, rings, attributes) at the end.
+ * them (what is erased, who is shown of those with one id, statistics, rings, attributes) last.
  * All entries are of other sites: the store will be a new one.
  *
  * An archive that was written while entries changed their places (twins, stream.h) may have one
@@ -27,7 +27,7 @@ static kf_rc put_journal(struct db *db, int64_t seq, str key, int64_t stamp, str
     return db_run(s, err);
 }
 
-/* Its row, empty for now. */
+/* Its row, empty until the end. */
 static kf_rc make_stream(struct db *db, str key, int64_t stamp, str site, int64_t *seq,
                          int64_t *ret, struct kf_err *err)
 {
@@ -170,7 +170,7 @@ kf_rc stream_load_trim(struct db *db, str key, const struct erased_row *row, int
     return rc == KF_OK ? trimmed_put(db, stream, row->site, row->stamp, err) : rc;
 }
 
-/* --------------------------------------------------------------------------------------- the end */
+/* -------------------------------------------------------------------------------------- the end */
 
 enum { KEYS_PAGE = 256 };
 
