@@ -1,4 +1,5 @@
 /* What others wrote of a stream, joined with what is here. */
+#include "testing_pg.h"
 #include "testing_streams.h"
 
 #include "base/json.h"
@@ -569,6 +570,10 @@ int main(int argc, char **argv)
         TEST(joined_attributes_can_be_made_smaller),
         TEST(an_impossible_attribute_is_refused_alone),
     };
+#ifdef RIG_PG
+    testing_docs_on_pg();
+    testing_pg_new();
+#endif
     testing_only(argc, argv);
     return cmocka_run_group_tests_name("stream_take", tests, NULL, NULL);
 }
