@@ -273,6 +273,14 @@ export class Talk {
         this.live();
     }
 
+    /* The server answers (again). */
+    answers() {
+        if (!this.failures)
+            return;
+        this.failures = 0;
+        this.live();
+    }
+
     /* Looks at once, for who has just appended something. */
     async look4new() {
         if (this.newer || !this.stuck)

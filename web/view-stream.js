@@ -15,7 +15,7 @@ const ASK_MS = 10000; /* where the status does not say whether anything has chan
 export function streamView(app, route) {
     const key = route.rest, { space } = app, path = streamPath(space, key);
     const link = e => app.link("stream", key, query({ n: e.n }));
-    let info = null, seq = null, askedAt = 0, loads = 0, erased = false, begun = false, absent = false;
+    let info = null, seq = null, answeredAt = "", askedAt = 0, loads = 0, erased = false, begun = false, absent = false;
 
     const talk = new Talk({ path, link, say: app.say, onGone: () => load() });
     const kind = h("select", { id: "talk-kind", onchange: () => talk.show(kind.value) }, h("option", { value: "" }, t("talk.kinds")));
@@ -153,6 +153,10 @@ export function streamView(app, route) {
 
     /* The status has come: whether anything was written since. */
     async function update() {
+        if (app.status && app.status.at !== answeredAt) {
+            answeredAt = app.status.at;
+            talk.answers();
+        }
         const now = app.status ? app.status.store.seq : null;
         if (erased || (!begun && !absent) || (now !== null ? now === seq : Date.now() - askedAt < ASK_MS))
             return;

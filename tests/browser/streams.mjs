@@ -265,3 +265,22 @@ test("a stream is read by keys alone", async () => {
     assert.ok(await page.evaluate(() => document.activeElement.matches(".talk a")), "and what can be opened comes next");
     await clean(page);
 });
+
+test("a server that goes and comes back: what was read stays, and the conversation goes on", async () => {
+    const server = await finance({ docs: 0, remotes: [] });
+    await append(server, "talk", numbersOf(1, 100));
+    const page = await open(`${server.url}/#/finance/stream/talk`, { expect: ["ERR_"] });
+    await entry(page, 100).waitFor();
+    await server.kill();
+    await page.getByText("The server does not answer.").first().waitFor({ timeout: 20000 });
+    assert.deepEqual(await shown(page), Array.from({ length: 60 }, (_, i) => 41 + i), "as it was");
+    await page.locator(".talk").evaluate(b => b.scrollTo(0, 0));
+    await page.locator(".talk").getByText("The server does not answer").waitFor();
+    await server.run();
+    await append(server, "talk", numbersOf(101, 5));
+    await page.locator(".banner").waitFor({ state: "hidden", timeout: 40000 });
+    await entry(page, 105).waitFor();
+    await page.locator(".talk").getByRole("button", { name: "Try again" }).click();
+    await until(async () => (await shown(page))[0] === 1, 10, "and what could not be fetched is");
+    await clean(page);
+});

@@ -60,6 +60,21 @@ def both_show_what_either_has_written():
 
 
 @test
+def how_entries_lie_in_time_is_counted_there_too():
+    space = next(SPACES)
+    with Server(PG.url()) as one, Server(PG.url()) as two:
+        a, b = one.client(space), two.client(space)
+        times = ["2026-03-01T00:00:00Z", "2026-03-01T00:00:04Z", "2026-03-01T00:00:09.999Z", "2026-03-01T00:00:05Z"]
+        a.post("/streams/k/entries", [{"at": at, "body": 1} for at in times])
+        wanted = {"from": "2026-03-01T00:00:00.000Z", "step_ms": 1000, "counts": [1, 0, 0, 0, 1, 1, 0, 0, 0, 1]}
+        equal(a.get("/streams/k?steps=10").json()["activity"], wanted, "where they were written")
+        equal(b.get("/streams/k?steps=10").json()["activity"], wanted, "and at the other")
+        b.post("/streams/k/entries", {"at": times[1], "body": 2})
+        equal(b.get("/streams/k?steps=10").json()["activity"]["counts"][4], 2, "one more")
+        equal(a.get("/streams/k?steps=1").json()["activity"]["counts"], [5], "which the first counts at once: it asks the database")
+
+
+@test
 def appends_of_both_stand_in_one_order():
     space = next(SPACES)
     with Server(PG.url()) as one, Server(PG.url()) as two:
