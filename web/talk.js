@@ -27,7 +27,7 @@ export class Talk {
         this.items = [];
         this.following = null;
         this.turn = this.known = this.seen = this.failures = 0;
-        this.older = this.newer = this.busy = this.jumping = this.stopped = this.ready = this.atEnd = false;
+        this.older = this.newer = this.busy = this.jumping = this.lacks = this.stopped = this.ready = this.atEnd = false;
         this.top = h("div", { class: "talk-end" });
         this.feed = h("div", { role: "feed", "aria-label": t("talk.label"), class: "feed" });
         this.bottom = h("div", { class: "talk-end" });
@@ -218,6 +218,7 @@ export class Talk {
             failed = true;
             if (mine !== this.turn)
                 return;
+            this.lacks = error.status === 0 || error.status === 503; /* which may pass; damage does not */
             if (error.status === 404 && this.onGone)
                 this.onGone(error);
             else
@@ -273,12 +274,20 @@ export class Talk {
         this.live();
     }
 
-    /* The server answers (again). */
+    /* The server answers (again): what could not be fetched can be now. */
     answers() {
-        if (!this.failures)
-            return;
-        this.failures = 0;
-        this.live();
+        if (this.ready && this.lacks) {
+            this.lacks = false;
+            this.keep(() => {
+                fill(this.bottom);
+                this.begins();
+            });
+            this.look();
+        }
+        if (this.failures) {
+            this.failures = 0;
+            this.live();
+        }
     }
 
     /* Looks at once, for who has just appended something. */

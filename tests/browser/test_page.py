@@ -4,7 +4,7 @@
 
     KEEPFAST_PICTURES=DIR   also keeps a picture of every view there, light, dark and narrow
     arguments               only tests whose names contain one of them"""
-# test: timeout=600 alone
+# test: timeout=900 alone
 
 import os
 import shutil
