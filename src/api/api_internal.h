@@ -326,9 +326,9 @@ kf_rc once_check(struct api_call *c, struct kf_err *err);
 void once_begin(struct api_call *c);
 void once_end(struct api_call *c);
 
-/* --- follow.c. A call that waits for an entry of its stream: follow_begin, then it looks; where
- * nothing is there, follow_wait(look) and it looks again, or is answered with c->out as it is; where
- * something is, follow_end and its answer. On the call's loop. */
+/* --- follow.c. A call that waits for an entry of its stream: follow_begin, then it looks. Where
+ * nothing is there, follow_wait(look), and it looks again or is answered with c->out as it is;
+ * where something is, follow_end and its answer. On the call's loop. */
 
 void follow_begin(struct api_call *c, uint32_t wait_ms);
 /* It waits no more. May be called again, also when its door has left. */

@@ -2,9 +2,9 @@
  *
  * What becomes an entry
  *
- *     TEXT                   an object or a list is the body as it stands; anything else, also 42 or
- *                            true, is {"text": TEXT}, which is where readers look for it
- *     a line of stdin        an object with a member `body` is an entry as HTTP takes it; else as TEXT
+ *     TEXT              an object or a list is the body as it stands; anything else, also 42 or
+ *                       true, is {"text": TEXT}, which is where readers look for it
+ *     a line of stdin   an object with a member `body` is an entry as HTTP takes it; else as TEXT
  *
  * Lines are sent together, at most BATCH_LINES and about BATCH_BYTES at a time, and at once when no
  * more is there to be read: who pipes a program that goes on sees each line arrive. While nothing

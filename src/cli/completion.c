@@ -1,8 +1,8 @@
 /* Completion for bash, zsh and fish, made from the tables. Documents, streams and remotes are
  * offered, too: the shell asks `keepfast ls`, `keepfast stream ls` and `keepfast remote ls`, whose
- * tables have a line of titles and two blanks behind the first column. Behind the table of remotes stand sentences, which begin with the
- * name and a colon. Names and sentences are anybody's text: bash's compgen -W would do what they
- * say, so it is given words of ours alone. */
+ * tables have a line of titles and two blanks behind the first column. Behind the table of remotes
+ * stand sentences, which begin with the name and a colon. Names and sentences are anybody's text:
+ * bash's compgen -W would do what they say, so it is given words of ours alone. */
 #include "cli/table.h"
 
 static str first_word(const struct command *c)

@@ -934,7 +934,8 @@ static void any_part_may_lack_room(void **unused)
 static void each_allocation_may_fail(void **unused)
 {
     (void)unused;
-    bool all = getenv("KEEPFAST_LONG") && *getenv("KEEPFAST_LONG") == '1';
+    const char *longer = getenv("KEEPFAST_LONG");
+    bool all = longer && *longer == '1';
     for (size_t i = 0; i < ROUTE_COUNT; i++) {
         const struct request *r = &requests[i];
         rig_enter(OPEN);
