@@ -605,16 +605,6 @@ static void swapped(void *ctx)
     streams_forget_all(store_streams(r->store));
 }
 
-/* The words of all entries are found again. What is not done now, upkeep does. */
-static void index_words(struct restore *r)
-{
-    struct streams *streams = store_streams(r->store);
-    struct kf_err why = KF_ERR_INIT;
-    if (streams && streams_index_retain(streams, &why) != KF_OK)
-        log_event(store_log(r->store), LOG_WARN, "store.index_behind", LOG_S("code", why.code),
-                  LOG_S("detail", why.detail), LOG_END);
-}
-
 static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err *err)
 {
     kf_rc rc = db_harden(r->db, err);
@@ -632,7 +622,6 @@ static kf_rc put_in_place(struct restore *r, struct restored *ret, struct kf_err
         return rc;
     ret->overtaken = r->overtaken;
     remotes_reset(store_remotes(r->store));
-    index_words(r);
     log_event(store_log(r->store), r->overtaken ? LOG_WARN : LOG_INFO, "store.restored",
               LOG_S("path", store_path(r->store)), LOG_S("kept_as", ret->kept_as),
               LOG_I("overtaken", (int64_t)r->overtaken), LOG_END);

@@ -357,10 +357,6 @@ void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx)
 void streams_pin(struct streams *streams);
 void streams_unpin(struct streams *streams);
 
-/* Brings the index of words up to what the store holds: behind a restore, which leaves it empty. In
- * slices; part of streams_retain, too. */
-kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
-
 /* Removes what keep: says, ids beyond their time, attachments that nothing names and what an
  * interrupted erasure has left, in slices. Called now and then by the owner of the store, or its
  * chief; not on the loop's thread. */

@@ -440,7 +440,9 @@ kf_rc streams_index_append(struct streams *streams, struct group *g, const struc
 /* Of entries that are being erased. */
 struct entries_going;
 kf_rc entries_unindex(struct db *db, const struct entries_going *going, struct kf_err *err);
-/* What it has of erased ones. In slices. */
+/* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
+kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
+/* What it has of erased ones. */
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
 /* --------------------------------------------------------- removing entries (stream_keep.c) */
