@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "remote/stream_part.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -73,12 +74,16 @@ struct looking {
     struct buf text;
 };
 
+/* Version and stamp of a stream's file are those of a push, of which there may be several. */
 static kf_rc take(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
 {
     struct looking *l = (struct looking *)sink;
     buf_str(&l->text, doc->doc.name);
-    buf_printf(&l->text, " %llu %lld ", (unsigned long long)doc->doc.version,
-               (long long)doc->doc.stamp);
+    if (stream_file_is(doc->doc.name))
+        buf_byte(&l->text, '\n');
+    else
+        buf_printf(&l->text, " %llu %lld ", (unsigned long long)doc->doc.version,
+                   (long long)doc->doc.stamp);
     buf_str(&l->text, doc->doc.body.p ? doc->doc.body : STR("deleted"));
     buf_byte(&l->text, '\n');
     return buf_ok(&l->text, err);
