@@ -136,7 +136,7 @@ static kf_rc next_stream(struct backup_streams *b, struct db *db, struct kf_err 
     return buf_ok(&b->key, err);
 }
 
-/* -------------------------------------------------------------------------------------- the rest */
+/* ----------------------------------------------------------------------------------- the rest */
 
 /* What was removed is still so. */
 static kf_rc newest_member(void *ctx, const struct member_row *m, bool *ret_keep,

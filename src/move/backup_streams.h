@@ -17,9 +17,9 @@ struct backup_streams {
 };
 /* A file: `row` is what the manifest says of it. */
 typedef kf_rc backup_file(void *ctx, const struct doc_row *row, struct kf_err *err);
-/* Gives the next file of what had a number up to `until`, or looks further; `wants` (may be NULL) says
- * which streams. What is erased meanwhile is erased in the backup, for stream.ndjson is written behind
- * all parts. KF_ABSENT at the end. KF_DAMAGED names the entry. */
+/* Gives the next file of what had a number up to `until`, or looks further; `wants` (may be NULL)
+ * says which streams. What is erased meanwhile is erased in the backup, for stream.ndjson is
+ * written behind all parts. KF_ABSENT at the end. KF_DAMAGED names the entry. */
 kf_rc backup_streams_step(struct backup_streams *b, struct db *db, int64_t until, str site,
                           bool (*wants)(void *ctx, str key), backup_file *give, void *ctx,
                           struct kf_err *err);

@@ -74,8 +74,8 @@ bool portable_byte_stays(unsigned char c);
 kf_rc portable_name_of_path(str path, struct buf *out, struct kf_err *err);
 /* Whether it is the name of a document, or of a file of a stream (stream_part.h). */
 bool portable_name_is(str name);
-/* "docs/MAPPED/HASH.json", appended; of a file of a stream "streams/MAPPED/HASH.ndjson", where MAPPED
- * is the key with the file's name behind it, without its end. */
+/* "docs/MAPPED/HASH.json", appended; of a file of a stream "streams/MAPPED/HASH.ndjson", where
+ * MAPPED is the key with the file's name behind it, without its end. */
 void portable_object(str name, str hash_hex, struct buf *out);
 /* Takes an object path apart again; the name is appended. KF_INVALID bad_archive. ret_hash points
  * into `object`. */

@@ -79,7 +79,7 @@ kf_rc files_one(struct db *db, str remote, str key, uint64_t first, struct known
     return rc == KF_OK && !row ? KF_ABSENT : rc;
 }
 
-/* ---------------------------------------------------------------------------------- their entries */
+/* ------------------------------------------------------------------------------- their entries */
 
 static bool take_number(str *line, int base, uint64_t *ret)
 {
@@ -246,7 +246,7 @@ kf_rc files_any(struct db *db, str remote, bool *ret, struct kf_err *err)
     return rc;
 }
 
-/* ------------------------------------------------------------------------------------ all numbers */
+/* --------------------------------------------------------------------------------- all numbers */
 
 struct numbers {
     int64_t *p;

@@ -1,13 +1,15 @@
-/* remotes_files: streams at remotes, for the wrapper. What goes there and comes from there are files
- * (stream_part.h) that travel as documents do; what this store knows of them is in kf_remote_file:
+/* remotes_files: streams at remotes, for the wrapper. What goes there and comes from there are
+ * files (stream_part.h) that travel as documents do; what this store knows of them is in
+ * kf_remote_file:
  *
- *     a row for each file as it was last seen there: its hash, and of a part which entries are in it,
- *     with their numbers in this store
+ *     a row for each file as it was last seen there: its hash, and of a part which entries are in
+ *     it, with their numbers in this store
  *
  * L1  A row is only ever written for a file whose entries were all taken in (or were gone already),
- *     in the same group; or that was pushed. One that is missing or wrong costs that the file is read
- *     again, and joining it changes nothing.
- * L2  What is pushed replaces a file that was taken in: its entries that are still here, and new ones.
+ *     in the same group; or that was pushed. One that is missing or wrong costs that the file is
+ *     read again, and joining it changes nothing.
+ * L2  What is pushed replaces a file that was taken in: its entries that are still here, and new
+ *     ones.
  *     A part of which not every entry is here (`keep` has removed it) is closed.
  *
  * Threads: the run's. */

@@ -3,7 +3,7 @@
  *     journal rows and entries above the watermark; streams of which something is withheld, or of
  *     which the place has lost a file                                  -> streams
  *     each: parts with entries that are erased by now                  -> rewritten, or removed
- *           entries that no part has, but for what may not go there    -> behind the last part while
+ *           entries that no part has, but for what may not leave      -> behind the last part while
  *                                                                         it is open, else new ones
  *           attributes and erasures, when they make another text       -> stream.ndjson
  *
@@ -277,7 +277,7 @@ static kf_rc gather_whole(struct visiting *v, struct touched *t, struct kf_err *
     return rc;
 }
 
-/* --------------------------------------------------------------------------------------- a stream */
+/* ------------------------------------------------------------------------------------ a stream */
 
 struct erased_sites {
     struct arena *arena;
@@ -794,7 +794,7 @@ kf_rc files_copy(struct db *db, str remote, const struct file_wanted *wanted, st
     return rc == KF_OK && !same ? KF_ABSENT : rc;
 }
 
-/* ------------------------------------------------------------------------------------- afterwards */
+/* ---------------------------------------------------------------------------------- afterwards */
 
 struct pushed_write {
     struct write write; /* first */

@@ -345,7 +345,7 @@ kf_rc files_take(struct take_files *t, const struct remote_doc *doc, struct kf_e
     return rc == KF_OK ? gather(t, doc, key, first, err) : rc;
 }
 
-/* ----------------------------------------------------------------------------- a first pull's end */
+/* -------------------------------------------------------------------------- a first pull's end */
 
 struct first_looking {
     struct run *run;

@@ -98,7 +98,7 @@ static kf_rc walk_streams(const struct remote_entry *e, struct db *db, int64_t w
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-/* -------------------------------------------------------------------------------- who waits for it */
+/* ----------------------------------------------------------------------------- who waits for it */
 
 /* Also what is withheld is not confirmed. With the lock held. */
 static int64_t floor_of(const struct remote_entry *e, str key)

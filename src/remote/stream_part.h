@@ -4,8 +4,8 @@
  *     keepfast-streams/KEY/000000000001.ndjson  a part: entries, in the order of their numbers
  *
  * are names beside those of documents (P1), so that whatever carries documents carries them too:
- * a manifest, a branch, sealed or not, an archive. A file is replaced as a whole and never merged by
- * its bytes: what two of them hold is joined by the store.
+ * a manifest, a branch, sealed or not, an archive. A file is replaced as a whole and never merged
+ * by its bytes: what two of them hold is joined by the store.
  *
  * Lines of JSON in exactly this form, members in this order, no blanks, a newline behind each:
  *
@@ -21,15 +21,16 @@
  *
  * `id`, `kind` and `attach` are missing where there is none. VALUE is what was written, byte for
  * byte; where it cannot stand in a line as it is (a newline, blanks around it, nested too deep, too
- * many tokens) `"body":VALUE` is `"text":STRING` instead, which holds its bytes. H is the hash of an
- * attachment's bytes. `last` and `trimmed` are what one store knows of itself: the last number that it
- * gave, and up to which stamp of a site `keep` has removed entries. Another store passes them over.
+ * many tokens) `"body":VALUE` is `"text":STRING` instead, which holds its bytes. H is the hash of
+ * an attachment's bytes. `last` and `trimmed` are what one store knows of itself: the last number
+ * that it gave, and up to which stamp of a site `keep` has removed entries. Another store passes
+ * them over.
  *
  * P1  No document and no stream has a name that begins with STREAM_FILES.
  * P2  `n` grows from line to line and is not below `first`, which is the number in the file's name.
  *     It is the entry's number at this place. No two lines of a part have one (site, stamp).
- * P3  A file that is read comes out the same, byte for byte, when it is written again. So all that is
- *     not said here is refused: another order, another spelling, a member too many.
+ * P3  A file that is read comes out the same, byte for byte, when it is written again. So all that
+ *     is not said here is refused: another order, another spelling, a member too many.
  * P4  A part stands for itself: what its entries have attached is in it, once each. So an erasure
  *     that takes a part takes all of it, and nobody has to count who else at a place names it.
  *

@@ -1,5 +1,6 @@
-/* stream_text: between the rows of a stream and its files (stream_part.h): what a remote and a backup
- * write, and what a pull and a restore read. Threads: as the database and the group that they use. */
+/* stream_text: between the rows of a stream and its files (stream_part.h): what a remote and a
+ * backup write, and what a pull and a restore read. Threads: as the database and the group that
+ * they use. */
 #ifndef KF_REMOTE_STREAM_TEXT_H
 #define KF_REMOTE_STREAM_TEXT_H
 
@@ -16,7 +17,8 @@ struct part_writer {
     struct buf attach;
 };
 void part_begin(struct part_writer *w, struct db *db, str key, uint64_t first, struct buf *out);
-/* An entry, read with its body and not damaged, under the number `n`. KF_DAMAGED: its attachment is. */
+/* An entry, read with its body and not damaged, under the number `n`. KF_DAMAGED: its attachment
+ * is. */
 kf_rc part_entry(struct part_writer *w, const struct entry_row *row, uint64_t n,
                  struct kf_err *err);
 void part_end(struct part_writer *w);

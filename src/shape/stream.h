@@ -310,11 +310,11 @@ kf_rc stream_take_member(struct stream_take *take, const struct member_row *memb
 kf_rc stream_take_erasure(struct stream_take *take, const struct erased_row *erased,
                           enum stream_taken *ret, struct kf_err *err);
 
-/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema was
- * applied. In any order; an entry that is there already is passed over, two under one number are
- * KF_INVALID bad_archive. *seq is the last number of that store, and moves on. What follows from the
- * rows - who is shown of those with one id, statistics, rings, attributes - is reckoned by
- * stream_load_end, as `streams` (NULL: not at all) is configured. */
+/* Into a store that is being built beside (restore): in a write transaction of `db`, whose schema
+ * was applied. In any order; an entry that is there already is passed over, two under one number
+ * are KF_INVALID bad_archive. *seq is the last number of that store, and moves on. What follows
+ * from the rows - who is shown of those with one id, statistics, rings, attributes - is reckoned
+ * by stream_load_end, as `streams` (NULL: not at all) is configured. */
 kf_rc stream_load_entry(struct db *db, str key, const struct entry_import *e, int64_t *seq,
                         struct kf_err *err);
 kf_rc stream_load_member(struct db *db, str key, const struct member_row *row, struct kf_err *err);

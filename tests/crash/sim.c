@@ -211,8 +211,8 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
  * differ in every copy; what is noted of a remote may take several commits, and is judged by its
- * watermark. What was erased is a row for each site, and a store that finds itself copied has another
- * one. */
+ * watermark. What was erased is a row for each site, and a store that finds itself copied has
+ * another one. */
 static const char tables_sql[] =
     "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
     "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"

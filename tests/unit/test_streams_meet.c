@@ -3,13 +3,13 @@
  * Random histories: three stores append, set and remove attributes, erase, and push and pull at two
  * places in any order; clocks are hours apart, one of them days; pushes are cut at any call, before
  * or after it was carried out; one client id may be used at two stores. When nobody writes any
- * more and everything was exchanged, all have the same digest, and so has a new store that is filled
- * from one of the places; what nobody has erased who had seen it is there. Nothing is pushed or
- * taken any more then.
+ * more and everything was exchanged, all have the same digest, and so has a new store that is
+ * filled from one of the places; what nobody has erased who had seen it is there. Nothing is
+ * pushed or taken any more then.
  *
- * In every third world one of the stores keeps the last few entries alone. It may have less then, but
- * what it has trimmed does not come back to it, and nothing is lost to the others. In all worlds no
- * number of a stream is ever given to another entry.
+ * In every third world one of the stores keeps the last few entries alone. It may have less then,
+ * but what it has trimmed does not come back to it, and nothing is lost to the others. In all
+ * worlds no number of a stream is ever given to another entry.
  *
  * A failure prints its seed: SEED=N runs that history alone. */
 #include "remotes_rig.h"
