@@ -73,8 +73,8 @@ DAMAGE = (
     ("numbers that fall", "UPDATE kf_entry SET n = 100 - n WHERE stream = (SELECT id FROM kf_stream WHERE key = 'last/b')", "do not grow"),
     ("a number that is to come", "UPDATE kf_entry SET seq = 99999 WHERE n = 6 AND stream = %s" % A, "is not in 1 to"),
     ("an entry of nothing", "UPDATE kf_entry SET stream = 99999 WHERE n = 6 AND stream = %s" % A, "there is no such stream"),
-    ("an entry twice", "UPDATE kf_entry SET stamp = (SELECT min(stamp) FROM kf_entry), site = (SELECT site FROM kf_entry LIMIT 1) WHERE stream = %s" % A,
-     "there twice"),
+    ("an entry twice", "INSERT INTO kf_entry SELECT 1000000 + seq, -stream, 1000000 + seq, at, stamp, size, 1, kind, id, site, hash, attach, body "
+     "FROM kf_entry WHERE stream = %s AND n = 1" % A, "an entry is there twice"),
     ("a lost journal row", "DELETE FROM kf_journal WHERE key = 'chat/a'", "journal None"),
     ("a journal of nothing", "UPDATE kf_journal SET key = 'x' WHERE key = 'chat/a'", "the stream b'x' is not there"),
     ("a lost stream", "DELETE FROM kf_stream WHERE key = 'chat/a'", "there is no such stream"),
