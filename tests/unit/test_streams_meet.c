@@ -463,8 +463,47 @@ static void any_order_ends_alike(void **state)
     print_message("%d histories in %d worlds\n", WORLDS * ROUNDS, WORLDS);
 }
 
+/* What is erased elsewhere of a stream that goes on here goes in groups of a thousand. */
+static void a_large_erasure_goes_in_parts(void **state)
+{
+    (void)state;
+    enum { MANY = 2500 };
+    static struct kf_entry_new entries[MANY];
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_stream_info info = {0};
+    world_number = 900;
+    seed = began_with = 900;
+    open_store(0, true);
+    open_store(1, true);
+    for (int i = 0; i < MANY; i++) {
+        entries[i] = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+        entries[i].body = "1";
+        entries[i].len = 1;
+    }
+    check(kf_append(stores[0].store, "a", entries, MANY, NULL, NULL, NULL, NULL, &err), &err, "");
+    app_sync_good(&stores[0], "a");
+    app_sync_good(&stores[1], "a");
+    check(kf_append(stores[1].store, "a", entries, 1, NULL, NULL, NULL, NULL, &err), &err, "");
+    check(kf_stream_erase(stores[0].store, "a", NULL, &err), &err, "erase");
+    app_sync_good(&stores[0], "a");
+    app_sync_good(&stores[1], "a");
+    app_sync_good(&stores[0], "a");
+    for (int i = 0; i < 2; i++) {
+        check(kf_stream(stores[i].store, "a", &info, &err), &err, "what was not seen is there");
+        assert_int_equal(info.count, 1);
+        kf_stream_info_free(&info);
+        assert_int_equal(app_pending(&stores[i], "a"), 0);
+        check_verified(i);
+    }
+    for (int i = 0; i < 2; i++) {
+        app_end(&stores[i]);
+        testing_env_release(&envs[i]);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(any_order_ends_alike)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(any_order_ends_alike),
+                                       cmocka_unit_test(a_large_erasure_goes_in_parts)};
     return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
 }
