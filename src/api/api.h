@@ -151,6 +151,8 @@ kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api,
 /* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are
  * wanted, all that are there: they are made of what is open. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
+/* Calls that wait for a database end soon (store_hurry), of all spaces. */
+void api_hurry_spaces(struct api *api);
 /* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all.
  * KF_UNAVAILABLE names what is left. */
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err);

@@ -437,6 +437,12 @@ bool api_hydrating(const struct api *api)
 
 /* One after the other, each with its share of the time that is left: one remote that hangs does not
  * take it all. */
+void api_hurry_spaces(struct api *api)
+{
+    for (struct space *s = api->home->spaces; s; s = s->next)
+        store_hurry(s->store);
+}
+
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
 {
     kf_rc rc = KF_OK;

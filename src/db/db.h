@@ -31,6 +31,10 @@ enum db_mode {
     DB_LOOK
 };
 
+/* Asked often (many times a millisecond) in a call that runs; false ends it with KF_BUSY. NULL =
+ * nobody. */
+typedef bool db_go_on(void *ctx);
+
 #define DB_STATEMENTS_MAX 64         /* prepared ones kept per connection */
 #define DB_URL_MAX        4096       /* bytes of an address of PostgreSQL */
 #define DB_BUSY_NONE      UINT32_MAX /* db_options.busy_ms: do not wait */
@@ -44,6 +48,10 @@ struct db_options {
     bool throw_away;  /* a scratch store: no log and no syncs until db_harden; lost on a crash */
     uint32_t busy_ms; /* how long a call waits for a foreign connection's lock; 0 = 100 */
     uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
+    /* PostgreSQL: asked while the network is waited for, for as long as the connection is open, while
+     * it is made too; once false, a server that says nothing for 3 s is gone. NULL = nobody. */
+    db_go_on *lives;
+    void *lives_ctx;
 };
 
 /* Opens and prepares a connection: WAL, synchronous FULL, foreign keys on, trusted_schema off,
@@ -143,9 +151,7 @@ void db_trouble_clear(struct db *db);
 void db_set_busy(struct db *db, uint32_t busy_ms);
 /* Calls fail with KF_BUSY once deadline_ms from now have passed; 0 = no deadline. */
 void db_deadline(struct db *db, uint32_t deadline_ms);
-/* Asked often (many times a millisecond) in a call that runs; false ends it with KF_BUSY. NULL =
- * nobody. */
-typedef bool db_go_on(void *ctx);
+/* db_go_on of the calls from now on. */
 void db_watch(struct db *db, db_go_on *go_on, void *ctx);
 
 /* What a driver's own tongue is needed for. */

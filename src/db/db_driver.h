@@ -68,7 +68,9 @@ struct db {
     enum db_trouble trouble;
     uint64_t wrote;
     int64_t deadline_ms; /* monotonic; 0 = none */
-    db_go_on *go_on;     /* may be NULL */
+    db_go_on *lives;     /* db_options.lives */
+    void *lives_ctx;
+    db_go_on *go_on; /* may be NULL */
     void *go_on_ctx;
 };
 

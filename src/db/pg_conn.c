@@ -80,11 +80,20 @@ kf_rc pg_gone(struct pg_db *db, struct kf_err *err)
     return rc;
 }
 
+/* Whether a server that has said nothing since then is waited for no longer. */
+static bool is_in_a_hurry(const struct pg_db *db, int64_t since_ms)
+{
+    const struct db *base = &db->base;
+    return base->lives && !base->lives(base->lives_ctx) &&
+           env_mono_ms(base->env) - since_ms >= PG_HURRY_MS;
+}
+
 static kf_rc wait_for_bytes(struct pg_db *db, struct kf_err *err)
 {
     bool watched = db->base.go_on || db->base.deadline_ms;
     int nap_ms = db->base.go_on ? LOOK_OFTEN_MS : LOOK_MS;
-    struct patience p = patience_of(db, PG_SILENCE_MS);
+    int64_t since_ms = env_mono_ms(db->base.env);
+    struct patience p = patience_of(db, watched ? PG_SILENCE_LONG_MS : PG_SILENCE_MS);
     for (;;) {
         int left = pq.flush(db->conn);
         if (left < 0)
@@ -93,8 +102,8 @@ static kf_rc wait_for_bytes(struct pg_db *db, struct kf_err *err)
             break;
         if (db_is_to_end(&db->base))
             return give_up(db, err);
-        /* Who has set a bound knows better; else a server that says nothing is gone. */
-        if (!watched && is_over(db, &p))
+        /* A server that says nothing is gone; who has set a bound may be about something long. */
+        if (is_over(db, &p) || is_in_a_hurry(db, since_ms))
             return pg_gone(db, err);
     }
     return pq.consumeInput(db->conn) ? KF_OK : pg_gone(db, err);
@@ -123,12 +132,13 @@ kf_rc pg_result(struct pg_db *db, PGresult **ret, struct kf_err *err)
 
 /* ---------------------------------------------------------------------------------- connecting */
 
-static kf_rc shake_hands(struct pg_db *db, struct kf_err *err)
+static kf_rc shake_hands(struct pg_db *db, int64_t wait_ms, struct kf_err *err)
 {
-    struct patience p = patience_of(db, PG_CONNECT_MS);
+    int64_t since_ms = env_mono_ms(db->base.env);
+    struct patience p = patience_of(db, wait_ms);
     PostgresPollingStatusType next = PGRES_POLLING_WRITING;
     while (next != PGRES_POLLING_OK) {
-        if (next == PGRES_POLLING_FAILED || is_over(db, &p))
+        if (next == PGRES_POLLING_FAILED || is_over(db, &p) || is_in_a_hurry(db, since_ms))
             return pg_refused(db, err);
         if (db_is_to_end(&db->base))
             return give_up(db, err);
@@ -212,39 +222,103 @@ const char *db_tag(const struct db *db)
     return db->driver == &pg_driver ? ((const struct pg_db *)db)->tag : "";
 }
 
-/* libpq's own words about what it cannot read repeat pieces of it. */
-static kf_rc check_address(const struct pg_db *db, const char *address, struct kf_err *err)
+/* One of the hosts that an address names: libpq's next one, were it waited for by libpq. NULL: the
+ * address has one, or none, and says it itself. */
+struct target {
+    char *host, *hostaddr, *port;
+};
+
+static void target_free(struct target *t)
+{
+    mem_free(t->host);
+    mem_free(t->hostaddr);
+    mem_free(t->port);
+}
+
+/* Part `i` of a list; of a list of one always that one. NULL: there is no list. */
+static kf_rc part_of(const char *list, size_t i, char **ret, struct kf_err *err)
+{
+    str rest = str_of(list);
+    if (!list || !*list)
+        return KF_OK;
+    for (; i > 0 && str_index(rest, ',') < rest.len; i--)
+        rest = str_from(rest, str_index(rest, ',') + 1);
+    *ret = mem_dup(rest.p, str_index(rest, ','));
+    return *ret ? KF_OK : err_nomem(err);
+}
+
+static size_t count_of(const char *list)
+{
+    size_t n = 1;
+    for (; list && *list; list++)
+        n += *list == ',';
+    return n;
+}
+
+/* Reads the address: how many hosts it names, and the one at db->host, counted round. libpq's own
+ * words about what it cannot read repeat pieces of it. */
+static kf_rc read_address(const struct pg_db *db, const char *address, size_t *ret_count,
+                          struct target *ret, struct kf_err *err)
 {
     char *words = NULL;
     PQconninfoOption *options = pq.conninfoParse(address, &words);
-    bool ok = options != NULL;
-    if (options)
-        pq.conninfoFree(options);
+    const char *host = NULL, *hostaddr = NULL, *port = NULL;
     if (words) {
         mem_wipe(words, strlen(words));
         pq.freemem(words);
     }
-    return ok ? KF_OK
-              : err_set(err, PROBLEM_CONFIG,
-                        "%s: this address cannot be read; write "
-                        "postgres://USER@HOST:PORT/DATABASE#SPACE, with %%-codes where a part "
-                        "holds one of :/?#[]@",
-                        db->shown);
+    if (!options)
+        return err_set(err, PROBLEM_CONFIG,
+                       "%s: this address cannot be read; write "
+                       "postgres://USER@HOST:PORT/DATABASE#SPACE, with %%-codes where a part "
+                       "holds one of :/?#[]@",
+                       db->shown);
+    for (const PQconninfoOption *o = options; o->keyword; o++) {
+        const char **to = strcmp(o->keyword, "host") == 0       ? &host
+                          : strcmp(o->keyword, "hostaddr") == 0 ? &hostaddr
+                          : strcmp(o->keyword, "port") == 0     ? &port
+                                                                : NULL;
+        if (to)
+            *to = o->val;
+    }
+    *ret_count = count_of(hostaddr && *hostaddr ? hostaddr : host);
+    kf_rc rc = KF_OK;
+    if (*ret_count > 1) {
+        rc = part_of(host, db->host % *ret_count, &ret->host, err);
+        if (rc == KF_OK)
+            rc = part_of(hostaddr, db->host % *ret_count, &ret->hostaddr, err);
+        if (rc == KF_OK)
+            rc = part_of(port, db->host % *ret_count, &ret->port, err);
+    }
+    pq.conninfoFree(options);
+    return rc;
 }
 
-static kf_rc start(struct pg_db *db, struct kf_err *err)
+static kf_rc start(struct pg_db *db, size_t *ret_count, struct kf_err *err)
 {
+    struct target t = {0};
     char *address = mem_dup(db->url, strlen(db->url) - strlen(db_url_space(db->url).p) - 1);
     if (!address)
         return err_nomem(err);
-    kf_rc rc = check_address(db, address, err);
-    /* What the address says comes later and wins, but for the last two. */
-    const char *const names[] = {
-        "keepalives_idle", "keepalives_interval", "keepalives_count", "tcp_user_timeout",
-        "dbname",          "application_name",    "client_encoding",  NULL};
-    const char *const values[] = {"10", "3", "3", "15000", address, db->tag, "UTF8", NULL};
+    kf_rc rc = read_address(db, address, ret_count, &t, err);
+    /* What the address says comes later and wins, but for what stands behind it. Of several hosts
+     * one is a standby. */
+    const char *names[16] = {"keepalives_idle",  "keepalives_interval",  "keepalives_count",
+                             "tcp_user_timeout", "target_session_attrs", "dbname",
+                             "application_name", "client_encoding"};
+    const char *values[16] = {
+        "10", "3", "3", "15000", *ret_count > 1 ? "read-write" : "any", address, db->tag, "UTF8"};
+    size_t n = 8;
+    const char *const keys[] = {"host", "hostaddr", "port"};
+    const char *const those[] = {t.host, t.hostaddr, t.port};
+    for (size_t i = 0; i < 3; i++)
+        if (those[i]) {
+            names[n] = keys[i];
+            values[n++] = those[i];
+        }
     if (rc == KF_OK)
         db->conn = pq.connectStartParams(names, values, 1);
+    target_free(&t);
     mem_wipe(address, strlen(address));
     mem_free(address);
     if (rc != KF_OK)
@@ -254,15 +328,39 @@ static kf_rc start(struct pg_db *db, struct kf_err *err)
     return pq.status(db->conn) == CONNECTION_BAD ? pg_refused(db, err) : KF_OK;
 }
 
+static kf_rc reach_one(struct pg_db *db, bool briefly, size_t *ret_count, struct kf_err *err)
+{
+    kf_rc rc = start(db, ret_count, err);
+    if (rc != KF_OK)
+        return rc;
+    int64_t share_ms = PG_CONNECT_MS / (int64_t)*ret_count;
+    bool short_time = (briefly && *ret_count > 1) || share_ms < PG_HOST_MS;
+    pq.setNoticeProcessor(db->conn, drop_notice, NULL);
+    return shake_hands(db, short_time ? PG_HOST_MS : share_ms, err);
+}
+
+/* One host has all the time. Several are asked in a short round first: one that is dead says nothing,
+ * and the next one may be the one that has taken over. */
+static kf_rc reach(struct pg_db *db, struct kf_err *err)
+{
+    size_t count = 1;
+    kf_rc rc = reach_one(db, true, &count, err);
+    for (size_t tried = 1; tried < 2 * count && count > 1; tried++) {
+        if (rc == KF_OK || rc == KF_NOMEM || db_is_to_end(&db->base))
+            return rc;
+        KF_SOMETIMES("pg-next-host");
+        db->host = (db->host + 1) % count;
+        pg_drop(db);
+        rc = reach_one(db, tried < count, &count, err);
+    }
+    return rc;
+}
+
 static kf_rc connect(struct pg_db *db, struct kf_err *err)
 {
     make_tag(db);
     db->base.trouble = DB_FINE;
-    kf_rc rc = start(db, err);
-    if (rc == KF_OK) {
-        pq.setNoticeProcessor(db->conn, drop_notice, NULL);
-        rc = shake_hands(db, err);
-    }
+    kf_rc rc = reach(db, err);
     if (rc == KF_OK)
         rc = check_server(db, err);
     if (rc == KF_OK)
@@ -300,9 +398,10 @@ static kf_rc set_names(struct pg_db *db, const char *path, struct kf_err *err)
         bool ok = space.len > 0 && space.len + 3 <= PG_SCHEMA_LEN;
         for (size_t i = 0; ok && i < space.len; i++)
             ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", space.p[i]) != NULL;
-        if (ok)
+        if (ok) {
             snprintf(db->schema, sizeof db->schema, "kf_%s", space.p);
-        else
+            snprintf(db->place, sizeof db->place, "SET LOCAL search_path = \"%s\"", db->schema);
+        } else
             rc = err_set(err, PROBLEM_CONFIG,
                          "a space is named with a-z, 0-9, _ and -, 1 to 60 of them");
     }
@@ -319,7 +418,11 @@ kf_rc pg_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     struct pg_db *db = mem_calloc(1, sizeof *db);
     if (!db)
         return err_nomem(err);
-    db->base = (struct db){.driver = &pg_driver, .env = o->env, .mode = o->mode};
+    db->base = (struct db){.driver = &pg_driver,
+                           .env = o->env,
+                           .mode = o->mode,
+                           .lives = o->lives,
+                           .lives_ctx = o->lives_ctx};
     db->busy_ms = o->busy_ms;
     rc = set_names(db, o->path, err);
     if (rc == KF_OK)

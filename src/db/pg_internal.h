@@ -29,13 +29,17 @@
 
 #include <assert.h>
 
-#define PG_PARAMS_MAX  32
-#define PG_SENT_MAX    256 /* answers that are waited for at most */
-#define PG_DEAD_MAX    16
-#define PG_SCHEMA_LEN  63
-#define PG_CONNECT_MS  10000
-#define PG_SILENCE_MS  30000 /* without a byte from the server, it is gone */
-#define PG_VERSION_MIN 120000
+#define PG_PARAMS_MAX      32
+#define PG_SENT_MAX        256 /* answers that are waited for at most */
+#define PG_DEAD_MAX        16
+#define PG_NAME_LEN        32
+#define PG_SCHEMA_LEN      63
+#define PG_CONNECT_MS      10000
+#define PG_SILENCE_MS      30000  /* without a byte from the server, it is gone */
+#define PG_SILENCE_LONG_MS 180000 /* the same for who has set a bound of its own */
+#define PG_HOST_MS         1000   /* for one of several hosts, in the first round */
+#define PG_HURRY_MS        3000   /* db_options.lives */
+#define PG_VERSION_MIN     120000
 
 /* Types by their numbers in every PostgreSQL. */
 enum { PG_BOOL = 16, PG_BYTEA = 17, PG_INT8 = 20, PG_TEXT = 25, PG_NUMERIC = 1700 };
@@ -43,7 +47,7 @@ enum { PG_BOOL = 16, PG_BYTEA = 17, PG_INT8 = 20, PG_TEXT = 25, PG_NUMERIC = 170
 struct pg_stmt {
     struct db_stmt base;
     uint64_t turn;   /* of the last use */
-    unsigned number; /* its name on the server is s%u; 0 = none */
+    unsigned number; /* of its name on the server (pg_name); 0 = none */
     bool busy, writes;
     bool prepared; /* the server has it, or it has been sent */
     bool sent;     /* it runs, or has run, in this use */
@@ -82,8 +86,10 @@ struct pg_db {
     char *url;   /* secret; with the space */
     char *shown; /* the same for people */
     char schema[PG_SCHEMA_LEN + 1];
-    char tag[PG_SCHEMA_LEN + 1]; /* application_name */
-    PGconn *conn;                /* NULL = lost, or never made */
+    char tag[PG_SCHEMA_LEN + 1];    /* application_name */
+    char place[PG_SCHEMA_LEN + 64]; /* SET LOCAL search_path of each transaction */
+    PGconn *conn;                   /* NULL = lost, or never made */
+    size_t host; /* of those that the address names: the one that is tried first */
     uint32_t busy_ms;
     enum pg_txn txn;
     bool writing; /* the transaction */
@@ -154,6 +160,9 @@ kf_rc pg_read_ahead(struct pg_db *db, struct kf_err *err);
 kf_rc pg_next_row(struct pg_db *db, struct pg_stmt *stmt, PGresult **ret, struct kf_err *err);
 
 /* --- pg_stmt.c */
+/* The name of a statement on the server: of this connection's own, also where a pooler gives what it
+ * sends to a connection that somebody else has used. */
+void pg_name(const struct pg_db *db, unsigned number, char out[PG_NAME_LEN]);
 kf_rc pg_exec(struct db *db, const char *sql, struct kf_err *err);
 kf_rc pg_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err);
 void pg_bind_i64(struct db_stmt *s, int i, int64_t v);

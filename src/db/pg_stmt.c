@@ -12,6 +12,12 @@
 
 /* ---------------------------------------------------------------------------------- statements */
 
+void pg_name(const struct pg_db *db, unsigned number, char out[PG_NAME_LEN])
+{
+    const char *own = strchr(db->tag, ' '); /* "keepfast RANDOM SCHEMA" */
+    snprintf(out, PG_NAME_LEN, "s%u_%.16s", number, own ? own + 1 : "");
+}
+
 static void bury(struct pg_db *db, struct pg_stmt *s)
 {
     /* Without room it stays known to the server until the connection ends. */
@@ -136,12 +142,12 @@ static bool types_fit(const struct pg_stmt *s)
 
 static kf_rc prepare(struct pg_db *db, struct pg_stmt *s, struct kf_err *err)
 {
-    char name[16];
+    char name[PG_NAME_LEN];
     bury(db, s);
     s->number = ++db->names;
     s->params_prepared = s->params;
     memcpy(s->types_prepared, s->types, sizeof s->types);
-    snprintf(name, sizeof name, "s%u", s->number);
+    pg_name(db, s->number, name);
     int ok = pq.sendPrepare(db->conn, name, db->sql[s - db->stmts], s->params, s->types);
     kf_rc rc = pg_note(db, ok, PG_SENT_PREPARE, s, err);
     s->prepared = rc == KF_OK;
@@ -153,7 +159,7 @@ static kf_rc start(struct pg_stmt *s, enum pg_kind kind, struct kf_err *err)
     static const int binary[PG_PARAMS_MAX] = {1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
                                               1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1};
     struct pg_db *db = pg_of(s->base.db);
-    char name[16];
+    char name[PG_NAME_LEN];
     if (s->bad_value)
         return err_set(err, PROBLEM_TOO_LARGE,
                        "cannot write: a value is larger than the database takes");
@@ -164,7 +170,7 @@ static kf_rc start(struct pg_stmt *s, enum pg_kind kind, struct kf_err *err)
         rc = prepare(db, s, err);
     if (rc != KF_OK)
         return rc;
-    snprintf(name, sizeof name, "s%u", s->number);
+    pg_name(db, s->number, name);
     int ok = pq.sendQueryPrepared(db->conn, name, s->params, s->values, s->lengths, binary, 1);
     if (s->writes)
         db->base.wrote++;

@@ -8,8 +8,9 @@ static kf_rc bury_the_dead(struct pg_db *db, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     while (rc == KF_OK && db->dead_count > 0) {
-        char sql[32];
-        snprintf(sql, sizeof sql, "DEALLOCATE s%u", db->dead[--db->dead_count]);
+        char sql[PG_NAME_LEN + 16], name[PG_NAME_LEN];
+        pg_name(db, db->dead[--db->dead_count], name);
+        snprintf(sql, sizeof sql, "DEALLOCATE %s", name);
         rc = pg_control(db, sql, PG_SENT_CONTROL, err);
         if (rc == KF_OK)
             rc = pg_sync(db, err);
@@ -35,6 +36,10 @@ kf_rc pg_begin(struct db *base, enum db_txn txn, struct kf_err *err)
                         txn == DB_WRITE ? "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
                                         : "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
                         PG_SENT_CONTROL, err);
+    /* Behind a pooler that hands out connections by the transaction, the one that was set up is
+     * another one: it would show the tables of another space. */
+    if (rc == KF_OK)
+        rc = pg_control(db, db->place, PG_SENT_CONTROL, err);
     if (rc != KF_OK)
         return rc;
     db->txn = PG_OPEN;

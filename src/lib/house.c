@@ -392,6 +392,10 @@ kf_rc house_free(struct house *h, struct kf_err *err)
     while (h->beside_count > 0)
         beside_free(&h->beside[--h->beside_count]);
     server_free(h->server);
+    if (h->store)
+        store_hurry(h->store);
+    else if (h->api)
+        api_hurry_spaces(h->api);
     while (h->api && api_busy(h->api)) /* work of calls whose door has left */
         loop_turn(h->loop, 100);
     if (h->store)
@@ -401,7 +405,7 @@ kf_rc house_free(struct house *h, struct kf_err *err)
     api_free(h->api);
     close_store(&h->store);
     loop_free(h->loop);
-    if (h->tokens && tokens_unwritten(h->tokens))
+    if (h->tokens && tokens_known(h->tokens) && tokens_unwritten(h->tokens))
         tokens_note_use(h->tokens, NULL); /* nothing depends on it */
     tokens_close(h->tokens);
     store_lock_drop(h->lock);

@@ -109,6 +109,10 @@ bool store_is_there(const struct env *env, const char *path);
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */
 void store_close(struct kf_store *store);
+/* It is to be closed soon: on PostgreSQL a server that says nothing is waited for no longer than a
+ * few seconds from now on. store_close does so itself; before it, for who waits for calls that run.
+ * Any thread. */
+void store_hurry(struct kf_store *store);
 
 /* Who owns a store that is not ours to open. */
 struct store_owner {

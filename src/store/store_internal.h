@@ -54,6 +54,8 @@ struct store_engine {
     /* Whether there is something to look after now, and doing it; the first may be NULL. */
     bool (*is_due)(struct kf_store *s);
     void (*after)(struct kf_store *s);
+    /* Whether a read may begin; may be NULL. */
+    kf_rc (*may_read)(struct kf_store *s, struct kf_err *err);
     /* A reading connection for the pool. */
     kf_rc (*reader)(struct kf_store *s, struct db **ret_db, struct kf_err *err);
     /* The same for the trouble of one. */
@@ -149,6 +151,7 @@ struct kf_store {
     char site[STORE_SITE_LEN + 1]; /* changed by the leader alone, who reads it without the lock */
 
     _Atomic int state;
+    _Atomic bool hurry; /* store_hurry */
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
     _Atomic uint64_t early;         /* number of the group that runs and has told a write before its

@@ -97,12 +97,18 @@ kf_rc store_open(const char *path, const struct store_options *options, struct k
     return KF_OK;
 }
 
+void store_hurry(struct kf_store *s)
+{
+    atomic_store(&s->hurry, true);
+}
+
 void store_close(struct kf_store *s)
 {
     struct kf_err stopping = KF_ERR_INIT, ignored = KF_ERR_INIT;
     if (!s || s->forks != store_forks())
         return;
     err_set(&stopping, PROBLEM_STOPPING, "the store was closed before this was written");
+    store_hurry(s);
     pthread_mutex_lock(&s->queue_lock);
     s->stopping = true;
     pthread_mutex_unlock(&s->queue_lock);

@@ -199,6 +199,12 @@ static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *
     return rc == KF_OK && found != SCHEMA_CURRENT ? schema_apply(db, s->options.schema, err) : rc;
 }
 
+static bool pg_lives(void *ctx)
+{
+    const struct kf_store *s = ctx;
+    return !atomic_load_explicit(&s->hurry, memory_order_relaxed);
+}
+
 static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
 {
     struct db *db = NULL;
@@ -210,7 +216,9 @@ static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
                            .path = s->pg->url,
                            .mode = DB_OWNER,
                            .create = !s->options.must_exist,
-                           .busy_ms = STORE_BUSY_MS};
+                           .busy_ms = STORE_BUSY_MS,
+                           .lives = pg_lives,
+                           .lives_ctx = s};
     rc = db_open(&o, &db, err);
     if (rc == KF_OK)
         rc = bring_up_to_date(s, db, err);
@@ -495,7 +503,7 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
         kf_rc rc = look_up(s, tag, &there, &why);
         if (rc == KF_OK)
             break;
-        if (!may_pass(db_trouble(s->db)) || env_mono_ms(s->env) >= until_ms ||
+        if (!may_pass(db_trouble(s->db)) || !pg_lives(s) || env_mono_ms(s->env) >= until_ms ||
             naps >= s->pg->resolve_ms / RESOLVE_NAP_MS) {
             log_event(s->options.log, LOG_ERROR, "pg.outcome_unknown", LOG_S("path", s->path),
                       LOG_S("reason", why.detail), LOG_END);
@@ -546,11 +554,21 @@ static bool is_away(struct kf_store *s)
     return store_state(s) == STORE_FULL && state_problem(s) == PROBLEM_STORE_UNAVAILABLE;
 }
 
+/* What hangs would take every thread that reads: while it is away, only the watcher asks. */
+static kf_rc pg_may_read(struct kf_store *s, struct kf_err *err)
+{
+    return s->pg->started && is_away(s) ? state_refusal(s, err) : KF_OK;
+}
+
 static kf_rc pg_reader(struct kf_store *s, struct db **ret_db, struct kf_err *err)
 {
     struct kf_err why = KF_ERR_INIT;
-    struct db_options o = {
-        .env = s->env, .path = s->pg->url, .mode = DB_READER, .busy_ms = READER_BUSY_MS};
+    struct db_options o = {.env = s->env,
+                           .path = s->pg->url,
+                           .mode = DB_READER,
+                           .busy_ms = READER_BUSY_MS,
+                           .lives = pg_lives,
+                           .lives_ctx = s};
     int64_t now_ms = env_mono_ms(s->env);
     int64_t tried_ms = atomic_load_explicit(&s->pg->read_tried_ms, memory_order_relaxed);
     if (is_away(s) && tried_ms && now_ms - tried_ms < READ_AGAIN_MS)
@@ -612,6 +630,7 @@ const struct store_engine pg_engine = {
     .committed = pg_committed,
     .resolve = pg_resolve,
     .judge = pg_judge,
+    .may_read = pg_may_read,
     .reader = pg_reader,
     .judge_read = pg_judge_read,
     .status = pg_status,

@@ -225,9 +225,23 @@ static void disconnect(struct watcher *w)
 static const char vigil[] = "SET tcp_keepalives_idle = 1; SET tcp_keepalives_interval = 1;"
                             "SET tcp_keepalives_count = 2; SET tcp_user_timeout = 3000";
 
+static bool is_to_stop(const struct watcher *w)
+{
+    return atomic_load_explicit(&w->pg->stop, memory_order_acquire);
+}
+
+static bool goes_on(void *ctx)
+{
+    return !is_to_stop(ctx);
+}
+
 static kf_rc connect(struct watcher *w, struct kf_err *err)
 {
-    struct db_options o = {.env = w->store->env, .path = w->pg->url, .mode = DB_READER};
+    struct db_options o = {.env = w->store->env,
+                           .path = w->pg->url,
+                           .mode = DB_READER,
+                           .lives = goes_on,
+                           .lives_ctx = w};
     kf_rc rc = db_open(&o, &w->db, err);
     if (rc == KF_OK)
         rc = db_exec(w->db, vigil, err);
@@ -243,20 +257,10 @@ static void is_back(struct kf_store *s)
         state_healed(s);
 }
 
-static bool is_to_stop(const struct watcher *w)
-{
-    return atomic_load_explicit(&w->pg->stop, memory_order_acquire);
-}
-
 static void nap(const struct watcher *w, int ms)
 {
     struct pollfd fd = {.fd = w->pg->wake, .events = POLLIN};
     poll(&fd, 1, ms);
-}
-
-static bool goes_on(void *ctx)
-{
-    return !is_to_stop(ctx);
 }
 
 static void turn(struct watcher *w)

@@ -75,6 +75,9 @@ static void await_what_was_told(const struct kf_store *s)
 kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
 {
     struct reader *r = NULL;
+    kf_rc rc = s->engine->may_read ? s->engine->may_read(s, err) : KF_OK;
+    if (rc != KF_OK)
+        return rc;
     await_what_was_told(s);
     for (int waited_ms = 0; !(r = claim(s)); waited_ms++) {
         KF_SOMETIMES("read-waited-for-connection");
@@ -85,7 +88,7 @@ kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
     }
     struct db *db = r->db; /* ours alone: it is out */
     bool kept = db != NULL;
-    kf_rc rc = kept ? KF_OK : s->engine->reader(s, &db, err);
+    rc = kept ? KF_OK : s->engine->reader(s, &db, err);
     if (rc == KF_OK && (rc = snapshot(db, err)) != KF_OK && kept &&
         db_trouble(db) == DB_TROUBLE_LOST) {
         KF_SOMETIMES("read-on-another-connection"); /* it was lost while nobody used it */

@@ -3,15 +3,19 @@
 """A PostgreSQL that hangs: nothing moves, no connection is closed, nobody is told. What does not need it goes on, and what does ends in time."""
 
 import os
+import signal
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from keepfast import Server, run, wait_for
+from faultproxy import FaultProxy
+from keepfast import Server, run, state, wait_for
 from pg import Cluster
 from tap import check, equal, main, note, test
 
 PG = Cluster()
+TCP = Cluster(tcp=True)
 SPACES = iter(f"s{n}" for n in range(1, 1000))
 
 
@@ -58,8 +62,78 @@ def a_damaged_token_is_told_without_the_password():
     PG.ask("DROP SCHEMA kf__keepfast CASCADE")
 
 
+def try_to(do):
+    """What nobody answers is not the question."""
+    try:
+        do()
+    except OSError:
+        pass
+
+
+@test
+def reads_are_refused_once_it_is_known_to_hang():
+    space = next(SPACES)
+    with Server(PG.url()) as server:
+        c = server.client(space)
+        equal(c.put("/docs/a", b"1").status, 201, "before")
+        PG.freeze()
+        try:
+            threads = [threading.Thread(target=try_to, args=(lambda: server.client(space).get("/docs"),)) for _ in range(20)]
+            for thread in threads:
+                thread.start()
+            wait_for(lambda: state(c) == "away", 60, every=1)
+            for _ in range(20):
+                asked = time.monotonic()
+                equal(c.get("/docs").code, "store_unavailable", "refused")
+                check(time.monotonic() - asked < 5, "at once")
+        finally:
+            PG.thaw()
+        for thread in threads:
+            thread.join()
+        wait_for(lambda: c.get("/docs").status == 200 and c.put("/docs/a", b"2").status == 200, 40, every=1)
+
+
+@test
+def a_server_ends_while_it_hangs():
+    space = next(SPACES)
+    server = Server(PG.url())
+    c = server.client(space)
+    equal(c.put("/docs/a", b"1").status, 201, "before")
+    PG.freeze()
+    try:
+        calls = (lambda: server.client(space).put("/docs/a", "2"), lambda: server.client(space).get("/docs"))
+        threads = [threading.Thread(target=try_to, args=(calls[n % 2],)) for n in range(8)]
+        for thread in threads:
+            thread.daemon = True
+            thread.start()
+        time.sleep(1)
+        began = time.monotonic()
+        server.process.send_signal(signal.SIGTERM)
+        server.process.wait(25)
+        note(f"ended after {time.monotonic() - began:.1f} s")
+    finally:
+        PG.thaw()
+    with Server(PG.url()) as server:
+        equal(server.client(space).get("/docs/a").status, 200, "what was confirmed is there")
+
+
+@test
+def several_hosts_are_tried_until_one_takes_writes():
+    space = next(SPACES)
+    with FaultProxy(("127.0.0.1", TCP.port)) as dead:
+        dead.black_hole()
+        at = f"postgres://kf@127.0.0.1:{dead.port},127.0.0.1:{TCP.port}/postgres#{space}"
+        began = time.monotonic()
+        equal(run("put", "a", "-", at=at, stdin=b"1").status, 0, "the second takes over from one that says nothing")
+        note(f"found after {time.monotonic() - began:.1f} s")
+        check(TCP.number(f"SELECT count(*) FROM kf_{space}.kf_doc") == 1, "written")
+    at = f"postgres://kf@127.0.0.1:1,127.0.0.1:{TCP.port}/postgres#{space}"
+    equal(run("get", "a", at=at).out, b"1", "nobody listens at the first")
+
+
 if __name__ == "__main__":
     try:
         main()
     finally:
         PG.close()
+        TCP.close()
