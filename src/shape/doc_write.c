@@ -418,7 +418,7 @@ static kf_rc is_readable(struct group *g, const struct doc_write *w, const struc
 {
     struct buf body = BUF_INIT;
     kf_rc rc = KF_OK;
-    bool ours = head->seq > store_seq(w->docs->store);
+    bool ours = head->seq > group_first(g);
     if (!ours && !doc_cache_has(w->docs->cache, w->name, head->seq))
         rc = doc_body_load(group_db(g), w->name, head->seq, &body, err);
     buf_release(&body);

@@ -186,6 +186,7 @@ int64_t group_stamp(struct group *g); /* the next stamp of this store's clock */
  * believed (clock.h, C4). */
 bool group_see(struct group *g, int64_t stamp);
 int64_t group_seq(struct group *g);            /* the next number of the store-wide sequence */
+int64_t group_first(const struct group *g);    /* the last before this group, by whomever */
 int64_t group_last(const struct group *g);     /* the last that was given */
 const char *group_site(const struct group *g); /* 16 hex digits */
 /* Another number whenever something that was written in this group may have been taken back: all of

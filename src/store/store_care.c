@@ -89,6 +89,8 @@ kf_rc care_quota(struct kf_store *s, struct kf_err *err)
 {
     uint64_t used = 0, quota = s->options.quota_bytes;
     kf_rc rc = db_used(s->db, &used, err);
+    if (rc == KF_OK && used > quota && s->engine->content)
+        rc = s->engine->content(s, &used, err);
     if (rc != KF_OK)
         return rc;
     bool over = used > quota;

@@ -42,6 +42,11 @@
  * settles a write. */
 #define ROUNDS_MAX 4
 
+/* Beside those: how often a group is tried that another transaction of the database was in the way
+ * of, and the longest pause before the first of them, doubled up to 32 times. */
+#define CLASHES_MAX  10
+#define CLASH_NAP_MS 2
+
 /* A store that is filled by a machine ahead of ours would log every document of it. */
 #define CLOCK_TELL_MS (10 * 60 * 1000)
 
@@ -524,11 +529,22 @@ static kf_rc begin(struct group *g, struct kf_err *err)
     }
 }
 
+/* A moment of another length for each who was in the way. */
+static void step_aside(const struct kf_store *s, int clashes)
+{
+    uint32_t random;
+    uint32_t most_ms = CLASH_NAP_MS << (clashes < 5 ? clashes : 5);
+    s->env->random(s->env->ctx, &random, sizeof random);
+    KF_SOMETIMES("group-met-a-clash");
+    poll(NULL, 0, 1 + (int)(random % most_ms));
+}
+
 /* Applies and commits, as often as it takes. Afterwards each write of the group has its rc. */
 static void run(struct group *g)
 {
     struct kf_store *s = g->store;
     struct kf_err err = KF_ERR_INIT;
+    int clashes = 0;
     for (int round = 0;; round++) {
         kf_rc rc = begin(g, &err);
         if (rc == KF_ABSENT)
@@ -536,6 +552,11 @@ static void run(struct group *g)
         enum verdict v = rc == KF_OK ? transact(g, &err) : LOST;
         if (v == APPLIED_ALL)
             return;
+        if (v == AGAIN && db_trouble(s->db) == DB_TROUBLE_AGAIN && clashes < CLASHES_MAX) {
+            step_aside(s, ++clashes);
+            round--;
+            continue;
+        }
         if (v == AGAIN && round + 1 < ROUNDS_MAX)
             continue;
         s->engine->judge(s, &err);
@@ -713,6 +734,11 @@ bool group_see(struct group *g, int64_t stamp)
 int64_t group_seq(struct group *g)
 {
     return ++g->seq;
+}
+
+int64_t group_first(const struct group *g)
+{
+    return g->store->seq;
 }
 
 int64_t group_last(const struct group *g)

@@ -54,6 +54,9 @@ struct store_engine {
     /* Whether there is something to look after now, and doing it; the first may be NULL. */
     bool (*is_due)(struct kf_store *s);
     void (*after)(struct kf_store *s);
+    /* What its content takes up, where db_used counts what it once took up as well: *ret is that,
+     * and becomes no more; may be NULL. */
+    kf_rc (*content)(struct kf_store *s, uint64_t *ret, struct kf_err *err);
     /* Whether a read may begin; may be NULL. */
     kf_rc (*may_read)(struct kf_store *s, struct kf_err *err);
     /* A reading connection for the pool. */

@@ -155,6 +155,16 @@ static void what_is_trimmed_is_doubted(void **state)
     testing_recount(&b);
 }
 
+/* What another process wrote is not this group's own: its body is read before it is replaced. */
+static void what_another_wrote_is_read_before_it_is_replaced(void **state)
+{
+    (void)state;
+    assert_int_equal(testing_put(&a, "d", "1"), KF_OK);
+    testing_sql(&a, "UPDATE kf_doc_version SET body = '2' WHERE name = 'd'");
+    assert_int_equal(testing_put(&b, "d", "3"), KF_CONFLICT);
+    assert_string_equal(b.err.code, "load_failed");
+}
+
 /* -------------------------------------------------------------------------- backups, verify */
 
 static void verify_sees_what_another_wrote(void **state)
@@ -246,6 +256,7 @@ int main(int argc, char **argv)
         TEST(memory_that_may_be_old_is_not_shown),
         TEST(a_window_has_no_hole),
         TEST(what_is_trimmed_is_doubted),
+        TEST(what_another_wrote_is_read_before_it_is_replaced),
         TEST(verify_sees_what_another_wrote),
         TEST(a_backup_has_what_another_wrote),
         TEST(a_backup_that_cannot_pin_is_none),

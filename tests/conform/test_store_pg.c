@@ -158,6 +158,37 @@ static void what_may_succeed_is_tried_again(void **state)
     store_close(s);
 }
 
+static void seven_clashes_are_not_the_end(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    plant("IF nextval('tries') <= 7 THEN RAISE 'planted' USING ERRCODE = '40001'; END IF;", false);
+    assert_int_equal(put(s, "a", "bad", NULL), KF_OK);
+    expect_no_gaps(s, 1);
+    store_close(s);
+}
+
+static void a_quota_heals_by_deleting(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_store *s = testing_store_open(
+        url, (struct store_options){.env = &t.env, .quota_bytes = 2 << 20});
+    sql("INSERT INTO kf_doc_version SELECT n, 'd' || n, 1, n, 's', 0, 'put', 60000, 'h',"
+        " (SELECT string_agg(md5(random()::text), '') FROM generate_series(1, 1875) WHERE n = n)"
+        " FROM generate_series(1, 60) n");
+    struct put w = put_of("a", "x");
+    w.write.metered = true;
+    assert_int_equal(store_write(s, &w.write, &err), KF_FULL);
+    assert_string_equal(err.code, "quota");
+    sql("DELETE FROM kf_doc_version WHERE seq > 10");
+    testing_env_advance(&t, 60000);
+    w = put_of("a", "x");
+    w.write.metered = true;
+    assert_int_equal(store_write(s, &w.write, &err), KF_OK);
+    store_close(s);
+}
+
 static void a_connection_that_is_lost_costs_nothing(void **state)
 {
     (void)state;
@@ -699,6 +730,8 @@ int main(int argc, char **argv)
         TEST(a_failure_that_is_told_late_is_its_own),
         TEST(a_write_that_fails_takes_nothing_with_it),
         TEST(what_may_succeed_is_tried_again),
+        TEST(seven_clashes_are_not_the_end),
+        TEST(a_quota_heals_by_deleting),
         TEST(a_connection_that_is_lost_costs_nothing),
         TEST(a_commit_without_an_answer_is_looked_up),
         TEST(an_outcome_that_nobody_knows_is_told),
