@@ -22,6 +22,7 @@
 struct candidate {
     struct known_entry e;
     size_t room;
+    bool placed; /* it fills a gap */
 };
 
 struct touched {
@@ -536,19 +537,88 @@ static int by_number(const void *a, const void *b)
     return x->e.seq < y->e.seq ? -1 : x->e.seq > y->e.seq;
 }
 
+static bool is_wanted(const struct planning *l, const struct candidate *c)
+{
+    bool there = l->there_count &&
+                 bsearch(&c->e.seq, l->there, l->there_count, sizeof *l->there, compare_numbers);
+    return !there && !c->placed && !is_erased(l, &c->e);
+}
+
+static int by_n(const void *a, const void *b)
+{
+    const struct candidate *x = a, *y = b;
+    return x->e.n < y->e.n ? -1 : x->e.n > y->e.n;
+}
+
+static void bound_gap(uint64_t n, uint64_t first, uint64_t last, uint64_t *end)
+{
+    if (n >= first && n <= last)
+        *end = 0;
+    else if (first > n && first < *end)
+        *end = first;
+}
+
+/* The first number behind n that a part has, where no part has n; 0: one may have it, or all are
+ * before it. */
+static uint64_t end_of_gap(const struct planning *l, uint64_t n)
+{
+    const struct run *run = l->p->run;
+    uint64_t end = l->last_n;
+    if (n == 0 || n >= end)
+        return 0;
+    for (size_t i = 0; i < l->known_count; i++) {
+        const struct known_file *k = &l->known[i];
+        if (k->first)
+            bound_gap(n, k->first, k->count ? k->entries[k->count - 1].n : k->first, &end);
+    }
+    for (size_t i = 0; i < run->bad; i++) {
+        uint64_t first = 0;
+        str key;
+        if (stream_file_parse(run->unread[i].name, &key, &first) && str_eq(key, l->t->key) && first)
+            bound_gap(n, first, first + STREAM_PART_ENTRIES, &end);
+    }
+    return end;
+}
+
+/* Parts that the place has lost come back where they were, so that who is filled from there has the
+ * entries in their order. */
+static kf_rc fill_gaps(struct planning *l, struct kf_err *err)
+{
+    struct touched *t = l->t;
+    uint64_t last_n = l->last_n, end = 0;
+    kf_rc rc = KF_OK;
+    if (t->count)
+        qsort(t->c, t->count, sizeof *t->c, by_n);
+    for (size_t i = 0; rc == KF_OK && i < t->count; i++) {
+        struct candidate *c = &t->c[i];
+        if (!is_wanted(l, c))
+            continue;
+        if (c->e.n >= end) {
+            rc = give_open(l, err);
+            end = rc == KF_OK ? end_of_gap(l, c->e.n) : 0;
+        }
+        if (rc != KF_OK || !end)
+            continue;
+        KF_SOMETIMES("stream-part-put-back");
+        c->placed = true;
+        l->last_n = c->e.n - 1;
+        rc = put_entry(l, c, err);
+        l->last_n = last_n;
+    }
+    return rc == KF_OK ? give_open(l, err) : rc;
+}
+
 static kf_rc add_entries(struct planning *l, struct kf_err *err)
 {
     struct touched *t = l->t;
-    kf_rc rc = find_open(l, err);
+    kf_rc rc = t->whole ? fill_gaps(l, err) : KF_OK;
+    if (rc == KF_OK)
+        rc = find_open(l, err);
     if (t->count)
         qsort(t->c, t->count, sizeof *t->c, by_number);
-    for (size_t i = 0; rc == KF_OK && i < t->count; i++) {
-        const struct candidate *c = &t->c[i];
-        bool there = l->there_count && bsearch(&c->e.seq, l->there, l->there_count,
-                                               sizeof *l->there, compare_numbers);
-        if (!there && !is_erased(l, &c->e))
-            rc = put_entry(l, c, err);
-    }
+    for (size_t i = 0; rc == KF_OK && i < t->count; i++)
+        if (is_wanted(l, &t->c[i]))
+            rc = put_entry(l, &t->c[i], err);
     return rc == KF_OK ? give_open(l, err) : rc;
 }
 

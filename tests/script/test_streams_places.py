@@ -311,6 +311,8 @@ def what_is_deleted_or_renamed_by_hand_comes_back():
         with Machine(place, "deleted-b") as b:
             equal(b.digest(), digest, "a new machine has all of it")
             equal(b.client.get("/streams/chat/1").json()["count"], 1200, "once")
+            check(b.numbers("chat/1") == list(range(201, 1201)), f"under its numbers: {b.numbers('chat/1')[:3]}")
+            check(b.bodies("chat/1") == list(range(200, 1200)), "and in its order")
 
 
 @test
