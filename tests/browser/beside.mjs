@@ -1,5 +1,5 @@
 // What stands beside the entries of a stream: attributes, statistics, contexts, an entry by hand, and the end; lists of streams.
-import { test, assert, open, clean, until, asksNow, keepfast } from "./kit.mjs";
+import { test, assert, open, clean, until, asksNow, keepfast, accessible, picture } from "./kit.mjs";
 import { finance, append, numbersOf } from "./places.mjs";
 
 const articles = page => page.locator(".feed article");
@@ -65,6 +65,7 @@ test("attributes are set, changed, unlinked and brought back, and lead to the st
     await context.getByRole("button", { name: "Show" }).click();
     await context.getByText("hello from chat/a").waitFor();
     await context.getByRole("link", { name: "chat/b #1" }).waitFor();
+    await accessible(page, "panels that are open");
     await context.getByLabel("Bytes at most").fill("30");
     await context.getByRole("button", { name: "Show" }).click();
     await context.getByText(/Earlier ones do not fit\.$/).waitFor();
@@ -143,6 +144,8 @@ test("a stream is erased when its name is written, with a receipt, and the quest
     await dialog.getByText(/^2 entries, .*, here and in memory/).waitFor();
     await dialog.getByText("usb: until the next run").waitFor();
     await dialog.getByText("backups that were made or downloaded before").waitFor();
+    await accessible(page, "the question before erasing");
+    await picture(page, "erase");
     const yes = dialog.getByRole("button", { name: "Erase for good" });
     assert.ok(await yes.isDisabled());
     await dialog.getByRole("textbox").fill("chat/b");
@@ -155,6 +158,8 @@ test("a stream is erased when its name is written, with a receipt, and the quest
     await page.keyboard.press("Enter");
     await page.getByRole("heading", { name: "chat/a is erased" }).waitFor();
     const receipt = page.locator(".receipt");
+    await accessible(page, "a receipt");
+    await picture(page, "receipt");
     assert.match(await receipt.locator(".facts").innerText(), /Entries\n2\nAttachments\n1/);
     await receipt.getByText("usb: has not confirmed yet").waitFor();
     assert.equal((await server.ask("GET", "/v1/finance/streams/chat/a")).status, 404);
