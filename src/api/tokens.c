@@ -11,12 +11,13 @@
  * lists, revocation). Entries are never moved or freed before the table is, so that who found one
  * may go on using it without the lock.
  *
- * Two locks: `file` is held while the file is read or written, `lock` for moments around the memory,
- * never while a database is waited for: the loops take it with every request. `file` comes first.
+ * Two locks: `file` is held while the file is read or written, `lock` for moments around the
+ * memory, never while a database is waited for: the loops take it with every request. `file` comes
+ * first.
  *
- * On PostgreSQL what others revoke is known TOKENS_REFRESH_MS later, over a connection that is kept.
- * Who could not ask for TOKENS_STALE_MS knows no tokens (tokens_known): a revoked one does not live
- * as long as the network is away. */
+ * On PostgreSQL what others revoke is known TOKENS_REFRESH_MS later, over a connection that is
+ * kept. Who could not ask for TOKENS_STALE_MS knows no tokens (tokens_known): a revoked one does
+ * not live as long as the network is away. */
 #include "api/tokens.h"
 
 #include "base/arena.h"

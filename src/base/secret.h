@@ -18,8 +18,8 @@
 bool secret_like(str word);
 /* Whether an address "SCHEME://USER:PASSWORD@…" holds one: a password, or a token for a user. */
 bool secret_in_url(str url);
-/* Where hosts begin in an address "SCHEME://USER:PASSWORD@HOSTS…", as libpq finds it: a password may
- * hold ? and #, and what ends it is the first @ before a slash. */
+/* Where hosts begin in an address "SCHEME://USER:PASSWORD@HOSTS…", as libpq finds it: a password
+ * may hold ? and #, and what ends it is the first @ before a slash. */
 size_t secret_url_hosts(str url);
 /* An address as it may be shown, appended to `out`: without a password behind its user and without
  * parameters (?NAME=VALUE…), which may hold one. */

@@ -339,8 +339,8 @@ static kf_rc reach_one(struct pg_db *db, bool briefly, size_t *ret_count, struct
     return shake_hands(db, short_time ? PG_HOST_MS : share_ms, err);
 }
 
-/* One host has all the time. Several are asked in a short round first: one that is dead says nothing,
- * and the next one may be the one that has taken over. */
+/* One host has all the time. Several are asked in a short round first: one that is dead says
+ * nothing, and the next one may be the one that has taken over. */
 static kf_rc reach(struct pg_db *db, struct kf_err *err)
 {
     size_t count = 1;

@@ -151,8 +151,8 @@ kf_rc pg_read_up_to(struct pg_db *db, const struct pg_stmt *stmt, struct kf_err 
 kf_rc pg_settle(struct pg_db *db, struct kf_err *err);
 /* Tells the failure that is kept, once. KF_OK: there is none. */
 kf_rc pg_tell(struct pg_db *db, struct kf_err *err);
-/* Outside of a transaction: reads what nobody wants any more, or lets go of the connection when that
- * is much or does not come. */
+/* Outside of a transaction: reads what nobody wants any more, or lets go of the connection when
+ * that is much or does not come. */
 void pg_drain(struct pg_db *db);
 /* Reads what is left of the rows that are coming into memory. */
 kf_rc pg_read_ahead(struct pg_db *db, struct kf_err *err);
@@ -160,8 +160,8 @@ kf_rc pg_read_ahead(struct pg_db *db, struct kf_err *err);
 kf_rc pg_next_row(struct pg_db *db, struct pg_stmt *stmt, PGresult **ret, struct kf_err *err);
 
 /* --- pg_stmt.c */
-/* The name of a statement on the server: of this connection's own, also where a pooler gives what it
- * sends to a connection that somebody else has used. */
+/* The name of a statement on the server: of this connection's own, also where a pooler gives what
+ * it sends to a connection that somebody else has used. */
 void pg_name(const struct pg_db *db, unsigned number, char out[PG_NAME_LEN]);
 kf_rc pg_exec(struct db *db, const char *sql, struct kf_err *err);
 kf_rc pg_use(struct db *db, const char *sql, struct db_stmt **ret_stmt, struct kf_err *err);

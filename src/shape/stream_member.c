@@ -7,6 +7,8 @@
 
 #include "store/clock.h"
 
+#define MEMBER_NAME_MAX 1000 /* bytes; with a key and a value it is a row of an index */
+
 kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_err *err)
 {
     static const char sql[] =
@@ -60,6 +62,16 @@ kf_rc members_remove(struct group *g, str key, struct kf_err *err)
     return db_run(s, err);
 }
 
+/* What both engines can keep and index. */
+static kf_rc check_member(str name, struct kf_err *err)
+{
+    if (name.len > MEMBER_NAME_MAX)
+        return err_set(err, PROBLEM_TOO_LARGE,
+                       "the name of an attribute has %zu bytes, at most %d can be kept", name.len,
+                       MEMBER_NAME_MAX);
+    return KF_OK;
+}
+
 static const struct json_node *named(const struct json_node *object, str name)
 {
     const struct json_node *n = object->child;
@@ -88,7 +100,9 @@ kf_rc members_patch(struct group *g, str key, str patch, str before, str after, 
         struct member_row m = {.name = name, .site = str_of(group_site(g)), .stamp = stamp};
         if (is)
             m.value = is->raw;
-        if ((is || was) && (!is || !was || !str_eq(is->raw, was->raw)))
+        if (is && !was)
+            rc = check_member(name, err);
+        if (rc == KF_OK && (is || was) && (!is || !was || !str_eq(is->raw, was->raw)))
             rc = member_put(group_db(g), key, &m, err);
     }
     arena_release(&arena);

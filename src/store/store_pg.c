@@ -67,9 +67,9 @@ struct numbers {
     char site[STORE_SITE_LEN + 1]; /* "" = it has none yet */
 };
 
-/* The numbers are of the row as it is when the lock was had. The site and the group of ours are what
- * they were when the wait for it began: that somebody has replaced the content meanwhile shows in the number, and in the
- * site with the next group. */
+/* The numbers are of the row as it is when the lock was had. The site and the group of ours are
+ * what they were when the wait for it began: that somebody has replaced the content meanwhile shows
+ * in the number, and in the site with the next group. */
 static kf_rc lock_numbers(struct kf_store *s, struct db *db, struct numbers *ret,
                           struct kf_err *err)
 {
@@ -312,8 +312,8 @@ static void note_replaced(struct kf_store *s, const char *site)
     pg_tell_went_back(s);
 }
 
-/* A standby that had not heard of the last commits has taken over. Whether others have gone on since
- * or not: stamps and the groups of a process only grow. */
+/* A standby that had not heard of the last commits has taken over. Whether others have gone on
+ * since or not: stamps and the groups of a process only grow. */
 static bool went_back(const struct kf_store *s, const struct numbers *n)
 {
     const struct pg_part *p = s->pg;

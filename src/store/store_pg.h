@@ -35,8 +35,8 @@ struct pg_part {
     int64_t stamp;        /* the leader's: of kf_state, as it was last seen or committed */
     uint64_t kept_number; /* the leader's: of the last group that was committed, and when */
     int64_t kept_ms;
-    /* The leader's: content as it was counted last, beside the size of the tables then; how long that
-     * took, and when. */
+    /* The leader's: content as it was counted last, beside the size of the tables then; how long
+     * that took, and when. */
     uint64_t content, content_tables;
     int64_t content_took_ms, content_ms;
 

@@ -231,6 +231,8 @@ def a_stream_tells_of_itself():
     equal([(v["n"], v["body"]) for v in info["rings"]["views"]], [(4, {"p": 4}), (5, {"p": 5}), (6, {"p": 6})], "the last views")
     equal(C.patch("/streams/chat/self", {"cart": None, "customer": 8}).json()["attrs"], {"customer": 8, "vip": True}, "null removes")
     refused(C.patch("/streams/chat/self", [1]), 400, "bad_json", "no object")
+    refused(C.patch("/streams/chat/self", {"x" * 1001: 1}), 413, "too_large", "a name that is too long to be kept")
+    refused(C.patch("/streams/chat/self", b'{"a\\u0000b":1}'), 400, "bad_request", "a name that no database keeps")
     equal(C.patch("/streams/chat/new", {"customer": 8}).json()["count"], 0, "a stream of attributes alone")
     equal(entries("chat/new")["items"], [], "which has no entries")
 
