@@ -122,12 +122,18 @@ struct join_write {
     struct buf gone; /* streams of which a file is there no more, each with a NUL */
 };
 
+/* A group goes on with a file until its slice is over, but takes at least so many of its entries:
+ * the next one looks at all of them again, and has to get further. */
+#define JOIN_LEAST 100
+
 struct joining {
     struct join_write *w;
+    struct group *g;
     struct stream_take *take;
     struct file_import *f;
     struct arena arena; /* of what is known of its entries */
-    size_t cap;
+    size_t cap, fresh;
+    bool over; /* the rest of the file is for the next group */
 };
 
 /* What is refused leaves its file for bad, and the rest goes on. */
@@ -170,6 +176,8 @@ static kf_rc join_entry(void *ctx, const struct entry_import *e, struct kf_err *
     enum stream_taken taken = STREAM_SAME;
     struct kf_err why = KF_ERR_INIT;
     int64_t seq = 0;
+    if (j->over)
+        return KF_OK;
     kf_rc rc = stream_take_entry(j->take, e, &taken, &seq, &why);
     rc = note_refused(j, rc, &why, err);
     if (rc != KF_OK)
@@ -177,6 +185,8 @@ static kf_rc join_entry(void *ctx, const struct entry_import *e, struct kf_err *
     j->w->taken += taken == STREAM_TAKEN;
     j->w->taken_bytes += taken == STREAM_TAKEN ? e->body.len : 0;
     j->w->lost += taken == STREAM_LOST;
+    j->fresh += taken == STREAM_TAKEN || taken == STREAM_LOST;
+    j->over = j->fresh >= JOIN_LEAST && group_slice_over(j->g);
     return keep_known(j, e, seq, err);
 }
 
@@ -185,6 +195,8 @@ static kf_rc join_member(void *ctx, const struct member_row *m, struct kf_err *e
     struct joining *j = ctx;
     enum stream_taken taken;
     struct kf_err why = KF_ERR_INIT;
+    if (j->over)
+        return KF_OK;
     return note_refused(j, stream_take_member(j->take, m, &taken, &why), &why, err);
 }
 
@@ -193,6 +205,8 @@ static kf_rc join_erasure(void *ctx, const struct erased_row *e, struct kf_err *
     struct joining *j = ctx;
     enum stream_taken taken;
     struct kf_err why = KF_ERR_INIT;
+    if (j->over)
+        return KF_OK;
     return note_refused(j, stream_take_erasure(j->take, e, &taken, &why), &why, err);
 }
 
@@ -200,7 +214,7 @@ static kf_rc join_erasure(void *ctx, const struct erased_row *e, struct kf_err *
 static kf_rc join_file(struct group *g, struct join_write *w, struct file_import *f,
                        bool *ret_again, struct kf_err *err)
 {
-    struct joining j = {.w = w, .f = f};
+    struct joining j = {.w = w, .g = g, .f = f};
     const struct text_sink sink = {
         .ctx = &j, .entry = join_entry, .member = join_member, .erasure = join_erasure};
     str remote = str_of(w->t->run->entry->name);
@@ -225,6 +239,9 @@ static kf_rc join_file(struct group *g, struct join_write *w, struct file_import
         rc = stream_take_end(j.take, &changed, ret_again, err);
     else
         stream_take_drop(j.take);
+    if (j.over)
+        KF_SOMETIMES("stream-file-in-slices");
+    *ret_again = *ret_again || j.over;
     if (rc == KF_OK && !f->why && !f->elsewhere && !*ret_again)
         rc = files_put(group_db(g), remote, f->key, &f->file, err);
     arena_release(&j.arena);

@@ -501,9 +501,52 @@ static void a_large_erasure_goes_in_parts(void **state)
     }
 }
 
+/* A millisecond goes by whenever somebody looks. */
+static uint64_t hurried_ns(void *ctx)
+{
+    struct testing_env *env = ctx;
+    return atomic_fetch_add(&env->mono_ns, 1000000);
+}
+
+/* Where entries are taken slowly a file is joined in several groups, and nothing of it is taken
+ * twice or forgotten. */
+static void a_file_is_joined_in_slices(void **state)
+{
+    (void)state;
+    enum { MANY = 900 };
+    static struct kf_entry_new entries[MANY];
+    static char ids[MANY][12];
+    struct kf_err err = KF_ERR_INIT;
+    char first[65], other[65];
+    world_number = 901;
+    seed = began_with = 901;
+    open_store(0, true);
+    open_store(1, true);
+    for (int i = 0; i < MANY; i++) {
+        snprintf(ids[i], sizeof ids[i], "%d", i);
+        entries[i] = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+        entries[i].body = entries[i].id = ids[i];
+        entries[i].len = strlen(ids[i]);
+    }
+    check(kf_append(stores[0].store, "a", entries, MANY, NULL, NULL, NULL, NULL, &err), &err, "");
+    app_sync_good(&stores[0], "a");
+    envs[1].env.mono_ns = hurried_ns;
+    app_sync_good(&stores[1], "a");
+    digest_of_store(0, first);
+    digest_of_store(1, other);
+    assert_string_equal(first, other);
+    assert_int_equal(app_pending(&stores[1], "a"), 0);
+    check_verified(1);
+    for (int i = 0; i < 2; i++) {
+        app_end(&stores[i]);
+        testing_env_release(&envs[i]);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(any_order_ends_alike),
-                                       cmocka_unit_test(a_large_erasure_goes_in_parts)};
+                                       cmocka_unit_test(a_large_erasure_goes_in_parts),
+                                       cmocka_unit_test(a_file_is_joined_in_slices)};
     return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
 }
