@@ -348,8 +348,8 @@ struct withheld {
     enum problem problem;
     str reason;
 };
-/* The rows of kf_aside that stand for documents of ours, by name; of those that stand for what is in
- * streams the lowest number of each stream, by key. */
+/* The rows of kf_aside that stand for documents of ours, by name; of those that stand for what is
+ * in streams the lowest number of each stream, by key. */
 struct withheld_list {
     struct arena arena;
     struct withheld *items;
