@@ -373,6 +373,37 @@ static void words_of_what_was_erased_leave_the_file(void **state)
     testing_docs_close(&t);
 }
 
+static void find_no_damage(struct testing_docs *t)
+{
+    struct buf report = BUF_INIT;
+    struct db *db;
+    uint64_t bad = 0;
+    assert_int_equal(store_read(t->store, &db, &t->err), KF_OK);
+    kf_rc rc = db_check(db, false, &report, &bad, &t->err);
+    store_read_end(t->store, db);
+    if (rc != KF_OK || bad)
+        fail_msg("%s %s", t->err.detail, report.p ? report.p : "");
+    buf_release(&report);
+}
+
+/* Where a reader has seen the index before it was written anew by an erasure. */
+static void an_index_that_was_written_anew_is_not_damaged(void **state)
+{
+    (void)state;
+    struct testing_docs t = {0};
+    testing_docs_open(&t, "pool: { max: 1 }\n");
+    append_many(&t, "chat/b", 20, "\"something else\"");
+    for (int i = 0; i < 5; i++) {
+        append(&t, "chat/a", "", "\"one two three\"");
+        index_all(&t);
+        (void)found(&t, "one", "", NULL, 10);
+        find_no_damage(&t);
+        assert_int_equal(streams_erase(t.streams, "chat/a", NULL, &t.err), KF_OK);
+        find_no_damage(&t);
+    }
+    testing_docs_close(&t);
+}
+
 /* ----------------------------------------------------------------------------------- trouble */
 
 static void damage_is_not_served(void **state)
@@ -495,6 +526,8 @@ static void any_history_is_found(void **state)
 
 #ifndef RIG_PG
 TESTING_SABOTEUR(words_skipped, "words-skipped", any_history_is_found)
+TESTING_SABOTEUR(words_not_looked_at, "words-not-looked-at",
+                 an_index_that_was_written_anew_is_not_damaged)
 TESTING_SABOTEUR(words_left, "words-left", words_of_what_was_erased_leave_the_file)
 #endif
 
@@ -513,10 +546,12 @@ int main(int argc, char **argv)
         cmocka_unit_test(what_is_erased_is_not_found),
 #ifndef RIG_PG
         cmocka_unit_test(words_of_what_was_erased_leave_the_file),
+        cmocka_unit_test(an_index_that_was_written_anew_is_not_damaged),
         cmocka_unit_test(damage_is_not_served),
         cmocka_unit_test(no_memory),
         cmocka_unit_test(saboteur_words_skipped),
         cmocka_unit_test(saboteur_words_left),
+        cmocka_unit_test(saboteur_words_not_looked_at),
 #endif
         cmocka_unit_test(any_history_is_found),
     };
