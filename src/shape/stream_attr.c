@@ -256,15 +256,20 @@ kf_rc streams_patch(struct streams *streams, const char *key, const void *patch,
         .write = {.apply = apply_patch, .publish = publish_patch, .metered = true}};
     if (!patch)
         return err_set(err, PROBLEM_MISUSE, "the patch is NULL");
+    struct info *info = NULL;
     kf_rc rc = streams_key_own(key, &w.key, err);
     if (rc == KF_OK)
         rc = check_patch(streams, w.key, w.patch, err);
+    if (rc == KF_OK && ret) /* before the write: what stands must not be called a failure */
+        rc = info_new(&info, err);
     if (rc != KF_OK)
         return rc;
     w.hash = memory_hash(&streams->memory, w.key);
     rc = store_write(streams->store, &w.write, err);
     if (rc == KF_OK && ret)
-        rc = info_of_state(w.result, ret, err);
+        info_give(info, w.result, ret);
+    else
+        info_free(info);
     state_drop(w.after);
     state_drop(w.result);
     buf_release(&w.made);

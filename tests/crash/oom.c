@@ -1,15 +1,5 @@
-/* Every allocation fails once, and from then on, in every public call: the call answers KF_NOMEM or
- * does its work without, nothing leaks, and the next call works.
- *
- * A script is run with its first allocation failing, then its second, and so on until a run meets
- * no failure; then the same with all later ones failing too. After each run the memory is back and
- * the store must be usable, and hold what the script's answer says: KF_OK its effect, KF_NOMEM what
- * was there before.
- *
- * Warm scripts use one store that is open, with its threads. Cold ones open it, do the same and
- * close it, all of it with failing memory; they reach what the first use of everything allocates.
- * Built for the address sanitizer, which finds the leaks: each script ends with a look for them. */
-#include "testing.h"
+/* Every allocation of the public calls about documents, remotes, backups and stores fails. */
+#include "oom_rig.h"
 
 #include "base/mem.h"
 #include "base/str.h"
@@ -22,90 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-int __lsan_do_recoverable_leak_check(void) __attribute__((weak));
-
-/* CI leaves out ever more of the later calls of a long script; KEEPFAST_LONG takes each. */
-#define STEP(n)  (thorough ? 1 : 1 + (n) / 60)
-#define CALL_MAX 200000
-
-static bool thorough;
-static size_t fired_in_all, refused_in_all, runs_in_all;
-
-/* --------------------------------------------------------------------------- failing memory */
-
-static struct {
-    atomic_long left; /* calls that still succeed */
-    atomic_bool sticky;
-    atomic_long fired;
-} fault;
-
-static bool ask(void *ctx, size_t size)
-{
-    (void)ctx, (void)size;
-    long left = atomic_fetch_sub(&fault.left, 1) - 1;
-    if (left > 0 || (left < 0 && !atomic_load(&fault.sticky)))
-        return true;
-    atomic_fetch_add(&fault.fired, 1);
-    return false;
-}
-
-static void memory_fails(long nth, bool sticky)
-{
-    atomic_store(&fault.left, nth);
-    atomic_store(&fault.sticky, sticky);
-    atomic_store(&fault.fired, 0);
-    mem_set_hook(ask, NULL);
-}
-
-/* How often it failed. */
-static long memory_is_back(void)
-{
-    mem_set_hook(NULL, NULL);
-    return atomic_load(&fault.fired);
-}
-
-/* --------------------------------------------------------------------------------- the stage */
-
-struct stage {
-    kf_store *store;
-    const char *path;
-    uint64_t turn; /* counts runs: fresh names and bodies */
-    char name[64]; /* what the run writes */
-    char body[256];
-    int64_t version_before; /* of it; 0 = never written */
-    char etag[36];
-    char file[128]; /* a backup to be written */
-    struct kf_err err;
-};
-static struct stage st;
 static const char *dir, *archive, *archive_pending, *remote_url;
 
 static const char big[100001] = {[0] = '"', [1 ... 99998] = 'x', [99999] = '"'};
-
-struct script {
-    const char *name;
-    kf_rc (*run)(void);
-    void (*prepare)(void);   /* with memory, before each run; NULL = nothing */
-    void (*check)(kf_rc rc); /* with memory, after each; NULL = nothing more */
-    kf_rc good;              /* the answer with memory */
-    kf_rc instead;           /* an answer that is as good as KF_NOMEM here; KF_OK = none */
-    bool cold;
-};
-
-static kf_store *open_store(const char *path)
-{
-    kf_store *store = NULL;
-    struct kf_err err = KF_ERR_INIT;
-    if (kf_open(path, NULL, &store, &err) != KF_OK)
-        fail_msg("with memory it does not open: %s", err.detail);
-    return store;
-}
-
-static void ensure_open(void)
-{
-    if (!st.store)
-        st.store = open_store(st.path);
-}
 
 /* The newest version's number, deletions included. */
 static int64_t version_of(const char *name)
@@ -118,28 +27,6 @@ static int64_t version_of(const char *name)
     int64_t version = rc == KF_OK ? (int64_t)list.items[0].version : 0;
     kf_doc_list_free(&list);
     return version;
-}
-
-static void put_for_sure(const char *name, const char *body)
-{
-    struct kf_err err = KF_ERR_INIT;
-    if (kf_doc_put(st.store, name, body, strlen(body), NULL, NULL, &err) != KF_OK)
-        fail_msg("with memory it does not write: %s", err.detail);
-}
-
-/* The next call works. */
-static void works_again(void)
-{
-    struct kf_doc doc = {0};
-    struct kf_err err = KF_ERR_INIT;
-    char body[64];
-    snprintf(body, sizeof(body), "{\"turn\":%llu}", (unsigned long long)st.turn);
-    put_for_sure("probe", body);
-    if (kf_doc_get(st.store, "probe", &doc, &err) != KF_OK)
-        fail_msg("with memory it does not read: %s", err.detail);
-    assert_int_equal(doc.len, strlen(body));
-    assert_memory_equal(doc.body, body, doc.len);
-    kf_doc_release(&doc);
 }
 
 /* ------------------------------------------------------------------------------------- writes */
@@ -632,10 +519,10 @@ static void becomes_a_store(kf_rc rc)
 {
     static const char *const tails[] = {"", "-wal", "-shm", "-journal", ".lock"};
     (void)rc;
-    kf_store *store = open_store(st.file);
+    kf_store *store = oom_open(st.file);
     assert_int_equal(kf_doc_put(store, "a", "1", 1, NULL, NULL, NULL), KF_OK);
     kf_close(&store, NULL);
-    store = open_store(st.file);
+    store = oom_open(st.file);
     kf_close(&store, NULL);
     for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
         char name[160];
@@ -712,57 +599,6 @@ static kf_rc pump(void)
     }
     kf_close(&store, NULL);
     return rc;
-}
-
-/* ------------------------------------------------------------------------------------ running */
-
-static kf_rc run_cold(const struct script *s)
-{
-    kf_rc rc = kf_open(st.path, NULL, &st.store, &st.err);
-    if (rc != KF_OK)
-        return rc;
-    rc = s->run();
-    kf_close(&st.store, NULL); /* remotes that could not be run in time are pending, no more */
-    return rc;
-}
-
-/* False when no allocation failed. */
-static bool one_run(const struct script *s, long nth, bool sticky)
-{
-    st.turn++;
-    ensure_open();
-    if (s->prepare)
-        s->prepare();
-    if (s->cold)
-        kf_close(&st.store, NULL);
-    memory_fails(nth, sticky);
-    kf_rc rc = s->cold ? run_cold(s) : s->run();
-    long fired = memory_is_back();
-    ensure_open();
-    if (s->check)
-        s->check(rc);
-    works_again();
-    bool known = rc == s->good || (fired && (rc == KF_NOMEM || (s->instead && rc == s->instead)));
-    if (!known)
-        fail_msg("%s, allocation %ld%s: %s: %s", s->name, nth, sticky ? " and all later ones" : "",
-                 kf_rc_name(rc), st.err.detail);
-    fired_in_all += fired != 0;
-    refused_in_all += rc == KF_NOMEM;
-    runs_in_all++;
-    return fired != 0;
-}
-
-static void each_allocation(void **state)
-{
-    const struct script *s = *state;
-    for (int sticky = 0; sticky < 2; sticky++) {
-        long n = 1;
-        while (one_run(s, n, sticky))
-            n += STEP(n);
-        assert_true(n < CALL_MAX);
-    }
-    if (__lsan_do_recoverable_leak_check && __lsan_do_recoverable_leak_check())
-        fail_msg("%s leaks", s->name);
 }
 
 static const struct script scripts[] = {
@@ -925,9 +761,7 @@ static int set_up(void **state)
     struct kf_remote_options usb = KF_REMOTE_OPTIONS_INIT;
     char text[700];
     (void)state;
-    if (access("/dev/shm", W_OK) == 0) /* what fails here is the memory, and syncs take time */
-        setenv("TMPDIR", "/dev/shm", 1);
-    dir = testing_dir();
+    dir = oom_dir();
     archive = testing_path(dir, "archive.zip");
     archive_pending = testing_path(dir, "pending.zip");
     snprintf(text, sizeof(text), "dir:%s/usb", dir);
@@ -935,7 +769,7 @@ static int set_up(void **state)
     usb.url = text;
     usb.manual = true;
     st.path = testing_path(dir, "oom.db");
-    st.store = open_store(st.path);
+    st.store = oom_open(st.path);
     old_name();
     put_for_sure("doc", "{\"second\":[]}");
     put_for_sure("a/b.json", "{\"x\":1}");
@@ -964,15 +798,6 @@ static int tear_down(void **state)
     return 0;
 }
 
-static void enough_has_failed(void **state)
-{
-    (void)state;
-    print_message("# scripts=%d runs=%zu failed_allocations=%zu refused=%zu\n", (int)SCRIPTS,
-                  runs_in_all, fired_in_all, refused_in_all);
-    assert_true(fired_in_all >= 10000);
-    assert_true(refused_in_all >= 8000);
-}
-
 static void saboteur_leak_on_oom(void **state)
 {
     (void)state;
@@ -981,15 +806,15 @@ static void saboteur_leak_on_oom(void **state)
 
 int main(int argc, char **argv)
 {
-    static struct CMUnitTest tests[SCRIPTS + 2];
-    const char *length = getenv("KEEPFAST_LONG");
-    thorough = length && strcmp(length, "1") == 0;
-    for (size_t i = 0; i < SCRIPTS; i++)
-        tests[i] = (struct CMUnitTest){.name = scripts[i].name,
-                                       .test_func = each_allocation,
-                                       .initial_state = (void *)(uintptr_t)&scripts[i]};
-    tests[SCRIPTS] = (struct CMUnitTest)cmocka_unit_test(enough_has_failed);
-    tests[SCRIPTS + 1] = (struct CMUnitTest)cmocka_unit_test(saboteur_leak_on_oom);
-    testing_only(argc, argv);
-    return cmocka_run_group_tests_name("oom", tests, set_up, tear_down) != 0;
+    static const struct CMUnitTest more[] = {cmocka_unit_test(saboteur_leak_on_oom)};
+    static const struct oom_program program = {.name = "oom",
+                                               .scripts = scripts,
+                                               .count = SCRIPTS,
+                                               .set_up = set_up,
+                                               .tear_down = tear_down,
+                                               .fired_min = 10000,
+                                               .refused_min = 8000,
+                                               .more = more,
+                                               .more_count = 1};
+    return oom_main(argc, argv, &program);
 }

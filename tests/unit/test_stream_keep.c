@@ -219,7 +219,7 @@ static void one_person_is_erased_everywhere(void **state)
     (void)state;
     struct kf_receipt r = {0};
     for (int i = 0; i < 9; i++) {
-        char key[16];
+        char key[24];
         const char *patch = i % 3 ? "{\"customer\":\"ann\"}" : "{\"customer\":\"bo\"}";
         snprintf(key, sizeof key, "chat/%d", i);
         assert_int_equal(streams_patch(t.streams, key, patch, strlen(patch), NULL, &t.err), KF_OK);

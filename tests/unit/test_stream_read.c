@@ -306,7 +306,7 @@ static void a_context_goes_across_streams(void **state)
     attrs("chat/2", "{\"customer\":\"bo\"}");
     attrs("chat/3", "{\"customer\":\"ann\",\"big\":{}}");
     for (int i = 1; i <= 9; i++) {
-        char key[16], body[8];
+        char key[24], body[16];
         snprintf(key, sizeof key, "chat/%d", 1 + i % 3);
         snprintf(body, sizeof body, "%d", i);
         testing_append(&t, key, NULL, NULL, body);

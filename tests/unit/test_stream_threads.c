@@ -239,7 +239,7 @@ static void *append_kept(void *arg)
 {
     int me = (int)(intptr_t)arg;
     for (int round = 0; round < ROUNDS; round++) {
-        char key[8], body[60], id[16];
+        char key[24], body[60], id[32];
         uint64_t n = 0;
         snprintf(key, sizeof key, "kept%d", round % KEPT);
         snprintf(id, sizeof id, "%d-%d", me, round);
@@ -346,7 +346,7 @@ static void keeping_beside_everything_else(void **state)
                      WRITERS * ROUNDS / KEPT);
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
     for (int i = 0; i < KEPT; i++) {
-        char key[8], hot[400];
+        char key[24], hot[400];
         snprintf(key, sizeof key, "kept%d", i);
         snprintf(hot, sizeof hot, "%s", testing_stream(&t, key));
         streams_forget_all(t.streams);
