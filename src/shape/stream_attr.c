@@ -118,10 +118,11 @@ struct patch_write {
     struct streams *streams;
     str key, patch;
     uint64_t hash;
-    struct stream_state *after;  /* what it made */
-    struct stream_state *result; /* what there is then, also when nothing changed */
+    struct stream_state *after; /* what it made */
     struct buf made;
-    int64_t stamp; /* it keeps the one that it had */
+    bool tells;                 /* somebody wants to know: */
+    struct kf_stream_info told; /* what there is then, also when nothing changed */
+    int64_t stamp;              /* it keeps the one that it had */
     int64_t rev_before;
 };
 
@@ -184,14 +185,20 @@ static kf_rc change_attrs(struct group *g, struct patch_write *w, const struct s
     return rc == KF_OK ? stream_write_state(w->streams, g, w->hash, before, d, &w->after, err) : rc;
 }
 
+/* In the group: behind the commit lack of memory would make a failure of what stands. */
+static kf_rc tell_of(struct patch_write *w, struct stream_state *state, struct kf_err *err)
+{
+    kf_stream_info_free(&w->told);
+    return w->tells ? info_of_state(state, &w->told, err) : KF_OK;
+}
+
 static kf_rc apply_patch(struct group *g, struct write *write, struct kf_err *err)
 {
     struct patch_write *w = (struct patch_write *)write;
     struct stream_state *before = NULL;
     struct stream_draft d;
     state_drop(w->after);
-    state_drop(w->result);
-    w->after = w->result = NULL;
+    w->after = NULL;
     kf_rc rc = stage_get(w->streams, g, w->key, w->hash, &before, err);
     if (rc != KF_OK)
         return rc;
@@ -201,7 +208,7 @@ static kf_rc apply_patch(struct group *g, struct write *write, struct kf_err *er
     if (rc == KF_OK)
         rc = change_attrs(g, w, before, &d, err);
     if (rc == KF_OK)
-        w->result = state_keep(w->after ? w->after : before);
+        rc = tell_of(w, w->after ? w->after : before, err);
     draft_release(&d);
     state_drop(before);
     return rc;
@@ -253,25 +260,22 @@ kf_rc streams_patch(struct streams *streams, const char *key, const void *patch,
     struct patch_write w = {
         .streams = streams,
         .patch = str_make(patch, len),
+        .tells = ret != NULL,
         .write = {.apply = apply_patch, .publish = publish_patch, .metered = true}};
     if (!patch)
         return err_set(err, PROBLEM_MISUSE, "the patch is NULL");
-    struct info *info = NULL;
     kf_rc rc = streams_key_own(key, &w.key, err);
     if (rc == KF_OK)
         rc = check_patch(streams, w.key, w.patch, err);
-    if (rc == KF_OK && ret) /* before the write: what stands must not be called a failure */
-        rc = info_new(&info, err);
     if (rc != KF_OK)
         return rc;
     w.hash = memory_hash(&streams->memory, w.key);
     rc = store_write(streams->store, &w.write, err);
     if (rc == KF_OK && ret)
-        info_give(info, w.result, ret);
+        *ret = w.told;
     else
-        info_free(info);
+        kf_stream_info_free(&w.told);
     state_drop(w.after);
-    state_drop(w.result);
     buf_release(&w.made);
     return rc;
 }

@@ -393,15 +393,10 @@ kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d,
 /* Begins the life of a key in a draft: id, number, stamp. */
 void draft_be_born(struct stream_draft *d, struct group *g, int64_t stamp);
 
-/* ---------------------------------------------------------------- information (stream_list.c) */
+/* -------------------------------------------------------------------- information
+ * (stream_list.c) */
 
-/* Room for what is told of one stream; taken before a write, so that telling of it cannot fail. */
-struct info;
-kf_rc info_new(struct info **ret_info, struct kf_err *err);
-/* Hands it over as ret->owned. */
-void info_give(struct info *info, struct stream_state *state, struct kf_stream_info *ret);
-/* NULL is fine. */
-void info_free(struct info *info);
+kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err);
 
 /* ------------------------------------------------------------------------ lists (stream_read.c) */
 

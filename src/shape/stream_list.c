@@ -1,8 +1,6 @@
 /* What is told of streams: one, or a list by prefix and attributes. */
 #include "shape/stream_internal.h"
 
-#include <assert.h>
-
 /* ------------------------------------------------------------------------------------- one */
 
 /* The texts are in the arena, or in a state that lives as long. */
@@ -46,11 +44,7 @@ struct info {
     struct stream_state *state;
 };
 
-/* What the kinds of one stream take at most. */
-#define KIND_ROOM  ((size_t)(STREAM_KIND_MAX + 1 + 15) / 16 * 16)
-#define KINDS_ROOM (STREAM_KINDS_MAX * (sizeof(struct kf_stream_kind) + KIND_ROOM))
-
-void info_free(struct info *info)
+static void info_free(struct info *info)
 {
     if (!info)
         return;
@@ -67,37 +61,21 @@ void kf_stream_info_free(struct kf_stream_info *info)
     *info = (struct kf_stream_info){0};
 }
 
-kf_rc info_new(struct info **ret_info, struct kf_err *err)
-{
-    struct info *info = mem_calloc(1, sizeof *info);
-    if (!info || !arena_alloc(&info->arena, KINDS_ROOM)) {
-        info_free(info);
-        return err_nomem(err);
-    }
-    arena_clear(&info->arena); /* which keeps the room */
-    *ret_info = info;
-    return KF_OK;
-}
-
-void info_give(struct info *info, struct stream_state *state, struct kf_stream_info *ret)
+kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err)
 {
     struct kf_stream_info made;
-    kf_rc rc = fill_info(state, &info->arena, &made, NULL);
-    assert(rc == KF_OK);
-    (void)rc;
+    struct info *info = mem_calloc(1, sizeof *info);
+    if (!info)
+        return err_nomem(err);
     info->state = state_keep(state);
+    kf_rc rc = fill_info(state, &info->arena, &made, err);
+    if (rc != KF_OK) {
+        info_free(info);
+        return rc;
+    }
     made.owned = info;
     *ret = made;
-}
-
-static kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret,
-                           struct kf_err *err)
-{
-    struct info *info;
-    kf_rc rc = info_new(&info, err);
-    if (rc == KF_OK)
-        info_give(info, state, ret);
-    return rc;
+    return KF_OK;
 }
 
 kf_rc streams_peek_info(struct streams *streams, str key, struct kf_stream_info *ret)

@@ -13,7 +13,7 @@
 /* Over a batch of the index of words, so that some are found by it and some are read. */
 #define CHAT_ENTRIES 560
 
-static const char *dir;
+static const char *dir, *archive;
 static struct kf_stream_info before; /* of st.name; .owned == NULL: it was not there */
 
 /* ------------------------------------------------------------------------------------- the stage
@@ -459,6 +459,26 @@ static void file_or_none(kf_rc rc)
     unlink(st.file);
 }
 
+static kf_rc restore(void)
+{
+    return testing_restore(st.store, archive, true, NULL, NULL, &st.err);
+}
+
+static void forget_what_was_kept(kf_rc rc)
+{
+    struct buf names = BUF_INIT;
+    struct kf_stream_info i = {0};
+    (void)rc;
+    assert_int_equal(kf_stream(st.store, "chat/long", &i, NULL), KF_OK);
+    assert_int_equal(i.count, CHAT_ENTRIES);
+    kf_stream_info_free(&i);
+    assert_int_equal(dir_list(env_system(), dir, &names, NULL), KF_OK);
+    for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1)
+        if (strstr(names.p + at, ".before-"))
+            unlink(testing_path(dir, names.p + at));
+    buf_release(&names);
+}
+
 /* --------------------------------------------------------------------------------- memory files */
 
 static char memory_text[1500];
@@ -590,6 +610,7 @@ static const struct script scripts[] = {
      .check = nothing_pending,
      .instead = KF_UNAVAILABLE},
     {.name = "backup", .run = backup, .prepare = new_file, .check = file_or_none},
+    {.name = "restore", .run = restore, .check = forget_what_was_kept},
     {.name = "import",
      .run = import,
      .prepare = new_memory_file,
@@ -642,6 +663,7 @@ static int set_up(void **state)
     static const char config[] =
         "spaces: { default: { streams: [ { match: \"short/*\", keep: { last: 2 } } ] } }\n";
     dir = oom_dir();
+    archive = testing_path(dir, "archive.zip");
     testing_write(testing_path(dir, "keepfast.yaml"), config, sizeof config - 1);
     snprintf(url, sizeof url, "dir:%s/usb", dir);
     usb.name = "usb";
@@ -652,6 +674,7 @@ static int set_up(void **state)
     fill();
     assert_int_equal(kf_remote_add(st.store, &usb, NULL), KF_OK);
     assert_int_equal(kf_sync(st.store, "usb", 60000, NULL), KF_OK);
+    assert_int_equal(kf_backup(st.store, archive, NULL, NULL), KF_OK);
     return 0;
 }
 
