@@ -433,6 +433,10 @@ void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out
 /* {"tables":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a worker. */
 kf_rc tracked_json(struct api_call *c, struct kf_err *err);
 
+/* What the parameters of a list of entries ask for, over *q, which is INIT (res_entries.c).
+ * bad_filter. Looks at c->match and c->arena alone. */
+kf_rc entries_query(struct api_call *c, struct kf_entry_query *q, struct kf_err *err);
+
 /* --- streams (res_streams.c) */
 
 /* bad_request where a wait is asked for and no remote takes the stream. */

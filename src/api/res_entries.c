@@ -84,7 +84,7 @@ static kf_rc take_cursor(struct api_call *c, struct kf_entry_query *q, struct kf
     return KF_OK;
 }
 
-static kf_rc read_query(struct api_call *c, struct kf_entry_query *q, struct kf_err *err)
+kf_rc entries_query(struct api_call *c, struct kf_entry_query *q, struct kf_err *err)
 {
     uint64_t limit = 0;
     char *kind = NULL;
@@ -117,7 +117,7 @@ static void read_entries(struct api_call *c)
     struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
     struct kf_entry_list list = {0};
     char *key = arena_dup(&c->arena, c->match.name);
-    c->rc = key ? read_query(c, &q, &c->err) : err_nomem(&c->err);
+    c->rc = key ? entries_query(c, &q, &c->err) : err_nomem(&c->err);
     if (c->rc == KF_OK)
         c->rc = kf_entries(c->store, key, &q, &list, &c->err);
     if (c->rc == KF_OK)
@@ -142,7 +142,7 @@ static void look(struct api_call *c)
 {
     struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
     struct kf_entry_list list = {0};
-    c->rc = read_query(c, &q, &c->err);
+    c->rc = entries_query(c, &q, &c->err);
     if (c->rc == KF_OK &&
         streams_peek(store_streams(c->store), c->match.name, &q, &list) != KF_OK) {
         call_work(c, read_entries, looked);

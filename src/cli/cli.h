@@ -209,6 +209,11 @@ bool node_true(const struct json_node *object, const char *member);
 str cli_size(struct cli *cli, uint64_t bytes);
 /* "3 min ago", "never", "in 20 s" of a time member. */
 str node_age(struct cli *cli, const struct json_node *object, const char *member);
+/* Appends what becomes of a text as JSON: an entry as HTTP takes it (cmd_append.c). of_lines: one
+ * that is an entry already stays one. *ret_id (may be NULL): whether the entry brings its id.
+ * PROBLEM_USAGE when it is no UTF-8. */
+kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
+                  struct kf_err *err);
 /* An entry for people: number, kind, age, and what its body says (cmd_tail.c). */
 void print_entry(struct cli *cli, const struct json_node *entry);
 /* "/streams/KEY" + tail, in the arena. NULL without memory. */

@@ -94,9 +94,8 @@ static bool has_id(const struct json_node *root)
     return id && id->type == JSON_STRING;
 }
 
-/* *ret_id (may be NULL): whether the entry brings its id. */
-static kf_rc put_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
-                      struct kf_err *err)
+kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
+                  struct kf_err *err)
 {
     struct arena arena = ARENA_INIT;
     struct json_node *root = NULL;
@@ -215,7 +214,7 @@ static kf_rc take_line(struct appending *a, str line, struct kf_err *err)
         return KF_OK;
     bool id = false;
     buf_byte(&a->batch, a->lines ? ',' : '[');
-    kf_rc rc = put_line(a->cli, line, true, &a->batch, &id, err);
+    kf_rc rc = append_line(a->cli, line, true, &a->batch, &id, err);
     if (rc != KF_OK)
         return rc;
     a->lines++;
@@ -302,7 +301,7 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
 static kf_rc append_text(struct appending *a, const char *text, struct kf_err *err)
 {
     struct json_node *root = NULL;
-    kf_rc rc = put_line(a->cli, str_of(text), false, &a->batch, NULL, err);
+    kf_rc rc = append_line(a->cli, str_of(text), false, &a->batch, NULL, err);
     if (rc == KF_OK)
         rc = ask(a, buf_view(&a->batch), &root, err);
     if (rc == KF_OK && !a->cli->json)

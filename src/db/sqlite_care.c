@@ -163,9 +163,9 @@ kf_rc sqlite_copy(struct db *base, const char *to, struct kf_err *err)
     return rc == KF_OK ? sync_copy(db, to, err) : rc;
 }
 
-/* FTS5 keeps what it knows of its index from one look to the next, and looks whether that still holds
- * when it opens a cursor, but not when it checks itself: behind a search, and a merge by another
- * connection, it would miss segments that are gone, and call the index damaged. */
+/* FTS5 keeps what it knows of its index from one look to the next, and looks whether that still
+ * holds when it opens a cursor, but not when it checks itself: behind a search, and a merge by
+ * another connection, it would miss segments that are gone, and call the index damaged. */
 static kf_rc look_at_words(struct db *base, struct kf_err *err)
 {
     static const char has[] = "SELECT 1 FROM sqlite_schema WHERE name = 'kf_search'",

@@ -548,6 +548,16 @@ static kf_rc export(void)
 /* ------------------------------------------------------------------------------------- scripts */
 
 static const struct script scripts[] = {
+    /* While there is little that they have to go through. */
+    {.name = "sync",
+     .run = sync_now,
+     .prepare = old_stream,
+     .check = nothing_pending,
+     .instead = KF_UNAVAILABLE},
+    {.name = "backup", .run = backup, .prepare = new_file, .check = file_or_none},
+    {.name = "restore", .run = restore, .check = forget_what_was_kept},
+    {.name = "verify", .run = verify},
+    {.name = "digest", .run = digest},
     {.name = "append_new", .run = append_one, .prepare = new_stream, .check = appended_or_not},
     {.name = "append_old", .run = append_one, .prepare = old_stream, .check = appended_or_not},
     {.name = "append_forgotten",
@@ -602,15 +612,6 @@ static const struct script scripts[] = {
      .prepare = with_a_person,
      .check = gone_whole_or_ending},
     {.name = "retain", .run = retain, .prepare = something_to_retain, .check = at_most_kept},
-    {.name = "verify", .run = verify},
-    {.name = "digest", .run = digest},
-    {.name = "sync",
-     .run = sync_now,
-     .prepare = with_a_person,
-     .check = nothing_pending,
-     .instead = KF_UNAVAILABLE},
-    {.name = "backup", .run = backup, .prepare = new_file, .check = file_or_none},
-    {.name = "restore", .run = restore, .check = forget_what_was_kept},
     {.name = "import",
      .run = import,
      .prepare = new_memory_file,

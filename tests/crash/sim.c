@@ -584,11 +584,13 @@ struct appending {
 static kf_rc append_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
     const struct appending *p = ctx;
-    struct kf_entry_new entries[32];
-    char ids[32][16], attach[2][24];
+    enum { COUNT_MAX = 600 };
+    static struct kf_entry_new entries[COUNT_MAX];
+    static char ids[COUNT_MAX][16];
+    char attach[2][24];
     struct stream_append *a = NULL;
     char *body = malloc(p->bytes + 3);
-    if (!body || p->count > 32)
+    if (!body || p->count > COUNT_MAX)
         broken("%s: cannot append", sim->script->name);
     memset(body, 'x', p->bytes + 2);
     body[0] = body[p->bytes + 1] = '"';

@@ -247,6 +247,20 @@ static void streams(struct sim *sim)
     sim_close(sim);
 }
 
+/* So many that their words are indexed in the same group; then they, and their words, are erased,
+ * which is one commit as long as nothing else is in the index. */
+static void streams_words(struct sim *sim)
+{
+    sim_open_docs(sim);
+    sim_append(sim, "chat/a", 1, 530, 12);
+    sim_append(sim, "chat/a", 531, 1, 12);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_erase(sim, "chat/a");
+    sim_append(sim, "chat/b", 1, 1, 12);
+    sim_close(sim);
+}
+
 static kf_rc push_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
     return kf_sync(sim_store(sim), "place", 60000, err);
@@ -426,6 +440,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(docs),
     SCRIPT(docs_in_groups),
     SCRIPT(streams),
+    SCRIPT(streams_words),
     SCRIPT(push, .pushes = true),
     SCRIPT(push_many, .pushes = true),
     SCRIPT(push_rest, .pushes = true),

@@ -363,7 +363,7 @@ static void kinds_of_two_stores_are_together(void **state)
 {
     (void)state;
     static struct line lines[STREAM_KINDS_MAX * 2];
-    static char kinds[STREAM_KINDS_MAX * 2][8];
+    static char kinds[STREAM_KINDS_MAX * 2][16];
     for (int i = 0; i < STREAM_KINDS_MAX * 2; i++) {
         snprintf(kinds[i], sizeof kinds[i], "k%d", i);
         lines[i] = (struct line){.stamp = 5 + i, .body = "1", .kind = kinds[i]};
