@@ -110,6 +110,8 @@ struct config_space {
     size_t stream_count;
     struct config_remote *remotes;
     size_t remote_count;
+    str *tracked; /* tables of PostgreSQL, as in SQL */
+    size_t tracked_count;
 };
 
 struct config {

@@ -184,6 +184,15 @@ static void print_space(const struct config_space *s, bool json, struct buf *out
         buf_c(out, json && i ? ", " : "");
         print_remote(&s->remotes[i], json, out);
     }
+    buf_c(out, json ? "], \"track\": [" : "");
+    for (size_t i = 0; i < s->tracked_count; i++) {
+        buf_c(out, json && i ? ", " : json ? "" : "  track ");
+        if (json)
+            buf_json_string(out, s->tracked[i]);
+        else
+            buf_str(out, s->tracked[i]);
+        buf_c(out, json ? "" : "\n");
+    }
     buf_c(out, json ? "]}" : "");
 }
 

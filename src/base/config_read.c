@@ -286,12 +286,19 @@ static kf_rc read_docs(struct config_reader *r, const struct yaml_node *n, void 
 
 /* -------------------------------------------------------------------------------------- spaces */
 
+static kf_rc read_tracked(struct config_reader *r, const struct yaml_node *n, void *to)
+{
+    struct config_space *space = to;
+    return reader_texts(r, n, "track", &space->tracked, &space->tracked_count);
+}
+
 static kf_rc read_space(struct config_reader *r, const struct yaml_node *n,
                         struct config_space *space)
 {
     static const struct config_key keys[] = {{"docs", read_docs},
                                              {"remotes", config_read_remotes},
                                              {"streams", config_read_streams},
+                                             {"track", read_tracked},
                                              {"tables", NULL},
                                              {"blobs", NULL},
                                              {"cache", NULL},

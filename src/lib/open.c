@@ -69,13 +69,23 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     h->brief = o->brief;
     h->data_dir = o->data_dir;
     bool shared = store_level(store) == KF_LEVEL_SHARED;
-    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, UPKEEP_OLD, &h->upkeep, err);
+    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, UPKEEP_OLD, NULL, &h->upkeep, err);
     if (rc == KF_OK && shared && !o->brief)
-        rc = upkeep_start(store, UPKEEP_TRACK, &h->tracking, err);
+        rc = upkeep_start(store, UPKEEP_TRACK, h->space, &h->tracking, err);
     if (rc == KF_OK)
         rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
     streams_set_holders(store_streams(store), held_where, store);
     return rc;
+}
+
+static kf_rc check_tracked(const char *path, const struct config_space *space, struct kf_err *err)
+{
+    if (db_is_url(path) || !space || space->tracked_count == 0)
+        return KF_OK;
+    return err_set(err, PROBLEM_CONFIG,
+                   "the space %.*s has tables that are to be tracked, which stores on PostgreSQL "
+                   "do: leave track out, or name postgres://… as data",
+                   STR_ARGS(space->name));
 }
 
 kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
@@ -101,7 +111,9 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         .reader_idle_ms = (uint32_t)o->config->pool_idle_ms,
         .quota_bytes = o->config->limit_quota,
     };
-    kf_rc rc = store_open(path, &so, &store, err);
+    kf_rc rc = check_tracked(path, space, err);
+    if (rc == KF_OK)
+        rc = store_open(path, &so, &store, err);
     if (rc == KF_OK)
         rc = docs_new(store, o->config, space, o->cache_bytes / 2, &docs, err);
     if (rc == KF_OK)

@@ -9,6 +9,7 @@
 #include "shape/track.h"
 
 #include <pthread.h>
+#include <stdio.h>
 
 enum { SHRINK_PAGES = 256, SHRINK_SLICES = 16 };
 
@@ -20,7 +21,11 @@ struct upkeep {
     struct loop *loop;
     struct loop_timer timer;
     struct loop_job job;
-    int slices; /* the run's */
+    const struct config_space *space;
+    int slices;        /* the run's */
+    int64_t listed_ms; /* when all that the configuration names was tracked, or tried, last */
+    bool listed;       /* it was */
+    char told[32];     /* code of the failure that was logged last; "" = none since it went well */
 
     pthread_mutex_t lock; /* for the rest */
     pthread_cond_t ended;
@@ -64,6 +69,35 @@ static bool goes_on(void *ctx)
     return !stopped;
 }
 
+#define LIST_AGAIN_MS 30000
+
+/* What the configuration names. A table that is not there yet may come. */
+static void track_listed(struct upkeep *u)
+{
+    int64_t now_ms = env_mono_ms(store_env(u->store));
+    if (!u->space || u->listed || (u->listed_ms && now_ms - u->listed_ms < LIST_AGAIN_MS))
+        return;
+    u->listed_ms = now_ms;
+    u->listed = true;
+    for (size_t i = 0; i < u->space->tracked_count && goes_on(u); i++) {
+        struct kf_err err = KF_ERR_INIT;
+        bool is_new = false;
+        char name[TRACK_NAME_MAX + 2];
+        snprintf(name, sizeof name, "%.*s", STR_ARGS(u->space->tracked[i]));
+        if (tracks_add(u->store, name, &is_new, &err) == KF_OK)
+            continue;
+        u->listed = false;
+        log_event(store_log(u->store), LOG_WARN, "track.failed", LOG_S("table", name),
+                  LOG_S("code", err.code), LOG_S("detail", err.detail), LOG_END);
+    }
+}
+
+static kf_rc track(struct upkeep *u, struct kf_err *err)
+{
+    track_listed(u);
+    return tracks_look_after(u->store, goes_on, u, err);
+}
+
 static void look_after(struct upkeep *u)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -71,12 +105,13 @@ static void look_after(struct upkeep *u)
         streams_sweep(store_streams(u->store)); /* memory is each process's own */
     if (!store_is_chief(u->store))              /* another process does it */
         return;
-    kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err)
-                                     : tracks_look_after(u->store, goes_on, u, &err);
+    kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err) : track(u, &err);
+    bool again = strcmp(u->told, err.code) == 0 && u->what == UPKEEP_TRACK;
     /* A store that is away says so itself, once. */
-    if (rc != KF_OK && store_state(u->store) != STORE_FULL)
+    if (rc != KF_OK && !again && store_state(u->store) != STORE_FULL)
         log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
+    snprintf(u->told, sizeof u->told, "%s", rc == KF_OK ? "" : err.code);
 }
 
 static void work(struct loop_job *j)
@@ -118,14 +153,15 @@ static void due(struct loop_timer *t)
     loop_job(u->loop, &u->job);
 }
 
-kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, struct upkeep **ret_upkeep,
-                   struct kf_err *err)
+kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, const struct config_space *space,
+                   struct upkeep **ret_upkeep, struct kf_err *err)
 {
     struct upkeep *u = mem_calloc(1, sizeof *u);
     if (!u)
         return err_nomem(err);
     u->store = store;
     u->what = what;
+    u->space = space;
     u->loop = store_loop(store);
     pthread_mutex_init(&u->lock, NULL);
     pthread_cond_init(&u->ended, NULL);

@@ -6,7 +6,8 @@
  *   UPKEEP_OLD    versions, entries, keys and changes that are no longer kept go, and the pages they
  *                 had are given back to the file system; the first time a minute after opening, then
  *                 every ten
- *   UPKEEP_TRACK  changes of tracked tables are numbered; each second
+ *   UPKEEP_TRACK  tables that the configuration names are tracked, tried again each half minute;
+ *                 changes are numbered; each second
  *
  * Threads: the loop's. */
 #ifndef KF_LIB_UPKEEP_H
@@ -21,8 +22,9 @@
 enum upkeep_what { UPKEEP_OLD, UPKEEP_TRACK };
 
 struct upkeep;
-kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, struct upkeep **ret_upkeep,
-                   struct kf_err *err);
+/* `space` (may be NULL; must outlive it): its tables are tracked. */
+kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, const struct config_space *space,
+                   struct upkeep **ret_upkeep, struct kf_err *err);
 /* Before the store is closed: no run begins any more, one that goes on is waited for. In a callback
  * or not. NULL is fine. */
 void upkeep_stop(struct upkeep *u);

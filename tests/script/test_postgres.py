@@ -99,6 +99,7 @@ def a_restore_replaces_what_several_servers_have_open():
     with serve() as one, serve() as two:
         a, b = one.client(space), two.client(space)
         a.put("/docs/x", b"1")
+        a.post("/streams/chat/0/entries", [{"id": "m1", "body": "of the backup"}])
         archive = a.get("/backup").body
         digest = a.get("/digest").json()["digest"]
         equal(a.ask("PUT", "/tracked/orders").status, 201, "a tracked table")
@@ -120,6 +121,8 @@ def a_restore_replaces_what_several_servers_have_open():
             equal(c.get("/docs/y").status, 404, "what came later is gone")
             equal(c.get("/streams/chat/1").status, 404, "and streams")
             equal(c.get("/digest").json()["digest"], digest, "digest")
+            equal([e["body"] for e in c.get("/streams/chat/0/entries").json()["items"]], ["of the backup"], "entries are there")
+            equal([i["stream"] for i in c.get("/search?q=backup").json()["items"]], ["chat/0"], "and found by their words")
             equal(c.get("/search?q=later").json()["items"], [], "words of before are not found")
         equal(b.put("/docs/x", b"9").status, 200, "the other one writes on")
         equal(b.post("/streams/chat/1/entries", {"id": "m2", "body": "again"}).json(), {"n": 1, "count": 1}, "an id that is free again")

@@ -126,6 +126,32 @@ def commands_without_a_server():
 
 
 @test
+def a_database_that_restarts():
+    """Nobody is the chief while it is away; then somebody is, and what was written before and behind it goes out."""
+    space, usb = next(SPACES), place()
+    lines = config(space, usb)
+    with Server(PG.url(), lines) as one, Server(PG.url(), lines) as two:
+        clients = [server.client(space) for server in (one, two)]
+        for c in clients:
+            wait_for(lambda: c.put("/docs/a", b"1").status in (200, 201), SOON)
+        for n in range(2, 5):
+            clients[n % 2].put("/docs/a", str(n))
+            PG.crash()
+            time.sleep(1.5)
+            PG.start()
+            for c in clients:
+                wait_for(lambda: c.put("/docs/b", str(n)).status in (200, 201), SOON)
+            for c in clients:
+                wait_for(lambda: settled(c), 15)
+                equal(c.put("/docs/c?wait=usb&timeout=15s", str(n)).headers["Keepfast-Ack"], "remote", "confirmed at either")
+        digest = clients[0].get("/digest").json()["digest"]
+    beside, file = str(folder() / "x.db"), folder() / "keepfast.yaml"
+    file.write_text(config("default", usb, "manual: true"))
+    wait_for(lambda: run("get", "c", "--config", str(file), at=beside).out == b"4", 15)
+    equal(json.loads(run("digest", "--json", "--config", str(file), at=beside).out)["digest"], digest, "all of it is there")
+
+
+@test
 def a_git_branch():
     space = next(SPACES)
     repo = folder() / "data.git"

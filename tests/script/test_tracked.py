@@ -472,6 +472,22 @@ def who_writes_needs_no_rights_here():
 
 
 @test
+def tables_of_the_configuration():
+    space, t, later = next(SPACES), table(rows="(1, 'a')"), next(TABLES)
+    with Server(PG.url(), f"spaces: {{ {space}: {{ track: [{t}, {later}] }} }}\n") as server:
+        c = server.client(space)
+        wait_for(lambda: state_of(c, t) == "on", 10)
+        equal(len(Reader(c).read()), 1, "tracked from the start")
+        wait_for(lambda: "track.failed" in server.stderr() and later in server.stderr(), 5)
+        PG.ask(f"CREATE TABLE {later}(id int PRIMARY KEY)")
+        wait_for(lambda: state_of(c, later) == "on", 40)
+    file, place = folder() / "keepfast.yaml", str(folder() / "x.db")
+    file.write_text(f"spaces: {{ default: {{ track: {t} }} }}\n")
+    done = run("get", "a", "--config", str(file), at=place)
+    check(done.status == 3 and b"PostgreSQL" in done.err, f"of a file it is refused: {done}")
+
+
+@test
 def what_cannot_be_tracked_is_refused():
     space = next(SPACES)
     plain = table("a int")
