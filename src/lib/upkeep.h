@@ -3,9 +3,9 @@
  * time; the store itself says why it failed. Where several processes share a store, the chief alone
  * does it.
  *
- *   UPKEEP_OLD    versions, entries, keys and changes that are no longer kept go, and the pages they
- *                 had are given back to the file system; the first time a minute after opening, then
- *                 every ten
+ *   UPKEEP_OLD    versions, entries, keys and changes that are no longer kept go, and the pages
+ *                 they had are given back to the file system; the first time a minute after
+ *                 opening, then every ten
  *   UPKEEP_TRACK  tables that the configuration names are tracked, tried again each half minute;
  *                 changes are numbered; each second
  *
