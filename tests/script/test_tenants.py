@@ -574,7 +574,7 @@ def every_method(w):
     there = {(method, pattern) for method, pattern, _ in table.values()}
     for pattern in sorted({pattern for _, pattern, _ in table.values()}):
         path = pattern.replace("{space}", w.theirs.space).replace("{name}", "secret.json").replace("{remote}", "usb").replace("{id}", ANYTHING).replace("{file}", "style.css").replace("{key}", "secret/chat")
-        path = path.replace("{attribute}", "owner").replace("{value}", "nobody")
+        path = path.replace("{attribute}", "owner").replace("{value}", "nobody").replace("{table}", "public.t")
         allowed = {method for method, where in there if where == pattern}
         for method in METHODS:
             if method in allowed or (method == "HEAD" and "GET" in allowed):
