@@ -406,6 +406,19 @@ static kf_rc restore_step(struct sim *sim, void *ctx, struct kf_err *err)
 static void restore(struct sim *sim)
 {
     sim_open_docs(sim);
+    sim_docs(sim, "d", 3, 300);
+    sim_doc(sim, KF_PUT, "d1", "1", 0);
+    sim_doc(sim, KF_DELETE, "d2", NULL, 0);
+    sim_do(sim, backup_step, NULL);
+    sim_doc(sim, KF_PUT, "d0", "\"after\"", 0);
+    sim_do(sim, restore_step, NULL);
+    sim_doc(sim, KF_PUT, "d0", "\"again\"", 0);
+    sim_close(sim);
+}
+
+static void restore_streams(struct sim *sim)
+{
+    sim_open_docs(sim);
     sim_append(sim, "chat/a", 1, 3, 40);
     sim_docs(sim, "d", 3, 300);
     sim_doc(sim, KF_PUT, "d1", "1", 0);
@@ -446,6 +459,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(push_rest, .pushes = true),
     SCRIPT(push_streams, .pushes = true),
     SCRIPT(restore),
+    SCRIPT(restore_streams),
     SCRIPT(tokens, .tokens = true),
 };
 const size_t sim_script_count = sizeof(sim_scripts) / sizeof(sim_scripts[0]);
