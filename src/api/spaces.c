@@ -74,22 +74,47 @@ static void share_memory(struct api *api)
 
 /* A database that does not answer may hold the loop for seconds: it is not asked again before twice
  * that has passed. */
+static kf_rc may_ask(const struct api *api, struct kf_err *err)
+{
+    if (env_mono_ms(api->o.env) >= api->home->away_until_ms)
+        return KF_OK;
+    KF_SOMETIMES("database-not-asked");
+    return err_set(err, PROBLEM_STORE_UNAVAILABLE,
+                   "the database of this server cannot be reached; it is tried again by itself");
+}
+
+static kf_rc note_asked(const struct api *api, int64_t began_ms, kf_rc rc, const struct kf_err *why,
+                        struct kf_err *err)
+{
+    int64_t now_ms = env_mono_ms(api->o.env);
+    if (rc != KF_OK && problem_find(why->code) == &problem_table[PROBLEM_STORE_UNAVAILABLE])
+        api->home->away_until_ms = now_ms + AWAY_LEAST_MS + 2 * (now_ms - began_ms);
+    if (rc != KF_OK && err)
+        *err = *why;
+    return rc;
+}
+
 static kf_rc open_shared(struct api *api, const char *path, const char *name, bool create,
                          struct kf_store **ret, struct kf_err *err)
 {
     struct kf_err why = KF_ERR_INIT;
     int64_t began_ms = env_mono_ms(api->o.env);
-    if (began_ms < api->home->away_until_ms)
-        return err_set(
-            err, PROBLEM_STORE_UNAVAILABLE,
-            "the database of this server cannot be reached; it is tried again by itself");
-    kf_rc rc = api->o.spaces.open(api->o.spaces.ctx, path, str_of(name), create, ret, &why);
-    int64_t now_ms = env_mono_ms(api->o.env);
-    if (rc != KF_OK && problem_find(why.code) == &problem_table[PROBLEM_STORE_UNAVAILABLE])
-        api->home->away_until_ms = now_ms + AWAY_LEAST_MS + 2 * (now_ms - began_ms);
-    if (rc != KF_OK && err)
-        *err = why;
-    return rc;
+    kf_rc rc = may_ask(api, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = api->o.spaces.open(api->o.spaces.ctx, path, str_of(name), create, ret, &why);
+    return note_asked(api, began_ms, rc, &why, err);
+}
+
+static kf_rc list_shared(const struct api *api, struct buf *names, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    int64_t began_ms = env_mono_ms(api->o.env);
+    kf_rc rc = may_ask(api, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = db_spaces(api->o.env, api->o.data_dir, names, &why);
+    return note_asked(api, began_ms, rc, &why, err);
 }
 
 /* On the thread that leads a group. */
@@ -165,6 +190,7 @@ static kf_rc leave_space(struct api *api, struct space *s, struct kf_err *err)
                        "this space was removed by another server, and requests to it are under "
                        "way; try again");
     KF_SOMETIMES("space-left");
+    space_listen(s, false);
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);
     share_memory(api);
@@ -339,7 +365,7 @@ static kf_rc names_there(const struct api *api, struct buf *out, struct kf_err *
 {
     struct buf all = BUF_INIT;
     bool shared = db_is_url(api->o.data_dir);
-    kf_rc rc = shared ? db_spaces(api->o.env, api->o.data_dir, &all, err)
+    kf_rc rc = shared ? list_shared(api, &all, err)
                       : dir_list(api->o.env, api->o.data_dir, &all, err);
     for (size_t at = 0; rc == KF_OK && at < all.len; at += strlen(all.p + at) + 1) {
         str name = str_of(all.p + at);
@@ -591,8 +617,12 @@ static kf_rc remove_schema(struct api *api, str name, struct kf_err *err)
     struct buf url = BUF_INIT;
     space_path(api, name, &url);
     kf_rc rc = buf_ok(&url, err);
+    struct kf_err why = KF_ERR_INIT;
+    int64_t began_ms = env_mono_ms(api->o.env);
     if (rc == KF_OK)
-        rc = db_space_drop(api->o.env, url.p, err);
+        rc = may_ask(api, err);
+    if (rc == KF_OK)
+        rc = note_asked(api, began_ms, db_space_drop(api->o.env, url.p, &why), &why, err);
     if (url.p)
         mem_wipe(url.p, url.len);
     buf_release(&url);

@@ -86,6 +86,13 @@ def reads_are_refused_once_it_is_known_to_hang():
                 asked = time.monotonic()
                 equal(c.get("/docs").code, "store_unavailable", "refused")
                 check(time.monotonic() - asked < 5, "at once")
+            began, slow = time.monotonic(), 0
+            while time.monotonic() - began < 30:
+                asked = time.monotonic()
+                equal(c.get("/v1", raw=True).code, "store_unavailable", "a list of spaces")
+                slow += time.monotonic() - asked > 1
+                time.sleep(0.2)
+            check(slow <= 3, f"the loop is held now and then, and not by each request: {slow}")
         finally:
             PG.thaw()
         for thread in threads:
