@@ -202,8 +202,8 @@ static bool is_long(const char *arg)
     return strncmp(arg, "--", 2) == 0;
 }
 
-/* The two letters that everybody types: "-n 5" and "-n5" are --last, -f is --follow. NULL when it is
- * none that the command takes. */
+/* The two letters that everybody types: "-n 5" and "-n5" are --last, -f is --follow. NULL when it
+ * is none that the command takes. */
 static const char *long_form(struct cli *cli, const struct command *c, const char *arg)
 {
     if (arg[0] != '-')
