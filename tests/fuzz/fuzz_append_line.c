@@ -1,6 +1,6 @@
 /* What is piped into `keepfast append`: lines, as ndjson or as text. The first byte says with which
- * options, and whether the rest is one TEXT. Whatever becomes an entry is JSON that is refused, if at
- * all, for what its members say; text that is no JSON is kept letter by letter. */
+ * options, and whether the rest is one TEXT. Whatever becomes an entry is JSON that is refused, if
+ * at all, for what its members say; text that is no JSON is kept letter by letter. */
 #include "cli/cli.h"
 
 #include "api/entries.h"
