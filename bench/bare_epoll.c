@@ -1,11 +1,13 @@
 /* bare_epoll: the limit for writes over HTTP. One thread reads the requests of every connection
- * that is ready, runs the statements of a saved document for each in one SQLite transaction
- * (synchronous=FULL), commits once, and answers. No names are checked, no JSON is read, nothing is
- * hashed: only what cannot be left out.
+ * that is ready, runs the statements of a saved document or of an appended entry for each in one
+ * SQLite transaction (synchronous=FULL), commits once, and answers. No names are checked, no JSON
+ * is read, nothing is hashed: only what cannot be left out.
  *
  *     bare_epoll FILE.db        prints its address, and serves until it is told to end
  *
- * PUT .../NAME with Content-Length saves; anything else is answered with the constant. */
+ * PUT .../NAME with Content-Length saves, POST .../chat/NUMBER/entries appends (bare_stream.h);
+ * anything else is answered with the constant. */
+#include "bare_stream.h"
 #include "db/schema.h"
 
 #include <errno.h>
@@ -167,15 +169,19 @@ static bool take(struct conn *c, bool *begun)
     size_t size;
     if (!whole(c, &body, &size))
         return false;
-    if (memcmp(c->in, "PUT ", 4) == 0) {
+    bool put = memcmp(c->in, "PUT ", 4) == 0, post = memcmp(c->in, "POST ", 5) == 0;
+    if (!*begun && (put || post)) {
+        run(raw.begin);
+        *begun = true;
+    }
+    if (put) {
         const char *end = memchr(c->in + 4, ' ', c->len - 4), *name = end;
         while (name[-1] != '/')
             name--;
-        if (!*begun)
-            run(raw.begin);
-        *begun = true;
         raw_put(name, (int)(end - name), body, (int)size);
     }
+    if (post)
+        bare_append(raw.db, &raw.seq, c->in, body, size);
     size_t used = (size_t)(body - c->in) + size;
     memmove(c->in, c->in + used, c->len - used);
     c->len -= used;

@@ -308,14 +308,14 @@ int main(int argc, char **argv)
     measure_disk(disk_path);
     our_turn(store, THREADS_MAX, 0, until_kept);
     raw_turn(raw, THREADS_MAX, 50, 0, until_kept);
-    raw_doc_count_from_here(raw, store->db->handle);
+    raw_doc_count_from_here(raw, sqlite_of(store->db)->handle);
     for (int i = 0; i < (argc > 1 ? argc - 1 : 3); i++) {
         uint64_t threads = (const uint64_t[]){1, 16, 64}[i % 3];
         if (argc > 1 && (!str_to_u64(str_of(argv[i + 1]), &threads) || threads - 1 >= THREADS_MAX))
             return 2;
         measure(store, raw, (unsigned)threads);
     }
-    raw_doc_compare(raw, store->db->handle);
+    raw_doc_compare(raw, sqlite_of(store->db)->handle);
     kf_close(&store, NULL);
     raw_doc_close(raw);
     return 0;

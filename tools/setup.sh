@@ -19,7 +19,7 @@ missing_of() { # names on stdin -> those that are not installed
     done
 }
 
-# Services that come with a package (nginx, lighttpd, ssh, prometheus) are only used by tests, which start their own: none may be started
+# Services that come with a package (nginx, lighttpd, ssh, prometheus, redis) are only used by tests, which start their own: none may be started
 # now or at the next boot. policy-rc.d is how Debian is told.
 policy=/usr/sbin/policy-rc.d
 made_policy=
@@ -40,7 +40,7 @@ install_packages() {
         tail -n 20 "$log" >&2
         die "cannot install: $*"
     }
-    for each in nginx-light:nginx lighttpd:lighttpd openssh-server:ssh prometheus:prometheus; do
+    for each in nginx-light:nginx lighttpd:lighttpd openssh-server:ssh prometheus:prometheus redis-server:redis-server; do
         case " $* " in
         *" ${each%:*} "*) if [ -d /run/systemd/system ]; then systemctl disable -q "${each#*:}"; fi ;;
         esac

@@ -25,7 +25,7 @@ def skip(reason):
 def main():
     if not shutil.which("chromium"):
         skip("there is no chromium")
-    fetched = subprocess.run([os.path.join(TOP, "tools/browser-modules.sh")], stdout=subprocess.PIPE, text=True)
+    fetched = subprocess.run([os.path.join(TOP, "tools/npm-modules.sh"), "browser"], stdout=subprocess.PIPE, text=True)
     if fetched.returncode:
         skip("the modules that drive a browser could not be fetched")
     folder = fetched.stdout.strip()
