@@ -114,12 +114,14 @@ static ssize_t read_at(int fd, void *p, size_t len, off_t at)
     return n;
 }
 
-static int take_over_reads(void)
+static int take_over_files(void)
 {
+    static struct log_vfs log;
     sqlite3_vfs *unix_vfs = sqlite3_vfs_find("unix");
     if (!unix_vfs)
         return SQLITE_ERROR;
-    return unix_vfs->xSetSystemCall(unix_vfs, "pread", (sqlite3_syscall_ptr)read_at);
+    int rc = unix_vfs->xSetSystemCall(unix_vfs, "pread", (sqlite3_syscall_ptr)read_at);
+    return rc == SQLITE_OK ? log_vfs_over(&log, unix_vfs, LOG_VFS_NAME) : rc;
 }
 
 kf_rc db_init(struct kf_err *err)
@@ -137,7 +139,7 @@ kf_rc db_init(struct kf_err *err)
     if (rc == SQLITE_OK && !initialized) {
         rc = sqlite3_initialize();
         if (rc == SQLITE_OK)
-            rc = take_over_reads();
+            rc = take_over_files();
         initialized = rc == SQLITE_OK;
     }
     pthread_mutex_unlock(&lock);

@@ -26,7 +26,7 @@ struct sqlite_db {
     struct db base;
     sqlite3 *handle;
     sqlite3_stmt *rollback;
-    struct tap_vfs *tap; /* NULL: SQLite's own unix VFS */
+    struct tap_vfs *tap; /* NULL: LOG_VFS_NAME */
     char *path;
     bool throw_away, rollback_due;
     atomic_bool
@@ -108,7 +108,17 @@ kf_rc sqlite_set_format(struct db *db, int format, struct kf_err *err);
 kf_rc sqlite_schema_check(struct db *db, const struct schema *schema, struct buf *report,
                           uint64_t *ret_bad, struct kf_err *err);
 
-/* The VFS that reports to env->tap; one per env, counted. NULL when out of memory. */
+/* A VFS over `real` that gathers what is written to a log (sqlite_log.c), registered under `name`.
+ * Both must outlive it. A result of SQLite's. */
+struct log_vfs {
+    sqlite3_vfs vfs; /* first */
+    sqlite3_vfs *real;
+};
+int log_vfs_over(struct log_vfs *log, sqlite3_vfs *real, const char *name);
+#define LOG_VFS_NAME "keepfast" /* the one over SQLite's own; sqlite_init.c */
+
+/* The VFS that reports to env->tap, below one that gathers; one per env, counted. NULL when out of
+ * memory. */
 struct tap_vfs *tap_vfs_get(const struct env *env);
 void tap_vfs_put(struct tap_vfs *tap);
 const char *tap_vfs_name(const struct tap_vfs *tap);

@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CACHE_BYTES   (2u << 20)
+#define CACHE_BYTES   (16u << 20)
 #define BUSY_MS       100
 #define WAL_SWITCH_MS 5000
 /* The log is cut to this when it starts anew; it holds STORE_CHECKPOINT_FRAMES with room to
@@ -76,7 +76,8 @@ static kf_rc connect(struct sqlite_db *db, const struct db_options *o, struct kf
         name = uri.p;
         flags |= SQLITE_OPEN_URI;
     }
-    int rc = sqlite3_open_v2(name, &db->handle, flags, db->tap ? tap_vfs_name(db->tap) : "unix");
+    int rc = sqlite3_open_v2(name, &db->handle, flags,
+                             db->tap ? tap_vfs_name(db->tap) : LOG_VFS_NAME);
     buf_release(&uri);
     return rc == SQLITE_OK ? KF_OK : sqlite_fail(db, rc, "open the database", err);
 }

@@ -1,6 +1,6 @@
 /* The VFS that lets a test see, fail and shorten every file call of SQLite.
  *
- *      SQLite --> tap (env->tap is asked) --> unix VFS
+ *      SQLite --> gather (sqlite_log.c) --> tap (env->tap is asked) --> unix VFS
  *
  * Each env with a tap has a VFS of its own, because SQLite opens the log and the journal by
  * itself and only the VFS says for whom. Locks and shared memory pass through unseen: the -shm
@@ -18,6 +18,8 @@ struct tap_vfs {
     const struct env *env;
     sqlite3_vfs *real;
     char name[40];
+    struct log_vfs log; /* above it; the one that connections are opened with */
+    char log_name[48];
     int refs;
     struct tap_vfs *next;
 };
@@ -280,7 +282,8 @@ static struct tap_vfs *make(const struct env *env)
         .xGetLastError = last_error_,
         .xCurrentTimeInt64 = time_,
     };
-    if (sqlite3_vfs_register(&tap->vfs, 0) != SQLITE_OK) {
+    snprintf(tap->log_name, sizeof(tap->log_name), "%s-log", tap->name);
+    if (log_vfs_over(&tap->log, &tap->vfs, tap->log_name) != SQLITE_OK) {
         mem_free(tap);
         return NULL;
     }
@@ -313,7 +316,7 @@ void tap_vfs_put(struct tap_vfs *tap)
         while (*at != tap)
             at = &(*at)->next;
         *at = tap->next;
-        sqlite3_vfs_unregister(&tap->vfs);
+        sqlite3_vfs_unregister(&tap->log.vfs);
         mem_free(tap);
     }
     pthread_mutex_unlock(&list_lock);
@@ -321,5 +324,5 @@ void tap_vfs_put(struct tap_vfs *tap)
 
 const char *tap_vfs_name(const struct tap_vfs *tap)
 {
-    return tap->name;
+    return tap->log_name;
 }

@@ -591,7 +591,7 @@ static void a_short_write_is_continued(void **state)
 {
     (void)state;
     struct db *db = owner();
-    testing_env_fault(&t, IO_WRITE, 2, IO_TAP_SHORT, true);
+    testing_env_fault(&t, IO_WRITE, 1, IO_TAP_SHORT, true);
     assert_int_equal(write_one(db, NULL), KF_OK);
     assert_true(t.fired > 1);
     testing_env_fault(&t, IO_OP_COUNT, 0, 0, false);
@@ -599,6 +599,114 @@ static void a_short_write_is_continued(void **state)
     db_close(db);
     db = open_mode("t.db", DB_OWNER);
     assert_int_equal(count(db), 1);
+    db_close(db);
+}
+
+/* ------------------------------------------------------------------------- the log, gathered */
+
+struct log_seen {
+    int writes;
+    size_t bytes;
+};
+
+static int see_log(void *ctx, const struct io_event *event)
+{
+    struct log_seen *seen = ctx;
+    if (event->op == IO_WRITE && str_ends(str_of(event->path), STR("-wal"))) {
+        seen->writes++;
+        seen->bytes += event->len;
+    }
+    return 0;
+}
+
+/* A system of its own, so that its taps see what is counted here. */
+static struct db *seen_owner(struct log_seen *seen, struct env *env, uint64_t cache_bytes)
+{
+    struct db *db = NULL;
+    *env = *env_system();
+    env->tap = see_log;
+    env->ctx = seen;
+    struct db_options o = {.env = env,
+                           .path = path("t.db"),
+                           .mode = DB_OWNER,
+                           .create = true,
+                           .cache_bytes = cache_bytes};
+    assert_int_equal(db_open(&o, &db, NULL), KF_OK);
+    assert_int_equal(db_exec(db, "CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT) STRICT", NULL),
+                     KF_OK);
+    *seen = (struct log_seen){0};
+    return db;
+}
+
+static void insert_many(struct db *db, int64_t from, int64_t to)
+{
+    char text[900];
+    memset(text, 'x', sizeof text - 1);
+    text[sizeof text - 1] = 0;
+    for (int64_t a = from; a < to; a++)
+        assert_int_equal(insert(db, a, text, NULL), KF_OK);
+}
+
+static void frames_are_written_together(void **state)
+{
+    (void)state;
+    struct log_seen seen;
+    struct env env;
+    struct db *db = seen_owner(&seen, &env, 0);
+    uint32_t before = db_wal_frames(db);
+    assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+    insert_many(db, 0, 400);
+    assert_int_equal(db_commit(db, NULL), KF_OK);
+    uint32_t frames = db_wal_frames(db) - before;
+    assert_true(frames > 90);
+    assert_true(seen.bytes >= frames * (size_t)4096);
+    assert_true(seen.writes * 20 < (int)frames);
+    db_close(db);
+}
+
+/* Also where no sync follows it: who reads the log next finds the whole commit. */
+static void a_commit_holds_nothing_back(void **state)
+{
+    (void)state;
+    struct log_seen seen;
+    struct env env;
+    struct db *db = seen_owner(&seen, &env, 0);
+    assert_int_equal(db_exec(db, "PRAGMA synchronous = OFF", NULL), KF_OK);
+    for (int64_t a = 0; a < 20; a++) {
+        assert_int_equal(insert(db, a, "x", NULL), KF_OK);
+        struct db *reader = open_mode("t.db", DB_READER);
+        assert_int_equal(count(reader), a + 1);
+        db_close(reader);
+    }
+    db_close(db);
+}
+
+/* Pages that left memory in the midst of a transaction are read from the log again, and what is
+ * taken back leaves nothing in the way of what comes next. */
+static void what_was_spilled_is_read(void **state)
+{
+    (void)state;
+    struct log_seen seen;
+    struct env env;
+    struct buf report = BUF_INIT;
+    uint64_t bad = 1;
+    struct db *db = seen_owner(&seen, &env, 16384);
+    for (int round = 0; round < 4; round++) {
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        for (int64_t a = 0; a < 300; a += 100) {
+            insert_many(db, round * 300 + a, round * 300 + a + 100);
+            assert_int_equal(count(db), round / 2 * 300 + a + 100);
+        }
+        assert_true(seen.writes > 0); /* before the commit */
+        if (round % 2)
+            assert_int_equal(db_commit(db, NULL), KF_OK);
+        else
+            db_rollback(db);
+    }
+    assert_int_equal(db_check(db, true, &report, &bad, NULL), KF_OK);
+    assert_int_equal(bad, 0);
+    assert_int_equal(count(db), 600);
+    buf_release(&report);
     db_close(db);
 }
 
@@ -780,6 +888,9 @@ int main(void)
         TEST(damage_is_counted),
         TEST(failures_have_their_names),
         TEST(a_short_write_is_continued),
+        TEST(frames_are_written_together),
+        TEST(a_commit_holds_nothing_back),
+        TEST(what_was_spilled_is_read),
         TEST(a_failed_read_is_io),
         TEST(no_memory_is_an_answer),
         TEST(formats_are_told_apart),
