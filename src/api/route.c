@@ -149,15 +149,34 @@ static unsigned methods_of(const char *pattern)
     return methods;
 }
 
+/* The first letter behind the space, 0 when there is none. */
+static char letter_behind_space(str path)
+{
+    str rest = path;
+    for (int i = 0; i < 2 && rest.len && rest.p[0] == '/'; i++)
+        take_segment(&rest);
+    return rest.len > 1 ? rest.p[1] : 0;
+}
+
+/* Most patterns are of something in a space and differ from the path by that letter already. */
+static bool differs_early(const char *pattern, char letter)
+{
+    static const char begins[] = "/v1/{space}/";
+    size_t len = sizeof begins - 1;
+    return letter && strncmp(pattern, begins, len) == 0 && pattern[len] != letter;
+}
+
 /* The closest pattern that fits; NULL when none does. */
 static const char *closest_pattern(str path, struct raw_match *ret)
 {
+    char letter = letter_behind_space(path);
     const char *best = NULL;
     int best_words = -1;
     for (int i = 0; i < ROUTE_COUNT; i++) {
         struct raw_match raw = {0};
         int words;
-        if (best && strcmp(best, route_table[i].pattern) == 0)
+        if (differs_early(route_table[i].pattern, letter) ||
+            (best && strcmp(best, route_table[i].pattern) == 0))
             continue;
         if (pattern_fits(route_table[i].pattern, path, &raw, &words) && words > best_words) {
             best = route_table[i].pattern;

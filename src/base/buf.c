@@ -60,6 +60,12 @@ void buf_grew(struct buf *b, size_t n)
 
 void buf_add(struct buf *b, const void *p, size_t len)
 {
+    if (len && !b->failed && b->cap - b->len > len) { /* nearly always */
+        memcpy(b->p + b->len, p, len);
+        b->len += len;
+        b->p[b->len] = '\0';
+        return;
+    }
     char *to = len ? buf_room(b, len) : NULL;
     if (!to)
         return;
@@ -182,9 +188,21 @@ static void json_escaped_run(struct buf *b, str s)
     buf_str(b, str_from(s, from));
 }
 
+/* How many of the first bytes stand for themselves, and are ASCII. */
+static size_t plain_run(str s)
+{
+    size_t i = 0;
+    while (i < s.len && (unsigned char)s.p[i] < 0x80 && !json_escape((unsigned char)s.p[i]))
+        i++;
+    return i;
+}
+
 void buf_json_string(struct buf *b, str s)
 {
+    size_t plain = plain_run(s);
     buf_byte(b, '"');
+    buf_add(b, s.p, plain);
+    s = str_from(s, plain);
     while (s.len) {
         size_t valid = str_utf8_valid(s);
         json_escaped_run(b, str_make(s.p, valid));

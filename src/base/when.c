@@ -42,6 +42,16 @@ static int64_t days_in_month(int64_t y, int64_t month)
     return days_before_month(y, month + 1) - days_before_month(y, month);
 }
 
+/* The last `n` digits of v. */
+static void put_digits(char *out, int n, int64_t v)
+{
+    while (n-- > 0) {
+        out[n] = (char)('0' + v % 10);
+        v /= 10;
+    }
+}
+
+/* Not by snprintf: a list of entries has a thousand of these. */
 void when_format(int64_t ms, char out[WHEN_LEN + 1])
 {
     ms = ms < MS_MIN ? MS_MIN : ms > MS_MAX ? MS_MAX : ms;
@@ -59,11 +69,14 @@ void when_format(int64_t ms, char out[WHEN_LEN + 1])
         month--;
     day -= days_before_month(y, month);
 
-    /* The remainders change nothing; they tell the compiler that the text fits. */
-    snprintf(out, WHEN_LEN + 1, "%04u-%02u-%02uT%02u:%02u:%02u.%03uZ", (unsigned)y % 10000,
-             (unsigned)month % 100, (unsigned)(day + 1) % 100, (unsigned)(rest / HOUR_MS) % 100,
-             (unsigned)(rest / MINUTE_MS % 60), (unsigned)(rest / SECOND_MS % 60),
-             (unsigned)(rest % 1000));
+    memcpy(out, "0000-00-00T00:00:00.000Z", WHEN_LEN + 1);
+    put_digits(out, 4, y);
+    put_digits(out + 5, 2, month);
+    put_digits(out + 8, 2, day + 1);
+    put_digits(out + 11, 2, rest / HOUR_MS);
+    put_digits(out + 14, 2, rest / MINUTE_MS % 60);
+    put_digits(out + 17, 2, rest / SECOND_MS % 60);
+    put_digits(out + 20, 3, rest % 1000);
 }
 
 /* Takes `n` digits from the front. */

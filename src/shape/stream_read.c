@@ -125,9 +125,17 @@ struct run {
     bool more, known; /* known: the window can say it all */
 };
 
-static size_t weight(const struct entry_seen *e)
+static size_t weight(const struct window_record *r)
 {
-    return e->body.len + e->attach.len;
+    return (size_t)r->len + r->attach_len;
+}
+
+static bool fits(const struct entry_want *want, const struct window_record *r)
+{
+    struct entry_seen e = {.n = r->n, .at_ms = r->at_ms};
+    if (want->kind.p)
+        record_seen(r, &e);
+    return want_fits(want, e.n, e.at_ms, e.kind);
 }
 
 static bool is_whole(const struct window_view *v)
@@ -143,10 +151,8 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
     size_t bytes = 0;
     for (uint32_t i = w->count, place = w->last; i > 0; i--) {
         const struct window_record *r = window_at(w, place);
-        struct entry_seen e;
-        record_seen(r, &e);
-        if (want_fits(want, e.n, e.at_ms, e.kind)) {
-            bytes += weight(&e);
+        if (fits(want, r)) {
+            bytes += weight(r);
             run.more = run.count == want->limit ||
                        (bytes > want->bytes && (run.count || want->strict));
             if (run.more)
@@ -173,10 +179,8 @@ static struct run find_behind(const struct window_view *v, const struct entry_wa
     run.known = is_whole(v) || reaches || after >= v->state->head.last_n;
     for (uint32_t i = 0, place = w->first; run.known && i < w->count; i++) {
         const struct window_record *r = window_at(w, place);
-        struct entry_seen e;
-        record_seen(r, &e);
-        if (want_fits(want, e.n, e.at_ms, e.kind)) {
-            bytes += weight(&e);
+        if (fits(want, r)) {
+            bytes += weight(r);
             run.more = run.count == want->limit || (bytes > want->bytes && run.count);
             if (run.more)
                 break;
@@ -200,9 +204,10 @@ static kf_rc list_run(struct window_view *v, const struct entry_want *want, cons
     for (uint32_t place = run->place; list->count < run->count;) {
         const struct window_record *r = window_at(&v->window, place);
         struct entry_seen e;
-        record_seen(r, &e);
-        if (want_fits(want, e.n, e.at_ms, e.kind))
+        if (fits(want, r)) {
+            record_seen(r, &e);
             list->items[list->count++] = item_of(&e, list->key);
+        }
         place += r->size;
     }
     if (run->count) {
