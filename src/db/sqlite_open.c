@@ -9,7 +9,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#define CACHE_BYTES   (16u << 20)
+#define CACHE_BYTES   (8u << 20)
 #define BUSY_MS       100
 #define WAL_SWITCH_MS 5000
 /* The log is cut to this when it starts anew; it holds STORE_CHECKPOINT_FRAMES with room to

@@ -220,6 +220,16 @@ void store_settle(struct kf_store *s)
     lead_end(s);
 }
 
+bool lead_if_idle(struct kf_store *s)
+{
+    pthread_mutex_lock(&s->queue_lock);
+    bool can = !s->head && !s->leading && !s->exclusive;
+    if (can)
+        s->leading = true;
+    pthread_mutex_unlock(&s->queue_lock);
+    return can;
+}
+
 void lead_alone(struct kf_store *s)
 {
     pthread_mutex_lock(&s->queue_lock);

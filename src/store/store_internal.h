@@ -133,6 +133,7 @@ struct kf_store {
     /* --- the loop's */
     struct loop_hook hook;
     struct loop_timer probe, again, idle;
+    uint64_t idle_commits; /* when `idle` fired last */
     _Atomic bool busy_again; /* a timer will lead again: not before */
     _Atomic bool probing;
     struct write probe_write;
@@ -218,6 +219,8 @@ unsigned store_forks(void);
 void store_free(struct kf_store *s);
 
 /* --- store_group.c */
+/* Leads, when nobody does and nothing waits to be written; the caller ends it. */
+bool lead_if_idle(struct kf_store *s);
 /* Waits until nobody leads and leads alone. */
 void lead_alone(struct kf_store *s);
 /* Hands leadership on. */

@@ -54,11 +54,26 @@ bool loop_lead_again(struct kf_store *s)
 
 /* --------------------------------------------------------------------------------- idleness */
 
+/* The pages of the owner's connection, when nothing was written since this was asked last. Whoever
+ * leads now is writing. */
+static void forget_own_pages(struct kf_store *s)
+{
+    uint64_t commits = atomic_load_explicit(&s->commits, memory_order_relaxed);
+    bool idle = commits == s->idle_commits;
+    s->idle_commits = commits;
+    if (!idle || !lead_if_idle(s))
+        return;
+    if (s->db)
+        db_forget_pages(s->db);
+    lead_end(s);
+}
+
 static void idle_fire(struct loop_timer *t)
 {
     struct kf_store *s = STORE_OF(t, idle);
     readers_close(s, false);
     readers_forget_pages(s);
+    forget_own_pages(s);
     loop_timer_set(s->options.loop, &s->idle, s->options.reader_idle_ms, idle_fire);
 }
 

@@ -1034,6 +1034,30 @@ static void idle_readers_are_closed(void **state)
     loop_free(loop);
 }
 
+static uint64_t reads_of_a_put(struct kf_store *s)
+{
+    uint64_t before = t.calls[IO_READ];
+    assert_int_equal(put(s, "k", "v", NULL), KF_OK);
+    return t.calls[IO_READ] - before;
+}
+
+static void an_idle_owner_gives_its_pages_back(void **state)
+{
+    (void)state;
+    struct loop *loop = NULL;
+    assert_int_equal(loop_new(&t.env, LOOP_INLINE, &loop, NULL), KF_OK);
+    struct store_options o = {.loop = loop, .reader_idle_ms = 1000};
+    struct kf_store *s = open_with("a.db", o);
+    reads_of_a_put(s);
+    uint64_t warm = reads_of_a_put(s);
+    for (int i = 0; i < 30; i++)
+        loop_turn(loop, 100);
+    assert_true(reads_of_a_put(s) > warm);
+    assert_int_equal(reads_of_a_put(s), warm);
+    store_close(s);
+    loop_free(loop);
+}
+
 /* ----------------------------------------------------------------------------------- slices */
 
 struct job {
@@ -1226,6 +1250,7 @@ int main(int argc, char **argv)
         TEST(a_read_ends_after_its_time),
         TEST(a_long_read_goes_on_while_the_log_is_small),
         TEST(idle_readers_are_closed),
+        TEST(an_idle_owner_gives_its_pages_back),
         TEST(long_work_goes_in_slices),
         TEST(closing_tells_those_who_wait),
         TEST(the_queue_is_bounded),
