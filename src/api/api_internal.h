@@ -430,7 +430,8 @@ void last_error_json(const char *member, const char *code, const char *detail, b
                      struct buf *out);
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
 
-/* {"tables":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a worker. */
+/* {"tables":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a
+ * worker. */
 kf_rc tracked_json(struct api_call *c, struct kf_err *err);
 
 /* What the parameters of a list of entries ask for, over *q, which is INIT (res_entries.c).

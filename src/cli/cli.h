@@ -135,8 +135,8 @@ kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct k
 char *cli_absolute(struct cli *cli, const char *path);
 /* The bytes of FILE, of stdin for `-`, or of stdin when nothing is named and it is no terminal. */
 kf_rc cli_read_body(struct cli *cli, const char *from, str *ret, struct kf_err *err);
-/* Asks on a terminal, unless --yes was said; off one --yes is needed. KF_OK: go on. `question`: what
- * would happen, without a point. */
+/* Asks on a terminal, unless --yes was said; off one --yes is needed. KF_OK: go on. `question`:
+ * what would happen, without a point. */
 kf_rc cli_confirm(const struct cli *cli, const char *question, struct kf_err *err);
 /* bad usage: fills PROBLEM_USAGE. */
 kf_rc cli_usage(struct kf_err *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

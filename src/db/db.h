@@ -48,8 +48,9 @@ struct db_options {
     bool throw_away;  /* a scratch store: no log and no syncs until db_harden; lost on a crash */
     uint32_t busy_ms; /* how long a call waits for a foreign connection's lock; 0 = 100 */
     uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
-    /* PostgreSQL: asked while the network is waited for, for as long as the connection is open, while
-     * it is made too; once false, a server that says nothing for 3 s is gone. NULL = nobody. */
+    /* PostgreSQL: asked while the network is waited for, for as long as the connection is open,
+     * while it is made too; once false, a server that says nothing for 3 s is gone. NULL =
+     * nobody. */
     db_go_on *lives;
     void *lives_ctx;
 };

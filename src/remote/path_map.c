@@ -138,7 +138,8 @@ kf_rc path_read_back(str path, str body, path_mapper *map, struct buf *out, stru
         return err_set(err, PROBLEM_BAD_ARCHIVE, "a path of %zu bytes is not one of ours",
                        path.len);
     unmap(body, &name);
-    if (buf_ok(&name, NULL) == KF_OK && name_check_to(buf_view(&name), PATH_MAP_NAME_MAX, NULL) == KF_OK)
+    if (buf_ok(&name, NULL) == KF_OK &&
+        name_check_to(buf_view(&name), PATH_MAP_NAME_MAX, NULL) == KF_OK)
         map(buf_view(&name), &again);
     if ((rc = buf_ok(&name, err)) != KF_OK || (rc = buf_ok(&again, err)) != KF_OK)
         goto out;

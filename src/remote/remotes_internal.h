@@ -370,8 +370,8 @@ const struct withheld *withheld_find(const struct withheld_list *list, str name)
 int64_t withheld_first(const struct withheld_list *list, str key);
 /* Whether the row is of an entry or a file of a stream. */
 bool withheld_of_stream(str name, str *ret_key);
-/* Visits the head of a document (of a stream: what has this number, as a document would) that has not changed since it was withheld; *ret_same says whether
- * that is so. */
+/* Visits the head of a document (of a stream: what has this number, as a document would) that has
+ * not changed since it was withheld; *ret_same says whether that is so. */
 kf_rc withheld_head(struct db *db, const struct withheld *w, doc_visit *visit, void *ctx,
                     bool *ret_same, struct kf_err *err);
 /* Visits those that are pending at or below the watermark. */

@@ -133,7 +133,7 @@ struct kf_store {
     /* --- the loop's */
     struct loop_hook hook;
     struct loop_timer probe, again, idle;
-    uint64_t idle_commits; /* when `idle` fired last */
+    uint64_t idle_commits;   /* when `idle` fired last */
     _Atomic bool busy_again; /* a timer will lead again: not before */
     _Atomic bool probing;
     struct write probe_write;

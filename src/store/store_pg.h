@@ -43,7 +43,7 @@ struct pg_part {
     /* --- the watcher's */
     pthread_t thread;
     bool started;
-    int wake; /* an eventfd: the watcher is to end */
+    int wake;         /* an eventfd: the watcher is to end */
     struct db *vigil; /* without a watcher: the connection that has the chief's lock; NULL = none */
     _Atomic bool stop, chief;
     _Atomic bool deafen;            /* what it has told counts no more: everything is in doubt */

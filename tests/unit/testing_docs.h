@@ -14,10 +14,10 @@ struct testing_docs {
     struct kf_store *store;
     struct docs *docs;
     struct streams *streams;
-    uint64_t cache_bytes; /* of documents */
+    uint64_t cache_bytes;  /* of documents */
     uint64_t stream_bytes; /* of streams; 0 = 64 MiB */
-    bool in_memory; /* where syncing costs nothing */
-    uint64_t seed;  /* of the env's randomness, and so of the store's site; 0 = the usual one */
+    bool in_memory;        /* where syncing costs nothing */
+    uint64_t seed; /* of the env's randomness, and so of the store's site; 0 = the usual one */
     /* of the last call */
     struct kf_written written;
     struct kf_err err;
