@@ -105,6 +105,12 @@ static kf_rc take_store(struct api *api, struct kf_err *err)
     return KF_OK;
 }
 
+void api_leave_store(struct api *api)
+{
+    if (api && !api->o.data_dir && api->home->spaces)
+        space_listen(api->home->spaces, false);
+}
+
 static struct api *router_new(const struct api_options *o, struct api_home *home)
 {
     struct api *api = mem_calloc(1, sizeof *api);

@@ -166,6 +166,9 @@ size_t api_calls(
 /* Whether work of a call is still under way, also of one whose door has left: a group, a job. What
  * is long (verify, restore) ends early once its door has left. */
 bool api_busy(const struct api *api);
+/* The store that it was given is about to be closed, before the router: it tells nothing more, and
+ * is not touched again. NULL is fine. */
+void api_leave_store(struct api *api);
 /* Closes the spaces it opened. Nothing may be under way: api_busy is false. */
 void api_free(struct api *api);
 

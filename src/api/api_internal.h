@@ -94,6 +94,7 @@ struct space {
     const struct config_space *config;
     size_t users;    /* calls that hold it; it is closed only without any */
     int64_t rate_ns; /* monotonic: when all requests so far had come, had they come evenly */
+    bool listens;    /* its streams tell; false: the store may be closed by whoever gave it */
 };
 /* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
  * otherwise. On the loop of the stores. */

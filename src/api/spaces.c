@@ -126,7 +126,9 @@ static void stream_changed_in(void *ctx, str key)
 
 void space_listen(struct space *s, bool on)
 {
-    streams_listen(store_streams(s->store), on ? stream_changed_in : NULL, s);
+    if (on != s->listens)
+        streams_listen(store_streams(s->store), on ? stream_changed_in : NULL, s);
+    s->listens = on;
 }
 
 static kf_rc space_open(struct api *api, str name, bool create, struct space **ret,

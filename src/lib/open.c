@@ -329,6 +329,7 @@ kf_rc kf_open(const char *path, const struct kf_options *options, kf_store **ret
     if (rc != KF_OK) {
         server_free(e->server);
         e->server = NULL;
+        api_leave_store(e->api);
         close_store(&store);
         embedded_free(e);
         return rc;
@@ -404,6 +405,7 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
     end_calls(e, *store);
     end_writes(e, *store);
     rc = remotes_flush_on_close(store_remotes(*store), 0, err);
+    api_leave_store(e->api);
     close_store(store);
     embedded_free(e);
     return rc;
