@@ -171,7 +171,7 @@ def every_other_method_is_refused():
         c = Corpus(server)
         for pattern, path in description().paths.items():
             target = pattern.replace("{space}", "default").replace("{name}", "there").replace("{remote}", "usb")
-            target = target.replace("{id}", "0" * 12).replace("{file}", "style.css").replace("{key}", "there")
+            target = target.replace("{id}", "0" * 12).replace("{file}", "style.css").replace("{key}", "there").replace("{table}", "there")
             target = target.replace("{attribute}", "customer").replace("{value}", "7")
             there = {method.upper() for method in path}
             if "GET" in there:

@@ -208,7 +208,7 @@ static void one_group_may_append_twice_to_a_stream(void **state)
         e.id = i == 0 || i == 3 ? "same" : NULL;
         e.body = i == 3 ? "2" : "1";
         assert_int_equal(stream_append_new(t.streams, i == 4 ? "chat/b" : "chat/a", &e, 1,
-                                           KF_LEVEL_DISK, &a[i], &err),
+                                           KF_LEVEL_DEFAULT, &a[i], &err),
                          KF_OK);
     }
     uint64_t numbers[6] = {2, 3, 4, 0, 1, 5};
@@ -318,19 +318,19 @@ static void a_submitted_append_is_told_once(void **state)
         e[i].len = 1;
     }
     submitted.calls = 0;
-    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 2, KF_LEVEL_DISK, on_submitted,
-                                           &submitted, &err),
+    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 2, KF_LEVEL_DEFAULT,
+                                           on_submitted, &submitted, &err),
                      KF_OK);
     assert_int_equal(submitted.calls, 0);
     store_lead(t.store);
     assert_int_equal(submitted.calls, 1);
     assert_true(submitted.rc == KF_OK && submitted.n == 2 && submitted.count == 2);
     e[1].kind = "none";
-    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 2, KF_LEVEL_DISK, on_submitted,
-                                           &submitted, &err),
+    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 2, KF_LEVEL_DEFAULT,
+                                           on_submitted, &submitted, &err),
                      KF_INVALID);
-    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 0, KF_LEVEL_DISK, on_submitted,
-                                           &submitted, &err),
+    assert_int_equal(streams_append_submit(t.streams, "chat/a", e, 0, KF_LEVEL_DEFAULT,
+                                           on_submitted, &submitted, &err),
                      KF_INVALID);
     assert_int_equal(submitted.calls, 1);
 }

@@ -258,7 +258,8 @@ static void append_group(uint64_t *random)
         one.body = e[k].body;
         one.len = strlen(e[k].body);
         assert_int_equal(
-            stream_append_new(t.streams, keys[to[k]], &one, 1, KF_LEVEL_DISK, &a, &t.err), KF_OK);
+            stream_append_new(t.streams, keys[to[k]], &one, 1, KF_LEVEL_DEFAULT, &a, &t.err),
+            KF_OK);
         stream_append_submit(a, ended, &got[k]);
     }
     while (store_lead(t.store))

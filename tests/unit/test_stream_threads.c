@@ -49,7 +49,7 @@ static kf_rc append(const char *key, const char *id, const char *body, uint64_t 
     e.kind = "user";
     e.body = body;
     e.len = strlen(body);
-    kf_rc rc = stream_append_new(t.streams, key, &e, 1, KF_LEVEL_DISK, &a, NULL);
+    kf_rc rc = stream_append_new(t.streams, key, &e, 1, KF_LEVEL_DEFAULT, &a, NULL);
     if (rc == KF_OK)
         rc = stream_append_run(a, NULL);
     if (rc == KF_OK)
