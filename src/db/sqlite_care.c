@@ -99,7 +99,10 @@ kf_rc sqlite_used(struct db *base, uint64_t *ret_bytes, struct kf_err *err)
 void sqlite_forget_pages(struct db *base)
 {
     struct sqlite_db *db = sqlite_of(base);
+    sqlite3_file *log = NULL;
     sqlite3_db_release_memory(db->handle);
+    if (sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log) == SQLITE_OK)
+        log_give_back(log);
 }
 
 kf_rc sqlite_sync(struct sqlite_db *db, struct kf_err *err)

@@ -115,6 +115,8 @@ struct log_vfs {
     sqlite3_vfs *real;
 };
 int log_vfs_over(struct log_vfs *log, sqlite3_vfs *real, const char *name);
+/* Frees what a log that waits for nothing has to gather in. NULL, and other files, are fine. */
+void log_give_back(sqlite3_file *f);
 #define LOG_VFS_NAME "keepfast" /* the one over SQLite's own; sqlite_init.c */
 
 /* The VFS that reports to env->tap, below one that gathers; one per env, counted. NULL when out of

@@ -17,21 +17,27 @@
  * misses what is gathered. A failure is told by the call that met it: a commit fails by it as by a
  * write of its own, for the sync, too, comes before it is told.
  *
- * What is gathered and cannot be written is dropped: SQLite takes the transaction back, and the
- * frames of the next one go to the same places. */
+ * What is gathered and cannot be written is lost, and with it the transaction, though the call that
+ * met it may be one after which SQLite would go on: a read, or a statement that it takes back alone.
+ * So nothing behind the lost bytes is taken, and nothing of them read, until a frame begins at their
+ * place or before it: that of the next transaction, for what is committed was written. */
 #include "db/sqlite_internal.h"
+#include "base/hooks.h"
 #include "base/mem.h"
 
 #include <string.h>
 
 #define ROOM       (128u * 1024)
 #define FRAME_HEAD 24
+#define LOG_HEAD   32
 
 struct log_file {
     sqlite3_file file; /* first */
     char *bytes;       /* ROOM of them, from the first write on; NULL: there was no memory */
     size_t len;
     sqlite3_int64 offset; /* of the first of them */
+    sqlite3_int64 lost;   /* of the first that could not be written; -1 = none */
+    int lost_rc;          /* why */
     bool commits;         /* the head of a frame that commits was written: its page follows */
     sqlite3_file *real;   /* behind this struct */
 };
@@ -54,7 +60,18 @@ static int write_out(struct log_file *l)
     l->len = 0;
     if (!len)
         return SQLITE_OK;
-    return l->real->pMethods->xWrite(l->real, l->bytes, (int)len, l->offset);
+    int rc = l->real->pMethods->xWrite(l->real, l->bytes, (int)len, l->offset);
+    if (rc != SQLITE_OK && !KF_SABOTAGE("log-loses-frames")) {
+        l->lost = l->offset;
+        l->lost_rc = rc;
+    }
+    return rc;
+}
+
+/* Whether bytes up to `end` include what was lost. */
+static bool is_lost(const struct log_file *l, sqlite3_int64 end)
+{
+    return l->lost >= 0 && end > l->lost;
 }
 
 static bool fits(const struct log_file *l, size_t len, sqlite3_int64 offset)
@@ -83,6 +100,12 @@ static int write_(sqlite3_file *f, const void *p, int len, sqlite3_int64 offset)
     struct log_file *l = log_file(f);
     int rc = SQLITE_OK;
     bool ends = l->commits;
+    if (l->lost >= 0 && offset > l->lost) {
+        KF_SOMETIMES("log-refuses-what-is-behind");
+        return l->lost_rc;
+    }
+    if (len <= LOG_HEAD) /* not a page that is written once more, where its frame stands */
+        l->lost = -1;
     l->commits = is_commit(p, len);
     if (!l->bytes)
         l->bytes = mem_alloc(ROOM);
@@ -99,6 +122,8 @@ static int read_(sqlite3_file *f, void *p, int len, sqlite3_int64 offset)
 {
     struct log_file *l = log_file(f);
     int rc = write_out(l);
+    if (rc == SQLITE_OK && is_lost(l, offset + len))
+        rc = l->lost_rc;
     return rc == SQLITE_OK ? l->real->pMethods->xRead(l->real, p, len, offset) : rc;
 }
 
@@ -179,6 +204,15 @@ static const sqlite3_io_methods methods = {
     .xDeviceCharacteristics = character_,
 };
 
+void log_give_back(sqlite3_file *f)
+{
+    struct log_file *l = log_file(f);
+    if (!f || f->pMethods != &methods || l->len)
+        return;
+    mem_free(l->bytes);
+    l->bytes = NULL;
+}
+
 /* -------------------------------------------------------------------------------- the VFS */
 
 /* Every other file is the real one's. */
@@ -190,6 +224,7 @@ static int open_(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int f
     if (!(flags & SQLITE_OPEN_WAL))
         return real->xOpen(real, path, f, flags, ret_flags);
     memset(l, 0, sizeof *l);
+    l->lost = -1;
     l->real = (sqlite3_file *)(void *)(l + 1);
     int rc = real->xOpen(real, path, l->real, flags, ret_flags);
     /* SQLite closes a file whose methods are set, also after a failure. */

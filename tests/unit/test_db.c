@@ -2,10 +2,12 @@
 
 #include "db/db.h"
 #include "db/schema.h"
+#include "db/sqlite_internal.h"
 #include "db/sqlite_range.h"
 
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -607,6 +609,7 @@ static void a_short_write_is_continued(void **state)
 struct log_seen {
     int writes;
     size_t bytes;
+    int fails; /* which write; 0 = none */
 };
 
 static int see_log(void *ctx, const struct io_event *event)
@@ -615,6 +618,8 @@ static int see_log(void *ctx, const struct io_event *event)
     if (event->op == IO_WRITE && str_ends(str_of(event->path), STR("-wal"))) {
         seen->writes++;
         seen->bytes += event->len;
+        if (seen->writes == seen->fails)
+            return ENOSPC;
     }
     return 0;
 }
@@ -709,6 +714,150 @@ static void what_was_spilled_is_read(void **state)
     buf_release(&report);
     db_close(db);
 }
+
+/* 40 rows in places far from each other, in a statement that can be taken back alone. */
+static kf_rc insert_apart(struct db *db, int from)
+{
+    char sql[300];
+    snprintf(sql, sizeof sql,
+             "WITH RECURSIVE n(i) AS (VALUES(%d) UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
+             " INSERT INTO t(a, b) SELECT (i * 7919) %% 100003, hex(randomblob(450)) FROM n",
+             from, from + 39);
+    return db_exec(db, sql, NULL);
+}
+
+/* A write that fails once takes the transaction with it, or nothing: after a statement that was
+ * taken back alone SQLite may go on, without frames that it believes to have written. */
+static void a_log_that_lost_a_frame_commits_nothing_behind_it(void **state)
+{
+    (void)state;
+    int committed = 0, refused = 0;
+    for (int fails = 1; fails <= 100; fails++) {
+        struct log_seen seen;
+        struct env env;
+        struct buf report = BUF_INIT;
+        uint64_t bad = 1;
+        int rows = 0;
+        struct db *db = seen_owner(&seen, &env, 16384);
+        assert_int_equal(db_begin(db, DB_WRITE, NULL), KF_OK);
+        for (kf_rc rc = KF_OK; rc == KF_OK && rows < 800; rows += rc == KF_OK ? 40 : 0) {
+            if (rows == 40 * (1 + fails % 5))
+                seen.fails = seen.writes + 1 + fails / 5;
+            rc = insert_apart(db, rows);
+        }
+        bool done = db_in_txn(db) && db_commit(db, NULL) == KF_OK;
+        committed += done;
+        refused += !done;
+        seen.fails = 0;
+        db_rollback(db);
+        db_distrust(db); /* as after a crash: what counts is what is in the log */
+        db_close(db);
+        db = open_mode("t.db", DB_OWNER);
+        assert_int_equal(count(db), done ? rows : 0);
+        assert_int_equal(db_check(db, true, &report, &bad, NULL), KF_OK);
+        assert_int_equal(bad, 0);
+        buf_release(&report);
+        db_close(db);
+        unlink(path("t.db"));
+        unlink(path("t.db-wal"));
+        unlink(path("t.db-shm"));
+    }
+    print_message("# committed=%d refused=%d\n", committed, refused);
+    assert_true(refused > 0);
+}
+
+/* A file in memory below the log, whose writes can fail. */
+struct held_file {
+    sqlite3_file file; /* first */
+    char bytes[65536];
+    bool fails;
+};
+
+static int held_write(sqlite3_file *f, const void *p, int len, sqlite3_int64 offset)
+{
+    struct held_file *h = (struct held_file *)(void *)f;
+    if (h->fails)
+        return SQLITE_FULL;
+    assert_true(offset + len <= (sqlite3_int64)sizeof h->bytes);
+    memcpy(h->bytes + offset, p, (size_t)len);
+    return SQLITE_OK;
+}
+
+static int held_read(sqlite3_file *f, void *p, int len, sqlite3_int64 offset)
+{
+    memcpy(p, ((struct held_file *)(void *)f)->bytes + offset, (size_t)len);
+    return SQLITE_OK;
+}
+
+static int held_close(sqlite3_file *f)
+{
+    (void)f;
+    return SQLITE_OK;
+}
+
+static struct held_file *held;
+
+static int held_open(sqlite3_vfs *vfs, sqlite3_filename name, sqlite3_file *f, int flags,
+                     int *ret_flags)
+{
+    static const sqlite3_io_methods methods = {
+        .iVersion = 1, .xClose = held_close, .xRead = held_read, .xWrite = held_write};
+    held = (struct held_file *)(void *)f;
+    *held = (struct held_file){.file = {&methods}};
+    return SQLITE_OK;
+}
+
+#define PAGE     4096
+#define PLACE(i) (32 + (i) * (24 + PAGE)) /* of the head of a frame */
+
+static int put_frame(sqlite3_file *log, int i, bool commits)
+{
+    static char page[PAGE];
+    unsigned char head[24] = {0, 0, 0, 1, 0, 0, 0, commits};
+    int rc = log->pMethods->xWrite(log, head, sizeof head, PLACE(i));
+    memset(page, 'a' + i, sizeof page);
+    return rc == SQLITE_OK ? log->pMethods->xWrite(log, page, PAGE, PLACE(i) + 24) : rc;
+}
+
+/* After a statement that is taken back alone SQLite would go on behind frames that it believes to
+ * have written. The transaction cannot commit then; the next one can. */
+static void what_is_behind_lost_frames_is_refused(void **state)
+{
+    (void)state;
+    static struct log_vfs vfs;
+    sqlite3_vfs below = {.iVersion = 1, .szOsFile = sizeof(struct held_file), .xOpen = held_open};
+    char page[PAGE];
+    assert_int_equal(db_init(NULL), KF_OK);
+    assert_int_equal(log_vfs_over(&vfs, &below, "kf-held"), SQLITE_OK);
+    sqlite3_file *log = malloc((size_t)vfs.vfs.szOsFile);
+    assert_non_null(log);
+    assert_int_equal(vfs.vfs.xOpen(&vfs.vfs, NULL, log, SQLITE_OPEN_WAL, NULL), SQLITE_OK);
+    assert_int_equal(put_frame(log, 0, true), SQLITE_OK);
+    assert_int_equal(held->bytes[PLACE(0) + 24], 'a');
+    assert_int_equal(put_frame(log, 1, false), SQLITE_OK);
+    assert_int_equal(put_frame(log, 2, false), SQLITE_OK);
+    held->fails = true;
+    assert_int_equal(log->pMethods->xRead(log, page, PAGE, PLACE(0) + 24), SQLITE_FULL);
+    held->fails = false;
+    /* What is committed can be read; what was lost not, and nothing comes behind it. */
+    assert_int_equal(log->pMethods->xRead(log, page, PAGE, PLACE(0) + 24), SQLITE_OK);
+    assert_int_equal(log->pMethods->xRead(log, page, PAGE, PLACE(2) + 24), SQLITE_FULL);
+    assert_int_equal(put_frame(log, 3, true), SQLITE_FULL);
+    /* Nor does a page that is written once more where its frame stands make it good. */
+    assert_int_equal(log->pMethods->xWrite(log, page, PAGE, PLACE(0) + 24), SQLITE_OK);
+    assert_int_equal(put_frame(log, 3, true), SQLITE_FULL);
+    assert_int_equal(put_frame(log, 1, false), SQLITE_OK);
+    assert_int_equal(put_frame(log, 2, true), SQLITE_OK);
+    assert_int_equal(held->bytes[PLACE(1) + 24], 'b');
+    assert_int_equal(held->bytes[PLACE(2) + 24], 'c');
+    log_give_back(log);
+    assert_int_equal(put_frame(log, 3, true), SQLITE_OK);
+    assert_int_equal(log->pMethods->xClose(log), SQLITE_OK);
+    sqlite3_vfs_unregister(&vfs.vfs);
+    free(log);
+}
+
+TESTING_SABOTEUR(log_loses_frames, "log-loses-frames", what_is_behind_lost_frames_is_refused)
 
 static void a_failed_read_is_io(void **state)
 {
@@ -891,6 +1040,9 @@ int main(void)
         TEST(frames_are_written_together),
         TEST(a_commit_holds_nothing_back),
         TEST(what_was_spilled_is_read),
+        TEST(a_log_that_lost_a_frame_commits_nothing_behind_it),
+        TEST(what_is_behind_lost_frames_is_refused),
+        TEST(saboteur_log_loses_frames),
         TEST(a_failed_read_is_io),
         TEST(no_memory_is_an_answer),
         TEST(formats_are_told_apart),
