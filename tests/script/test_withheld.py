@@ -89,7 +89,7 @@ def a_secret_does_not_leave():
             equal((answer.status, answer.code), (422, "secret_found"), "who waits for it")
             equal(m.wait("a", [3]).status, 200, "who waits for another one")
             status = run("status", at=TOP / "secret")
-            check(b"1 document," in status.out and b"/deep/0" in status.out, f"status: {status}")
+            check(b"1 change," in status.out and b"/deep/0" in status.out, f"status: {status}")
             shown = run("sync", "--wait", at=TOP / "secret")
             equal(shown.status, 11, f"sync: {shown}")
             check(all(SECRET.encode() not in told for told in (status.out, shown.err, m.server.stderr().encode())), "it is told nowhere")
