@@ -247,8 +247,7 @@ static void streams(struct sim *sim)
     sim_close(sim);
 }
 
-/* So many that their words are indexed in the same group; then they, and their words, are erased,
- * which is one commit as long as nothing else is in the index. */
+/* So many that their words are indexed in the same group; then they and their words are erased. */
 static void streams_words(struct sim *sim)
 {
     sim_open_docs(sim);
