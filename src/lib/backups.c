@@ -315,13 +315,20 @@ static kf_rc choose_name(struct making *m, struct kf_err *err)
     return rc;
 }
 
+static bool is_reckoned(void *ctx)
+{
+    return go_on(ctx, 0, 0);
+}
+
 static kf_rc fill(struct making *m, struct file *f, struct kf_err *err)
 {
     struct backup *backup = NULL;
     int64_t size = 0;
     kf_rc rc = backup_new(m->b->store, STR(""), &m->b->key, &backup, err);
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
+        backup_reckon(backup, is_reckoned, m->b);
         rc = backup_copy(backup, f, go_on, m->b, err);
+    }
     if (rc == KF_OK)
         rc = backup_digest(backup, go_on, m->b, m->made.digest, &m->made.docs, err);
     backup_free(backup); /* what it pinned goes before the slow part */

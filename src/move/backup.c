@@ -60,6 +60,8 @@ struct backup {
     bool sealed;                /* its end is written */
     struct rows rows;
     struct backup_streams streams;
+    bool (*reckons)(void *ctx); /* backup_reckon: whether to go on */
+    void *reckons_ctx;
     struct rows wanted; /* names that are pending, in its set of objects */
     size_t next;        /* of rows, in OBJECTS */
     struct buf path;
@@ -337,11 +339,15 @@ static kf_rc add_file(void *ctx, const struct doc_row *row, struct kf_err *err)
     return rc == KF_OK ? rows_add(&b->rows, row, err) : rc;
 }
 
+/* A digest reads all of a stream in the snapshot of its file. */
 static kf_rc next_file(struct backup *b, struct kf_err *err)
 {
+    struct long_read read = {.wanted = b->reckons, .ctx = b->reckons_ctx};
     struct db *db;
     kf_rc rc = stay_pinned(b, err);
-    if (rc == KF_OK)
+    if (rc == KF_OK && b->streams.heads && b->streams.digests)
+        rc = store_read_long(b->store, &read, &db, err);
+    else if (rc == KF_OK)
         rc = store_read(b->store, &db, err);
     if (rc != KF_OK)
         return rc;
@@ -518,7 +524,32 @@ static kf_rc digest_row(struct backup *b, const struct row *r, struct portable_d
     return rc;
 }
 
+void backup_reckon(struct backup *b, bool (*wanted)(void *ctx), void *ctx)
+{
+    assert(b->phase == BACKUP_ROWS && b->rows.count == 0 && !b->pending_to);
+    b->streams.digests = true;
+    b->reckons = wanted;
+    b->reckons_ctx = ctx;
+}
+
 /* The rows are sorted by name, the newest version of each first: what is current. */
+static kf_rc digest_docs(struct backup *b, struct portable_digest *digest, kf_progress *progress,
+                         void *ctx, uint64_t *ret_docs, struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; i < b->rows.count && rc == KF_OK; i++) {
+        const struct row *r = &b->rows.items[i];
+        bool past = i > 0 && strcmp(r[-1].name, r->name) == 0;
+        if (r->deleted || past || stream_file_is(str_of(r->name)))
+            continue;
+        rc = digest_row(b, r, digest, err);
+        if (++*ret_docs % PAGE == 0 && rc == KF_OK && progress &&
+            !progress(ctx, *ret_docs, b->rows.count))
+            rc = ended(err);
+    }
+    return rc;
+}
+
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
                     uint64_t *ret_docs, struct kf_err *err)
 {
@@ -526,18 +557,10 @@ kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret
     struct db *db;
     char hex[HASH_HEX + 1];
     uint64_t docs = 0;
-    kf_rc rc = KF_OK;
     assert(b->phase == BACKUP_END && !b->pending_to);
     portable_digest_begin(&digest);
-    for (size_t i = 0; i < b->rows.count && rc == KF_OK; i++) {
-        const struct row *r = &b->rows.items[i];
-        bool past = i > 0 && strcmp(r[-1].name, r->name) == 0;
-        if (r->deleted || past || stream_file_is(str_of(r->name)))
-            continue;
-        rc = digest_row(b, r, &digest, err);
-        if (++docs % PAGE == 0 && rc == KF_OK && progress && !progress(ctx, docs, b->rows.count))
-            rc = ended(err);
-    }
+    kf_rc rc = digest_docs(b, &digest, progress, ctx, &docs, err);
+    hash_add(&digest.hash, buf_view(&b->streams.lines));
     portable_digest_end(&digest, hex);
     if (rc == KF_OK)
         rc = store_read(b->store, &db, err);
@@ -547,7 +570,7 @@ kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret
     store_read_end(b->store, db);
     if (rc != KF_OK)
         return rc;
-    memcpy(ret_hex, hex, sizeof hex);
+    memcpy(ret_hex, b->streams.digests ? hex : "", b->streams.digests ? sizeof hex : 1);
     *ret_docs = docs;
     return KF_OK;
 }

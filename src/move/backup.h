@@ -34,10 +34,14 @@ kf_rc backup_read(struct backup *b, struct buf *out, struct kf_err *err);
 /* All of it into a new file; not synced. KF_BUSY when `progress` (may be NULL) says no. */
 kf_rc backup_copy(struct backup *b, struct file *f, kf_progress *progress, void *ctx,
                   struct kf_err *err);
-/* Behind the end of a backup of everything: the digest of the documents that were current at its
- * moment, read from the store once more and not from what was written: a restore of the archive
- * must have the same. Streams are not in it: what is erased meanwhile is gone from the store that
- * would have to be asked. Cost: as digest_now. */
+/* Before the first read of a backup of everything: backup_digest will be asked. `wanted` (NULL:
+ * always) is asked often while a stream is gone through. */
+void backup_reckon(struct backup *b, bool (*wanted)(void *ctx), void *ctx);
+/* Behind its end: the digest of what it holds, read from the store and not from what was written: a
+ * restore of the archive must have the same. Documents are read again now; of streams it was
+ * reckoned in the snapshots of their files, for what is erased meanwhile is gone from the store that
+ * would have to be asked. *ret_hex is "" when that took too long (store_read_long) or was not
+ * wanted any more. Cost: as digest_now. */
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
                     uint64_t *ret_docs, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
@@ -57,8 +61,6 @@ kf_rc digest_now(struct kf_store *store, bool (*wanted)(void *ctx), void *ctx,
 /* The digest of the current documents and of the streams as they stand in the caller's snapshot.
  * KF_DAMAGED when a body does not match its hash. */
 kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
-/* Without streams: what backup_digest is compared with. */
-kf_rc digest_of_docs(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err);
 
 /* Restore in pieces: bytes are spooled to the side folder, then one call does the rest. */
 struct restore;

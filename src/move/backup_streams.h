@@ -5,7 +5,7 @@
 #include "move/rows.h"
 #include "shape/stream.h"
 
-enum backup_pass { PASS_SHOWN, PASS_TWINS, PASS_AGAIN, PASS_END };
+enum backup_pass { PASS_SHOWN, PASS_TWINS, PASS_AGAIN, PASS_IDS };
 /* Where it is. Begins as zeros; ended by backup_streams_release. */
 struct backup_streams {
     struct buf key, name, text, scratch;
@@ -13,7 +13,10 @@ struct backup_streams {
     enum backup_pass pass;
     uint64_t shown, twins; /* their numbers up to here are done */
     uint64_t last_n;       /* that was given in a part */
+    struct buf id;         /* up to which ids are done */
     bool heads;            /* behind all parts */
+    bool digests;          /* `lines` is wanted */
+    struct buf lines;      /* of the digest, of what the archive has */
 };
 /* A file: `row` is what the manifest says of it. */
 typedef kf_rc backup_file(void *ctx, const struct doc_row *row, struct kf_err *err);

@@ -474,6 +474,12 @@ static kf_rc load_last(void *ctx, uint64_t n, struct kf_err *err)
     return stream_load_last(l->r->db, l->key, n, &l->r->seq, err);
 }
 
+static kf_rc load_once(void *ctx, const struct once_row *o, struct kf_err *err)
+{
+    struct loading *l = ctx;
+    return stream_load_id(l->r->db, l->key, o, &l->r->seq, err);
+}
+
 static kf_rc load_file(struct restore *r, str name, str text, struct kf_err *err)
 {
     struct loading l = {.r = r};
@@ -482,7 +488,8 @@ static kf_rc load_file(struct restore *r, str name, str text, struct kf_err *err
                                    .member = load_member,
                                    .erasure = load_erasure,
                                    .trimmed = load_trimmed,
-                                   .last = load_last};
+                                   .last = load_last,
+                                   .once = load_once};
     uint64_t first;
     if (!stream_file_parse(name, &l.key, &first))
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
@@ -936,7 +943,7 @@ static kf_rc try_whole(struct restore *r, const char *dir, char ret_digest[HASH_
     if (rc != KF_OK)
         return rc;
     db_watch(r->db, is_wanted, r);
-    rc = digest_of_docs(r->db, ret_digest, err);
+    rc = digest_of(r->db, ret_digest, err);
     db_watch(r->db, NULL, NULL);
     return rc;
 }

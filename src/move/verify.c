@@ -31,7 +31,7 @@ static kf_rc add_to_digest(void *ctx, const struct doc_row *row, struct kf_err *
     return portable_digest_add(&d->digest, row->name, row->body, err);
 }
 
-static kf_rc digest(struct db *db, bool streams, char ret_hex[HASH_HEX + 1], struct kf_err *err)
+kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
 {
     struct digesting d = {.after = BUF_INIT};
     char hex[HASH_HEX + 1];
@@ -40,23 +40,13 @@ static kf_rc digest(struct db *db, bool streams, char ret_hex[HASH_HEX + 1], str
     portable_digest_begin(&d.digest);
     while (rc == KF_OK && count == PAGE)
         rc = doc_heads(db, buf_view(&d.after), PAGE, true, add_to_digest, &d, &count, err);
-    if (rc == KF_OK && streams)
+    if (rc == KF_OK)
         rc = stream_digest(db, &d.digest.hash, err);
     portable_digest_end(&d.digest, hex);
     buf_release(&d.after);
     if (rc == KF_OK)
         memcpy(ret_hex, hex, sizeof hex);
     return rc;
-}
-
-kf_rc digest_of(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
-{
-    return digest(db, true, ret_hex, err);
-}
-
-kf_rc digest_of_docs(struct db *db, char ret_hex[HASH_HEX + 1], struct kf_err *err)
-{
-    return digest(db, false, ret_hex, err);
 }
 
 kf_rc digest_now(struct kf_store *store, bool (*wanted)(void *ctx), void *ctx,

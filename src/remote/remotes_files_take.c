@@ -342,13 +342,15 @@ static kf_rc gather(struct take_files *t, const struct remote_doc *doc, str key,
 kf_rc files_take(struct take_files *t, const struct remote_doc *doc, struct kf_err *err)
 {
     struct kf_err why = KF_ERR_INIT;
-    uint64_t first;
+    uint64_t first, entries = 0;
     str key;
     kf_rc rc = KF_OK;
     if (!stream_file_parse(doc->doc.name, &key, &first))
         return KF_OK;
     if (doc->doc.body.p)
-        rc = stream_read_check(doc->doc.name, doc->doc.body, NULL, &why);
+        rc = stream_read_check(doc->doc.name, doc->doc.body, &entries, &why);
+    if (rc == KF_OK && doc->doc.body.p && first && !entries)
+        rc = err_set(&why, PROBLEM_BAD_ARCHIVE, "ids without entries stand in backups alone");
     if (rc == KF_NOMEM || rc == KF_TOO_NEW) {
         if (err)
             *err = why;

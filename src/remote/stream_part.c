@@ -161,6 +161,12 @@ void stream_file_line(const struct stream_line *l, struct buf *out)
         put_value(out, "body", l->value);
         break;
     case STREAM_ENTRY: put_entry(out, l); break;
+    case STREAM_ONCE:
+        put_text(out, "{\"once\":", l->id);
+        buf_printf(out, ",\"n\":%" PRIu64, l->n);
+        put_text(out, ",\"asked\":", l->hash);
+        put_time(out, l->at_ms);
+        break;
     }
     buf_c(out, "}\n");
 }
@@ -242,8 +248,9 @@ static enum stream_line_kind kind_of(const struct json_node *line)
     static const struct {
         const char *member;
         enum stream_line_kind kind;
-    } known[] = {{"n", STREAM_ENTRY},     {"attach", STREAM_ATTACH},   {"attr", STREAM_ATTR},
-                 {"erased", STREAM_GONE}, {"trimmed", STREAM_TRIMMED}, {"last", STREAM_LAST}};
+    } known[] = {{"once", STREAM_ONCE}, {"n", STREAM_ENTRY},     {"attach", STREAM_ATTACH},
+                 {"attr", STREAM_ATTR}, {"erased", STREAM_GONE}, {"trimmed", STREAM_TRIMMED},
+                 {"last", STREAM_LAST}};
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
         if (json_member(line, known[i].member))
             return known[i].kind;
@@ -257,9 +264,9 @@ static void take_apart(struct stream_reader *r, const struct json_node *line, st
                       l->kind_of == STREAM_GONE      ? "erased"
                       : l->kind_of == STREAM_TRIMMED ? "trimmed"
                                                      : "site");
-    l->id = text_of(r, line, "id");
+    l->id = text_of(r, line, l->kind_of == STREAM_ONCE ? "once" : "id");
     l->kind = text_of(r, line, "kind");
-    l->hash = text_of(r, line, "attach");
+    l->hash = text_of(r, line, l->kind_of == STREAM_ONCE ? "asked" : "attach");
     l->stamp = stamp_of(r, line);
     if (!when_parse(text_of(r, line, "at"), &l->at_ms))
         l->at_ms = 0;
@@ -325,6 +332,26 @@ static const char *wrong_names(struct stream_reader *r, const struct stream_line
     return o ? NULL : "its attachment is not there";
 }
 
+static bool id_is_good(str id)
+{
+    return id.len <= 255 && str_utf8_valid(id) == id.len && str_index(id, '\0') == id.len;
+}
+
+static const char *wrong_once(struct stream_reader *r, const struct stream_line *l)
+{
+    if (r->entries || r->last_kind == STREAM_ATTACH)
+        return "a part has entries or ids";
+    if (++r->ids > STREAM_PART_ENTRIES)
+        return "there are too many ids";
+    if (!l->id.len || !id_is_good(l->id))
+        return "the id is not possible";
+    if (r->ids > 1 && str_cmp(buf_view(&r->last), l->id) >= 0)
+        return "it does not belong behind the line before it";
+    if (!is_hex(l->hash, HASH_HEX / 2) && !is_hex(l->hash, HASH_HEX))
+        return "what was asked is 32 or 64 hex digits";
+    return l->n > 0 && l->n <= STREAM_PART_N_MAX ? NULL : "a number is from 1 on";
+}
+
 static const char *wrong_entry(struct stream_reader *r, const struct stream_line *l)
 {
     struct hash key;
@@ -332,10 +359,9 @@ static const char *wrong_entry(struct stream_reader *r, const struct stream_line
         return "an entry has a body";
     if (l->n < r->first || l->n <= r->last_n || l->n > STREAM_PART_N_MAX)
         return "its number does not belong behind the one before it";
-    if (++r->entries > STREAM_PART_ENTRIES)
-        return "there are too many entries";
-    if (l->id.len > 255 || str_utf8_valid(l->id) != l->id.len ||
-        str_index(l->id, '\0') != l->id.len || !kind_is_good(l->kind))
+    if (++r->entries > STREAM_PART_ENTRIES || r->ids)
+        return "there are too many entries, or there are ids before it";
+    if (!id_is_good(l->id) || !kind_is_good(l->kind))
         return "id or kind is not possible";
     const char *wrong = wrong_names(r, l);
     if (wrong)
@@ -365,7 +391,9 @@ static const char *wrong_line(struct stream_reader *r, const struct stream_line 
     if (wrong)
         return wrong;
     if (l->kind_of == STREAM_ATTACH)
-        return wrong_attach(r, l);
+        return r->ids ? "a part has entries or ids" : wrong_attach(r, l);
+    if (l->kind_of == STREAM_ONCE)
+        return wrong_once(r, l);
     if (l->kind_of == STREAM_LAST) {
         r->last_n = l->n;
         return l->n > 0 && l->n <= STREAM_PART_N_MAX ? NULL : "a number is from 1 on";
@@ -397,6 +425,7 @@ static kf_rc remember(struct stream_reader *r, const struct stream_line *l, stru
     buf_clear(&r->last);
     buf_str(&r->last, l->kind_of == STREAM_ATTR     ? l->name
                       : l->kind_of == STREAM_ATTACH ? l->hash
+                      : l->kind_of == STREAM_ONCE   ? l->id
                                                     : l->site);
     r->last_kind = l->kind_of;
     return buf_ok(&r->last, err);
@@ -523,7 +552,7 @@ kf_rc stream_read_check(str name, str text, uint64_t *ret_entries, struct kf_err
         ;
     if (rc == KF_ABSENT) {
         rc = KF_OK;
-        if (r.first && r.entries == 0)
+        if (r.first && r.entries + r.ids == 0)
             rc = not_ours(&r, err, "a part has entries");
         else if (ret_entries)
             *ret_entries = r.entries;

@@ -18,13 +18,17 @@
  *     a part          {"keepfast":"part","format":1,"stream":KEY,"first":N}
  *                     {"attach":H,"body":VALUE}              before the first entry that names it
  *                     {"n":N,"stamp":T,"site":S,"at":TIME,"id":ID,"kind":K,"attach":H,"body":VALUE}
+ *                     {"once":ID,"n":N,"asked":A,"at":TIME}                by ID, in a backup
  *
  * `id`, `kind` and `attach` are missing where there is none. VALUE is what was written, byte for
  * byte; where it cannot stand in a line as it is (a newline, blanks around it, nested too deep, too
  * many tokens) `"body":VALUE` is `"text":STRING` instead, which holds its bytes. H is the hash of
  * an attachment's bytes. `last` and `trimmed` are what one store knows of itself: the last number
- * that it gave, and up to which stamp of a site `keep` has removed entries. Another store passes
- * them over.
+ * that it gave, and up to which stamp of a site `keep` has removed entries. `once` is a client id
+ * that one of these had, so that a retry does not append it again: N was its number, A what tells a
+ * retry from another entry (kf_entry_once.hash). Another store passes them over. A part holds
+ * entries or ids, and the number in the name of one with ids says where it stands among the parts,
+ * no more.
  *
  * P1  No document and no stream has a name that begins with STREAM_FILES.
  * P2  `n` grows from line to line and is not below `first`, which is the number in the file's name.
@@ -71,18 +75,19 @@ enum stream_line_kind {
     STREAM_GONE,
     STREAM_TRIMMED,
     STREAM_ATTACH,
-    STREAM_ENTRY
+    STREAM_ENTRY,
+    STREAM_ONCE
 };
 struct stream_line {
     enum stream_line_kind kind_of;
     str name;      /* ATTR */
-    str site;      /* all but LAST, ATTACH: 16 hex digits */
-    str id, kind;  /* ENTRY; "" = none */
-    str hash;      /* ATTACH; ENTRY: of its attachment, "" = none */
+    str site;      /* all but LAST, ATTACH, ONCE: 16 hex digits */
+    str id, kind;  /* ENTRY; "" = none. ONCE: id */
+    str hash;      /* ATTACH; ENTRY: of its attachment, "" = none; ONCE: `asked` */
     str value;     /* exact bytes; ATTR: .p == NULL: it was removed */
-    uint64_t n;    /* ENTRY, LAST */
-    int64_t stamp; /* all but LAST, ATTACH */
-    int64_t at_ms; /* GONE, ENTRY */
+    uint64_t n;    /* ENTRY, LAST, ONCE */
+    int64_t stamp; /* all but LAST, ATTACH, ONCE */
+    int64_t at_ms; /* GONE, ENTRY, ONCE */
 };
 
 /* The first line of a file; first 0 = stream.ndjson. Everything is appended to `out`, whose failure
@@ -101,7 +106,7 @@ size_t stream_entry_room(size_t body, size_t attach);
 
 struct stream_reader {
     str text, key;
-    uint64_t first, line, last_n, entries;
+    uint64_t first, line, last_n, entries, ids;
     size_t at;
     struct arena arena; /* of the line last read */
     struct buf again;   /* it, written again */
@@ -116,7 +121,8 @@ void stream_read_begin(struct stream_reader *r, str name, str text);
  * KF_TOO_NEW, KF_NOMEM. */
 kf_rc stream_read(struct stream_reader *r, struct stream_line *ret, struct kf_err *err);
 void stream_read_end(struct stream_reader *r);
-/* All of it, so that nothing of a file is used that is not whole. ret_entries may be NULL. */
+/* All of it, so that nothing of a file is used that is not whole. ret_entries may be NULL; of a part
+ * with ids there are none. */
 kf_rc stream_read_check(str name, str text, uint64_t *ret_entries, struct kf_err *err);
 
 #endif

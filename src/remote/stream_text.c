@@ -172,6 +172,8 @@ static kf_rc give_line(struct text_reader *t, const struct stream_line *l, struc
     const struct member_row m = {
         .name = l->name, .site = l->site, .value = l->value, .stamp = l->stamp};
     const struct erased_row e = {.site = l->site, .stamp = l->stamp, .at_ms = l->at_ms};
+    const struct once_row o = {
+        .id = l->id, .n = l->n, .asked = l->hash, .alone = true, .at_ms = l->at_ms};
     switch (l->kind_of) {
     case STREAM_ATTACH: return keep_attachment(t, l, err);
     case STREAM_ENTRY: return give_entry(t, l, err);
@@ -179,6 +181,7 @@ static kf_rc give_line(struct text_reader *t, const struct stream_line *l, struc
     case STREAM_GONE: return t->sink->erasure(ctx, &e, err);
     case STREAM_TRIMMED: return t->sink->trimmed ? t->sink->trimmed(ctx, &e, err) : KF_OK;
     case STREAM_LAST: return t->sink->last ? t->sink->last(ctx, l->n, err) : KF_OK;
+    case STREAM_ONCE: return t->sink->once ? t->sink->once(ctx, &o, err) : KF_OK;
     }
     return KF_OK;
 }

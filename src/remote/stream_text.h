@@ -35,7 +35,7 @@ struct head_wish {
 kf_rc head_write(struct db *db, str key, const struct head_wish *wish, struct buf *out,
                  struct kf_err *err);
 
-/* Who takes the lines of a file; `last` and `trimmed` may be NULL. */
+/* Who takes the lines of a file; `last`, `trimmed` and `once` may be NULL. */
 struct text_sink {
     void *ctx;
     kf_rc (*entry)(void *ctx, const struct entry_import *e, struct kf_err *err);
@@ -43,6 +43,7 @@ struct text_sink {
     kf_rc (*erasure)(void *ctx, const struct erased_row *e, struct kf_err *err);
     kf_rc (*trimmed)(void *ctx, const struct erased_row *e, struct kf_err *err);
     kf_rc (*last)(void *ctx, uint64_t n, struct kf_err *err);
+    kf_rc (*once)(void *ctx, const struct once_row *o, struct kf_err *err);
 };
 /* Of a file that stream_read_check has accepted. Errors are the sink's, and KF_NOMEM. What it is
  * given is borrowed until it returns. */

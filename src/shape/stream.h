@@ -5,7 +5,8 @@
  * the public calls give.
  *
  * E1  An entry is appended once per (stream, client id). A retry with the same payload gets the
- *     first number; one with another payload changes nothing. This outlives trimming.
+ *     first number; one with another payload changes nothing. This outlives trimming, a backup and
+ *     its restore.
  * E2  Numbers of a stream only grow; none is given twice while the stream lives.
  * E3  An entry, the statistics of its stream and its id appear in one transaction. Statistics are
  *     those that a recount of the entries would give.
@@ -219,6 +220,18 @@ kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, st
 /* Entries of a site up to a stamp that `keep` has removed here, by site; at_ms is 0. */
 kf_rc stream_trims(struct db *db, int64_t stream, erased_visit *visit, void *ctx,
                    struct kf_err *err);
+/* A client id that was taken, and by what. */
+struct once_row {
+    str id;
+    uint64_t n;
+    str asked;  /* what makes a retry the same one: 32 hex digits, or 64 of one from elsewhere */
+    bool alone; /* its entry is not there any more */
+    int64_t at_ms;
+};
+typedef kf_rc once_visit(void *ctx, const struct once_row *row, struct kf_err *err);
+/* Client ids of a stream behind `after`, in their order, at most `limit`. */
+kf_rc stream_ids(struct db *db, int64_t stream, str after, size_t limit, once_visit *visit,
+                 void *ctx, size_t *ret_count, struct kf_err *err);
 /* Keys of streams, and those that have members or erasures alone, behind `after`, in their order.
  * Appends them to `out`, each with a NUL behind it. */
 kf_rc stream_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
@@ -267,6 +280,10 @@ kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_
 /* Adds the lines of the streams to a digest, behind those of the documents; none when there is no
  * stream. docs/formats.md says what they are. KF_DAMAGED. */
 kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err);
+/* The line of one stream, appended to `out`, as a store would have it that holds of it what came
+ * into being up to number `until`, and its attributes as they are. Cost: a pass over its entries. */
+kf_rc stream_digest_line(struct db *db, str key, int64_t until, struct buf *out,
+                         struct kf_err *err);
 
 /* --- what hydration, merge and restore write */
 
@@ -323,6 +340,10 @@ kf_rc stream_load_erasure(struct db *db, str key, const struct erased_row *row, 
 kf_rc stream_load_last(struct db *db, str key, uint64_t n, int64_t *seq, struct kf_err *err);
 kf_rc stream_load_trim(struct db *db, str key, const struct erased_row *row, int64_t *seq,
                        struct kf_err *err);
+/* An id whose entry `keep` has removed. It counts when stream_load_last has said a number that is
+ * not below its own. */
+kf_rc stream_load_id(struct db *db, str key, const struct once_row *row, int64_t *seq,
+                     struct kf_err *err);
 kf_rc stream_load_end(struct db *db, struct streams *streams, int64_t *seq, struct kf_err *err);
 
 /* Forgets what memory has of a stream; of all (after a swap of the store's file). This and the next

@@ -17,7 +17,9 @@ struct digesting {
     struct db *db;
     struct hash_state *out;
     struct buf key, canonical, text;
-    str stream; /* of what it says */
+    str stream;       /* of what it says */
+    int64_t until;    /* entries with larger numbers do not count */
+    uint64_t entries; /* of the stream that it is at */
 };
 
 /* BLAKE2b-256 of the canonical form, appended as hex digits. */
@@ -97,6 +99,9 @@ static kf_rc add_entry(void *ctx, int64_t seq, struct kf_err *err)
         "kf_entry e LEFT JOIN kf_attachment a ON a.hash = e.attach WHERE e.seq = $1";
     struct db_stmt *s;
     bool row = false;
+    if (seq > d->until)
+        return KF_OK;
+    d->entries++;
     kf_rc rc = db_use(d->db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
@@ -108,62 +113,72 @@ static kf_rc add_entry(void *ctx, int64_t seq, struct kf_err *err)
     return rc;
 }
 
-/* Of one without entries and attributes other stores do not know. */
-static kf_rc says_nothing(struct digesting *d, const struct stream_row *row, bool *ret,
-                          struct kf_err *err)
+/* What the line of a stream is the hash of. */
+static kf_rc hash_stream(struct digesting *d, int64_t id, str attrs, struct hash *ret,
+                         bool *ret_nothing, struct kf_err *err)
 {
-    kf_rc rc = KF_OK;
-    *ret = row->count == 0;
-    if (*ret) {
-        buf_clear(&d->canonical);
-        rc = json_canonical(row->attrs, &d->canonical, err);
-        *ret = str_is(buf_view(&d->canonical), "{}");
-    }
-    return rc;
-}
-
-static kf_rc add_stream(void *ctx, const struct stream_row *row, struct kf_err *err)
-{
-    struct digesting *d = ctx;
-    bool nothing = false;
-    struct hash_state h;
-    struct hash hash;
-    char hex[HASH_HEX + 1];
     struct buf line = BUF_INIT;
-    buf_clear(&d->key);
-    buf_str(&d->key, row->key);
-    d->stream = row->key;
-    kf_rc rc = says_nothing(d, row, &nothing, err);
-    if (rc != KF_OK || nothing)
-        return rc == KF_OK ? buf_ok(&d->key, err) : rc;
+    struct hash_state h;
+    d->entries = 0;
     hash_begin(&h);
-    rc = add_hash(d, row->attrs, &line, err);
+    kf_rc rc = add_hash(d, attrs, &line, err);
+    *ret_nothing = str_is(buf_view(&d->canonical), "{}");
     buf_byte(&line, '\n');
     if (rc == KF_OK)
         rc = buf_ok(&line, err);
     if (rc == KF_OK) {
         hash_add(&h, buf_view(&line));
-        rc = entries_by_stamp(d->db, row->id, true, add_entry, &(struct entries_of){d, &h}, err);
+        rc = entries_by_stamp(d->db, id, true, add_entry, &(struct entries_of){d, &h}, err);
     }
-    hash_end(&h, &hash);
+    hash_end(&h, ret);
+    *ret_nothing = *ret_nothing && d->entries == 0;
+    buf_release(&line);
+    return rc;
+}
+
+/* Appended to `out`; nothing for one without entries and attributes, which other stores do not
+ * know. */
+static kf_rc put_line(struct digesting *d, str key, int64_t id, str attrs, struct buf *out,
+                      struct kf_err *err)
+{
+    struct hash hash;
+    char hex[HASH_HEX + 1];
+    bool nothing = false;
+    d->stream = key;
+    kf_rc rc = hash_stream(d, id, attrs, &hash, &nothing, err);
+    if (rc != KF_OK || nothing)
+        return rc;
     hash_hex(&hash, hex);
-    buf_clear(&line);
-    buf_c(&line, "stream ");
-    if (rc == KF_OK)
-        rc = add_text(d, row->key, &line, err);
-    buf_printf(&line, " %s\n", hex);
-    if (rc == KF_OK)
-        rc = buf_ok(&line, err);
+    buf_c(out, "stream ");
+    rc = add_text(d, key, out, err);
+    buf_printf(out, " %s\n", hex);
+    return rc == KF_OK ? buf_ok(out, err) : rc;
+}
+
+static kf_rc add_stream(void *ctx, const struct stream_row *row, struct kf_err *err)
+{
+    struct digesting *d = ctx;
+    struct buf line = BUF_INIT;
+    buf_clear(&d->key);
+    buf_str(&d->key, row->key);
+    kf_rc rc = put_line(d, row->key, row->id, row->attrs, &line, err);
     if (rc == KF_OK)
         hash_add(d->out, buf_view(&line));
     buf_release(&line);
     return rc == KF_OK ? buf_ok(&d->key, err) : rc;
 }
 
+static void digesting_release(struct digesting *d)
+{
+    buf_release(&d->key);
+    buf_release(&d->canonical);
+    buf_release(&d->text);
+}
+
 kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err)
 {
     enum { PAGE = 256 };
-    struct digesting d = {.db = db, .out = digest};
+    struct digesting d = {.db = db, .out = digest, .until = INT64_MAX};
     struct buf after = BUF_INIT;
     size_t count = PAGE;
     kf_rc rc = KF_OK;
@@ -175,8 +190,41 @@ kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err
             rc = stream_heads(db, buf_view(&after), PAGE, add_stream, &d, &count, err);
     }
     buf_release(&after);
-    buf_release(&d.key);
-    buf_release(&d.canonical);
-    buf_release(&d.text);
+    digesting_release(&d);
+    return rc;
+}
+
+/* *ret_id 0: there is none that came into being up to number `until`. */
+static kf_rc find_attrs(struct db *db, str key, int64_t until, int64_t *ret_id, struct buf *attrs,
+                        struct kf_err *err)
+{
+    static const char sql[] = "SELECT id, attrs FROM kf_stream WHERE key = $1 AND id <= $2";
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    db_bind_i64(s, 2, until);
+    rc = db_step(s, &row, err);
+    if (rc == KF_OK && row) {
+        *ret_id = db_i64(s, 0);
+        buf_str(attrs, db_text(s, 1));
+        rc = buf_ok(attrs, err);
+    }
+    db_done(s);
+    return rc;
+}
+
+kf_rc stream_digest_line(struct db *db, str key, int64_t until, struct buf *out, struct kf_err *err)
+{
+    struct digesting d = {.db = db, .until = until};
+    struct buf attrs = BUF_INIT;
+    int64_t id = 0;
+    kf_rc rc = find_attrs(db, key, until, &id, &attrs, err);
+    if (rc == KF_OK && id)
+        rc = put_line(&d, key, id, buf_view(&attrs), out, err);
+    buf_release(&attrs);
+    digesting_release(&d);
     return rc;
 }

@@ -170,6 +170,17 @@ kf_rc stream_load_trim(struct db *db, str key, const struct erased_row *row, int
     return rc == KF_OK ? trimmed_put(db, stream, row->site, row->stamp, err) : rc;
 }
 
+kf_rc stream_load_id(struct db *db, str key, const struct once_row *row, int64_t *seq,
+                     struct kf_err *err)
+{
+    int64_t stream = 0;
+    bool is_new;
+    kf_rc rc = need_stream(db, key, 1, NOBODY, seq, &stream, err);
+    return rc == KF_OK
+               ? once_insert(db, stream, row->id, row->n, row->asked, row->at_ms, &is_new, err)
+               : rc;
+}
+
 /* -------------------------------------------------------------------------------------- the end */
 
 enum { KEYS_PAGE = 256 };
@@ -249,6 +260,19 @@ static kf_rc settle_ids(struct db *db, int64_t stream, struct kf_err *err)
     return rc;
 }
 
+/* Of a stream that was erased behind them in the archive, or another one: it never had these. */
+static kf_rc drop_ids(struct db *db, int64_t stream, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND n > "
+                              "(SELECT last_n FROM kf_stream WHERE id = $1)";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    return db_run(s, err);
+}
+
 static kf_rc drop_erased(struct db *db, str key, int64_t stream, struct kf_err *err)
 {
     static const char sql[] =
@@ -296,6 +320,8 @@ static kf_rc settle_stream(struct db *db, struct streams *streams, str key, int6
     struct counting c = {.d = &d, .line = config_stream(streams ? streams->space : NULL, key)};
     size_t count;
     kf_rc rc = drop_erased(db, key, id, err);
+    if (rc == KF_OK)
+        rc = drop_ids(db, id, err);
     if (rc == KF_OK)
         rc = settle_ids(db, id, err);
     if (rc == KF_OK)

@@ -224,6 +224,38 @@ kf_rc stream_trims(struct db *db, int64_t stream, erased_visit *visit, void *ctx
     return rc;
 }
 
+kf_rc stream_ids(struct db *db, int64_t stream, str after, size_t limit, once_visit *visit,
+                 void *ctx, size_t *ret_count, struct kf_err *err)
+{
+    static const char sql[] =
+        "SELECT o.id, o.n, o.hash, o.at, e.seq FROM kf_entry_once o LEFT JOIN kf_entry e ON "
+        "e.stream = o.stream AND e.n = o.n WHERE o.stream = $1 AND o.id > $2 ORDER BY o.id "
+        "LIMIT $3";
+    struct db_stmt *s;
+    size_t count = 0;
+    bool row = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, after.p ? after : STR(""));
+    db_bind_i64(s, 3, (int64_t)limit);
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        const struct once_row o = {.id = db_text(s, 0),
+                                   .n = (uint64_t)db_i64(s, 1),
+                                   .asked = db_text(s, 2),
+                                   .at_ms = db_i64(s, 3),
+                                   .alone = db_null(s, 4)};
+        count++;
+        if ((rc = visit(ctx, &o, err)) != KF_OK)
+            break;
+    }
+    db_done(s);
+    if (rc == KF_OK)
+        *ret_count = count;
+    return rc;
+}
+
 kf_rc stream_keys(struct db *db, str after, size_t limit, struct buf *out, size_t *ret_count,
                   struct kf_err *err)
 {

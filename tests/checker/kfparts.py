@@ -74,6 +74,7 @@ class Line:
         "trimmed": (["stamp"], None),
         "attach": ([], "body"),
         "n": (["stamp", "site", "at", "[id]", "[kind]", "[attach]"], "body"),
+        "once": (["n", "asked", "at"], None),
     }
 
     def __init__(self, text):
@@ -141,6 +142,11 @@ class Line:
                 raise Bad("kind %r, id %r" % (members.get("kind"), members.get("id")))
             if len(members.get("id", "").encode("utf-8")) > 255 or "\0" in members.get("id", ""):
                 raise Bad("id %r" % members["id"])
+        if self.form == "once":
+            if not members["once"] or len(members["once"].encode("utf-8")) > 255 or "\0" in members["once"]:
+                raise Bad("id %r" % members["once"])
+            if not re.match(r"([0-9a-f]{32}){1,2}\Z", members["asked"]):
+                raise Bad("asked %r" % members["asked"])
         self.at = _when(members["at"]) if "at" in members else 0
 
 
@@ -173,7 +179,7 @@ def read_stream_file(name, text):
 def _check_line_place(read, first):
     line = read[-1]
     before = read[-2] if len(read) > 1 else None
-    if (line.form in ("attach", "n")) != (first > 0):
+    if (line.form in ("attach", "n", "once")) != (first > 0):
         raise Bad("it does not belong there")
     if first:
         if line.form == "n" and int(line.members["n"]) < first:
@@ -190,6 +196,11 @@ def _check_line_place(read, first):
 
 def _check_part(read):
     attached, known, last, waiting = set(), set(), 0, None
+    if any(line.form == "once" for line in read):
+        ids = [line.members.get("once", "").encode("utf-8") for line in read]
+        if not all(ids) or ids != sorted(set(ids)) or len(ids) > PART_ENTRIES:
+            raise Bad("ids beside entries, out of order or too many")
+        return
     for line in read:
         members = line.members
         if line.form == "attach":
@@ -220,6 +231,7 @@ class StreamFiles:
         self._report = report
         self._members, self._erased, self._entries = {}, {}, {}
         self._numbers = {}    # key: [(first number of a part, last)]
+        self._last, self._ids = {}, {}    # key: the last number given; {id: number} of those whose entries were trimmed
         self.joined = {}      # key: Stream
 
     def add(self, name, text):
@@ -237,7 +249,13 @@ class StreamFiles:
                 self._erased.setdefault(key, {})[line.members["erased"]] = int(line.members["stamp"], 16)
             elif line.form == "n":
                 self._add_entry(key, line, attached)
-        if first:
+            elif line.form == "last":
+                self._last[key] = int(line.members["last"])
+            elif line.form == "once":
+                if line.members["once"] in self._ids.setdefault(key, {}):
+                    self._report.find("stream %r: the id %r stands there twice", key, line.members["once"])
+                self._ids[key][line.members["once"]] = int(line.members["n"])
+        if first and lines[0].form != "once":
             numbers = [int(line.members["n"]) for line in lines if line.form == "n"]
             self._numbers.setdefault(key, []).append((first, numbers[-1]))
 
@@ -257,6 +275,11 @@ class StreamFiles:
             for (_, last), (first, _) in zip(parts, parts[1:]):
                 if first <= last:
                     self._report.find("stream %r: part %d begins before the one in front of it ends", key, first)
+        for key, ids in self._ids.items():
+            if key in self._last and max(ids.values()) > self._last[key]:
+                self._report.find("stream %r: an id is of an entry that it never had", key)
+            if key not in self._last and key not in self._erased:
+                self._report.find("stream %r: ids and no last number", key)
         for key in set(self._members) | set(self._entries):
             erased = self._erased.get(key, {})
             stream = Stream({name: value for name, value in self._members.get(key, {}).items() if value is not None},

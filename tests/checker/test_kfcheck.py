@@ -526,6 +526,10 @@ def attached(body):
     return '{"attach":"%s","body":%s}\n' % (h(body.encode()), body)
 
 
+def once(id_, n=1, asked="0a" * 16, more=""):
+    return '{"once":"%s","n":%s,"asked":"%s","at":"%s"%s}\n' % (id_, n, asked, AT, more)
+
+
 HEAD_FILE, PART_FILE = "k/stream.ndjson", "k/000000000001.ndjson"
 
 
@@ -540,6 +544,7 @@ def files_of_streams_that_are_whole_are_read():
         (PART_FILE, part("k", entry(1, T1, ',"body":1'))),
         (PART_FILE, part("k", entry(5, T1, ',"body":1'), entry(9, T2, ',"body":1'))),
         (PART_FILE, part("k", attached('{"p":1}'), entry(1, T1, ',"attach":"%s","body":1' % h(b'{"p":1}')))),
+        (PART_FILE, part("k", once("a", 7), once("b", 1, "0a" * 32))),
     ):
         kfcheck.read_stream_file(kfcheck.STREAM_FILES + name.encode(), text.encode())
 
@@ -569,6 +574,12 @@ def strangers_among_files_of_streams_are_refused():
         (PART_FILE, part("k", attached("1"), good)), (PART_FILE, part("k", good, attached("1"))),
         (PART_FILE, part("k", attached("1").replace('"body":1', '"body":2'), entry(1, T1, ',"attach":"%s","body":1' % h(b"1")))),
         (PART_FILE, part("k", *[entry(n, "%016x" % (n + 65536), ',"body":1') for n in range(1, 1002)])),
+        (HEAD_FILE, stream_head("k", once("a"))), (PART_FILE, part("k", once("a"), good)), (PART_FILE, part("k", good, once("a"))),
+        (PART_FILE, part("k", attached("1"), once("a"))), (PART_FILE, part("k", once("b"), once("a"))), (PART_FILE, part("k", once("a"), once("a", 2))),
+        (PART_FILE, part("k", once(""))), (PART_FILE, part("k", once("a" * 256))), (PART_FILE, part("k", once("a\\u0000"))),
+        (PART_FILE, part("k", once("a", 0))), (PART_FILE, part("k", once("a", 10**12))), (PART_FILE, part("k", once("a", 1, "0a" * 15))),
+        (PART_FILE, part("k", once("a", 1, "0A" * 16))), (PART_FILE, part("k", once("a", more=',"more":1'))),
+        (PART_FILE, part("k", *[once("%04d" % n) for n in range(1001)])),
     )):
         check(refused(kfcheck.read_stream_file, kfcheck.STREAM_FILES + name.encode(), text.encode()), f"case {number}: {text[:300]}")
 
@@ -594,6 +605,17 @@ def streams_of_a_folder_are_joined():
     streams.add(kfcheck.STREAM_FILES + b"k/000000000003.ndjson", part("k", entry(3, T1, ',"body":5'), first=3).encode())
     streams.end()
     check(len(report.findings) == 2, f"the same entry with another body, and numbers twice: {report.findings}")
+
+
+@test
+def ids_of_what_was_trimmed_belong_to_a_stream():
+    for head, found in ((last(7), 0), (last(6), 1), (erased(S1), 0), (attr("a", ',"value":1'), 1)):
+        report = kfcheck.Report("")
+        streams = kfcheck.StreamFiles(report)
+        streams.add(kfcheck.STREAM_FILES + b"k/stream.ndjson", stream_head("k", head).encode())
+        streams.add(kfcheck.STREAM_FILES + b"k/000000000001.ndjson", part("k", once("a", 7), once("b", 2)).encode())
+        streams.end()
+        equal(len(report.findings), found, f"{head}: {report.findings}")
 
 
 main()

@@ -220,8 +220,10 @@ static kf_rc back_up(struct drilled *d)
     kf_rc rc = file_open(&docs.env.env, d->path, FILE_CREATE, &f, &d->err);
     if (rc == KF_OK)
         rc = backup_new(docs.store, STR(""), NULL, &b, &d->err);
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
+        backup_reckon(b, NULL, NULL);
         rc = backup_copy(b, &f, NULL, NULL, &d->err);
+    }
     if (rc == KF_OK)
         rc = backup_digest(b, NULL, NULL, d->digest, &d->docs, &d->err);
     backup_free(b);

@@ -5,6 +5,8 @@
 #include "base/err.h"
 #include "base/json.h"
 
+#include <stdio.h>
+
 #define S1 "00000000000000a1"
 #define S2 "00000000000000b2"
 #define T1 "0000000000010000"
@@ -19,6 +21,9 @@
     "{\"attr\":\"" name "\",\"stamp\":\"" T1 "\",\"site\":\"" S1 "\"" rest "}\n"
 #define LAST(n)       "{\"last\":" n "}\n"
 #define TRIMMED(site) "{\"trimmed\":\"" site "\",\"stamp\":\"" T1 "\"}\n"
+#define A32           "0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"
+#define ONCE(id, n, asked) \
+    "{\"once\":\"" id "\",\"n\":" n ",\"asked\":\"" asked "\",\"at\":\"" AT "\"}\n"
 /* BLAKE2b-256 of `{"p":1}` */
 #define H "c2e0d5a1ac7a10f9d24c1f0d0ee0f6d5a0b41a06fb1aa2f5f8b3d4ca2ca52be7"
 
@@ -188,6 +193,23 @@ static void strangers_are_refused(void **state)
          PART("k") ENTRY("5", T1, ",\"body\":1") ENTRY("9", T2, ",\"body\":1"), KF_OK},
         {"k/stream.ndjson", HEAD("k") LAST("7") ATTR("a", ",\"value\":1") TRIMMED(S1) TRIMMED(S2),
          KF_OK},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "7", A32) ONCE("b", "1", A32 A32), KF_OK},
+        /* ids where they do not belong, and what none can be */
+        {"k/stream.ndjson", HEAD("k") ONCE("a", "1", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1", A32) ENTRY("1", T1, ",\"body\":1"),
+         KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ENTRY("1", T1, ",\"body\":1") ONCE("a", "1", A32),
+         KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("b", "1", A32) ONCE("a", "1", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1", A32) ONCE("a", "2", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("", "1", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a\\u0000", "1", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "0", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1000000000000", A32), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1", "0a"), KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1", "0A0a0a0a0a0a0a0a0a0a0a0a0a0a0a0a"),
+         KF_INVALID},
+        {"k/000000000001.ndjson", PART("k") ONCE("a", "1", A32 "\",\"more\":\""), KF_INVALID},
         /* another stream's, another file's */
         {"k/stream.ndjson", HEAD("other"), KF_INVALID},
         {"k/stream.ndjson", PART("k") ENTRY("1", T1, ",\"body\":1"), KF_INVALID},
@@ -272,6 +294,19 @@ static void a_part_has_an_end(void **state)
     assert_int_equal(stream_read_check(name, buf_view(&text), NULL, NULL), KF_OK);
     stream_file_line(&e, &text);
     assert_int_equal(stream_read_check(name, buf_view(&text), NULL, NULL), KF_INVALID);
+    text.len = 0;
+    stream_file_begin(STR("k"), 1, &text);
+    for (int i = 0; i <= STREAM_PART_ENTRIES; i++) {
+        char id[16];
+        uint64_t entries = 77;
+        snprintf(id, sizeof id, "%04d", i);
+        struct stream_line o = {
+            .kind_of = STREAM_ONCE, .id = str_of(id), .hash = STR(A32), .n = 1, .at_ms = 1};
+        stream_file_line(&o, &text);
+        kf_rc rc = stream_read_check(name, buf_view(&text), &entries, NULL);
+        assert_int_equal(rc, i < STREAM_PART_ENTRIES ? KF_OK : KF_INVALID);
+        assert_int_equal(entries, i < STREAM_PART_ENTRIES ? 0 : 77);
+    }
     /* Cut anywhere, it is refused, but for where a line ends. */
     text.len = 0;
     stream_file_begin(STR("k"), 1, &text);

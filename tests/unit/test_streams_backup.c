@@ -45,6 +45,35 @@ static void good(kf_rc rc, const struct kf_err *err)
         fail_msg("%s: %s", err->code, err->detail);
 }
 
+/* Many in one append, ids ID-1 and so on (NULL: none), each of `len` bytes of noise (0: its
+ * number). */
+static void append_batch(struct app *app, const char *key, const char *id, int first, int count,
+                         size_t len)
+{
+    enum { BATCH_MAX = 500, LEN_MAX = 2048 };
+    static struct kf_entry_new e[BATCH_MAX];
+    static char ids[BATCH_MAX][32], bodies[BATCH_MAX][LEN_MAX];
+    static uint64_t seed = 7;
+    struct kf_err err = KF_ERR_INIT;
+    assert_true(count <= BATCH_MAX && len <= LEN_MAX);
+    for (int i = 0; i < count; i++) {
+        char *body = bodies[i];
+        snprintf(ids[i], sizeof ids[i], "%s-%d", id ? id : "", first + i);
+        snprintf(body, LEN_MAX, "{\"n\":%d}", first + i);
+        for (size_t k = 0; k < len; k++)
+            body[k] = k == 0 || k + 2 == len ? '"' : (char)('a' + testing_random(&seed) % 26);
+        if (len)
+            body[len - 1] = '\0';
+        e[i] = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+        e[i].id = id ? ids[i] : NULL;
+        e[i].kind = "user";
+        e[i].body = body;
+        e[i].len = strlen(body);
+    }
+    testing_env_advance(&world, 1);
+    good(kf_append(app->store, key, e, (size_t)count, NULL, NULL, NULL, NULL, &err), &err);
+}
+
 /* Its number; 0 when it was there already. */
 static uint64_t append(struct app *app, const char *key, const char *id, const char *body,
                        const char *attach)
@@ -65,11 +94,8 @@ static uint64_t append(struct app *app, const char *key, const char *id, const c
 
 static void append_many(struct app *app, const char *key, int count)
 {
-    char body[32];
-    for (int i = 1; i <= count; i++) {
-        snprintf(body, sizeof body, "{\"n\":%d}", i);
-        append(app, key, NULL, body, NULL);
-    }
+    for (int i = 1; i <= count; i++)
+        append_batch(app, key, NULL, i, 1, 0);
 }
 
 static void patch(struct app *app, const char *key, const char *text)
@@ -182,7 +208,8 @@ static void everything_comes_back(void **state)
     patch(&a, "only/attrs", "{\"customer\":\"k2\"}");
     append(&a, "erased/1", NULL, "1", "\"attached\"");
     erase(&a, "erased/1");
-    append_many(&a, "many", 2100);
+    for (int i = 1; i <= 2100; i += 300)
+        append_batch(&a, "many", NULL, i, 300, 0);
     back_up(&a, NULL);
     restore(&b, false);
     assert_string_equal(digest(&a), digest(&b));
@@ -290,17 +317,109 @@ static void read_pieces(struct backup *from, struct file *f, int64_t *at, int co
     buf_release(&piece);
 }
 
+/* Behind its end: what a restore of it must have. */
+static const char *reckoned(struct backup *from)
+{
+    static char hex[65];
+    struct kf_err err = KF_ERR_INIT;
+    uint64_t docs;
+    good(backup_digest(from, NULL, NULL, hex, &docs, &err), &err);
+    return hex;
+}
+
 /* So that one piece of the archive is less than one part. */
 static void append_noise(struct app *app, const char *key, int count)
 {
-    char body[2048] = "\"";
-    uint64_t seed = 7;
-    for (int i = 0; i < count; i++) {
-        for (size_t k = 1; k < sizeof body - 2; k++)
-            body[k] = (char)('a' + testing_random(&seed) % 26);
-        body[sizeof body - 2] = '"';
-        append(app, key, NULL, body, NULL);
+    for (int i = 0; i < count; i += 250)
+        append_batch(app, key, NULL, i, 250, 2048);
+}
+
+/* E1 outlives trimming, and a restore: of ids whose entries are not there any more, too. */
+static void what_was_trimmed_is_not_appended_again(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    struct kf_appended appended = {0};
+    char id[16], body[32];
+    app_open(&a);
+    app_open(&b);
+    for (int i = 1; i <= 2005; i += 401)
+        append_batch(&a, "last/1", "id", i, 401, 0);
+    append(&a, "last/gone", "x", "1", NULL);
+    append_many(&a, "last/gone", 3);
+    assert_string_equal(info_of(&a, "last/1"), "3 2005 {}");
+    back_up(&a, NULL);
+    restore(&b, true);
+    assert_string_equal(digest(&a), digest(&b));
+    verified(&b);
+    for (int i = 1; i <= 2005; i += 167) {
+        snprintf(id, sizeof id, "id-%d", i);
+        snprintf(body, sizeof body, "{\"n\":%d}", i);
+        assert_int_equal(append(&b, "last/1", id, body, NULL), 0);
     }
+    e.id = "id-7";
+    e.kind = "user";
+    e.body = "{\"n\":7}";
+    e.len = 7;
+    good(kf_append(b.store, "last/1", &e, 1, NULL, &appended, NULL, NULL, &err), &err);
+    assert_true(appended.duplicate && appended.n == 7);
+    e.body = "{\"n\":8}";
+    assert_int_equal(kf_append(b.store, "last/1", &e, 1, NULL, &appended, NULL, NULL, &err),
+                     KF_CONFLICT);
+    assert_string_equal(err.code, "id_reused");
+    assert_string_equal(info_of(&b, "last/1"), "3 2005 {}");
+
+    /* What is erased takes them along, also when that comes behind them in the archive. */
+    struct backup *backup = NULL;
+    struct file f = FILE_CLOSED;
+    int64_t at = 0;
+    zip = testing_path(testing_dir(), "erased.zip");
+    good(file_new_begin(a.env, zip, &f, &err), &err);
+    append_noise(&a, "zz", 1500);
+    good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    backup_reckon(backup, NULL, NULL);
+    read_pieces(backup, &f, &at, 1);
+    erase(&a, "last/gone");
+    read_pieces(backup, &f, &at, 10000);
+    good(file_new_end(&f, zip, KF_OK, &err), &err);
+    const char *wanted = reckoned(backup);
+    backup_free(backup);
+    restore(&b, true);
+    assert_string_equal(digest(&b), wanted);
+    assert_string_equal(info_of(&b, "last/gone"), "not_found");
+    assert_int_equal(append(&b, "last/gone", "x", "1", NULL), 1);
+    verified(&b);
+}
+
+static bool never(void *ctx)
+{
+    (void)ctx;
+    return false;
+}
+
+/* A digest that nobody waits for is none, and the backup is made all the same. */
+static void a_backup_does_without_its_digest(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct backup *backup = NULL;
+    struct file f = FILE_CLOSED;
+    int64_t at = 0;
+    app_open(&a);
+    app_open(&b);
+    for (int i = 1; i <= 2100; i += 300)
+        append_batch(&a, "many", NULL, i, 300, 0);
+    zip = testing_path(testing_dir(), "undigested.zip");
+    good(file_new_begin(a.env, zip, &f, &err), &err);
+    good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    backup_reckon(backup, never, NULL);
+    read_pieces(backup, &f, &at, 10000);
+    good(file_new_end(&f, zip, KF_OK, &err), &err);
+    assert_string_equal(reckoned(backup), "");
+    backup_free(backup);
+    restore(&b, false);
+    assert_string_equal(digest(&b), digest(&a));
 }
 
 /* What is written during a backup is not in it; what is erased meanwhile is not either. */
@@ -316,8 +435,10 @@ static void others_write_and_erase_meanwhile(void **state)
     append_noise(&a, "a/first", 1500);
     append(&a, "m/erased", NULL, "\"secret words\"", "\"secret attachment\"");
     append(&a, "z/last", NULL, "1", NULL);
+    patch(&a, "only/attrs", "{\"a\":1}");
     good(file_new_begin(a.env, zip, &f, &err), &err);
     good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    backup_reckon(backup, NULL, NULL);
     read_pieces(backup, &f, &at, 1);
     append(&a, "a/first", NULL, "\"too late\"", NULL);
     append(&a, "z/last", NULL, "\"too late\"", NULL);
@@ -325,10 +446,16 @@ static void others_write_and_erase_meanwhile(void **state)
     patch(&a, "zz/new", "{\"too\":\"late\"}");
     erase(&a, "a/first");
     erase(&a, "m/erased");
+    append(&a, "m/erased", NULL, "\"born again\"", NULL);
+    patch(&a, "only/attrs", "{\"a\":2}");
+    append(&a, "only/attrs", NULL, "\"too late\"", NULL);
     read_pieces(backup, &f, &at, 10000);
     good(file_new_end(&f, zip, KF_OK, &err), &err);
+    const char *wanted = reckoned(backup);
     backup_free(backup);
     restore(&b, false);
+    assert_string_equal(digest(&b), wanted);
+    assert_string_equal(info_of(&b, "only/attrs"), "0 1 {\"a\":2}");
     assert_string_equal(info_of(&b, "a/first"), "not_found");
     assert_string_equal(info_of(&b, "m/erased"), "not_found");
     assert_string_equal(entries_of(&b, "z/last"), "1:1");
@@ -368,14 +495,17 @@ static void an_entry_changes_its_place_meanwhile(void **state)
     app_open(&a);
     good(file_new_begin(a.env, zip, &f, &err), &err);
     good(backup_new(a.store, STR(""), NULL, &backup, &err), &err);
+    backup_reckon(backup, NULL, NULL);
     read_pieces(backup, &f, &at, 1);
     app_settle(&a);
     app_sync_good(&a, "place");
     assert_int_equal(strncmp(entries_of(&a, "chat"), "1:", 2) == 0, 0);
     read_pieces(backup, &f, &at, 10000);
     good(file_new_end(&f, zip, KF_OK, &err), &err);
+    const char *wanted = reckoned(backup);
     backup_free(backup);
     restore(&b, true);
+    assert_string_equal(digest(&b), wanted);
     assert_string_equal(info_of(&b, "chat"), "1501 1502 {}");
     verified(&b);
     app_sync_good(&b, "place");
@@ -458,6 +588,8 @@ int main(void)
         TEST(everything_comes_back),
         TEST(a_store_in_use_is_replaced),
         TEST(what_was_trimmed_stays_so),
+        TEST(what_was_trimmed_is_not_appended_again),
+        TEST(a_backup_does_without_its_digest),
         TEST(others_write_and_erase_meanwhile),
         TEST(an_entry_changes_its_place_meanwhile),
         TEST(what_is_pending_is_joined),
