@@ -450,7 +450,8 @@ static kf_rc check_readable(struct group *g, const struct doc_write *w, const st
 
 /* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again
  * after its group failed, a write keeps the stamp that it had: whoever was told early has the ETag
- * of it. */
+ * of it. Somebody else who has this store open may have given the same one to another document in
+ * between, which is no matter: stamps are compared within a name. */
 static int64_t stamp_for(struct group *g, struct doc_write *w, const struct doc_head *head)
 {
     int64_t before = head->there ? head->stamp : 0;

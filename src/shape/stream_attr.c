@@ -35,6 +35,19 @@ static kf_rc parse_attrs(str attrs, struct arena *arena, struct json_node **ret,
     return rc;
 }
 
+kf_rc attrs_whole(str attrs, bool *ret, struct kf_err *err)
+{
+    struct arena arena = ARENA_INIT;
+    struct json_node *root;
+    kf_rc rc = parse_attrs(attrs, &arena, &root, err);
+    arena_release(&arena);
+    *ret = rc == KF_OK;
+    if (rc == KF_NOMEM)
+        return rc;
+    err_clear(err);
+    return KF_OK;
+}
+
 kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err)
 {
     struct json_node *root = NULL;

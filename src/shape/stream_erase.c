@@ -6,8 +6,9 @@
  *     slices      entries with their words, attachments that nothing else names, ids; then the note
  *                 goes; then the index of words is written anew, if they were in it
  *
- * A crash in between leaves the note, and the next slices of anybody go on (streams_retain). What
- * is deleted here is overwritten in its pages; the log forgets it with the checkpoints that follow.
+ * A crash in between leaves the note, and the next slices of anybody go on: those of the same
+ * erasure, asked for again, of any other one, and of streams_retain. What is deleted here is
+ * overwritten in its pages; the log forgets it with the checkpoints that follow.
  *
  * The receipt is found again by a hash of what was asked for. */
 #include "shape/stream_internal.h"
@@ -168,9 +169,9 @@ static kf_rc erase_seen(struct group *g, str key, int64_t stream, int64_t seq, s
 {
     struct seen seen = {g, key, seq};
     struct db *db = group_db(g);
-    kf_rc rc = entries_sites(db, stream, erase_site, &seen, err);
+    kf_rc rc = entries_sites_whole(db, stream, erase_site, &seen, err);
     if (rc == KF_OK)
-        rc = entries_sites(db, -stream, erase_site, &seen, err);
+        rc = entries_sites_whole(db, -stream, erase_site, &seen, err);
     return rc == KF_OK ? trimmed_sites(db, stream, erase_site, &seen, err) : rc;
 }
 
@@ -400,22 +401,42 @@ static kf_rc is_of_person(struct group *g, const struct erase *e, bool *ret, str
     return rc;
 }
 
+/* The stream as it stands, to be dropped; of one that is damaged its bones. */
+static kf_rc find_stream(struct group *g, const struct erase *e, struct stream_state **ret,
+                         bool *ret_damaged, struct kf_err *err)
+{
+    struct stream_state *state = NULL;
+    bool whole = true;
+    kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &state, err);
+    if (rc == KF_OK && state->head.there)
+        rc = attrs_whole(state_attrs(state), &whole, err);
+    *ret_damaged = !whole || (rc == KF_DAMAGED && db_trouble(group_db(g)) == DB_FINE);
+    if (!*ret_damaged) {
+        *ret = rc == KF_OK ? state_keep(state) : NULL;
+        return rc;
+    }
+    KF_SOMETIMES("erasure-of-a-damaged-stream");
+    err_clear(err);
+    return stream_bones(group_db(g), e->key, ret, err);
+}
+
 static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *err)
 {
     struct erase *e = (struct erase *)write;
     struct stream_state *before = NULL;
-    bool theirs = false;
+    bool theirs = false, damaged = false;
     e->made = 0;
     e->again = e->more = false;
-    kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &before, err);
+    kf_rc rc = find_stream(g, e, &before, &damaged, err);
     if (rc != KF_OK)
         return rc;
-    state_keep(before);
     rc = db_scrub(group_db(g), true, err);
     if (rc == KF_OK)
         rc = is_of_person(g, e, &theirs, err);
     if (rc == KF_OK && theirs)
         rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
+    if (rc == KF_OK && theirs && damaged)
+        rc = stream_bones_attrs(group_db(g), e->key, err);
     if (rc == KF_OK && !e->again)
         rc = remove_parts(g, &e->more, err);
     kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
@@ -571,6 +592,8 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
     subject_of("stream", k, STR(""), subject);
     e.key = k;
     rc = erase_one(&e, &receipt, err);
+    if (rc == KF_OK && e.again) /* a crash may have left some of it */
+        rc = erase_slices(streams, err);
     if (rc == KF_OK)
         rc = streams_index_purge(streams, err);
     return rc == KF_OK ? give_receipt(streams, receipt, e.again, ret, err) : rc;
@@ -664,8 +687,6 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
             "person may have come in: try again when `keepfast status` says open");
     subject_of(attribute, str_of(value), STR("person"), subject);
     kf_rc rc = erase_each(streams, str_of(attribute), str_of(value), subject, &receipt, err);
-    if (rc == KF_OK)
-        rc = streams_index_purge(streams, err);
     if (rc == KF_OK && !receipt) {
         rc = last_receipt(streams, subject, &receipt, err);
         again = rc == KF_OK;
@@ -673,6 +694,10 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
             rc = err_set(err, PROBLEM_NOT_FOUND, "no stream has \"%.100s\" of this value",
                          attribute);
     }
+    if (rc == KF_OK && again) /* a crash may have left some of it */
+        rc = erase_slices(streams, err);
+    if (rc == KF_OK)
+        rc = streams_index_purge(streams, err);
     return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
 }
 

@@ -8,7 +8,7 @@
  *     stream_append.c  appends                           stream_take.c   what others wrote
  *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
  *     stream_load.c    windows from the store            stream_visit.c  what other floors read
- *     stream_site.c    entries by their sites
+ *     stream_site.c    entries by their sites            stream_bones.c  damaged ones, to be erased
  *     stream_index.c, stream_search.c, stream_find.c     words */
 #ifndef KF_SHAPE_STREAM_INTERNAL_H
 #define KF_SHAPE_STREAM_INTERNAL_H
@@ -474,6 +474,14 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err);
 
+/* --------------------------------------------------------- damaged streams (stream_bones.c) */
+
+/* The stream `key`, there, with as much of it as an erasure needs: id, number of its last change,
+ * count and bytes of its entries; no attributes. KF_DAMAGED when not even that is known. */
+kf_rc stream_bones(struct db *db, str key, struct stream_state **ret, struct kf_err *err);
+/* What is found under its attributes, whatever they are. Cost: a pass over those of all streams. */
+kf_rc stream_bones_attrs(struct db *db, str key, struct kf_err *err);
+
 /* ------------------------------------------------------- entries by their sites (stream_site.c) */
 
 struct site_row {
@@ -485,6 +493,9 @@ typedef kf_rc site_visit(void *ctx, const struct site_row *row, struct kf_err *e
  * may read. Cost: a few steps for each site. */
 kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
+/* The same without what cannot be a site. */
+kf_rc entries_sites_whole(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                          struct kf_err *err);
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
 /* Numbers in the store of the entries of a stream, of its twins, too, in the order of (stamp,
@@ -519,6 +530,8 @@ kf_rc members_object(struct db *db, str key, struct buf *out, struct kf_err *err
 kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id, bool *ret_all,
                  struct kf_err *err);
 /* The text of an attribute that can be asked for, in the arena. .p == NULL: it has none such. */
+/* Whether it is an object. KF_NOMEM. */
+kf_rc attrs_whole(str attrs, bool *ret, struct kf_err *err);
 kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err);
 
 #endif

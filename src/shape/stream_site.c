@@ -42,6 +42,28 @@ kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+static bool is_site(const char *site)
+{
+    return strlen(site) == STREAM_SITE_LEN && strspn(site, "0123456789abcdef") == STREAM_SITE_LEN;
+}
+
+struct whole {
+    site_visit *visit;
+    void *ctx;
+};
+
+static kf_rc visit_whole(void *ctx, const struct site_row *row, struct kf_err *err)
+{
+    const struct whole *w = ctx;
+    return is_site(row->site) ? w->visit(w->ctx, row, err) : KF_OK;
+}
+
+kf_rc entries_sites_whole(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                          struct kf_err *err)
+{
+    return entries_sites(db, stream, visit_whole, &(struct whole){visit, ctx}, err);
+}
+
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
 {
     static const char sql[] = "SELECT site, stamp FROM kf_trimmed WHERE stream = $1 AND site > $2 "

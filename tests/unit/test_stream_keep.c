@@ -297,6 +297,47 @@ static void retaining_goes_on_behind_what_is_damaged(void **state)
     assert_string_equal(testing_last(&t, "last/c", 9), "3:1 4:1 5:1");
 }
 
+/* A person can be erased whatever has become of the rows. */
+static void what_is_damaged_can_be_erased(void **state)
+{
+    (void)state;
+    static const char *const damage[] = {
+        "UPDATE kf_stream SET kinds = '{' || kinds WHERE key = 'a'",
+        "UPDATE kf_stream SET last_n = 1 WHERE key = 'a'",
+        "UPDATE kf_stream SET attrs = '{\"customer\":\"a', rings = '[' WHERE key = 'a'",
+        "UPDATE kf_stream SET count = 77, bytes = -9, seq = 1, kinds = 'x', attrs = '[1]' WHERE "
+        "key = 'a'",
+        "UPDATE kf_entry SET site = 'not a site at al' WHERE n = 2",
+    };
+    static const char patch[] = "{\"customer\":\"ann\"}", other[] = "{\"customer\":\"bob\"}";
+    testing_append(&t, "b", "i", NULL, "1"); /* the first number of the journal */
+    assert_int_equal(streams_patch(t.streams, "b", other, strlen(other), NULL, &t.err), KF_OK);
+    for (size_t i = 0; i < 2 * sizeof damage / sizeof *damage; i++) {
+        struct kf_receipt r = {0};
+        bool person = i % 2;
+        testing_append(&t, "a", "i", "user", "[1]");
+        testing_append(&t, "a", "k", "user", "\"words\"");
+        assert_int_equal(streams_patch(t.streams, "a", patch, strlen(patch), NULL, &t.err), KF_OK);
+        testing_sql(&t, damage[i / 2]);
+        streams_forget_all(t.streams);
+        kf_rc rc = person ? streams_erase_all(t.streams, "customer", "ann", &r, &t.err)
+                          : streams_erase(t.streams, "a", &r, &t.err);
+        if (rc != KF_OK)
+            fail_msg("%s: %s", damage[i / 2], t.err.detail);
+        assert_true(r.streams == 1 && r.entries == 2 && r.bytes == 10);
+        kf_receipt_free(&r);
+        assert_string_equal(testing_last(&t, "a", 1), "(not_found)");
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_stream_attr"), 1);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 1);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erased WHERE site <> '' AND "
+                                            "site LIKE '% %'"),
+                         0);
+        assert_string_equal(testing_last(&t, "b", 1), "1:1");
+    }
+    testing_recount(&t);
+}
+
 /* What a crash between the group and its slices leaves is removed by whoever comes next. */
 static void an_erasure_that_was_cut_goes_on(void **state)
 {
@@ -319,6 +360,39 @@ static void an_erasure_that_was_cut_goes_on(void **state)
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
 }
 
+/* Who was cut asks again: then nothing of it is left. */
+static void an_erasure_that_was_cut_is_ended_by_the_same_call(void **state)
+{
+    (void)state;
+    static const char patch[] = "{\"customer\":\"ann\"}",
+                      cut[] =
+                          "INSERT INTO kf_entry SELECT 999, 77, 1, at, stamp, size, taken, kind, "
+                          "id, site, hash, attach, body FROM kf_entry WHERE n = 1; "
+                          "INSERT INTO kf_entry_once VALUES(77, 'i', 1, '', 0); "
+                          "INSERT INTO kf_erasing SELECT 77, max(id) FROM kf_receipt";
+    testing_append(&t, "b", NULL, NULL, "1");
+    for (int person = 0; person < 2; person++) {
+        struct kf_receipt r = {0};
+        for (int again = 0; again < 2; again++) {
+            if (!again) {
+                testing_append(&t, "a", "i", NULL, "1");
+                assert_int_equal(streams_patch(t.streams, "a", patch, strlen(patch), NULL, &t.err),
+                                 KF_OK);
+            } else {
+                testing_sql(&t, cut);
+            }
+            kf_rc rc = person ? streams_erase_all(t.streams, "customer", "ann", &r, &t.err)
+                              : streams_erase(t.streams, "a", &r, &t.err);
+            assert_int_equal(rc, KF_OK);
+            assert_int_equal(r.again, again);
+            kf_receipt_free(&r);
+            assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
+            assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+            assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
+        }
+    }
+}
+
 TESTING_SABOTEUR(trim_unconfirmed, "trim-unconfirmed", what_a_remote_has_not_confirmed_is_kept)
 TESTING_SABOTEUR(trim_uncounted, "trim-uncounted", the_last_are_kept)
 TESTING_SABOTEUR(entry_ids_expire, "entry-ids-expire", ids_outlive_their_entries)
@@ -337,7 +411,9 @@ int main(int argc, char **argv)
         TEST(one_person_is_erased_everywhere),
         TEST(what_is_not_theirs_any_more_is_not_erased),
         TEST(retaining_goes_on_behind_what_is_damaged),
+        TEST(what_is_damaged_can_be_erased),
         TEST(an_erasure_that_was_cut_goes_on),
+        TEST(an_erasure_that_was_cut_is_ended_by_the_same_call),
         cmocka_unit_test(saboteur_trim_uncounted),
         cmocka_unit_test(saboteur_trim_unconfirmed),
         cmocka_unit_test(saboteur_entry_ids_expire),
