@@ -5,8 +5,12 @@
 #include "testing_pg.h"
 #include "testing_streams.h"
 
+#include "base/err.h"
 #include "move/backup.h"
 #include "store/store_pg.h"
+
+#include <poll.h>
+#include <pthread.h>
 
 static const char yaml[] = "spaces:\n"
                            "  default:\n"
@@ -165,6 +169,123 @@ static void what_another_wrote_is_read_before_it_is_replaced(void **state)
     assert_string_equal(b.err.code, "load_failed");
 }
 
+/* ---------------------------------------------------------------------- a group applied again */
+
+/* A write of `a` behind a document of its group: when `b` waits for the row that numbers come from,
+ * `a` loses its connection. So `b` has it before the group is applied again. */
+static struct {
+    struct write write;
+    pthread_t thread;
+    const char *name; /* that `b` writes */
+    bool begun;
+} between;
+
+static void *put_by_b(void *ctx)
+{
+    (void)ctx;
+    assert_int_equal(testing_put(&b, between.name, "\"of b\""), KF_OK);
+    return NULL;
+}
+
+/* Whether somebody waits for this transaction. */
+static bool somebody_waits(struct db *db)
+{
+    static const char sql[] = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = "
+                              "pg_current_xact_id()::xid";
+    struct db_stmt *s;
+    bool row = false;
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    assert_int_equal(db_step(s, &row, NULL), KF_OK);
+    bool any = row && db_i64(s, 0) > 0;
+    db_done(s);
+    return any;
+}
+
+static kf_rc lose_between(struct group *g, struct write *w, struct kf_err *err)
+{
+    (void)w;
+    if (between.begun)
+        return KF_OK;
+    between.begun = true;
+    assert_int_equal(pthread_create(&between.thread, NULL, put_by_b, NULL), 0);
+    for (int i = 0; i < 1000 && !somebody_waits(group_db(g)); i++)
+        poll(NULL, 0, 10);
+    kf_rc rc = db_exec(group_db(g), "SELECT pg_terminate_backend(pg_backend_pid())", err);
+    assert_int_not_equal(rc, KF_OK);
+    return rc;
+}
+
+static void nobody_waits(struct write *w)
+{
+    assert_int_equal(w->rc, KF_OK);
+}
+
+/* `a` writes "d", `b` writes `name`, and the group of `a` comes last. */
+static struct kf_written put_around(const char *name, kf_level level)
+{
+    struct kf_write w = KF_WRITE_INIT;
+    struct kf_written written = {0};
+    kf_ticket *ticket = NULL;
+    w.verb = KF_PUT;
+    w.name = "d";
+    w.body = "\"of a\"";
+    w.len = strlen(w.body);
+    w.options.level = level;
+    between.write = (struct write){.apply = lose_between, .done = nobody_waits};
+    between.name = name;
+    between.begun = false;
+    assert_int_equal(kf_submit(a.store, &w, NULL, NULL, &ticket, &a.err), KF_OK);
+    store_submit(a.store, &between.write);
+    while (store_lead(a.store))
+        ;
+    assert_true(between.begun);
+    pthread_join(between.thread, NULL);
+    assert_int_equal(kf_wait(&ticket, 10000, &written, &a.err), KF_OK);
+    return written;
+}
+
+/* Whatever the clocks say, and whether it was told before its commit: a document that is written
+ * again behind what another process has written meanwhile is later than that, its ETag is the one
+ * that was told, unless somebody else's is the later one, and no clock gives a stamp twice for one
+ * name. */
+static void a_document_applied_again_is_the_later_one(void **state)
+{
+    (void)state;
+    static const int64_t ahead_ms[] = {-5000, 0, 5000}; /* the clock of `b` */
+    struct kf_verified v = {0};
+    struct kf_doc doc;
+    int64_t was = 0;
+    for (int i = 0; i < 12; i++) {
+        bool same = i % 2, early = i / 2 % 2;
+        int64_t ahead = ahead_ms[i / 4];
+        testing_env_advance(&a.env, 60000);
+        testing_env_advance(&b.env, 60000 + ahead - was);
+        was = ahead;
+        assert_int_equal(testing_put(&a, "d", "0"), KF_OK);
+        uint64_t version = a.written.version;
+        testing_env_advance(&a.env, 1000);
+        testing_env_advance(&b.env, 1000);
+        struct kf_written told = put_around(same ? "d" : "other",
+                                            early ? KF_LEVEL_MEMORY : KF_LEVEL_DEFAULT);
+        assert_int_equal(told.level, early ? KF_LEVEL_MEMORY : KF_LEVEL_SHARED);
+        testing_is(&a, "d", "\"of a\"", version + (same ? 2 : 1));
+        assert_int_equal(docs_get(a.docs, "d", &doc, &a.err), KF_OK);
+        bool kept = strcmp(doc.etag, told.etag) == 0;
+        kf_doc_release(&doc);
+        if (!kept && !(early && same && ahead >= 0))
+            fail_msg("round %d: the ETag is another one", i);
+        assert_int_equal(testing_number(&a, "SELECT count(*) FROM kf_doc_version v JOIN "
+                                            "kf_doc_version w ON w.name = v.name AND w.version > "
+                                            "v.version WHERE w.stamp <= v.stamp"),
+                         0);
+        assert_int_equal(testing_number(&a, "SELECT count(*) FROM kf_state WHERE stamp < (SELECT "
+                                            "max(stamp) FROM kf_doc_version)"),
+                         0);
+    }
+    assert_int_equal(verify_store(a.store, false, NULL, NULL, &v, &a.err), KF_OK);
+    kf_bytes_free(&v.report);
+}
+
 /* -------------------------------------------------------------------------- backups, verify */
 
 static void verify_sees_what_another_wrote(void **state)
@@ -257,6 +378,7 @@ int main(int argc, char **argv)
         TEST(a_window_has_no_hole),
         TEST(what_is_trimmed_is_doubted),
         TEST(what_another_wrote_is_read_before_it_is_replaced),
+        TEST(a_document_applied_again_is_the_later_one),
         TEST(verify_sees_what_another_wrote),
         TEST(a_backup_has_what_another_wrote),
         TEST(a_backup_that_cannot_pin_is_none),
