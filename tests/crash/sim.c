@@ -724,17 +724,29 @@ static kf_rc one_more(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, 
     return rc;
 }
 
+/* The first line in which two texts differ; of both. */
+static void first_difference(const char *a, const char *b, char *ret, size_t size)
+{
+    size_t at = 0, line = 0;
+    for (; a[at] && a[at] == b[at]; at++)
+        line = a[at] == '\n' ? at + 1 : line;
+    snprintf(ret, size, "\"%.*s\" for \"%.*s\"", (int)strcspn(a + line, "\n"), a + line,
+             (int)strcspn(b + line, "\n"), b + line);
+}
+
 static bool judge_place(const struct sim *run, const struct sim *looker, const char *path,
                         int64_t watermark, size_t low, size_t high, const struct place *at)
 {
-    char dir[1100];
+    char dir[1100], where[2000];
     snprintf(dir, sizeof(dir), "%s", path);
     *strrchr(dir, '/') = '\0';
-    char *text = place_of(looker, dir);
+    char *text = place_of(looker, dir), *last = run->snaps[high].place;
     bool good = place_fits(run, text, watermark, low, high);
-    if (!good)
-        complain(at, "confirmed is %lld, and the place holds, between steps %zu and %zu: %s",
-                 (long long)watermark, low, high, text);
+    if (!good) {
+        first_difference(text, last ? last : "", where, sizeof(where));
+        complain(at, "confirmed is %lld, and the place is none of those of steps %zu to %zu: %s",
+                 (long long)watermark, low, high, where);
+    }
     free(text);
     return good;
 }

@@ -74,6 +74,26 @@ struct looking {
     struct buf text;
 };
 
+/* Sites become numbers, in the order in which they are met: which one a store has is a matter of
+ * chance, and a call that failed takes another one. */
+static void number_sites(char *text)
+{
+    static const char *const before[] = {"\"site\":\"", "\"erased\":\""};
+    enum { SITES_MAX = 16 };
+    char known[SITES_MAX][STORE_SITE_LEN + 1] = {{0}};
+    for (char *at = text; *at; at++)
+        for (size_t i = 0; i < sizeof(before) / sizeof(before[0]); i++) {
+            size_t len = strlen(before[i]), n = 0;
+            if (strncmp(at, before[i], len) != 0 || strlen(at) < len + STORE_SITE_LEN)
+                continue;
+            while (n + 1 < SITES_MAX && known[n][0] &&
+                   strncmp(known[n], at + len, STORE_SITE_LEN) != 0)
+                n++;
+            memcpy(known[n], at + len, STORE_SITE_LEN);
+            memset(at + len, 'a' + (int)n, STORE_SITE_LEN);
+        }
+}
+
 /* Version and stamp of a stream's file are those of a push, of which there may be several. */
 static kf_rc take(struct remote_sink *sink, const struct remote_doc *doc, struct kf_err *err)
 {
@@ -115,5 +135,6 @@ char *sim_place(const struct env *env, const char *place)
     buf_release(&position);
     char *text = strndup(l.text.p ? l.text.p : "", l.text.len);
     buf_release(&l.text);
+    number_sites(text);
     return text;
 }
