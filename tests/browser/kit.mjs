@@ -28,8 +28,8 @@ export function note(text) {
     console.log(`# ${text}`);
 }
 
-export async function main() {
-    const wanted = process.argv.slice(2);
+/** `wanted`: parts of the names of tests; none: all of them. */
+export async function main(wanted) {
     const chosen = tests.filter(t => !wanted.length || wanted.some(w => t.name.includes(w)));
     let failed = 0;
     console.log(`1..${chosen.length}`);

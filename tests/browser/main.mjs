@@ -1,14 +1,5 @@
-// All tests in the browser, in their order.
+// The tests of some files, in their order: main.mjs FILE[,FILE…] [PART OF A NAME…]
 import { main } from "./kit.mjs";
-await import("./served.mjs");
-await import("./words.mjs");
-await import("./status.mjs");
-await import("./documents.mjs");
-await import("./streams.mjs");
-await import("./beside.mjs");
-await import("./search.mjs");
-await import("./care.mjs");
-await import("./people.mjs");
-await import("./access.mjs");
-await import("./guard.mjs");
-await main();
+for (const name of process.argv[2].split(","))
+    await import(`./${name}.mjs`);
+await main(process.argv.slice(3));
