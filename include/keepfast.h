@@ -76,12 +76,13 @@ struct kf_err {
     bool retryable;   /* the same call may succeed later */
     int64_t offset;   /* byte offset in the body that was refused, -1 = none */
     uint64_t version; /* KF_CONFLICT of a document: its current version, 0 = absent */
+    uint64_t entry;   /* KF_DAMAGED of an entry of a stream: its number, 0 = of none */
     char etag[36];    /* KF_CONFLICT of a document: its current ETag, "" = absent */
     char detail[600]; /* for people: cause and next step, one line, no newline */
 };
-#define KF_ERR_INIT                           \
-    {                                         \
-        KF_OK, "", 0, 0, false, -1, 0, "", "" \
+#define KF_ERR_INIT                              \
+    {                                            \
+        KF_OK, "", 0, 0, false, -1, 0, 0, "", "" \
     }
 
 /* The short name of a code, "KF_BUSY" and so on. Static storage. */
@@ -406,6 +407,7 @@ struct kf_entry_list {
     size_t count;
     bool more; /* there are further ones: behind the last item, or with `last` and `before` before
                   the first */
+    uint64_t born; /* as in kf_stream_info; 0 = of several streams */
     void *owned;
 };
 KF_API void kf_entry_list_free(struct kf_entry_list *list);
@@ -427,7 +429,8 @@ struct kf_entry_query {
     }
 /* query: NULL = as INIT. A list also ends, with `more`, before its bodies are larger than 16 MiB
  * together; it always has one entry if there is any. KF_ABSENT: there is no such stream.
- * KF_NOT_HYDRATED while the store is being filled. KF_DAMAGED: an entry of them cannot be read.
+ * KF_NOT_HYDRATED while the store is being filled. KF_DAMAGED: an entry of them cannot be read, and
+ * err->entry says which: go on behind it (after), or before it.
  * Cost: no system call while what is asked for is in the window. */
 KF_API kf_rc kf_entries(kf_store *store, const char *key, const struct kf_entry_query *query,
                         struct kf_entry_list *ret_list, struct kf_err *err);
@@ -458,10 +461,13 @@ struct kf_stream_kind {
  * them. */
 struct kf_stream_info {
     const char *key;
-    uint64_t count;                     /* of entries */
-    uint64_t last_n;                    /* number of the newest; 0 = there never was one */
-    uint64_t bytes;                     /* of their bodies */
-    int64_t first_at_ms, last_at_ms;    /* the earliest and the latest time of one; 0 = none */
+    uint64_t count;                  /* of entries */
+    uint64_t last_n;                 /* number of the newest; 0 = there never was one */
+    uint64_t bytes;                  /* of their bodies */
+    int64_t first_at_ms, last_at_ms; /* the earliest and the latest time of one; 0 = none */
+    uint64_t born; /* which life of the key this is, never 0: another one when it was erased and has
+                      come into being again, or when the store has it from a remote or a backup
+                      since */
     const struct kf_stream_kind *kinds; /* by kind */
     size_t kind_count;
     const void *attrs; /* attributes: a JSON object; a NUL stands behind it */

@@ -135,9 +135,9 @@ class UnixConnection(http.client.HTTPConnection):
 class Server:
     """keepfast serve, on a folder or at postgres://…. `config` is the text of a keepfast.yaml."""
 
-    def __init__(self, data, config=None, arguments=(), env=None, wrap=(), expect_ready=True):
+    def __init__(self, data, config=None, arguments=(), env=None, wrap=(), expect_ready=True, listen="127.0.0.1:0"):
         self.data = folder() / "data" if str(data).startswith("postgres") else Path(data)
-        words = [*wrap, PROGRAM, "serve", "--data", str(data), "--listen", "127.0.0.1:0"]
+        words = [*wrap, PROGRAM, "serve", "--data", str(data), "--listen", listen]
         if config is not None:
             self.config = self.data.parent / (self.data.name + ".yaml")
             self.config.write_text(config)

@@ -10,6 +10,7 @@ export class Problem extends Error {
         this.detail = body.detail || "";
         this.requestId = body.request_id || "";
         this.retryAfter = retryAfter || 0;
+        this.entry = body.code === "damaged" && body.n || 0; /* of a stream, which cannot be read */
     }
 }
 

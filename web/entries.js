@@ -1,5 +1,5 @@
 /* Entries of streams: what an answer says of them, with bodies as they were written, and how one is shown. */
-import { h } from "./dom.js";
+import { h, icon } from "./dom.js";
 import { t, has, date, clock, fullTime, lasting, bytes, number } from "./i18n.js";
 import { parse, prettyText, lineText } from "./json.js";
 import { showContent } from "./content.js";
@@ -12,6 +12,11 @@ const sizes = new TextEncoder();
 
 function size(text, node) {
     return sizes.encode(text.slice(node.from, node.to)).length;
+}
+
+/* In the place of one whose stored bytes are not what was appended. */
+export function damagedEntry(n) {
+    return { n, damaged: true, stream: "", kind: "", at: "", body: null, attach: null };
 }
 
 function entryOf(text, node) {
@@ -29,7 +34,7 @@ function entryOf(text, node) {
 
 /* An answer that lists entries: bodies and attachments as nodes of json.js. */
 export function readEntries(text) {
-    const page = { items: [], next: null, more: false };
+    const page = { items: [], next: null, more: false, born: "" };
     for (const [name, node] of parse(text).members) {
         if (name === "items")
             page.items = node.items.map(item => entryOf(text, item));
@@ -117,9 +122,18 @@ function bodyOf(e) {
     return place;
 }
 
+function damagedBubble(e, link, id) {
+    return h("div", { class: "bubble damaged" },
+        h("p", { class: "bubble-head", id }, icon("bad"), " ", h("span", { class: "who" }, t("entry.damaged")),
+            " ", h("a", { href: link(e), title: t("entry.link") }, `#${e.n}`)),
+        h("p", null, t("entry.damagedText")), h("p", { class: "next" }, h("strong", null, t("next")), " ", t("entry.damagedNext")));
+}
+
 /* `link(e)`: the address of the entry. `named`: with the stream that it is of. */
 export function bubble(e, link, named) {
     const id = `entry-${named ? `${e.stream}-` : ""}${e.n}`;
+    if (e.damaged)
+        return damagedBubble(e, link, id);
     return h("div", { class: `bubble ${look(e.kind)}` },
         h("p", { class: "bubble-head", id }, h("span", { class: "who" }, kindWords(e.kind)),
             " ", h("time", { class: "clock", datetime: e.at, title: fullTime(e.at) }, clock(e.at)),
@@ -130,9 +144,11 @@ export function bubble(e, link, named) {
 }
 
 /* What stands between two entries: another day, or the pause that makes another conversation. `before`: null when none is
- * shown above. */
+ * shown above whose time is known. */
 export function between(before, e, gapMs) {
     const out = [];
+    if (e.damaged)
+        return out;
     const pause = before ? Date.parse(e.at) - Date.parse(before.at) : 0;
     if (!before || date(before.at) !== date(e.at))
         out.push(h("p", { class: "day" }, h("span", null, date(e.at))));

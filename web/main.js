@@ -31,13 +31,13 @@ const within = { doc: "docs", stream: "streams", search: "streams" }; /* the tab
 /* What is known of the server. A view is given it whole and told when it has changed. */
 const app = {
     space: "",
-    spaces: null,   /* [{ name, open }…] */
+    spaces: null,   /* [{ name, open, rights, prefixes }…] */
     status: null,   /* of the space, the last that came */
     refused: null,  /* why there is none */
     durable: [],    /* of every space: { space, durable, state, reason } */
     doctor: null,   /* findings; null where the server has no doctor */
     busy: 0,        /* saves under way: it is asked more often */
-    say, go, link, refresh, saving, signOut,
+    say, go, link, refresh, saving, signOut, has, may,
 };
 
 let frame, view, route = { view: "", rest: "", query: new URLSearchParams() };
@@ -219,7 +219,9 @@ function frameUpdate() {
     setHidden(el, Boolean(signedOut) || !names.length);
     setHidden(frame.out, !token.get());
     setHidden(frame.nav, Boolean(signedOut) || !app.space);
-    keyed(frame.nav.firstChild, tabs, tab => tab[0], ([name, label]) => {
+    /* The status of all is where one lands: it says that it may not be seen. */
+    const open = tabs.filter(([name]) => (name !== "runs" && name !== "set-aside") || may("read"));
+    keyed(frame.nav.firstChild, open, tab => tab[0], ([name, label]) => {
         const count = h("span", { class: "count", hidden: true });
         const a = h("a", null, t(label), count);
         return {
@@ -246,6 +248,25 @@ function banner(text) {
     if (text && frame.banner.dataset.text !== text)
         fill(frame.banner, icon("wait"), h("span", null, text));
     frame.banner.dataset.text = text;
+}
+
+/* ------------------------------------------------------------------------------------- rights
+ *
+ * What the server would refuse is not offered. It says itself what whoever asks may do; of a space that it does not name
+ * nothing is known, and it refuses what must not be. */
+
+function has(right) {
+    const own = (app.spaces || []).find(s => s.name === app.space);
+    return !own || own.rights.includes(right);
+}
+
+/* With this name; without one, in all of the space. */
+function may(right, name) {
+    const own = (app.spaces || []).find(s => s.name === app.space);
+    if (!own || !own.prefixes)
+        return has(right);
+    const fits = p => (p.endsWith("*") ? name.startsWith(p.slice(0, -1)) : name === p);
+    return has(right) && name !== undefined && own.prefixes.some(fits);
 }
 
 /* ------------------------------------------------------------------------------------- asking */

@@ -40,7 +40,8 @@ function panel(id, title, ...rest) {
 /* ---------------------------------------------------------------------------------- attributes */
 
 /* `patched(info)`: they are others now. */
-export function attributesPanel({ app, path, patched }) {
+export function attributesPanel({ app, key, path, patched }) {
+    const writes = app.may("write", key);
     const rows = h("dl", { class: "attrs" }), trouble = h("div", { "aria-live": "polite" });
     const name = h("input", { id: "attr-name", autocomplete: "off", spellcheck: "false", autocapitalize: "off", required: true });
     const form = h("select", { id: "attr-form" }, h("option", { value: "text" }, t("attr.text")), h("option", { value: "json" }, "JSON"));
@@ -94,8 +95,8 @@ export function attributesPanel({ app, path, patched }) {
                 h("span", { class: "buttons" },
                     others !== null && others.length <= 255 && h("a", { class: "small", "aria-label": `${t("attr.others")}: ${member}`,
                         href: app.link("streams", "", query({ attr: member, value: others })) }, t("attr.others")),
-                    named(t("attr.change"), () => change(member, node)),
-                    named(t("attr.unlink"), () => patch(member, "null", t("attr.unlinked", { name: member }), raw)))));
+                    writes && named(t("attr.change"), () => change(member, node)),
+                    writes && named(t("attr.unlink"), () => patch(member, "null", t("attr.unlinked", { name: member }), raw)))));
     }
 
     const details = h("details", null, h("summary", null, t("attr.add")),
@@ -103,7 +104,7 @@ export function attributesPanel({ app, path, patched }) {
             h("label", { for: "attr-form" }, t("attr.form")), form, h("label", { for: "attr-value" }, t("attr.value")), value,
             h("button", { type: "submit" }, t("attr.save"))));
     return {
-        el: panel("attrs-title", t("attrs"), h("p", { class: "faint" }, t("attrs.text")), rows, trouble, details),
+        el: panel("attrs-title", t("attrs"), h("p", { class: "faint" }, t("attrs.text")), rows, trouble, writes && details),
         update(info) {
             const text = prettyText(info.attrs);
             if (text === last)

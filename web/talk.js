@@ -5,25 +5,34 @@
  *
  * What is read stays where it is, whatever comes or goes around it; only who stands at the newest entry goes with it. New
  * ones are asked for behind the last number that is here, so none is left out that came between two questions; who follows
- * is answered by the server when there is one. */
-import { getText } from "./api.js";
+ * is answered by the server when there is one.
+ *
+ * An entry that is damaged fails the page that it is on, and the problem names it: shorter pages are asked for, up to it,
+ * then it is shown as what it is, and the next page begins behind it.
+ *
+ * An answer of another life of the key (`born`) is of another stream: it is not put beside what is here. */
+import { getText, Problem } from "./api.js";
 import { h, fill, setHidden, setText } from "./dom.js";
 import { t } from "./i18n.js";
 import { problemBox, query } from "./parts.js";
-import { readEntries, bubble, between, inShort, kindWords } from "./entries.js";
+import { readEntries, bubble, between, damagedEntry, inShort, kindWords } from "./entries.js";
 
 const PAGE = 60, MOST = 300;
 const NEAR_PX = 700;   /* of an end: more is fetched */
 const STUCK_PX = 40;   /* of the bottom: one stands there */
 const FOLLOW_S = 20, PAUSE_MS = 500, PAUSE_MAX_MS = 30000, SAID_MAX = 3;
 
+/* The stream is not there any more, or it is another one under the same key. */
+function isGone(error) {
+    return error.status === 404 || error.code === "another_life";
+}
+
 export class Talk {
-    /* path: of the stream; link(e): address of an entry; say(text): to those who listen; onGone(problem): the stream is
-     * not there any more. */
+    /* path: of the stream; link(e): address of an entry; say(text): to those who listen; onGone(problem): isGone. */
     constructor({ path, link, say, onGone }) {
         Object.assign(this, { path, link, say, onGone });
         this.gapMs = 0;
-        this.kind = "";
+        this.kind = this.born = "";
         this.items = [];
         this.following = null;
         this.turn = this.known = this.seen = this.failures = 0;
@@ -49,6 +58,7 @@ export class Talk {
         this.turn++;
         this.ready = this.busy = this.jumping = this.atEnd = false;
         this.known = this.seen = 0;
+        this.born = "";
         this.cancel();
         this.items = [];
         this.feed.replaceChildren();
@@ -93,7 +103,7 @@ export class Talk {
         } catch (error) {
             if (mine !== this.turn)
                 return;
-            if (error.status === 404 && this.onGone)
+            if (isGone(error))
                 this.onGone(error);
             else
                 fill(this.top, problemBox(error, { again: () => this.jump(fetch, then) }));
@@ -109,7 +119,7 @@ export class Talk {
 
     latest(focus) {
         return this.jump(async () => {
-            const page = await this.page({ last: PAGE });
+            const page = await this.run("older", 0, PAGE);
             return { items: page.items, older: page.next !== null, newer: false };
         }, () => {
             this.toBottom();
@@ -120,7 +130,7 @@ export class Talk {
 
     first() {
         return this.jump(async () => {
-            const page = await this.page({ limit: PAGE });
+            const page = await this.run("newer", 0, PAGE);
             return { items: page.items, older: false, newer: page.next !== null };
         }, () => {
             this.box.scrollTop = 0;
@@ -131,7 +141,7 @@ export class Talk {
     /* The entry with this number in the middle, or where it would stand. */
     at(n) {
         return this.jump(async () => {
-            const [before, after] = await Promise.all([this.page({ before: n + 1, limit: PAGE / 2 }), this.page({ after: n, limit: PAGE / 2 })]);
+            const [before, after] = await Promise.all([this.run("older", n + 1, PAGE / 2), this.run("newer", n, PAGE / 2)]);
             return { items: [...before.items, ...after.items], older: before.next !== null, newer: after.next !== null };
         }, () => {
             const found = this.items.find(e => e.n >= n) || this.items.at(-1);
@@ -149,10 +159,10 @@ export class Talk {
 
     /* The first entry at that time or later. Resolves with whether there is one. */
     async since(time) {
-        const page = await this.page({ from: time.toISOString(), limit: 1 });
-        if (page.items.length)
-            await this.at(page.items[0].n);
-        return page.items.length > 0;
+        const n = await this.firstSince(time);
+        if (n)
+            await this.at(n);
+        return n > 0;
     }
 
     show(kind) {
@@ -172,7 +182,43 @@ export class Talk {
     }
 
     async page(values, options = { signal: this.abort && this.abort.signal }) {
-        return readEntries(await getText(`${this.path}/entries${query({ ...values, kind: this.kind })}`, options));
+        const page = readEntries(await getText(`${this.path}/entries${query({ ...values, kind: this.kind })}`, options));
+        this.born ||= page.born;
+        if (page.born !== this.born)
+            throw new Problem(410, { code: "another_life" });
+        return page;
+    }
+
+    /* At most `limit` beside the number `from`, on its newer or its older side; the newest or the first of all for 0. */
+    async run(side, from, limit) {
+        const newer = side === "newer";
+        for (let most = limit; ; ) {
+            try {
+                return await this.page(newer ? { after: from, limit: most } : from ? { before: from, limit: most } : { last: most });
+            } catch (error) {
+                const n = error.entry;
+                if (!n)
+                    throw error;
+                if (!newer)
+                    from ||= Number.MAX_SAFE_INTEGER;
+                const beside = newer ? n - from - 1 : from - n - 1; /* entries between, where no number is missing */
+                if (most === 1 || beside === 0)
+                    return { items: [damagedEntry(n)], next: "" };
+                most = Math.min(beside, Math.floor(most / 2)) || 1;
+            }
+        }
+    }
+
+    /* 0: there is none. */
+    async firstSince(time) {
+        try {
+            const page = await this.page({ from: time.toISOString(), limit: 1 });
+            return page.items.length ? page.items[0].n : 0;
+        } catch (error) {
+            if (error.entry)
+                return error.entry;
+            throw error;
+        }
     }
 
     mark(busy) {
@@ -211,7 +257,7 @@ export class Talk {
         let failed = false;
         this.mark(true);
         try {
-            const page = await this.page({ [side === "older" ? "before" : "after"]: asked, limit: PAGE });
+            const page = await this.run(side, asked, PAGE);
             if (mine === this.turn)
                 this.take(side, asked, page, false);
         } catch (error) {
@@ -219,7 +265,7 @@ export class Talk {
             if (mine !== this.turn)
                 return;
             this.lacks = error.status === 0 || error.status === 503; /* which may pass; damage does not */
-            if (error.status === 404 && this.onGone)
+            if (isGone(error))
                 this.onGone(error);
             else
                 this.keep(() => fill(place, problemBox(error, { again: () => {
@@ -265,8 +311,12 @@ export class Talk {
         } catch (error) {
             if (!abort.signal.aborted) {
                 this.failures++; /* the frame tells of a server that does not answer */
-                if (mine === this.turn && error.status === 404 && this.onGone)
+                if (mine === this.turn && isGone(error))
                     this.onGone(error);
+                else if (mine === this.turn && error.entry) {
+                    this.newer = true; /* what is behind it is fetched as any other */
+                    this.look();
+                }
             }
         } finally {
             this.following = null;
@@ -335,8 +385,13 @@ export class Talk {
 
     separate(at) {
         const e = this.items[at];
+        let before = at - 1;
+        while (before >= 0 && this.items[before].damaged)
+            before--;
         if (e)
-            fill(e.marks, between(this.items[at - 1] || null, e, this.gapMs));
+            fill(e.marks, between(this.items[before] || null, e, this.gapMs));
+        if (e && e.damaged)
+            this.separate(at + 1);
     }
 
     put(items, side, quiet) {
@@ -422,7 +477,7 @@ export class Talk {
         if (items.length > SAID_MAX || !this.stuck)
             this.say(t("talk.came", { n: items.length }));
         else
-            this.say(items.map(e => `${kindWords(e.kind)}: ${inShort(e.body, 200)}`).join(". "));
+            this.say(items.map(e => (e.damaged ? t("entry.damaged") : `${kindWords(e.kind)}: ${inShort(e.body, 200)}`)).join(". "));
     }
 
     tell(text) {

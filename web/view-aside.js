@@ -7,7 +7,7 @@ import { setWhen, Pages, query, confirm, problemBox, note, progress, itemLink } 
 const PAGE = 100;
 
 export function asideView(app) {
-    const space = app.space;
+    const space = app.space, runs = app.may("run");
     const groups = new Map();
     const list = h("div", { class: "cards wide" });
     const place = h("div", { "aria-live": "polite" });
@@ -32,7 +32,7 @@ export function asideView(app) {
             const forget = h("button", { type: "button", onclick: () => drop(remote, null) }, t("aside.dropAll"));
             forget.setAttribute("aria-label", `${t("aside.dropAll")}: ${remote}`);
             list.append(h("section", { class: "card", "aria-label": remote },
-                h("header", null, h("h2", null, remote), h("div", { class: "buttons" }, again, forget)), rows));
+                h("header", null, h("h2", null, remote), runs && h("div", { class: "buttons" }, again, forget)), rows));
             groups.set(remote, rows);
         }
         return groups.get(remote);
@@ -52,7 +52,7 @@ export function asideView(app) {
                     has(`aside.${item.kind}`) ? t(`aside.${item.kind}`) : item.kind, " · ", time),
                 h("p", { lang: "en" }, item.reason),
                 next && h("p", { class: "next" }, h("strong", null, t("next")), " ", next)),
-            forget));
+            runs && forget));
     }
 
     /* Who works with keys goes on from the title: the button is gone with its list. */

@@ -92,7 +92,8 @@ export function docView(app, route) {
             readable && h("button", { type: "button", class: "small", onclick: () => look(versions[at]) }, t("doc.look")),
             readable && !(v.current && !from) && h("button", { type: "button", class: "small",
                 onclick: () => compare(versions[at], null) }, t("doc.compare")),
-            readable && !(v.current && !from) && h("button", { type: "button", class: "small", onclick: () => revert(versions[at]) }, t("doc.revert")));
+            readable && !(v.current && !from) && app.may("write", name) &&
+                h("button", { type: "button", class: "small", onclick: () => revert(versions[at]) }, t("doc.revert")));
         for (const button of actions.children)
             button.setAttribute("aria-label", `${button.textContent}: ${labelOf(v)}`);
         rows.append(h("li", { class: v.current ? "current" : null, "data-version": idOf(v) },

@@ -147,7 +147,7 @@ function remoteCard(app) {
         h("header", null, h("div", null, title, kind), badge), url,
         h("dl", { class: "facts" }, fact(t("lastSave"), facts.confirmed), fact(t("waits"), facts.waiting),
             fact(t("nextRun"), facts.next), overdue, fact(t("schedule"), facts.schedule)),
-        error, aside, h("div", { class: "buttons" }, save, taken), place, details);
+        error, aside, h("div", { class: "buttons" }, app.may("run") && save, taken), place, details);
 
     const card = {
         el,
@@ -393,7 +393,7 @@ export function statusView(app) {
         const { status, refused } = app;
         doctor.update(app.doctor); /* also of a space that cannot be opened */
         setHidden(body, !status);
-        setHidden(all, !status || !status.remotes.length);
+        setHidden(all, !status || !status.remotes.length || !app.may("run"));
         if (!status) {
             if (refused && refused !== hadTrouble) {
                 const colour = refused.status === 403 || refused.status === 404 ? "warn" : "bad";

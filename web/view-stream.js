@@ -17,7 +17,7 @@ export function streamView(app, route) {
     const link = e => app.link("stream", key, query({ n: e.n }));
     let info = null, seq = null, answeredAt = "", askedAt = 0, loads = 0, erased = false, begun = false, absent = false;
 
-    const talk = new Talk({ path, link, say: app.say, onGone: () => load() });
+    const talk = new Talk({ path, link, say: app.say, onGone: () => (absent ? null : load()) });
     const kind = h("select", { id: "talk-kind", onchange: () => talk.show(kind.value) }, h("option", { value: "" }, t("talk.kinds")));
     const day = h("input", { id: "talk-day", type: "date", onchange: toDay });
     const bar = h("div", { class: "talk-bar" },
@@ -33,16 +33,17 @@ export function streamView(app, route) {
     const trouble = h("div", { "aria-live": "polite" }), eraseTrouble = h("div", { "aria-live": "polite" });
     const context = { app, key, path, link, patched: take };
     const panels = [attributesPanel(context), statisticsPanel(context), ringsPanel(context), contextPanel(context)];
-    const append = appendForm({ app, path, done: async () => {
+    const writes = app.may("write", key);
+    const append = writes ? appendForm({ app, path, done: async () => {
         if (absent)
             await load();
         else
             await talk.look4new();
         app.refresh(true);
-    } });
+    } }) : { el: h("p", { class: "faint" }, t("rights.readOnly")), update() { /* it says the same of any stream */ } };
     const last = h("section", { class: "card", "aria-labelledby": "erase-head" }, h("h2", { id: "erase-head" }, t("erase")), h("p", { class: "faint" }, t("erase.text")),
         eraseTrouble, h("button", { type: "button", class: "danger", onclick: eraseIt }, t("erase.this")));
-    const beside = h("div", { class: "beside", hidden: true }, panels.map(p => p.el), last);
+    const beside = h("div", { class: "beside", hidden: true }, panels.map(p => p.el), writes && last);
     const card = h("div", { class: "card talk-card" }, bar, talk.el);
     const body = h("div", { class: "columns" }, h("div", { class: "talk-column" }, card, append.el), beside);
     const el = h("div", { class: "stream" },
@@ -62,8 +63,11 @@ export function streamView(app, route) {
         }
     }
 
-    /* What is known of the stream is this now. */
+    /* What is known of the stream is this now. Another one under the same key is shown from its own newest entry. */
     function take(now) {
+        const another = info !== null && info.born !== now.born;
+        if (another)
+            talk.rest();
         info = now;
         for (const part of [factList, beside, card])
             setHidden(part, false);
@@ -83,6 +87,8 @@ export function streamView(app, route) {
         }
         for (const one of [...panels, append])
             one.update(info);
+        if (another)
+            begin().then(() => talk.tell(t("stream.anew")));
     }
 
     /* What the stream is; an answer that is late is nobody's. */
@@ -127,10 +133,7 @@ export function streamView(app, route) {
         begun = true;
         absent = false;
         fill(trouble);
-        if (Number.isSafeInteger(n) && n > 0)
-            talk.at(n);
-        else
-            talk.latest();
+        return Number.isSafeInteger(n) && n > 0 ? talk.at(n) : talk.latest();
     }
 
     async function eraseIt() {
@@ -161,7 +164,6 @@ export function streamView(app, route) {
         if (erased || (!begun && !absent) || (now !== null ? now === seq : Date.now() - askedAt < ASK_MS))
             return;
         seq = now;
-        const before = talk.last;
         try {
             await ask();
         } catch (error) {
@@ -171,10 +173,8 @@ export function streamView(app, route) {
                 fill(trouble, problemBox(error, { again: load }));
             return;
         }
-        if (absent || info.last_n < before) { /* it is another one now */
-            talk.rest();
+        if (absent)
             begin();
-        }
     }
     return { el, title: key, update, opened: load, close: () => talk.stop() };
 }

@@ -72,7 +72,7 @@ export function streamsView(app, route) {
     }
 
     function anew() {
-        setHidden(person, !wanted.attr || !wanted.value);
+        setHidden(person, !wanted.attr || !wanted.value || !app.may("write"));
         pages.restart();
         return pages.next();
     }
@@ -129,7 +129,7 @@ export function streamsView(app, route) {
             look();
         } }, h("label", { for: "stream-prefix" }, t("docs.search")), prefix,
         h("span", { class: "pair" }, h("label", { for: "stream-attr" }, t("streams.attr")), attr, h("label", { for: "stream-value" }, "="), value), person),
-        place, count, table, pages.el, begin, past);
+        place, count, table, pages.el, app.has("write") && begin, app.may("read") && past);
 
     /* Something was written: the list is read anew, unless somebody is in the midst of it. */
     function update() {

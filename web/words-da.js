@@ -206,6 +206,8 @@ export const words = {
     "stream.absent": "Der er ingen strøm med dette navn.",
     "stream.begin": "Den opstår med sit første indlæg.",
     "stream.goneNow": "Strømmen er blevet slettet i mellemtiden.",
+    "stream.anew": "Strømmen er i mellemtiden slettet eller gendannet: dette er, hvad der er nu.",
+    "rights.readOnly": "Din token må læse denne strøm, men ikke ændre den.",
 
     "talk.label": "Strømmens indlæg",
     "talk.kind": "Slags",
@@ -235,6 +237,9 @@ export const words = {
     "entry.attached": "Vedhæftet: {size}",
     "entry.whole": { one: "Vis det hele ({n} tegn)", other: "Vis det hele ({n} tegn)" },
     "entry.gap": "Ny samtale, efter {time}",
+    "entry.damaged": "Beskadiget",
+    "entry.damagedText": "Det, der er gemt af dette indlæg, er ikke det, der blev tilføjet, så det vises ikke.",
+    "entry.damagedNext": "Hent det tilbage fra en sikkerhedskopi eller et lagersted; `keepfast verify` viser, hvad der er beskadiget.",
 
     "append": "Tilføj et indlæg med hånden",
     "append.kind": "Slags",

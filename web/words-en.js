@@ -206,6 +206,8 @@ export const words = {
     "stream.absent": "There is no stream of this name.",
     "stream.begin": "It comes into being with its first entry.",
     "stream.goneNow": "This stream has been erased meanwhile.",
+    "stream.anew": "The stream was erased or restored meanwhile: this is what there is now.",
+    "rights.readOnly": "Your token may read this stream, not change it.",
 
     "talk.label": "Entries of the stream",
     "talk.kind": "Kind",
@@ -235,6 +237,9 @@ export const words = {
     "entry.attached": "Attached: {size}",
     "entry.whole": { one: "Show all of it ({n} character)", other: "Show all of it ({n} characters)" },
     "entry.gap": "New conversation, after {time}",
+    "entry.damaged": "Damaged",
+    "entry.damagedText": "What is stored of this entry is not what was appended, so it is not shown.",
+    "entry.damagedNext": "Bring it back from a backup or a remote; `keepfast verify` lists what is damaged.",
 
     "append": "Append an entry by hand",
     "append.kind": "Kind",

@@ -206,6 +206,8 @@ export const words = {
     "stream.absent": "Nie ma strumienia o tej nazwie.",
     "stream.begin": "Powstanie wraz z pierwszym wpisem.",
     "stream.goneNow": "Ten strumień został w międzyczasie usunięty.",
+    "stream.anew": "Strumień w międzyczasie usunięto lub przywrócono: to jest to, co jest teraz.",
+    "rights.readOnly": "Twój token pozwala czytać ten strumień, ale nie zmieniać.",
 
     "talk.label": "Wpisy strumienia",
     "talk.kind": "Rodzaj",
@@ -235,6 +237,9 @@ export const words = {
     "entry.attached": "Załączono: {size}",
     "entry.whole": { one: "Pokaż całość ({n} znak)", few: "Pokaż całość ({n} znaki)", many: "Pokaż całość ({n} znaków)", other: "Pokaż całość ({n} znaku)" },
     "entry.gap": "Nowa rozmowa, po przerwie: {time}",
+    "entry.damaged": "Uszkodzony",
+    "entry.damagedText": "To, co zapisano z tego wpisu, nie jest tym, co dopisano, więc nie jest pokazywane.",
+    "entry.damagedNext": "Przywróć go z kopii zapasowej albo z miejsca zapisu; `keepfast verify` wymienia, co jest uszkodzone.",
 
     "append": "Dopisz wpis ręcznie",
     "append.kind": "Rodzaj",

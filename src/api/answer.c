@@ -86,6 +86,8 @@ void problem_json(const struct kf_err *err, const char *request_id, str extra, s
     json_put_str(out, &first, "request_id", str_of(request_id));
     if (err->offset >= 0)
         json_put_u64(out, &first, "offset", (uint64_t)err->offset);
+    if (err->entry)
+        json_put_u64(out, &first, "n", err->entry);
     if (err->etag[0]) {
         json_put_u64(out, &first, "version", err->version);
         json_put_str(out, &first, "etag", str_of(err->etag));
@@ -223,6 +225,44 @@ void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms)
     }
     when_format(ms, text);
     buf_json_string(b, str_of(text));
+}
+
+void json_put_born(struct buf *b, bool *first, uint64_t born)
+{
+    char text[20];
+    snprintf(text, sizeof text, "%016llx", (unsigned long long)born);
+    json_put_str(b, first, "born", str_of(text));
+}
+
+void json_put_list(struct buf *b, bool *first, const char *key, const str *list, size_t count)
+{
+    json_key(b, first, key);
+    if (!count) {
+        buf_c(b, "null");
+        return;
+    }
+    buf_byte(b, '[');
+    for (size_t i = 0; i < count; i++) {
+        if (i)
+            buf_byte(b, ',');
+        buf_json_string(b, list[i]);
+    }
+    buf_byte(b, ']');
+}
+
+void json_put_rights(struct buf *b, bool *first, unsigned rights)
+{
+    const char *between = "";
+    json_key(b, first, "rights");
+    buf_byte(b, '[');
+    for (unsigned i = 0; i < TOKEN_RIGHT_COUNT; i++) {
+        if (!(rights & 1u << i))
+            continue;
+        buf_c(b, between);
+        buf_json_string(b, str_of(token_right_names[i]));
+        between = ",";
+    }
+    buf_byte(b, ']');
 }
 
 /* --- parameters */

@@ -226,6 +226,7 @@ struct api_call {
     struct api_call *follow_prev, *follow_next; /* of home->follows */
     bool follow_told, follow_waits;
     bool follows, follow_shared;
+    bool follow_none; /* what was looked at last has no entry */
     struct loop_timer follow_timer;
     int64_t follow_until_ms;
     void (*follow_look)(struct api_call *c);
@@ -408,6 +409,12 @@ void json_put_u64(struct buf *b, bool *first, const char *key, uint64_t v);
 void json_put_bool(struct buf *b, bool *first, const char *key, bool v);
 /* RFC 3339, or null for 0. */
 void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms);
+/* Strings; null where there are none, which stands for all. */
+void json_put_list(struct buf *b, bool *first, const char *key, const str *list, size_t count);
+/* The words of enum token_right. */
+void json_put_rights(struct buf *b, bool *first, unsigned rights);
+/* The member `born` of a stream: a text that can only be compared. */
+void json_put_born(struct buf *b, bool *first, uint64_t born);
 
 /* Query: "" when it is not there. */
 str query_get(const struct api_call *c, const char *key);

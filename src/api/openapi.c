@@ -149,7 +149,7 @@ static const struct {
     const char *name, *members;
 } schemas[] = {
     {"Space", "name:string"},
-    {"SpaceItem", "name:string open:boolean"},
+    {"SpaceItem", "name:string open:boolean rights:string[] prefixes:string[]?"},
     {"Spaces", "items:SpaceItem[] next:string?"},
     {"Token", "id:string name:string rights:string[] spaces:string[]? prefixes:string[]? "
               "created_at:time expires_at:time? revoked_at:time? last_used_at:time? state:string | "
@@ -165,9 +165,9 @@ static const struct {
     {"Versions", "items:Version[] next:string?"},
     {"Written", "name:string version:integer etag:string created:boolean unchanged:boolean "
                 "replayed:boolean ack:string"},
-    {"Stream",
-     "key:string count:integer last_n:integer bytes:integer first_at:time? last_at:time? "
-     "kinds:object attrs:object | rings:object rules:StreamRules activity:StreamActivity?"},
+    {"Stream", "key:string count:integer last_n:integer bytes:integer first_at:time? last_at:time? "
+               "born:string kinds:object attrs:object | rings:object rules:StreamRules "
+               "activity:StreamActivity?"},
     {"StreamRules", "window:integer conversation_gap_ms:integer kinds:string[] | "
                     "keep_last:integer keep_age_ms:integer"},
     {"StreamActivity", "from:time step_ms:integer counts:integer[]"},
@@ -176,7 +176,7 @@ static const struct {
     {"AppendedItem", "n:integer | duplicate:boolean"},
     {"Appended", "count:integer | n:integer duplicate:boolean items:AppendedItem[]"},
     {"Entry", "n:integer at:time body:any | stream:string id:string kind:string attach:any"},
-    {"Entries", "items:Entry[] next:string?"},
+    {"Entries", "born:string items:Entry[] next:string?"},
     {"Context", "items:Entry[] next:string? more:boolean"},
     {"Mark", "from:integer to:integer"},
     {"FoundEntry", "stream:string n:integer at:time snippet:string cut_before:boolean "
@@ -259,7 +259,7 @@ static const struct {
 static const char *const problem_members =
     "type:string title:string status:integer detail:string code:string retryable:boolean "
     "request_id:string | "
-    "offset:integer version:integer etag:string level:string index:integer cause:string";
+    "offset:integer n:integer version:integer etag:string level:string index:integer cause:string";
 
 /* The next word of a list with blanks between; empty at its end. */
 static str next_word(str *rest)

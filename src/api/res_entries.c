@@ -44,9 +44,11 @@ static void entry_json(const struct kf_entry *e, bool across, struct buf *out)
     buf_str(out, STR("}"));
 }
 
-static void items_json(const struct kf_entry_list *list, bool across, struct buf *out)
+/* Behind the members that stand before them. */
+static void items_json(const struct kf_entry_list *list, bool across, bool first, struct buf *out)
 {
-    buf_c(out, "{\"items\":[");
+    json_key(out, &first, "items");
+    buf_byte(out, '[');
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_byte(out, ',');
@@ -55,16 +57,19 @@ static void items_json(const struct kf_entry_list *list, bool across, struct buf
 }
 
 /* A cursor is the direction and the number to go on from: "a17" behind 17, "b17" before it. */
-static void page_json(const struct kf_entry_query *q, const struct kf_entry_list *list,
-                      struct buf *out)
+static void page_json(struct api_call *c, const struct kf_entry_query *q,
+                      const struct kf_entry_list *list)
 {
     char next[24] = "";
-    bool back = q->last || q->before;
+    bool back = q->last || q->before, first = true;
+    c->follow_none = list->count == 0;
     if (list->count)
         snprintf(next, sizeof next, "%c%llu", back ? 'b' : 'a',
                  (unsigned long long)list->items[back ? 0 : list->count - 1].n);
-    items_json(list, false, out);
-    answer_next(out, list->more && list->count, str_of(next));
+    buf_byte(&c->out, '{');
+    json_put_born(&c->out, &first, list->born);
+    items_json(list, false, first, &c->out);
+    answer_next(&c->out, list->more && list->count, str_of(next));
 }
 
 static kf_rc take_time(const struct api_call *c, const char *key, int64_t *ret, struct kf_err *err)
@@ -134,7 +139,7 @@ static void read_entries(struct api_call *c)
     if (c->rc == KF_OK)
         c->rc = kf_entries(c->store, key, &q, &list, &c->err);
     if (c->rc == KF_OK)
-        page_json(&q, &list, &c->out);
+        page_json(c, &q, &list);
     kf_entry_list_free(&list);
 }
 
@@ -143,7 +148,7 @@ static void look(struct api_call *c);
 /* Whether who follows has what it waits for: an entry, or a reason not to wait. */
 static void looked(struct api_call *c)
 {
-    if (c->follows && c->rc == KF_OK && str_starts(buf_view(&c->out), STR("{\"items\":[]"))) {
+    if (c->follows && c->rc == KF_OK && c->follow_none) {
         follow_wait(c, look);
         return;
     }
@@ -162,7 +167,7 @@ static void look(struct api_call *c)
         return;
     }
     if (c->rc == KF_OK)
-        page_json(&q, &list, &c->out);
+        page_json(c, &q, &list);
     kf_entry_list_free(&list);
     looked(c);
 }
@@ -222,7 +227,8 @@ static kf_rc read_context_options(struct api_call *c, struct kf_context_options 
 static void context_json(const struct kf_context_options *o, const struct kf_entry_list *list,
                          struct buf *out)
 {
-    items_json(list, o->across != NULL, out);
+    buf_byte(out, '{');
+    items_json(list, o->across != NULL, true, out);
     buf_c(out, "],\"next\":null,\"more\":");
     buf_c(out, list->more ? "true}" : "false}");
 }

@@ -20,6 +20,7 @@ static void members_json(const struct kf_stream_info *s, bool *first, struct buf
     json_put_u64(out, first, "bytes", s->bytes);
     json_put_time(out, first, "first_at", s->first_at_ms);
     json_put_time(out, first, "last_at", s->last_at_ms);
+    json_put_born(out, first, s->born);
     json_key(out, first, "kinds");
     kinds_json(s, out);
     json_key(out, first, "attrs");

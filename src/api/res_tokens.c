@@ -17,38 +17,6 @@ static bool has_tokens(struct api_call *c)
 
 /* ------------------------------------------------------------------------------ as it is told */
 
-/* null: all of them. */
-static void put_list(struct buf *out, bool *first, const char *key, const str *list, size_t count)
-{
-    json_key(out, first, key);
-    if (!count) {
-        buf_c(out, "null");
-        return;
-    }
-    buf_byte(out, '[');
-    for (size_t i = 0; i < count; i++) {
-        if (i)
-            buf_byte(out, ',');
-        buf_json_string(out, list[i]);
-    }
-    buf_byte(out, ']');
-}
-
-static void put_rights(struct buf *out, bool *first, unsigned rights)
-{
-    const char *between = "";
-    json_key(out, first, "rights");
-    buf_byte(out, '[');
-    for (unsigned i = 0; i < TOKEN_RIGHT_COUNT; i++) {
-        if (!(rights & 1u << i))
-            continue;
-        buf_c(out, between);
-        buf_json_string(out, str_of(token_right_names[i]));
-        between = ",";
-    }
-    buf_byte(out, ']');
-}
-
 /* `text`: of a new one; NULL = it is not known any more. */
 static void token_json(const struct token *k, const char *text, int64_t now_ms, struct buf *out)
 {
@@ -60,9 +28,9 @@ static void token_json(const struct token *k, const char *text, int64_t now_ms, 
     if (text)
         json_put_str(out, &first, "token", str_of(text));
     json_put_str(out, &first, "name", str_of(k->name));
-    put_rights(out, &first, s->rights);
-    put_list(out, &first, "spaces", s->spaces, s->space_count);
-    put_list(out, &first, "prefixes", s->prefixes, s->prefix_count);
+    json_put_rights(out, &first, s->rights);
+    json_put_list(out, &first, "spaces", s->spaces, s->space_count);
+    json_put_list(out, &first, "prefixes", s->prefixes, s->prefix_count);
     json_put_time(out, &first, "created_at", k->created_ms);
     json_put_time(out, &first, "expires_at", s->expires_ms == TOKEN_NEVER ? 0 : s->expires_ms);
     json_put_time(out, &first, "revoked_at", revoked_ms);

@@ -179,7 +179,7 @@ static bool is_left(const struct api *api, const struct space *s)
 }
 
 /* Closes what another server has removed, so that what is there now is what is found. */
-static kf_rc leave_space(struct api *api, struct space *s, struct kf_err *err)
+static kf_rc leave_space(struct api *api, str name, struct space *s, struct kf_err *err)
 {
     bool used = remotes_running(store_remotes(s->store));
     pthread_mutex_lock(&api->home->lock);
@@ -196,6 +196,7 @@ static kf_rc leave_space(struct api *api, struct space *s, struct kf_err *err)
     api->o.spaces.close(api->o.spaces.ctx, &s->store);
     space_free(s);
     share_memory(api);
+    follow_tell(api->home, name, (str){NULL, 0}); /* who follows there looks what is there now */
     return KF_OK;
 }
 
@@ -203,7 +204,7 @@ kf_rc space_find(struct api *api, str name, bool create, struct space **ret, str
 {
     struct space *s = space_if_open(api, name);
     if (s && is_left(api, s)) {
-        kf_rc rc = leave_space(api, s, err);
+        kf_rc rc = leave_space(api, name, s, err);
         if (rc != KF_OK)
             return rc;
         s = NULL;
@@ -549,6 +550,15 @@ out:
     return rc;
 }
 
+/* What whoever asks may do there, so that nobody is offered what would be refused. */
+static void may_json(const struct api_call *c, bool *first, struct buf *out)
+{
+    static const struct token_scope all = {.rights = (1u << TOKEN_RIGHT_COUNT) - 1};
+    const struct token_scope *scope = auth_scope(c) ? auth_scope(c) : &all;
+    json_put_rights(out, first, scope->rights);
+    json_put_list(out, first, "prefixes", scope->prefixes, scope->prefix_count);
+}
+
 static void list_spaces(struct api_call *c)
 {
     size_t limit, count = 0, shown = 0, i = 0;
@@ -568,6 +578,7 @@ static void list_spaces(struct api_call *c)
         buf_c(&c->out, shown++ ? ",{" : "{");
         json_put_str(&c->out, &first, "name", names[i]);
         json_put_bool(&c->out, &first, "open", space_if_open(c->api, names[i]) != NULL);
+        may_json(c, &first, &c->out);
         buf_c(&c->out, "}");
         last = names[i]; /* the cursor says no name that was not shown */
     }

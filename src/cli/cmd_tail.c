@@ -60,9 +60,8 @@ static kf_rc print_json_line(const struct json_node *entry, struct kf_err *err)
     return rc;
 }
 
-/* The entries of an answer; *last (may be NULL) becomes the number of the last of them. */
-static kf_rc print_entries(struct cli *cli, const struct json_node *root, uint64_t *last,
-                           struct kf_err *err)
+/* The entries of an answer. */
+static kf_rc print_entries(struct cli *cli, const struct json_node *root, struct kf_err *err)
 {
     const struct json_node *items = json_member(root, "items");
     kf_rc rc = KF_OK;
@@ -71,10 +70,48 @@ static kf_rc print_entries(struct cli *cli, const struct json_node *root, uint64
             rc = print_json_line(n, err);
         else
             print_entry(cli, n);
-        if (last)
-            *last = node_u64(n, "n");
     }
     return rc;
+}
+
+/* How far somebody has followed a stream. A key that is erased and made anew, a store that is
+ * restored or filled again: `born` is another one then. It may be the same stream all the same, or
+ * another one that has these numbers, too: the entry that was shown last tells. */
+struct seen {
+    uint64_t last;   /* number of the entry that was shown last; 0 = none was */
+    struct buf text; /* that entry, as the answer had it */
+    struct buf born; /* of the stream that it is of */
+};
+
+static void seen_release(struct seen *seen)
+{
+    buf_release(&seen->text);
+    buf_release(&seen->born);
+}
+
+static kf_rc keep_born(struct cli *cli, const struct json_node *root, struct seen *seen,
+                       struct kf_err *err)
+{
+    buf_clear(&seen->born);
+    buf_str(&seen->born, node_text(cli, root, "born"));
+    return buf_ok(&seen->born, err);
+}
+
+/* What was not seen yet. */
+static kf_rc show(struct cli *cli, const struct json_node *root, struct seen *seen,
+                  struct kf_err *err)
+{
+    const struct json_node *items = json_member(root, "items"), *last = NULL;
+    kf_rc rc = print_entries(cli, root, err);
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next)
+        last = n;
+    if (rc == KF_OK && last) {
+        seen->last = node_u64(last, "n");
+        buf_clear(&seen->text);
+        buf_str(&seen->text, last->raw);
+        rc = buf_ok(&seen->text, err);
+    }
+    return rc == KF_OK ? keep_born(cli, root, seen, err) : rc;
 }
 
 static kf_rc ask_at(struct cli *cli, struct place *place, const char *tail,
@@ -97,37 +134,52 @@ static kf_rc ask_entries(struct cli *cli, const char *tail, struct json_node **r
     return rc;
 }
 
-/* A key that was erased and made anew, or a store that was restored, begins with lower numbers. */
-static kf_rc look_for_new_life(struct cli *cli, struct place *place, uint64_t *last,
-                               struct kf_err *err)
+/* Whether the entry that was shown last is still what has its number. */
+static kf_rc is_there(struct cli *cli, struct place *place, const struct seen *seen, bool *ret,
+                      struct kf_err *err)
 {
     struct json_node *root = NULL;
-    kf_rc rc = ask_at(cli, place, "", &root, err);
-    if (rc == KF_OK && node_u64(root, "last_n") < *last) {
-        print_talk("%s: the stream has begun anew", cli->args[0]);
-        *last = 0;
-    }
+    char tail[100];
+    snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1", (unsigned long long)seen->last - 1);
+    kf_rc rc = ask_at(cli, place, tail, &root, err);
+    const struct json_node *items = rc == KF_OK ? json_member(root, "items") : NULL;
+    *ret = items && items->child && str_eq(items->child->raw, buf_view(&seen->text));
     return rc;
 }
 
-/* What is behind *last, or comes within FOLLOW_MS where a server waits for it. *ret_any: there was
- * something. */
-static kf_rc print_behind(struct cli *cli, uint64_t *last, bool *ret_any, struct kf_err *err)
+/* *ret_anew: what was answered is of another stream, which is shown from its beginning. */
+static kf_rc look_for_new_life(struct cli *cli, struct place *place, const struct json_node *root,
+                               struct seen *seen, bool *ret_anew, struct kf_err *err)
+{
+    bool same = str_eq(node_text(cli, root, "born"), buf_view(&seen->born)) || !seen->last;
+    kf_rc rc = same ? KF_OK : is_there(cli, place, seen, &same, err);
+    *ret_anew = rc == KF_OK && !same;
+    if (!*ret_anew)
+        return rc;
+    print_talk("%s: the stream has begun anew", cli->args[0]);
+    seen->last = 0;
+    return keep_born(cli, root, seen, err);
+}
+
+/* What is behind the last one seen, or comes within FOLLOW_MS where a server waits for it.
+ * *ret_any: there was something, or is. */
+static kf_rc print_behind(struct cli *cli, struct seen *seen, bool *ret_any, struct kf_err *err)
 {
     struct place *place = NULL;
     struct json_node *root = NULL;
-    uint64_t before = *last;
+    uint64_t before = seen->last;
+    bool anew = false;
     char tail[100];
     snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000&follow=%dms",
-             (unsigned long long)*last, FOLLOW_MS);
+             (unsigned long long)seen->last, FOLLOW_MS);
     kf_rc rc = place_open(cli, &place, err);
     if (rc == KF_OK)
         rc = ask_at(cli, place, tail, &root, err);
     if (rc == KF_OK)
-        rc = print_entries(cli, root, last, err);
-    *ret_any = *last != before;
-    if (rc == KF_OK && !*ret_any)
-        rc = look_for_new_life(cli, place, last, err);
+        rc = look_for_new_life(cli, place, root, seen, &anew, err);
+    if (rc == KF_OK && !anew)
+        rc = show(cli, root, seen, err);
+    *ret_any = anew || seen->last != before;
     place_close(place);
     place_finish(cli);
     arena_clear(&cli->arena);
@@ -150,13 +202,13 @@ static bool nobody_reads(void)
 /* Numbers only grow, so what is asked for behind the last one seen is neither shown twice nor left
  * out, whatever happened to the server in between. Ends by Ctrl-C, when nobody reads any more, or
  * with a failure that does not pass. */
-static kf_rc follow(struct cli *cli, uint64_t last, struct kf_err *err)
+static kf_rc follow(struct cli *cli, struct seen *seen, struct kf_err *err)
 {
     bool told = false;
     while (print_flush() == 0) {
         int64_t began = env_mono_ms(cli->env);
         bool any = false;
-        kf_rc rc = print_behind(cli, &last, &any, err);
+        kf_rc rc = print_behind(cli, seen, &any, err);
         if (rc != KF_OK && !may_pass(err))
             return rc;
         if (rc != KF_OK && !told)
@@ -176,7 +228,8 @@ static kf_rc follow(struct cli *cli, uint64_t last, struct kf_err *err)
 kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
 {
     struct json_node *root = NULL;
-    uint64_t count = 10, last = 0;
+    struct seen seen = {.text = BUF_INIT, .born = BUF_INIT};
+    uint64_t count = 10;
     const char *given = cli->opt[OPT_LAST];
     if (given && (!str_to_u64(str_of(given), &count) || count < 1 || count > 1000))
         return cli_usage(err, "-n wants a number from 1 to 1000");
@@ -190,8 +243,11 @@ kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
     }
     kf_rc rc = ask_entries(cli, tail, &root, err);
     if (rc == KF_OK)
-        rc = print_entries(cli, root, &last, err);
-    return rc == KF_OK && cli->opt[OPT_FOLLOW] ? follow(cli, last, err) : rc;
+        rc = show(cli, root, &seen, err);
+    if (rc == KF_OK && cli->opt[OPT_FOLLOW])
+        rc = follow(cli, &seen, err);
+    seen_release(&seen);
+    return rc;
 }
 
 kf_rc cmd_context(struct cli *cli, struct kf_err *err)
@@ -209,7 +265,7 @@ kf_rc cmd_context(struct cli *cli, struct kf_err *err)
     if (rc == KF_OK)
         rc = cli_ask(cli, &r, &a, &root, err);
     if (rc == KF_OK && !cli->json)
-        rc = print_entries(cli, root, NULL, err);
+        rc = print_entries(cli, root, err);
     buf_release(&target);
     return rc;
 }

@@ -250,7 +250,7 @@ kf_rc stream_across(struct streams *streams, str key, str attribute, const struc
         log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
                   LOG_END);
     if (rc == KF_OK)
-        entries_give(list, found.more, ret_list);
+        entries_give(list, NULL, found.more, ret_list);
     else
         entries_free(list);
     arena_release(&found.arena);

@@ -408,7 +408,9 @@ void entries_free(struct entries *list);
 kf_rc entries_key(struct entries *list, str key, struct kf_err *err);
 /* Adds a copy. */
 kf_rc entries_copy(void *list, const struct entry_seen *e, struct kf_err *err);
-void entries_give(struct entries *list, bool more, struct kf_entry_list *ret);
+/* of: the stream that all of them are of; NULL = of several. */
+void entries_give(struct entries *list, const struct stream_state *of, bool more,
+                  struct kf_entry_list *ret);
 /* Of all streams with the value of the attribute that this one has (stream_across.c). */
 kf_rc stream_across(struct streams *streams, str key, str attribute, const struct entry_want *want,
                     struct kf_entry_list *ret_list, struct kf_err *err);

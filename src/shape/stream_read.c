@@ -79,10 +79,14 @@ kf_rc entries_key(struct entries *list, str key, struct kf_err *err)
     return KF_OK;
 }
 
-void entries_give(struct entries *list, bool more, struct kf_entry_list *ret)
+void entries_give(struct entries *list, const struct stream_state *of, bool more,
+                  struct kf_entry_list *ret)
 {
-    *ret = (struct kf_entry_list){
-        .items = list->items, .count = list->count, .more = more, .owned = list};
+    *ret = (struct kf_entry_list){.items = list->items,
+                                  .count = list->count,
+                                  .more = more,
+                                  .born = of ? (uint64_t)of->head.born : 0,
+                                  .owned = list};
 }
 
 static struct kf_entry item_of(const struct entry_seen *e, const char *key)
@@ -214,7 +218,7 @@ static kf_rc list_run(struct window_view *v, const struct entry_want *want, cons
         list->block = v->window.block;
         v->window = (struct window){0};
     }
-    entries_give(list, run->more, ret);
+    entries_give(list, v->state, run->more, ret);
     return KF_OK;
 }
 
@@ -296,7 +300,7 @@ static kf_rc read_stored(struct streams *streams, str key, const struct entry_wa
         log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
                   LOG_END);
     if (rc == KF_OK)
-        entries_give(list, more, ret_list);
+        entries_give(list, state, more, ret_list);
     else
         entries_free(list);
     state_drop(state);
@@ -333,6 +337,10 @@ static kf_rc read_entries(struct streams *streams, str key, const struct entry_w
     rc = stream_view(streams, key, hash, &v, err);
     if (rc == KF_ABSENT)
         return stream_unknown(key, err);
+    if (rc == KF_DAMAGED) { /* somewhere in the window: not all of it may be wanted */
+        err_clear(err);
+        return read_stored(streams, key, want, ret_list, err);
+    }
     if (rc != KF_OK)
         return rc;
     bool known = entries_of_view(&v, want, ret_list, &rc, err);

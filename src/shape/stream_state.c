@@ -389,11 +389,14 @@ kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err)
                        "what is stored of the stream \"%.*s\" is damaged; `keepfast verify` lists "
                        "what is. Bring it back from a backup or a remote",
                        STREAM_SHOWN(key));
-    return err_set(
+    kf_rc rc = err_set(
         err, PROBLEM_DAMAGED,
         "the stored bytes of entry %llu of \"%.*s\" are damaged; `keepfast verify` lists "
         "what is. Read around it by number, and bring it back from a backup or a remote",
         (unsigned long long)n, STREAM_SHOWN(key));
+    if (err)
+        err->entry = n;
+    return rc;
 }
 
 kf_rc stream_unknown(str key, struct kf_err *err)

@@ -95,12 +95,32 @@ test("with a token a backup is downloaded, gathered or straight into a file", as
     await clean(straight);
 });
 
-test("a right that is missing is named where it is missed, and a token that is revoked asks for another", async () => {
+test("a right that is missing is not offered; one that goes meanwhile is named; a token that is revoked asks for another", async () => {
     const server = await finance({ remotes: ["usb"] });
+    await server.put("finance", "doc-1.json", { n: 2 });
     const token = tokenOf(server, "reader", "--rights", "read");
     const page = await open(`${server.url}/`, { expect: ["401", "403"] });
-    await page.getByLabel("Token", { exact: true }).fill(token);
-    await page.keyboard.press("Enter");
+    const sign = async () => {
+        await page.getByLabel("Token", { exact: true }).fill(token);
+        await page.keyboard.press("Enter");
+        await page.locator("[data-remote=usb]").waitFor();
+    };
+    await sign();
+    await page.getByRole("button", { name: "Download what is waiting" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: /^Save now/ }).count(), 0);
+    await page.goto(`${server.url}/#/finance/doc/doc-1.json`);
+    await page.locator('[data-version="1"]').getByRole("button", { name: "What changed since" }).waitFor();
+    assert.equal(await page.getByRole("button", { name: "Go back to this" }).count(), 0);
+
+    /* As it would be with a server that says more than is so. */
+    await page.route("**/v1?limit=*", async route => {
+        const response = await route.fetch(), body = await response.json();
+        for (const item of body.items)
+            item.rights = ["read", "write", "run"];
+        return route.fulfill({ response, json: body });
+    });
+    await page.goto(`${server.url}/#/finance`);
+    await page.reload();
     await page.locator("#save-all").click();
     await page.getByText("Your token does not allow this").first().waitFor();
     await page.getByText("Ask whoever runs this server for a token with that right.").first().waitFor();

@@ -1,5 +1,7 @@
 // Streams: the conversation, what stands beside it, and how it goes on while somebody reads.
-import { test, assert, open, clean, until, note, sleep } from "./kit.mjs";
+import fs from "node:fs";
+import path from "node:path";
+import { test, assert, open, clean, until, note, sleep, accessible, picture } from "./kit.mjs";
 import { finance, append, numbersOf } from "./places.mjs";
 
 const DAY = 86400000;
@@ -282,5 +284,49 @@ test("a server that goes and comes back: what was read stays, and the conversati
     await entry(page, 105).waitFor();
     await until(async () => (await shown(page))[0] === 1, 10, "and what could not be fetched is fetched");
     assert.equal(await page.locator(".talk").getByText("The server does not answer").count(), 0);
+    await clean(page);
+});
+
+test("an entry that is damaged is shown as that, and what stands around it is read", async () => {
+    const server = await finance({ docs: 0, remotes: [], streams: '{ match: "none", window: 0 }' });
+    const many = 150, hurt = [1, 50, 51, 100, 149];
+    await append(server, "talk", Array.from({ length: many }, (_, i) => ({ kind: i % 2 ? "assistant" : "user", at: `2026-03-0${1 + Math.floor(i / 50)}T10:00:00Z`,
+        body: { text: `the entry ${i + 1} of them` } })));
+    await server.kill("SIGTERM");
+    const file = path.join(server.data, "finance.db"), bytes = fs.readFileSync(file);
+    for (const n of hurt) {
+        const spot = bytes.indexOf(`{"text":"the entry ${n} of them"}`);
+        assert.ok(spot > 0, "its bytes are in the file");
+        bytes[spot + 10] ^= 1;
+    }
+    fs.writeFileSync(file, bytes);
+    await server.run();
+    const page = await open(`${server.url}/#/finance/stream/talk`, { expect: ["500"] });
+    await entry(page, many).waitFor();
+    await entry(page, 149).getByText("Damaged", { exact: true }).waitFor();
+    await entry(page, 149).getByText(/keepfast verify/).waitFor();
+    await accessible(page, "a damaged entry");
+    await picture(page, "stream-damaged");
+    await until(async () => {
+        await page.locator(".talk").evaluate(b => b.scrollTo(0, 0));
+        return (await shown(page))[0] === 1;
+    }, 30, "all of them, by scrolling");
+    assert.deepEqual(await shown(page), Array.from({ length: many }, (_, i) => i + 1));
+    assert.deepEqual(await page.locator(".bubble.damaged").evaluateAll(all => all.map(b => Number(b.closest("article").dataset.n))), hurt);
+    assert.equal(await page.locator(".day").count(), 3, "days are those of the others");
+    await append(server, "talk", [{ kind: "user", body: { text: "and on" } }]);
+    await page.keyboard.press("Escape");
+    await page.getByRole("button", { name: "Latest" }).click();
+    await entry(page, many + 1).getByText("and on").waitFor();
+    await page.getByRole("button", { name: "First" }).click();
+    await entry(page, 2).waitFor();
+    assert.equal((await shown(page))[0], 1);
+    await page.goto(`${server.url}/#/finance/stream/talk?n=51`);
+    await until(() => entry(page, 51).evaluate(e => e === document.activeElement), 10, "it can be gone to");
+    await page.getByLabel("Kind", { exact: true }).first().selectOption("user");
+    await until(async () => (await articles(page).evaluateAll(all => all.map(a => Number(a.dataset.n)))).join().endsWith("145,147,149,151"), 10, "those of a kind");
+    await page.getByLabel("Kind", { exact: true }).first().selectOption("");
+    await page.getByLabel("Go to day").fill("2026-03-03");
+    await until(() => entry(page, 101).evaluate(e => e.classList.contains("found")), 10, "a day");
     await clean(page);
 });

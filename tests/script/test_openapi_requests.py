@@ -98,7 +98,7 @@ def targets(pattern, operation):
     pieces = {"space": st.sampled_from(["default"] * 6 + SPACES) | text, "name": st.sampled_from(NAMES[:3] * 3 + NAMES) | text,
               "remote": st.sampled_from(REMOTES[:2] * 3 + REMOTES) | text, "id": st.sampled_from(["0" * 12, "x"]) | text,
               "key": st.sampled_from(KEYS[:3] * 3 + KEYS) | text, "attribute": st.sampled_from(["customer", "none"]) | text,
-              "value": st.sampled_from(["7", "none"]) | text,
+              "value": st.sampled_from(["7", "none"]) | text, "table": st.sampled_from(["public.t", "t", "a.b.c"]) | text,
               "file": st.sampled_from(["main.js", "none.js"]) | text}
     names = re.findall(r"\{(\w+)\}", pattern)
     described = [p["name"] for p in operation["parameters"] if p["in"] == "query"]
@@ -269,7 +269,7 @@ def parameters_are_taken_where_they_are_described():
         for method, pattern, operation in operations():
             target = pattern.replace("{space}", "nowhere").replace("{name}", "a").replace("{remote}", "usb")
             target = target.replace("{id}", "0" * 12).replace("{file}", "style.css").replace("{key}", "a")
-            target = target.replace("{attribute}", "customer").replace("{value}", "7")
+            target = target.replace("{attribute}", "customer").replace("{value}", "7").replace("{table}", "public.t")
             taken = {p["name"] for p in operation["parameters"] if p["in"] == "query"}
             for name in names:
                 answer = once(server.socket, method, f"{target}?{name}=1", body=b"1" if "requestBody" in operation else None)

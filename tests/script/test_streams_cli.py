@@ -130,28 +130,77 @@ class Following:
         self.out.close()
 
 
-@test
-def following_survives_a_restart():
-    data = TOP / "followed"
-    place = f"{data}#default"
+def follows_through_restarts(name, place_of):
+    """place_of(server): where it is followed. The server comes back at the same address, killed or told to stop."""
+    data = TOP / name
     server = Server(data)
     for i in range(5):
         server.client().post("/streams/f/entries", {"body": i})
-    tail = Following("f", place)
+    tail = Following("f", place_of(server))
     try:
         wait_for(lambda: tail.seen() == [3, 4, 5], 20)
-        for _ in range(3):
+        for end in (server.kill, None, None):
             for i in range(4):
                 equal(server.client().post("/streams/f/entries", {"body": i}).status, 201, "more")
-            server.kill()
+            if end:
+                end()
+            else:
+                equal(server.stop(), 0, "a stop does not wait for who follows")
             time.sleep(0.3)
-            server = Server(data)
+            server = Server(data, listen=server.address)
             for i in range(3):
                 equal(server.client().post("/streams/f/entries", {"body": i}).status, 201, "more, behind the restart")
         wait_for(lambda: len(tail.seen()) >= 24, 40)
         time.sleep(1.5)
         equal(tail.seen(), list(range(3, 27)), "each once")
         equal(tail.process.poll(), None, "and it goes on")
+    finally:
+        tail.end()
+        server.stop()
+
+
+@test
+def following_survives_a_restart():
+    follows_through_restarts("followed", lambda server: f"{server.data}#default")
+
+
+@test
+def following_survives_a_restart_over_http():
+    follows_through_restarts("followed-http", lambda server: f"http://{server.address}/default")
+
+
+@test
+def following_survives_a_restart_at_a_socket():
+    follows_through_restarts("followed-socket", lambda server: f"unix:{server.socket}#default")
+
+
+@test
+def following_survives_a_new_machine_and_a_restore():
+    """A store that is filled again, or restored, has the stream under another `born`: what was shown is not shown again."""
+    place, backup = TOP / "remote", TOP / "followed.zip"
+    place.mkdir(mode=0o700)
+    config = f'spaces: {{ default: {{ remotes: {{ usb: {{ url: "dir:{place}", manual: true }} }} }} }}\n'
+    server = Server(TOP / "machine-1", config)
+    for i in range(5):
+        server.client().post("/streams/f/entries", {"body": i})
+    equal(run("sync", "--wait", at=f"{server.data}#default").status, 0, "it is at the remote")
+    born = server.client().get("/streams/f").json()["born"]
+    at = server.address
+    tail = Following("f", f"http://{at}/default")
+    try:
+        wait_for(lambda: tail.seen() == [3, 4, 5], 20)
+        server.kill()
+        server = Server(TOP / "machine-2", config, listen=at)
+        wait_for(lambda: server.client().get("/streams/f").status == 200, 20)
+        check(server.client().get("/streams/f").json()["born"] != born, "the store has it anew")
+        server.client().post("/streams/f/entries", {"body": 6})
+        wait_for(lambda: tail.seen() == [3, 4, 5, 6], 20)
+        equal(run("backup", backup, at=f"http://{at}/default").status, 0, "a backup")
+        server.client().post("/streams/f/entries", {"body": 7})
+        wait_for(lambda: tail.seen() == [3, 4, 5, 6, 7], 20)
+        equal(run("restore", backup, "--replace", at=f"http://{at}/default").status, 0, "back to what was there before the last one")
+        server.client().post("/streams/f/entries", {"body": "another seventh"})
+        wait_for(lambda: tail.seen() == [3, 4, 5, 6, 7, 1, 2, 3, 4, 5, 6, 7], 20)
     finally:
         tail.end()
         server.stop()
@@ -230,6 +279,12 @@ def a_stream_that_begins_anew_is_followed():
         ok("append", "f", "anew", at=place)
         tail.process.send_signal(signal.SIGCONT)
         wait_for(lambda: tail.seen() == [1, 2, 3, 1], 30)
+        tail.process.send_signal(signal.SIGSTOP)
+        time.sleep(6)
+        ok("stream", "rm", "f", "--yes", at=place)
+        ok("append", "f", "-", at=place, stdin=b"longer\nthan\nbefore\n")
+        tail.process.send_signal(signal.SIGCONT)
+        wait_for(lambda: tail.seen() == [1, 2, 3, 1, 1, 2, 3], 30)
         tail.end()
         server.stop()
 
@@ -323,8 +378,9 @@ def the_same_at_a_server_and_on_postgres():
         equal((receipt["streams"], receipt["entries"]), (1, 3), "erased")
         for entry in shown[0]["items"] + shown[2]["items"] + shown[3]["items"]:
             entry.pop("at")
+        shown[0].pop("born")
         for info in [shown[1], *shown[4]["items"]]:
-            info.pop("first_at"), info.pop("last_at")
+            info.pop("first_at"), info.pop("last_at"), info.pop("born")
         return shown
     alone = look(f"{TOP / 'same'}#default")
     with Server(TOP / "served") as server:

@@ -155,12 +155,15 @@ def a_restore_is_seen():
     append("a/restored")
     equal(run("backup", backup, at=f"{TOP / 'data'}#default").status, 0, "a backup")
     append("a/restored", 2)
+    append("a/not-in-it")
     follow = Follow("a/restored", "after=1&follow=60s&kind=none")
-    waiting([follow])
+    gone = Follow("a/not-in-it", "after=1&follow=60s")
+    waiting([follow, gone])
     equal(run("restore", backup, "--replace", at=f"{TOP / 'data'}#default").status, 0, "a restore")
-    if C.get("/streams/a/restored").status == 200:
-        append("a/restored", 3, kind="none")
-    check((follow.end().status, follow.answer.code) == (404, "not_found") or follow.numbers() == [2], f"it is told of the other store: {follow.answer}")
+    equal((gone.end().status, gone.answer.code), (404, "not_found"), "of what the backup has not")
+    equal(C.get("/streams/a/restored").json()["count"], 1, "of what it has, there is what it has")
+    append("a/restored", 3, kind="none")
+    equal(follow.numbers(), [2], "and what comes is told")
 
 
 @test
@@ -232,6 +235,13 @@ def on_postgres():
                 time.sleep(0.1)
                 append("a", n, client=other.client())
                 equal(follow.numbers(), [n], "told of what another server has appended")
+            append("b", client=server.client("shop"))
+            equal(other.client("shop").get("/streams/b").status, 200, "a space that both have open")
+            follows = [Follow("b", "after=1&follow=60s", server, "shop") for _ in range(12)]
+            waiting(follows)
+            equal(other.client().delete("/v1/shop?confirm=shop", raw=True).status, 204, "which the other one removes")
+            for follow in follows:
+                equal((follow.end().status, follow.answer.code), (404, "unknown_space"), "each is told")
             other.stop()
         server.stop()
 

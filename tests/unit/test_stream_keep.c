@@ -170,6 +170,39 @@ static bool file_has(const char *what)
 #endif
 }
 
+/* As the stream and its entries tell it, from memory or from the store. */
+static uint64_t born(const char *key)
+{
+    struct kf_stream_info info = {0};
+    struct kf_entry_list list = {0};
+    struct kf_entry_query first = KF_ENTRY_QUERY_INIT;
+    assert_int_equal(streams_info(t.streams, key, &info, &t.err), KF_OK);
+    assert_int_equal(streams_entries(t.streams, key, &first, &list, &t.err), KF_OK);
+    uint64_t of_entries = list.born, of_stream = info.born;
+    kf_entry_list_free(&list);
+    kf_stream_info_free(&info);
+    assert_int_equal(of_entries, of_stream);
+    assert_true(of_stream != 0);
+    return of_stream;
+}
+
+static void a_key_that_is_born_again_says_so(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        testing_append(&t, "a", NULL, NULL, "1");
+    uint64_t first = born("a");
+    streams_forget_all(t.streams);
+    assert_int_equal(born("a"), first);
+    testing_append(&t, "a", NULL, NULL, "1");
+    testing_docs_reopen(&t);
+    assert_int_equal(born("a"), first);
+    assert_int_equal(streams_erase(t.streams, "a", NULL, &t.err), KF_OK);
+    for (int i = 0; i < 9; i++)
+        testing_append(&t, "a", NULL, NULL, "2");
+    assert_true(born("a") != first);
+}
+
 static void an_erased_stream_is_gone(void **state)
 {
     (void)state;
@@ -407,6 +440,7 @@ int main(int argc, char **argv)
         TEST(ids_outlive_their_entries),
         TEST(attachments_go_with_the_last_that_names_them),
         TEST(what_is_idle_leaves_memory),
+        TEST(a_key_that_is_born_again_says_so),
         TEST(an_erased_stream_is_gone),
         TEST(one_person_is_erased_everywhere),
         TEST(what_is_not_theirs_any_more_is_not_erased),

@@ -334,7 +334,11 @@ static void damage_is_found_and_not_served(void **state)
     testing_sql(&t, "UPDATE kf_entry SET body = '9' WHERE n = 2");
     streams_forget_all(t.streams);
     assert_string_equal(testing_last(&t, "all", 3), "(damaged)");
-    assert_string_equal(testing_last(&t, "all", 1), "(damaged)"); /* the window has it */
+    assert_string_equal(testing_last(&t, "all", 1), "3:3+"); /* which the window would have, too */
+    assert_int_equal(t.err.entry, 0);
+    assert_string_equal(testing_entries(&t, "all", (struct kf_entry_query){.after = 1}),
+                        "(damaged)");
+    assert_int_equal(t.err.entry, 2); /* to go on behind it */
     assert_string_equal(testing_entries(&t, "all", (struct kf_entry_query){.after = 2}), "3:3");
     testing_sql(&t, "UPDATE kf_entry SET body = '2' WHERE n = 2");
     assert_string_equal(testing_last(&t, "all", 3), "1:1 2:2 3:3");
