@@ -8,6 +8,7 @@ SQLite with synchronous=NORMAL. Without loop devices: not possible here.
 """
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -20,6 +21,7 @@ import disk  # noqa: E402
 
 disk.own_namespace()
 
+import crash_streams  # noqa: E402
 from crash import LONG, RNG, SEED, Ledger, Loss, Writer, held, judge, kfcheck  # noqa: E402
 from keepfast import folder, run  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
@@ -77,6 +79,65 @@ def nothing_acknowledged_is_lost():
     check(acks >= 25 * CUTS, "the writer really wrote")
     check(in_flight >= 30 * CUTS // 200, "cuts met commits")
     check(mean > 1.5, "groups were groups")
+
+
+def cut_streams_once(ext4, path, told, env=None, whole=False, wait_s=None):
+    """One life of the writer of streams, one cut; what the checker has counted."""
+    writer = crash_streams.StreamWriter(path, told, env)
+    writer.opened.wait(20)
+    time.sleep(RNG.uniform(0.005, 0.12) if wait_s is None else wait_s)
+    if RNG.random() < 0.5:
+        ext4.write_back_something()
+    writer.freeze()
+    ext4.cut()
+    writer.kill()
+    ext4.again()
+    return crash_streams.judge(path, told, TOP / "copy", whole) if path.exists() else {"entries_going": 0}
+
+
+@test
+def nothing_acknowledged_of_streams_is_lost():
+    """Appends with ids, attributes, trimming, words and erasures. What was erased is not there again, either."""
+    ext4, told, lines, stores = disk.Ext4(TOP, "streams", RNG), crash_streams.Told(), 0, 1
+    (ext4.point / "keepfast.yaml").write_text(crash_streams.CONFIG)
+    subprocess.run(["sync", "-f", str(ext4.point)], check=True)
+    path, cuts = ext4.point / "store.db", CUTS * 3 // 10
+    for n in range(cuts):
+        cut_streams_once(ext4, path, told, whole=n % 8 == 7)
+        if path.exists() and path.stat().st_size > 8 << 20:
+            lines, stores, told = lines + told.lines, stores + 1, crash_streams.Told()
+            for old in ext4.point.glob("store*.db*"):
+                shutil.rmtree(old) if old.is_dir() else old.unlink()
+            path = ext4.point / f"store{n}.db"
+    crash_streams.judge(path, told, TOP / "copy")
+    lines += told.lines
+    note(f"streams: cuts={cuts} acks={lines} stores={stores} erased={len(told.erased)} seed={SEED}")
+    ext4.gone()
+    check(lines >= 4 * cuts, "the writer really wrote")
+
+
+@test
+def saboteur_ack_before_sync_is_found_under_streams():
+    ext4, lost, first = disk.Ext4(TOP, "streams-unsynced", RNG), 0, None
+    (ext4.point / "keepfast.yaml").write_text(crash_streams.CONFIG)
+    subprocess.run(["sync", "-f", str(ext4.point)], check=True)
+    for n in range(25):
+        path, told = ext4.point / f"store{n}.db", crash_streams.Told()
+        writer = crash_streams.StreamWriter(path, told)
+        writer.opened.wait(20)
+        time.sleep(0.05)
+        writer.kill()
+        subprocess.run(["sync", "-f", str(ext4.point)], check=True)
+        try:
+            cut_streams_once(ext4, path, told, env={"KF_SABOTAGE": "ack-before-sync"}, wait_s=RNG.uniform(0.01, 0.1))
+        except Loss as found:
+            lost, first = lost + 1, first or f"cut {n + 1}: {found}"
+            break
+        for old in ext4.point.glob("store*.db*"):
+            shutil.rmtree(old) if old.is_dir() else old.unlink()
+    note(f"streams, ack-before-sync: lost={lost}; {first}")
+    ext4.gone()
+    check(lost, "a store that answers before it syncs was not found out in 25 cuts")
 
 
 def losses(name, cuts):
