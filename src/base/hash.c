@@ -30,6 +30,13 @@ void hash_hex(const struct hash *h, char out[HASH_HEX + 1])
     sodium_bin2hex(out, HASH_HEX + 1, h->b, HASH_LEN);
 }
 
+void hash_hex_of(str bytes, char out[HASH_HEX + 1])
+{
+    struct hash hash;
+    hash_of(bytes, &hash);
+    hash_hex(&hash, out);
+}
+
 static int hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
@@ -70,6 +77,15 @@ void hash_add(struct hash_state *s, str bytes)
 {
     if (bytes.len)
         crypto_generichash_update(state(s), (const unsigned char *)bytes.p, bytes.len);
+}
+
+void hash_add_part(struct hash_state *s, str part)
+{
+    unsigned char len[8];
+    for (int i = 0; i < 8; i++)
+        len[i] = (unsigned char)((uint64_t)part.len >> (8 * i));
+    hash_add(s, str_make(len, sizeof len));
+    hash_add(s, part);
 }
 
 void hash_end(struct hash_state *s, struct hash *ret)

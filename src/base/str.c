@@ -37,6 +37,32 @@ bool str_has(str s, const char *what)
     return s.len ? memmem(s.p, s.len, what, strlen(what)) != NULL : *what == '\0';
 }
 
+bool str_is_hex(str s, size_t len)
+{
+    for (size_t i = 0; i < s.len; i++)
+        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
+            return false;
+    return s.len == len;
+}
+
+void str_copy(char *to, size_t size, str s)
+{
+    size_t len = s.len < size ? s.len : size - 1;
+    if (len)
+        memcpy(to, s.p, len);
+    to[len] = '\0';
+}
+
+str str_put(char **at, str s)
+{
+    str copy = {*at, s.len};
+    if (s.len)
+        memcpy(*at, s.p, s.len);
+    (*at)[s.len] = '\0';
+    *at += s.len + 1;
+    return copy;
+}
+
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';

@@ -65,6 +65,16 @@ static inline size_t str_index(str s, char c)
     return at ? (size_t)(at - s.p) : s.len;
 }
 
+/* Whether it is `len` lower-case hex digits, as sites, stamps and hashes have them. */
+bool str_is_hex(str s, size_t len);
+
+/* Copies as much of `s` as `to` has room for, and a NUL behind it. `size` is not 0. */
+void str_copy(char *to, size_t size, str s);
+
+/* Copies all of `s` to *at and a NUL behind it, and moves *at behind that: for texts that lie in
+ * one block. Returns the copy. */
+str str_put(char **at, str s);
+
 /* Without ASCII blanks and tabs at both ends. */
 str str_trim(str s);
 

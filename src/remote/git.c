@@ -10,6 +10,7 @@
 #include "base/hooks.h"
 #include "base/json.h"
 #include "base/mem.h"
+#include "remote/git_run.h"
 #include "store/clock.h"
 
 #include <inttypes.h>
@@ -19,16 +20,10 @@
 
 kf_rc git_position(str position, struct git_id *ret, struct kf_err *err)
 {
-    bool ok = position.len == 40 || position.len == GIT_ID_MAX;
-    for (size_t i = 0; ok && i < position.len; i++)
-        ok = (position.p[i] >= '0' && position.p[i] <= '9') ||
-             (position.p[i] >= 'a' && position.p[i] <= 'f');
-    if (!ok)
-        return err_set(err, PROBLEM_DAMAGED,
-                       "what is remembered of the remote is no commit: give it another name");
-    memcpy(ret->hex, position.p, position.len);
-    ret->hex[position.len] = '\0';
-    return KF_OK;
+    if (git_id_read(position, ret))
+        return KF_OK;
+    return err_set(err, PROBLEM_DAMAGED,
+                   "what is remembered of the remote is no commit: give it another name");
 }
 
 int64_t git_stamp(int64_t time_s)

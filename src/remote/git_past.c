@@ -555,10 +555,7 @@ kf_rc git_versions(struct remote *remote, struct remote_history *h, bool *ret_mo
 
 static bool is_id(str id)
 {
-    for (size_t i = 0; i < id.len; i++)
-        if (!((id.p[i] >= '0' && id.p[i] <= '9') || (id.p[i] >= 'a' && id.p[i] <= 'f')))
-            return false;
-    return id.len >= REMOTE_VERSION_MIN && id.len <= GIT_ID_MAX;
+    return str_is_hex(id, id.len) && id.len >= REMOTE_VERSION_MIN && id.len <= GIT_ID_MAX;
 }
 
 static kf_rc unknown(str id, struct kf_err *err)

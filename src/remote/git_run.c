@@ -192,11 +192,8 @@ kf_rc git_text_take(void *ctx, str bytes, struct kf_err *err)
 
 bool git_id_read(str s, struct git_id *ret)
 {
-    if (s.len != 40 && s.len != GIT_ID_MAX)
+    if (!str_is_hex(s, 40) && !str_is_hex(s, GIT_ID_MAX))
         return false;
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return false;
     memcpy(ret->hex, s.p, s.len);
     ret->hex[s.len] = '\0';
     return true;

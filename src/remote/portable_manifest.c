@@ -134,14 +134,6 @@ static kf_rc not_ours(const struct portable_reader *r, struct kf_err *err, const
                    r->part ? "file" : "manifest", why);
 }
 
-static bool is_hex(str s, size_t len)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return false;
-    return s.len == len;
-}
-
 /* A member that is not there or of another type gives an empty value: writing the line again then
  * differs. */
 static str text_of(struct portable_reader *r, const struct json_node *line, const char *name)
@@ -167,7 +159,7 @@ static int64_t stamp_of(struct portable_reader *r, const struct json_node *line)
 {
     str s = text_of(r, line, "stamp");
     uint64_t v = 0;
-    if (!is_hex(s, PORTABLE_SITE))
+    if (!str_is_hex(s, PORTABLE_SITE))
         return 0;
     for (size_t i = 0; i < s.len; i++)
         v = v << 4 | (uint64_t)(s.p[i] <= '9' ? s.p[i] - '0' : s.p[i] - 'a' + 10);
@@ -240,7 +232,7 @@ static bool is_kind(str s)
 static const char *wrong_value(struct portable_reader *r, const struct portable_entry *e)
 {
     bool version = e->line == PORTABLE_DOC || e->line == PORTABLE_PAST || e->line == PORTABLE_FILE;
-    if (e->line != PORTABLE_RETIRED && e->line != PORTABLE_END && !is_hex(e->site, PORTABLE_SITE))
+    if (e->line != PORTABLE_RETIRED && e->line != PORTABLE_END && !str_is_hex(e->site, PORTABLE_SITE))
         return "a site is 16 hex digits";
     if ((e->line == PORTABLE_HEAD || e->line == PORTABLE_SEEN) && e->seq > INT64_MAX)
         return "the number is too large";
@@ -256,9 +248,9 @@ static const char *wrong_value(struct portable_reader *r, const struct portable_
         return "the size is not possible";
     if (e->line == PORTABLE_PAST && !is_kind(e->kind))
         return "the kind is not possible";
-    if ((e->line == PORTABLE_END || (version && !e->deleted)) && !is_hex(e->hash, HASH_HEX))
+    if ((e->line == PORTABLE_END || (version && !e->deleted)) && !str_is_hex(e->hash, HASH_HEX))
         return "a hash is 64 hex digits";
-    if (e->line == PORTABLE_FILE && !e->deleted && !is_hex(e->text, HASH_HEX))
+    if (e->line == PORTABLE_FILE && !e->deleted && !str_is_hex(e->text, HASH_HEX))
         return "a hash is 64 hex digits";
     if (e->line == PORTABLE_RETIRED) {
         struct buf name = BUF_INIT;

@@ -38,19 +38,11 @@ static size_t byte(str s, bool *ret_stays)
     return 1;
 }
 
-static bool lower_hex(str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return false;
-    return true;
-}
-
 static bool is_object_file(str piece)
 {
     str end = str_from(piece, HASH_HEX);
     return (str_is(end, SUFFIX) || str_is(end, STREAM_SUFFIX)) &&
-           lower_hex((str){piece.p, HASH_HEX});
+           str_is_hex((str){piece.p, HASH_HEX}, HASH_HEX);
 }
 
 static bool reserved(str piece, bool last)
@@ -129,7 +121,7 @@ kf_rc portable_object_parse(str object, struct buf *name, str *ret_hash, struct 
                 object.len > front + tail && object.p[object.len - tail] == '/';
     if (ours) {
         hash = (str){object.p + object.len - tail + 1, HASH_HEX};
-        ours = lower_hex(hash);
+        ours = str_is_hex(hash, HASH_HEX);
     }
     if (!ours)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no object that Keepfast writes",

@@ -5,13 +5,6 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-static void copy_text(char *to, size_t size, str text)
-{
-    size_t len = text.len < size ? text.len : size - 1;
-    memcpy(to, text.p, len);
-    to[len] = '\0';
-}
-
 #define COLUMNS "first, hash, version, stamp, site, bytes, last_seq"
 
 static void read_row(struct db_stmt *s, struct known_file *f)
@@ -21,8 +14,8 @@ static void read_row(struct db_stmt *s, struct known_file *f)
                              .stamp = db_i64(s, 3),
                              .bytes = (uint64_t)db_i64(s, 5),
                              .last_seq = db_i64(s, 6)};
-    copy_text(f->hash, sizeof f->hash, db_text(s, 1));
-    copy_text(f->site, sizeof f->site, db_text(s, 4));
+    str_copy(f->hash, sizeof f->hash, db_text(s, 1));
+    str_copy(f->site, sizeof f->site, db_text(s, 4));
 }
 
 kf_rc files_known(struct db *db, str remote, str key, struct arena *arena, struct known_file **ret,
@@ -99,7 +92,7 @@ static bool read_entry(str line, struct known_entry *e)
     uint64_t stamp, seq;
     if (line.len < PORTABLE_SITE + 1)
         return false;
-    copy_text(e->site, sizeof e->site, (str){line.p, PORTABLE_SITE});
+    str_copy(e->site, sizeof e->site, (str){line.p, PORTABLE_SITE});
     line = str_from(line, PORTABLE_SITE + 1);
     if (!take_number(&line, 16, &stamp) || !take_number(&line, 10, &e->n) ||
         !take_number(&line, 10, &seq))

@@ -658,13 +658,6 @@ static kf_rc make_head(struct db *db, str key, struct heading *h, struct buf *ou
     return head_write(db, key, &wish, out, err);
 }
 
-static void hash_text(str text, char out[HASH_HEX + 1])
-{
-    struct hash hash;
-    hash_of(text, &hash);
-    hash_hex(&hash, out);
-}
-
 kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *ret,
                       struct kf_err *err)
 {
@@ -677,7 +670,7 @@ kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *re
     if (rc == KF_OK || rc == KF_ABSENT)
         rc = make_head(db, key, &h, &text, err);
     if (rc == KF_OK) {
-        hash_text(buf_view(&text), hash);
+        hash_hex_of(buf_view(&text), hash);
         *ret = there ? strcmp(known.hash, hash) == 0 : text.len == 0;
     }
     buf_release(&text);
@@ -704,7 +697,7 @@ static kf_rc add_head(struct planning *l, struct kf_err *err)
         rc = buf_ok(&text, err);
     }
     if (rc == KF_OK)
-        hash_text(buf_view(&text), hash);
+        hash_hex_of(buf_view(&text), hash);
     bool same = k ? strcmp(k->hash, hash) == 0 : text.len == 0;
     if (rc == KF_OK && !same)
         rc = is_unread(l, 0, &unread, err);
@@ -815,7 +808,7 @@ kf_rc files_make(struct db *db, struct push_file *f, bool secrets, struct buf *o
     if (rc == KF_OK)
         rc = buf_ok(out, err);
     if (rc == KF_OK) {
-        hash_text(buf_view(out), f->file.hash);
+        hash_hex_of(buf_view(out), f->file.hash);
         f->file.bytes = out->len;
     }
     return rc;

@@ -200,14 +200,6 @@ static kf_rc not_ours(const struct stream_reader *r, struct kf_err *err, const c
     return err_set(err, PROBLEM_BAD_ARCHIVE, "line %" PRIu64 " of the file: %s", r->line, why);
 }
 
-static bool is_hex(str s, size_t len)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return false;
-    return s.len == len;
-}
-
 /* A member that is not there or of another type gives an empty value: writing the line again then
  * differs. */
 static str text_of(struct stream_reader *r, const struct json_node *line, const char *name)
@@ -226,7 +218,7 @@ static int64_t stamp_of(struct stream_reader *r, const struct json_node *line)
 {
     str s = text_of(r, line, "stamp");
     uint64_t v = 0;
-    if (!is_hex(s, PORTABLE_SITE))
+    if (!str_is_hex(s, PORTABLE_SITE))
         return 0;
     for (size_t i = 0; i < s.len; i++)
         v = v << 4 | (uint64_t)(s.p[i] <= '9' ? s.p[i] - '0' : s.p[i] - 'a' + 10);
@@ -347,7 +339,7 @@ static const char *wrong_once(struct stream_reader *r, const struct stream_line 
         return "the id is not possible";
     if (r->ids > 1 && str_cmp(buf_view(&r->last), l->id) >= 0)
         return "it does not belong behind the line before it";
-    if (!is_hex(l->hash, HASH_HEX / 2) && !is_hex(l->hash, HASH_HEX))
+    if (!str_is_hex(l->hash, HASH_HEX / 2) && !str_is_hex(l->hash, HASH_HEX))
         return "what was asked is 32 or 64 hex digits";
     return l->n > 0 && l->n <= STREAM_PART_N_MAX ? NULL : "a number is from 1 on";
 }
@@ -400,7 +392,7 @@ static const char *wrong_line(struct stream_reader *r, const struct stream_line 
     }
     if (l->kind_of == STREAM_TRIMMED && r->last_n == 0)
         return "nothing is trimmed of a stream that never had an entry";
-    if (!is_hex(l->site, PORTABLE_SITE))
+    if (!str_is_hex(l->site, PORTABLE_SITE))
         return "a site is 16 hex digits";
     if (l->stamp <= 0 || l->stamp > CLOCK_STAMP_MAX)
         return "the stamp is not one that a clock gives";

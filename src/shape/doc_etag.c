@@ -17,14 +17,7 @@ void doc_etag(int64_t stamp, str site, char out[DOC_ETAG_LEN + 1])
 
 bool doc_site_ok(str site)
 {
-    if (site.len != DOC_SITE_LEN)
-        return false;
-    for (size_t i = 0; i < site.len; i++) {
-        char c = site.p[i];
-        if (!(c >= '0' && c <= '9') && !(c >= 'a' && c <= 'f'))
-            return false;
-    }
-    return true;
+    return str_is_hex(site, DOC_SITE_LEN);
 }
 
 /* One or several ETags with commas between, as If-Match has them. A weak one never fits; the quotes

@@ -9,13 +9,6 @@
  * and each of them touches one place of one b-tree, two of them its end. */
 #include "shape/doc_internal.h"
 
-static void copy_text(char *to, size_t size, str text)
-{
-    size_t len = text.len < size ? text.len : size - 1;
-    memcpy(to, text.p, len);
-    to[len] = 0;
-}
-
 kf_rc doc_damaged(str name, struct kf_err *err)
 {
     return err_set(
@@ -55,8 +48,8 @@ kf_rc doc_head_load(struct db *db, str name, struct doc_head *ret, struct kf_err
             ret->seq = db_i64(s, 2);
             ret->stamp = db_i64(s, 3);
             ret->at_ms = db_i64(s, 4);
-            copy_text(ret->site, sizeof ret->site, db_text(s, 5));
-            copy_text(ret->hash, sizeof ret->hash, db_text(s, 6));
+            str_copy(ret->site, sizeof ret->site, db_text(s, 5));
+            str_copy(ret->hash, sizeof ret->hash, db_text(s, 6));
         }
         if (row && (!doc_site_ok(str_of(ret->site)) || ret->version == 0))
             rc = doc_damaged(name, err);

@@ -100,36 +100,18 @@ static kf_rc check_request(const struct docs *docs, const struct kf_write *r, st
 
 /* ----------------------------------------------------------------------------------- the object */
 
-static void add_part(struct hash_state *h, str part)
-{
-    uint64_t len = part.len;
-    hash_add(h, str_make(&len, sizeof len));
-    hash_add(h, part);
-}
-
 /* What makes two requests the same one: all that could make a difference to the result. */
 static void hash_request(struct doc_write *w)
 {
     struct hash_state h;
     unsigned char flags[3] = {(unsigned char)w->verb, w->if_none_match, w->force};
     hash_begin(&h);
-    add_part(&h, str_make(flags, sizeof flags));
-    add_part(&h, w->name);
-    add_part(&h, w->body);
-    add_part(&h, w->if_match);
-    add_part(&h, str_make(&w->version, sizeof w->version));
+    hash_add_part(&h, str_make(flags, sizeof flags));
+    hash_add_part(&h, w->name);
+    hash_add_part(&h, w->body);
+    hash_add_part(&h, w->if_match);
+    hash_add_part(&h, str_make(&w->version, sizeof w->version));
     hash_end(&h, &w->request);
-}
-
-/* Copies `s` to *at, which moves on. */
-static str take_copy(char **at, str s)
-{
-    str copy = {*at, s.len};
-    if (s.len)
-        memcpy(*at, s.p, s.len);
-    (*at)[s.len] = 0;
-    *at += s.len + 1;
-    return copy;
 }
 
 static kf_rc apply(struct group *g, struct write *write, struct kf_err *err);
@@ -151,11 +133,11 @@ static struct doc_write *write_alloc(struct docs *docs, const struct kf_write *r
     char *at = (char *)(w + 1);
     *w = (struct doc_write){.docs = docs, .verb = r->verb, .version = r->version};
     atomic_init(&w->refs, 1);
-    w->name = take_copy(&at, name);
-    w->if_match = take_copy(&at, if_match);
-    w->idempotency_key = take_copy(&at, key);
+    w->name = str_put(&at, name);
+    w->if_match = str_put(&at, if_match);
+    w->idempotency_key = str_put(&at, key);
     if (!in_hot) {
-        w->body = take_copy(&at, body);
+        w->body = str_put(&at, body);
     } else if (hot_new(name, body.len, &w->next, NULL) == KF_OK) {
         memcpy(hot_room(w->next), body.p, body.len);
         w->body = w->next->body;

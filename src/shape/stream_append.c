@@ -151,24 +151,6 @@ static kf_rc check_request(const struct streams *streams, str key,
 
 /* ----------------------------------------------------------------------------------- the object */
 
-/* Copies `s` to *at, which moves on. */
-static str take_copy(char **at, str s)
-{
-    str copy = {*at, s.len};
-    if (s.len)
-        memcpy(*at, s.p, s.len);
-    (*at)[s.len] = 0;
-    *at += s.len + 1;
-    return copy;
-}
-
-static void add_part(struct hash_state *h, str part)
-{
-    uint64_t len = part.len;
-    hash_add(h, str_make(&len, sizeof len));
-    hash_add(h, part);
-}
-
 void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_hash,
                   char out[HASH_HEX / 2 + 1])
 {
@@ -176,10 +158,10 @@ void stream_asked(str kind, int64_t at_ms, const char *hash, const char *attach_
     struct hash asked;
     char hex[HASH_HEX + 1];
     hash_begin(&h);
-    add_part(&h, kind);
-    add_part(&h, str_make(&at_ms, sizeof at_ms));
-    add_part(&h, str_of(hash));
-    add_part(&h, str_of(attach_hash));
+    hash_add_part(&h, kind);
+    hash_add_part(&h, str_make(&at_ms, sizeof at_ms));
+    hash_add_part(&h, str_of(hash));
+    hash_add_part(&h, str_of(attach_hash));
     hash_end(&h, &asked);
     hash_hex(&asked, hex);
     memcpy(out, hex, HASH_HEX / 2);
@@ -193,23 +175,16 @@ void stream_asked_there(str kind, int64_t at_ms, const char *hash, const char *a
     stream_asked(kind, at_ms, hash, attach_hash, out + HASH_HEX / 2);
 }
 
-static void hash_text(str text, char out[HASH_HEX + 1])
-{
-    struct hash hash;
-    hash_of(text, &hash);
-    hash_hex(&hash, out);
-}
-
 static void copy_entry(struct stream_new *to, const struct kf_entry_new *e, char **at)
 {
     *to = (struct stream_new){.at_ms = e->at_ms};
-    to->id = take_copy(at, str_of(KF_SABOTAGE("drop-entry-ids") ? NULL : e->id));
-    to->kind = take_copy(at, str_of(e->kind));
-    to->body = take_copy(at, str_make(e->body, e->len));
-    hash_text(to->body, to->hash);
+    to->id = str_put(at, str_of(KF_SABOTAGE("drop-entry-ids") ? NULL : e->id));
+    to->kind = str_put(at, str_of(e->kind));
+    to->body = str_put(at, str_make(e->body, e->len));
+    hash_hex_of(to->body, to->hash);
     if (e->attach) {
-        to->attach = take_copy(at, str_make(e->attach, e->attach_len));
-        hash_text(to->attach, to->attach_hash);
+        to->attach = str_put(at, str_make(e->attach, e->attach_len));
+        hash_hex_of(to->attach, to->attach_hash);
     }
     if (to->id.len)
         stream_asked(to->kind, to->at_ms, to->hash, to->attach_hash, to->asked);
@@ -233,7 +208,7 @@ static struct stream_append *append_alloc(struct streams *streams, str key, size
     a->appended = (struct kf_appended *)(void *)at;
     a->entries = (struct stream_new *)(void *)(at + results);
     at += results + entries;
-    a->key = take_copy(&at, key);
+    a->key = str_put(&at, key);
     a->texts = at;
     return a;
 }

@@ -38,11 +38,8 @@ static void subject_of(const char *what, str a, str b, char out[HASH_HEX + 1])
     struct hash hash;
     str parts[] = {str_of(what), a, b};
     hash_begin(&h);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
-        uint64_t len = parts[i].len;
-        hash_add(&h, str_make(&len, sizeof len));
-        hash_add(&h, parts[i]);
-    }
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        hash_add_part(&h, parts[i]);
     hash_end(&h, &hash);
     hash_hex(&hash, out);
 }

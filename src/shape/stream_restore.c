@@ -95,22 +95,15 @@ static kf_rc is_loaded(struct db *db, str key, int64_t stream, const struct entr
     return rc;
 }
 
-static void hex_of(str bytes, char out[HASH_HEX + 1])
-{
-    struct hash hash;
-    hash_of(bytes, &hash);
-    hash_hex(&hash, out);
-}
-
 kf_rc stream_load_entry(struct db *db, str key, const struct entry_import *e, int64_t *seq,
                         struct kf_err *err)
 {
     char hash[HASH_HEX + 1], attach[HASH_HEX + 1] = "";
     int64_t stream = 0;
     bool there = false;
-    hex_of(e->body, hash);
+    hash_hex_of(e->body, hash);
     if (e->attach.p)
-        hex_of(e->attach, attach);
+        hash_hex_of(e->attach, attach);
     kf_rc rc = need_stream(db, key, e->stamp, e->site, seq, &stream, err);
     if (rc == KF_OK)
         rc = is_loaded(db, key, stream, e, hash, &there, err);

@@ -9,13 +9,6 @@
  * are those of the last write. */
 #include "shape/stream_internal.h"
 
-static void copy_text(char *to, size_t size, str text)
-{
-    size_t len = text.len < size ? text.len : size - 1;
-    memcpy(to, text.p, len);
-    to[len] = 0;
-}
-
 /* ------------------------------------------------------------------------------------- streams */
 
 kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, struct kf_err *err)
@@ -34,7 +27,7 @@ kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, st
     h->last_at = db_i64(s, col + 7);
     h->seq = db_i64(s, col + 8);
     h->stamp = db_i64(s, col + 9);
-    copy_text(h->site, sizeof h->site, db_text(s, col + 10));
+    str_copy(h->site, sizeof h->site, db_text(s, col + 10));
     h->born = db_i64(s, col + 11);
     kf_rc rc = draft_kinds(&d, db_text(s, col + 12), &arena);
     if (rc == KF_NOMEM)
@@ -275,7 +268,7 @@ kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret
     rc = db_step(s, &row, err);
     if (rc == KF_OK && row) {
         *ret_n = (uint64_t)db_i64(s, 0);
-        copy_text(ret_hash, HASH_HEX + 1, db_text(s, 1));
+        str_copy(ret_hash, HASH_HEX + 1, db_text(s, 1));
     }
     db_done(s);
     return rc == KF_OK && !row ? KF_ABSENT : rc;

@@ -176,14 +176,6 @@ static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_
 
 /* -------------------------------------------------------------------------------------- entries */
 
-static bool is_hex(str s, size_t len)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= '0' && s.p[i] <= '9') || (s.p[i] >= 'a' && s.p[i] <= 'f')))
-            return false;
-    return s.len == len;
-}
-
 static bool kind_possible(str s)
 {
     for (size_t i = 0; i < s.len; i++)
@@ -204,7 +196,7 @@ static bool kind_fits(const struct stream_draft *d, str kind)
 static kf_rc check_import(const struct stream_take *t, const struct entry_import *e,
                           struct kf_err *err)
 {
-    if (!is_hex(e->site, STREAM_SITE_LEN) || e->stamp <= 0 || e->stamp > CLOCK_STAMP_MAX)
+    if (!str_is_hex(e->site, STREAM_SITE_LEN) || e->stamp <= 0 || e->stamp > CLOCK_STAMP_MAX)
         return not_possible(err, "site or stamp");
     if (e->n > STREAM_N_MAX || e->at_ms < 0 || e->at_ms > clock_stamp_ms(CLOCK_STAMP_MAX))
         return not_possible(err, "number or time");
@@ -217,13 +209,6 @@ static kf_rc check_import(const struct stream_take *t, const struct entry_import
     if (rc == KF_OK && e->attach.p)
         rc = json_check(e->attach, NULL, NULL, err);
     return rc;
-}
-
-static void hex_of(str bytes, char out[HASH_HEX + 1])
-{
-    struct hash hash;
-    hash_of(bytes, &hash);
-    hash_hex(&hash, out);
 }
 
 /* One that is here under the id of another one. */
@@ -391,9 +376,9 @@ static kf_rc insert(struct stream_take *t, const struct entry_import *e, enum st
     bool twin = false;
     uint64_t n = 0;
     kf_rc rc = choose_number(t, e, &n, err);
-    hex_of(e->body, hash);
+    hash_hex_of(e->body, hash);
     if (e->attach.p)
-        hex_of(e->attach, attach);
+        hash_hex_of(e->attach, attach);
     if (rc == KF_OK && e->id.len) {
         stream_asked_there(e->kind, e->at_ms, hash, attach, asked);
         rc = settle_id(t, e, n, asked, &twin, err);
@@ -501,7 +486,7 @@ kf_rc stream_take_member(struct stream_take *t, const struct member_row *m, enum
     struct found_member found = {.there = false};
     if (str_index(m->name, '\0') < m->name.len)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "the name of an attribute has a NUL byte");
-    if (!is_hex(m->site, STREAM_SITE_LEN) || m->stamp <= 0 || m->stamp > CLOCK_STAMP_MAX)
+    if (!str_is_hex(m->site, STREAM_SITE_LEN) || m->stamp <= 0 || m->stamp > CLOCK_STAMP_MAX)
         return err_set(err, PROBLEM_BAD_ARCHIVE,
                        "the site or stamp of an attribute is not possible");
     kf_rc rc = m->value.p ? json_check(m->value, &limits, NULL, err) : KF_OK;
@@ -541,7 +526,7 @@ kf_rc stream_take_erasure(struct stream_take *t, const struct erased_row *e, enu
                           struct kf_err *err)
 {
     int64_t had = 0;
-    if (!is_hex(e->site, STREAM_SITE_LEN) || e->stamp <= 0 || e->stamp > CLOCK_STAMP_MAX)
+    if (!str_is_hex(e->site, STREAM_SITE_LEN) || e->stamp <= 0 || e->stamp > CLOCK_STAMP_MAX)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "the site or stamp of an erasure is not possible");
     kf_rc rc = erased_of(t, e->site, &had, err);
     *ret = had >= e->stamp ? STREAM_SAME : STREAM_TAKEN;

@@ -65,6 +65,32 @@ static void pieces_make_the_whole(void **state)
     }
 }
 
+static void digits_of(char hex[HASH_HEX + 1], const str *parts, int count)
+{
+    struct hash_state s;
+    struct hash h;
+    hash_begin(&s);
+    for (int i = 0; i < count; i++)
+        hash_add_part(&s, parts[i]);
+    hash_end(&s, &h);
+    hash_hex(&h, hex);
+}
+
+static void parts_are_told_apart(void **state)
+{
+    const str cut[][2] = {{STR("ab"), STR("c")}, {STR("a"), STR("bc")}, {STR("abc"), STR("")}};
+    char hex[3][HASH_HEX + 1], plain[HASH_HEX + 1];
+    (void)state;
+    for (int i = 0; i < 3; i++)
+        digits_of(hex[i], cut[i], 2);
+    assert_string_not_equal(hex[0], hex[1]);
+    assert_string_not_equal(hex[1], hex[2]);
+    assert_string_not_equal(hex[0], hex[2]);
+    digits_of(hex[0], cut[0], 1); /* the length is in front, its lowest byte first */
+    hash_hex_of(str_make("\2\0\0\0\0\0\0\0ab", 10), plain);
+    assert_string_equal(hex[0], plain);
+}
+
 static void only_its_own_form_is_read(void **state)
 {
     char hex[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
@@ -88,6 +114,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(known_hashes),
         cmocka_unit_test(pieces_make_the_whole),
+        cmocka_unit_test(parts_are_told_apart),
         cmocka_unit_test(only_its_own_form_is_read),
     };
     return cmocka_run_group_tests_name("hash", tests, setup, NULL);

@@ -44,6 +44,36 @@ static void parts(void **state)
     assert_true(str_has((str){NULL, 0}, ""));
 }
 
+static void hex_is_lower_case_and_of_one_length(void **state)
+{
+    (void)state;
+    assert_true(str_is_hex(STR("0123456789abcdef"), 16) && str_is_hex(STR(""), 0));
+    assert_false(str_is_hex(STR("0123456789abcdef"), 15) || str_is_hex(STR("0"), 2));
+    for (int c = 0; c < 256; c++) {
+        char s[] = {'0', (char)c, 'f'};
+        bool digit = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f');
+        assert_true(str_is_hex(str_make(s, 3), 3) == digit);
+    }
+}
+
+static void copies_end_with_a_nul(void **state)
+{
+    char room[8], *at = room;
+    (void)state;
+    memset(room, '#', sizeof(room));
+    str_copy(room, 4, STR("ab"));
+    assert_string_equal(room, "ab");
+    str_copy(room, 4, STR("abcd"));
+    assert_string_equal(room, "abc");
+    assert_int_equal(room[4], '#');
+    str_copy(room, 1, str_of(NULL));
+    assert_string_equal(room, "");
+    str first = str_put(&at, STR("abc")), none = str_put(&at, str_of(NULL));
+    assert_true(str_is(first, "abc") && first.p == room && first.p[3] == '\0');
+    assert_true(none.len == 0 && none.p == room + 4 && *none.p == '\0');
+    assert_ptr_equal(at, room + 5);
+}
+
 static void numbers(void **state)
 {
     static const char *const bad[] = {"",
@@ -259,6 +289,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(order_is_that_of_bytes),
         cmocka_unit_test(parts),
+        cmocka_unit_test(hex_is_lower_case_and_of_one_length),
+        cmocka_unit_test(copies_end_with_a_nul),
         cmocka_unit_test(numbers),
         cmocka_unit_test(every_character_is_judged),
         cmocka_unit_test(every_short_run_is_judged),

@@ -500,13 +500,6 @@ static void a_context_looks_at_streams_that_are_seen(void **state)
 
 /* ----------------------------------------------------------------------------------- the digest */
 
-static void hash_hex_of(const char *text, char hex[HASH_HEX + 1])
-{
-    struct hash hash;
-    hash_of(str_of(text), &hash);
-    hash_hex(&hash, hex);
-}
-
 /* Entries of several sites come into a digest in the order of (stamp, site), however they came. */
 static void a_digest_has_entries_in_order(void **state)
 {
@@ -526,9 +519,9 @@ static void a_digest_has_entries_in_order(void **state)
             .stamp = 10 + k / 3 * (k % 3 == 2 ? 2 : 1), .site = sites[k % 3], .body = "1"};
     }
     take("a", lines, ENTRIES);
-    hash_hex_of("{}", hex);
+    hash_hex_of(str_of("{}"), hex);
     buf_printf(&text, "%s\n", hex);
-    hash_hex_of("1", hex);
+    hash_hex_of(str_of("1"), hex);
     for (int stamp = 10; stamp < 10 + ENTRIES; stamp++)
         for (int i = 0; i < 3; i++) {
             int site = order[i], at = (stamp - 10) / (site == 2 ? 2 : 1);
@@ -536,11 +529,11 @@ static void a_digest_has_entries_in_order(void **state)
                 buf_printf(&text, "%d %s \"\" - 1000 %s -\n", stamp, sites[site], hex);
         }
     buf_byte(&text, 0);
-    hash_hex_of(text.p, hex);
+    hash_hex_of(str_of(text.p), hex);
     buf_clear(&text);
     buf_printf(&text, "stream \"a\" %s\n", hex);
     buf_byte(&text, 0);
-    hash_hex_of(text.p, hex);
+    hash_hex_of(str_of(text.p), hex);
     hash_begin(&h);
     assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
     assert_int_equal(stream_digest(db, &h, &t.err), KF_OK);
