@@ -194,7 +194,7 @@ kf_rc stream_wait_check(const struct api_call *c, struct kf_err *err)
         return KF_OK;
     return err_set(err, PROBLEM_BAD_REQUEST,
                    "no remote takes the stream \"%.*s\", so there is none to wait for",
-                   (int)(c->match.name.len < 200 ? c->match.name.len : 200), c->match.name.p);
+                   STR_SHOWN(c->match.name));
 }
 
 static void patch_stream(struct api_call *c)

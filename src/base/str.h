@@ -17,6 +17,8 @@ typedef struct str {
 #define STR(lit) ((str){("" lit), sizeof(lit) - 1})
 /* For printf-like calls: "%.*s", STR_ARGS(s). */
 #define STR_ARGS(s) (int)(s).len, (s).p
+/* The same of a name in a sentence: its first 200 bytes tell which one it is. */
+#define STR_SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
 
 static inline str str_of(const char *c)
 {

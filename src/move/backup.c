@@ -238,7 +238,7 @@ static kf_rc damaged(str name, uint64_t version, struct kf_err *err)
     return err_set(err, PROBLEM_DAMAGED,
                    "version %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
                    "verify` lists what is",
-                   (unsigned long long)version, (int)(name.len < 200 ? name.len : 200), name.p);
+                   (unsigned long long)version, STR_SHOWN(name));
 }
 
 /* Ends the page with KF_ABSENT when there is enough for this piece. */

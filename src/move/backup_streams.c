@@ -84,11 +84,10 @@ static kf_rc add_entry(void *ctx, const struct entry_row *row, struct kf_err *er
         return err_set(err, PROBLEM_DAMAGED,
                        "entry %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
                        "verify` lists what is",
-                       (unsigned long long)row->n, (int)(row->key.len < 200 ? row->key.len : 200),
-                       row->key.p);
+                       (unsigned long long)row->n, STR_SHOWN(row->key));
     if (n > STREAM_PART_N_MAX)
         return err_set(err, PROBLEM_TOO_LARGE, "\"%.*s\" has numbers that no archive can have",
-                       (int)(row->key.len < 200 ? row->key.len : 200), row->key.p);
+                       STR_SHOWN(row->key));
     if (!g->first) {
         g->first = n;
         part_begin(&g->w, g->db, row->key, n, &b->text);

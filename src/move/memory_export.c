@@ -100,8 +100,7 @@ static kf_rc keep_entry(void *ctx, const struct entry_row *row, struct kf_err *e
     if (row->damaged)
         return err_set(err, PROBLEM_DAMAGED,
                        "entry %llu of \"%.*s\" is damaged: see what `keepfast verify` says",
-                       (unsigned long long)row->n, row->key.len < 200 ? (int)row->key.len : 200,
-                       row->key.p);
+                       (unsigned long long)row->n, STR_SHOWN(row->key));
     *e = (struct memory_entry){.n = row->n, .at_ms = row->at_ms};
     if (!copy(&x->arena, row->id, &e->id) || !copy(&x->arena, row->kind, &e->kind) ||
         !copy(&x->arena, row->body, &e->body) ||

@@ -285,15 +285,14 @@ static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err 
         rc = rows_object(&r->files, name, &is_new, err);
     if (rc == KF_OK && !is_new)
         rc = err_set(err, PROBLEM_BAD_ARCHIVE,
-                     "\"%.*s\" stands twice in the archive; nothing was changed",
-                     (int)(name.len < 200 ? name.len : 200), name.p);
+                     "\"%.*s\" stands twice in the archive; nothing was changed", STR_SHOWN(name));
     hash_of(bytes, &hash);
     hash_hex(&hash, hex);
     if (rc == KF_OK && !str_is(wanted, hex))
         rc = err_set(err, PROBLEM_INCOMPLETE,
                      "the bytes of \"%.*s\" do not match their hash: the archive is damaged; "
                      "nothing was changed",
-                     (int)(name.len < 200 ? name.len : 200), name.p);
+                     STR_SHOWN(name));
     if (rc == KF_OK && stream_file_is(buf_view(&doc)))
         rc = stream_read_check(buf_view(&doc), bytes, &entries, err);
     else if (rc == KF_OK)
@@ -362,8 +361,7 @@ static kf_rc file_line(struct restore *r, struct line *l, struct kf_err *err)
                      "the manifest names version %llu of \"%.*s\" and the archive does not hold "
                      "it; nothing was "
                      "changed",
-                     (unsigned long long)l->row.version,
-                     (int)(l->row.name.len < 200 ? l->row.name.len : 200), l->row.name.p);
+                     (unsigned long long)l->row.version, STR_SHOWN(l->row.name));
     hash_of(buf_view(&path), &key);
     buf_release(&path);
     if (rc != KF_OK)
@@ -493,7 +491,7 @@ static kf_rc load_file(struct restore *r, str name, str text, struct kf_err *err
     uint64_t first;
     if (!stream_file_parse(name, &l.key, &first))
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
-                       (int)(name.len < 200 ? name.len : 200), name.p);
+                       STR_SHOWN(name));
     return text_each(name, text, &sink, err);
 }
 
@@ -761,7 +759,7 @@ static kf_rc merge_file(struct restore *r, str name, str text, struct kf_err *er
     uint64_t first;
     if (!stream_file_parse(name, &m.key, &first))
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
-                       (int)(name.len < 200 ? name.len : 200), name.p);
+                       STR_SHOWN(name));
     kf_rc rc;
     do
         rc = store_write(r->store, &m.write, err);

@@ -52,8 +52,7 @@ kf_rc rows_add(struct rows *r, const struct doc_row *row, struct kf_err *err)
     memcpy(n.site, row->site.p, row->site.len < PORTABLE_SITE ? row->site.len : PORTABLE_SITE);
     if (!row->deleted && !hash_parse(row->hash, &n.hash))
         return err_set(err, PROBLEM_DAMAGED, "the hash of \"%.*s\" version %llu is damaged",
-                       (int)(row->name.len < 200 ? row->name.len : 200), row->name.p,
-                       (unsigned long long)row->version);
+                       STR_SHOWN(row->name), (unsigned long long)row->version);
     r->items[r->count++] = n;
     return KF_OK;
 }

@@ -27,7 +27,7 @@ static kf_rc add_to_digest(void *ctx, const struct doc_row *row, struct kf_err *
                        "the stored bytes of \"%.*s\" are damaged, so there is no digest; `keepfast "
                        "verify` lists "
                        "what is",
-                       (int)(row->name.len < 200 ? row->name.len : 200), row->name.p);
+                       STR_SHOWN(row->name));
     return portable_digest_add(&d->digest, row->name, row->body, err);
 }
 

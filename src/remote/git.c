@@ -272,7 +272,7 @@ static kf_rc repair(struct remote *r, const struct remote_doc *doc, struct kf_er
     return err_set(err, PROBLEM_REMOTE_FAILED,
                    "a file of a branch is mended by a commit: revert the one that broke "
                    "\"%.*s\", or write the document anew",
-                   (int)(doc->doc.name.len < 200 ? doc->doc.name.len : 200), doc->doc.name.p);
+                   STR_SHOWN(doc->doc.name));
 }
 
 static kf_rc is_public(struct remote *r, bool *ret, struct kf_err *err)

@@ -330,8 +330,7 @@ static kf_rc unreadable(struct pulling *p, const struct item *i, const struct gi
     if (rc != KF_OK || !row || row->deleted)
         return rc;
     as_written(row, &doc);
-    err_set(&cause, PROBLEM_BAD_OBJECT, "its file %.*s: %.200s",
-            (int)(i->path.len < 200 ? i->path.len : 200), i->path.p, why);
+    err_set(&cause, PROBLEM_BAD_OBJECT, "its file %.*s: %.200s", STR_SHOWN(i->path), why);
     return p->sink->bad(p->sink, &doc, &cause, err);
 }
 

@@ -145,7 +145,7 @@ kf_rc path_read_back(str path, str body, path_mapper *map, struct buf *out, stru
         goto out;
     if (!str_eq(buf_view(&again), path) && !KF_SABOTAGE("loose-path")) {
         rc = err_set(err, PROBLEM_BAD_ARCHIVE, "the path \"%.*s\" is not one that Keepfast writes",
-                     (int)(path.len < 200 ? path.len : 200), path.p);
+                     STR_SHOWN(path));
         goto out;
     }
     buf_str(out, buf_view(&name));

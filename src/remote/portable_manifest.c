@@ -232,7 +232,8 @@ static bool is_kind(str s)
 static const char *wrong_value(struct portable_reader *r, const struct portable_entry *e)
 {
     bool version = e->line == PORTABLE_DOC || e->line == PORTABLE_PAST || e->line == PORTABLE_FILE;
-    if (e->line != PORTABLE_RETIRED && e->line != PORTABLE_END && !str_is_hex(e->site, PORTABLE_SITE))
+    if (e->line != PORTABLE_RETIRED && e->line != PORTABLE_END &&
+        !str_is_hex(e->site, PORTABLE_SITE))
         return "a site is 16 hex digits";
     if ((e->line == PORTABLE_HEAD || e->line == PORTABLE_SEEN) && e->seq > INT64_MAX)
         return "the number is too large";

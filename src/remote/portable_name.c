@@ -102,8 +102,7 @@ static kf_rc stream_name_of(str path, struct buf *name, struct kf_err *err)
     if (rc == KF_OK)
         rc = buf_ok(name, err);
     if (rc == KF_OK && !stream_file_parse(str_from(buf_view(name), before), &key, &first))
-        rc = err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream",
-                     (int)(path.len < 200 ? path.len : 200), path.p);
+        rc = err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no file of a stream", STR_SHOWN(path));
     if (rc != KF_OK && !name->failed)
         name->len = before;
     return rc;
@@ -125,7 +124,7 @@ kf_rc portable_object_parse(str object, struct buf *name, str *ret_hash, struct 
     }
     if (!ours)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "\"%.*s\" is no object that Keepfast writes",
-                       (int)(object.len < 200 ? object.len : 200), object.p);
+                       STR_SHOWN(object));
     str path = {object.p + front, object.len - tail - front};
     kf_rc rc = stream ? stream_name_of(path, name, err) : portable_name_of_path(path, name, err);
     if (rc == KF_OK)

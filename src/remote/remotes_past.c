@@ -162,7 +162,7 @@ static kf_rc ask_in_turn(struct remotes *r, const char *remote, asker *ask,
         rc = entry_named(r, remote, &e, err);
     if (rc == KF_OK && !entry_wants(e, h->name)) /* the place may be shared with others */
         rc = err_set(err, PROBLEM_NOT_FOUND, "%s is not for \"%.*s\": its `docs` do not name it",
-                     e->name, (int)(h->name.len < 200 ? h->name.len : 200), h->name.p);
+                     e->name, STR_SHOWN(h->name));
     if (rc == KF_OK && (rc = take_turn(e, timeout_ms, err)) == KF_OK) {
         rc = ask_place(e, ask, h, ret_more, err);
         end_turn(e);

@@ -147,12 +147,12 @@ kf_rc docs_not_hydrated(const struct docs *docs, str name, struct kf_err *err)
             err, PROBLEM_NOT_HYDRATED,
             "a remote holds \"%.*s\" and it cannot be read there: `keepfast status` says "
             "why. Bring its object back there, or write it anew with If-Match: *",
-            (int)(name.len < 200 ? name.len : 200), name.p);
+            STR_SHOWN(name));
     return err_set(
         err, PROBLEM_NOT_HYDRATED,
         "the store is still being filled from its remotes, and \"%.*s\" has not come in yet: try "
         "again, or see `keepfast status` for the remote that is waited for",
-        (int)(name.len < 200 ? name.len : 200), name.p);
+        STR_SHOWN(name));
 }
 
 /* ---------------------------------------------------------------------------------------- cache */

@@ -53,8 +53,6 @@
 
 #include <inttypes.h>
 
-#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
-
 struct incoming {
     const struct doc_import *import;
     str body;                /* the import's, or what stands for it */
@@ -76,11 +74,11 @@ static kf_rc check_import(const struct doc_import *import, struct kf_err *err)
     if (rc == KF_OK && !doc_site_ok(import->site))
         rc = err_set(err, PROBLEM_BAD_ARCHIVE,
                      "\"%.*s\" comes from a site that is no site: 16 hex digits",
-                     SHOWN(import->name));
+                     STR_SHOWN(import->name));
     if (rc == KF_OK && !possible(import->stamp))
         rc = err_set(err, PROBLEM_BAD_ARCHIVE,
                      "\"%.*s\" comes with a stamp that no clock gives: %016" PRIx64,
-                     SHOWN(import->name), (uint64_t)import->stamp);
+                     STR_SHOWN(import->name), (uint64_t)import->stamp);
     return rc;
 }
 

@@ -1,8 +1,6 @@
 /* Reading: current documents (memory first), versions, lists, difference. */
 #include "shape/doc_internal.h"
 
-#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
-
 static void give(struct hot *hot, struct kf_doc *ret)
 {
     *ret = (struct kf_doc){
@@ -49,7 +47,7 @@ kf_rc doc_peek(struct docs *docs, str name, struct kf_doc *ret_doc)
 
 kf_rc doc_unknown(str name, struct kf_err *err)
 {
-    return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", SHOWN(name));
+    return err_set(err, PROBLEM_NOT_FOUND, "there is no document \"%.*s\"", STR_SHOWN(name));
 }
 
 /* A body that cannot be read is an event that somebody must see. */
@@ -215,7 +213,7 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
         rc = damaged(docs, name, err);
     else if (rc == KF_OK && (!row || db_text(s, 5).len == 0))
         rc = err_set(err, PROBLEM_NOT_FOUND, "version %llu of \"%.*s\" is %s",
-                     (unsigned long long)version, SHOWN(name), row ? "a deletion" : "not kept");
+                     (unsigned long long)version, STR_SHOWN(name), row ? "a deletion" : "not kept");
     else if (rc == KF_OK)
         rc = hot_of_row(docs, s, name, ret, err);
     db_done(s);
@@ -485,7 +483,7 @@ static kf_rc version_before(struct db *db, str name, uint64_t before, uint64_t *
     rc = db_step(s, &row, err);
     if (rc == KF_OK && !row)
         rc = err_set(err, PROBLEM_NOT_FOUND, "no version of \"%.*s\" below %llu is kept",
-                     SHOWN(name), (unsigned long long)before);
+                     STR_SHOWN(name), (unsigned long long)before);
     else if (rc == KF_OK)
         *ret = (uint64_t)db_i64(s, 0);
     db_done(s);

@@ -15,7 +15,7 @@ kf_rc doc_damaged(str name, struct kf_err *err)
         err, PROBLEM_DAMAGED,
         "the stored bytes of \"%.*s\" are damaged; `keepfast verify` lists what is. Bring it back "
         "from a backup or an older version, or write it anew with If-Match: *",
-        (int)(name.len < 200 ? name.len : 200), name.p);
+        STR_SHOWN(name));
 }
 
 bool doc_hash_fits(str body, str hex_wanted)

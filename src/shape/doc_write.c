@@ -25,8 +25,6 @@
 
 #define KEY_MAX 255
 
-#define SHOWN(s) (int)((s).len < 200 ? (s).len : 200), (s).p
-
 /* --------------------------------------------------------------------------------------- checks */
 
 static kf_rc check_options(const struct docs *docs, const struct kf_write_options *o,
@@ -287,11 +285,11 @@ static kf_rc once_look(struct group *g, struct doc_write *w, struct kf_err *err)
     else if (rc == KF_OK && !str_is(db_text(s, 0), request))
         rc = err_set(err, PROBLEM_ID_REUSED,
                      "the idempotency key \"%.*s\" came with another request before: use a new key",
-                     SHOWN(w->idempotency_key));
+                     STR_SHOWN(w->idempotency_key));
     else if (rc == KF_OK && !once_parse(db_text(s, 1), &w->written))
         rc = err_set(err, PROBLEM_DAMAGED,
                      "the stored result of the idempotency key \"%.*s\" is damaged",
-                     SHOWN(w->idempotency_key));
+                     STR_SHOWN(w->idempotency_key));
     db_done(s);
     return rc;
 }
@@ -338,11 +336,11 @@ static kf_rc mismatch(const struct doc_write *w, const struct doc_head *head, st
 {
     if (exists(head))
         err_set(err, PROBLEM_VERSION_MISMATCH,
-                "\"%.*s\" is at version %llu by now: read it again, then decide", SHOWN(w->name),
-                (unsigned long long)head->version);
+                "\"%.*s\" is at version %llu by now: read it again, then decide",
+                STR_SHOWN(w->name), (unsigned long long)head->version);
     else
         err_set(err, PROBLEM_VERSION_MISMATCH, "there is no document \"%.*s\" (any more)",
-                SHOWN(w->name));
+                STR_SHOWN(w->name));
     if (err && exists(head)) {
         err->version = head->version;
         doc_etag(head->stamp, str_of(head->site), err->etag);
@@ -372,7 +370,7 @@ static kf_rc check_hydrated(const struct doc_write *w, const struct doc_head *he
         docs_hydrating(w->docs)
             ? "the store is still being filled from its remotes, and it has not come in yet"
             : "a remote holds a document of this name that cannot be read there",
-        SHOWN(w->name));
+        STR_SHOWN(w->name));
 }
 
 static kf_rc check_match(const struct doc_write *w, const struct doc_head *head, struct kf_err *err)
@@ -425,7 +423,7 @@ static kf_rc check_readable(struct group *g, const struct doc_write *w, const st
                    "what is stored as \"%.*s\" cannot be read, so it is not overwritten blindly: "
                    "bring it back "
                    "from a backup or an older version, or insist with If-Match: * or --force",
-                   SHOWN(w->name));
+                   STR_SHOWN(w->name));
 }
 
 /* ------------------------------------------------------------------------------------ the verbs */
@@ -558,7 +556,7 @@ static kf_rc version_seq(struct group *g, const struct doc_write *w, int64_t *re
     rc = db_step(s, &row, err);
     if (rc == KF_OK && (!row || db_i64(s, 1)))
         rc = err_set(err, PROBLEM_NOT_FOUND, "version %llu of \"%.*s\" is %s",
-                     (unsigned long long)w->version, SHOWN(w->name),
+                     (unsigned long long)w->version, STR_SHOWN(w->name),
                      row ? "a deletion" : "not kept (any more)");
     if (rc == KF_OK)
         *ret_seq = db_i64(s, 0);

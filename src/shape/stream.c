@@ -103,7 +103,7 @@ kf_rc streams_not_hydrated(str key, struct kf_err *err)
         "the store is still being filled from its remotes, and what belongs to \"%.*s\" may not "
         "have "
         "come in yet: try again, or see `keepfast status` for the remote that is waited for",
-        STREAM_SHOWN(key));
+        STR_SHOWN(key));
 }
 
 /* --------------------------------------------------------------------------------------- memory */

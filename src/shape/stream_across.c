@@ -222,7 +222,7 @@ static kf_rc read_across(struct db *db, str key, str attribute, const struct ent
     if (rc == KF_OK && !value.p)
         rc = err_set(err, PROBLEM_BAD_FILTER,
                      "\"%.*s\" has no attribute \"%.*s\" with a short text, number, true or false",
-                     STREAM_SHOWN(key), STREAM_SHOWN(attribute));
+                     STR_SHOWN(key), STR_SHOWN(attribute));
     if (rc == KF_OK)
         rc = find_entries(db, attribute, value, want, found, err);
     if (rc == KF_OK)

@@ -57,7 +57,7 @@ static kf_rc check_kind(const struct config_stream *line, str kind, struct kf_er
     if (kind.len && !config_kind_ok(kind))
         return err_set(err, PROBLEM_KIND_NOT_ALLOWED,
                        "\"%.*s\" cannot be a kind: 1 to %d of a-z, 0-9, _, . and -",
-                       STREAM_SHOWN(kind), STREAM_KIND_MAX);
+                       STR_SHOWN(kind), STREAM_KIND_MAX);
     if (config_stream_kind(line, kind))
         return KF_OK;
     for (size_t i = 0; i < line->kind_count; i++) {
@@ -68,10 +68,10 @@ static kf_rc check_kind(const struct config_stream *line, str kind, struct kf_er
     if (rc == KF_OK && kind.len)
         rc = err_set(err, PROBLEM_KIND_NOT_ALLOWED,
                      "entries of kind \"%.*s\" are not among those of \"%.*s\": %.300s",
-                     STREAM_SHOWN(kind), STREAM_SHOWN(line->match), known.p);
+                     STR_SHOWN(kind), STR_SHOWN(line->match), known.p);
     else if (rc == KF_OK)
         rc = err_set(err, PROBLEM_KIND_NOT_ALLOWED,
-                     "an entry of \"%.*s\" needs a kind, one of: %.300s", STREAM_SHOWN(line->match),
+                     "an entry of \"%.*s\" needs a kind, one of: %.300s", STR_SHOWN(line->match),
                      known.p);
     buf_release(&known);
     return rc;
@@ -312,7 +312,7 @@ static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t
             err, PROBLEM_ID_REUSED,
             "the id \"%.*s\" belongs to another entry of \"%.*s\": give each entry an id "
             "of its own",
-            STREAM_SHOWN(e->id), STREAM_SHOWN(a->key));
+            STR_SHOWN(e->id), STR_SHOWN(a->key));
     *ret = (struct kf_appended){.n = n, .duplicate = true};
     return KF_OK;
 }

@@ -37,7 +37,6 @@
 /* Different kinds in one stream with what came from elsewhere: STREAM_KINDS_MAX of each of so many
  * stores that know nothing of each other's. */
 #define STREAM_KINDS_ALL 4096
-#define STREAM_SHOWN(s)  (int)((s).len < 200 ? (s).len : 200), (s).p
 
 /* ------------------------------------------------------------------- a stream (stream_state.c) */
 

@@ -32,7 +32,7 @@ static kf_rc fill(void *ctx, const struct entry_seen *e, struct kf_err *err)
 static void tell(const struct streams *streams, str key, uint64_t count)
 {
     char text[400];
-    snprintf(text, sizeof text, "[%.*s] loaded %llu entries", STREAM_SHOWN(key),
+    snprintf(text, sizeof text, "[%.*s] loaded %llu entries", STR_SHOWN(key),
              (unsigned long long)count);
     log_event(store_log(streams->store), LOG_INFO, "stream.loaded", LOG_S("text", text),
               LOG_I("entries", count), LOG_END);

@@ -91,7 +91,7 @@ static kf_rc is_loaded(struct db *db, str key, int64_t stream, const struct entr
     if (rc == KF_OK && taken)
         rc = err_set(err, PROBLEM_BAD_ARCHIVE,
                      "entry %llu of \"%.*s\" stands twice in the archive; nothing was changed",
-                     (unsigned long long)e->n, STREAM_SHOWN(key));
+                     (unsigned long long)e->n, STR_SHOWN(key));
     return rc;
 }
 

@@ -319,7 +319,7 @@ kf_rc stream_attachment(struct db *db, str hash, struct buf *out, struct kf_err 
         rc = err_set(err, PROBLEM_DAMAGED,
                      "the attachment %.*s is %s; `keepfast verify` lists what "
                      "is. Bring it back from a backup or a remote",
-                     STREAM_SHOWN(hash), row ? "damaged" : "missing");
+                     STR_SHOWN(hash), row ? "damaged" : "missing");
     if (rc == KF_OK) {
         buf_str(out, db_text(s, 0));
         rc = buf_ok(out, err);

@@ -246,7 +246,7 @@ static kf_rc put_row(const struct search *s, struct db_stmt *st, struct arena *a
     if (!is_whole(body, db_text(st, 4)))
         return err_set(err, PROBLEM_DAMAGED,
                        "entry %lld of \"%.*s\" is damaged: see what `keepfast verify` says",
-                       (long long)db_i64(st, 1), key.len < 200 ? (int)key.len : 200, key.p);
+                       (long long)db_i64(st, 1), STR_SHOWN(key));
     ret->stream = arena_dup(arena, key);
     ret->kind = arena_dup(arena, db_text(st, 2));
     ret->n = (uint64_t)db_i64(st, 1);

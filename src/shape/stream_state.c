@@ -131,7 +131,7 @@ kf_rc draft_count(struct stream_draft *d, str kind, size_t size, int64_t at_ms, 
         return err_set(err, PROBLEM_KIND_NOT_ALLOWED,
                        "\"%.*s\" has entries of %zu kinds already, and %zu are the most: name the "
                        "kinds in `streams:` of the configuration",
-                       STREAM_SHOWN(d->key), d->kind_count, kinds_max);
+                       STR_SHOWN(d->key), d->kind_count, kinds_max);
     if (!there && room_for_kinds(d, d->kind_count + 1) != KF_OK)
         return err_nomem(err);
     if (!there) {
@@ -203,7 +203,7 @@ kf_rc draft_end(const struct stream_draft *d, struct stream_state **ret, struct 
     size_t len = d->key.len + 1 + d->rings.len + 1 + d->attrs.len + 1 + kinds;
     if (d->rings.len > UINT32_MAX / 4)
         return err_set(err, PROBLEM_TOO_LARGE, "the rings of \"%.*s\" have %zu bytes, at most %u",
-                       STREAM_SHOWN(d->key), d->rings.len, UINT32_MAX / 4);
+                       STR_SHOWN(d->key), d->rings.len, UINT32_MAX / 4);
     struct stream_state *s = mem_alloc(sizeof *s + len);
     if (!s)
         return err_nomem(err);
@@ -388,12 +388,12 @@ kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err)
         return err_set(err, PROBLEM_DAMAGED,
                        "what is stored of the stream \"%.*s\" is damaged; `keepfast verify` lists "
                        "what is. Bring it back from a backup or a remote",
-                       STREAM_SHOWN(key));
+                       STR_SHOWN(key));
     kf_rc rc = err_set(
         err, PROBLEM_DAMAGED,
         "the stored bytes of entry %llu of \"%.*s\" are damaged; `keepfast verify` lists "
         "what is. Read around it by number, and bring it back from a backup or a remote",
-        (unsigned long long)n, STREAM_SHOWN(key));
+        (unsigned long long)n, STR_SHOWN(key));
     if (err)
         err->entry = n;
     return rc;
@@ -401,5 +401,5 @@ kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err)
 
 kf_rc stream_unknown(str key, struct kf_err *err)
 {
-    return err_set(err, PROBLEM_NOT_FOUND, "there is no stream \"%.*s\"", STREAM_SHOWN(key));
+    return err_set(err, PROBLEM_NOT_FOUND, "there is no stream \"%.*s\"", STR_SHOWN(key));
 }
