@@ -5,7 +5,7 @@
  *     stream_stage.c   streams inside a group            stream_attr.c   attributes
  *     stream_row.c     every statement                   stream_keep.c   what is kept
  *     stream_window.c  streams in memory                 stream_erase.c  what goes for good
- *     stream_append.c  appends                           stream_take.c   what others wrote
+ *     stream_append.c  appends                           stream_take*.c  what others wrote
  *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
  *     stream_load.c    windows from the store            stream_visit.c  what other floors read
  *     stream_site.c    entries by their sites            stream_bones.c  damaged ones, to be erased
