@@ -291,8 +291,7 @@ kf_rc stream_append_run(struct stream_append *a, struct kf_err *err)
     return rc;
 }
 
-/* ---------------------------------------------------------------------------------- in the
- * group */
+/* --------------------------------------------------------------------------------- in the group */
 
 /* Its id was taken before: *ret is what it got then. */
 static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t stream,
@@ -449,8 +448,7 @@ static void publish(struct write *write)
         leave(a);
 }
 
-/* ------------------------------------------------------------------------------
- * kf_append_submit */
+/* ----------------------------------------------------------------------------- kf_append_submit */
 
 struct submitted {
     kf_appended_done *done;

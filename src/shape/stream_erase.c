@@ -8,12 +8,8 @@
  *
  * A crash in between leaves the note, and the next slices of anybody go on: those of the same
  * erasure, asked for again, of any other one, and of streams_retain. What is deleted here is
- * overwritten in its pages; the log forgets it with the checkpoints that follow.
- *
- * The receipt is found again by a hash of what was asked for. */
+ * overwritten in its pages; the log forgets it with the checkpoints that follow. */
 #include "shape/stream_internal.h"
-
-#include "base/when.h"
 
 struct erase {
     struct write write; /* first */
@@ -29,73 +25,7 @@ struct erase {
     bool again;   /* it was erased before, and `made` is the receipt of then */
 };
 
-/* --------------------------------------------------------------------------------------
- * receipts */
-
-static void subject_of(const char *what, str a, str b, char out[HASH_HEX + 1])
-{
-    struct hash_state h;
-    struct hash hash;
-    str parts[] = {str_of(what), a, b};
-    hash_begin(&h);
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        hash_add_part(&h, parts[i]);
-    hash_end(&h, &hash);
-    hash_hex(&hash, out);
-}
-
-/* KF_ABSENT without a sentence. */
-static kf_rc find_receipt(struct db *db, const char *subject, int64_t *ret, struct kf_err *err)
-{
-    static const char sql[] =
-        "SELECT id FROM kf_receipt WHERE subject = $1 ORDER BY id DESC LIMIT 1";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, str_of(subject));
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && row)
-        *ret = db_i64(s, 0);
-    db_done(s);
-    return rc == KF_OK && !row ? KF_ABSENT : rc;
-}
-
-static kf_rc new_receipt(struct group *g, const char *subject, int64_t id, struct kf_err *err)
-{
-    static const char sql[] = "INSERT INTO kf_receipt(id, at, subject, streams, entries, "
-                              "attachments, bytes) VALUES($1, $2, $3, 0, 0, 0, 0)";
-    struct db_stmt *s;
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, id);
-    db_bind_i64(s, 2, group_now_ms(g));
-    db_bind_text(s, 3, str_of(subject));
-    return db_run(s, err);
-}
-
-static kf_rc count_receipt(struct db *db, int64_t id, uint64_t streams, uint64_t entries,
-                           uint64_t attachments, uint64_t bytes, struct kf_err *err)
-{
-    static const char sql[] =
-        "UPDATE kf_receipt SET streams = streams + $1, entries = entries + $2, "
-        "attachments = attachments + $3, bytes = bytes + $4 WHERE id = $5";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, (int64_t)streams);
-    db_bind_i64(s, 2, (int64_t)entries);
-    db_bind_i64(s, 3, (int64_t)attachments);
-    db_bind_i64(s, 4, (int64_t)bytes);
-    db_bind_i64(s, 5, id);
-    return db_run(s, err);
-}
-
-/* ------------------------------------------------------------------------------------- the
- * group */
+/* ------------------------------------------------------------------------------------ the group */
 
 static kf_rc erased_run(struct db *db, const char *sql, str key, str site, int64_t stamp,
                         int64_t at_ms, int64_t seq, struct kf_err *err)
@@ -219,7 +149,7 @@ static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_s
     struct erased_row own = {
         .site = str_of(group_site(g)), .stamp = group_stamp(g), .at_ms = group_now_ms(g)};
     e->made = e->receipt ? e->receipt : seq;
-    kf_rc rc = e->receipt ? KF_OK : new_receipt(g, e->subject, e->made, err);
+    kf_rc rc = e->receipt ? KF_OK : receipt_new(g, e->subject, e->made, err);
     if (rc == KF_OK)
         rc = erase_seen(g, e->key, head->id, seq, err);
     if (rc == KF_OK)
@@ -230,20 +160,19 @@ static kf_rc erase_there(struct group *g, struct erase *e, const struct stream_s
         rc = group_journal(g, seq, head->seq, STREAM_TABLE, e->key, own.stamp, own.site, err);
     if (rc == KF_OK)
         rc = stream_end(e->streams, g, e->hash, before, seq, e->made, err);
-    return rc == KF_OK ? count_receipt(db, e->made, 1, head->count, 0, head->bytes, err) : rc;
+    return rc == KF_OK ? receipt_count(db, e->made, 1, head->count, 0, head->bytes, err) : rc;
 }
 
 static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
 {
     if (e->attribute.p)
         return KF_OK;
-    kf_rc rc = find_receipt(group_db(g), e->subject, &e->made, err);
+    kf_rc rc = receipt_find(group_db(g), e->subject, &e->made, err);
     e->again = rc == KF_OK;
     return rc == KF_ABSENT ? stream_unknown(e->key, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------ the
- * slices */
+/* ----------------------------------------------------------------------------------- the slices */
 
 struct rest {
     struct write write; /* first */
@@ -280,7 +209,7 @@ static kf_rc remove_entries(struct db *db, int64_t receipt, const struct entries
             rc = attachment_delete(db, going->items[i].attach, &gone, err);
         attachments += gone;
     }
-    return rc == KF_OK && attachments ? count_receipt(db, receipt, 0, 0, attachments, 0, err) : rc;
+    return rc == KF_OK && attachments ? receipt_count(db, receipt, 0, 0, attachments, 0, err) : rc;
 }
 
 static kf_rc remove_ids(struct db *db, int64_t stream, bool *ret_any, struct kf_err *err)
@@ -375,8 +304,7 @@ kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
     return rc == KF_OK ? streams_index_purge(streams, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------- one
- * stream */
+/* ----------------------------------------------------------------------------------- one stream */
 
 /* What was found of a person by a reader may have become somebody else's meanwhile. */
 static kf_rc is_of_person(struct group *g, const struct erase *e, bool *ret, struct kf_err *err)
@@ -460,120 +388,6 @@ static kf_rc erase_one(struct erase *e, int64_t *receipt, struct kf_err *err)
     return rc == KF_OK && e->more ? erase_slices(e->streams, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------- the
- * answer */
-
-void kf_receipt_free(struct kf_receipt *receipt)
-{
-    if (!receipt)
-        return;
-    kf_bytes_free(&receipt->json);
-    *receipt = (struct kf_receipt){0};
-}
-
-static kf_rc receipt_json(struct streams *streams, struct kf_receipt *r, struct kf_err *err)
-{
-    struct buf json = BUF_INIT;
-    char at[WHEN_LEN + 1];
-    pthread_mutex_lock(&streams->asks_lock);
-    stream_holders *fn = streams->holders;
-    void *ctx = streams->holders_ctx;
-    pthread_mutex_unlock(&streams->asks_lock);
-    when_format(r->at_ms, at);
-    buf_printf(&json,
-               "{\"id\":%llu,\"at\":\"%s\",\"streams\":%llu,\"entries\":%llu,\"attachments\":%llu,"
-               "\"bytes\":%llu,\"again\":%s,\"held\":[",
-               (unsigned long long)r->id, at, (unsigned long long)r->streams,
-               (unsigned long long)r->entries, (unsigned long long)r->attachments,
-               (unsigned long long)r->bytes, r->again ? "true" : "false");
-    if (fn)
-        fn(ctx, &json);
-    buf_c(&json, "]}");
-    kf_rc rc = buf_ok(&json, err);
-    if (rc == KF_OK)
-        r->json.p = buf_detach(&json, &r->json.len);
-    buf_release(&json);
-    return rc;
-}
-
-/* Columns: id, at, streams, entries, attachments, bytes. */
-static struct kf_receipt receipt_of(struct db_stmt *s)
-{
-    return (struct kf_receipt){.id = (uint64_t)db_i64(s, 0),
-                               .at_ms = db_i64(s, 1),
-                               .streams = (uint64_t)db_i64(s, 2),
-                               .entries = (uint64_t)db_i64(s, 3),
-                               .attachments = (uint64_t)db_i64(s, 4),
-                               .bytes = (uint64_t)db_i64(s, 5)};
-}
-
-struct receipts {
-    struct kf_receipt *items;
-    size_t count;
-    bool more;
-};
-
-static void receipts_release(struct receipts *r)
-{
-    for (size_t i = 0; i < r->count; i++)
-        kf_receipt_free(&r->items[i]);
-    mem_free(r->items);
-    *r = (struct receipts){0};
-}
-
-/* With an id below `before`, newest first. */
-static kf_rc read_receipts(struct streams *streams, int64_t before, size_t limit,
-                           struct receipts *ret, struct kf_err *err)
-{
-    static const char sql[] = "SELECT id, at, streams, entries, attachments, bytes "
-                              "FROM kf_receipt WHERE id < $1 ORDER BY id DESC LIMIT $2";
-    struct db *db;
-    struct db_stmt *s;
-    bool row = false;
-    ret->items = mem_calloc(limit, sizeof *ret->items);
-    if (!ret->items)
-        return err_nomem(err);
-    kf_rc rc = store_read(streams->store, &db, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = db_use(db, sql, &s, err);
-    if (rc == KF_OK) {
-        db_bind_i64(s, 1, before);
-        db_bind_i64(s, 2, (int64_t)limit + 1);
-        while ((rc = db_step(s, &row, err)) == KF_OK && row && !ret->more) {
-            ret->more = ret->count == limit;
-            if (!ret->more)
-                ret->items[ret->count++] = receipt_of(s);
-        }
-        db_done(s);
-    }
-    store_read_end(streams->store, db);
-    return rc;
-}
-
-static kf_rc give_receipt(struct streams *streams, int64_t id, bool again, struct kf_receipt *ret,
-                          struct kf_err *err)
-{
-    struct receipts found = {0};
-    if (!again)
-        atomic_fetch_add_explicit(&streams->erasures, 1, memory_order_relaxed);
-    if (!ret)
-        return KF_OK;
-    kf_rc rc = read_receipts(streams, id + 1, 1, &found, err);
-    if (rc == KF_OK && (!found.count || found.items[0].id != (uint64_t)id))
-        rc = err_set(err, PROBLEM_DAMAGED, "the receipt of the erasure is not there");
-    if (rc == KF_OK) {
-        found.items[0].again = again;
-        rc = receipt_json(streams, &found.items[0], err);
-    }
-    if (rc == KF_OK) {
-        *ret = found.items[0];
-        found.count = 0;
-    }
-    receipts_release(&found);
-    return rc;
-}
-
 kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt *ret,
                     struct kf_err *err)
 {
@@ -586,14 +400,14 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
         rc = streams_not_hydrated(k, err);
     if (rc != KF_OK)
         return rc;
-    subject_of("stream", k, STR(""), subject);
+    receipt_subject("stream", k, STR(""), subject);
     e.key = k;
     rc = erase_one(&e, &receipt, err);
     if (rc == KF_OK && e.again) /* a crash may have left some of it */
         rc = erase_slices(streams, err);
     if (rc == KF_OK)
         rc = streams_index_purge(streams, err);
-    return rc == KF_OK ? give_receipt(streams, receipt, e.again, ret, err) : rc;
+    return rc == KF_OK ? receipt_give(streams, receipt, e.again, ret, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------------- a person */
@@ -634,7 +448,7 @@ static kf_rc last_receipt(struct streams *streams, const char *subject, int64_t 
     kf_rc rc = store_read(streams->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = find_receipt(db, subject, ret, err);
+    rc = receipt_find(db, subject, ret, err);
     store_read_end(streams->store, db);
     return rc;
 }
@@ -682,7 +496,7 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
             err, PROBLEM_NOT_HYDRATED,
             "the store is still being filled from its remotes, and not everything of this "
             "person may have come in: try again when `keepfast status` says open");
-    subject_of(attribute, str_of(value), STR("person"), subject);
+    receipt_subject(attribute, str_of(value), STR("person"), subject);
     kf_rc rc = erase_each(streams, str_of(attribute), str_of(value), subject, &receipt, err);
     if (rc == KF_OK && !receipt) {
         rc = last_receipt(streams, subject, &receipt, err);
@@ -695,34 +509,5 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
         rc = erase_slices(streams, err);
     if (rc == KF_OK)
         rc = streams_index_purge(streams, err);
-    return rc == KF_OK ? give_receipt(streams, receipt, again, ret, err) : rc;
-}
-
-/* ------------------------------------------------------------------------------------- the list */
-
-void kf_receipt_list_free(struct kf_receipt_list *list)
-{
-    if (!list)
-        return;
-    struct receipts r = {.items = list->items, .count = list->count};
-    receipts_release(&r);
-    *list = (struct kf_receipt_list){0};
-}
-
-kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
-                       struct kf_receipt_list *ret_list, struct kf_err *err)
-{
-    struct receipts found = {0};
-    if (limit == 0 || limit > STREAM_LIMIT_MAX)
-        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", STREAM_LIMIT_MAX);
-    int64_t below = before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before;
-    kf_rc rc = read_receipts(streams, below, limit, &found, err);
-    for (size_t i = 0; rc == KF_OK && i < found.count; i++)
-        rc = receipt_json(streams, &found.items[i], err);
-    if (rc == KF_OK)
-        *ret_list = (struct kf_receipt_list){
-            .items = found.items, .count = found.count, .more = found.more};
-    else
-        receipts_release(&found);
-    return rc;
+    return rc == KF_OK ? receipt_give(streams, receipt, again, ret, err) : rc;
 }

@@ -321,8 +321,7 @@ bool stream_view_hot(struct streams *streams, str key, uint64_t hash, struct win
 kf_rc stream_view(struct streams *streams, str key, uint64_t hash, struct window_view *ret,
                   struct kf_err *err);
 
-/* ------------------------------------------------------------------------- the object
- * (stream.c) */
+/* ------------------------------------------------------------------------ the object (stream.c) */
 
 struct stream_new {
     str id, kind, body, attach; /* attach.p == NULL: none */
@@ -392,8 +391,7 @@ kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d,
 /* Begins the life of a key in a draft: id, number, stamp. */
 void draft_be_born(struct stream_draft *d, struct group *g, int64_t stamp);
 
-/* -------------------------------------------------------------------- information
- * (stream_list.c) */
+/* ------------------------------------------------------------------ information (stream_list.c) */
 
 kf_rc info_of_state(struct stream_state *state, struct kf_stream_info *ret, struct kf_err *err);
 
@@ -432,6 +430,22 @@ kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                  struct kf_err *err);
 /* What erasures that were cut short have left. */
 kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err);
+
+/* ------------------------------------------------------- receipts of them (stream_receipt.c) */
+
+/* The hash of what was asked for: `what`, and the one or two texts that name it. */
+void receipt_subject(const char *what, str a, str b, char out[HASH_HEX + 1]);
+/* The latest of this subject. KF_ABSENT without a sentence. */
+kf_rc receipt_find(struct db *db, const char *subject, int64_t *ret, struct kf_err *err);
+/* An empty one, in the group that erases. */
+kf_rc receipt_new(struct group *g, const char *subject, int64_t id, struct kf_err *err);
+/* What was erased, added to it. */
+kf_rc receipt_count(struct db *db, int64_t id, uint64_t streams, uint64_t entries,
+                    uint64_t attachments, uint64_t bytes, struct kf_err *err);
+/* Tells the caller of an erasure, whose receipt it is; `again`: nothing was erased, it is that of
+ * an earlier one. ret may be NULL. */
+kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_receipt *ret,
+                   struct kf_err *err);
 
 /* ------------------------------------------------------------------- the index (stream_find.c) */
 
@@ -509,8 +523,7 @@ kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *vis
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
                    int64_t *ret_stamp, size_t *ret_count, struct kf_err *err);
 
-/* --------------------------------------------------------------------- attributes
- * (stream_attr.c) */
+/* ------------------------------------------------------------------- attributes (stream_attr.c) */
 
 /* Of the object that all members make. */
 extern const struct json_limits attrs_limits;

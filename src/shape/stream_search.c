@@ -185,8 +185,7 @@ static kf_rc search_round(struct search *s, int64_t top, int64_t low, size_t max
     return KF_OK;
 }
 
-/* ------------------------------------------------------------------------------------- what is
- * shown */
+/* -------------------------------------------------------------------------------- what is shown */
 
 struct found_owned {
     struct arena arena;
