@@ -4,7 +4,7 @@
  *     stream_state.c   one stream as it stands           stream_list.c   information, lists
  *     stream_stage.c   streams inside a group            stream_attr.c   attributes
  *     stream_row.c     every statement                   stream_keep.c   what is kept
- *     stream_window.c  streams in memory                 stream_erase.c  what goes for good
+ *     stream_memory*.c streams in memory                 stream_erase.c  what goes for good
  *     stream_append.c  appends                           stream_take*.c  what others wrote
  *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
  *     stream_load.c    windows from the store            stream_visit.c  what other floors read
@@ -208,7 +208,7 @@ kf_rc entries_read(struct db *db, int64_t id, str key, const struct entry_want *
 kf_rc entry_read_seq(struct db *db, int64_t seq, str key, entry_see *see, void *ctx,
                      struct kf_err *err);
 
-/* ------------------------------------------------------------------ memory (stream_window.c) */
+/* ------------------------------------------------------------------ memory (stream_memory*.c) */
 
 /* Bytes of entries, one behind the other. Whoever counts may read what was there when it began;
  * only the memory of the streams adds behind that. */
