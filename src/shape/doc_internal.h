@@ -5,7 +5,8 @@
  *     doc_row.c     rows in, rows out           doc_join.c    what two versions make together
  *     doc_read.c    get, list, versions, diff   doc_keep.c    what is kept, and until when
  *     doc_submit.c  tickets                     doc_check.c   whether rows agree
- *     doc.c         the object, its configuration */
+ *     doc.c         the object, its configuration
+ *     doc_condition.c, doc_once.c                 what a write asks before, idempotency keys */
 #ifndef KF_SHAPE_DOC_INTERNAL_H
 #define KF_SHAPE_DOC_INTERNAL_H
 
@@ -135,6 +136,28 @@ kf_rc doc_record_past(struct group *g, const struct doc_record *record, struct k
 
 /* Size, JSON and schema of a body that this store writes under `name`. */
 kf_rc doc_body_check(const struct docs *docs, str name, str body, struct kf_err *err);
+
+/* ----------------------------------------- what must hold before a write (doc_condition.c) */
+
+static inline bool doc_exists(const struct doc_head *head)
+{
+    return head->there && !head->deleted;
+}
+/* Hydration, conditions of the request, and that what is there can be read or is knowingly written
+ * over. */
+kf_rc doc_conditions(struct group *g, const struct doc_write *w, const struct doc_head *head,
+                     struct kf_err *err);
+/* Whether the current body can be read. */
+kf_rc doc_is_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
+                      bool *ret, struct kf_err *err);
+
+/* ----------------------------------------------------------- idempotency keys (doc_once.c) */
+
+#define DOC_KEY_MAX 255
+/* KF_ABSENT: the key is new. KF_OK: w->written is the first result. */
+kf_rc doc_once_look(struct group *g, struct doc_write *w, struct kf_err *err);
+/* Keeps w->written under the key. */
+kf_rc doc_once_keep(struct group *g, const struct doc_write *w, struct kf_err *err);
 
 /* ------------------------------------------------- two versions of a document (doc_join.c) */
 

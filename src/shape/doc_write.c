@@ -4,9 +4,9 @@
  *                             hashes the body
  *        | doc_write_submit, doc_write_run
  *     apply                   on the leader's thread, in the group:
- *        |   idempotency key   known: its first result, or id_reused
+ *        |   idempotency key   known: its first result, or id_reused            (doc_once.c)
  *        |   head              what there is now
- *        |   conditions        hydration, If-Match, If-None-Match, can what is there be read?
+ *        |   conditions        may what is there be replaced?                   (doc_condition.c)
  *        |   the verb          same bytes: unchanged; else version, head, journal, trim
  *        |   idempotency key   its result
  *     publish                 the cache shows it (D4)
@@ -21,19 +21,16 @@
 
 #include "base/public.h"
 
-#include <stdio.h>
-
-#define KEY_MAX 255
-
 /* --------------------------------------------------------------------------------------- checks */
 
 static kf_rc check_options(const struct docs *docs, const struct kf_write_options *o,
                            struct kf_err *err)
 {
     str key = str_of(o->idempotency_key);
-    if (o->idempotency_key && (key.len == 0 || key.len > KEY_MAX || str_utf8_valid(key) != key.len))
+    if (o->idempotency_key &&
+        (key.len == 0 || key.len > DOC_KEY_MAX || str_utf8_valid(key) != key.len))
         return err_set(err, PROBLEM_BAD_REQUEST, "an idempotency key has 1 to %d bytes of UTF-8",
-                       KEY_MAX);
+                       DOC_KEY_MAX);
     if (o->if_none_match && strcmp(o->if_none_match, "*") != 0)
         return err_set(err, PROBLEM_BAD_REQUEST,
                        "If-None-Match takes * alone: write only when there is nothing");
@@ -230,202 +227,6 @@ kf_rc doc_write_run(struct doc_write *w, struct kf_err *err)
     return rc;
 }
 
-/* ------------------------------------------------------------------------------ idempotency keys
- *
- * kf_once.key is the key, with "OF:" before it where it is a writer's own (doc_write.once_of).
- *
- * kf_once.result is "VERSION FLAGS ETAG": FLAGS `c` (created) or `-`, then `u` (unchanged) or `-`;
- * ETAG without quotes, `-` for a deletion. */
-
-static bool once_parse(str result, struct kf_written *ret)
-{
-    size_t space = str_index(result, ' ');
-    uint64_t version;
-    if (!str_to_u64((str){result.p, space}, &version) || result.len < space + 5)
-        return false;
-    str flags = {result.p + space + 1, 2}, etag = str_from(result, space + 4);
-    if (etag.len != DOC_ETAG_LEN - 2 && !str_is(etag, "-"))
-        return false;
-    *ret = (struct kf_written){.version = version,
-                               .created = flags.p[0] == 'c',
-                               .unchanged = flags.p[1] == 'u',
-                               .replayed = true};
-    if (etag.len > 1) {
-        ret->etag[0] = ret->etag[DOC_ETAG_LEN - 1] = '"';
-        memcpy(ret->etag + 1, etag.p, etag.len);
-    }
-    return true;
-}
-
-#define ONCE_ROOM (DOC_ONCE_LEN + 1 + KEY_MAX + 1)
-
-static str once_key(const struct doc_write *w, char room[ONCE_ROOM])
-{
-    if (!w->once_of[0] || KF_SABOTAGE("keys-shared"))
-        return w->idempotency_key;
-    snprintf(room, ONCE_ROOM, "%s:%.*s", w->once_of, STR_ARGS(w->idempotency_key));
-    return str_of(room);
-}
-
-/* KF_ABSENT: the key is new. KF_OK: w->written is the first result. */
-static kf_rc once_look(struct group *g, struct doc_write *w, struct kf_err *err)
-{
-    static const char sql[] = "SELECT request, result FROM kf_once WHERE key = $1";
-    struct db_stmt *s;
-    bool row = false;
-    char request[HASH_HEX + 1], key[ONCE_ROOM];
-    kf_rc rc = db_use(group_db(g), sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    hash_hex(&w->request, request);
-    db_bind_text(s, 1, once_key(w, key));
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && !row)
-        rc = KF_ABSENT;
-    else if (rc == KF_OK && !str_is(db_text(s, 0), request))
-        rc = err_set(err, PROBLEM_ID_REUSED,
-                     "the idempotency key \"%.*s\" came with another request before: use a new key",
-                     STR_SHOWN(w->idempotency_key));
-    else if (rc == KF_OK && !once_parse(db_text(s, 1), &w->written))
-        rc = err_set(err, PROBLEM_DAMAGED,
-                     "the stored result of the idempotency key \"%.*s\" is damaged",
-                     STR_SHOWN(w->idempotency_key));
-    db_done(s);
-    return rc;
-}
-
-static kf_rc once_keep(struct group *g, const struct doc_write *w, struct kf_err *err)
-{
-    static const char sql[] =
-        "INSERT INTO kf_once(key, request, result, at) VALUES($1, $2, $3, $4)";
-    struct db_stmt *s;
-    struct buf result = BUF_INIT;
-    char request[HASH_HEX + 1], key[ONCE_ROOM];
-    hash_hex(&w->request, request);
-    buf_u64(&result, w->written.version);
-    buf_byte(&result, ' ');
-    buf_byte(&result, w->written.created ? 'c' : '-');
-    buf_byte(&result, w->written.unchanged ? 'u' : '-');
-    buf_byte(&result, ' ');
-    if (w->written.etag[0])
-        buf_add(&result, w->written.etag + 1, DOC_ETAG_LEN - 2);
-    else
-        buf_byte(&result, '-');
-    kf_rc rc = buf_ok(&result, err);
-    if (rc == KF_OK)
-        rc = db_use(group_db(g), sql, &s, err);
-    if (rc == KF_OK) {
-        db_bind_text(s, 1, once_key(w, key));
-        db_bind_text(s, 2, str_of(request));
-        db_bind_text(s, 3, buf_view(&result));
-        db_bind_i64(s, 4, group_now_ms(g));
-        rc = db_run(s, err);
-    }
-    buf_release(&result);
-    return rc;
-}
-
-/* ----------------------------------------------------------------------------------- conditions */
-
-static bool exists(const struct doc_head *head)
-{
-    return head->there && !head->deleted;
-}
-
-static kf_rc mismatch(const struct doc_write *w, const struct doc_head *head, struct kf_err *err)
-{
-    if (exists(head))
-        err_set(err, PROBLEM_VERSION_MISMATCH,
-                "\"%.*s\" is at version %llu by now: read it again, then decide",
-                STR_SHOWN(w->name), (unsigned long long)head->version);
-    else
-        err_set(err, PROBLEM_VERSION_MISMATCH, "there is no document \"%.*s\" (any more)",
-                STR_SHOWN(w->name));
-    if (err && exists(head)) {
-        err->version = head->version;
-        doc_etag(head->stamp, str_of(head->site), err->etag);
-    }
-    return KF_CONFLICT;
-}
-
-/* The caller says that it knows what it overwrites. */
-static bool overrides(const struct doc_write *w)
-{
-    return w->force || str_is(w->if_match, "*");
-}
-
-static kf_rc check_hydrated(const struct doc_write *w, const struct doc_head *head,
-                            struct kf_err *err)
-{
-    if (head->there || !docs_unknown(w->docs, w->name))
-        return KF_OK;
-    if (w->verb == KF_PATCH || w->verb == KF_REVERT)
-        return docs_not_hydrated(w->docs, w->name, err);
-    if (overrides(w))
-        return KF_OK;
-    return err_set(
-        err, PROBLEM_LOAD_FAILED,
-        "%s: writing \"%.*s\" now could beat what is there. Wait, or insist with If-Match: * or "
-        "--force",
-        docs_hydrating(w->docs)
-            ? "the store is still being filled from its remotes, and it has not come in yet"
-            : "a remote holds a document of this name that cannot be read there",
-        STR_SHOWN(w->name));
-}
-
-static kf_rc check_match(const struct doc_write *w, const struct doc_head *head, struct kf_err *err)
-{
-    if (w->if_none_match)
-        return exists(head) ? mismatch(w, head, err) : KF_OK;
-    if (w->if_match.len == 0)
-        return KF_OK;
-    if (!exists(
-            head)) /* while the store is being filled, * also speaks of what has not come in yet */
-        return str_is(w->if_match, "*") && !head->there && docs_unknown(w->docs, w->name)
-                   ? KF_OK
-                   : mismatch(w, head, err);
-    if (str_is(w->if_match, "*"))
-        return KF_OK;
-    char etag[DOC_ETAG_LEN + 1];
-    doc_etag(head->stamp, str_of(head->site), etag);
-    return doc_etag_fits(w->if_match, etag) ? KF_OK : mismatch(w, head, err);
-}
-
-/* Whether the current body can be read. Free when memory has it, for those bytes were compared when
- * they came in, and when it was written in this very group. */
-static kf_rc is_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
-                         bool *ret, struct kf_err *err)
-{
-    struct buf body = BUF_INIT;
-    kf_rc rc = KF_OK;
-    bool ours = head->seq > group_first(g);
-    if (!ours && !doc_cache_has(w->docs->cache, w->name, head->seq))
-        rc = doc_body_load(group_db(g), w->name, head->seq, &body, err);
-    buf_release(&body);
-    if (rc != KF_OK && rc != KF_DAMAGED && rc != KF_IO)
-        return rc;
-    *ret = rc == KF_OK;
-    err_clear(err);
-    return KF_OK;
-}
-
-/* What could not be read must not be overwritten by somebody who has not read it. */
-static kf_rc check_readable(struct group *g, const struct doc_write *w, const struct doc_head *head,
-                            struct kf_err *err)
-{
-    bool readable = true;
-    if (!exists(head) || w->force || w->if_match.len || w->verb == KF_PATCH)
-        return KF_OK;
-    kf_rc rc = is_readable(g, w, head, &readable, err);
-    if (rc != KF_OK || readable)
-        return rc;
-    return err_set(err, PROBLEM_LOAD_FAILED,
-                   "what is stored as \"%.*s\" cannot be read, so it is not overwritten blindly: "
-                   "bring it back "
-                   "from a backup or an older version, or insist with If-Match: * or --force",
-                   STR_SHOWN(w->name));
-}
-
 /* ------------------------------------------------------------------------------------ the verbs */
 
 /* Later than what it replaces, also when that came from a clock far ahead of ours. Applied again
@@ -464,7 +265,7 @@ static kf_rc put_version(struct group *g, struct doc_write *w, const struct doc_
         return rc;
     w->changed = true;
     w->written.version = record.version;
-    w->written.created = !exists(head) && body.p;
+    w->written.created = !doc_exists(head) && body.p;
     if (!body.p)
         return KF_OK;
     doc_etag(record.stamp, record.site, w->written.etag);
@@ -479,9 +280,9 @@ static kf_rc put_version(struct group *g, struct doc_write *w, const struct doc_
 static kf_rc put_body(struct group *g, struct doc_write *w, const struct doc_head *head,
                       const char *kind, const char *hash, struct kf_err *err)
 {
-    bool same = exists(head) && strcmp(head->hash, hash) == 0, readable = false;
+    bool same = doc_exists(head) && strcmp(head->hash, hash) == 0, readable = false;
     if (same) {
-        kf_rc rc = is_readable(g, w, head, &readable, err);
+        kf_rc rc = doc_is_readable(g, w, head, &readable, err);
         if (rc != KF_OK)
             return rc;
     }
@@ -523,7 +324,7 @@ static kf_rc apply_patch(struct group *g, struct doc_write *w, const struct doc_
     struct hot *hot = NULL;
     str target;
     kf_rc rc = KF_OK;
-    if (!exists(head))
+    if (!doc_exists(head))
         return doc_unknown(w->name, err);
     hot = doc_cache_get(w->docs->cache, w->name, NULL);
     if (hot && hot->seq == head->seq) {
@@ -581,7 +382,7 @@ static kf_rc apply_delete(struct group *g, struct doc_write *w, const struct doc
 {
     /* While the store is being filled, a deletion that insists is kept and merged with what
      * comes. */
-    if (!exists(head) && (head->there || !docs_unknown(w->docs, w->name)))
+    if (!doc_exists(head) && (head->there || !docs_unknown(w->docs, w->name)))
         return doc_unknown(w->name, err);
     return put_version(g, w, head, "delete", (str){0}, STR(""), err);
 }
@@ -612,21 +413,17 @@ static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
         buf_clear(&w->made);
     }
     if (w->idempotency_key.len) {
-        rc = once_look(g, w, err);
+        rc = doc_once_look(g, w, err);
         if (rc != KF_ABSENT)
             return rc;
     }
     rc = doc_head_load(group_db(g), w->name, &head, err);
     if (rc == KF_OK)
-        rc = check_hydrated(w, &head, err);
-    if (rc == KF_OK)
-        rc = check_match(w, &head, err);
-    if (rc == KF_OK)
-        rc = check_readable(g, w, &head, err);
+        rc = doc_conditions(g, w, &head, err);
     if (rc == KF_OK)
         rc = apply_verb(g, w, &head, err);
     if (rc == KF_OK && w->idempotency_key.len)
-        rc = once_keep(g, w, err);
+        rc = doc_once_keep(g, w, err);
     return rc;
 }
 
