@@ -1,15 +1,4 @@
-/* stream_internal: what the files of the streams share.
- *
- *     stream.c         the object, its configuration     stream_read.c   entries, context
- *     stream_state.c   one stream as it stands           stream_list.c   information, lists
- *     stream_stage.c   streams inside a group            stream_attr.c   attributes
- *     stream_row.c     every statement                   stream_keep.c   what is kept
- *     stream_memory*.c streams in memory                 stream_erase.c  what goes for good
- *     stream_append.c  appends                           stream_take*.c  what others wrote
- *     stream_member.c  members, as stores exchange them  stream_check.c  verify, digest
- *     stream_load.c    windows from the store            stream_visit.c  what other floors read
- *     stream_site.c    entries by their sites            stream_bones.c  damaged ones, to be erased
- *     stream_index.c, stream_search.c, stream_find.c     words */
+/* stream_internal: what the files of the streams share; DESIGN.md lists them. */
 #ifndef KF_SHAPE_STREAM_INTERNAL_H
 #define KF_SHAPE_STREAM_INTERNAL_H
 
@@ -460,7 +449,7 @@ kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
 /* What it has of erased ones. */
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
-/* --------------------------------------------------------- removing entries (stream_keep.c) */
+/* ------------------------------------------------------------- entries that go (stream_going.c) */
 
 #define STREAM_GOING_MAX 128
 /* Entries that are about to go: read by whoever finds them, then removed together. */
@@ -477,14 +466,23 @@ struct entries_going {
 /* The oldest by number of the stream, up to the first above number `floor` of the store. */
 kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
                      struct entries_going *ret, struct kf_err *err);
+/* The oldest by time before `before_ms` of which the number in the store is not above `floor`. */
+kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
+                     struct entries_going *ret, struct kf_err *err);
 /* Those of a site up to a stamp, the earliest first. */
 kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err);
 /* Entries of a site up to a stamp are trimmed from now on; the larger stamp counts. */
 kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err);
+/* That they were here: a remote that still has them does not bring them back. */
+kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *going,
+                   struct kf_err *err);
 /* Rows, statistics and rings; attachments are left for later. */
 kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
                      struct entries_going *going, struct kf_err *err);
+
+/* ------------------------------------------------------------------------ kept (stream_keep.c) */
+
 /* With an append of so many: what is beyond keep.last goes, about as much as came. */
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err);

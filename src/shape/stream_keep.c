@@ -9,163 +9,13 @@
  * age. Attachments go when no entry names them. */
 #include "shape/stream_internal.h"
 
-#include <stdlib.h>
-
 #define ID_AGE_MS     ((int64_t)30 * 86400000)
 #define ID_COUNT      1000000
 #define ID_SLICE      500
 #define STREAMS_SLICE 64
 #define TRIM_MORE     16 /* beyond what an append has brought: so it catches up */
 
-/* ------------------------------------------------------------------------------------- removing */
-
-/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these
- * it is over, or (`pass`) they are left out. Ends the statement's use. */
-static kf_rc gather(struct db_stmt *s, int64_t floor, bool pass, struct entries_going *going,
-                    struct kf_err *err)
-{
-    bool row = false;
-    kf_rc rc;
-    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        struct going *e = &going->items[going->count];
-        if (db_i64(s, 0) > floor && pass)
-            continue;
-        if (db_i64(s, 0) > floor)
-            break;
-        *e = (struct going){.seq = db_i64(s, 0),
-                            .n = (uint64_t)db_i64(s, 1),
-                            .at_ms = db_i64(s, 2),
-                            .kind = arena_str(&going->arena, db_text(s, 3)),
-                            .attach = arena_str(&going->arena, db_text(s, 4)),
-                            .size = (size_t)db_i64(s, 5),
-                            .stamp = db_i64(s, 6),
-                            .site = arena_str(&going->arena, db_text(s, 7)),
-                            .id = arena_str(&going->arena, db_text(s, 8))};
-        if (!e->kind.p || !e->attach.p || !e->site.p || !e->id.p) {
-            rc = err_nomem(err);
-            break;
-        }
-        going->count++;
-    }
-    db_done(s);
-    return rc;
-}
-
-#define GOING \
-    "SELECT seq, n, at, kind, attach, size, stamp, site, id FROM kf_entry WHERE stream = $1 "
-
-/* What the floor keeps has no part in the condition: while a remote is away that is the whole
- * stream, and each append would pass it over to find nothing. */
-kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
-                     struct entries_going *ret, struct kf_err *err)
-{
-    static const char sql[] = GOING "ORDER BY n LIMIT $2";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, (int64_t)limit);
-    return gather(s, floor, false, ret, err);
-}
-
-kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
-                     struct entries_going *ret, struct kf_err *err)
-{
-    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY stamp LIMIT $4";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, site);
-    db_bind_i64(s, 3, stamp);
-    db_bind_i64(s, 4, STREAM_GOING_MAX);
-    return gather(s, INT64_MAX, false, ret, err);
-}
-
-/* Of the oldest those that may go; entries from elsewhere can be older than what was here first. */
-static kf_rc find_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
-                         struct entries_going *ret, struct kf_err *err)
-{
-    static const char sql[] = GOING "AND at < $2 ORDER BY at LIMIT $3";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, before_ms);
-    db_bind_i64(s, 3, STREAM_GOING_MAX);
-    return gather(s, floor, true, ret, err);
-}
-
-static int compare_numbers(const void *a, const void *b)
-{
-    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
-    return x < y ? -1 : x > y;
-}
-
-static kf_rc unring(struct stream_draft *d, const struct entries_going *going, struct kf_err *err)
-{
-    uint64_t ns[STREAM_GOING_MAX];
-    for (size_t i = 0; i < going->count; i++)
-        ns[i] = going->items[i].n;
-    qsort(ns, going->count, sizeof ns[0], compare_numbers);
-    return draft_unring(d, ns, going->count, err);
-}
-
-kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
-                     struct entries_going *going, struct kf_err *err)
-{
-    struct db *db = group_db(g);
-    bool edge = false;
-    kf_rc rc = KF_OK;
-    if (!going->count)
-        return KF_OK;
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
-        const struct going *e = &going->items[i];
-        rc = entry_delete(db, e->seq, err);
-        if (!KF_SABOTAGE("trim-uncounted"))
-            draft_uncount(d, e->kind, e->size);
-        edge = edge || e->at_ms == d->head.first_at || e->at_ms == d->head.last_at;
-        if (e->attach.len)
-            atomic_store(&streams->loose, true);
-    }
-    atomic_store(&streams->stale, true);
-    if (rc == KF_OK && edge)
-        rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
-    return rc == KF_OK ? unring(d, going, err) : rc;
-}
-
-kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err)
-{
-    static const char sql[] = "INSERT INTO kf_trimmed(stream, site, stamp) VALUES($1, $2, $3) "
-                              "ON CONFLICT(stream, site) DO UPDATE SET stamp = excluded.stamp "
-                              "WHERE excluded.stamp > kf_trimmed.stamp";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, site);
-    db_bind_i64(s, 3, stamp);
-    return db_run(s, err);
-}
-
-/* That they were here: a remote that still has them does not bring them back. */
-static kf_rc note_trimmed(struct db *db, int64_t stream, const struct entries_going *going,
-                          struct kf_err *err)
-{
-    kf_rc rc = KF_OK;
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
-        const struct going *e = &going->items[i];
-        bool next = i + 1 < going->count && str_eq(e->site, going->items[i + 1].site) &&
-                    e->stamp < going->items[i + 1].stamp;
-        if (!next)
-            rc = trimmed_put(db, stream, e->site, e->stamp, err);
-    }
-    return rc;
-}
+/* ------------------------------------------------------------------------------- with an append */
 
 kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_stream *line,
                   size_t added, struct stream_draft *d, struct kf_err *err)
@@ -182,7 +32,7 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
         rc = entries_oldest(group_db(g), d->head.id, streams_floor_of(streams, d->key), part,
                             &going, err);
         if (rc == KF_OK)
-            rc = note_trimmed(group_db(g), d->head.id, &going, err);
+            rc = trimmed_note(group_db(g), d->head.id, &going, err);
         if (rc == KF_OK)
             rc = entries_remove(streams, g, d, &going, err);
         limit = going.count < part ? 0 : limit - part;
@@ -326,8 +176,8 @@ static kf_rc find_going(struct group *g, struct streams *streams, const struct c
                             beyond < STREAM_GOING_MAX ? beyond : STREAM_GOING_MAX, ret, err);
     }
     if (rc == KF_OK && !ret->count && line->keep_age_ms)
-        rc = find_before(group_db(g), d->head.id, floor,
-                         group_now_ms(g) - (int64_t)line->keep_age_ms, ret, err);
+        rc = entries_before(group_db(g), d->head.id, floor,
+                            group_now_ms(g) - (int64_t)line->keep_age_ms, ret, err);
     return rc;
 }
 
@@ -341,7 +191,7 @@ static kf_rc trim_draft(struct group *g, struct streams *streams, const struct c
     do {
         rc = find_going(g, streams, line, d, &going, err);
         if (rc == KF_OK)
-            rc = note_trimmed(group_db(g), d->head.id, &going, err);
+            rc = trimmed_note(group_db(g), d->head.id, &going, err);
         if (rc == KF_OK)
             rc = entries_remove(streams, g, d, &going, err);
         *ret_changed = *ret_changed || going.count;

@@ -1,0 +1,161 @@
+/* Entries that go, whoever says so (keep, an erasure, what others have erased): found in pages,
+ * removed with what follows from them, and noted.
+ *
+ * Attachments are not looked at one by one: `loose` says that there may be some that nothing names,
+ * and `stale` that the index of words may still have the entries; streams_retain goes on. */
+#include "shape/stream_internal.h"
+
+#include <stdlib.h>
+
+/* -------------------------------------------------------------------------------------- finding */
+
+/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these
+ * it is over, or (`pass`) they are left out. Ends the statement's use. */
+static kf_rc gather(struct db_stmt *s, int64_t floor, bool pass, struct entries_going *going,
+                    struct kf_err *err)
+{
+    bool row = false;
+    kf_rc rc;
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        struct going *e = &going->items[going->count];
+        if (db_i64(s, 0) > floor && pass)
+            continue;
+        if (db_i64(s, 0) > floor)
+            break;
+        *e = (struct going){.seq = db_i64(s, 0),
+                            .n = (uint64_t)db_i64(s, 1),
+                            .at_ms = db_i64(s, 2),
+                            .kind = arena_str(&going->arena, db_text(s, 3)),
+                            .attach = arena_str(&going->arena, db_text(s, 4)),
+                            .size = (size_t)db_i64(s, 5),
+                            .stamp = db_i64(s, 6),
+                            .site = arena_str(&going->arena, db_text(s, 7)),
+                            .id = arena_str(&going->arena, db_text(s, 8))};
+        if (!e->kind.p || !e->attach.p || !e->site.p || !e->id.p) {
+            rc = err_nomem(err);
+            break;
+        }
+        going->count++;
+    }
+    db_done(s);
+    return rc;
+}
+
+#define GOING \
+    "SELECT seq, n, at, kind, attach, size, stamp, site, id FROM kf_entry WHERE stream = $1 "
+
+/* What the floor keeps has no part in the condition: while a remote is away that is the whole
+ * stream, and each append would pass it over to find nothing. */
+kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "ORDER BY n LIMIT $2";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, (int64_t)limit);
+    return gather(s, floor, false, ret, err);
+}
+
+kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY stamp LIMIT $4";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
+    db_bind_i64(s, 4, STREAM_GOING_MAX);
+    return gather(s, INT64_MAX, false, ret, err);
+}
+
+/* What the floor keeps is left out: entries from elsewhere can be older than what was here first. */
+kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND at < $2 ORDER BY at LIMIT $3";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, before_ms);
+    db_bind_i64(s, 3, STREAM_GOING_MAX);
+    return gather(s, floor, true, ret, err);
+}
+
+/* ------------------------------------------------------------------------------------- removing */
+
+static int compare_numbers(const void *a, const void *b)
+{
+    uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x < y ? -1 : x > y;
+}
+
+static kf_rc unring(struct stream_draft *d, const struct entries_going *going, struct kf_err *err)
+{
+    uint64_t ns[STREAM_GOING_MAX];
+    for (size_t i = 0; i < going->count; i++)
+        ns[i] = going->items[i].n;
+    qsort(ns, going->count, sizeof ns[0], compare_numbers);
+    return draft_unring(d, ns, going->count, err);
+}
+
+kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
+                     struct entries_going *going, struct kf_err *err)
+{
+    struct db *db = group_db(g);
+    bool edge = false;
+    kf_rc rc = KF_OK;
+    if (!going->count)
+        return KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        const struct going *e = &going->items[i];
+        rc = entry_delete(db, e->seq, err);
+        if (!KF_SABOTAGE("trim-uncounted"))
+            draft_uncount(d, e->kind, e->size);
+        edge = edge || e->at_ms == d->head.first_at || e->at_ms == d->head.last_at;
+        if (e->attach.len)
+            atomic_store(&streams->loose, true);
+    }
+    atomic_store(&streams->stale, true);
+    if (rc == KF_OK && edge)
+        rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
+    return rc == KF_OK ? unring(d, going, err) : rc;
+}
+
+/* --------------------------------------------------------------------------------------- noting */
+
+kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_trimmed(stream, site, stamp) VALUES($1, $2, $3) "
+                              "ON CONFLICT(stream, site) DO UPDATE SET stamp = excluded.stamp "
+                              "WHERE excluded.stamp > kf_trimmed.stamp";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_text(s, 2, site);
+    db_bind_i64(s, 3, stamp);
+    return db_run(s, err);
+}
+
+kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *going,
+                   struct kf_err *err)
+{
+    kf_rc rc = KF_OK;
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        const struct going *e = &going->items[i];
+        bool next = i + 1 < going->count && str_eq(e->site, going->items[i + 1].site) &&
+                    e->stamp < going->items[i + 1].stamp;
+        if (!next)
+            rc = trimmed_put(db, stream, e->site, e->stamp, err);
+    }
+    return rc;
+}
