@@ -1,12 +1,4 @@
-/* doc_internal: what the files of the documents share.
- *
- *     doc_etag.c    ETags                       doc_write.c   put, patch, delete, revert in a group
- *     doc_cache.c   bodies in memory            doc_merge.c   what others wrote
- *     doc_row.c     rows in, rows out           doc_join.c    what two versions make together
- *     doc_read.c    get, list, versions, diff   doc_keep.c    what is kept, and until when
- *     doc_submit.c  tickets                     doc_check.c   whether rows agree
- *     doc.c         the object, its configuration
- *     doc_condition.c, doc_once.c                 what a write asks before, idempotency keys */
+/* doc_internal: what the files of the documents share; DESIGN.md lists them. */
 #ifndef KF_SHAPE_DOC_INTERNAL_H
 #define KF_SHAPE_DOC_INTERNAL_H
 
