@@ -167,6 +167,8 @@ kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *
 kf_rc stream_row_times(struct db *db, int64_t stream, int64_t *ret_first, int64_t *ret_last,
                        struct kf_err *err);
 
+/* ------------------------------------------------------------ what is wanted (stream_want.c) */
+
 /* What is asked of the entries of one stream. */
 struct entry_want {
     enum { WANT_FIRST, WANT_LAST, WANT_AFTER, WANT_BEFORE } mode;
