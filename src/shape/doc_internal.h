@@ -129,6 +129,15 @@ kf_rc doc_record_past(struct group *g, const struct doc_record *record, struct k
 /* Size, JSON and schema of a body that this store writes under `name`. */
 kf_rc doc_body_check(const struct docs *docs, str name, str body, struct kf_err *err);
 
+/* ------------------------------------------------------------------------ reading (doc_read.c) */
+
+/* A name as a caller gives it, which must be one. */
+kf_rc doc_take_name(const char *name, str *ret, struct kf_err *err);
+/* Whether anything is known of the name; while the store is being filled that decides between
+ * absent and not yet known. */
+kf_rc doc_check_known(const struct docs *docs, struct db *db, str name, struct doc_head *ret_head,
+                      bool hydrating, struct kf_err *err);
+
 /* ----------------------------------------- what must hold before a write (doc_condition.c) */
 
 static inline bool doc_exists(const struct doc_head *head)

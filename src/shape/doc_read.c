@@ -1,4 +1,4 @@
-/* Reading: current documents (memory first), versions, lists, difference. */
+/* Reading one document: the current one (memory first), a version, the difference of two. */
 #include "shape/doc_internal.h"
 
 static void give(struct hot *hot, struct kf_doc *ret)
@@ -168,7 +168,7 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
     return KF_OK;
 }
 
-static kf_rc take_name(const char *name, str *ret, struct kf_err *err)
+kf_rc doc_take_name(const char *name, str *ret, struct kf_err *err)
 {
     if (!name)
         return err_set(err, PROBLEM_MISUSE, "the name is NULL");
@@ -180,7 +180,7 @@ kf_rc docs_get(struct docs *docs, const char *name, struct kf_doc *ret_doc, stru
 {
     str n;
     uint64_t mark;
-    kf_rc rc = take_name(name, &n, err);
+    kf_rc rc = doc_take_name(name, &n, err);
     if (rc != KF_OK)
         return rc;
     struct hot *hot = in_memory(docs, n, &mark);
@@ -220,10 +220,8 @@ static kf_rc read_version(const struct docs *docs, struct db *db, str name, uint
     return rc;
 }
 
-/* Whether anything is known of the name; while the store is being filled that decides between
- * absent and not yet known. */
-static kf_rc check_known(const struct docs *docs, struct db *db, str name,
-                         struct doc_head *ret_head, bool hydrating, struct kf_err *err)
+kf_rc doc_check_known(const struct docs *docs, struct db *db, str name, struct doc_head *ret_head,
+                      bool hydrating, struct kf_err *err)
 {
     kf_rc rc = doc_head_load(db, name, ret_head, err);
     if (rc != KF_OK || ret_head->there)
@@ -238,7 +236,7 @@ kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
     struct db *db;
     struct hot *hot = NULL;
     struct doc_head head;
-    kf_rc rc = take_name(name, &n, err);
+    kf_rc rc = doc_take_name(name, &n, err);
     if (rc == KF_OK && (version == 0 || version > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
@@ -247,221 +245,12 @@ kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
     rc = store_read(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = check_known(docs, db, n, &head, hydrating, err);
+    rc = doc_check_known(docs, db, n, &head, hydrating, err);
     if (rc == KF_OK)
         rc = read_version(docs, db, n, version, &hot, err);
     store_read_end(docs->store, db);
     if (rc == KF_OK)
         give(hot, ret_doc);
-    return rc;
-}
-
-/* --------------------------------------------------------------------------------------- lists */
-
-/* A list while it is made; `owned` of the public struct. */
-struct list {
-    struct arena arena;
-    struct kf_doc_info *items;
-    size_t count, limit;
-    bool more;
-};
-
-static void list_free(struct list *list)
-{
-    if (!list)
-        return;
-    arena_release(&list->arena);
-    mem_free(list);
-}
-
-void kf_doc_list_free(struct kf_doc_list *list)
-{
-    if (!list)
-        return;
-    list_free(list->owned);
-    *list = (struct kf_doc_list){0};
-}
-
-static kf_rc list_new(size_t limit, struct list **ret, struct kf_err *err)
-{
-    if (limit == 0 || limit > DOC_LIMIT_MAX)
-        return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", DOC_LIMIT_MAX);
-    struct list *list = mem_calloc(1, sizeof *list);
-    if (!list)
-        return err_nomem(err);
-    list->limit = limit;
-    list->items = arena_alloc(&list->arena, limit * sizeof *list->items);
-    if (!list->items) {
-        list_free(list);
-        return err_nomem(err);
-    }
-    *ret = list;
-    return KF_OK;
-}
-
-/* The next item, or KF_ABSENT when the list is full and there is more. */
-static kf_rc list_add(struct list *list, str name, const struct kf_doc_info *info, const char *kind,
-                      struct kf_err *err)
-{
-    if (list->count == list->limit) {
-        list->more = true;
-        return KF_ABSENT;
-    }
-    struct kf_doc_info *item = &list->items[list->count];
-    *item = *info;
-    item->kind = kind;
-    item->name = list->count && str_is(name, item[-1].name) ? item[-1].name
-                                                            : arena_dup(&list->arena, name);
-    if (!item->name)
-        return err_nomem(err);
-    list->count++;
-    return KF_OK;
-}
-
-static void list_give(struct list *list, struct kf_doc_list *ret)
-{
-    *ret = (struct kf_doc_list){
-        .items = list->items, .count = list->count, .more = list->more, .owned = list};
-}
-
-/* Columns: name, version, stamp, site, size, at. */
-static kf_rc add_current(struct list *list, struct db_stmt *s, str prefix, struct kf_err *err)
-{
-    str name = db_text(s, 0), site = db_text(s, 3);
-    if (!str_starts(name, prefix))
-        return KF_ABSENT; /* names come in order: those with the prefix are over */
-    if (!doc_site_ok(site))
-        return doc_damaged(name, err);
-    struct kf_doc_info info = {.version = (uint64_t)db_i64(s, 1),
-                               .size = (size_t)db_i64(s, 4),
-                               .at_ms = db_i64(s, 5),
-                               .current = true};
-    doc_etag(db_i64(s, 2), site, info.etag);
-    return list_add(list, name, &info, "", err);
-}
-
-static kf_rc list_current(struct list *list, struct db *db, str prefix, const char *after,
-                          struct kf_err *err)
-{
-    static const char from_sql[] = "SELECT name, version, stamp, site, size, at FROM kf_doc "
-                                   "WHERE name >= $1 AND deleted = 0 ORDER BY name LIMIT $2";
-    static const char after_sql[] = "SELECT name, version, stamp, site, size, at FROM kf_doc "
-                                    "WHERE name > $1 AND deleted = 0 ORDER BY name LIMIT $2";
-    bool behind = after && str_cmp(str_of(after), prefix) >= 0;
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, behind ? after_sql : from_sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, behind ? str_of(after) : prefix);
-    db_bind_i64(s, 2, (int64_t)list->limit + 1);
-    do {
-        rc = db_step(s, &row, err);
-        if (rc == KF_OK && row)
-            rc = add_current(list, s, prefix, err);
-    } while (rc == KF_OK && row);
-    db_done(s);
-    return rc == KF_ABSENT ? KF_OK : rc;
-}
-
-kf_rc docs_list(struct docs *docs, const char *prefix, const char *after, size_t limit,
-                struct kf_doc_list *ret_list, struct kf_err *err)
-{
-    struct list *list = NULL;
-    struct db *db;
-    /* A list with holes would say of names that have not come in yet that they are absent. */
-    if (docs_hydrating(docs))
-        return err_set(
-            err, PROBLEM_NOT_HYDRATED,
-            "the store is still being filled from its remotes: a list would have holes. See "
-            "`keepfast status` for the remote that is waited for");
-    kf_rc rc = list_new(limit, &list, err);
-    if (rc == KF_OK)
-        rc = store_read(docs->store, &db, err);
-    if (rc == KF_OK) {
-        rc = list_current(list, db, str_of(prefix), after, err);
-        store_read_end(docs->store, db);
-    }
-    if (rc == KF_OK)
-        list_give(list, ret_list);
-    else
-        list_free(list);
-    return rc;
-}
-
-/* The kinds that a version can have, as static text. */
-static const char *kind_name(str kind)
-{
-    static const char *const kinds[] = {"put", "patch", "delete", "revert", "merge", "loser"};
-    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
-        if (str_is(kind, kinds[i]))
-            return kinds[i];
-    }
-    return "";
-}
-
-/* Columns: version, stamp, site, size, at, kind, whether it is a deletion. */
-static kf_rc add_version(struct list *list, struct db_stmt *s, str name, uint64_t current,
-                         struct kf_err *err)
-{
-    if (!doc_site_ok(db_text(s, 2)))
-        return doc_damaged(name, err);
-    struct kf_doc_info info = {.version = (uint64_t)db_i64(s, 0),
-                               .size = (size_t)db_i64(s, 3),
-                               .at_ms = db_i64(s, 4),
-                               .deleted = db_i64(s, 6) != 0};
-    info.current = info.version == current;
-    doc_etag(db_i64(s, 1), db_text(s, 2), info.etag);
-    return list_add(list, name, &info, kind_name(db_text(s, 5)), err);
-}
-
-static kf_rc list_versions(struct list *list, struct db *db, str name, uint64_t before,
-                           uint64_t current, struct kf_err *err)
-{
-    static const char sql[] =
-        "SELECT version, stamp, site, size, at, kind, hash = '' FROM kf_doc_version "
-        "WHERE name = $1 AND version < $2 ORDER BY version DESC LIMIT $3";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, name);
-    db_bind_i64(s, 2, before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before);
-    db_bind_i64(s, 3, (int64_t)list->limit + 1);
-    do {
-        rc = db_step(s, &row, err);
-        if (rc == KF_OK && row)
-            rc = add_version(list, s, name, current, err);
-    } while (rc == KF_OK && row);
-    db_done(s);
-    return rc == KF_ABSENT ? KF_OK : rc;
-}
-
-kf_rc docs_versions(struct docs *docs, const char *name, uint64_t before, size_t limit,
-                    struct kf_doc_list *ret_list, struct kf_err *err)
-{
-    str n;
-    struct db *db;
-    struct list *list = NULL;
-    struct doc_head head;
-    kf_rc rc = take_name(name, &n, err);
-    if (rc == KF_OK)
-        rc = list_new(limit, &list, err);
-    if (rc != KF_OK)
-        return rc;
-    bool hydrating = docs_unknown(docs, n);
-    rc = store_read(docs->store, &db, err);
-    if (rc == KF_OK) {
-        rc = check_known(docs, db, n, &head, hydrating, err);
-        if (rc == KF_OK)
-            rc = list_versions(list, db, n, before, head.version, err);
-        store_read_end(docs->store, db);
-    }
-    if (rc == KF_OK)
-        list_give(list, ret_list);
-    else
-        list_free(list);
     return rc;
 }
 
@@ -494,7 +283,7 @@ static kf_rc read_both(const struct docs *docs, struct db *db, str name, uint64_
                        bool hydrating, struct hot *ret[2], struct kf_err *err)
 {
     struct doc_head head;
-    kf_rc rc = check_known(docs, db, name, &head, hydrating, err);
+    kf_rc rc = doc_check_known(docs, db, name, &head, hydrating, err);
     if (rc == KF_OK && to == 0)
         to = head.version;
     if (rc == KF_OK && from == 0)
@@ -513,7 +302,7 @@ kf_rc docs_diff(struct docs *docs, const char *name, uint64_t from, uint64_t to,
     struct db *db;
     struct hot *both[2] = {NULL, NULL};
     struct buf patch = BUF_INIT;
-    kf_rc rc = take_name(name, &n, err);
+    kf_rc rc = doc_take_name(name, &n, err);
     if (rc == KF_OK && (from > INT64_MAX || to > INT64_MAX))
         rc = err_set(err, PROBLEM_BAD_FILTER, "versions count from 1");
     if (rc != KF_OK)
