@@ -54,7 +54,8 @@ kf_rc files_any(struct db *db, str remote, bool *ret, struct kf_err *err);
 kf_rc files_numbers(struct db *db, str remote, int64_t **ret, size_t *ret_count,
                     struct kf_err *err);
 
-/* --- remotes_files_push.c: what is pushed */
+/* --- what is pushed: remotes_files_look.c (of what), remotes_files_push.c (which files),
+ * remotes_files_make.c (their texts) */
 
 /* A file that is pushed; in the arena of the push. */
 struct push_file {

@@ -1,282 +1,21 @@
 /* What of streams is pushed:
  *
  *     journal rows and entries above the watermark; streams of which something is withheld, or of
- *     which the place has lost a file                                  -> streams
- *     each: parts with entries that are erased by now                  -> rewritten, or removed
- *           entries that no part has, but for what may not leave      -> behind the last part while
- *                                                                         it is open, else new ones
- *           attributes and erasures, when they make another text       -> stream.ndjson
+ *     which the place has lost a file                  -> streams          (remotes_files_look.c)
+ *     each: parts with entries that are erased by now  -> rewritten, or removed
+ *           entries that no part has, but for what     -> behind the last part while it is open,
+ *           may not leave                                 else new ones
+ *           attributes and erasures, when they make    -> stream.ndjson
+ *           another text
+ *     each file                                        -> its text         (remotes_files_make.c)
  *
  * A number at the place is the entry's number here unless it would not be behind the one before it
  * (P2): another store has pushed there, too. */
-#include "remote/remotes_files.h"
+#include "remote/remotes_files_push.h"
 
-#include "base/json.h"
 #include "base/secret_find.h"
-#include "base/table.h"
-#include "remote/stream_text.h"
-#include "store/clock.h"
 
 #include <stdlib.h>
-
-struct candidate {
-    struct known_entry e;
-    size_t room;
-    bool placed; /* it fills a gap */
-};
-
-struct touched {
-    struct hash key_hash; /* first: the key of the table */
-    str key;
-    int64_t stream;   /* 0: it is not there */
-    int64_t head_seq; /* of its journal row; 0 = it says nothing new */
-    bool whole;       /* all of its entries are looked at */
-    struct candidate *c;
-    size_t count, cap;
-    bool lost;
-    UT_hash_handle hh;
-};
-
-/* ------------------------------------------------------------------------------- which streams */
-
-static kf_rc touch(struct push_files *p, str key, struct touched **ret, struct kf_err *err)
-{
-    struct hash hash;
-    struct touched *t = NULL;
-    hash_of(key, &hash);
-    HASH_FIND(hh, p->touched, &hash, sizeof hash, t);
-    if (!t) {
-        if (!(t = mem_calloc(1, sizeof *t)))
-            return err_nomem(err);
-        t->key_hash = hash;
-        t->key = arena_str(p->arena, key);
-        if (t->key.p)
-            HASH_ADD(hh, p->touched, key_hash, sizeof hash, t);
-        if (!t->key.p || t->lost) {
-            mem_free(t);
-            return err_nomem(err);
-        }
-    }
-    *ret = t;
-    return KF_OK;
-}
-
-static void untouch_all(struct push_files *p)
-{
-    struct touched *t, *next;
-    HASH_ITER (hh, p->touched, t, next) {
-        HASH_DELETE(hh, p->touched, t);
-        mem_free(t->c);
-        mem_free(t);
-    }
-}
-
-static kf_rc name_entry(struct push_files *p, str key, uint64_t n, str *ret, struct kf_err *err)
-{
-    char *name = arena_printf(p->arena, STREAM_FILES "%.*s/entries/%llu", STR_ARGS(key),
-                              (unsigned long long)n);
-    *ret = str_of(name);
-    return name ? KF_OK : err_nomem(err);
-}
-
-/* Whether an earlier run has left this out, and nothing has changed for it. */
-static const struct withheld *left_before(const struct push_files *p, str name, int64_t seq)
-{
-    const struct withheld *w = withheld_find(p->withheld, name);
-    return w && w->seq == seq && !withheld_try(p->run, w) ? w : NULL;
-}
-
-static kf_rc leave_again(struct push_files *p, const struct withheld *w, struct kf_err *err)
-{
-    struct kf_err why = KF_ERR_INIT;
-    err_set(&why, w->problem, "%.*s", STR_ARGS(w->reason));
-    return p->withhold(p->ctx, w->name, w->seq, &why, err);
-}
-
-static kf_rc leave_secret(struct push_files *p, str name, int64_t seq, str member, const char *kind,
-                          struct kf_err *err)
-{
-    struct kf_err why = KF_ERR_INIT;
-    KF_SOMETIMES("entry-with-a-secret-not-pushed");
-    err_set(&why, PROBLEM_SECRET_FOUND,
-            "%s%.*s holds what is plainly %s: erase the stream, or let this remote have secrets "
-            "(allow_secrets)",
-            member.len ? "its member " : "it", STR_ARGS(member), kind);
-    return p->withhold(p->ctx, name, seq, &why, err);
-}
-
-/* *ret: it holds one, and is left out. */
-static kf_rc judge_text(struct push_files *p, str name, int64_t seq, str text, bool *ret,
-                        struct kf_err *err)
-{
-    struct buf where = BUF_INIT;
-    const char *kind = NULL;
-    kf_rc rc = secret_find(text, &kind, &where, err);
-    *ret = rc == KF_OK && kind;
-    if (*ret)
-        rc = leave_secret(p, name, seq, buf_view(&where), kind, err);
-    buf_release(&where);
-    return rc;
-}
-
-static kf_rc leave_damaged(struct push_files *p, str name, int64_t seq, const char *what,
-                           struct kf_err *err)
-{
-    struct kf_err why = KF_ERR_INIT;
-    KF_SOMETIMES("damaged-entry-not-pushed");
-    log_event(p->run->entry->remotes->log, LOG_CRIT, "store.damage", LOG_V("entry", name), LOG_END);
-    err_set(&why, PROBLEM_DAMAGED,
-            "%s is damaged here: bring the store back from a backup, or erase the stream", what);
-    return p->withhold(p->ctx, name, seq, &why, err);
-}
-
-static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *row, str name,
-                   size_t *ret_attach, bool *ret_left, struct kf_err *err)
-{
-    struct buf attach = BUF_INIT;
-    struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = KF_OK;
-    const char *kind = p->has_secrets ? NULL : secret_in_text(row->id);
-    *ret_left = row->damaged || kind;
-    if (row->damaged)
-        rc = leave_damaged(p, name, row->seq, "its body", err);
-    else if (kind)
-        rc = leave_secret(p, name, row->seq, STR("id"), kind, err);
-    else if (!p->has_secrets)
-        rc = judge_text(p, name, row->seq, row->body, ret_left, err);
-    if (rc != KF_OK || *ret_left || row->attach.len == 0)
-        return rc;
-    rc = stream_attachment(db, row->attach, &attach, &why);
-    if (rc == KF_DAMAGED) {
-        *ret_left = true;
-        rc = leave_damaged(p, name, row->seq, "its attachment", err);
-    } else if (rc != KF_OK) {
-        if (err)
-            *err = why;
-    } else {
-        *ret_attach = attach.len;
-        if (!p->has_secrets)
-            rc = judge_text(p, name, row->seq, buf_view(&attach), ret_left, err);
-    }
-    buf_release(&attach);
-    return rc;
-}
-
-struct visiting {
-    struct push_files *p;
-    struct db *db;
-    bool all; /* entries of a stream that is looked at as a whole */
-};
-
-static kf_rc add_candidate(struct touched *t, const struct entry_row *row, size_t attach,
-                           struct kf_err *err)
-{
-    if (t->count == t->cap) {
-        size_t cap = t->cap ? t->cap * 2 : 16;
-        struct candidate *c = mem_realloc(t->c, cap * sizeof *c);
-        if (!c)
-            return err_nomem(err);
-        t->c = c;
-        t->cap = cap;
-    }
-    struct candidate *c = &t->c[t->count++];
-    *c = (struct candidate){
-        .e = {.stamp = row->stamp, .seq = row->seq, .n = row->twin ? 0 : row->n},
-        .room = stream_entry_room(row->size, attach)};
-    memcpy(c->e.site, row->site.p, row->site.len < PORTABLE_SITE ? row->site.len : PORTABLE_SITE);
-    return KF_OK;
-}
-
-static kf_rc visit_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
-{
-    struct visiting *v = ctx;
-    struct push_files *p = v->p;
-    struct touched *t = NULL;
-    const struct withheld *w;
-    str name;
-    size_t attach = 0;
-    bool left = false;
-    if (!entry_wants(p->run->entry, row->key))
-        return KF_OK;
-    kf_rc rc = touch(p, row->key, &t, err);
-    if (rc != KF_OK || (t->whole && !v->all) || row->seq > p->until)
-        return rc;
-    t->stream = row->stream;
-    if ((rc = name_entry(p, row->key, row->n, &name, err)) != KF_OK)
-        return rc;
-    if ((w = left_before(p, name, row->seq)) != NULL) /* the rest of them: add_withheld */
-        return v->all ? KF_OK : leave_again(p, w, err);
-    rc = judge(p, v->db, row, name, &attach, &left, err);
-    return rc == KF_OK && !left ? add_candidate(t, row, attach, err) : rc;
-}
-
-static kf_rc visit_change(void *ctx, const struct stream_row *row, struct kf_err *err)
-{
-    struct push_files *p = ((struct visiting *)ctx)->p;
-    struct touched *t = NULL;
-    if (!entry_wants(p->run->entry, row->key))
-        return KF_OK;
-    kf_rc rc = touch(p, row->key, &t, err);
-    if (rc == KF_OK) {
-        t->head_seq = row->seq;
-        t->stream = row->there ? row->id : 0;
-    }
-    return rc;
-}
-
-/* What is withheld stays so, or its stream is looked at as a whole. */
-static kf_rc add_withheld(struct push_files *p, struct db *db, struct kf_err *err)
-{
-    kf_rc rc = KF_OK;
-    for (size_t i = 0; rc == KF_OK && p->withheld && i < p->withheld->count; i++) {
-        const struct withheld *w = &p->withheld->items[i];
-        struct touched *t = NULL;
-        bool same = false;
-        str key;
-        if (!withheld_of_stream(w->name, &key))
-            continue;
-        rc = withheld_head(db, w, NULL, NULL, &same, err);
-        if (rc != KF_OK || !same)
-            continue;
-        if (!withheld_try(p->run, w)) {
-            if (w->seq <= p->watermark)
-                rc = leave_again(p, w, err);
-            continue;
-        }
-        if ((rc = touch(p, key, &t, err)) == KF_OK)
-            t->whole = true;
-    }
-    return rc;
-}
-
-static kf_rc add_lost(struct push_files *p, struct kf_err *err)
-{
-    const struct buf *lost = &p->run->lost_streams;
-    kf_rc rc = KF_OK;
-    for (size_t at = 0; rc == KF_OK && at < lost->len; at += strlen(lost->p + at) + 1) {
-        struct touched *t = NULL;
-        if ((rc = touch(p, str_of(lost->p + at), &t, err)) == KF_OK)
-            t->whole = true;
-    }
-    return rc;
-}
-
-static kf_rc gather_whole(struct visiting *v, struct touched *t, struct kf_err *err)
-{
-    size_t count;
-    uint64_t last_n;
-    t->count = 0;
-    v->all = true;
-    kf_rc rc = stream_find(v->db, t->key, &t->stream, &last_n, err);
-    if (rc == KF_OK && t->stream)
-        rc = stream_entries_of(v->db, t->stream, false, 0, (size_t)INT64_MAX, true, visit_entry, v,
-                               &count, err);
-    if (rc == KF_OK && t->stream)
-        rc = stream_entries_of(v->db, t->stream, true, 0, (size_t)INT64_MAX, true, visit_entry, v,
-                               &count, err);
-    v->all = false;
-    return rc;
-}
 
 /* ------------------------------------------------------------------------------------ a stream */
 
@@ -424,7 +163,7 @@ static kf_rc give(struct planning *l, struct push_file *f, struct kf_err *err)
 {
     str name;
     kf_rc rc = name_of(l, f->file.first, &name, err);
-    if (rc != KF_OK || left_before(l->p, name, f->seq))
+    if (rc != KF_OK || files_left_before(l->p, name, f->seq))
         return rc;
     return l->p->add(l->p->ctx, f, err);
 }
@@ -622,61 +361,6 @@ static kf_rc add_entries(struct planning *l, struct kf_err *err)
     return rc == KF_OK ? give_open(l, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------- stream.ndjson */
-
-struct heading {
-    struct push_files *p; /* NULL: nobody is told of secrets */
-    str name;
-    int64_t seq;
-    bool secrets, told;
-};
-
-/* A member with a secret stays here. */
-static kf_rc may_go(void *ctx, const struct member_row *m, bool *ret_keep, struct kf_err *err)
-{
-    struct heading *h = ctx;
-    const char *kind = NULL;
-    kf_rc rc = KF_OK;
-    if (!h->secrets && !(kind = secret_in_text(m->name)) && m->value.p) {
-        struct buf where = BUF_INIT;
-        rc = secret_find(m->value, &kind, &where, err);
-        buf_release(&where);
-    }
-    *ret_keep = !kind;
-    if (rc == KF_OK && kind && h->p && !h->told) {
-        h->told = true;
-        rc = leave_secret(h->p, h->name, h->seq, m->name, kind, err);
-    }
-    return rc;
-}
-
-/* Empty when there is nothing to say. */
-static kf_rc make_head(struct db *db, str key, struct heading *h, struct buf *out,
-                       struct kf_err *err)
-{
-    const struct head_wish wish = {.keep = may_go, .ctx = h};
-    return head_write(db, key, &wish, out, err);
-}
-
-kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *ret,
-                      struct kf_err *err)
-{
-    struct known_file known;
-    struct buf text = BUF_INIT;
-    struct heading h = {.secrets = secrets};
-    char hash[HASH_HEX + 1];
-    kf_rc rc = files_one(db, remote, key, 0, &known, err);
-    bool there = rc == KF_OK;
-    if (rc == KF_OK || rc == KF_ABSENT)
-        rc = make_head(db, key, &h, &text, err);
-    if (rc == KF_OK) {
-        hash_hex_of(buf_view(&text), hash);
-        *ret = there ? strcmp(known.hash, hash) == 0 : text.len == 0;
-    }
-    buf_release(&text);
-    return rc;
-}
-
 static kf_rc add_head(struct planning *l, struct kf_err *err)
 {
     struct known_file *k = l->known_count && !l->known[0].first ? &l->known[0] : NULL;
@@ -691,7 +375,7 @@ static kf_rc add_head(struct planning *l, struct kf_err *err)
         return KF_OK;
     kf_rc rc = name_of(l, 0, &h.name, err);
     if (rc == KF_OK)
-        rc = make_head(l->db, l->t->key, &h, &text, err);
+        rc = files_make_head(l->db, l->t->key, &h, &text, err);
     if (rc == KF_OK && text.len == 0 && k) { /* as files_make has it */
         stream_file_begin(l->t->key, 0, &text);
         rc = buf_ok(&text, err);
@@ -722,7 +406,7 @@ static kf_rc plan_stream(struct push_files *p, struct db *db, struct touched *t,
     if (kind) {
         kf_rc rc = name_of(&l, 0, &name, err);
         int64_t seq = t->head_seq ? t->head_seq : t->count ? t->c[0].e.seq : p->until;
-        return rc == KF_OK ? leave_secret(p, name, seq, STR("key"), kind, err) : rc;
+        return rc == KF_OK ? files_leave_secret(p, name, seq, STR("key"), kind, err) : rc;
     }
     kf_rc rc = load_parts(&l, err);
     parts = l.known;
@@ -741,120 +425,12 @@ static int by_key(const struct touched *a, const struct touched *b)
 
 kf_rc files_plan(struct push_files *p, struct db *db, struct kf_err *err)
 {
-    struct visiting v = {.p = p, .db = db};
-    size_t count;
-    kf_rc rc = add_withheld(p, db, err);
-    if (rc == KF_OK)
-        rc = add_lost(p, err);
-    if (rc == KF_OK)
-        rc = stream_changes(db, p->watermark, (size_t)INT64_MAX, visit_change, &v, &count, err);
-    if (rc == KF_OK)
-        rc = stream_entries_since(db, p->watermark, p->until, (size_t)INT64_MAX, true, visit_entry,
-                                  &v, &count, err);
-    for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
-        if (t->whole)
-            rc = gather_whole(&v, t, err);
+    kf_rc rc = files_look(p, db, err);
     HASH_SORT(p->touched, by_key);
     for (struct touched *t = p->touched; rc == KF_OK && t; t = t->hh.next)
         rc = plan_stream(p, db, t, err);
-    untouch_all(p);
+    files_untouch(p);
     return rc;
-}
-
-/* --------------------------------------------------------------------------------------- making */
-
-struct making {
-    struct part_writer w;
-    const struct known_entry *e;
-    bool found;
-};
-
-static kf_rc put_line(void *ctx, const struct entry_row *row, struct kf_err *err)
-{
-    struct making *m = ctx;
-    if (row->damaged || row->stamp != m->e->stamp || !str_is(row->site, m->e->site))
-        return KF_OK;
-    m->found = true;
-    return part_entry(&m->w, row, m->e->n, err);
-}
-
-static kf_rc make_part(struct db *db, const struct push_file *f, struct buf *out,
-                       struct kf_err *err)
-{
-    struct making m = {.e = NULL};
-    kf_rc rc = KF_OK;
-    part_begin(&m.w, db, f->key, f->file.first, out);
-    for (size_t i = 0; rc == KF_OK && i < f->file.count; i++) {
-        size_t count;
-        m.e = &f->file.entries[i];
-        m.found = false;
-        rc = stream_entries_since(db, m.e->seq - 1, m.e->seq, 1, true, put_line, &m, &count, err);
-        if (rc == KF_OK && !m.found)
-            rc = err_set(err, PROBLEM_VERSION_MISMATCH,
-                         "an entry has gone while its stream was pushed");
-    }
-    part_end(&m.w);
-    return rc;
-}
-
-kf_rc files_make(struct db *db, struct push_file *f, bool secrets, struct buf *out,
-                 struct kf_err *err)
-{
-    struct heading h = {.secrets = secrets};
-    buf_clear(out);
-    kf_rc rc = f->file.first ? make_part(db, f, out, err) : make_head(db, f->key, &h, out, err);
-    if (rc == KF_OK && out->len == 0) /* it has nothing to say any more */
-        stream_file_begin(f->key, 0, out);
-    if (rc == KF_OK)
-        rc = buf_ok(out, err);
-    if (rc == KF_OK) {
-        hash_hex_of(buf_view(out), f->file.hash);
-        f->file.bytes = out->len;
-    }
-    return rc;
-}
-
-/* KF_ABSENT: something of it is not here. */
-static kf_rc make_known(struct db *db, str remote, str key, uint64_t first, struct push_file *f,
-                        struct arena *arena, bool secrets, struct buf *out, struct kf_err *err)
-{
-    struct kf_err why = KF_ERR_INIT;
-    *f = (struct push_file){.key = key};
-    kf_rc rc = files_one(db, remote, key, first, &f->file, err);
-    if (rc == KF_OK && first)
-        rc = files_entries(db, remote, key, &f->file, arena, err);
-    for (size_t i = 0; rc == KF_OK && i < f->file.count; i++)
-        if (!f->file.entries[i].seq)
-            rc = KF_ABSENT;
-    if (rc != KF_OK)
-        return rc;
-    rc = files_make(db, f, secrets, out, &why);
-    if (rc == KF_CONFLICT || rc == KF_DAMAGED)
-        return KF_ABSENT;
-    if (rc != KF_OK && err)
-        *err = why;
-    return rc;
-}
-
-kf_rc files_copy(struct db *db, str remote, const struct file_wanted *wanted, struct buf *out,
-                 struct kf_err *err)
-{
-    struct arena arena = ARENA_INIT;
-    struct known_file known;
-    struct push_file f;
-    uint64_t first;
-    str key;
-    if (!stream_file_parse(wanted->name, &key, &first))
-        return KF_ABSENT;
-    kf_rc rc = files_one(db, remote, key, first, &known, err);
-    if (rc == KF_OK)
-        rc = make_known(db, remote, key, first, &f, &arena, wanted->secrets, out, err);
-    bool same = wanted->inexact
-                    ? known.stamp == wanted->stamp && str_is(wanted->site, known.site) &&
-                          rc == KF_OK && strcmp(f.file.hash, known.hash) == 0
-                    : rc == KF_OK && str_is(wanted->hash, f.file.hash);
-    arena_release(&arena);
-    return rc == KF_OK && !same ? KF_ABSENT : rc;
 }
 
 /* ---------------------------------------------------------------------------------- afterwards */
