@@ -11,7 +11,7 @@
  *        be replaced still? the files change places       (store_swap)
  *     6  watermarks are gone, the cache is empty          "
  *
- * restore_spool.c has step 1, restore_look.c 2, restore_build.c 3, this file the rest. An archive of
+ * Step 1 is restore_spool.c, 2 restore_look.c, 3 restore_build.c, the rest is here. An archive of
  * what is pending (manifest: holds pending) is merged instead, behind step 2 (restore_merge.c). A
  * drill (restore_try.c) takes steps 2 to 4 and ends there. */
 #include "move/restore_internal.h"
@@ -21,7 +21,7 @@
 
 #include <stdio.h>
 
-/* ---------------------------------------------------------------------------------------- object */
+/* --------------------------------------------------------------------------------------- object */
 
 static struct zip_limits limits_of(struct kf_store *store)
 {

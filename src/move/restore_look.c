@@ -6,7 +6,7 @@
 
 #include "remote/stream_text.h"
 
-/* ------------------------------------------------------------------------------------- the files */
+/* ------------------------------------------------------------------------------------ the files */
 
 static kf_rc check_object(struct restore *r, str name, str bytes, struct kf_err *err)
 {

@@ -1,5 +1,5 @@
-/* An archive of what was pending is merged into the store as it stands: of a document the later stamp
- * wins, a file of a stream is joined.
+/* An archive of what was pending is merged into the store as it stands: of a document the later
+ * stamp wins, a file of a stream is joined.
  *
  * Many documents are one write, as long as it is not over its slice, so that a sync is shared by
  * them and others write in between. What was merged before a failure stays, and the same archive
@@ -75,7 +75,7 @@ static kf_rc merge_line(struct restore *r, const struct line *l, str body, struc
     return KF_OK;
 }
 
-/* ------------------------------------------------------------------------------------ files of streams */
+/* ----------------------------------------------------------------------------- files of streams */
 
 struct file_merge {
     struct write write; /* first */

@@ -1,5 +1,5 @@
-/* Step 1 of a restore: what comes is spooled to the side folder, opened on its way when it is sealed.
- * A drill and a look read the file where it is, unless it is sealed. */
+/* Step 1 of a restore: what comes is spooled to the side folder, and opened on its way when it is
+ * sealed. A drill and a look read the file where it is, unless it is sealed. */
 #include "move/restore_internal.h"
 
 #include <stdio.h>

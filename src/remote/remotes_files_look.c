@@ -42,7 +42,7 @@ void files_untouch(struct push_files *p)
     }
 }
 
-/* ---------------------------------------------------------------------------- what may not leave */
+/* --------------------------------------------------------------------------- what may not leave */
 
 static kf_rc name_entry(struct push_files *p, str key, uint64_t n, str *ret, struct kf_err *err)
 {
@@ -134,7 +134,7 @@ static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *
     return rc;
 }
 
-/* -------------------------------------------------------------------------------------- visiting */
+/* ------------------------------------------------------------------------------------- visiting */
 
 struct visiting {
     struct push_files *p;

@@ -1,7 +1,7 @@
 /* Lists: documents by name, versions of one by number. */
 #include "shape/doc_internal.h"
 
-/* ------------------------------------------------------------------------------- a list being made */
+/* ---------------------------------------------------------------------------- a list being made */
 
 /* A list while it is made; `owned` of the public struct. */
 struct list {
@@ -69,7 +69,7 @@ static void list_give(struct list *list, struct kf_doc_list *ret)
         .items = list->items, .count = list->count, .more = list->more, .owned = list};
 }
 
-/* --------------------------------------------------------------------------------------- by name */
+/* -------------------------------------------------------------------------------------- by name */
 
 /* Columns: name, version, stamp, site, size, at. */
 static kf_rc add_current(struct list *list, struct db_stmt *s, str prefix, struct kf_err *err)
@@ -136,7 +136,7 @@ kf_rc docs_list(struct docs *docs, const char *prefix, const char *after, size_t
     return rc;
 }
 
-/* -------------------------------------------------------------------------------------- versions */
+/* ------------------------------------------------------------------------------------- versions */
 
 /* The kinds that a version can have, as static text. */
 static const char *kind_name(str kind)

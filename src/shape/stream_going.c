@@ -74,7 +74,8 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
     return gather(s, INT64_MAX, false, ret, err);
 }
 
-/* What the floor keeps is left out: entries from elsewhere can be older than what was here first. */
+/* What the floor keeps is left out: entries from elsewhere can be older than what was here
+ * first. */
 kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
                      struct entries_going *ret, struct kf_err *err)
 {

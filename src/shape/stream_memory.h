@@ -1,5 +1,5 @@
-/* stream_memory: what the two files of the streams in memory share; stream_internal.h says what they
- * do. All of a hot_stream belongs to its shard's lock. */
+/* stream_memory: what the two files of the streams in memory share; stream_internal.h says what
+ * they do. All of a hot_stream belongs to its shard's lock. */
 #ifndef KF_SHAPE_STREAM_MEMORY_H
 #define KF_SHAPE_STREAM_MEMORY_H
 

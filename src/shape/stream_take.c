@@ -7,9 +7,9 @@
  * Entries and members are written as they come. Erasures are gathered; the end decides between
  * three ways:
  *
- *     nothing of the key is left      the stream ends, as if it had been erased here   (end_bare)
- *     something is                    what they cover is erased, a part in each group  (end_there)
- *     it was and is not here          they are noted, for what may come yet            (end_bare) */
+ *     nothing of the key is left   the stream ends, as if it had been erased here   (end_bare)
+ *     something is                 what they cover is erased, a part in each group  (end_there)
+ *     it was and is not here       they are noted, for what may come yet            (end_bare) */
 #include "shape/stream_take.h"
 
 #include "store/clock.h"

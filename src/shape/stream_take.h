@@ -34,7 +34,7 @@ struct stream_take {
     bool hidden;                     /* an entry that was shown is a twin now */
 };
 
-/* ---------------------------------------------------------------------- the frame (stream_take.c) */
+/* -------------------------------------------------------------------- the frame (stream_take.c) */
 
 /* The number of the store under which the journal tells of this take. */
 int64_t take_seq(struct stream_take *t);

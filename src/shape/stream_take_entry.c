@@ -10,7 +10,7 @@
 
 #include "store/clock.h"
 
-/* ------------------------------------------------------------------------------ what is known of it */
+/* -------------------------------------------------------------------------- what is known of it */
 
 static kf_rc trimmed_of(struct stream_take *t, str site, int64_t *ret, struct kf_err *err)
 {
@@ -212,7 +212,7 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
     return rc == KF_OK ? set_once(db, t->d.head.id, e->id, n, asked, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------ what is shown */
+/* -------------------------------------------------------------------------------- what is shown */
 
 kf_rc stream_add_rings_there(const struct config_stream *line, struct stream_draft *d, str kind,
                              uint64_t n, int64_t at_ms, str body, struct kf_err *err)

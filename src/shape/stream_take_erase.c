@@ -10,7 +10,7 @@
 /* Entries that the erasures of one group remove. */
 #define ERASE_PART 1000
 
-/* ------------------------------------------------------------------------------ what is asked for */
+/* ---------------------------------------------------------------------------- what is asked for */
 
 kf_rc take_erased(struct stream_take *t, str site, int64_t *ret, struct kf_err *err)
 {
@@ -62,7 +62,7 @@ kf_rc take_put_erasures(struct stream_take *t, struct kf_err *err)
     return rc;
 }
 
-/* ------------------------------------------------------------------------------------ what is left */
+/* --------------------------------------------------------------------------------- what is left */
 
 struct left {
     struct stream_take *t;
@@ -91,7 +91,7 @@ kf_rc take_any_left(struct stream_take *t, bool *ret, struct kf_err *err)
     return rc;
 }
 
-/* --------------------------------------------------------------------------------------- removing */
+/* ------------------------------------------------------------------------------------- removing */
 
 static kf_rc remove_shown(struct stream_take *t, struct entries_going *going, struct kf_err *err)
 {

@@ -66,7 +66,7 @@ static kf_rc find_bounds(struct db *db, int64_t id, const struct entry_want *w, 
     return bound_times(db, id, w, b, err);
 }
 
-/* --------------------------------------------------------------------------------------- reading */
+/* -------------------------------------------------------------------------------------- reading */
 
 #define WANTED                                                          \
     " WHERE e.stream = $1 AND e.n >= $2 AND e.n <= $3 AND +e.at >= $4 " \
