@@ -1,14 +1,4 @@
-/* The queue, its leader, and one group from BEGIN to the answers.
- *
- * Leadership is one flag under queue_lock. It goes round like this:
- *
- *      store_write: queue -- nobody leads? --> lead a group -> somebody sleeps in the queue?
- *                     |                          ^               |   wake the first to lead
- *                     | somebody does            | woken to lead |   only submitted writes?
- *                     v                          |               |   wake the loop
- *                   sleep -----------------------+               |   nothing? nobody leads
- *                     |                                          v
- *                     +--- woken: done <------------- wake those of the group
+/* One group, from BEGIN to the answers. store_queue.c says who leads it.
  *
  * Writes of a group are applied without savepoints first: most failures (a conflict, an absent
  * name) have written nothing and need no undoing, which db_wrote tells. When one has, the
@@ -27,15 +17,13 @@
  * than the one that caused it, and breaks the transaction: then the group is applied again with a
  * savepoint each, whose end tells whose failure it was. A lost connection and a deadlock are
  * reasons to apply the group again; a COMMIT whose outcome was not told is looked up. */
-#include "store/store_internal.h"
+#include "store/store_queue.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 /* How often a group is applied before what is left of it fails. Each round but a careful one
@@ -47,214 +35,7 @@
 #define CLASHES_MAX  10
 #define CLASH_NAP_MS 2
 
-/* A store that is filled by a machine ahead of ours would log every document of it. */
-#define CLOCK_TELL_MS (10 * 60 * 1000)
-
-enum { WAITS, LEADS, IS_DONE };
-struct store_waiter {
-    _Atomic uint32_t state;
-};
-
-/* Flags of write.phase. */
-enum {
-    TOLD = 1,   /* `done` was called before the commit */
-    SETTLED = 2 /* failed for good, whatever becomes of the group */
-};
-
-/* ---------------------------------------------------------------------------------- waiting */
-
-static uint32_t waiter_sleep(struct store_waiter *me)
-{
-    uint32_t state;
-    while ((state = atomic_load_explicit(&me->state, memory_order_acquire)) == WAITS)
-        syscall(SYS_futex, &me->state, FUTEX_WAIT_PRIVATE, WAITS, NULL, NULL, 0);
-    if (state == LEADS)
-        atomic_store_explicit(&me->state, WAITS, memory_order_relaxed);
-    return state;
-}
-
-/* `them` may be gone as soon as the state is set; waking an address nobody waits at does
- * nothing. */
-static void waiter_wake(struct store_waiter *them, uint32_t state)
-{
-    atomic_store_explicit(&them->state, state, memory_order_release);
-    syscall(SYS_futex, &them->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-}
-
-/* ------------------------------------------------------------------------------- the queue */
-
-static void push(struct kf_store *s, struct write *w)
-{
-    w->next = NULL;
-    if (s->tail)
-        s->tail->next = w;
-    else
-        s->head = w;
-    s->tail = w;
-    s->queued++;
-    s->queued_sync += w->waiter != NULL;
-}
-
-static struct write *pop(struct kf_store *s)
-{
-    struct write *w = s->head;
-    s->head = w->next;
-    if (!s->head)
-        s->tail = NULL;
-    s->queued--;
-    s->queued_sync -= w->waiter != NULL;
-    w->next = NULL;
-    return w;
-}
-
-struct write *queue_drain(struct kf_store *s)
-{
-    pthread_mutex_lock(&s->queue_lock);
-    struct write *first = s->head;
-    s->head = s->tail = NULL;
-    s->queued = s->queued_sync = 0;
-    pthread_mutex_unlock(&s->queue_lock);
-    return first;
-}
-
-/* Whether a write may be queued; called with the lock. */
-static kf_rc admit(struct kf_store *s, struct kf_err *err)
-{
-    if (s->stopping)
-        return err_set(err, PROBLEM_STOPPING, "the store is being closed");
-    if (s->queued >= STORE_QUEUE_MAX)
-        return err_set(err, PROBLEM_BUSY, "%d writes are waiting already; try again",
-                       STORE_QUEUE_MAX);
-    return KF_OK;
-}
-
-/* `waiter`: of the thread that sleeps until the write has ended; NULL = its `done` is called. */
-static kf_rc enqueue(struct kf_store *s, struct write *w, struct store_waiter *waiter,
-                     bool *ret_lead, struct kf_err *err)
-{
-    w->waiter = waiter;
-    w->phase = 0;
-    if (store_state(s) == STORE_READ_ONLY)
-        return state_refusal(s, err);
-    pthread_mutex_lock(&s->queue_lock);
-    kf_rc rc = admit(s, err);
-    if (rc == KF_OK) {
-        push(s, w);
-        if (ret_lead && !s->leading)
-            *ret_lead = s->leading = true;
-    }
-    pthread_mutex_unlock(&s->queue_lock);
-    return rc;
-}
-
-static void take(struct kf_store *s, struct group *g)
-{
-    struct write **end = &g->first;
-    pthread_mutex_lock(&s->queue_lock);
-    while (s->head && g->count < STORE_GROUP_MAX) {
-        *end = pop(s);
-        end = &(*end)->next;
-        g->count++;
-    }
-    pthread_mutex_unlock(&s->queue_lock);
-    if (g->count > 1)
-        KF_SOMETIMES("group-of-several");
-}
-
-/* Puts a group back where it was, in its order. */
-static void give_back(struct kf_store *s, struct group *g)
-{
-    pthread_mutex_lock(&s->queue_lock);
-    struct write *last = NULL;
-    for (struct write *w = g->first; w; w = w->next) {
-        s->queued++;
-        s->queued_sync += w->waiter != NULL;
-        last = w;
-    }
-    if (last) {
-        last->next = s->head;
-        s->head = g->first;
-        if (!s->tail)
-            s->tail = last;
-    }
-    pthread_mutex_unlock(&s->queue_lock);
-    g->first = NULL;
-    g->count = 0;
-}
-
-/* ------------------------------------------------------------------------------ leadership */
-
-/* With the lock: the first thread that sleeps in the queue. */
-static struct store_waiter *next_leader(struct kf_store *s)
-{
-    if (!s->queued_sync)
-        return NULL;
-    struct write *w = s->head;
-    while (!w->waiter)
-        w = w->next;
-    return w->waiter;
-}
-
-void lead_end(struct kf_store *s)
-{
-    struct store_waiter *next = NULL;
-    pthread_mutex_lock(&s->queue_lock);
-    if (!s->exclusive)
-        next = next_leader(s);
-    s->leading = next != NULL;
-    bool wake_loop = !next && s->head && s->options.loop;
-    if (!next && s->exclusive)
-        pthread_cond_broadcast(&s->leader_gone);
-    pthread_mutex_unlock(&s->queue_lock);
-    if (next) {
-        KF_SOMETIMES("leader-handed-on");
-        waiter_wake(next, LEADS);
-    }
-    if (wake_loop)
-        loop_wake(s->options.loop);
-}
-
-void store_settle(struct kf_store *s)
-{
-    lead_alone(s);
-    lead_end(s);
-}
-
-bool lead_if_idle(struct kf_store *s)
-{
-    pthread_mutex_lock(&s->queue_lock);
-    bool can = !s->head && !s->leading && !s->exclusive;
-    if (can)
-        s->leading = true;
-    pthread_mutex_unlock(&s->queue_lock);
-    return can;
-}
-
-void lead_alone(struct kf_store *s)
-{
-    pthread_mutex_lock(&s->queue_lock);
-    s->exclusive++;
-    while (s->leading)
-        pthread_cond_wait(&s->leader_gone, &s->queue_lock);
-    s->exclusive--;
-    s->leading = true;
-    pthread_mutex_unlock(&s->queue_lock);
-}
-
 /* ------------------------------------------------------------------------- answers of a group */
-
-void write_refuse(struct write *w, const struct kf_err *why)
-{
-    struct store_waiter *waiter = w->waiter;
-    w->rc = why->rc;
-    w->err = *why;
-    if (waiter)
-        waiter_wake(waiter, IS_DONE);
-    else if (!(w->phase & TOLD))
-        w->done(w);
-    else if (w->publish) /* its group went back to the queue behind its answer */
-        w->publish(w);
-}
 
 static void fail_unsettled(struct group *g, const struct kf_err *why)
 {
@@ -509,7 +290,7 @@ static bool hand_to_timer(struct group *g)
         !loop_lead_again(s))
         return false;
     KF_SOMETIMES("group-given-back");
-    give_back(s, g);
+    queue_give_back(s, g);
     return true;
 }
 
@@ -621,7 +402,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
                       .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
     struct kf_err err = KF_ERR_INIT;
     int64_t seq = s->seq;
-    take(s, &g);
+    queue_take(s, &g);
     if (g.first && s->engine->before(s, &err) != KF_OK)
         refuse_some(&g, &err);
     if (!all_settled(&g)) {
@@ -670,18 +451,10 @@ bool store_lead(struct kf_store *s)
     return more;
 }
 
-bool store_has_writes(struct kf_store *s)
-{
-    pthread_mutex_lock(&s->queue_lock);
-    bool has = s->head != NULL;
-    pthread_mutex_unlock(&s->queue_lock);
-    return has;
-}
-
 void store_submit(struct kf_store *s, struct write *w)
 {
     struct kf_err err = KF_ERR_INIT;
-    if (enqueue(s, w, NULL, NULL, &err) != KF_OK)
+    if (queue_add(s, w, NULL, NULL, &err) != KF_OK)
         write_refuse(w, &err);
     else if (s->options.loop && !loop_in_turn(s->options.loop))
         loop_wake(s->options.loop);
@@ -691,7 +464,7 @@ kf_rc store_write(struct kf_store *s, struct write *w, struct kf_err *err)
 {
     struct store_waiter me = {WAITS};
     bool leads = false;
-    kf_rc rc = enqueue(s, w, &me, &leads, err);
+    kf_rc rc = queue_add(s, w, &me, &leads, err);
     if (rc == KF_OK) {
         while (leads || waiter_sleep(&me) == LEADS) {
             leads = false;
@@ -702,124 +475,5 @@ kf_rc store_write(struct kf_store *s, struct write *w, struct kf_err *err)
             *err = w->err;
     }
     w->waiter = NULL;
-    return rc;
-}
-
-/* ----------------------------------------------------------------------------- inside apply */
-
-struct kf_store *group_store(struct group *g)
-{
-    return g->store;
-}
-
-struct db *group_db(struct group *g)
-{
-    return g->store->db;
-}
-
-int64_t group_now_ms(const struct group *g)
-{
-    return g->now_ms;
-}
-
-int64_t group_stamp(struct group *g)
-{
-    return clock_next(&g->store->clock, g->now_ms);
-}
-
-bool group_see(struct group *g, int64_t stamp)
-{
-    struct kf_store *s = g->store;
-    if (clock_see(&s->clock, stamp, g->now_ms))
-        return true;
-    int64_t mono_ms = env_mono_ms(s->env);
-    if (!s->clock_told_ms || mono_ms - s->clock_told_ms >= CLOCK_TELL_MS) {
-        s->clock_told_ms = mono_ms;
-        log_event(s->options.log, LOG_WARN, "clock.ahead",
-                  LOG_I("delta", clock_stamp_ms(stamp) - g->now_ms), LOG_END);
-    }
-    return false;
-}
-
-int64_t group_seq(struct group *g)
-{
-    return ++g->seq;
-}
-
-int64_t group_first(const struct group *g)
-{
-    return g->store->seq;
-}
-
-int64_t group_last(const struct group *g)
-{
-    return g->seq;
-}
-
-uint64_t group_turn(const struct group *g, bool *ret_whole)
-{
-    *ret_whole = !g->broken;
-    return g->store->turn;
-}
-
-const char *group_site(const struct group *g)
-{
-    return g->store->site;
-}
-
-bool group_slice_over(const struct group *g)
-{
-    return env_mono_ns(g->store->env) >= g->slice_end_ns;
-}
-
-kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *tbl, str key,
-                    int64_t stamp, str site, struct kf_err *err)
-{
-    static const char forget[] = "DELETE FROM kf_journal WHERE seq = $1";
-    static const char add[] =
-        "INSERT INTO kf_journal(seq, tbl, key, stamp, site) VALUES($1, $2, $3, $4, $5)";
-    struct db_stmt *st;
-    kf_rc rc;
-    if (old_seq) {
-        if ((rc = db_use(g->store->db, forget, &st, err)) != KF_OK)
-            return rc;
-        db_bind_i64(st, 1, old_seq);
-        if ((rc = db_run(st, err)) != KF_OK)
-            return rc;
-    }
-    if ((rc = db_use(g->store->db, add, &st, err)) != KF_OK)
-        return rc;
-    db_bind_i64(st, 1, seq);
-    db_bind_text(st, 2, str_of(tbl));
-    db_bind_text(st, 3, key);
-    db_bind_i64(st, 4, stamp);
-    db_bind_text(st, 5, site);
-    return db_run(st, err);
-}
-
-/* ----------------------------------------------------------------------------------- slices */
-
-struct slice_write {
-    struct write write; /* first */
-    store_slice *slice;
-    void *ctx;
-    bool more;
-};
-
-static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
-{
-    struct slice_write *sw = (struct slice_write *)w;
-    sw->more = false;
-    return sw->slice(g, sw->ctx, &sw->more, err);
-}
-
-kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)
-{
-    struct slice_write sw = {
-        .write = {.apply = slice_apply, .frees = true}, .slice = slice, .ctx = ctx};
-    kf_rc rc;
-    do {
-        rc = store_write(s, &sw.write, err);
-    } while (rc == KF_OK && sw.more);
     return rc;
 }

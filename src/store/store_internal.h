@@ -218,7 +218,7 @@ unsigned store_forks(void);
 /* Whatever it still has; for one that never opened, too. */
 void store_free(struct kf_store *s);
 
-/* --- store_group.c */
+/* --- store_queue.c; store_queue.h has what groups need of it */
 /* Leads, when nobody does and nothing waits to be written; the caller ends it. */
 bool lead_if_idle(struct kf_store *s);
 /* Waits until nobody leads and leads alone. */
