@@ -12,7 +12,8 @@
  *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
  *     remotes_run.c   one run: pull, push, confirm (its own thread)
- *     remotes_push.c  what of the store it pushes, and what the place refuses of that
+ *     remotes_push_set.c  what of the store it pushes
+ *     remotes_push.c  the push, and what the place refuses of it
  *     remotes_take.c  what a pull gives: which documents are needed, merging them in groups (the
  *                     run's thread)
  *     remotes_files*.c  the same of streams (remotes_files.h)
