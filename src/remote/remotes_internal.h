@@ -8,7 +8,7 @@
  *     remotes_row.c   the rows of kf_remote
  *     remotes_readers.c  whether everybody can read a remote
  *     remotes_clock.c the clock of its host beside ours
- *     remotes_aside.c what is set aside, kf_aside
+ *     remotes_aside.c what is set aside, kf_aside; remotes_aside_ask.c what people ask of it
  *     remotes_withheld.c  documents of ours among it, which are not pushed (W6)
  *     remotes_log.c   the log of runs, kf_run
  *     remotes_run.c   one run: pull, push, confirm (its own thread)
