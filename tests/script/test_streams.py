@@ -262,6 +262,13 @@ def a_stream_tells_its_rules_and_how_its_entries_lie_in_time():
 
 
 @test
+def a_pause_cuts_no_context():
+    at = ["2026-03-01T00:00:00Z", "2026-03-01T23:00:00Z"]  # the gap is 90 s here
+    append("short/pause", *[{"at": t, "body": t} for t in at])
+    equal([e["body"] for e in C.get("/streams/short/pause/context").json()["items"]], at, "it goes across conversations")
+
+
+@test
 def lists_by_prefix_and_attribute():
     for i in range(25):
         C.patch(f"/streams/list/{i:02}", {"customer": i % 5, "name": "Zażółć & co" if i == 3 else "x", "on": i % 2 == 0})
