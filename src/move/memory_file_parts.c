@@ -67,16 +67,6 @@ static kf_rc read_exchange(struct memory_reader *r, struct element *el, struct k
     return rc;
 }
 
-static bool is_kind(str text)
-{
-    for (size_t i = 0; i < text.len; i++) {
-        char c = text.p[i];
-        if (!((c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '.' || c == '-'))
-            return false;
-    }
-    return text.len > 0 && text.len <= STREAM_KIND_MAX;
-}
-
 static kf_rc read_message(struct memory_reader *r, struct element *el, struct kf_err *err)
 {
     el->role = memory_string(el->node, "role");
@@ -85,7 +75,7 @@ static kf_rc read_message(struct memory_reader *r, struct element *el, struct kf
         str kind = json_text(el->role->raw, &r->arena);
         if (!kind.p)
             return err_nomem(err);
-        if (!is_kind(kind))
+        if (!config_kind_ok(kind))
             return refuse(r, el->role, "role", "a kind has 1 to 64 of a-z, 0-9, _, . and -", err);
         return KF_OK;
     }

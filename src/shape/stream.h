@@ -55,10 +55,10 @@
 #define STREAM_LIMIT_MAX   1000  /* of one list */
 #define STREAM_LIMIT       100   /* of one that does not say */
 #define STREAM_ID_MAX      255
-#define STREAM_KIND_MAX    64
-#define STREAM_KINDS_MAX   64          /* different ones in one stream, of appends here */
-#define STREAM_ATTRS_MAX   (64 * 1024) /* bytes of all attributes */
-#define STREAM_VALUE_MAX   255         /* of an attribute that can be asked for */
+#define STREAM_KIND_MAX    CONFIG_KIND_MAX
+#define STREAM_KINDS_MAX   CONFIG_KINDS_MAX /* different ones in one stream, of appends here */
+#define STREAM_ATTRS_MAX   (64 * 1024)      /* bytes of all attributes */
+#define STREAM_VALUE_MAX   255              /* of an attribute that can be asked for */
 #define STREAM_FILTERS_MAX 8
 #define STREAM_LIST_BYTES  ((size_t)16 << 20) /* bodies and attachments of one list */
 #define STREAM_ACROSS_MAX  1000               /* streams that one context looks at */

@@ -174,11 +174,6 @@ static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
 
 /* ----------------------------------------------------------------------------------- the slices */
 
-struct rest {
-    struct write write; /* first */
-    bool more;
-};
-
 static kf_rc next_rest(struct db *db, int64_t *ret_stream, int64_t *ret_receipt, struct kf_err *err)
 {
     static const char sql[] = "SELECT stream, receipt FROM kf_erasing ORDER BY stream LIMIT 1";
@@ -277,25 +272,19 @@ static kf_rc remove_parts(struct group *g, bool *ret_more, struct kf_err *err)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err)
+static kf_rc erase_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    struct rest *r = (struct rest *)write;
     struct db *db = group_db(g);
     kf_rc rc = db_scrub(db, true, err);
     if (rc == KF_OK)
-        rc = remove_parts(g, &r->more, err);
+        rc = remove_parts(g, ret_more, err);
     kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
 
 static kf_rc erase_slices(struct streams *streams, struct kf_err *err)
 {
-    struct rest r = {.write = {.apply = apply_rest, .frees = true}};
-    kf_rc rc;
-    do {
-        rc = store_write(streams->store, &r.write, err);
-    } while (rc == KF_OK && r.more);
-    return rc;
+    return store_in_slices(streams->store, erase_slice, NULL, err);
 }
 
 kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)

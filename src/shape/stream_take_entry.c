@@ -78,15 +78,6 @@ static kf_rc not_possible(struct kf_err *err, const char *what)
     return err_set(err, PROBLEM_BAD_ARCHIVE, "the %s of an entry is not possible", what);
 }
 
-static bool kind_possible(str s)
-{
-    for (size_t i = 0; i < s.len; i++)
-        if (!((s.p[i] >= 'a' && s.p[i] <= 'z') || (s.p[i] >= '0' && s.p[i] <= '9') ||
-              s.p[i] == '_' || s.p[i] == '.' || s.p[i] == '-'))
-            return false;
-    return s.len <= STREAM_KIND_MAX;
-}
-
 static bool kind_fits(const struct stream_draft *d, str kind)
 {
     for (size_t i = 0; i < d->kind_count; i++)
@@ -105,7 +96,7 @@ static kf_rc check_import(const struct stream_take *t, const struct entry_import
     if (e->id.len > STREAM_ID_MAX || str_utf8_valid(e->id) != e->id.len ||
         str_index(e->id, '\0') != e->id.len)
         return not_possible(err, "id");
-    if (!kind_possible(e->kind) || !kind_fits(&t->d, e->kind))
+    if ((e->kind.len && !config_kind_ok(e->kind)) || !kind_fits(&t->d, e->kind))
         return not_possible(err, "kind");
     kf_rc rc = json_check(e->body, NULL, NULL, err);
     if (rc == KF_OK && e->attach.p)
