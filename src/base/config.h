@@ -63,7 +63,7 @@ struct config_stream {
     size_t kind_count;
     uint64_t keep_age_ms; /* 0 = no bound */
     uint32_t keep_last;   /* 0 = no bound */
-    uint64_t gap_ms;      /* a longer pause begins a conversation: for who shows it; nothing is cut */
+    uint64_t gap_ms; /* a longer pause begins a conversation: for who shows it; nothing is cut */
     struct config_ring *rings;
     size_t ring_count;
 };

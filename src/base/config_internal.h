@@ -19,10 +19,16 @@ struct config_place {
 kf_rc config_refuse(const struct config_place *place, struct kf_err *err, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+#define CONFIG_ENV_PREFIX "KEEPFAST_"
+
 /* Checks texts against the setting's type and range and puts them in force. `append`: a list goes
  * on instead of beginning anew. */
 kf_rc config_set(struct config *c, enum setting id, const str *texts, size_t count, bool append,
                  enum config_source source, const struct config_place *place, struct kf_err *err);
+/* A value from the environment or a flag: the elements of a list are divided by commas. */
+kf_rc config_set_outside(struct config *c, enum setting id, str text, bool append,
+                         enum config_source source, const struct config_place *place,
+                         struct kf_err *err);
 
 /* The value in force, as a line for people or as JSON. */
 void config_value_format(const struct config *c, enum setting id, bool json, struct buf *out);
