@@ -63,6 +63,12 @@ struct route_info {
 };
 extern const struct route_info route_table[ROUTE_COUNT];
 const char *route_method_name(enum api_method m);
+/* What a parameter of a query means (openapi.c). */
+struct parameter_info {
+    const char *name, *type, *help;
+};
+extern const struct parameter_info parameter_table[];
+extern const size_t parameter_count;
 
 struct api_query {
     str key, value; /* decoded */
