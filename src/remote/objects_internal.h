@@ -1,7 +1,8 @@
 /* objects_internal: what the files of `objects` share: the manifest in memory, and reading what it
  * names.
  *
- *     objects.c       the manifest; pull, push, verify, repair, probe
+ *     objects.c       the manifest; pull, verify, repair
+ *     objects_push.c  push, probe
  *     objects_past.c  versions of a document: what the manifest names, and what it named within the
  *                     last hour
  *
@@ -24,6 +25,8 @@ struct objects_lines {
 /* KF_NOMEM. */
 kf_rc objects_lines_add(struct objects_lines *l, const struct portable_entry *e,
                         struct kf_err *err);
+/* The order of lines by their names, for qsort. */
+int objects_by_name(const void *a, const void *b);
 /* The line of this name, NULL when there is none. The lines are in the order of their names. */
 const struct portable_entry *objects_lines_find(const struct objects_lines *l, str name);
 
@@ -43,6 +46,17 @@ struct objects_manifest {
 kf_rc objects_manifest_load(struct object_store *o, struct objects_manifest *m, struct kf_err *err);
 /* *m is as {0} afterwards. */
 void objects_manifest_release(struct objects_manifest *m);
+
+/* What was seen of a place: its push, and of the site that has it the number. "1 PUSH HASH SITE
+ * SEQ"; slices are those of the token. */
+struct objects_position {
+    uint64_t push, seq;
+    str hash, site;
+};
+/* False, and *ret untouched, when it is no position. */
+bool objects_position_parse(str token, struct objects_position *ret);
+void objects_position_write(uint64_t push, const char *hash, str site, uint64_t seq,
+                            struct buf *out);
 
 /* What the line of a document says of it, without its body; slices are those of the line. */
 void objects_doc_of(const struct portable_entry *e, struct remote_doc *ret);
