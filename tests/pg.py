@@ -19,6 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 SOCKET_MAX = 90  # of its folder: the path of a socket has 107 bytes
@@ -138,6 +139,59 @@ class Cluster:
         self.stop("immediate")
         for process in self._asides:
             process.wait(10)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+
+class Pooler:
+    """pgbouncer before a cluster. mode: "session" gives a connection to one client for as long as it stays, "transaction" for a transaction."""
+
+    def __init__(self, cluster, mode):
+        self.folder = _place()
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        port = f" port={cluster.port}" if cluster.port else ""
+        lines = ["[databases]", f"* = host={cluster.folder}{port}", "[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {self.port}",
+                 "unix_socket_dir =", "auth_type = any", f"pool_mode = {mode}", "default_pool_size = 20", "ignore_startup_parameters = extra_float_digits"]
+        lines[1] += " user=kf"
+        self._lines = lines
+        self._write()
+        wrap = []
+        if os.geteuid() == 0:
+            user = pwd.getpwnam("nobody")
+            os.chown(self.folder, user.pw_uid, user.pw_gid)
+            wrap = ["setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}", "--clear-groups"]
+        with open(self.folder / "log", "wb") as log:
+            self._process = subprocess.Popen([*wrap, "/usr/sbin/pgbouncer", self.folder / "ini"], cwd="/", stdin=subprocess.DEVNULL,
+                                             stdout=log, stderr=log)
+        until = time.monotonic() + 20
+        while not self._listens():
+            if self._process.poll() is not None or time.monotonic() > until:
+                raise RuntimeError((self.folder / "log").read_text())
+            time.sleep(0.02)
+
+    def _write(self):
+        (self.folder / "ini").write_text("\n".join(self._lines) + "\n")
+
+    def set_mode(self, mode):
+        """Of the connections that come, and of those that are there when they have been given back."""
+        self._lines = [f"pool_mode = {mode}" if line.startswith("pool_mode") else line for line in self._lines]
+        self._write()
+        self._process.send_signal(signal.SIGHUP)
+
+    def _listens(self):
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+
+    def close(self):
+        self._process.kill()
+        self._process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self):

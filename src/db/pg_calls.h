@@ -19,6 +19,7 @@
     X(errorMessage)       \
     X(pass)               \
     X(serverVersion)      \
+    X(backendPID)         \
     X(parameterStatus)    \
     X(setNoticeProcessor) \
     X(setnonblocking)     \

@@ -158,6 +158,7 @@ kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
         if (rc == KF_OK && status != PGRES_COMMAND_OK && status != PGRES_TUPLES_OK) {
             rc = pg_fail(db, res, &trouble, err);
             db->base.trouble = trouble;
+            db->pooled = db->pooled || pg_is_pooled(res);
         }
         pq.clear(res);
     }
@@ -183,17 +184,33 @@ static uint32_t lock_ms(const struct pg_db *db)
     return db->busy_ms == DB_BUSY_NONE ? 1 : db->busy_ms ? db->busy_ms : BUSY_MS;
 }
 
+/* A pooler that gives out connections by the transaction gives ours to others, and theirs to us: what
+ * is set here would be set for others, an advisory lock would be theirs as well, and a statement
+ * would meet the tables of another space. So each session has a mark, and what begins in one that
+ * has another mark is refused: there is no parameter of that name (pg_is_pooled). */
+static void make_place(struct pg_db *db, const char *mark)
+{
+    int n = snprintf(db->place, sizeof db->place,
+                     "SELECT set_config(CASE current_setting('keepfast.session', true) WHEN '%s'"
+                     " THEN 'search_path' ELSE 'keepfast_pooled' END, '\"%s\"', true)",
+                     mark, db->schema);
+    assert(n > 0 && (size_t)n < sizeof db->place);
+    (void)n;
+}
+
 /* Whatever the role or database has set, an answer comes behind the server's own log. */
 static kf_rc set_up(struct pg_db *db, struct kf_err *err)
 {
-    char sql[640];
+    char sql[704], mark[17];
+    snprintf(mark, sizeof mark, "%.16s", db->tag + sizeof "keepfast"); /* behind the blank */
+    make_place(db, KF_SABOTAGE("pg-pooler-unnoticed") ? "" : mark);
     int n = snprintf(sql, sizeof sql,
-                     "SET search_path = \"%s\";"
+                     "SET keepfast.session = '%s'; SET search_path = \"%s\";"
                      "SET client_min_messages = error; SET jit = off; SET lock_timeout = %u;"
                      "SET idle_in_transaction_session_timeout = '%s'; SET statement_timeout = 0;"
                      "SELECT set_config('synchronous_commit', 'on', false)"
                      " WHERE current_setting('synchronous_commit') = 'off'",
-                     db->schema, lock_ms(db),
+                     KF_SABOTAGE("pg-pooler-unnoticed") ? "" : mark, db->schema, lock_ms(db),
                      db->base.mode == DB_OWNER ? "60s"
                                                : "15min"); /* who writes stands in others' way */
     assert(n > 0 && (size_t)n < sizeof sql);
@@ -359,6 +376,7 @@ static kf_rc reach(struct pg_db *db, struct kf_err *err)
 static kf_rc connect(struct pg_db *db, struct kf_err *err)
 {
     make_tag(db);
+    db->pooled = false;
     db->base.trouble = DB_FINE;
     kf_rc rc = reach(db, err);
     if (rc == KF_OK)
@@ -377,6 +395,8 @@ static kf_rc connect(struct pg_db *db, struct kf_err *err)
 
 kf_rc pg_connected(struct pg_db *db, struct kf_err *err)
 {
+    if (db->conn && db->pooled && db->txn == PG_NONE)
+        pg_drop(db);
     if (db->conn)
         return KF_OK;
     assert(db->txn == PG_NONE);
@@ -398,10 +418,9 @@ static kf_rc set_names(struct pg_db *db, const char *path, struct kf_err *err)
         bool ok = space.len > 0 && space.len + 3 <= PG_SCHEMA_LEN;
         for (size_t i = 0; ok && i < space.len; i++)
             ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789_-", space.p[i]) != NULL;
-        if (ok) {
+        if (ok)
             snprintf(db->schema, sizeof db->schema, "kf_%s", space.p);
-            snprintf(db->place, sizeof db->place, "SET LOCAL search_path = \"%s\"", db->schema);
-        } else
+        else
             rc = err_set(err, PROBLEM_CONFIG,
                          "a space is named with a-z, 0-9, _ and -, 1 to 60 of them");
     }
@@ -427,6 +446,8 @@ kf_rc pg_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     rc = set_names(db, o->path, err);
     if (rc == KF_OK)
         rc = connect(db, err);
+    if (rc == KF_OK && o->mode == DB_OWNER)
+        rc = pg_check_alone(db, err);
     if (rc == KF_OK && o->mode == DB_OWNER)
         rc = pg_have_schema(db, o->create, err);
     if (rc != KF_OK) {

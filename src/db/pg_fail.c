@@ -71,6 +71,12 @@ static void tidy(const struct pg_db *db, const char *from, char to[TEXT_MAX])
     to[str_utf8_valid(str_make(to, n))] = '\0';
 }
 
+bool pg_is_pooled(const PGresult *res)
+{
+    const char *text = pq.resultErrorField(res, PG_DIAG_MESSAGE_PRIMARY);
+    return text && strstr(text, "keepfast_pooled");
+}
+
 kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_trouble,
               struct kf_err *err)
 {
@@ -80,6 +86,13 @@ kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_
     const struct meaning *m = meaning_of(state);
     tidy(db, text ? text : pq.resultErrorMessage(res), words);
     *ret_trouble = m ? m->trouble : DB_FINE;
+    if (pg_is_pooled(res))
+        return err_set(
+            err, PROBLEM_CONFIG,
+            "%s leads through a pooler that shares its connections between transactions: "
+            "let it pool by the session (pgbouncer: pool_mode = session), or name the "
+            "server itself",
+            db->shown);
     if (m)
         return err_set(err, m->problem, "PostgreSQL (%s): %s; %s", db->shown, words, m->next);
     return err_set(err, PROBLEM_INTERNAL, "PostgreSQL (%s) refused a statement: %s (SQLSTATE %s)",

@@ -15,6 +15,9 @@
  *      commit:   COMMIT SYNC                               waits
  *      rollback: (SYNC) ROLLBACK SYNC                      sent; read by whoever waits next
  *
+ * A transaction begins with db->place, and a statement that stands alone is sent behind it, but for
+ * those of pg_exec.
+ *
  * After a failure the server skips everything up to the next SYNC; the first failure is kept in
  * `failure` until a call that may tell it comes by. Whatever is sent belongs to a transaction (its
  * `era`), or stands between two: what fails of one that is over is nobody's failure any more. */
@@ -86,9 +89,10 @@ struct pg_db {
     char *url;   /* secret; with the space */
     char *shown; /* the same for people */
     char schema[PG_SCHEMA_LEN + 1];
-    char tag[PG_SCHEMA_LEN + 1];    /* application_name */
-    char place[PG_SCHEMA_LEN + 64]; /* SET LOCAL search_path of each transaction */
-    PGconn *conn;                   /* NULL = lost, or never made */
+    char tag[PG_SCHEMA_LEN + 1];     /* application_name */
+    char place[PG_SCHEMA_LEN + 192]; /* what each transaction begins with (set_up) */
+    bool pooled;                     /* the session was somebody else's when one began */
+    PGconn *conn;                    /* NULL = lost, or never made */
     size_t host; /* of those that the address names: the one that is tried first */
     uint32_t busy_ms;
     enum pg_txn txn;
@@ -192,6 +196,8 @@ bool pg_in_txn(const struct db *db);
 /* What a result that is a failure means, into *err; *ret_trouble. */
 kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_trouble,
               struct kf_err *err);
+/* Whether db->place was refused. */
+bool pg_is_pooled(const PGresult *res);
 /* The connection is gone, for the reason that libpq gives. Does not drop it. */
 kf_rc pg_lost(const struct pg_db *db, struct kf_err *err);
 /* The same of one that could not be made. */
@@ -203,6 +209,9 @@ kf_rc pg_look(struct db *db, const struct schema *schema, enum schema_found *ret
               struct kf_err *err);
 kf_rc pg_create(struct db *db, const struct schema *schema, struct kf_err *err);
 kf_rc pg_set_format(struct db *db, int format, struct kf_err *err);
+/* KF_CONFIG: there is a pooler between, which gives this session to others as well. What it does not
+ * do just now every later transaction finds out. */
+kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err);
 /* KF_ABSENT unless it is there, or `create`. */
 kf_rc pg_have_schema(struct pg_db *db, bool create, struct kf_err *err);
 

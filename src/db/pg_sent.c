@@ -57,6 +57,10 @@ static void keep_failure(struct pg_db *db, const struct pg_sent *s, const PGresu
         db->txn = PG_BROKEN;
     if (db->failed)
         return;
+    if (pg_is_pooled(res)) {
+        KF_SOMETIMES("pg-pooled");
+        db->pooled = true;
+    }
     db->failure = (struct kf_err)KF_ERR_INIT;
     pg_fail(db, res, &db->failure_trouble, &db->failure);
     db->failed = true;

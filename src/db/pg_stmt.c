@@ -166,6 +166,8 @@ static kf_rc start(struct pg_stmt *s, enum pg_kind kind, struct kf_err *err)
     kf_rc rc = need_connection(db, err);
     if (rc == KF_OK)
         rc = pg_room(db, err);
+    if (rc == KF_OK && db->txn == PG_NONE)
+        rc = pg_control(db, db->place, PG_SENT_CONTROL, err);
     if (rc == KF_OK && !(s->prepared && types_fit(s)))
         rc = prepare(db, s, err);
     if (rc != KF_OK)
@@ -312,6 +314,8 @@ bool pg_null(struct db_stmt *base, int col)
 /* ---------------------------------------------------------------------------------- many at
  * once */
 
+/* What is sent outside of a transaction here says itself which schema it means; the next statement
+ * that stands alone finds out whose session it was sent to. */
 kf_rc pg_exec(struct db *base, const char *sql, struct kf_err *err)
 {
     struct pg_db *db = pg_of(base);

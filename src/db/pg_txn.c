@@ -36,8 +36,6 @@ kf_rc pg_begin(struct db *base, enum db_txn txn, struct kf_err *err)
                         txn == DB_WRITE ? "BEGIN ISOLATION LEVEL READ COMMITTED, READ WRITE"
                                         : "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY",
                         PG_SENT_CONTROL, err);
-    /* Behind a pooler that hands out connections by the transaction, the one that was set up is
-     * another one: it would show the tables of another space. */
     if (rc == KF_OK)
         rc = pg_control(db, db->place, PG_SENT_CONTROL, err);
     if (rc != KF_OK)
