@@ -15,8 +15,10 @@ struct meaning {
 
 /* The first that fits counts. */
 static const struct meaning meanings[] = {
-    {"40001", DB_TROUBLE_AGAIN, PROBLEM_BUSY, "another transaction was in the way; try again"},
-    {"40P01", DB_TROUBLE_AGAIN, PROBLEM_BUSY, "another transaction was in the way; try again"},
+    {"40001", DB_TROUBLE_AGAIN, PROBLEM_CONTENTION,
+     "another transaction was in the way; try again"},
+    {"40P01", DB_TROUBLE_AGAIN, PROBLEM_CONTENTION,
+     "another transaction was in the way; try again"},
     {"55P03", DB_TROUBLE_BUSY, PROBLEM_BUSY,
      "another server or program holds the store; try again"},
     {"57014", DB_TROUBLE_BUSY, PROBLEM_BUSY, "it was cancelled on the server; try again"},

@@ -321,12 +321,14 @@ static kf_rc begin(struct group *g, struct kf_err *err)
 }
 
 /* A moment of another length for each who was in the way. */
-static void step_aside(const struct kf_store *s, int clashes)
+static void step_aside(const struct kf_store *s, int clashes, const struct kf_err *why)
 {
     uint32_t random;
     uint32_t most_ms = CLASH_NAP_MS << (clashes < 5 ? clashes : 5);
     s->env->random(s->env->ctx, &random, sizeof random);
     KF_SOMETIMES("group-met-a-clash");
+    log_event(s->options.log, LOG_DEBUG, "pg.retry", LOG_S("path", s->path),
+              LOG_I("tries", clashes), LOG_S("reason", why->detail), LOG_END);
     poll(NULL, 0, 1 + (int)(random % most_ms));
 }
 
@@ -343,12 +345,13 @@ static void run(struct group *g)
         enum verdict v = rc == KF_OK ? transact(g, &err) : LOST;
         if (v == APPLIED_ALL)
             return;
-        if (v == AGAIN && db_trouble(s->db) == DB_TROUBLE_AGAIN && clashes < CLASHES_MAX) {
-            step_aside(s, ++clashes);
+        bool clash = v == AGAIN && db_trouble(s->db) == DB_TROUBLE_AGAIN;
+        if (clash && clashes < CLASHES_MAX) {
+            step_aside(s, ++clashes, &err);
             round--;
             continue;
         }
-        if (v == AGAIN && round + 1 < ROUNDS_MAX)
+        if (v == AGAIN && !clash && round + 1 < ROUNDS_MAX)
             continue;
         s->engine->judge(s, &err);
         if (db_trouble(s->db) != DB_TROUBLE_FULL || !KF_SABOTAGE("enospc-as-ok"))

@@ -530,8 +530,8 @@ static void failures_have_their_meaning(void **state)
         enum db_trouble trouble;
         const char *code;
     } cases[] = {
-        {"40001", DB_TROUBLE_AGAIN, "busy"},
-        {"40P01", DB_TROUBLE_AGAIN, "busy"},
+        {"40001", DB_TROUBLE_AGAIN, "contention"},
+        {"40P01", DB_TROUBLE_AGAIN, "contention"},
         {"55P03", DB_TROUBLE_BUSY, "busy"},
         {"57014", DB_TROUBLE_BUSY, "busy"},
         {"25006", DB_TROUBLE_READ_ONLY, "store_read_only"},

@@ -168,6 +168,25 @@ static void seven_clashes_are_not_the_end(void **state)
     store_close(s);
 }
 
+/* As PROMISES.md has it: ten rounds, then it is told. */
+static void what_always_clashes_is_told(void **state)
+{
+    (void)state;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_store *s = open_here();
+    struct put puts[5];
+    plant("PERFORM nextval('tries'); RAISE 'planted' USING ERRCODE = '40001';", false);
+    assert_int_equal(put(s, "a", "bad", &err), KF_BUSY);
+    assert_string_equal(err.code, "contention");
+    assert_int_equal(number("SELECT last_value FROM tries"), 11);
+    submit_five(s, puts, 3);
+    for (int i = 0; i < 5; i++)
+        assert_string_equal(puts[i].write.err.code, "contention");
+    assert_int_equal(put(s, "a", "good", NULL), KF_OK);
+    expect_no_gaps(s, 1);
+    store_close(s);
+}
+
 static void a_quota_heals_by_deleting(void **state)
 {
     (void)state;
@@ -731,6 +750,7 @@ int main(int argc, char **argv)
         TEST(a_write_that_fails_takes_nothing_with_it),
         TEST(what_may_succeed_is_tried_again),
         TEST(seven_clashes_are_not_the_end),
+        TEST(what_always_clashes_is_told),
         TEST(a_quota_heals_by_deleting),
         TEST(a_connection_that_is_lost_costs_nothing),
         TEST(a_commit_without_an_answer_is_looked_up),
