@@ -34,8 +34,8 @@ kf_rc streams_new(struct kf_store *store, const struct config *config,
     streams->space = space;
     streams->limit_entry = config ? config->limit_entry : LIMIT_ENTRY;
     atomic_init(&streams->hydrating, false);
-    atomic_init(&streams->loose, true); /* what a crash may have left */
-    atomic_init(&streams->stale, true);
+    for (int i = 0; i < LEFT_COUNT; i++)
+        atomic_init(&streams->left[i].any, true); /* what a crash may have left */
     atomic_init(&streams->pins, 0);
     atomic_init(&streams->appended, 0);
     atomic_init(&streams->duplicates, 0);

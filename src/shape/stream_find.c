@@ -87,11 +87,11 @@ static kf_rc purge_slice(struct group *g, void *ctx, bool *ret_more, struct kf_e
 kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
 {
     kf_rc rc = store_in_slices(streams->store, index_slice, streams, err);
-    if (rc != KF_OK || !atomic_exchange(&streams->stale, false))
+    if (rc != KF_OK || !left_take(streams, LEFT_WORDS))
         return rc;
     rc = store_in_slices(streams->store, sweep_slice, streams, err);
     if (rc != KF_OK)
-        atomic_store(&streams->stale, true);
+        left_again(streams, LEFT_WORDS);
     return rc;
 }
 

@@ -1,8 +1,8 @@
 /* Entries that go, whoever says so (keep, an erasure, what others have erased): found in pages,
  * removed with what follows from them, and noted.
  *
- * Attachments are not looked at one by one: `loose` says that there may be some that nothing names,
- * and `stale` that the index of words may still have the entries; streams_retain goes on. */
+ * Attachments are not looked at one by one, nor are rows of the index of words: what may be left of
+ * them is noted (stream_left.c), and streams_retain goes on. */
 #include "shape/stream_internal.h"
 
 #include <stdlib.h>
@@ -121,10 +121,11 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
         if (!KF_SABOTAGE("trim-uncounted"))
             draft_uncount(d, e->kind, e->size);
         edge = edge || e->at_ms == d->head.first_at || e->at_ms == d->head.last_at;
-        if (e->attach.len)
-            atomic_store(&streams->loose, true);
+        if (rc == KF_OK && e->attach.len)
+            rc = left_note(streams, g, LEFT_ATTACHED, err);
     }
-    atomic_store(&streams->stale, true);
+    if (rc == KF_OK)
+        rc = left_note(streams, g, LEFT_WORDS, err);
     if (rc == KF_OK && edge)
         rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
     return rc == KF_OK ? unring(d, going, err) : rc;

@@ -325,6 +325,15 @@ struct stream_new {
     int64_t at;
 };
 
+/* What trimming may have left behind (stream_left.c): rows of the index, attachments that nothing
+ * names. */
+enum stream_left { LEFT_WORDS, LEFT_ATTACHED, LEFT_COUNT };
+struct stream_left_of {
+    atomic_bool any;
+    uint64_t turn; /* of the group that has told of it last; the leader's */
+    char seen[24]; /* what kf_meta said when it was looked at last; of who takes it away */
+};
+
 struct streams {
     struct kf_store *store;
     const struct config *config;
@@ -333,8 +342,8 @@ struct streams {
     struct stream_memory memory;
     struct stream_stage stage;
     struct stream_index index;
-    atomic_bool hydrating, loose; /* loose: attachments may be that nothing names */
-    atomic_bool stale;            /* the index may have rows of entries that were trimmed */
+    atomic_bool hydrating;
+    struct stream_left_of left[LEFT_COUNT];
     atomic_int pins;
     atomic_uint_fast64_t appended, duplicates, searches, search_us, erasures; /* since open */
     pthread_mutex_t asks_lock;
@@ -535,6 +544,8 @@ kf_rc members_patch(struct group *g, str key, str patch, str before, str after, 
 /* The largest stamp of a member; 0 = there is none. */
 kf_rc members_stamp(struct db *db, str key, int64_t *ret, struct kf_err *err);
 kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_err *err);
+/* Whether both engines can keep and index a name: too_large, bad_archive (a NUL byte). */
+kf_rc member_check(str name, struct kf_err *err);
 /* All that are there are removed by this site, later than any of them. */
 kf_rc members_remove(struct group *g, str key, struct kf_err *err);
 /* The object that they make, by name. */
@@ -547,5 +558,16 @@ kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id,
 /* Whether it is an object. KF_NOMEM. */
 kf_rc attrs_whole(str attrs, bool *ret, struct kf_err *err);
 kf_rc attrs_value(str attrs, str name, struct arena *arena, str *ret, struct kf_err *err);
+
+/* --- stream_left.c */
+
+/* Inside apply: something was left. */
+kf_rc left_note(struct streams *streams, struct group *g, enum stream_left what,
+                struct kf_err *err);
+/* Takes in what other processes have told of. For who takes away: before left_take. */
+kf_rc left_look(struct streams *streams, struct kf_err *err);
+/* Whether anything is left, and that it is being taken away; left_again when that has failed. */
+bool left_take(struct streams *streams, enum stream_left what);
+void left_again(struct streams *streams, enum stream_left what);
 
 #endif

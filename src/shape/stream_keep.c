@@ -399,11 +399,11 @@ static bool any_keep(const struct config_space *space)
 
 static kf_rc retain_attached(struct streams *streams, struct retain *r, struct kf_err *err)
 {
-    if (streams_pinned(streams) || !atomic_exchange(&streams->loose, false))
+    if (streams_pinned(streams) || !left_take(streams, LEFT_ATTACHED))
         return KF_OK;
     kf_rc rc = in_slices(r, retain_attachments, err);
     if (rc != KF_OK)
-        atomic_store(&streams->loose, true);
+        left_again(streams, LEFT_ATTACHED);
     return rc;
 }
 
@@ -423,6 +423,8 @@ kf_rc streams_retain(struct streams *streams, struct kf_err *err)
     kf_rc first = KF_OK;
     bool keeps = any_keep(streams->space);
     bool on = goes_on(streams_erase_rest(streams, err), &first, &err);
+    if (on)
+        on = goes_on(left_look(streams, err), &first, &err);
     if (on && keeps && !streams_pinned(streams))
         on = goes_on(in_slices(&r, retain_entries, err), &first, &err);
     if (on && keeps && !streams_pinned(streams))

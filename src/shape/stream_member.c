@@ -62,9 +62,10 @@ kf_rc members_remove(struct group *g, str key, struct kf_err *err)
     return db_run(s, err);
 }
 
-/* What both engines can keep and index. */
-static kf_rc check_member(str name, struct kf_err *err)
+kf_rc member_check(str name, struct kf_err *err)
 {
+    if (str_index(name, '\0') < name.len)
+        return err_set(err, PROBLEM_BAD_ARCHIVE, "the name of an attribute has a NUL byte");
     if (name.len > MEMBER_NAME_MAX)
         return err_set(err, PROBLEM_TOO_LARGE,
                        "the name of an attribute has %zu bytes, at most %d can be kept", name.len,
@@ -101,7 +102,7 @@ kf_rc members_patch(struct group *g, str key, str patch, str before, str after, 
         if (is)
             m.value = is->raw;
         if (is && !was)
-            rc = check_member(name, err);
+            rc = member_check(name, err);
         if (rc == KF_OK && (is || was) && (!is || !was || !str_eq(is->raw, was->raw)))
             rc = member_put(group_db(g), key, &m, err);
     }

@@ -130,7 +130,8 @@ kf_rc stream_load_entry(struct db *db, str key, const struct entry_import *e, in
 
 kf_rc stream_load_member(struct db *db, str key, const struct member_row *row, struct kf_err *err)
 {
-    return member_put(db, key, row, err);
+    kf_rc rc = member_check(row->name, err);
+    return rc == KF_OK ? member_put(db, key, row, err) : rc;
 }
 
 kf_rc stream_load_erasure(struct db *db, str key, const struct erased_row *row, struct kf_err *err)

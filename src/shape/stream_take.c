@@ -118,12 +118,14 @@ kf_rc stream_take_member(struct stream_take *t, const struct member_row *m, enum
     /* within the object that the members make it stands one level deeper */
     const struct json_limits limits = {.depth_max = JSON_DEPTH_MAX - 1};
     struct found_member found = {.there = false};
-    if (str_index(m->name, '\0') < m->name.len)
-        return err_set(err, PROBLEM_BAD_ARCHIVE, "the name of an attribute has a NUL byte");
+    kf_rc rc = member_check(m->name, err);
+    if (rc != KF_OK)
+        return rc;
     if (!str_is_hex(m->site, STREAM_SITE_LEN) || m->stamp <= 0 || m->stamp > CLOCK_STAMP_MAX)
         return err_set(err, PROBLEM_BAD_ARCHIVE,
                        "the site or stamp of an attribute is not possible");
-    kf_rc rc = m->value.p ? json_check(m->value, &limits, NULL, err) : KF_OK;
+    if (m->value.p)
+        rc = json_check(m->value, &limits, NULL, err);
     if (rc == KF_OK)
         rc = find_member(t, m->name, &found, err);
     if (rc != KF_OK)

@@ -7,14 +7,18 @@
 
 #include "base/err.h"
 #include "move/backup.h"
+#include "shape/stream_internal.h"
 #include "store/store_pg.h"
 
 #include <poll.h>
 #include <pthread.h>
+#include <stdio.h>
 
 static const char yaml[] = "spaces:\n"
                            "  default:\n"
-                           "    streams: [ { match: \"age/*\", keep: { age: 1h } } ]\n";
+                           "    streams:\n"
+                           "      - { match: \"age/*\", keep: { age: 1h } }\n"
+                           "      - { match: \"last/*\", keep: { last: 1 } }\n";
 static struct testing_docs a, b;
 
 static int setup(void **state)
@@ -157,6 +161,29 @@ static void what_is_trimmed_is_doubted(void **state)
     assert_int_equal(testing_append(&b, "age/k", NULL, NULL, "3"), 3);
     assert_int_equal(testing_number(&b, "SELECT count FROM kf_stream"), 1);
     testing_recount(&b);
+}
+
+/* Who takes away what trimming has left may be another process than the one that has trimmed. */
+static void what_another_has_left_is_taken_away(void **state)
+{
+    (void)state;
+    for (int turn = 0; turn < 3; turn++) {
+        char attach[16];
+        assert_int_equal(streams_retain(a.streams, &a.err), KF_OK); /* what a crash may have left */
+        for (int i = 0; i < 3; i++) {
+            struct testing_entry e = {.body = "\"word\"", .attach = attach};
+            snprintf(attach, sizeof attach, "[%d,%d]", turn, i);
+            assert_int_equal(testing_append_all(&b, "last/k", &e, 1, NULL), KF_OK);
+        }
+        assert_int_equal(testing_number(&b, "SELECT count(*) FROM kf_entry"), 1);
+        assert_true(testing_number(&b, "SELECT count(*) FROM kf_attachment") > 1);
+        assert_int_equal(streams_retain(a.streams, &a.err), KF_OK);
+        assert_int_equal(testing_number(&a, "SELECT count(*) FROM kf_attachment"), 1);
+        assert_int_equal(testing_number(&a, "SELECT count(*) FROM kf_search"), 1);
+        /* nothing is left: nothing is looked for */
+        assert_false(atomic_load(&a.streams->left[LEFT_WORDS].any));
+        assert_int_equal(streams_retain(a.streams, &a.err), KF_OK);
+    }
 }
 
 /* What another process wrote is not this group's own: its body is read before it is replaced. */
@@ -359,6 +386,7 @@ static void a_backup_whose_pin_has_lapsed_begins_again(void **state)
 
 #ifdef KF_TEST_HOOKS
 TESTING_SABOTEUR(pg_others_forgotten, "pg-others-forgotten", an_append_goes_on_from_the_row)
+TESTING_SABOTEUR(left_not_told, "left-not-told", what_another_has_left_is_taken_away)
 #endif
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
@@ -377,6 +405,7 @@ int main(int argc, char **argv)
         TEST(memory_that_may_be_old_is_not_shown),
         TEST(a_window_has_no_hole),
         TEST(what_is_trimmed_is_doubted),
+        TEST(what_another_has_left_is_taken_away),
         TEST(what_another_wrote_is_read_before_it_is_replaced),
         TEST(a_document_applied_again_is_the_later_one),
         TEST(verify_sees_what_another_wrote),
@@ -385,6 +414,7 @@ int main(int argc, char **argv)
         TEST(a_backup_whose_pin_has_lapsed_begins_again),
 #ifdef KF_TEST_HOOKS
         cmocka_unit_test(saboteur_pg_others_forgotten),
+        cmocka_unit_test(saboteur_left_not_told),
 #endif
     };
     return cmocka_run_group_tests_name("shared", tests, NULL, NULL);

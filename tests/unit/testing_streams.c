@@ -171,12 +171,14 @@ void testing_recount(struct testing_docs *t)
         "e.n = (x ->> 'n')::bigint WHERE e.n IS NULL";
     static const char attrs[] =
         "SELECT (SELECT count(*) FROM kf_stream s, json_each(s.attrs) j WHERE j.type IN "
-        "('text', 'integer', 'real', 'true', 'false') AND length(CAST(j.value AS BLOB)) <= 255) "
+        "('text', 'integer', 'real', 'true', 'false') AND length(CAST(j.value AS BLOB)) <= 255 "
+        "AND length(CAST(j.key AS BLOB)) <= 255) "
         "- (SELECT count(*) FROM kf_stream_attr)";
     static const char attrs_pg[] =
         "SELECT (SELECT count(*) FROM kf_stream s, jsonb_each(s.attrs::jsonb) j WHERE "
         "jsonb_typeof(j.value) IN ('string', 'number', 'boolean') AND "
-        "octet_length(j.value #>> '{}') <= 255) - (SELECT count(*) FROM kf_stream_attr)";
+        "octet_length(j.value #>> '{}') <= 255 AND octet_length(j.key) <= 255) - (SELECT count(*) "
+        "FROM kf_stream_attr)";
     static const char orphans[] =
         "SELECT count(*) FROM kf_entry WHERE stream NOT IN (SELECT id FROM kf_stream)";
     assert_int_equal(testing_number(t, wrong), 0);
