@@ -35,6 +35,7 @@
 #include "base/log.h"
 #include "base/err.h"
 #include "base/loop.h"
+#include "db/db.h"
 
 #include <keepfast.h>
 
@@ -106,10 +107,25 @@ struct api;
 struct api_call;
 struct tokens;
 
-/* How the spaces of a server are opened: given by lib/, which is a floor above. */
+/* How the spaces of a server are opened and closed: given by lib/, which is a floor above.
+ *
+ *      reach -> enter -> (it works by itself) -> leave -> close
+ *
+ * reach and close may wait for a disk or a network, on any thread. The other two do not, on the
+ * loop of the stores; when `enter` fails, it has closed the store. close is right behind reach,
+ * too. */
+struct api_space_path {
+    const char *path;
+    str space;
+    bool create;
+    db_go_on *lives; /* false: the server is stopping */
+    void *lives_ctx;
+};
 struct api_spaces_ops {
-    kf_rc (*open)(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
-                  struct kf_err *err);
+    kf_rc (*reach)(void *ctx, const struct api_space_path *path, struct kf_store **ret,
+                   struct kf_err *err);
+    kf_rc (*enter)(void *ctx, struct kf_store **store, struct kf_err *err);
+    void (*leave)(void *ctx, struct kf_store *store);
     void (*close)(void *ctx, struct kf_store **store);
     void *ctx;
 };
@@ -151,7 +167,8 @@ kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api,
 /* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are
  * wanted, all that are there: they are made of what is open. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
-/* Calls that wait for a database end soon (store_hurry), of all spaces. */
+/* Calls that wait for a database end soon (store_hurry), of all spaces and of those that are being
+ * opened. */
 void api_hurry_spaces(struct api *api);
 /* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all.
  * KF_UNAVAILABLE names what is left. */

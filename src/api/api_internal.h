@@ -5,7 +5,7 @@
  *   answer.c    answers and problems                       spaces.c   names -> open stores
  *   once.c      keys of writes that take long              confirm.c  levels, waits for remotes
  *   own.c       lists for who is shown some names only     entries.c  bodies of appends
- *   follow.c    calls that wait for an entry
+ *   follow.c    calls that wait for an entry        errands.c  what may wait for a database
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   page_files  web/, made at build time
@@ -99,12 +99,10 @@ struct space {
     struct kf_store *store;
     const struct config_space *config;
     size_t users;    /* calls that hold it; it is closed only without any */
+    bool leaving;    /* it is to be closed: nobody holds it any more; with home->lock */
     int64_t rate_ns; /* monotonic: when all requests so far had come, had they come evenly */
     bool listens;    /* its streams tell; false: the store may be closed by whoever gave it */
 };
-/* An open space; opens its file when it is there. `create`: makes it when it is not. unknown_space
- * otherwise. On the loop of the stores. */
-kf_rc space_find(struct api *api, str name, bool create, struct space **ret, struct kf_err *err);
 /* NULL when it is not open, whether there is one or not. On the loop of the stores, where nobody
  * closes it meanwhile. */
 struct space *space_if_open(struct api *api, str name);
@@ -116,8 +114,8 @@ kf_rc space_admit(struct api *api, str name, struct kf_err *err);
 bool call_hold_space(struct api_call *c);
 /* Holds the call's space, opening it first where it must be, then `then`: c->rc says why not. */
 void call_enter(struct api_call *c, void (*then)(struct api_call *c));
-/* As call_hold_space, on the loop of the stores, where it is opened, or made if the route makes
- * spaces and no token was needed to get here: c->rc says why not. */
+/* Its work (call_errand): opens the space, or makes it if the route makes spaces and no token was
+ * needed to get here. */
 void call_open_space(struct api_call *c);
 /* DIR/NAME.db or postgres://…#NAME, appended; the latter is a secret. */
 void space_path(const struct api *api, str name, struct buf *out);
@@ -136,6 +134,49 @@ void call_leave_spaces(struct api_call *c);
 void space_listen(struct space *s, bool on);
 /* Closes all: nobody holds one any more. */
 void spaces_close(struct api *api);
+
+/* The life of one; on the loop of the stores, but space_reach (any thread).
+ *
+ *      new -> reach -> enter -> (listed) -> leave -> its store closed -> free
+ *       \______\________\__________________________________________->
+ */
+kf_rc space_new(struct api *api, str name, struct space **ret, struct kf_err *err);
+/* unknown_space when it is not there and may not be made. */
+kf_rc space_reach(struct api *api, struct space *s, bool create, struct kf_err *err);
+kf_rc space_enter(struct api *api, struct space *s, struct kf_err *err);
+/* Takes it from the list. False: some call holds it, or one of its remotes runs; from now on nobody
+ * else holds it, until it is asked again or space_stay. */
+bool space_leave(struct api *api, struct space *s);
+void space_stay(struct api *api, struct space *s);
+void space_free(struct space *s);
+/* Whether another server has removed it. Of a folder what is there is this server's. */
+bool space_is_left(const struct api *api, const struct space *s);
+/* Whether one of this name could be opened (`create`: made): bad_key, unknown_space, quota. */
+kf_rc space_may_open(const struct api *api, str name, bool create, struct kf_err *err);
+/* The names of all spaces that are there, open or not, NUL after each. Any thread. */
+kf_rc spaces_there(const struct api *api, struct buf *out, struct kf_err *err);
+/* What a closed space has left: its files or its schema. Any thread. */
+kf_rc space_remove_files(struct api *api, str name, struct kf_err *err);
+/* store_unavailable while a database that did not answer is not asked again; and what came of
+ * asking it since then. */
+kf_rc spaces_may_ask(const struct api *api, struct kf_err *err);
+void spaces_note_asked(struct api *api, int64_t began_ms, kf_rc rc, const struct kf_err *err);
+/* False: the server is stopping, and a database that says nothing is not waited for. A db_go_on,
+ * ctx = the api_home; any thread. */
+bool spaces_live(void *ctx);
+
+/* --- errands.c: work of calls (call_errand) that goes on elsewhere */
+
+/* Finds the space, opens it, or (`create`) makes it, and holds it: c->rc says why not.
+ * c->made_space: it was made for this call. */
+void space_seek(struct api_call *c, bool create);
+/* Closes the space and removes what it has left, when nobody else uses it: busy, forbidden,
+ * unknown_space. */
+void space_remove(struct api_call *c);
+/* list_names, with the names of what is there. */
+void spaces_seek_names(struct api_call *c);
+/* Answers a list with these, NUL after each, and those that are open, as c->out (res_spaces.c). */
+void list_names(struct api_call *c, str names);
 
 /* --------------------------------------------------------------------------------------- calls */
 
@@ -220,6 +261,13 @@ struct api_call {
     bool paused;      /* we are full */
     bool entering;    /* its space is being opened */
 
+    /* of an errand; the home loop's while it is under way */
+    struct api_call *errand_next;
+    void (*errand_again)(struct api_call *c);
+    bool errand_late;  /* it had begun already */
+    bool seeks_create; /* space_seek */
+    bool made_space;
+
     struct api_call *watch_prev, *watch_next; /* of api->watched */
     bool watched;
 
@@ -246,8 +294,11 @@ struct api_home {
     struct auth *auth;
     struct loop_timer note_timer; /* writes down when tokens were used */
     struct loop_job note_job;
-    int64_t away_until_ms; /* a database that did not answer is not asked before; its loop's */
-    _Atomic size_t past;   /* workers that read the past of remotes, in any space */
+    int64_t away_until_ms;  /* a database that did not answer is not asked before; its loop's */
+    struct errand *errands; /* its loop's, with the next */
+    bool errands_begin;
+    atomic_bool hurry;   /* api_hurry_spaces */
+    _Atomic size_t past; /* workers that read the past of remotes, in any space */
     struct api *routers; /* the first is that of the loop of the stores; constant while they run */
 
     pthread_mutex_t lock; /* of the list, and of the `users` of each; of the rest */
@@ -286,6 +337,11 @@ static inline void count_one(_Atomic uint64_t *n)
  * both before it returns where that is one loop. `work` has the call to itself meanwhile. */
 void call_at_home(struct api_call *c, void (*work)(struct api_call *c),
                   void (*then)(struct api_call *c));
+/* The same for what may wait for somebody else: `work` sees to it that call_come_back is called, on
+ * that loop, once, now or later. The call may be gone behind it. */
+void call_errand(struct api_call *c, void (*work)(struct api_call *c),
+                 void (*then)(struct api_call *c));
+void call_come_back(struct api_call *c);
 /* Waits for remotes as c->wait says (done and ctx are this call's), then `then`: w->rc, w->err. */
 void call_wait(struct api_call *c, str names, void (*then)(struct api_call *c));
 

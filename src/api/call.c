@@ -13,7 +13,7 @@
 #include <utlist.h>
 
 #define WATCH_MS 2000 /* with what the network takes: well within five seconds */
-#define PAST_MAX 2    /* workers: half of those that there are (lib/house.c) */
+#define PAST_MAX 2    /* workers: a third of those that there are (lib/house.c) */
 
 /* ------------------------------------------------------------------------------ life of a call */
 
@@ -220,6 +220,35 @@ void call_at_home(struct api_call *c, void (*work)(struct api_call *c),
     c->then = then;
     call_begin_work(c);
     post(c, c->api->home->loop, work_at_home);
+}
+
+void call_come_back(struct api_call *c)
+{
+    if (is_at_home(c)) {
+        if (call_end_work(c))
+            c->then(c);
+        return;
+    }
+    post(c, c->api->o.loop, back_from_home);
+}
+
+static void begin_errand(struct loop_msg *m)
+{
+    struct api_call *c = call_of(m);
+    c->work(c);
+}
+
+void call_errand(struct api_call *c, void (*work)(struct api_call *c),
+                 void (*then)(struct api_call *c))
+{
+    c->rc = KF_OK;
+    c->work = work;
+    c->then = then;
+    call_begin_work(c);
+    if (is_at_home(c))
+        work(c);
+    else
+        post(c, c->api->home->loop, begin_errand);
 }
 
 /* --- waits for remotes. c->wait is the home loop's while c->waiting. */

@@ -185,7 +185,7 @@ void call_enter(struct api_call *c, void (*then)(struct api_call *c))
     if (c->space || !is_of_store(c) || call_hold_space(c))
         then(c);
     else
-        call_at_home(c, call_open_space, then);
+        call_errand(c, call_open_space, then);
 }
 
 /* With the space, or with why it cannot be had: for the doctor that is something to find. */

@@ -200,10 +200,12 @@ kf_rc db_url_show(const char *url, const char *space, struct buf *out, struct kf
 kf_rc db_url_at(const char *url, const char *space, struct buf *out, struct kf_err *err);
 /* The space that it names, "" when it names none. */
 str db_url_space(const char *url);
-/* Names of the spaces of a database, sorted, NUL after each. */
-kf_rc db_spaces(const struct env *env, const char *url, struct buf *names, struct kf_err *err);
-/* Removes the schema of the space that the address names, with all in it. KF_ABSENT. */
-kf_rc db_space_drop(const struct env *env, const char *url, struct kf_err *err);
+/* Names of the spaces of a database, sorted, NUL after each. Of the options env, path (with a space
+ * or without) and lives count. */
+kf_rc db_spaces(const struct db_options *options, struct buf *names, struct kf_err *err);
+/* Removes the schema of the space that the path names, with all in it. Options as above.
+ * KF_ABSENT. */
+kf_rc db_space_drop(const struct db_options *options, struct kf_err *err);
 /* The text that pg_stat_activity.application_name shows of this connection alone, the same for as
  * long as it lasts; "" for SQLite. */
 const char *db_tag(const struct db *db);

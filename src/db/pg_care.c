@@ -194,11 +194,13 @@ kf_rc pg_set_format(struct db *db, int format, struct kf_err *err)
 /* -------------------------------------------------------------------------------------- spaces */
 
 /* A connection that belongs to no space. */
-static kf_rc open_any(const struct env *env, const char *url, struct db **ret, struct kf_err *err)
+static kf_rc open_any(const struct db_options *options, struct db **ret, struct kf_err *err)
 {
     struct buf at = BUF_INIT;
-    kf_rc rc = db_url_at(url, db_url_space(url).len ? NULL : "_", &at, err);
-    struct db_options o = {.env = env, .path = at.p, .mode = DB_FOREIGN};
+    kf_rc rc = db_url_at(options->path, db_url_space(options->path).len ? NULL : "_", &at, err);
+    struct db_options o = *options;
+    o.path = at.p;
+    o.mode = DB_FOREIGN;
     if (rc == KF_OK)
         rc = pg_open(&o, ret, err);
     if (at.p)
@@ -207,7 +209,7 @@ static kf_rc open_any(const struct env *env, const char *url, struct db **ret, s
     return rc;
 }
 
-kf_rc db_spaces(const struct env *env, const char *url, struct buf *names, struct kf_err *err)
+kf_rc db_spaces(const struct db_options *options, struct buf *names, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT substr(n.nspname, 4) FROM pg_namespace n JOIN pg_class c ON c.relnamespace = n.oid"
@@ -216,7 +218,7 @@ kf_rc db_spaces(const struct env *env, const char *url, struct buf *names, struc
     struct db *db = NULL;
     struct db_stmt *s;
     bool row = false;
-    kf_rc rc = open_any(env, url, &db, err);
+    kf_rc rc = open_any(options, &db, err);
     if (rc == KF_OK && (rc = pg_use(db, sql, &s, err)) == KF_OK) {
         while ((rc = pg_step(s, &row, err)) == KF_OK && row) {
             buf_str(names, pg_text(s, 0));
@@ -228,13 +230,15 @@ kf_rc db_spaces(const struct env *env, const char *url, struct buf *names, struc
     return rc == KF_OK ? buf_ok(names, err) : rc;
 }
 
-kf_rc db_space_drop(const struct env *env, const char *url, struct kf_err *err)
+kf_rc db_space_drop(const struct db_options *options, struct kf_err *err)
 {
     struct db *db = NULL;
     enum schema_found found;
     int format;
     char sql[128];
-    struct db_options o = {.env = env, .path = url, .mode = DB_OWNER, .busy_ms = 5000};
+    struct db_options o = *options;
+    o.mode = DB_OWNER;
+    o.busy_ms = 5000;
     kf_rc rc = pg_open(&o, &db, err);
     if (rc != KF_OK)
         return rc;

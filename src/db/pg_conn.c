@@ -184,10 +184,10 @@ static uint32_t lock_ms(const struct pg_db *db)
     return db->busy_ms == DB_BUSY_NONE ? 1 : db->busy_ms ? db->busy_ms : BUSY_MS;
 }
 
-/* A pooler that gives out connections by the transaction gives ours to others, and theirs to us: what
- * is set here would be set for others, an advisory lock would be theirs as well, and a statement
- * would meet the tables of another space. So each session has a mark, and what begins in one that
- * has another mark is refused: there is no parameter of that name (pg_is_pooled). */
+/* A pooler that gives out connections by the transaction gives ours to others, and theirs to us:
+ * what is set here would be set for others, an advisory lock would be theirs as well, and a
+ * statement would meet the tables of another space. So each session has a mark, and what begins in
+ * one that has another mark is refused: there is no parameter of that name (pg_is_pooled). */
 static void make_place(struct pg_db *db, const char *mark)
 {
     int n = snprintf(db->place, sizeof db->place,

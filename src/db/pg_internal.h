@@ -209,8 +209,8 @@ kf_rc pg_look(struct db *db, const struct schema *schema, enum schema_found *ret
               struct kf_err *err);
 kf_rc pg_create(struct db *db, const struct schema *schema, struct kf_err *err);
 kf_rc pg_set_format(struct db *db, int format, struct kf_err *err);
-/* KF_CONFIG: there is a pooler between, which gives this session to others as well. What it does not
- * do just now every later transaction finds out. */
+/* KF_CONFIG: there is a pooler between, which gives this session to others as well. What it does
+ * not do just now every later transaction finds out. */
 kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err);
 /* KF_ABSENT unless it is there, or `create`. */
 kf_rc pg_have_schema(struct pg_db *db, bool create, struct kf_err *err);

@@ -24,6 +24,7 @@
 #include "move/backup.h"
 #include "move/backup_name.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -56,6 +57,7 @@ struct backups {
     pthread_cond_t ended;
     enum run run;
     bool stopped;
+    bool left; /* by its owner: whoever is last frees */
     struct kf_backups shown;
 };
 
@@ -586,11 +588,14 @@ static void done(struct loop_job *j, bool cancelled)
     struct backups *b = of_job(j);
     if (cancelled)
         atomic_store(&b->turn->taken, false);
-    if (b->stopped) {
-        backups_free(b);
-        return;
-    }
+    pthread_mutex_lock(&b->lock);
+    bool stopped = b->stopped, last = b->left;
     b->run = IDLE;
+    pthread_mutex_unlock(&b->lock);
+    if (last)
+        backups_free(b);
+    if (stopped)
+        return;
     set_timer(b, due_in(b));
 }
 
@@ -612,7 +617,9 @@ static void due(struct loop_timer *t)
         set_timer(b, wait);
         return;
     }
+    pthread_mutex_lock(&b->lock);
     b->run = QUEUED;
+    pthread_mutex_unlock(&b->lock);
     b->job = (struct loop_job){.work = work, .done = done};
     loop_job(b->loop, &b->job);
 }
@@ -663,18 +670,28 @@ kf_rc backups_start(struct kf_store *store, const struct config *config, const c
     return KF_OK;
 }
 
-void backups_stop(struct backups *b)
+void backups_end(struct backups *b)
 {
     if (!b)
         return;
     atomic_store(&b->ending, true);
     pthread_mutex_lock(&b->lock);
     b->stopped = true;
+    pthread_mutex_unlock(&b->lock);
+    loop_timer_cancel(&b->timer);
+}
+
+void backups_stop(struct backups *b)
+{
+    if (!b)
+        return;
+    pthread_mutex_lock(&b->lock);
+    assert(b->stopped);
     while (b->run == WORKING)
         pthread_cond_wait(&b->ended, &b->lock);
     bool idle = b->run == IDLE;
+    b->left = true;
     pthread_mutex_unlock(&b->lock);
-    loop_timer_cancel(&b->timer);
     if (idle)
         backups_free(b);
 }

@@ -17,8 +17,8 @@
  *
  * Nothing is backed up while a store is being filled by its remotes, or was never written to.
  *
- * Threads: the loop's, but backups_status (any). The work is done on a worker of the loop, one at a
- * time for all that share a turn. */
+ * Threads: the loop's, but backups_status and backups_stop (any). The work is done on a worker of
+ * the loop, one at a time for all that share a turn. */
 #ifndef KF_LIB_BACKUPS_H
 #define KF_LIB_BACKUPS_H
 
@@ -44,8 +44,9 @@ struct backups_turn {
  * without a turn (a brief owner's) also where the space has no name that a backup could have. */
 kf_rc backups_start(struct kf_store *store, const struct config *config, const char *space,
                     struct backups_turn *turn, struct backups **ret_backups, struct kf_err *err);
-/* As upkeep_stop: what goes on is ended soon and waited for; a backup that was cut leaves nothing
- * that has a backup's name. NULL is fine. */
+/* As upkeep_end and upkeep_stop: what goes on is ended soon and waited for; a backup that was cut
+ * leaves nothing that has a backup's name. NULL is fine. */
+void backups_end(struct backups *b);
 void backups_stop(struct backups *b);
 /* Fills *ret; NULL: there are none. A brief owner's reads the record and the folder each time. */
 void backups_status(struct backups *b, struct kf_backups *ret);

@@ -18,7 +18,8 @@
 
 #define LOOPS_MAX 4
 
-static const uint32_t workers = 4;
+/* Two may be about a database that does not answer, two about the past of remotes (src/api). */
+static const uint32_t workers = 6;
 static const char server_lock[] = "_keepfast.db";
 /* How long a space that is opened by a request waits for a command that has it: the loop stands
  * meanwhile. */
@@ -72,32 +73,54 @@ struct kf_store *house_store(struct house *h)
     return h->store;
 }
 
-static kf_rc house_open(struct house *h, const char *path, str space, bool must_exist,
+static struct open_options terms(struct house *h, const char *path, const char *name,
+                                 bool must_exist)
+{
+    return (struct open_options){.env = h->env,
+                                 .log = h->o.log,
+                                 .loop = h->loop,
+                                 .config = h->o.config,
+                                 .space = name,
+                                 .socket = h->o.socket,
+                                 .brief = h->o.brief,
+                                 .data_dir = !db_is_url(path) &&
+                                             (h->o.data_dir || h->o.in_data_dir),
+                                 .start_empty = h->o.start_empty,
+                                 .must_exist = must_exist,
+                                 .allow_network_fs = h->o.allow_network_fs,
+                                 .lock_wait_ms = h->ready ? request_lock_ms : h->o.lock_wait_ms,
+                                 .cache_bytes = h->o.config->limit_memory,
+                                 .turn = &h->turn};
+}
+
+static kf_rc house_open(struct house *h, const char *path, const char *space, bool must_exist,
                         struct kf_store **ret, struct kf_err *err)
 {
-    char name[64];
-    snprintf(name, sizeof name, "%.*s", STR_ARGS(space));
-    struct open_options o = {.env = h->env,
-                             .log = h->o.log,
-                             .loop = h->loop,
-                             .config = h->o.config,
-                             .space = name,
-                             .socket = h->o.socket,
-                             .brief = h->o.brief,
-                             .data_dir = !db_is_url(path) && (h->o.data_dir || h->o.in_data_dir),
-                             .start_empty = h->o.start_empty,
-                             .must_exist = must_exist,
-                             .allow_network_fs = h->o.allow_network_fs,
-                             .lock_wait_ms = h->ready ? request_lock_ms : h->o.lock_wait_ms,
-                             .cache_bytes = h->o.config->limit_memory,
-                             .turn = &h->turn};
+    struct open_options o = terms(h, path, space, must_exist);
     return open_store(path, &o, ret, err);
 }
 
-static kf_rc space_opens(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
-                         struct kf_err *err)
+static kf_rc space_reached(void *ctx, const struct api_space_path *path, struct kf_store **ret,
+                           struct kf_err *err)
 {
-    return house_open(ctx, path, space, !create, ret, err);
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", STR_ARGS(path->space));
+    struct open_options o = terms(ctx, path->path, name, !path->create);
+    o.lives = path->lives;
+    o.lives_ctx = path->lives_ctx;
+    return reach_store(path->path, &o, ret, err);
+}
+
+static kf_rc space_entered(void *ctx, struct kf_store **store, struct kf_err *err)
+{
+    (void)ctx;
+    return enter_store(store, err);
+}
+
+static void space_left(void *ctx, struct kf_store *store)
+{
+    (void)ctx;
+    leave_store(store);
 }
 
 static void space_closes(void *ctx, struct kf_store **store)
@@ -157,8 +180,8 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     if (rc == KF_OK && options->data_dir)
         rc = tokens_open(h->env, options->data_dir, &h->tokens, err);
     else if (rc == KF_OK)
-        rc = house_open(h, options->store_path, str_of(options->space), options->must_exist,
-                        &h->store, err);
+        rc = house_open(h, options->store_path, options->space, options->must_exist, &h->store,
+                        err);
     if (rc == KF_OK) {
         h->doctor.tokens = h->tokens;
         struct api_options ao = {.env = h->env,
@@ -169,7 +192,11 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
                                  .store = h->store,
                                  .store_space = options->space,
                                  .tokens = h->tokens,
-                                 .spaces = {space_opens, space_closes, h},
+                                 .spaces = {.reach = space_reached,
+                                            .enter = space_entered,
+                                            .leave = space_left,
+                                            .close = space_closes,
+                                            .ctx = h},
                                  .doctor = {doctor_answer, h->o.brief ? NULL : &h->doctor}};
         rc = api_new(&ao, &h->api, err);
     }
@@ -355,6 +382,14 @@ void house_settle(struct house *h, uint32_t wait_ms)
         loop_turn(h->loop, 10);
 }
 
+static void hurry(struct house *h)
+{
+    if (h->store)
+        store_hurry(h->store);
+    else if (h->api)
+        api_hurry_spaces(h->api);
+}
+
 void house_run(struct house *h)
 {
     bool done = h->server == NULL;
@@ -365,7 +400,10 @@ void house_run(struct house *h)
     if (h->server)
         server_stop(h->server, stopped, &done);
     stop_loops(h); /* behind the listeners: nothing more comes to them */
-    while (!done || !loops_are_over(h))
+    while (!done)
+        loop_turn(h->loop, 100);
+    hurry(h); /* the calls whose time was over are those that wait for a database */
+    while (!loops_are_over(h))
         loop_turn(h->loop, 100);
     join_loops(h);
 }
@@ -392,10 +430,7 @@ kf_rc house_free(struct house *h, struct kf_err *err)
     while (h->beside_count > 0)
         beside_free(&h->beside[--h->beside_count]);
     server_free(h->server);
-    if (h->store)
-        store_hurry(h->store);
-    else if (h->api)
-        api_hurry_spaces(h->api);
+    hurry(h);
     while (h->api && api_busy(h->api)) /* work of calls whose door has left */
         loop_turn(h->loop, 100);
     if (h->store)

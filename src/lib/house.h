@@ -64,10 +64,21 @@ struct open_options {
     uint32_t lock_wait_ms;
     uint64_t cache_bytes;
     struct backups_turn *turn; /* of all stores of the loop; outlives them */
+    db_go_on *lives;           /* store_options.lives */
+    void *lives_ctx;
 };
 kf_rc open_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
                  struct kf_err *err);
 void close_store(struct kf_store **store);
+/* The same in two parts each. What may wait for a disk or a network is done on any thread
+ * (reach_store, close_store behind leave_store), the rest at once on the loop's: enter_store,
+ * behind which it works by itself (when it fails, the store is closed), and leave_store, behind
+ * which it no longer does. Only while none of its remotes runs is nothing waited for by
+ * leave_store. */
+kf_rc reach_store(const char *path, const struct open_options *options, struct kf_store **ret_store,
+                  struct kf_err *err);
+kf_rc enter_store(struct kf_store **store, struct kf_err *err);
+void leave_store(struct kf_store *store);
 struct doctor_view; /* lib/doctor.h */
 /* What it was opened with, into the view of a look at it. */
 void open_terms(const struct kf_store *store, struct doctor_view *v);

@@ -43,6 +43,8 @@ struct host {
     struct embedded *embedded; /* of kf_open */
     const struct config *config;
     const struct config_space *space; /* NULL = the configuration does not name it */
+    struct backups_turn *turn;        /* NULL = a brief owner's */
+    char *name;                       /* of the space */
     bool brief, data_dir;
 };
 
@@ -66,14 +68,22 @@ static kf_rc give_host(struct kf_store *store, const struct open_options *o, str
     store_set_host(store, h);
     h->config = o->config;
     h->space = config_space(o->config, str_of(o->space));
+    h->turn = o->brief ? NULL : o->turn;
     h->brief = o->brief;
     h->data_dir = o->data_dir;
+    h->name = mem_strdup(o->space);
+    return h->name ? KF_OK : err_nomem(err);
+}
+
+/* What works for it by itself. */
+static kf_rc start_host(struct kf_store *store, struct host *h, struct kf_err *err)
+{
     bool shared = store_level(store) == KF_LEVEL_SHARED;
-    kf_rc rc = o->brief ? KF_OK : upkeep_start(store, UPKEEP_OLD, NULL, &h->upkeep, err);
-    if (rc == KF_OK && shared && !o->brief)
+    kf_rc rc = h->brief ? KF_OK : upkeep_start(store, UPKEEP_OLD, NULL, &h->upkeep, err);
+    if (rc == KF_OK && shared && !h->brief)
         rc = upkeep_start(store, UPKEEP_TRACK, h->space, &h->tracking, err);
     if (rc == KF_OK)
-        rc = backups_start(store, o->config, o->space, o->brief ? NULL : o->turn, &h->backups, err);
+        rc = backups_start(store, h->config, h->name, h->turn, &h->backups, err);
     streams_set_holders(store_streams(store), held_where, store);
     return rc;
 }
@@ -88,8 +98,8 @@ static kf_rc check_tracked(const char *path, const struct config_space *space, s
                    STR_ARGS(space->name));
 }
 
-kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
-                 struct kf_err *err)
+kf_rc reach_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
+                  struct kf_err *err)
 {
     struct kf_store *store = NULL;
     struct docs *docs = NULL;
@@ -100,6 +110,9 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
         .env = o->env,
         .log = o->log,
         .loop = o->loop,
+        .joins_later = true,
+        .lives = o->lives,
+        .lives_ctx = o->lives_ctx,
         .socket = o->socket,
         .brief = o->brief,
         .must_exist = o->must_exist,
@@ -132,13 +145,47 @@ kf_rc open_store(const char *path, const struct open_options *o, struct kf_store
     }
     store_attach(store, docs, remotes);
     rc = give_host(store, o, err);
-    if (rc != KF_OK) {
+    if (rc == KF_OK)
+        *ret_store = store;
+    else
         close_store(&store);
-        return rc;
+    return rc;
+}
+
+kf_rc enter_store(struct kf_store **store, struct kf_err *err)
+{
+    kf_rc rc = store_join(*store, err);
+    if (rc == KF_OK)
+        rc = start_host(*store, store_host(*store), err);
+    if (rc == KF_OK)
+        remotes_start(store_remotes(*store));
+    else
+        close_store(store);
+    return rc;
+}
+
+kf_rc open_store(const char *path, const struct open_options *o, struct kf_store **ret_store,
+                 struct kf_err *err)
+{
+    struct kf_store *store = NULL;
+    kf_rc rc = reach_store(path, o, &store, err);
+    if (rc == KF_OK)
+        rc = enter_store(&store, err);
+    if (rc == KF_OK)
+        *ret_store = store;
+    return rc;
+}
+
+void leave_store(struct kf_store *store)
+{
+    struct host *host = store_host(store);
+    if (host) {
+        backups_end(host->backups);
+        upkeep_end(host->tracking);
+        upkeep_end(host->upkeep);
     }
-    remotes_start(remotes);
-    *ret_store = store;
-    return KF_OK;
+    remotes_stop(store_remotes(store));
+    store_part(store);
 }
 
 void close_store(struct kf_store **store)
@@ -149,12 +196,14 @@ void close_store(struct kf_store **store)
     struct streams *streams = store_streams(*store);
     struct remotes *remotes = store_remotes(*store);
     struct host *host = store_host(*store);
+    leave_store(*store); /* if that was not done */
+    store_hurry(*store);
     if (host) {
         backups_stop(host->backups);
         upkeep_stop(host->tracking);
         upkeep_stop(host->upkeep);
+        mem_free(host->name);
     }
-    remotes_stop(remotes);
     store_close(*store);
     remotes_free(remotes);
     docs_free(docs);

@@ -1,6 +1,7 @@
 /* A run goes IDLE -> QUEUED -> WORKING -> ENDED -> IDLE. Stopping waits for WORKING alone, on a
- * condition and not by turning the loop, because a space may be removed inside a callback; what is
- * QUEUED or ENDED still has its `done` to come, which frees. */
+ * condition and not by turning the loop, because a space may be removed inside a callback, or
+ * closed on another thread; what is QUEUED or ENDED still has its `done` to come, which frees
+ * (`left`). */
 #include "lib/upkeep.h"
 
 #include "base/err.h"
@@ -8,6 +9,7 @@
 #include "shape/stream.h"
 #include "shape/track.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdio.h>
 
@@ -31,6 +33,7 @@ struct upkeep {
     pthread_cond_t ended;
     enum run run;
     bool stopped;
+    bool left; /* by its owner: whoever is last frees */
 };
 
 static void upkeep_free(struct upkeep *u)
@@ -136,11 +139,14 @@ static void done(struct loop_job *j, bool cancelled)
 {
     struct upkeep *u = (struct upkeep *)((char *)j - offsetof(struct upkeep, job));
     (void)cancelled;
-    if (u->stopped) {
-        upkeep_free(u);
-        return;
-    }
+    pthread_mutex_lock(&u->lock);
+    bool stopped = u->stopped, last = u->left;
     u->run = IDLE;
+    pthread_mutex_unlock(&u->lock);
+    if (last)
+        upkeep_free(u);
+    if (stopped)
+        return;
     loop_timer_set(u->loop, &u->timer, u->what == UPKEEP_OLD ? UPKEEP_EVERY_MS : UPKEEP_TRACK_MS,
                    due);
 }
@@ -148,7 +154,9 @@ static void done(struct loop_job *j, bool cancelled)
 static void due(struct loop_timer *t)
 {
     struct upkeep *u = (struct upkeep *)((char *)t - offsetof(struct upkeep, timer));
+    pthread_mutex_lock(&u->lock);
     u->run = QUEUED;
+    pthread_mutex_unlock(&u->lock);
     u->job = (struct loop_job){.work = work, .done = done};
     loop_job(u->loop, &u->job);
 }
@@ -174,17 +182,27 @@ kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, const struct c
     return KF_OK;
 }
 
-void upkeep_stop(struct upkeep *u)
+void upkeep_end(struct upkeep *u)
 {
     if (!u)
         return;
     pthread_mutex_lock(&u->lock);
     u->stopped = true;
+    pthread_mutex_unlock(&u->lock);
+    loop_timer_cancel(&u->timer);
+}
+
+void upkeep_stop(struct upkeep *u)
+{
+    if (!u)
+        return;
+    pthread_mutex_lock(&u->lock);
+    assert(u->stopped);
     while (u->run == WORKING)
         pthread_cond_wait(&u->ended, &u->lock);
     bool idle = u->run == IDLE;
+    u->left = true;
     pthread_mutex_unlock(&u->lock);
-    loop_timer_cancel(&u->timer);
     if (idle)
         upkeep_free(u);
 }

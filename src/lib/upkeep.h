@@ -9,7 +9,7 @@
  *   UPKEEP_TRACK  tables that the configuration names are tracked, tried again each half minute;
  *                 changes are numbered; each second
  *
- * Threads: the loop's. */
+ * Threads: the loop's, but where said. */
 #ifndef KF_LIB_UPKEEP_H
 #define KF_LIB_UPKEEP_H
 
@@ -25,8 +25,9 @@ struct upkeep;
 /* `space` (may be NULL; must outlive it): its tables are tracked. */
 kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, const struct config_space *space,
                    struct upkeep **ret_upkeep, struct kf_err *err);
-/* Before the store is closed: no run begins any more, one that goes on is waited for. In a callback
- * or not. NULL is fine. */
+/* No run begins any more. Then, before the store is closed, upkeep_stop: a run that goes on is
+ * waited for; any thread. In a callback or not. NULL is fine. */
+void upkeep_end(struct upkeep *u);
 void upkeep_stop(struct upkeep *u);
 
 #endif

@@ -4,9 +4,10 @@
  *     of a file      a flag in memory, set by who trims; set at the start, too, for what a crash
  *                    has left
  *     PostgreSQL     besides, a number in kf_meta that moves with each group that trims; who takes
- *                    away looks first whether it is the one that it saw the last time
+ *                    away looks first whether it is the one that was there the last time
  *
- * The number is read before what is left is looked for: what is trimmed meanwhile moves it again. */
+ * The number is read before what is left is looked for: what is trimmed meanwhile moves it
+ * again. */
 #include "shape/stream_internal.h"
 
 #include <stdio.h>

@@ -76,6 +76,13 @@ struct store_options {
     /* Its after-hook leads submitted writes; store_open and store_close are then called on its
      * thread. NULL = only store_write and store_lead. */
     struct loop *loop;
+    /* store_open is called on any thread, and store_join on the loop's behind it: until then nobody
+     * leads what is submitted. */
+    bool joins_later;
+    /* PostgreSQL: once false, as if store_hurry had been called, while it is opened, too. Any
+     * thread; NULL = nobody is asked. */
+    db_go_on *lives;
+    void *lives_ctx;
     const char *socket; /* to be named in the lock file; NULL = none */
     bool brief, must_exist, allow_network_fs;
     bool data_dir;         /* the folder is Keepfast's own: store_check_dir(ours) */
@@ -105,6 +112,10 @@ kf_rc store_open(const char *path, const struct store_options *options, struct k
 /* Whether there is a store to open at `path`: its file, or a replacement of it that a crash cut
  * short and that opening ends. */
 bool store_is_there(const struct env *env, const char *path);
+/* The loop's part of opening, at once, and of closing: on its thread. store_part may be called
+ * again, and without store_join; behind it store_close may be called on any thread. */
+kf_rc store_join(struct kf_store *store, struct kf_err *err);
+void store_part(struct kf_store *store);
 /* Ends writes that wait with `stopping`, waits for the group that runs and for readers, closes
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */

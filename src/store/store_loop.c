@@ -107,4 +107,5 @@ void loop_detach(struct kf_store *s)
     loop_timer_cancel(&s->idle);
     loop_timer_cancel(&s->probe);
     loop_timer_cancel(&s->again);
+    s->hook.run = NULL;
 }

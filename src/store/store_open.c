@@ -72,9 +72,19 @@ static struct kf_store *store_new(const char *path, const struct store_options *
 static kf_rc open_all(struct kf_store *s, struct kf_err *err)
 {
     kf_rc rc = s->engine->open(s, err);
-    if (rc == KF_OK && (rc = loop_attach(s, err)) != KF_OK)
+    if (rc == KF_OK && !s->options.joins_later && (rc = loop_attach(s, err)) != KF_OK)
         s->engine->close(s);
     return rc;
+}
+
+kf_rc store_join(struct kf_store *s, struct kf_err *err)
+{
+    return loop_attach(s, err);
+}
+
+void store_part(struct kf_store *s)
+{
+    loop_detach(s);
 }
 
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,

@@ -203,7 +203,9 @@ static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *
 static bool pg_lives(void *ctx)
 {
     const struct kf_store *s = ctx;
-    return !atomic_load_explicit(&s->hurry, memory_order_relaxed);
+    const struct store_options *o = &s->options;
+    return !atomic_load_explicit(&s->hurry, memory_order_relaxed) &&
+           (!o->lives || o->lives(o->lives_ctx));
 }
 
 static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)

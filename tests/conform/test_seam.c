@@ -701,17 +701,18 @@ static void spaces_are_schemas(void **state)
     struct buf names = BUF_INIT;
     struct db *db = open_mode(DB_OWNER);
     struct kf_err err = KF_ERR_INIT;
+    struct db_options o = {.env = env_system(), .path = path};
     char want[64];
     assert_int_equal(schema_apply(db, &schema_store, NULL), KF_OK);
     db_close(db);
-    assert_int_equal(db_spaces(env_system(), path, &names, NULL), KF_OK);
+    assert_int_equal(db_spaces(&o, &names, NULL), KF_OK);
     snprintf(want, sizeof want, "%s", db_url_space(path).p);
     bool found = false;
     for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1)
         found |= strcmp(names.p + at, want) == 0;
     assert_true(found);
-    assert_int_equal(db_space_drop(env_system(), path, &err), KF_OK);
-    assert_int_equal(db_space_drop(env_system(), path, &err), KF_ABSENT);
+    assert_int_equal(db_space_drop(&o, &err), KF_OK);
+    assert_int_equal(db_space_drop(&o, &err), KF_ABSENT);
     buf_release(&names);
 }
 

@@ -669,10 +669,11 @@ static void a_schema_that_is_gone_is_noticed(void **state)
     for (int again = 0; again < 2; again++) {
         struct peer p;
         struct kf_err err = KF_ERR_INIT;
+        struct db_options o = {.env = env_system(), .path = url};
         peer_open(&p, 0);
         assert_true(comes_true(is_fresh, &p));
         assert_int_equal(put(p.store, "a", "x", NULL), KF_OK);
-        assert_int_equal(db_space_drop(env_system(), url, NULL), KF_OK);
+        assert_int_equal(db_space_drop(&o, NULL), KF_OK);
         if (again)
             store_close(open_here());
         assert_true(comes_true(is_moved, &p));

@@ -345,7 +345,7 @@ static struct {
 } rig;
 
 /* A space that cannot be opened, so that its doctor has something to find, on a worker. */
-static kf_rc broken(void *ctx, const char *path, str space, bool create, struct kf_store **ret,
+static kf_rc broken(void *ctx, const struct api_space_path *path, struct kf_store **ret,
                     struct kf_err *err)
 {
     return err_set(err, PROBLEM_IO_ERROR, "it is broken");
@@ -375,7 +375,7 @@ static void begin_router(void)
                             .config = rig.config,
                             .data_dir = dir,
                             .tokens = tokens,
-                            .spaces = {.open = broken},
+                            .spaces = {.reach = broken},
                             .doctor = {.look = look}};
     assert_int_equal(api_new(&o, &rig.api, NULL), KF_OK);
 }

@@ -1,0 +1,191 @@
+#!/usr/bin/env python3
+# test: timeout=240
+"""Spaces of a database that are opened, removed and listed while it is slow or hangs: nobody else waits for that."""
+
+import os
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
+from keepfast import Server, wait_for
+from pg import Cluster
+from tap import check, equal, main, note, test
+
+PG = Cluster()
+SOON = 2  # seconds; what is held here is held for five at least
+
+
+class Asked(threading.Thread):
+    """One request, on a connection of its own."""
+
+    def __init__(self, client, method, target, body=None, raw=False):
+        super().__init__(daemon=True)
+        self.ask = lambda: client.ask(method, target, body, raw=raw)
+        self.answer = self.error = None
+        self.start()
+
+    def run(self):
+        try:
+            self.answer = self.ask()
+        except OSError as error:
+            self.error = error
+
+    def end(self, within=30):
+        self.join(within)
+        check(not self.is_alive() and self.error is None, f"it was answered: {self.error}")
+        return self.answer
+
+
+def made(server, *spaces):
+    for space in spaces:
+        equal(server.client(space).put("/docs/a", b"1").status, 201, f"{space} is made")
+
+
+def goes_on(server, space, seconds=3):
+    """What has nothing to do with the other space is answered all the while."""
+    c, slowest = server.client(space), 0
+    until = time.monotonic() + seconds
+    while time.monotonic() < until:
+        for ask, wanted in ((lambda: c.get("/healthz", raw=True), 200), (lambda: c.get("/docs/a"), 200), (lambda: c.get("/docs"), 200),
+                            (lambda: c.put("/docs/a", b"2"), 200)):
+            asked = time.monotonic()
+            equal(ask().status, wanted, "another space")
+            slowest = max(slowest, time.monotonic() - asked)
+        time.sleep(0.05)
+    note(f"slowest={slowest:.2f} s")
+    check(slowest < SOON, f"it waits for nobody: {slowest:.1f} s")
+
+
+def held(table):
+    """A session in which a table is locked."""
+    other = PG.session()
+    other.ask("BEGIN")
+    other.ask(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+    return other
+
+
+@test
+def a_space_that_is_slow_to_open_holds_nobody_else():
+    with Server(PG.url()) as before:
+        made(before, "slow", "slower", "slowest")
+    for loops in ("1", "3"):
+        with Server(PG.url(), arguments=["--loops", loops]) as server:
+            equal(server.client("quick").put("/docs/a", b"1").status in (200, 201), True, "one is open")
+            with held("kf_slow.kf_format, kf_slower.kf_format, kf_slowest.kf_format") as other:
+                asked = [Asked(server.client(space), "GET", "/docs/a") for space in ("slow", "slower", "slowest") for _ in range(6)]
+                goes_on(server, "quick")
+                waiting = PG.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'keepfast%'")
+                check(1 <= waiting <= 2, f"one connection for all who ask for a space, and not of all spaces at once: {waiting}")
+                other.ask("ROLLBACK")
+            for each in asked:
+                answer = each.end()
+                check(answer.status == 200 or answer.code == "busy", f"opened, or its time was over: {answer}")
+            for space in ("slow", "slower", "slowest"):
+                wait_for(lambda: server.client(space).get("/docs/a").status == 200, 10)
+
+
+@test
+def a_space_that_is_slow_to_remove_holds_nobody_else():
+    with Server(PG.url()) as server:
+        made(server, "stays", "goes")
+        with held("kf_goes.kf_receipt") as other:
+            removed = Asked(server.client("goes"), "DELETE", "/v1/goes?confirm=goes", raw=True)
+            time.sleep(0.5)
+            beside = Asked(server.client("goes"), "GET", "/docs/a")
+            goes_on(server, "stays")
+            other.ask("ROLLBACK")
+        answer = removed.end()
+        equal((answer.status, answer.code) if answer.status != 204 else (503, "busy"), (503, "busy"), "its time was over, or not")
+        seen = beside.end()
+        check(seen.status in (200, 404), f"who asked meanwhile is answered by what is there: {seen}")
+        if answer.status != 204:
+            equal(server.client("goes").ask("DELETE", "/v1/goes?confirm=goes", raw=True).status, 204, "then it goes")
+        equal(server.client("goes").get("/docs/a").code, "unknown_space", "gone")
+        equal(PG.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'kf_goes'"), 0, "its schema, too")
+
+
+@test
+def a_database_that_hangs_holds_no_loop():
+    with Server(PG.url()) as server:
+        made(server, "here")
+        c = server.client("here")
+        PG.freeze()
+        try:
+            asked = [Asked(server.client(f"none{n}"), "GET", "/docs/a") for n in range(8)]
+            asked += [Asked(server.client("here"), "GET", "/v1", raw=True) for _ in range(4)]
+            asked += [Asked(server.client("none0"), "PUT", "/v1/none0", raw=True), Asked(server.client("none1"), "DELETE", "/v1/none1?confirm=none1", raw=True)]
+            slowest, began = 0, time.monotonic()
+            while time.monotonic() - began < 12:
+                at = time.monotonic()
+                equal(c.get("/healthz", raw=True).status, 200, "alive")
+                slowest = max(slowest, time.monotonic() - at)
+                time.sleep(0.1)
+            note(f"slowest={slowest:.2f} s")
+            check(slowest < SOON, f"the loop is never held: {slowest:.1f} s")
+        finally:
+            PG.thaw()
+        for each in asked:
+            check(each.end(60).status in (200, 201, 404, 503), f"{each.answer}")
+        wait_for(lambda: c.get("/docs/a").status == 200 and server.client("none7").get("/docs/a").status == 404, 40, every=1)
+
+
+@test
+def requests_that_run_are_waited_for_by_a_removal():
+    with Server(PG.url(), arguments=["--loops", "3"]) as server:
+        for turn in range(5):
+            made(server, "full")
+            stop = threading.Event()
+            seen = set()
+
+            def read():
+                c = server.client("full")
+                while not stop.is_set():
+                    answer = c.get("/docs")
+                    seen.add((answer.status, answer.code if answer.status != 200 else ""))
+
+            threads = [threading.Thread(target=read) for _ in range(6)]
+            for thread in threads:
+                thread.start()
+            time.sleep(0.3)
+            equal(server.client("full").ask("DELETE", "/v1/full?confirm=full", raw=True).status, 204, f"turn {turn}")
+            time.sleep(0.2)
+            stop.set()
+            for thread in threads:
+                thread.join()
+            equal(seen, {(200, ""), (404, "unknown_space")}, "there, then not there, and nothing between")
+
+
+@test
+def who_follows_keeps_no_space():
+    with Server(PG.url()) as a, Server(PG.url()) as b:
+        for turn in range(3):
+            equal(a.client("left").post("/streams/k/entries", {"body": 1}).status, 201, "made")
+            c = b.client("left")
+            wait_for(lambda: c.get("/streams/k/entries?last=1").status == 200, 10)
+            follows = [Asked(b.client("left"), "GET", "/streams/k/entries?after=1&follow=60s") for _ in range(12)]
+            time.sleep(1.2)
+            at, beside = (a, b) if turn % 2 else (b, a)
+            equal(at.client("left").ask("DELETE", "/v1/left?confirm=left", raw=True).status, 204, "removed")
+            wait_for(lambda: beside.client("left").get("/docs/a").code == "unknown_space", 10)
+            for follow in follows:
+                check(follow.end(20).code in ("unknown_space", "store_moved"), f"who follows is told: {follow.answer}")
+
+
+@test
+def one_of_several_makes_a_space():
+    with Server(PG.url(), arguments=["--loops", "3"]) as server:
+        asked = [Asked(server.client("many"), "PUT", "/v1/many", raw=True) for _ in range(12)]
+        statuses = sorted(each.end().status for each in asked)
+        equal(statuses, [200] * 11 + [201], "it is made once")
+        asked = [Asked(server.client("other"), "GET" if n % 2 else "PUT", "/docs/a", None if n % 2 else b"1") for n in range(12)]
+        for n, each in enumerate(asked):
+            answer = each.end()
+            check(answer.status in ((200, 404) if n % 2 else (200, 201)), f"a write makes it, whoever else looks for it: {answer}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    finally:
+        PG.close()
