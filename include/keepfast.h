@@ -579,6 +579,93 @@ KF_API kf_rc kf_search(kf_store *store, const char *query, const char *prefix,
                        const struct kf_found *after, size_t limit, struct kf_found_list *ret_list,
                        struct kf_err *err);
 
+/* ----------------------------------------------------------------------------- tracked tables
+ *
+ * Tables of your own in the database of a store on PostgreSQL, written by whatever client: what is
+ * committed there is taken into the store's journal, with numbers that only grow, so that a reader
+ * who has seen all up to N reads on behind N and misses nothing, however late something commits. A
+ * row that changed several times has one number, the last, and is read as it is now. In a store in
+ * a file these calls are KF_INVALID not_implemented, but for kf_tracked, which lists nothing.
+ * docs/postgresql.md. */
+
+/* Takes the changes of a table from now on; the rows that it has get their numbers before this
+ * answers. `table`: as in SQL, SCHEMA.TABLE or TABLE (of the schema public), with quotes where SQL
+ * wants them, at most 200 bytes. *ret_new (may be NULL): it was not tracked before. KF_ABSENT;
+ * KF_INVALID bad_request: it has no primary key, or is a view, partitioned, temporary, unlogged or
+ * our own; KF_CONFIG: our role may not; KF_BUSY: somebody has held the table for 10 s; KF_LIMIT:
+ * 1,000 are tracked. */
+KF_API kf_rc kf_track(kf_store *store, const char *table, bool *ret_new, struct kf_err *err);
+/* Takes them no more: the triggers go, and the numbers of its rows. The table stays as it is.
+ * KF_ABSENT: it is not tracked. KF_CONFLICT not_empty: the configuration of a server names it.
+ * KF_BUSY as above. */
+KF_API kf_rc kf_untrack(kf_store *store, const char *table, struct kf_err *err);
+
+struct kf_tracked_table {
+    const char *table;  /* SCHEMA.TABLE, quoted where SQL wants it */
+    const char *state;  /* "on"; "fill", "refill", "sweep": its rows are being numbered, and what is
+                          told goes on; "missing", "off", "unfit": nothing is told of it */
+    const char *detail; /* what the state means, and what to do; "" = on */
+    int64_t since_ms, changed_ms; /* tracked since; in this state since */
+    uint64_t changes;             /* so many had a number until now */
+    bool of_config;               /* the configuration of a server names it */
+};
+/* A transaction that is open and has changed tracked tables: those changes come when it commits. */
+struct kf_change_holder {
+    int64_t pid;        /* 0 = it is prepared, and its name is `who` */
+    const char *who;    /* its role */
+    const char *client; /* the program's name, or its address; "" = not known */
+    const char *state;  /* "idle in transaction", "prepared", as PostgreSQL says it */
+    int64_t since_ms;   /* 0 = not shown to our role: grant it pg_read_all_stats */
+};
+struct kf_tracked_list {
+    struct kf_tracked_table *items; /* by name */
+    size_t count;
+    struct kf_change_holder *holders; /* the oldest first, at most 100 */
+    size_t holder_count;
+    uint64_t waiting;   /* changes that are committed and have no number yet, up to a million */
+    int64_t waiting_ms; /* when the first of them was made; 0 = none */
+    void *owned;
+};
+KF_API void kf_tracked_list_free(struct kf_tracked_list *list);
+KF_API kf_rc kf_tracked(kf_store *store, struct kf_tracked_list *ret_list, struct kf_err *err);
+
+/* Texts and bytes live as long as their list; a NUL stands behind each. */
+struct kf_change {
+    uint64_t n;
+    const char *table;
+    const char *key; /* JSON object: the columns of the primary key */
+    size_t key_len;
+    const char *row; /* JSON object: all columns, now; NULL = the row is gone */
+    size_t row_len;
+    int64_t at_ms; /* when it had its number */
+};
+struct kf_change_list {
+    struct kf_change *items; /* n ascends */
+    size_t count;
+    uint64_t last; /* what to ask `after` next, also where there is nothing: it may be larger than
+                      the number of the last item */
+    bool more;     /* there are further ones behind it already */
+    void *owned;
+};
+KF_API void kf_change_list_free(struct kf_change_list *list);
+
+struct kf_change_query {
+    size_t size;
+    const char *table; /* of this one alone; NULL = of all */
+    uint64_t after;    /* n > after; 0 = from the first */
+    size_t limit;      /* 1 to 1,000; 0 = 100 */
+};
+#define KF_CHANGE_QUERY_INIT                    \
+    {                                           \
+        sizeof(struct kf_change_query), 0, 0, 0 \
+    }
+/* What has changed. Numbers first what was committed before the call, for at most 5 s. A row that
+ * is gone is told of for 30 days. query: NULL = as INIT. A list also ends, with `more`, before its
+ * rows are larger than 16 MiB together. KF_ABSENT: the table is not tracked. KF_INVALID bad_filter:
+ * `after` is larger than any number, so it is of another store: begin anew with 0. */
+KF_API kf_rc kf_changes(kf_store *store, const struct kf_change_query *query,
+                        struct kf_change_list *ret_list, struct kf_err *err);
+
 /* ------------------------------------------------------------------------------------ remotes */
 
 /* What is not yet safe at a remote. */
@@ -895,6 +982,15 @@ struct kf_status {
     uint64_t window_hits, window_misses, window_evictions;
     uint64_t searches, search_us;
     uint64_t erasures;
+    /* Tables that are tracked, and those of them of whose rows nothing is told (missing, off,
+     * unfit). Changes that had a number so far, those that are committed and wait for one (counted
+     * up to a million), when the first of these was made, and open transactions that have more,
+     * with the beginning of the oldest (0 = none, or not shown to our role). */
+    uint64_t tracked, tracked_stopped;
+    uint64_t changes, changes_waiting;
+    int64_t changes_waiting_ms;
+    uint64_t changes_held;
+    int64_t changes_held_ms;
     uint64_t disk_bytes;  /* of the store's files or tables */
     uint64_t used_bytes;  /* of its content, old versions too: what limits.quota counts */
     uint64_t quota_bytes; /* limits.quota; 0 = none */

@@ -390,9 +390,13 @@ kf_rc once_check(struct api_call *c, struct kf_err *err);
 void once_begin(struct api_call *c);
 void once_end(struct api_call *c);
 
-/* --- follow.c. A call that waits for an entry of its stream: follow_begin, then it looks. Where
- * nothing is there, follow_wait(look), and it looks again or is answered with c->out as it is;
- * where something is, follow_end and its answer. On the call's loop. */
+/* --- follow.c. A call that waits for an entry of its stream, or for a change of a tracked table:
+ * follow_begin, then it looks. Where nothing is there, follow_wait(look), and it looks again or is
+ * answered with c->out as it is; where something is, follow_end and its answer. On the call's
+ * loop. */
+
+/* `follow` of the query: *ret_ms is 0 without it. bad_filter. */
+kf_rc follow_read(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err);
 
 void follow_begin(struct api_call *c, uint32_t wait_ms);
 /* It waits no more. May be called again, also when its door has left. */
@@ -500,7 +504,7 @@ void last_error_json(const char *member, const char *code, const char *detail, b
                      struct buf *out);
 void remote_json(const struct kf_remote_info *r, int64_t now_ms, struct buf *out);
 
-/* {"tables":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a
+/* {"items":[…],"waiting":{…},"held":[…]}, appended; null where no table is tracked. On a
  * worker. */
 kf_rc tracked_json(struct api_call *c, struct kf_err *err);
 

@@ -1,4 +1,4 @@
-/* Calls that wait for an entry.
+/* Calls that wait for an entry, or for a change of a tracked table.
  *
  *                 nothing there                       a change, a second of a shared store
  *     look  ----------------------->  WAITING  ---------------------------------------> woken
@@ -17,14 +17,16 @@
  * wakes it, and it finds nothing.
  *
  * Changes come on the threads that lead groups, in the order of commits. Other processes may write
- * to a store on PostgreSQL, so there a waiting call looks every second as well. */
+ * to a store on PostgreSQL, so there a waiting call looks every second as well: of tables that
+ * others write it is told in no other way. */
 #include "api/api_internal.h"
 
 #include "base/hooks.h"
 
 #include <utlist.h>
 
-#define TICK_MS 1000
+#define TICK_MS       1000
+#define FOLLOW_MAX_MS 60000
 
 static struct api_call **list_of(struct api_home *home, str key)
 {
@@ -89,6 +91,21 @@ void follow_end_waits(struct api *api)
 }
 
 /* -------------------------------------------------------------------------------------- a call */
+
+/* What goes backwards, or begins nowhere, has no next entry. */
+kf_rc follow_read(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
+{
+    uint64_t ms = 0;
+    str text = query_get(c, "follow");
+    if (text.len && (!duration_parse(text, &ms) || ms == 0 || ms > FOLLOW_MAX_MS))
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "follow must be a duration from 1ms to 60s, such as 20s");
+    if (text.len && !query_get(c, "after").len)
+        return err_set(err, PROBLEM_BAD_FILTER,
+                       "follow waits for what comes behind a number: say after, 0 for the first");
+    *ret_ms = (uint32_t)ms;
+    return KF_OK;
+}
 
 void follow_begin(struct api_call *c, uint32_t wait_ms)
 {

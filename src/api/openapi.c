@@ -21,7 +21,8 @@ const struct parameter_info parameter_table[] = {
     {"table", "string", "only changes of this table"},
     {"before", "integer", "only entries with a smaller number, the last of them"},
     {"follow", "string",
-     "how long to wait for an entry where there is none behind `after` yet: 20s, at most 60s"},
+     "how long to wait for an entry, or a change, where there is none behind `after` yet: 20s, at "
+     "most 60s"},
     {"until", "string", "only what is earlier than this time"},
     {"kind", "string", "only entries of this kind"},
     {"entries", "integer", "at most so many, 1 to 1,000, default 20"},
@@ -217,7 +218,8 @@ static const struct {
     {"Status",
      "space:string at:time pending:PendingSum store:Store remotes:Remote[] backups:Backups? "
      "tracked:Tracked?"},
-    {"TrackedTable", "table:string state:string detail:string since:time changed:time"},
+    {"TrackedTable", "table:string state:string detail:string source:string since:time "
+                     "changed:time changes:integer"},
     {"TrackedHolder", "who:string client:string state:string since:time? | pid:integer"},
     {"TrackedWaiting", "count:integer oldest:time?"},
     {"Tracked", "items:TrackedTable[] waiting:TrackedWaiting held:TrackedHolder[] next:string?"},

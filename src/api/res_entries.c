@@ -5,8 +5,6 @@
 
 #include "api/entries.h"
 
-#define FOLLOW_MAX_MS 60000
-
 /* ------------------------------------------------------------------------------------- reading */
 
 /* The members of an entry are known, so they are put as they are: a list may have a thousand, and
@@ -172,21 +170,6 @@ static void look(struct api_call *c)
     looked(c);
 }
 
-/* `follow`: *ret_ms is 0 without it. What goes backwards, or begins nowhere, has no next entry. */
-static kf_rc read_follow(const struct api_call *c, uint32_t *ret_ms, struct kf_err *err)
-{
-    uint64_t ms = 0;
-    str text = query_get(c, "follow");
-    if (text.len && (!duration_parse(text, &ms) || ms == 0 || ms > FOLLOW_MAX_MS))
-        return err_set(err, PROBLEM_BAD_FILTER,
-                       "follow must be a duration from 1ms to 60s, such as 20s");
-    if (text.len && !query_get(c, "after").len)
-        return err_set(err, PROBLEM_BAD_FILTER,
-                       "follow waits for what comes behind a number: say after, 0 for the first");
-    *ret_ms = (uint32_t)ms;
-    return KF_OK;
-}
-
 /* In a process of its own, with the file of the store locked, nobody else could append: there is
  * nothing to wait for. */
 static bool may_wait(const struct api_call *c)
@@ -197,7 +180,7 @@ static bool may_wait(const struct api_call *c)
 void entry_list(struct api_call *c)
 {
     uint32_t wait_ms = 0;
-    c->rc = read_follow(c, &wait_ms, &c->err);
+    c->rc = follow_read(c, &wait_ms, &c->err);
     if (c->rc != KF_OK) {
         call_answer_out(c);
         return;

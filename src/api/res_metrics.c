@@ -52,6 +52,13 @@ GAUGE(read_duplicates, s->duplicates)
 GAUGE(read_searches, s->searches)
 GAUGE(read_search_time, s->search_us)
 GAUGE(read_erasures, s->erasures)
+GAUGE(read_tracked, s->tracked)
+GAUGE(read_tracked_stopped, s->tracked_stopped)
+GAUGE(read_changes, s->changes)
+GAUGE(read_changes_waiting, s->changes_waiting)
+GAUGE(read_changes_waiting_since, s->changes_waiting_ms / 1000)
+GAUGE(read_changes_held, s->changes_held)
+GAUGE(read_changes_held_since, s->changes_held_ms / 1000)
 GAUGE(read_commits, s->commits)
 GAUGE(read_flush, s->flush_us)
 GAUGE(read_writes, s->writes)
@@ -95,6 +102,21 @@ static const struct gauge gauges[] = {
     {"keepfast_search_seconds_total", "counter", "How long all searches took", read_search_time,
      true},
     {"keepfast_erasures_total", "counter", "Erasures of streams and persons", read_erasures, false},
+    {"keepfast_tracked_tables", "gauge", "Tables of PostgreSQL that are tracked", read_tracked,
+     false},
+    {"keepfast_tracked_tables_stopped", "gauge",
+     "Of those: missing, with triggers off, or not fit any more", read_tracked_stopped, false},
+    {"keepfast_changes_total", "counter", "Changes of tracked tables that had a number",
+     read_changes, false},
+    {"keepfast_changes_waiting", "gauge", "Changes that are committed and not numbered yet",
+     read_changes_waiting, false},
+    {"keepfast_changes_oldest_waiting_timestamp_seconds", "gauge",
+     "When the first of them was made, 0 = none", read_changes_waiting_since, false},
+    {"keepfast_changes_held", "gauge", "Open transactions that have changed tracked tables",
+     read_changes_held, false},
+    {"keepfast_changes_held_since_timestamp_seconds", "gauge",
+     "When the oldest of them began, 0 = there is none, or it is not shown to our role",
+     read_changes_held_since, false},
     {"keepfast_commits_total", "counter", "Groups committed", read_commits, false},
     {"keepfast_flush_seconds", "gauge", "How long the last commits took in the mean", read_flush,
      true},

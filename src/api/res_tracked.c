@@ -7,35 +7,6 @@
 
 /* ------------------------------------------------------------------------------------- tables */
 
-/* What a state other than `on` means to people; the reason of `unfit` stands behind it. */
-static const struct {
-    const char *state, *detail;
-} details[] = {
-    {"fill", "its rows are being numbered for the first time"},
-    {"refill", "something went past its triggers (TRUNCATE, ALTER, triggers that were off): all of "
-               "its rows are being numbered anew"},
-    {"sweep", "rows that are no more are being looked for"},
-    {"missing", "there is no table of this name: nothing is told of its rows until there is one "
-                "again, or until it is untracked"},
-    {"off",
-     "its triggers were switched off: ALTER TABLE … ENABLE TRIGGER ALL, then all of its rows "
-     "are numbered anew"},
-    {"unfit partitioned", "it has partitions now: untrack it, and track those"},
-    {"unfit kind", "it is no table any more: untrack it"},
-    {"unfit unlogged", "it is unlogged now: ALTER TABLE … SET LOGGED, or untrack it"},
-    {"unfit key", "it has no primary key any more: give it one, or untrack it"},
-    {"unfit denied", "our role may not read it any more: GRANT USAGE on its schema, and SELECT, "
-                     "TRIGGER on it"},
-};
-
-static const char *detail_of(const char *state)
-{
-    for (size_t i = 0; i < sizeof details / sizeof *details; i++)
-        if (strcmp(details[i].state, state) == 0)
-            return details[i].detail;
-    return "";
-}
-
 static void table_json(const struct track_info *t, struct buf *out)
 {
     bool first = true;
@@ -43,9 +14,11 @@ static void table_json(const struct track_info *t, struct buf *out)
     buf_c(out, "{");
     json_put_str(out, &first, "table", str_of(t->name));
     json_put_str(out, &first, "state", (str){state.p, str_index(state, ' ')});
-    json_put_str(out, &first, "detail", str_of(detail_of(t->state)));
+    json_put_str(out, &first, "detail", str_of(t->detail));
+    json_put_str(out, &first, "source", t->of_config ? STR("config") : STR("store"));
     json_put_time(out, &first, "since", t->since_ms);
     json_put_time(out, &first, "changed", t->changed_ms);
+    json_put_u64(out, &first, "changes", t->numbered);
     buf_c(out, "}");
 }
 
@@ -90,7 +63,7 @@ static void status_json(const struct track_status *t, struct buf *out)
 kf_rc tracked_json(struct api_call *c, struct kf_err *err)
 {
     struct track_status t;
-    kf_rc rc = tracks_tell(c->store, &c->arena, &t, err);
+    kf_rc rc = tracks_tell(c->store, false, &c->arena, &t, err);
     if (rc == KF_OK && t.table_count)
         status_json(&t, &c->out);
     else if (rc == KF_OK)
@@ -101,7 +74,7 @@ kf_rc tracked_json(struct api_call *c, struct kf_err *err)
 static void work_list(struct api_call *c)
 {
     struct track_status t;
-    c->rc = tracks_tell(c->store, &c->arena, &t, &c->err);
+    c->rc = tracks_tell(c->store, false, &c->arena, &t, &c->err);
     if (c->rc == KF_OK)
         status_json(&t, &c->out);
 }
@@ -209,7 +182,41 @@ static void work_changes(struct api_call *c)
     buf_release(&items);
 }
 
+static void look_at_changes(struct api_call *c);
+
+/* "{\"last\":41,\"items\":[]": what is in rows cannot be taken for it. */
+static bool has_none(str out)
+{
+    size_t at = strlen("{\"last\":");
+    while (at < out.len && out.p[at] >= '0' && out.p[at] <= '9')
+        at++;
+    return str_starts(str_from(out, at), STR(",\"items\":[]"));
+}
+
+static void changes_looked(struct api_call *c)
+{
+    if (c->follows && c->rc == KF_OK && has_none(buf_view(&c->out))) {
+        follow_wait(c, look_at_changes);
+        return;
+    }
+    follow_end(c);
+    call_answer_out(c);
+}
+
+static void look_at_changes(struct api_call *c)
+{
+    call_work(c, work_changes, changes_looked);
+}
+
 void change_list(struct api_call *c)
 {
-    call_work(c, work_changes, call_answer_out);
+    uint32_t wait_ms = 0;
+    c->rc = follow_read(c, &wait_ms, &c->err);
+    if (c->rc != KF_OK) {
+        call_answer_out(c);
+        return;
+    }
+    if (wait_ms && store_level(c->store) == KF_LEVEL_SHARED)
+        follow_begin(c, wait_ms);
+    look_at_changes(c);
 }

@@ -10,6 +10,7 @@
  *   main.c     words to commands, help           place.c   --at to a place; a request to its answer
  *   table.c    the tables of commands and options   man.c, completion.c  other forms of them
  *   print.c    tables, people's forms, progress  wire.c    requests over a socket (libcurl)
+ *   follow.c   what comes, until Ctrl-C
  *   cmd_*.c    the commands                      words.c   words as parts of requests */
 #ifndef KF_CLI_CLI_H
 #define KF_CLI_CLI_H
@@ -42,6 +43,9 @@ struct cli {
     int status;     /* of a command that did what it was asked and has bad news */
     bool starved;   /* memory lacked for something that was to be shown: the command fails */
     struct place *closing;
+    /* An answer over a socket in which nothing has moved for so long is given up: the network may
+     * be gone, and nobody says so. 0 = its whole time is waited. */
+    uint32_t stall_ms;
 };
 typedef kf_rc cli_command(struct cli *cli, struct kf_err *err);
 
@@ -216,6 +220,25 @@ kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *ou
                   struct kf_err *err);
 /* An entry for people: number, kind, age, and what its body says (cmd_tail.c). */
 void print_entry(struct cli *cli, const struct json_node *entry);
+/* --- what comes (follow.c) */
+
+/* How long a server is asked to wait for what is next; a store of our own in a file has nothing to
+ * wait for. */
+#define FOLLOW_MS 5000
+/* Prints what is behind the last one seen, which `ctx` knows. *ret_any: there was something, so that
+ * there may be more at once. */
+typedef kf_rc follow_behind(struct cli *cli, struct place *place, void *ctx, bool *ret_any,
+                            struct kf_err *err);
+/* Again and again, in a place that is opened each time. Numbers only grow, so what is asked for
+ * behind the last one seen is neither shown twice nor left out, whatever happened to the server in
+ * between. Ends by Ctrl-C, when nobody reads any more, or with a failure that does not pass. */
+kf_rc follow_on(struct cli *cli, follow_behind *behind, void *ctx, struct kf_err *err);
+/* One question of it. target: NULL = there was no memory for it. */
+kf_rc follow_ask(struct cli *cli, struct place *place, const char *target,
+                 struct json_node **ret_root, struct kf_err *err);
+/* An item of a list as one line of JSON. */
+kf_rc print_json_line(const struct json_node *item, struct kf_err *err);
+
 /* "/streams/KEY" + tail, in the arena. NULL without memory. */
 char *stream_target(struct cli *cli, const char *tail);
 /* A table of remotes, as status and lists give them (cmd_status.c). */

@@ -1,14 +1,7 @@
 /* Entries of a stream for people: the newest, what follows, a context. */
 #include "cli/cli.h"
 
-#include <poll.h>
 #include <stdio.h>
-#include <unistd.h>
-
-/* A server is asked to wait so long for the next entry; a store of our own has nothing to wait for
- * and is opened anew after a pause, so that others have it meanwhile. */
-#define FOLLOW_MS 5000
-#define PAUSE_MS  1000
 
 char *stream_target(struct cli *cli, const char *tail)
 {
@@ -47,17 +40,6 @@ void print_entry(struct cli *cli, const struct json_node *entry)
     cli->starved |= !about;
     if (about)
         print_about(tint_of(kind), str_of(about), body_text(cli, entry));
-}
-
-/* One entry as one line of JSON. */
-static kf_rc print_json_line(const struct json_node *entry, struct kf_err *err)
-{
-    struct buf line = BUF_INIT;
-    kf_rc rc = json_compact(entry->raw, &line, err);
-    if (rc == KF_OK)
-        print_line(buf_view(&line));
-    buf_release(&line);
-    return rc;
 }
 
 /* The entries of an answer. */
@@ -117,10 +99,7 @@ static kf_rc show(struct cli *cli, const struct json_node *root, struct seen *se
 static kf_rc ask_at(struct cli *cli, struct place *place, const char *tail,
                     struct json_node **ret_root, struct kf_err *err)
 {
-    struct cli_answer a;
-    struct cli_request r = {.method = API_GET, .target = stream_target(cli, tail)};
-    kf_rc rc = r.target ? place_request(place, &r, &a, err) : err_nomem(err);
-    return rc == KF_OK ? answer_parse(cli, &a, ret_root, err) : rc;
+    return follow_ask(cli, place, stream_target(cli, tail), ret_root, err);
 }
 
 static kf_rc ask_entries(struct cli *cli, const char *tail, struct json_node **ret_root,
@@ -161,68 +140,24 @@ static kf_rc look_for_new_life(struct cli *cli, struct place *place, const struc
     return keep_born(cli, root, seen, err);
 }
 
-/* What is behind the last one seen, or comes within FOLLOW_MS where a server waits for it.
- * *ret_any: there was something, or is. */
-static kf_rc print_behind(struct cli *cli, struct seen *seen, bool *ret_any, struct kf_err *err)
+/* What is behind the last one seen, or comes within FOLLOW_MS where a server waits for it. */
+static kf_rc print_behind(struct cli *cli, struct place *place, void *ctx, bool *ret_any,
+                          struct kf_err *err)
 {
-    struct place *place = NULL;
+    struct seen *seen = ctx;
     struct json_node *root = NULL;
     uint64_t before = seen->last;
     bool anew = false;
     char tail[100];
     snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000&follow=%dms",
              (unsigned long long)seen->last, FOLLOW_MS);
-    kf_rc rc = place_open(cli, &place, err);
-    if (rc == KF_OK)
-        rc = ask_at(cli, place, tail, &root, err);
+    kf_rc rc = ask_at(cli, place, tail, &root, err);
     if (rc == KF_OK)
         rc = look_for_new_life(cli, place, root, seen, &anew, err);
     if (rc == KF_OK && !anew)
         rc = show(cli, root, seen, err);
     *ret_any = anew || seen->last != before;
-    place_close(place);
-    place_finish(cli);
-    arena_clear(&cli->arena);
     return rc;
-}
-
-/* What passes by itself: the server is away, or stops, or is full of others. */
-static bool may_pass(const struct kf_err *err)
-{
-    return err->retryable || err->rc == KF_UNAVAILABLE || err->rc == KF_BUSY;
-}
-
-/* A pipe is told of only when it is written to. */
-static bool nobody_reads(void)
-{
-    struct pollfd p = {.fd = STDOUT_FILENO};
-    return poll(&p, 1, 0) > 0 && (p.revents & (POLLERR | POLLNVAL));
-}
-
-/* Numbers only grow, so what is asked for behind the last one seen is neither shown twice nor left
- * out, whatever happened to the server in between. Ends by Ctrl-C, when nobody reads any more, or
- * with a failure that does not pass. */
-static kf_rc follow(struct cli *cli, struct seen *seen, struct kf_err *err)
-{
-    bool told = false;
-    while (print_flush() == 0) {
-        int64_t began = env_mono_ms(cli->env);
-        bool any = false;
-        kf_rc rc = print_behind(cli, seen, &any, err);
-        if (rc != KF_OK && !may_pass(err))
-            return rc;
-        if (rc != KF_OK && !told)
-            print_talk("keepfast: %s; waiting", err->detail);
-        told = rc != KF_OK;
-        if (nobody_reads()) {
-            cli->status = 141;
-            return KF_OK;
-        }
-        int64_t left = PAUSE_MS - (env_mono_ms(cli->env) - began);
-        if (!any && left > 0)
-            poll(NULL, 0, (int)left);
-    }
-    return KF_OK;
 }
 
 kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
@@ -245,7 +180,7 @@ kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
     if (rc == KF_OK)
         rc = show(cli, root, &seen, err);
     if (rc == KF_OK && cli->opt[OPT_FOLLOW])
-        rc = follow(cli, &seen, err);
+        rc = follow_on(cli, print_behind, &seen, err);
     seen_release(&seen);
     return rc;
 }

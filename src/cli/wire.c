@@ -271,7 +271,7 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
                        *t->why ? t->why : t->curl.easy_strerror(code));
     if (code == CURLE_OPERATION_TIMEDOUT)
         return err_set(err, PROBLEM_TIMEOUT, "%s did not answer within %u s", base,
-                       timeout_ms / 1000);
+                       (t->cli->stall_ms ? t->cli->stall_ms : timeout_ms) / 1000);
     t->curl.easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &status);
     t->answer.status = (int)status;
     /* Refused before all of the body was sent: the problem is here, the connection is not. */
@@ -313,6 +313,10 @@ kf_rc wire_request(struct cli *cli, const char *base, const struct direct_reques
         set_trust(&t);
         t.curl.easy_setopt(t.easy, CURLOPT_CONNECTTIMEOUT_MS, 5000L);
         t.curl.easy_setopt(t.easy, CURLOPT_TIMEOUT_MS, (long)timeout_ms);
+        if (cli->stall_ms) {
+            t.curl.easy_setopt(t.easy, CURLOPT_LOW_SPEED_LIMIT, 1L);
+            t.curl.easy_setopt(t.easy, CURLOPT_LOW_SPEED_TIME, (long)(cli->stall_ms / 1000));
+        }
         t.curl.easy_setopt(t.easy, CURLOPT_HEADERFUNCTION, on_header);
         t.curl.easy_setopt(t.easy, CURLOPT_HEADERDATA, &t);
         t.curl.easy_setopt(t.easy, CURLOPT_WRITEFUNCTION, on_body);

@@ -57,6 +57,7 @@ kf_rc doctor_look(struct kf_store *store, bool machine, struct findings *f, stru
     doctor_store(&v, f);
     doctor_remotes(&v, f);
     doctor_backups(&v, f);
+    doctor_tracked(&v, f);
     if (machine)
         look_at_machine(&v, f);
 out:

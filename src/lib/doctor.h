@@ -5,6 +5,7 @@
  *     doctor_store.c    the state of an open store: disk, log, clock, what became of its data
  *     doctor_remotes.c  what keeps a remote from having everything
  *     doctor_backups.c  scheduled backups and their drill
+ *     doctor_tracked.c  tables whose changes are taken, in a store on PostgreSQL
  *     doctor_place.c    folder, files and file system, of a store that is open or not, and what is
  *                       left of one that is gone
  *     doctor_others.c   other processes that have the store's file open
@@ -40,6 +41,7 @@ struct doctor_view {
 void doctor_store(const struct doctor_view *v, struct findings *f);
 void doctor_remotes(const struct doctor_view *v, struct findings *f);
 void doctor_backups(const struct doctor_view *v, struct findings *f);
+void doctor_tracked(const struct doctor_view *v, struct findings *f);
 
 /* Of a store's files, which need not be there. `own_folder`: the folder is a data folder. */
 void doctor_place(const struct env *env, const char *path, bool own_folder, struct findings *f);

@@ -20,6 +20,7 @@
 #include "lib/upkeep.h"
 #include "remote/remotes.h"
 #include "shape/stream.h"
+#include "shape/track.h"
 #include "remote/remotes_config.h"
 #include "shape/doc.h"
 #include "store/store.h"
@@ -507,6 +508,8 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     if (rc == KF_OK)
         rc = stream_totals(db, &s.streams, &s.entries, &s.entry_bytes, err);
     store_read_end(store, db);
+    if (rc == KF_OK)
+        rc = tracks_use(store, &s, err);
     if (rc == KF_OK)
         *ret = s;
     return rc;

@@ -74,25 +74,36 @@ static bool goes_on(void *ctx)
 
 #define LIST_AGAIN_MS 30000
 
-/* What the configuration names. A table that is not there yet may come. */
+static void track_failed(struct upkeep *u, const char *table, const struct kf_err *err)
+{
+    u->listed = false;
+    if (store_state(u->store) == STORE_FULL) /* away, which it says itself */
+        return;
+    log_event(store_log(u->store), LOG_WARN, "track.failed", LOG_S("table", table),
+              LOG_S("code", err->code), LOG_S("detail", err->detail), LOG_END);
+}
+
+/* What the configuration names, and that it names no others. A table that is not there yet may
+ * come. */
 static void track_listed(struct upkeep *u)
 {
     int64_t now_ms = env_mono_ms(store_env(u->store));
-    if (!u->space || u->listed || (u->listed_ms && now_ms - u->listed_ms < LIST_AGAIN_MS))
+    const str *names = u->space ? u->space->tracked : NULL;
+    size_t count = u->space ? u->space->tracked_count : 0;
+    struct kf_err err = KF_ERR_INIT;
+    if (u->listed || (u->listed_ms && now_ms - u->listed_ms < LIST_AGAIN_MS))
         return;
     u->listed_ms = now_ms;
     u->listed = true;
-    for (size_t i = 0; i < u->space->tracked_count && goes_on(u); i++) {
-        struct kf_err err = KF_ERR_INIT;
+    for (size_t i = 0; i < count && goes_on(u); i++) {
         bool is_new = false;
         char name[TRACK_NAME_MAX + 2];
-        snprintf(name, sizeof name, "%.*s", STR_ARGS(u->space->tracked[i]));
-        if (tracks_add(u->store, name, &is_new, &err) == KF_OK)
-            continue;
-        u->listed = false;
-        log_event(store_log(u->store), LOG_WARN, "track.failed", LOG_S("table", name),
-                  LOG_S("code", err.code), LOG_S("detail", err.detail), LOG_END);
+        snprintf(name, sizeof name, "%.*s", STR_ARGS(names[i]));
+        if (tracks_add(u->store, name, &is_new, &err) != KF_OK)
+            track_failed(u, name, &err);
     }
+    if (tracks_named(u->store, names, count, &err) != KF_OK)
+        track_failed(u, "", &err);
 }
 
 static kf_rc track(struct upkeep *u, struct kf_err *err)

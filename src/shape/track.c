@@ -1,4 +1,4 @@
-/* Tables that are tracked: how they come to be, are forgotten, and what is told of them. */
+/* Tables that are tracked: how they come to be and are forgotten. */
 #include "shape/track_internal.h"
 
 #include <poll.h>
@@ -7,7 +7,6 @@
 
 #define HELD_MS  10000 /* how long a table that somebody holds is waited for */
 #define AGAIN_MS 200
-#define HOLDERS  100
 
 /* ---------------------------------------------------------------------------------- statements */
 
@@ -93,7 +92,7 @@ static kf_rc check_name(const char *name, struct kf_err *err)
                    TRACK_NAME_MAX);
 }
 
-static kf_rc not_tracked(const char *name, struct kf_err *err)
+kf_rc track_unknown(const char *name, struct kf_err *err)
 {
     return err_set(err, PROBLEM_NOT_FOUND,
                    "the table %.200s is not tracked; `keepfast track` lists those that are", name);
@@ -180,8 +179,9 @@ static kf_rc real_name(struct db *db, const char *name, char ret[300], struct kf
 static kf_rc add_row(struct group *g, struct adding *a, const char *real, struct kf_err *err)
 {
     static const char sql[] =
-        "INSERT INTO kf_tracked(id, name, relid, since, state, changed, place, columns, mark)"
-        " VALUES($1, $2, 0, $3, 'fill', $4, '', '', '')";
+        "INSERT INTO kf_tracked(id, name, relid, since, state, changed, place, columns, mark,"
+        " source, cause, caused, numbered)"
+        " VALUES($1, $2, 0, $3, 'fill', $4, '', '', '', 'store', '', 0, 0)";
     int64_t count = 0;
     kf_rc rc = track_number(group_db(g), "SELECT count(*) FROM kf_tracked", &count, err);
     if (rc == KF_OK && count >= TRACK_TABLES_MAX)
@@ -263,6 +263,27 @@ struct removing {
     int64_t id;
 };
 
+/* What a server would track again with its next start, with all rows anew. */
+static kf_rc check_source(struct db *db, const struct removing *r, struct kf_err *err)
+{
+    static const char sql[] = "SELECT count(*) FROM kf_tracked WHERE id = $1 AND source = 'config'";
+    struct db_stmt *s;
+    bool row = false, named = false;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, r->id);
+    rc = db_step(s, &row, err);
+    named = rc == KF_OK && row && db_i64(s, 0) > 0;
+    db_done(s);
+    if (!named)
+        return rc;
+    return err_set(err, PROBLEM_NOT_EMPTY,
+                   "the table %.200s stands in the configuration of a server (track:): take it out "
+                   "there, start the server anew, then untrack it",
+                   r->name);
+}
+
 static kf_rc apply_remove(struct group *g, struct write *w, struct kf_err *err)
 {
     struct removing *r = (struct removing *)w;
@@ -271,7 +292,9 @@ static kf_rc apply_remove(struct group *g, struct write *w, struct kf_err *err)
     bool row = false;
     kf_rc rc = track_id(db, r->name, &r->id, err);
     if (rc == KF_OK && !r->id)
-        rc = not_tracked(r->name, err);
+        rc = track_unknown(r->name, err);
+    if (rc == KF_OK)
+        rc = check_source(db, r, err);
     if (rc == KF_OK)
         rc = db_use(db, "SELECT kf_track_undo($1)", &s, err);
     if (rc != KF_OK)
@@ -298,118 +321,41 @@ kf_rc tracks_remove(struct kf_store *store, const char *name, struct kf_err *err
     return track_catch_up(&work, err);
 }
 
-/* ------------------------------------------------------------------------------------- telling */
+/* ------------------------------------------------------------------------------ configuration */
 
-static kf_rc list_tables(struct db *db, struct arena *arena, struct track_status *ret,
-                         struct kf_err *err)
+struct naming {
+    struct write write; /* first */
+    const str *names;
+    size_t count;
+};
+
+static kf_rc apply_naming(struct group *g, struct write *w, struct kf_err *err)
 {
-    static const char sql[] = "SELECT name, state || CASE WHEN state = 'unfit' THEN ' ' || place"
-                              " ELSE '' END, since, changed FROM kf_tracked"
-                              " WHERE state <> 'forget' ORDER BY name";
-    struct db_stmt *s;
-    bool row = false;
-    struct track_info *tables = arena_alloc(arena, TRACK_TABLES_MAX * sizeof *tables);
-    kf_rc rc = tables ? db_use(db, sql, &s, err) : err_nomem(err);
-    if (rc != KF_OK)
-        return rc;
-    ret->tables = tables;
-    while (ret->table_count < TRACK_TABLES_MAX && (rc = db_step(s, &row, err)) == KF_OK && row) {
-        struct track_info *t = &tables[ret->table_count];
-        *t = (struct track_info){.name = arena_dup(arena, db_text(s, 0)),
-                                 .state = arena_dup(arena, db_text(s, 1)),
-                                 .since_ms = db_i64(s, 2),
-                                 .changed_ms = db_i64(s, 3)};
-        if (!t->name || !t->state) {
-            rc = err_nomem(err);
-            break;
-        }
-        ret->table_count++;
+    struct naming *n = (struct naming *)w;
+    struct db *db = group_db(g);
+    kf_rc rc = db_exec(db, "UPDATE kf_tracked SET source = 'store' WHERE source = 'config'", err);
+    for (size_t i = 0; rc == KF_OK && i < n->count; i++) {
+        char name[TRACK_NAME_MAX + 2];
+        int64_t id = 0;
+        snprintf(name, sizeof name, "%.*s", STR_ARGS(n->names[i]));
+        rc = track_id(db, name, &id, err);
+        if (rc == KF_OK && id)
+            rc = track_run(db, "UPDATE kf_tracked SET source = 'config' WHERE id = $1", err, "i",
+                           id);
     }
-    db_done(s);
     return rc;
 }
 
-static kf_rc tell_waiting(struct db *db, struct track_status *ret, struct kf_err *err)
+kf_rc tracks_named(struct kf_store *store, const str *names, size_t count, struct kf_err *err)
 {
-    static const char sql[] = "SELECT count(*), coalesce(min(at), 0) FROM kf_captured";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK) {
-        ret->waiting = (uint64_t)db_i64(s, 0);
-        ret->oldest_ms = db_i64(s, 1);
-    }
-    db_done(s);
-    return rc;
-}
-
-/* Whoever has written to kf_captured holds its lock until the transaction ends, prepared or not.
- * A group of ours does too, when it numbers; it alone has the lock of kf_state as well. What a
- * role may not see of others' sessions is NULL there. */
-static kf_rc list_holders(struct db *db, struct arena *arena, struct track_status *ret,
-                          struct kf_err *err)
-{
-    static const char sql[] =
-        "SELECT DISTINCT coalesce(l.pid, 0)::bigint, coalesce(a.usename::text, p.gid, ''),"
-        " coalesce(nullif(a.application_name, ''), a.client_addr::text, ''),"
-        " CASE WHEN l.pid IS NULL THEN 'prepared' ELSE coalesce(a.state, 'unknown') END,"
-        " coalesce((extract(epoch FROM coalesce(a.xact_start, p.prepared)) * 1000)::bigint, 0)"
-        " FROM pg_locks l LEFT JOIN pg_stat_activity a ON a.pid = l.pid"
-        " LEFT JOIN pg_locks x ON l.pid IS NULL AND x.pid IS NULL AND x.locktype = 'transactionid'"
-        " AND x.virtualtransaction = l.virtualtransaction"
-        " LEFT JOIN pg_prepared_xacts p ON p.transaction = x.transactionid"
-        " WHERE l.locktype = 'relation' AND l.granted AND l.mode = 'RowExclusiveLock'"
-        " AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
-        " AND l.relation = 'kf_captured'::regclass AND NOT EXISTS(SELECT 1 FROM pg_locks o"
-        " WHERE o.virtualtransaction = l.virtualtransaction AND o.locktype = 'relation'"
-        " AND o.database = l.database AND o.relation = 'kf_state'::regclass)"
-        " ORDER BY 5 LIMIT $1";
-    struct db_stmt *s;
-    bool row = false;
-    struct track_holder *holders = arena_alloc(arena, HOLDERS * sizeof *holders);
-    kf_rc rc = holders ? db_use(db, sql, &s, err) : err_nomem(err);
-    if (rc != KF_OK)
-        return rc;
-    ret->holders = holders;
-    db_bind_i64(s, 1, HOLDERS);
-    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        struct track_holder *h = &holders[ret->holder_count++];
-        *h = (struct track_holder){.pid = db_i64(s, 0),
-                                   .who = arena_dup(arena, db_text(s, 1)),
-                                   .client = arena_dup(arena, db_text(s, 2)),
-                                   .state = arena_dup(arena, db_text(s, 3)),
-                                   .since_ms = db_i64(s, 4)};
-        if (!h->who || !h->client || !h->state) {
-            rc = err_nomem(err);
-            break;
-        }
-    }
-    db_done(s);
-    return rc;
-}
-
-kf_rc tracks_tell(struct kf_store *store, struct arena *arena, struct track_status *ret,
-                  struct kf_err *err)
-{
-    struct track_status t = {0};
+    static const char sql[] = "SELECT count(*) FROM kf_tracked WHERE source = 'config'";
+    struct naming n = {.write = {.apply = apply_naming}, .names = names, .count = count};
     struct db *db;
-    if (store_level(store) != KF_LEVEL_SHARED) {
-        *ret = t;
-        return KF_OK;
-    }
+    int64_t named = 0;
     kf_rc rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = list_tables(db, arena, &t, err);
-    if (rc == KF_OK && t.table_count)
-        rc = tell_waiting(db, &t, err);
-    if (rc == KF_OK && t.table_count)
-        rc = list_holders(db, arena, &t, err);
+    rc = track_number(db, sql, &named, err);
     store_read_end(store, db);
-    if (rc == KF_OK)
-        *ret = t;
-    return rc;
+    return rc == KF_OK && (named || count) ? store_write(store, &n.write, err) : rc;
 }

@@ -67,13 +67,32 @@
  * (no primary key, a view, partitions, not logged); KF_CONFIG without the rights; KF_BUSY when
  * somebody holds the table for 10 s. */
 kf_rc tracks_add(struct kf_store *store, const char *name, bool *ret_new, struct kf_err *err);
-/* Takes the triggers away and forgets the rows' numbers; the table stays as it is. KF_ABSENT. */
+/* Takes the triggers away and forgets the rows' numbers; the table stays as it is. KF_ABSENT;
+ * KF_CONFLICT not_empty: a configuration names it (tracks_named). */
 kf_rc tracks_remove(struct kf_store *store, const char *name, struct kf_err *err);
+/* The chief's configuration names these tables and no others: what it names is not untracked by
+ * anybody, for it would be back with the next start, with all of its rows anew. Whoever has another
+ * configuration, or none, is told so, too: this stands in the database. */
+kf_rc tracks_named(struct kf_store *store, const str *names, size_t count, struct kf_err *err);
+/* Whether a table is tracked that is called so. */
+kf_rc tracks_known(struct kf_store *store, const char *name, bool *ret, struct kf_err *err);
 
 struct track_info {
-    const char *name, *state;     /* in the arena */
+    const char *name, *state;     /* in the arena, as the rest; "unfit WHY" */
+    const char *detail;           /* what the state means; "" of `on` */
     int64_t since_ms, changed_ms; /* changed: when the state became this one */
+    bool stopped;                 /* missing, off or unfit: nothing is told of its rows */
+    bool of_config;               /* a configuration names it */
+    uint64_t numbered;            /* changes of it that had a number so far */
+    const char *cause;            /* why all of its rows were gone through last: table, triggers,
+                                     function, key, columns (which have changed), missing, off,
+                                     unfit (which it was); "" = never */
+    int64_t caused_ms;
+    const char *now_called; /* of one that is missing, and was renamed; else "" */
+    const char *found;      /* what a look has found, if one was asked for; else "" */
 };
+/* Whether what was found wants to be put right, and nobody has yet. */
+bool track_needs_care(const struct track_info *table);
 /* An open transaction that has changed tracked tables: its changes come when it commits. */
 struct track_holder {
     int64_t pid; /* 0 = prepared: `who` is its name */
@@ -85,12 +104,16 @@ struct track_status {
     size_t table_count;
     struct track_holder *holders; /* the oldest first, at most 100 */
     size_t holder_count;
-    uint64_t waiting;  /* changes that are committed and not numbered */
+    uint64_t waiting;  /* changes that are committed and not numbered; counted up to a million */
     int64_t oldest_ms; /* when the first of them was made; 0 = none */
+    int64_t now_ms;    /* by the same clock, the database's */
 };
-/* Everything lies in the arena. Of a store without tracked tables: zeros. */
-kf_rc tracks_tell(struct kf_store *store, struct arena *arena, struct track_status *ret,
+/* Everything lies in the arena. Of a store without tracked tables: zeros. look: at each table, too,
+ * whether it is as it was left. */
+kf_rc tracks_tell(struct kf_store *store, bool look, struct arena *arena, struct track_status *ret,
                   struct kf_err *err);
+/* The same in numbers, into its members of the status. */
+kf_rc tracks_use(struct kf_store *store, struct kf_status *status, struct kf_err *err);
 
 struct track_change {
     int64_t n;
@@ -108,7 +131,8 @@ struct track_query {
 /* Numbers what was committed before the call, for at most 5 s, then gives the changes behind
  * `after` in one snapshot, at most `limit` and TRACK_BYTES of rows. *ret_last: up to where;
  * *ret_more: there are others behind it. Tables that are not there give nothing: when they are
- * again, all of their rows have new numbers. KF_ABSENT: no such table is tracked. */
+ * again, all of their rows have new numbers. KF_ABSENT: no such table is tracked. KF_INVALID
+ * bad_filter: no number is as large as `after`, so it is of another store. */
 kf_rc tracks_changes(struct kf_store *store, const struct track_query *query, track_visit *visit,
                      void *ctx, int64_t *ret_last, bool *ret_more, struct kf_err *err);
 

@@ -1,6 +1,8 @@
 /* What the files of track share.
  *
- *   track.c         tables: tracked, forgotten, listed
+ *   track.c         tables: tracked, forgotten
+ *   track_tell.c    what is told of them
+ *   track_look.c    whether they are as they were left
  *   track_number.c  changes to numbers
  *   track_read.c    changes, read
  *   track_sql.c     functions inside PostgreSQL */
@@ -22,6 +24,8 @@ kf_rc track_has_place(const struct kf_store *store, struct kf_err *err);
 kf_rc track_any(struct db *db, bool *ret, struct kf_err *err);
 /* The id of the table that is listed as this, or that SQL calls so; 0 = none. */
 kf_rc track_id(struct db *db, const char *name, int64_t *ret, struct kf_err *err);
+/* KF_ABSENT, with what to do. */
+kf_rc track_unknown(const char *name, struct kf_err *err);
 /* One statement with numbers and texts, without rows: "it" binds an int64_t, then a const char *.
  * */
 kf_rc track_run(struct db *db, const char *sql, struct kf_err *err, const char *types, ...);
@@ -43,5 +47,7 @@ struct track_work {
 kf_rc track_catch_up(struct track_work *work, struct kf_err *err);
 /* Looks at every table, and puts right or notes what is not as it was. */
 kf_rc track_check_all(struct kf_store *store, struct kf_err *err);
+/* What kf_track_check has found, as the state that it leads to. NULL: nothing is to be done. */
+const char *track_state_for(const char *found, const char *state);
 
 #endif

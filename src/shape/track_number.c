@@ -63,7 +63,9 @@ static kf_rc take_captured(struct group *g, int64_t until, size_t *ret_rows, str
         "WITH taken AS (DELETE FROM kf_captured WHERE id IN (SELECT id FROM kf_captured"
         " WHERE id <= $1 ORDER BY id LIMIT $2) RETURNING id, tracked, what, key),"
         " last AS (SELECT DISTINCT ON (tracked, what = 't', key) id, tracked, what, key FROM taken"
-        " ORDER BY tracked, what = 't', key, id DESC)"
+        " ORDER BY tracked, what = 't', key, id DESC),"
+        " counted AS (UPDATE kf_tracked t SET numbered = numbered + n.n FROM (SELECT tracked,"
+        " count(*) AS n FROM last WHERE what <> 't' GROUP BY tracked) n WHERE t.id = n.tracked)"
         " SELECT c.tracked, kf_key_id(c.key), c.key, coalesce(r.seq, 0),"
         " CASE WHEN c.what = 'd' THEN 1 WHEN c.what = 'l' AND t.state IN ('on', 'fill', 'refill',"
         " 'sweep') AND kf_look(c.tracked, c.key) IS NULL THEN 1 ELSE 0 END, t.name, c.what"
@@ -121,6 +123,7 @@ struct page {
     int64_t id;
     char state[16];
     struct buf place; /* behind this key, or kf_row.id */
+    size_t numbered;  /* rows of this page that have new numbers */
 };
 
 /* A table that is being gone through; page->id = 0: none is. */
@@ -151,31 +154,35 @@ static kf_rc next_page(struct db *db, int64_t only, struct page *page, struct kf
 
 static kf_rc keep_place(struct group *g, const struct page *page, str place, struct kf_err *err)
 {
-    static const char sql[] = "UPDATE kf_tracked SET place = $1 WHERE id = $2";
+    static const char sql[] =
+        "UPDATE kf_tracked SET place = $1, numbered = numbered + $2 WHERE id = $3";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_text(s, 1, place);
-    db_bind_i64(s, 2, page->id);
+    db_bind_i64(s, 2, (int64_t)page->numbered);
+    db_bind_i64(s, 3, page->id);
     return db_run(s, err);
 }
 
 static kf_rc ends(struct group *g, const struct page *page, const char *state, struct kf_err *err)
 {
-    static const char sql[] =
-        "UPDATE kf_tracked SET state = $1, place = '', changed = $2 WHERE id = $3";
-    return track_run(group_db(g), sql, err, "tii", state, group_now_ms(g), page->id);
+    static const char sql[] = "UPDATE kf_tracked SET state = $1, place = '', changed = $2,"
+                              " numbered = numbered + $3 WHERE id = $4";
+    return track_run(group_db(g), sql, err, "tiii", state, group_now_ms(g), (int64_t)page->numbered,
+                     page->id);
 }
 
 /* Rows of one page; the last one's place is kept, or the state ends. */
-static kf_rc page_of(struct group *g, const struct page *page, const char *sql, size_t place_column,
+static kf_rc page_of(struct group *g, struct page *page, const char *sql, size_t place_column,
                      bool numbers_all, const char *next_state, struct kf_err *err)
 {
     struct buf place = BUF_INIT;
     struct db_stmt *s;
     bool row = false;
     size_t rows = 0;
+    page->numbered = 0;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
         return rc;
@@ -192,7 +199,10 @@ static kf_rc page_of(struct group *g, const struct page *page, const char *sql, 
         rows++;
         buf_clear(&place);
         buf_str(&place, place_column ? r.key : r.id);
-        if ((numbers_all || r.gone) && (rc = number_row(g, &r, err)) != KF_OK)
+        if (!numbers_all && !r.gone)
+            continue;
+        page->numbered++;
+        if ((rc = number_row(g, &r, err)) != KF_OK)
             break;
     }
     db_done(s);
@@ -205,7 +215,7 @@ static kf_rc page_of(struct group *g, const struct page *page, const char *sql, 
     return rc;
 }
 
-static kf_rc fill_page(struct group *g, const struct page *page, const char *next_state,
+static kf_rc fill_page(struct group *g, struct page *page, const char *next_state,
                        struct kf_err *err)
 {
     static const char sql[] =
@@ -215,7 +225,7 @@ static kf_rc fill_page(struct group *g, const struct page *page, const char *nex
     return page_of(g, page, sql, 1, true, next_state, err);
 }
 
-static kf_rc sweep_page(struct group *g, const struct page *page, struct kf_err *err)
+static kf_rc sweep_page(struct group *g, struct page *page, struct kf_err *err)
 {
     static const char sql[] =
         "SELECT r.id, r.key, r.seq, CASE WHEN kf_look(r.tracked, r.key) IS NULL THEN 1 ELSE 0 END,"
@@ -249,7 +259,7 @@ static kf_rc forget_page(struct group *g, const struct page *page, struct kf_err
     return rc;
 }
 
-static kf_rc do_page(struct group *g, const struct page *page, struct kf_err *err)
+static kf_rc do_page(struct group *g, struct page *page, struct kf_err *err)
 {
     if (strcmp(page->state, "fill") == 0)
         return fill_page(g, page, "on", err);
@@ -320,120 +330,6 @@ kf_rc track_catch_up(struct track_work *w, struct kf_err *err)
     return rc == KF_OK && due ? store_in_slices(w->store, slice, w, err) : rc;
 }
 
-/* ------------------------------------------------------------------------------------- looking */
-
-/* What a look has found, as the state that it leads to. NULL: nothing is to be done. */
-static const char *state_for(const char *found, const char *state)
-{
-    bool asleep = strcmp(state, "missing") == 0 || strcmp(state, "off") == 0 ||
-                  strcmp(state, "unfit") == 0;
-    if (strcmp(found, "same") == 0)
-        return asleep ? "refill" : NULL;
-    if (strcmp(found, "changed") == 0 || strcmp(found, "made") == 0)
-        return "refill";
-    const char *to = strncmp(found, "unfit", 5) == 0 ? "unfit" : found;
-    return strcmp(to, state) == 0 ? NULL : to;
-}
-
-struct looking {
-    struct write write; /* first */
-    int64_t id;
-    bool differs;
-};
-
-static kf_rc look_at(struct db *db, int64_t id, char ret_found[40], char ret_state[16],
-                     struct kf_err *err)
-{
-    static const char sql[] =
-        "SELECT kf_track_check(id), state FROM kf_tracked WHERE id = $1 AND state <> 'forget'";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, id);
-    rc = db_step(s, &row, err);
-    snprintf(ret_found, 40, "%.*s", STR_ARGS(rc == KF_OK && row ? db_text(s, 0) : STR("same")));
-    snprintf(ret_state, 16, "%.*s", STR_ARGS(rc == KF_OK && row ? db_text(s, 1) : STR("on")));
-    db_done(s);
-    return rc;
-}
-
-static kf_rc put_right(struct group *g, struct write *w, struct kf_err *err)
-{
-    static const char becomes[] =
-        "UPDATE kf_tracked SET state = $1, place = $2, changed = $3 WHERE id = $4",
-                      marked[] = "UPDATE kf_tracked SET mark = kf_track_mark(id, relid::oid)"
-                                 " WHERE id = $1";
-    struct looking *l = (struct looking *)w;
-    char found[40], state[16], word[32] = "";
-    kf_rc rc = look_at(group_db(g), l->id, found, state, err);
-    const char *to = rc == KF_OK ? state_for(found, state) : NULL;
-    l->differs = to != NULL;
-    if (!to)
-        return rc;
-    KF_SOMETIMES("track-table-was-changed");
-    if (strcmp(found, "made") == 0) {
-        rc = track_install(g, l->id, "refill", word, err);
-        if (rc != KF_OK || !word[0])
-            return rc;
-        to = "unfit";
-    } else if (strcmp(to, "refill") == 0) {
-        rc = track_run(group_db(g), marked, err, "i", l->id);
-    }
-    const char *why = word[0] ? word : strcmp(to, "unfit") == 0 ? found + strlen("unfit ") : "";
-    return rc == KF_OK
-               ? track_run(group_db(g), becomes, err, "ttii", to, why, group_now_ms(g), l->id)
-               : rc;
-}
-
-/* Those that are not as they were left. */
-static kf_rc find_changed(struct db *db, int64_t ids[TRACK_TABLES_MAX], size_t *ret_count,
-                          struct kf_err *err)
-{
-    static const char sql[] = "SELECT id, kf_track_check(id), state FROM kf_tracked"
-                              " WHERE state <> 'forget' ORDER BY id";
-    struct db_stmt *s;
-    bool row = false;
-    size_t n = 0;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    while (n < TRACK_TABLES_MAX && (rc = db_step(s, &row, err)) == KF_OK && row) {
-        char found[40], state[16];
-        snprintf(found, sizeof found, "%.*s", STR_ARGS(db_text(s, 1)));
-        snprintf(state, sizeof state, "%.*s", STR_ARGS(db_text(s, 2)));
-        if (state_for(found, state))
-            ids[n++] = db_i64(s, 0);
-    }
-    db_done(s);
-    *ret_count = n;
-    return rc;
-}
-
-kf_rc track_check_all(struct kf_store *store, struct kf_err *err)
-{
-    int64_t *ids = mem_calloc(TRACK_TABLES_MAX, sizeof *ids);
-    size_t count = 0;
-    bool any = false;
-    struct db *db;
-    kf_rc rc = ids ? store_read(store, &db, err) : err_nomem(err);
-    if (rc == KF_OK) {
-        rc = track_any(db, &any, err);
-        if (rc == KF_OK && any)
-            rc = find_changed(db, ids, &count, err);
-        store_read_end(store, db);
-    }
-    for (size_t i = 0; rc == KF_OK && i < count; i++) {
-        struct looking l = {.write = {.apply = put_right, .frees = true}, .id = ids[i]};
-        rc = store_write(store, &l.write, err);
-        if (rc == KF_BUSY) /* somebody holds that table: the next look is soon */
-            rc = KF_OK;
-    }
-    mem_free(ids);
-    return rc;
-}
-
 /* ------------------------------------------------------------------------------------ upkeep */
 
 /* Rows that went long ago. */
@@ -464,12 +360,4 @@ kf_rc tracks_retain(struct kf_store *store, struct kf_err *err)
     rc = track_any(db, &any, err);
     store_read_end(store, db);
     return rc == KF_OK && any ? store_in_slices(store, forget_gone, NULL, err) : rc;
-}
-
-kf_rc tracks_look_after(struct kf_store *store, bool (*go_on)(void *ctx), void *ctx,
-                        struct kf_err *err)
-{
-    struct track_work w = {.store = store, .until_id = INT64_MAX, .go_on = go_on, .ctx = ctx};
-    kf_rc rc = track_check_all(store, err);
-    return rc == KF_OK ? track_catch_up(&w, err) : rc;
 }

@@ -80,9 +80,14 @@ static kf_rc read_changes(struct db *db, const struct track_query *q, track_visi
     if (rc == KF_OK && q->table)
         rc = track_id(db, q->table, &id, err);
     if (rc == KF_OK && q->table && !id)
-        rc = err_set(err, PROBLEM_NOT_FOUND,
-                     "the table %.200s is not tracked; `keepfast track` lists those that are",
-                     q->table);
+        rc = track_unknown(q->table, err);
+    /* A reader of another life of this space would wait for ever, and believe that nothing came. */
+    if (rc == KF_OK && q->after > now)
+        rc = err_set(
+            err, PROBLEM_BAD_FILTER,
+            "after is %lld and the last number is %lld: this is another store than the one "
+            "that was read so far; begin anew with after=0",
+            (long long)q->after, (long long)now);
     *ret_last = q->after;
     *ret_more = false;
     if (rc == KF_OK && any)

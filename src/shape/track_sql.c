@@ -4,8 +4,11 @@
  *   kf_track_find      the table of a name as it is written in SQL
  *   kf_track_unfit     why a table cannot be tracked; '' = it can
  *   kf_track_pairs     its primary key, as arguments that make a JSON object of a row's
- *   kf_track_mark      changes with whatever may have gone past the triggers
- *   kf_track_check     whether a tracked table is as it was left
+ *   kf_track_key       what the functions of one table are made of: the key's columns and types
+ *   kf_track_mark      changes with whatever may have gone past the triggers: four words, of the
+ *                      table's file, its triggers, its columns, the trigger's function
+ *   kf_track_check     whether a tracked table is as it was left: `same`; `missing`, `off`, `unfit
+ *                      WHY`; `made WHAT`, where triggers are to be made anew; `changed WHAT`
  *   kf_track_install   triggers, and for this table:
  *     kf_capture_ID      the trigger
  *     kf_look_ID         a row by its key
@@ -81,28 +84,41 @@ const char track_functions[] =
     " string_agg(format('(%s ->> %L)::%s', $2, a.attname, format_type(a.atttypid, a.atttypmod)),"
     " ', ' ORDER BY k.ord)" KEY_COLUMNS "$kf$;"
 
-    "CREATE OR REPLACE FUNCTION kf_track_mark(as_id bigint, rel oid) RETURNS text LANGUAGE sql"
-    " STABLE AS $kf$ SELECT md5(concat_ws('|', pg_relation_filenode(rel),"
-    " (SELECT string_agg(concat_ws(',', g.tgname, g.tgenabled, g.xmin), ';' ORDER BY "
-    "g.tgname)" OUR_TRIGGERS "),"
-    " (SELECT string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod), ';'"
-    " ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = rel AND a.attnum > 0"
-    " AND NOT a.attisdropped))) $kf$;"
+    /* A type that becomes another may have keys that the old one could not read. */
+    "CREATE OR REPLACE FUNCTION kf_track_key(rel oid) RETURNS text LANGUAGE sql STABLE AS $kf$"
+    " SELECT concat_ws(' ', kf_track_pairs($1, 'r'), v.vals) FROM kf_track_values($1, 'k') v $kf$;"
 
+    "CREATE OR REPLACE FUNCTION kf_track_mark(as_id bigint, rel oid) RETURNS text LANGUAGE sql"
+    " STABLE AS $kf$ SELECT concat_ws(' ', coalesce(pg_relation_filenode(rel)::bigint, 0),"
+    " md5(coalesce((SELECT string_agg(concat_ws(',', g.tgname, g.tgenabled, g.xmin), ';'"
+    " ORDER BY g.tgname)" OUR_TRIGGERS "), '')),"
+    " md5(coalesce((SELECT string_agg(concat_ws(',', a.attnum, a.attname, a.atttypid, a.atttypmod),"
+    " ';' ORDER BY a.attnum) FROM pg_attribute a WHERE a.attrelid = rel AND a.attnum > 0"
+    " AND NOT a.attisdropped), '')),"
+    " md5(coalesce((SELECT string_agg(concat_ws(',', p.prosrc, p.prosecdef, p.proconfig), ';')"
+    " FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname ="
+    " current_schema() AND p.proname = 'kf_capture_' || as_id), ''))) $kf$;"
+
+    /* A trigger that was made anew by somebody else may look at less than ours. */
     "CREATE OR REPLACE FUNCTION kf_track_check(as_id bigint) RETURNS text LANGUAGE plpgsql STABLE"
-    " AS $kf$ DECLARE t kf_tracked%ROWTYPE; rel oid; word text; there bigint; silent bigint; "
+    " AS $kf$ DECLARE t kf_tracked%ROWTYPE; rel oid; word text; there bigint; silent bigint;"
+    " was text[]; seen text[]; "
     "BEGIN"
     " SELECT * INTO t FROM kf_tracked WHERE id = as_id;"
     " rel := kf_track_find(t.name);"
     " IF rel IS NULL THEN RETURN 'missing'; END IF;"
     " word := kf_track_unfit(rel);"
     " IF word <> '' THEN RETURN 'unfit ' || word; END IF;"
-    " SELECT count(*), count(*) FILTER (WHERE g.tgenabled IN ('D', 'R')) INTO there, "
-    "silent" OUR_TRIGGERS ";"
-    " IF rel <> t.relid::oid OR there <> 2 OR kf_track_pairs(rel, 'r') <> t.columns THEN"
-    " RETURN 'made'; END IF;"
-    " IF silent > 0 THEN RETURN 'off'; END IF;"
-    " RETURN CASE WHEN kf_track_mark(as_id, rel) = t.mark THEN 'same' ELSE 'changed' END;"
+    " SELECT count(*) FILTER (WHERE g.tgtype IN (29, 32) AND g.tgqual IS NULL"
+    " AND g.tgattr::text = ''), count(*) FILTER (WHERE g.tgenabled IN ('D', 'R'))"
+    " INTO there, silent" OUR_TRIGGERS ";"
+    " was := string_to_array(t.mark, ' '); seen := string_to_array(kf_track_mark(as_id, rel), ' ');"
+    " RETURN CASE WHEN rel <> t.relid::oid THEN 'made table' WHEN there <> 2 THEN 'made triggers'"
+    " WHEN seen[4] IS DISTINCT FROM was[4] THEN 'made function'"
+    " WHEN kf_track_key(rel) <> t.columns THEN 'made key' WHEN silent > 0 THEN 'off'"
+    " WHEN seen[3] IS DISTINCT FROM was[3] THEN 'changed columns'"
+    " WHEN seen[1] IS DISTINCT FROM was[1] THEN 'changed file'"
+    " WHEN seen[2] IS DISTINCT FROM was[2] THEN 'changed triggers' ELSE 'same' END;"
     "END $kf$;"
 
     /* Waits a moment for a table that is held, with the row of numbers locked: no longer. */
@@ -160,7 +176,7 @@ const char track_functions[] =
     " ROW(%4$s) ORDER BY %3$s LIMIT $2; END IF; END $b$, tbl, kf_track_pairs(rel, 't'),"
     " key.columns, key.vals));"
     " PERFORM set_config('lock_timeout', waits, true);"
-    " UPDATE kf_tracked SET relid = rel::bigint, columns = kf_track_pairs(rel, 'r'),"
+    " UPDATE kf_tracked SET relid = rel::bigint, columns = kf_track_key(rel),"
     " mark = kf_track_mark(as_id, rel) WHERE id = as_id;"
     " RETURN '';"
     "END $kf$;"
