@@ -91,7 +91,7 @@ export function attributesPanel({ app, key, path, patched }) {
         const others = findable(node);
         const named = (words, onclick) => h("button", { type: "button", class: "small", "aria-label": `${words}: ${member}`, onclick }, words);
         return h("div", { class: "attr", "data-name": member }, h("dt", null, member),
-            h("dd", { dir: "auto" }, h("span", { class: "attr-value" }, shown(node)),
+            h("dd", { dir: "auto" }, h("span", { class: node.members || node.items ? "attr-value json-value" : "attr-value" }, shown(node)),
                 h("span", { class: "buttons" },
                     others !== null && others.length <= 255 && h("a", { class: "small", "aria-label": `${t("attr.others")}: ${member}`,
                         href: app.link("streams", "", query({ attr: member, value: others })) }, t("attr.others")),

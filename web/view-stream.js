@@ -30,7 +30,7 @@ export function streamView(app, route) {
     const keptFact = fact(t("stream.kept"), facts.kept);
     const factList = h("dl", { class: "facts", hidden: true }, fact(t("stream.count"), facts.count), fact(t("stream.size"), facts.size),
         fact(t("stream.first"), facts.first), fact(t("stream.last"), facts.last), keptFact);
-    const trouble = h("div", { "aria-live": "polite" }), eraseTrouble = h("div", { "aria-live": "polite" });
+    const trouble = h("div", { class: "stream-trouble", "aria-live": "polite" }), eraseTrouble = h("div", { "aria-live": "polite" });
     const context = { app, key, path, link, patched: take };
     const panels = [attributesPanel(context), statisticsPanel(context), ringsPanel(context), contextPanel(context)];
     const writes = app.may("write", key);
@@ -43,12 +43,13 @@ export function streamView(app, route) {
     } }) : { el: h("p", { class: "faint" }, t("rights.readOnly")), update() { /* it says the same of any stream */ } };
     const last = h("section", { class: "card", "aria-labelledby": "erase-head" }, h("h2", { id: "erase-head" }, t("erase")), h("p", { class: "faint" }, t("erase.text")),
         eraseTrouble, h("button", { type: "button", class: "danger", onclick: eraseIt }, t("erase.this")));
+    const search = searchForm(app, { prefix: key, label: t("search.here") });
     const beside = h("div", { class: "beside", hidden: true }, panels.map(p => p.el), writes && last);
     const card = h("div", { class: "card talk-card" }, bar, talk.el);
     const body = h("div", { class: "columns" }, h("div", { class: "talk-column" }, card, append.el), beside);
     const el = h("div", { class: "stream" },
         h("p", { class: "back" }, h("a", { href: app.link("streams") }, `‹ ${t("tab.streams")}`)), h("h1", { class: "name" }, key),
-        factList, searchForm(app, { prefix: key, label: t("search.here") }), trouble, body);
+        factList, search, trouble, body);
 
     async function toDay(event) {
         event.preventDefault();
@@ -69,7 +70,7 @@ export function streamView(app, route) {
         if (another)
             talk.rest();
         info = now;
-        for (const part of [factList, beside, card])
+        for (const part of [factList, search, beside, card])
             setHidden(part, false);
         setText(facts.count, number(info.count));
         setText(facts.size, bytes(info.bytes));
@@ -122,7 +123,7 @@ export function streamView(app, route) {
         absent = true;
         info = null;
         talk.rest();
-        for (const part of [factList, beside, card])
+        for (const part of [factList, search, beside, card])
             setHidden(part, true);
         fill(trouble, note("plain", t(begun ? "stream.goneNow" : "stream.absent"), h("p", null, t("stream.begin"))));
         append.update(null);
@@ -147,7 +148,7 @@ export function streamView(app, route) {
         talk.stop();
         const { el: receiptEl, heading } = receiptCard(app, receipt, t("receipt.done", { name: key }));
         setHidden(factList, true);
-        el.querySelector(".search-words").remove();
+        search.remove();
         body.replaceWith(receiptEl);
         heading.focus();
         app.say(t("receipt.done", { name: key }));

@@ -15,6 +15,8 @@
  * so what was confirmed before is said, and that is the end. */
 #include "cli/cli.h"
 
+#include "base/when.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -291,7 +293,9 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
     print_progress_end(a->cli);
     if (rc != KF_OK)
         say_how_far(a, err);
-    if (rc == KF_OK && !a->cli->json)
+    if (rc == KF_OK && !a->cli->json && !a->sent)
+        print_talk("%s: there were no lines; nothing was appended", a->cli->args[0]);
+    else if (rc == KF_OK && !a->cli->json)
         print_talk("%s: %llu lines, %llu of them known before, %llu entries in all",
                    a->cli->args[0], (unsigned long long)a->sent, (unsigned long long)a->known,
                    (unsigned long long)a->count);
@@ -332,12 +336,15 @@ kf_rc cmd_append(struct cli *cli, struct kf_err *err)
 {
     struct appending a = {.cli = cli, .batch = BUF_INIT};
     struct buf target = BUF_INIT;
+    int64_t at_ms = 0;
     bool lines = cli->arg_count < 2 || strcmp(cli->args[1], "-") == 0;
     if (lines && cli->arg_count < 2 && isatty(STDIN_FILENO))
         return cli_usage(err, "say a TEXT, or - and type lines");
     if (lines && (cli->opt[OPT_ID] || cli->opt[OPT_TIME]))
         return cli_usage(err, "--id and --time are of one entry: give each line its own, as "
                               "{\"id\": …, \"at\": …, \"body\": …}");
+    if (cli->opt[OPT_TIME] && (!when_parse(str_of(cli->opt[OPT_TIME]), &at_ms) || at_ms <= 0))
+        return cli_usage(err, "--time wants a time after 1970, such as 2026-11-09T14:23:45Z");
     kf_rc rc = make_target(&a, &target, err);
     if (rc == KF_OK)
         rc = lines ? append_lines(&a, err) : append_text(&a, cli->args[1], err);

@@ -115,6 +115,8 @@ kf_rc cmd_search(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"STREAM", "N", "KIND", "WHEN", "TEXT"};
     struct buf target = BUF_INIT, words = BUF_INIT;
+    if (cli->repeat_count[OPT_PREFIX] > 1)
+        return cli_usage(err, "search takes one --prefix");
     for (size_t i = 0; i < cli->arg_count; i++) {
         buf_c(&words, i ? " " : "");
         buf_c(&words, cli->args[i]);

@@ -107,19 +107,22 @@ static kf_rc unfinished_group(const char *word, struct kf_err *err)
 
 static kf_rc unknown_command(const char *word, struct kf_err *err)
 {
-    const char *near = NULL;
+    char near[64] = "";
     size_t best = 3;
     kf_rc rc = unfinished_group(word, err);
     if (rc != KF_OK)
         return rc;
     for (size_t i = 0; i < command_count; i++) {
-        size_t d = distance(word, command_table[i].words);
+        char first[64];
+        const char *words = command_table[i].words;
+        snprintf(first, sizeof first, "%.*s", (int)str_index(str_of(words), ' '), words);
+        size_t d = distance(word, first);
         if (d < best) {
             best = d;
-            near = command_table[i].words;
+            memcpy(near, first, sizeof near);
         }
     }
-    if (near)
+    if (*near)
         return cli_usage(err, "there is no command \"%s\"; did you mean %s?", word, near);
     return cli_usage(err, "there is no command \"%s\"; keepfast --help lists them", word);
 }

@@ -19,7 +19,7 @@ static const char *pending_words(const struct kf_remote_info *r, int64_t now_ms,
     struct buf age = BUF_INIT;
     age_human(now_ms > r->pending.oldest_ms ? now_ms - r->pending.oldest_ms : 0, &age);
     if (r->pending.count)
-        snprintf(out, 120, "; %llu document%s pending, the oldest change is %s old",
+        snprintf(out, 120, "; %llu change%s pending, the oldest is %s old",
                  (unsigned long long)r->pending.count, r->pending.count == 1 ? " is" : "s are",
                  age.failed ? "?" : age.p);
     else

@@ -48,7 +48,7 @@ def tokens():
         failing("env-unset", host.config("store"), "secret_missing", "KEEPFAST_TEST_TOKEN")
         env = {"KEEPFAST_TEST_TOKEN": "mistyped"}
         at = failing("wrong-token", host.config("store"), "remote_token_refused", "KEEPFAST_TEST_TOKEN", "keepfast sync host --wait", env=env)
-        check("1 document is pending" in finds(at, "remote_token_refused", env=env)["detail"], "what is at stake")
+        check("1 change is pending" in finds(at, "remote_token_refused", env=env)["detail"], "what is at stake")
         failing("read-token", host.config("store"), "remote_right_missing", env=host.environment(host.read_token))
         # One that was good, and is over.
         at = store("revoked")

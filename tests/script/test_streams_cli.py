@@ -91,6 +91,11 @@ def what_is_shown():
     for key in ("k/entries", "k/context"):
         ok("append", key, "x")
         equal(len(bodies(key)), 1, f"{key} is a key")
+    for words, said in ((("append", "a", "x", "--time", "yesterday"), b"--time wants a time"), (("strem", "ls"), b"did you mean stream?"),
+                        (("search", "x", "--prefix", "a*", "--prefix", "b*"), b"one --prefix")):
+        done = run(*words, at=STORE)
+        check(done.status == 2 and said in done.err, f"{words}: {done}")
+    check(b"nothing was appended" in ok("append", "a", "-").err, "no lines are no entries")
     for words, status in ((("tail", "none"), 1), (("stream", "show", "none"), 1), (("context", "none"), 1), (("search", '"x'), 11),
                           (("tail", "a", "-n", "0"), 2), (("tail", "a", "-x"), 2), (("append",), 2), (("append", "a//b", "x"), 11)):
         equal(run(*words, at=STORE).status, status, " ".join(words))

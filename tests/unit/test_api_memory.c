@@ -36,6 +36,12 @@ static bool is_long(const struct request *r)
            r->route == ROUTE_VERIFY;
 }
 
+/* To make a store takes ten thousand allocations, each time: oom.c fails each of them. */
+static bool makes_a_store(const struct request *r)
+{
+    return r->route == ROUTE_RESTORE || r->route == ROUTE_SPACE_PUT;
+}
+
 /* The answer without memory is the one with memory, or says that there was none. */
 static void judge(const struct request *r, const struct scarce *s, long n)
 {
@@ -129,8 +135,7 @@ static void each_allocation_may_fail(void **unused)
         rig_enter(OPEN);
         ask_request(r, info_of(r)->method);
         kept = door;
-        /* A restore opens and fills a store: oom.c fails each of its allocations. */
-        long stride = r->route == ROUTE_RESTORE && !all ? 97 : 1;
+        long stride = makes_a_store(r) && !all ? 97 : 1;
         long fired = starve(r, false, stride) + starve(r, true, stride);
         print_message("# %s %s: %ld allocations failed\n", route_method_name(info_of(r)->method),
                       r->target, fired);
