@@ -28,12 +28,14 @@ static const char *kind_of(const struct command *c)
     bool none = !*c->args || strcmp(c->words, "remote add") == 0;
     if (str_starts(str_of(c->args), STR("KEY")) || strcmp(c->words, "stream ls") == 0)
         return "stream";
+    if (strcmp(c->words, "export") == 0) /* FILE is one of some names there, and no file */
+        none = true;
     if (none || str_starts(str_of(c->words), STR("space ")))
         return "";
     if (str_starts(str_of(c->words), STR("remote ")) ||
         str_starts(str_of(c->args), STR("[REMOTE")) || str_starts(str_of(c->args), STR("REMOTE")))
         return "remote";
-    if (str_starts(str_of(c->args), STR("FILE")))
+    if (str_starts(str_of(c->args), STR("FILE")) || str_starts(str_of(c->args), STR("PLACE")))
         return "file";
     if (str_starts(str_of(c->args), STR("NAME")) || strcmp(c->words, "ls") == 0)
         return "document";
@@ -51,6 +53,7 @@ static const char *value_kind(enum option o)
     case OPT_SSH_KEY_FILE:
     case OPT_KNOWN_HOSTS_FILE:
     case OPT_CA_FILE:
+    case OPT_TO:
     case OPT_SOCKET: return "file";
     case OPT_DATA: return "folder";
     case OPT_WAIT:

@@ -59,6 +59,9 @@ CASES = [
     (["tail", "ch"], {"chat/abc"}, {"views/abc", "a.json"}),
     (["stream", "show", "v"], {"views/abc"}, {"chat/abc"}),
     (["append", "--k"], {"--kind"}, {"--at"}),
+    (["import", "s."], {"s.db"}, {"--check"}),
+    (["export", "s."], set(), {"s.db"}),
+    (["export", "x", "--to", "s."], {"s.db"}, {"--at"}),
 ]
 
 
