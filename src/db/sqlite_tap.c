@@ -50,6 +50,13 @@ static int ask(struct tap_vfs *tap, enum io_op op, const char *path, int64_t off
     return tap_errno;
 }
 
+/* The real VFS says of an empty file that it is not there; but it is, and its removal counts. */
+static bool is_there(const struct tap_vfs *tap, const char *path)
+{
+    struct stat st;
+    return path_stat(tap->env, path, &st, NULL) == KF_OK;
+}
+
 /* --------------------------------------------------------------------------------- one file */
 
 static int file_close_(sqlite3_file *f)
@@ -191,11 +198,9 @@ static int open_(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int f
 {
     struct tap_vfs *tap = tap_vfs(vfs);
     struct tap_file *t = tap_file(f);
-    int there = 1;
+    bool there = path && (!(flags & SQLITE_OPEN_CREATE) || is_there(tap, path));
     memset(t, 0, sizeof(*t));
-    if (path && (flags & SQLITE_OPEN_CREATE))
-        tap->real->xAccess(tap->real, path, SQLITE_ACCESS_EXISTS, &there);
-    if (ask(tap, path && there ? IO_OPEN : IO_CREATE, path, 0, NULL, 0) > 0)
+    if (ask(tap, there ? IO_OPEN : IO_CREATE, path, 0, NULL, 0) > 0)
         return SQLITE_CANTOPEN;
     t->tap = tap;
     t->path = path;
@@ -209,9 +214,7 @@ static int open_(sqlite3_vfs *vfs, sqlite3_filename path, sqlite3_file *f, int f
 static int delete_(sqlite3_vfs *vfs, const char *path, int sync_dir)
 {
     struct tap_vfs *tap = tap_vfs(vfs);
-    int there = 0;
-    tap->real->xAccess(tap->real, path, SQLITE_ACCESS_EXISTS, &there);
-    if (there && ask(tap, IO_UNLINK, path, 0, NULL, 0) > 0)
+    if (is_there(tap, path) && ask(tap, IO_UNLINK, path, 0, NULL, 0) > 0)
         return SQLITE_IOERR_DELETE;
     int rc = tap->real->xDelete(tap->real, path, 0);
     if (rc != SQLITE_OK || !sync_dir)

@@ -751,6 +751,19 @@ static bool judge_place(const struct sim *run, const struct sim *looker, const c
     return good;
 }
 
+static bool complain_of_state(const struct sim *run, const struct snapshot *now, size_t acked,
+                              size_t begun, const struct place *at)
+{
+    char where[2000] = "an older state";
+    const char *like = run->snaps[now->seq == run->snaps[begun].seq ? begun : acked].text;
+    if (find_snapshot(run, now, 0, begun) < 0)
+        first_difference(now->text, like ? like : "", where, sizeof(where));
+    return complain(
+        at, "holds number %lld; acknowledged were %zu steps, begun %zu (numbers %lld to %lld): %s",
+        (long long)now->seq, acked, begun, (long long)run->snaps[acked].seq,
+        (long long)run->snaps[begun].seq, where);
+}
+
 /* Opens what is at `path` and compares. The clock is an hour earlier than it was. */
 static bool judge(const struct sim *run, const char *path, size_t acked, size_t begun,
                   const struct place *at)
@@ -777,13 +790,7 @@ static bool judge(const struct sim *run, const char *path, size_t acked, size_t 
     /* A store of which nothing was acknowledged may have nothing in it. */
     if (good && !(acked == 0 && now.seq == 0) && find_snapshot(run, &now, acked, begun) < 0 &&
         !is_all_but_purged(run, &now, acked, begun))
-        good = complain(
-            at,
-            "holds number %lld; acknowledged were %zu steps, begun %zu (numbers %lld to %lld)%s",
-            (long long)now.seq, acked, begun, (long long)run->snaps[acked].seq,
-            (long long)run->snaps[begun].seq,
-            find_snapshot(run, &now, 0, begun) >= 0 ? ": an older state"
-                                                    : ": no state that ever was");
+        good = complain_of_state(run, &now, acked, begun, at);
     if (good && (run->script->pushes || run->script->tokens))
         good = judge_place(run, &looker, path, now.watermark, acked, begun, at);
     if (good && (rc = one_more(s, &seq, &stamp, &err)) != KF_OK)
