@@ -126,6 +126,9 @@ static kf_rc load_all(struct restore *r, struct kf_err *err)
                      "the archive changed while it was read; nothing was changed");
     if (rc == KF_OK)
         rc = stream_load_end(r->db, store_streams(r->store), &r->seq, err);
+    /* A PostgreSQL has an index of its own kind. */
+    if (rc == KF_OK && !r->trial && store_level(r->store) != KF_LEVEL_SHARED)
+        rc = stream_load_words(r->db, err);
     if (rc == KF_OK && !r->trial)
         rc = remotes_copy(store_remotes(r->store), r->db, err);
     if (rc == KF_OK)

@@ -407,3 +407,12 @@ kf_rc stream_load_end(struct db *db, struct streams *streams, int64_t *seq, stru
     kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
+
+kf_rc stream_load_words(struct db *db, struct kf_err *err)
+{
+    bool more = true;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && more)
+        rc = stream_index_batch(db, &more, err);
+    return rc;
+}

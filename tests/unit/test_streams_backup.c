@@ -148,6 +148,20 @@ static const char *info_of(struct app *app, const char *key)
     return text;
 }
 
+static int64_t number(struct app *app, const char *sql)
+{
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    assert_int_equal(store_read(app->store, &db, NULL), KF_OK);
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    assert_int_equal(db_step(s, &row, NULL), KF_OK);
+    int64_t n = row ? db_i64(s, 0) : -1;
+    db_done(s);
+    store_read_end(app->store, db);
+    return n;
+}
+
 static size_t found(struct app *app, const char *words)
 {
     struct kf_found_list list = {0};
@@ -252,6 +266,27 @@ static void a_store_in_use_is_replaced(void **state)
     assert_int_equal(found(&b, "archive"), 1);
     assert_int_equal(append(&b, "chat/1", NULL, "\"later words\"", NULL), 2);
     assert_int_equal(found(&b, "later"), 1);
+    verified(&b);
+}
+
+/* Also of a store that nobody keeps: its words are in the index at once, and none of others. */
+static void what_is_restored_is_found_by_the_index(void **state)
+{
+    (void)state;
+    app_open(&a);
+    app_open(&b);
+    append(&a, "chat/1", NULL, "\"from the archive\"", NULL);
+    append(&a, "erased/1", NULL, "\"words of the erased\"", NULL);
+    erase(&a, "erased/1");
+    for (int i = 1; i <= 700; i += 350)
+        append_batch(&b, "chat/1", NULL, i, 350, 0);
+    back_up(&a, NULL);
+    restore(&b, true);
+    assert_int_equal(number(&b, "SELECT count(*) FROM kf_search_docsize"), 1);
+    assert_int_equal(number(&b, "SELECT CAST(value AS INTEGER) FROM kf_meta WHERE key = 'indexed'"),
+                     number(&b, "SELECT max(seq) FROM kf_entry"));
+    assert_int_equal(found(&b, "archive"), 1);
+    assert_int_equal(found(&b, "erased"), 0);
     verified(&b);
 }
 
@@ -587,6 +622,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(everything_comes_back),
         TEST(a_store_in_use_is_replaced),
+        TEST(what_is_restored_is_found_by_the_index),
         TEST(what_was_trimmed_stays_so),
         TEST(what_was_trimmed_is_not_appended_again),
         TEST(a_backup_does_without_its_digest),
