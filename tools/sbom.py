@@ -46,7 +46,7 @@ def on_demand():
     sonames = set()
     for path in glob.glob(os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "src/*/*.c")):
         with open(path, encoding="utf-8") as file:
-            sonames.update(re.findall(r'dlopen\("([^"]+)"', file.read()))
+            sonames.update(re.findall(r'struct calls_library [^;]*?\.file = "([^"]+)"', file.read()))
     return sonames
 
 

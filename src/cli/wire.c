@@ -3,12 +3,12 @@
  * never needs it. */
 #include "cli/cli.h"
 
+#include "base/calls.h"
 #include "base/mem.h"
 #include "base/secret.h"
 #include "server/hosts.h"
 
 #include <curl/curl.h>
-#include <dlfcn.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,28 +27,30 @@ struct curl_calls {
     const char *(*easy_strerror)(CURLcode);
 };
 
-static bool load_one(void *lib, const char *name, void *place)
-{
-    void *symbol = dlsym(lib, name);
-    memcpy(place, &symbol, sizeof symbol); /* a function's address in void *, as POSIX has it */
-    return symbol != NULL;
-}
+static const struct calls_entry entries[] = {
+#define X(name)                                          \
+    {                                                    \
+        "curl_" #name, offsetof(struct curl_calls, name) \
+    }
+    X(easy_init),    X(easy_cleanup), X(easy_setopt),    X(easy_perform),
+    X(easy_getinfo), X(slist_append), X(slist_free_all), X(easy_strerror),
+#undef X
+};
 
 static kf_rc load_curl(struct curl_calls *c, struct kf_err *err)
 {
-    void *lib = dlopen("libcurl.so.4", RTLD_NOW | RTLD_LOCAL);
-    if (lib && load_one(lib, "curl_easy_init", &c->easy_init) &&
-        load_one(lib, "curl_easy_cleanup", &c->easy_cleanup) &&
-        load_one(lib, "curl_easy_setopt", &c->easy_setopt) &&
-        load_one(lib, "curl_easy_perform", &c->easy_perform) &&
-        load_one(lib, "curl_easy_getinfo", &c->easy_getinfo) &&
-        load_one(lib, "curl_slist_append", &c->slist_append) &&
-        load_one(lib, "curl_slist_free_all", &c->slist_free_all) &&
-        load_one(lib, "curl_easy_strerror", &c->easy_strerror))
-        return KF_OK;
-    return err_set(
-        err, PROBLEM_CONFIG,
-        "cannot load libcurl, which talks to servers for the command line; install libcurl4");
+    static struct curl_calls calls;
+    static struct calls_library library = {.file = "libcurl.so.4",
+                                           .entries = entries,
+                                           .count = sizeof entries / sizeof *entries,
+                                           .table = &calls,
+                                           .lock = PTHREAD_MUTEX_INITIALIZER};
+    if (!calls_load(&library))
+        return err_set(
+            err, PROBLEM_CONFIG,
+            "cannot load libcurl, which talks to servers for the command line; install libcurl4");
+    *c = calls;
+    return KF_OK;
 }
 
 struct transfer {

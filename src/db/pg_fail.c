@@ -10,7 +10,7 @@ struct meaning {
     const char *state; /* the whole, or the class */
     enum db_trouble trouble;
     enum problem problem;
-    const char *next; /* what to do; NULL = the server's words say it */
+    const char *next; /* what to do, behind the server's words */
 };
 
 /* The first that fits counts. */

@@ -18,9 +18,13 @@
  * write of its own, for the sync, too, comes before it is told.
  *
  * What is gathered and cannot be written is lost, and with it the transaction, though the call that
- * met it may be one after which SQLite would go on: a read, or a statement that it takes back alone.
- * So nothing behind the lost bytes is taken, and nothing of them read, until a frame begins at their
- * place or before it: that of the next transaction, for what is committed was written. */
+ * met it may be one after which SQLite would go on: a read, or a statement that it takes back
+ * alone. So nothing behind the lost bytes is taken, and nothing of them read, until a frame begins
+ * at their place or before it: that of the next transaction, for what is committed was written.
+ *
+ * This counts on a commit that is not padded to a sector: then its page is the last write before
+ * the sync. SQLite pads where the VFS does not say SQLITE_IOCAP_POWERSAFE_OVERWRITE; the unix VFS
+ * says it of every file that is not opened with psow=0. */
 #include "db/sqlite_internal.h"
 #include "base/hooks.h"
 #include "base/mem.h"
@@ -104,7 +108,9 @@ static int write_(sqlite3_file *f, const void *p, int len, sqlite3_int64 offset)
         KF_SOMETIMES("log-refuses-what-is-behind");
         return l->lost_rc;
     }
-    if (len <= LOG_HEAD) /* not a page that is written once more, where its frame stands */
+    /* A head: here a frame, or the log, begins anew. A page alone is one that its transaction has
+     * changed again, which SQLite writes over where its frame stands: what was lost still is. */
+    if (len <= LOG_HEAD)
         l->lost = -1;
     l->commits = is_commit(p, len);
     if (!l->bytes)

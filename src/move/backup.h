@@ -39,8 +39,8 @@ kf_rc backup_copy(struct backup *b, struct file *f, kf_progress *progress, void 
 void backup_reckon(struct backup *b, bool (*wanted)(void *ctx), void *ctx);
 /* Behind its end: the digest of what it holds, read from the store and not from what was written: a
  * restore of the archive must have the same. Documents are read again now; of streams it was
- * reckoned in the snapshots of their files, for what is erased meanwhile is gone from the store that
- * would have to be asked. *ret_hex is "" when that took too long (store_read_long) or was not
+ * reckoned in the snapshots of their files, for what is erased meanwhile is gone from the store
+ * that would have to be asked. *ret_hex is "" when that took too long (store_read_long) or was not
  * wanted any more. Cost: as digest_now. */
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
                     uint64_t *ret_docs, struct kf_err *err);

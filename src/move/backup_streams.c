@@ -220,9 +220,9 @@ static kf_rc newest_member(void *ctx, const struct member_row *m, bool *ret_keep
     return KF_OK;
 }
 
-/* In the snapshot of stream.ndjson: what is erased by then is so in the archive, and nothing else of
- * what it has can change. One that takes too long is not waited for: it costs the digest, and not
- * the backup. */
+/* In the snapshot of stream.ndjson: what is erased by then is so in the archive, and nothing else
+ * of what it has can change. One that takes too long is not waited for: it costs the digest, and
+ * not the backup. */
 static kf_rc add_line(struct giving *g, struct kf_err *err)
 {
     struct backup_streams *b = g->b;

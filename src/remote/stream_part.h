@@ -121,8 +121,8 @@ void stream_read_begin(struct stream_reader *r, str name, str text);
  * KF_TOO_NEW, KF_NOMEM. */
 kf_rc stream_read(struct stream_reader *r, struct stream_line *ret, struct kf_err *err);
 void stream_read_end(struct stream_reader *r);
-/* All of it, so that nothing of a file is used that is not whole. ret_entries may be NULL; of a part
- * with ids there are none. */
+/* All of it, so that nothing of a file is used that is not whole. ret_entries may be NULL; of a
+ * part with ids there are none. */
 kf_rc stream_read_check(str name, str text, uint64_t *ret_entries, struct kf_err *err);
 
 #endif

@@ -281,7 +281,8 @@ kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_
  * stream. docs/formats.md says what they are. KF_DAMAGED. */
 kf_rc stream_digest(struct db *db, struct hash_state *digest, struct kf_err *err);
 /* The line of one stream, appended to `out`, as a store would have it that holds of it what came
- * into being up to number `until`, and its attributes as they are. Cost: a pass over its entries. */
+ * into being up to number `until`, and its attributes as they are. Cost: a pass over its
+ * entries. */
 kf_rc stream_digest_line(struct db *db, str key, int64_t until, struct buf *out,
                          struct kf_err *err);
 

@@ -7,7 +7,7 @@
 
 #include "base/when.h"
 
-/* ------------------------------------------------------------------------------------------ rows */
+/* ----------------------------------------------------------------------------------------- rows */
 
 void receipt_subject(const char *what, str a, str b, char out[HASH_HEX + 1])
 {
@@ -70,7 +70,7 @@ kf_rc receipt_count(struct db *db, int64_t id, uint64_t streams, uint64_t entrie
     return db_run(s, err);
 }
 
-/* ------------------------------------------------------------------------------------ what is told */
+/* --------------------------------------------------------------------------------- what is told */
 
 void kf_receipt_free(struct kf_receipt *receipt)
 {
