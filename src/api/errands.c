@@ -21,7 +21,7 @@
 #include <utlist.h>
 
 #define ERRANDS_RUN   2
-#define DRAIN_MS      1000 /* for requests that hold a space which is to be closed */
+#define DRAIN_MS      500 /* for requests that hold a space which is to be closed */
 #define DRAIN_LOOK_MS 10
 
 enum errand_kind { ERRAND_OPEN, ERRAND_CLOSE, ERRAND_LIST };
@@ -242,6 +242,15 @@ static void drain_due(struct loop_timer *t)
     try_to_leave((struct errand *)((char *)t - offsetof(struct errand, timer)));
 }
 
+/* Whether what keeps a space may soon be over: a request, or a look at what other processes have
+ * done with its remotes, which is a run of theirs, too. What runs for a folder's may take any
+ * time. */
+static bool may_pass(const struct errand *e)
+{
+    return env_mono_ms(e->api->o.env) < e->until_ms &&
+           (db_is_url(e->api->o.data_dir) || !remotes_running(store_remotes(e->space->store)));
+}
+
 static void try_to_leave(struct errand *e)
 {
     struct api *api = e->api;
@@ -252,8 +261,7 @@ static void try_to_leave(struct errand *e)
         run_next(api->home);
         return;
     }
-    if (env_mono_ms(api->o.env) < e->until_ms &&
-        loop_timer_set(api->o.loop, &e->timer, DRAIN_LOOK_MS, drain_due) == KF_OK) {
+    if (may_pass(e) && loop_timer_set(api->o.loop, &e->timer, DRAIN_LOOK_MS, drain_due) == KF_OK) {
         KF_SOMETIMES("space-drained");
         return;
     }
