@@ -402,7 +402,7 @@ static void joined_attributes_can_be_made_smaller(void **state)
                            {.stamp = 7, .name = "c", .value = "1"}};
     for (size_t i = 0; i < LEN; i++) /* 80,000 tokens in each of them */
         value[i] = "[],"[i % 3];
-    memcpy(value, "[  ", 3);
+    value[1] = value[2] = ' ';
     value[LEN - 1] = ']';
     take("a", lines, 3);
     assert_int_equal(strtol(attrs_length("a"), NULL, 10), 2 * LEN + 17);
