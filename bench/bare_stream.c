@@ -12,7 +12,8 @@ static const char *const statements[STATEMENT_COUNT] = {
     [ONCE] = "INSERT INTO kf_entry_once(stream, id, n, hash, at) "
              "VALUES($1, $2, $3, $4, $5) ON CONFLICT(stream, id) DO NOTHING",
     [ENTRY] = "INSERT INTO kf_entry(seq, stream, n, at, stamp, size, taken, kind, id, site, hash, "
-              "attach, body) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+              "attach, body, timed, behind) "
+              "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, 0, NULL)",
     [COUNT] = "UPDATE kf_stream SET rev = $1, count = $2, last_n = $3, bytes = $4, first_at = $5, "
               "last_at = $6, kinds = $7 WHERE id = $8",
     [BORN] = "INSERT INTO kf_stream(id, key, rev, count, last_n, bytes, first_at, last_at, seq, "

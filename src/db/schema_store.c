@@ -29,7 +29,9 @@
  * kf_stream and, with a client id, one place of kf_entry_once; nothing of the journal, for an entry
  * never changes. The id of a stream is the number under which it was created, so that an erased and
  * reborn key is another stream. Between stores an entry is known by (site, stamp), whichever site
- * this store has by now: kf_entry_by finds it, and what an erasure covers of a site. */
+ * this store has by now: kf_entry_by finds it, and what an erasure covers of a site, if it came from
+ * elsewhere; what was appended here is found by halving, and has no place in kf_entry_by, nor one in
+ * kf_entry_at when its time is that of its stamp (shape/stream_order.c). */
 #include "db/schema.h"
 
 static const char create_sql[] =
@@ -77,10 +79,10 @@ static const char create_sql[] =
     "CREATE TABLE kf_entry(seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, n INTEGER NOT NULL,"
     " at INTEGER NOT NULL, stamp INTEGER NOT NULL, size INTEGER NOT NULL, taken INTEGER NOT NULL,"
     " kind TEXT NOT NULL, id TEXT NOT NULL, site TEXT NOT NULL, hash TEXT NOT NULL, attach TEXT,"
-    " body TEXT NOT NULL) STRICT;"
+    " body TEXT NOT NULL, timed INTEGER NOT NULL DEFAULT 1, behind INTEGER DEFAULT 0) STRICT;"
     "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
-    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
-    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp);"
+    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n) WHERE timed = 1;"
+    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp) WHERE behind IS NOT NULL;"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
     "CREATE TABLE kf_entry_once(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
     " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
@@ -122,7 +124,8 @@ static const char probe_sql[] =
     " j.id, j.key, j.rev, j.count, j.last_n, j.bytes, j.first_at, j.last_at, j.seq, j.stamp, "
     "j.site,"
     " j.born, j.kinds, j.rings, j.attrs, k.name, k.value, k.key, k.stream, l.seq, l.stream, l.n,"
-    " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, m.stream,"
+    " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, l.timed, "
+    "l.behind, m.stream,"
     " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.site, o.stamp, o.at, o.seq,"
     " r.key, r.name, r.stamp, r.site, r.value, t.stream, t.site, t.stamp, u.remote, u.key, u.first,"
     " u.hash, u.version, u.stamp, u.site, u.bytes, u.last_seq, u.entries, p.stream, p.receipt, "

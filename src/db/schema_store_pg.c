@@ -55,10 +55,12 @@ const char schema_store_pg[] =
     ", PRIMARY KEY(name, value, key));"
     "CREATE TABLE kf_entry(seq bigint PRIMARY KEY, stream" NUMBER ", n" NUMBER ", at" NUMBER
     ", stamp" NUMBER ", size" NUMBER ", taken" NUMBER ", kind" TEXT ", id" TEXT ", site" TEXT
-    ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ");"
+    ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ", timed" NUMBER
+    " DEFAULT 1, behind bigint DEFAULT 0"
+    ");"
     "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
-    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n);"
-    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp);"
+    "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n) WHERE timed = 1;"
+    "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp) WHERE behind IS NOT NULL;"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
     "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
     ", PRIMARY KEY(stream, id));"

@@ -62,8 +62,20 @@ static const struct rule rules[] = {
      "what an entry has attached is missing"},
     {"SELECT s.key FROM kf_entry e JOIN kf_stream s ON s.id = e.stream WHERE e.seq < 1 OR e.seq > "
      "(SELECT seq FROM kf_state) OR e.n < 1 OR e.n > s.last_n OR e.stamp < 0 OR e.at < 0 OR "
-     "length(e.site) <> 16 OR length(e.kind) > 64 OR e.taken NOT IN (0, 1)",
+     "length(e.site) <> 16 OR length(e.kind) > 64 OR e.taken NOT IN (0, 1) OR e.timed NOT IN (0, "
+     "1) "
+     "OR (e.timed = 0 AND (e.behind IS NOT NULL OR e.stamp / 65536 <> e.at))",
      "an entry has a number, stamp, site or kind that none can have"},
+    {"SELECT s.key FROM (SELECT stream, coalesce(behind, stamp) AS place, lag(coalesce(behind, "
+     "stamp)) OVER (PARTITION BY stream ORDER BY n) AS earlier FROM kf_entry) e JOIN kf_stream s "
+     "ON "
+     "s.id = e.stream WHERE e.place < e.earlier",
+     "an entry has a smaller number than one that was appended before it"},
+    {"SELECT s.key FROM kf_entry e JOIN kf_entry o ON o.stream = e.stream AND o.site = e.site AND "
+     "o.stamp = e.stamp AND o.behind IS NOT NULL JOIN kf_stream s ON s.id = e.stream WHERE "
+     "e.behind "
+     "IS NULL",
+     "an entry is there twice"},
 };
 
 static kf_rc hold(struct checking *c, const struct rule *rule, struct kf_err *err)

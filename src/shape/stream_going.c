@@ -59,10 +59,12 @@ kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
     return gather(s, floor, false, ret, err);
 }
 
-kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
-                     struct entries_going *ret, struct kf_err *err)
+/* Those from elsewhere, the earliest first. */
+static kf_rc erased_taken(struct db *db, int64_t stream, str site, int64_t stamp,
+                          struct entries_going *ret, struct kf_err *err)
 {
-    static const char sql[] = GOING "AND site = $2 AND stamp <= $3 ORDER BY stamp LIMIT $4";
+    static const char sql[] = GOING
+        "AND site = $2 AND stamp <= $3 AND behind IS NOT NULL ORDER BY stamp LIMIT $4";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
@@ -70,8 +72,38 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
     db_bind_i64(s, 1, stream);
     db_bind_text(s, 2, site);
     db_bind_i64(s, 3, stamp);
-    db_bind_i64(s, 4, STREAM_GOING_MAX);
+    db_bind_i64(s, 4, (int64_t)(STREAM_GOING_MAX - ret->count));
     return gather(s, INT64_MAX, false, ret, err);
+}
+
+/* Those that were appended here. */
+static kf_rc erased_own(struct db *db, int64_t stream, str site, int64_t stamp,
+                        struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND n > $2 AND n <= $3 AND behind IS NULL AND site = $4 "
+                                    "ORDER BY n LIMIT $5";
+    struct db_stmt *s;
+    int64_t before = 0, last = 0;
+    kf_rc rc = entries_below(db, stream, 1, &before, err);
+    if (rc == KF_OK)
+        rc = entries_below(db, stream, stamp < INT64_MAX ? stamp + 1 : stamp, &last, err);
+    if (rc != KF_OK || before >= last || (rc = db_use(db, sql, &s, err)) != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, before);
+    db_bind_i64(s, 3, last);
+    db_bind_text(s, 4, site);
+    db_bind_i64(s, 5, (int64_t)(STREAM_GOING_MAX - ret->count));
+    return gather(s, INT64_MAX, false, ret, err);
+}
+
+kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
+                     struct entries_going *ret, struct kf_err *err)
+{
+    kf_rc rc = erased_taken(db, stream, site, stamp, ret, err);
+    if (rc == KF_OK && ret->count < STREAM_GOING_MAX)
+        rc = erased_own(db, stream, site, stamp, ret, err);
+    return rc;
 }
 
 /* What the floor keeps is left out: entries from elsewhere can be older than what was here
@@ -79,15 +111,21 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
 kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
                      struct entries_going *ret, struct kf_err *err)
 {
-    static const char sql[] = GOING "AND at < $2 ORDER BY at LIMIT $3";
+    static const char timed[] = GOING "AND timed = 1 AND at < $2 ORDER BY at LIMIT $3",
+                      prompt[] = GOING "AND n <= $2 AND timed = 0 ORDER BY n LIMIT $3";
     struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, before_ms);
-    db_bind_i64(s, 3, STREAM_GOING_MAX);
-    return gather(s, floor, true, ret, err);
+    int64_t last = 0;
+    kf_rc rc = entries_below_time(db, stream, before_ms, &last, err);
+    for (int i = 0; rc == KF_OK && i < 2 && ret->count < STREAM_GOING_MAX; i++) {
+        rc = db_use(db, i ? prompt : timed, &s, err);
+        if (rc != KF_OK)
+            return rc;
+        db_bind_i64(s, 1, stream);
+        db_bind_i64(s, 2, i ? last : before_ms);
+        db_bind_i64(s, 3, (int64_t)(STREAM_GOING_MAX - ret->count));
+        rc = gather(s, floor, true, ret, err);
+    }
+    return rc;
 }
 
 /* ------------------------------------------------------------------------------------- removing */
@@ -111,7 +149,7 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
                      struct entries_going *going, struct kf_err *err)
 {
     struct db *db = group_db(g);
-    bool edge = false;
+    bool first = false, last = false;
     kf_rc rc = KF_OK;
     if (!going->count)
         return KF_OK;
@@ -120,14 +158,16 @@ kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_dra
         rc = entry_delete(db, e->seq, err);
         if (!KF_SABOTAGE("trim-uncounted"))
             draft_uncount(d, e->kind, e->size);
-        edge = edge || e->at_ms == d->head.first_at || e->at_ms == d->head.last_at;
+        first = first || e->at_ms == d->head.first_at;
+        last = last || e->at_ms == d->head.last_at;
         if (rc == KF_OK && e->attach.len)
             rc = left_note(streams, g, LEFT_ATTACHED, err);
     }
     if (rc == KF_OK)
         rc = left_note(streams, g, LEFT_WORDS, err);
-    if (rc == KF_OK && edge)
-        rc = stream_row_times(db, d->head.id, &d->head.first_at, &d->head.last_at, err);
+    if (rc == KF_OK)
+        rc = stream_row_times(db, d->head.id, first ? &d->head.first_at : NULL,
+                              last ? &d->head.last_at : NULL, err);
     return rc == KF_OK ? unring(d, going, err) : rc;
 }
 

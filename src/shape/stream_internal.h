@@ -163,9 +163,38 @@ kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret
 kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err);
 /* Removes it unless an entry names it; *ret_gone. */
 kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *err);
-/* The earliest and the latest time of its entries; 0 and 0 when there is none. */
+
+/* ----------------------------------------------------- when they were appended (stream_order.c)
+ */
+
+/* The stamp of the last entry in front of a place (stream, n) that was appended here; 0 = none. An
+ * expression of SQL. */
+#define ENTRY_BEHIND(stream, n)                                                             \
+    "coalesce((SELECT coalesce(p.behind, p.stamp) FROM kf_entry p WHERE p.stream = " stream \
+    " AND p.n < " n " ORDER BY p.n DESC LIMIT 1), 0)"
+
+/* The number up to which everything that was appended here has a stamp below `stamp`, and above
+ * which nothing has; below the first when there is none. Cost: some twenty looks for a million. */
+kf_rc entries_below(struct db *db, int64_t stream, int64_t stamp, int64_t *ret_n,
+                    struct kf_err *err);
+/* The same for those whose time is that of their stamp, by time. */
+kf_rc entries_below_time(struct db *db, int64_t stream, int64_t at_ms, int64_t *ret_n,
+                         struct kf_err *err);
+/* The entry that was appended here with this stamp, as this site; *ret_seq stays when there is
+ * none. */
+kf_rc entry_at_stamp(struct db *db, int64_t stream, int64_t stamp, str site, int64_t *ret_seq,
+                     struct kf_err *err);
+/* The earliest and the latest time of its entries; 0 and 0 when there is none. Either may be
+ * NULL. */
 kf_rc stream_row_times(struct db *db, int64_t stream, int64_t *ret_first, int64_t *ret_last,
                        struct kf_err *err);
+/* Makes *from and *to narrower, both within: no entry from from_ms on and before until_ms is
+ * outside of them. 1 and 0: there is none. */
+kf_rc entries_between_times(struct db *db, int64_t stream, int64_t from_ms, int64_t until_ms,
+                            int64_t *from, int64_t *to, struct kf_err *err);
+/* How many there are in each of `steps` parts of time, of step_ms each. */
+kf_rc entries_count_times(struct db *db, int64_t stream, int64_t from_ms, int64_t step_ms,
+                          size_t steps, uint64_t *ret_counts, struct kf_err *err);
 
 /* ------------------------------------------------------------ what is wanted (stream_want.c) */
 

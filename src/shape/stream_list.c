@@ -136,28 +136,6 @@ const struct config_stream *streams_rules(const struct streams *streams, str key
 
 /* ------------------------------------------------------------------------------------ activity */
 
-/* Part by part, and not as one statement that groups: that would sort all of them first, which
- * takes SQLite six times as long. */
-static kf_rc count_part(struct db *db, int64_t stream, int64_t from_ms, int64_t until_ms,
-                        uint64_t *ret, struct kf_err *err)
-{
-    static const char sql[] = "SELECT count(*) FROM kf_entry WHERE stream = $1 AND at >= $2 "
-                              "AND at < $3";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, from_ms);
-    db_bind_i64(s, 3, until_ms);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK)
-        *ret = row ? (uint64_t)db_i64(s, 0) : 0;
-    db_done(s);
-    return rc;
-}
-
 static kf_rc read_activity(struct db *db, str key, const struct stream_state *state, size_t steps,
                            struct stream_activity *ret, uint64_t *counts, struct kf_err *err)
 {
@@ -169,10 +147,8 @@ static kf_rc read_activity(struct db *db, str key, const struct stream_state *st
                                      .step_ms = (h->last_at - h->first_at) / (int64_t)steps + 1,
                                      .steps = steps};
     }
-    for (size_t i = 0; rc == KF_OK && i < a.steps; i++) {
-        int64_t from = a.from_ms + (int64_t)i * a.step_ms;
-        rc = count_part(db, h->id, from, from + a.step_ms, &counts[i], err);
-    }
+    if (rc == KF_OK)
+        rc = entries_count_times(db, h->id, a.from_ms, a.step_ms, a.steps, counts, err);
     if (rc == KF_OK)
         *ret = a;
     return rc;

@@ -79,7 +79,7 @@ static kf_rc is_loaded(struct db *db, str key, int64_t stream, const struct entr
                        const char *hash, bool *ret_there, struct kf_err *err)
 {
     static const char same[] = "SELECT hash FROM kf_entry WHERE stream = $1 AND stamp = $2 AND "
-                               "site = $3 LIMIT 1",
+                               "site = $3 AND behind IS NOT NULL LIMIT 1",
                       number[] = "SELECT hash FROM kf_entry WHERE stream = $1 AND n = $2";
     char found[HASH_HEX + 1];
     bool taken = false;

@@ -9,6 +9,8 @@
  * are those of the last write. */
 #include "shape/stream_internal.h"
 
+#include "store/clock.h"
+
 /* ------------------------------------------------------------------------------------- streams */
 
 kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, struct kf_err *err)
@@ -171,40 +173,22 @@ kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err)
     return db_run(s, err);
 }
 
-static kf_rc one_time(struct db *db, const char *sql, int64_t stream, int64_t *ret,
-                      struct kf_err *err)
-{
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK)
-        *ret = row ? db_i64(s, 0) : 0;
-    db_done(s);
-    return rc;
-}
-
-kf_rc stream_row_times(struct db *db, int64_t stream, int64_t *ret_first, int64_t *ret_last,
-                       struct kf_err *err)
-{
-    static const char first[] = "SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at LIMIT 1";
-    static const char last[] = "SELECT at FROM kf_entry WHERE stream = $1 ORDER BY at DESC LIMIT 1";
-    kf_rc rc = one_time(db, first, stream, ret_first, err);
-    return rc == KF_OK ? one_time(db, last, stream, ret_last, err) : rc;
-}
-
 /* ------------------------------------------------------------------------------------- entries */
 
+/* Where it stands among those that were appended here: stream_order.c. */
 kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *err)
 {
-    static const char sql[] =
+    static const char own[] =
         "INSERT INTO kf_entry(seq, stream, n, at, stamp, size, taken, kind, id, site, hash, "
-        "attach, body) VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)";
+        "attach, body, timed, behind) "
+        "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, NULL)";
+    static const char taken[] =
+        "INSERT INTO kf_entry(seq, stream, n, at, stamp, size, taken, kind, id, site, hash, "
+        "attach, body, timed, behind) "
+        "VALUES($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, " ENTRY_BEHIND(
+            "$2", "$3") ")";
     struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
+    kf_rc rc = db_use(db, e->taken ? taken : own, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, e->seq);
@@ -220,6 +204,7 @@ kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *e
     db_bind_text(s, 11, e->hash);
     db_bind_text(s, 12, e->attach.len ? e->attach : (str){0});
     db_bind_text(s, 13, e->body);
+    db_bind_i64(s, 14, e->taken || e->at_ms != clock_stamp_ms(e->stamp));
     return db_run(s, err);
 }
 

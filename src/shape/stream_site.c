@@ -1,17 +1,36 @@
 /* Entries of a stream by the sites that wrote them: what an erasure covers, and their order.
  *
  * A stream may have millions of entries, of a few sites. So nothing here walks over them to find
- * something out, and nothing sorts them: the index over (stream, site, stamp) gives one site after
- * the other, the largest stamp of each, and the entries of each in their order. */
+ * something out, and nothing sorts them. Of those from elsewhere the index over (stream, site,
+ * stamp) gives one site after the other, the largest stamp of each, and the entries of each in their
+ * order. Those that were appended here are in their order by number (stream_order.c), and nearly
+ * always of one site: only a store that was copied has another one since. */
 #include "shape/stream_internal.h"
 
-/* The first site behind `after`, and its largest stamp. KF_ABSENT without a sentence. */
+/* ------------------------------------------------------------------------------------- sites */
+
+/* Columns: site, stamp. */
+static kf_rc take_site(struct db_stmt *s, struct site_row *ret, struct kf_err *err)
+{
+    str site = db_text(s, 0);
+    if (site.len != STREAM_SITE_LEN)
+        return err_set(err, PROBLEM_DAMAGED,
+                       "the site of an entry is damaged; `keepfast verify` lists what is");
+    memcpy(ret->site, site.p, STREAM_SITE_LEN);
+    ret->site[STREAM_SITE_LEN] = 0;
+    ret->stamp = db_i64(s, 1);
+    return KF_OK;
+}
+
+/* Of those from elsewhere: the first site behind `after`, and its largest stamp. KF_ABSENT without a
+ * sentence. */
 static kf_rc next_site(struct db *db, int64_t stream, const char *after, struct site_row *ret,
                        struct kf_err *err)
 {
     static const char sql[] =
         "SELECT e.site, (SELECT max(m.stamp) FROM kf_entry m WHERE m.stream = $1 AND m.site = "
-        "e.site) FROM kf_entry e WHERE e.stream = $1 AND e.site > $2 ORDER BY e.site LIMIT 1";
+        "e.site AND m.behind IS NOT NULL) FROM kf_entry e WHERE e.stream = $1 AND e.site > $2 AND "
+        "e.behind IS NOT NULL ORDER BY e.site LIMIT 1";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
@@ -20,19 +39,14 @@ static kf_rc next_site(struct db *db, int64_t stream, const char *after, struct 
     db_bind_i64(s, 1, stream);
     db_bind_text(s, 2, str_of(after));
     rc = db_step(s, &row, err);
-    if (rc == KF_OK && row && db_text(s, 0).len != STREAM_SITE_LEN)
-        rc = err_set(err, PROBLEM_DAMAGED,
-                     "the site of an entry is damaged; `keepfast verify` lists what is");
-    if (rc == KF_OK && row) {
-        memcpy(ret->site, db_text(s, 0).p, STREAM_SITE_LEN);
-        ret->site[STREAM_SITE_LEN] = 0;
-        ret->stamp = db_i64(s, 1);
-    }
+    if (rc == KF_OK && row)
+        rc = take_site(s, ret, err);
     db_done(s);
     return rc == KF_OK && !row ? KF_ABSENT : rc;
 }
 
-kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
+static kf_rc taken_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                         struct kf_err *err)
 {
     struct site_row row = {.site = ""};
     kf_rc rc;
@@ -40,6 +54,80 @@ kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
         if ((rc = visit(ctx, &row, err)) != KF_OK)
             return rc;
     return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+/* An entry that was appended here. */
+struct own_entry {
+    struct site_row by;
+    int64_t n;
+    bool there;
+};
+
+/* A statement of (site, stamp, n) over a stream, a number, and perhaps a site. */
+static kf_rc find_own(struct db *db, const char *sql, int64_t stream, int64_t n, const char *site,
+                      struct own_entry *ret, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, stream);
+    db_bind_i64(s, 2, n);
+    if (site)
+        db_bind_text(s, 3, str_of(site));
+    *ret = (struct own_entry){.there = false};
+    rc = db_step(s, &ret->there, err);
+    if (rc == KF_OK && ret->there)
+        rc = take_site(s, &ret->by, err);
+    if (rc == KF_OK && ret->there)
+        ret->n = db_i64(s, 2);
+    db_done(s);
+    return rc;
+}
+
+#define OWN "SELECT site, stamp, n FROM kf_entry WHERE stream = $1 AND behind IS NULL "
+
+/* The last one with a number below `n`. What came behind it from elsewhere knows its stamp, unless
+ * it was removed. */
+static kf_rc last_own(struct db *db, int64_t stream, int64_t n, struct own_entry *ret,
+                      struct kf_err *err)
+{
+    static const char back[] = OWN "AND n < $2 ORDER BY n DESC LIMIT 1";
+    return find_own(db, back, stream, n, NULL, ret, err);
+}
+
+/* No site comes again, so when the first entry and the last one are of one, all are. Else they are
+ * walked over, from the first of a site to the first of another. */
+static kf_rc own_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                       struct kf_err *err)
+{
+    static const char from[] = OWN "AND n > $2 ORDER BY n LIMIT 1",
+                      other[] = OWN "AND n > $2 AND site <> $3 ORDER BY n LIMIT 1";
+    struct own_entry at, last, next;
+    int64_t before = 0;
+    kf_rc rc = stream > 0 ? entries_below(db, stream, 1, &before, err) : KF_ABSENT;
+    if (rc == KF_OK)
+        rc = find_own(db, from, stream, before, NULL, &at, err);
+    if (rc == KF_OK && at.there)
+        rc = last_own(db, stream, INT64_MAX, &last, err);
+    while (rc == KF_OK && at.there) {
+        bool more = strcmp(at.by.site, last.by.site) != 0;
+        struct own_entry end = last;
+        if (more)
+            rc = find_own(db, other, stream, at.n, at.by.site, &next, err);
+        if (rc == KF_OK && more)
+            rc = last_own(db, stream, next.n, &end, err);
+        if (rc == KF_OK)
+            rc = visit(ctx, &end.by, err);
+        at = more ? next : (struct own_entry){.there = false};
+    }
+    return rc == KF_ABSENT ? KF_OK : rc;
+}
+
+kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
+{
+    kf_rc rc = taken_sites(db, stream, visit, ctx, err);
+    return rc == KF_OK ? own_sites(db, stream, visit, ctx, err) : rc;
 }
 
 static bool is_site(const char *site)
@@ -89,17 +177,27 @@ kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
     }
 }
 
-static kf_rc one_number(struct db *db, const char *sql, int64_t stream, str site, int64_t stamp,
-                        size_t skip, bool *ret_row, int64_t *ret, struct kf_err *err)
+/* --------------------------------------------------------------------------- parts of erasures */
+
+/* What one side has of a site: those from elsewhere by stamp, those of here by number. */
+struct part {
+    const char *behind, *count;
+    int64_t stream, from, to; /* from < stamp or number <= to */
+    str site;
+};
+
+static kf_rc one_number(struct db *db, const char *sql, const struct part *p, size_t limit,
+                        bool *ret_row, int64_t *ret, struct kf_err *err)
 {
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, site);
-    db_bind_i64(s, 3, stamp);
-    db_bind_i64(s, 4, (int64_t)skip);
+    db_bind_i64(s, 1, p->stream);
+    db_bind_text(s, 2, p->site);
+    db_bind_i64(s, 3, p->from);
+    db_bind_i64(s, 4, p->to);
+    db_bind_i64(s, 5, (int64_t)limit);
     rc = db_step(s, ret_row, err);
     if (rc == KF_OK && *ret_row)
         *ret = db_i64(s, 0);
@@ -107,44 +205,72 @@ static kf_rc one_number(struct db *db, const char *sql, int64_t stream, str site
     return rc;
 }
 
-/* The first stamps of a site, at most `limit`, of one that is not negative. */
-static kf_rc part_of(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
-                     int64_t *ret_stamp, size_t *ret_count, struct kf_err *err)
+/* *ret_stamp becomes less when it has more than `limit`. */
+static kf_rc part_of(struct db *db, const struct part *p, size_t limit, int64_t *ret_stamp,
+                     size_t *add_count, struct kf_err *err)
 {
-    static const char behind[] = "SELECT stamp FROM kf_entry WHERE stream = $1 AND site = $2 AND "
-                                 "stamp <= $3 ORDER BY stamp LIMIT 1 OFFSET $4";
-    static const char count[] =
-        "SELECT count(*) FROM (SELECT 1 FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp <= "
-        "$3 LIMIT $4) x";
     int64_t first = 0, number = 0;
     bool more = false, row;
-    kf_rc rc = one_number(db, behind, stream, site, stamp, limit, &more, &first, err);
-    *ret_stamp = more ? first - 1 : stamp;
+    kf_rc rc = one_number(db, p->behind, p, limit, &more, &first, err);
     if (rc == KF_OK)
-        rc = one_number(db, count, stream, site, *ret_stamp, limit, &row, &number, err);
-    *ret_count = (size_t)number;
+        rc = one_number(db, p->count, p, limit, &row, &number, err);
+    if (rc == KF_OK && more && first - 1 < *ret_stamp)
+        *ret_stamp = first - 1;
+    *add_count += (size_t)number;
     return rc;
+}
+
+static kf_rc part_taken(struct db *db, int64_t stream, str site, size_t limit, int64_t *ret_stamp,
+                        size_t *add_count, struct kf_err *err)
+{
+#define TAKEN                                                                                     \
+    "FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp > $3 AND stamp <= $4 AND behind IS " \
+    "NOT NULL "
+    static const char behind[] = "SELECT stamp " TAKEN "ORDER BY stamp LIMIT 1 OFFSET $5",
+                      count[] = "SELECT count(*) FROM (SELECT 1 " TAKEN "LIMIT $5) x";
+    struct part p = {behind, count, stream, INT64_MIN, *ret_stamp, site};
+    return part_of(db, &p, limit, ret_stamp, add_count, err);
+}
+
+static kf_rc part_own(struct db *db, int64_t stream, str site, size_t limit, int64_t *ret_stamp,
+                      size_t *add_count, struct kf_err *err)
+{
+#define APPENDED \
+    "FROM kf_entry WHERE stream = $1 AND site = $2 AND n > $3 AND n <= $4 AND behind IS NULL "
+    static const char behind[] = "SELECT stamp " APPENDED "ORDER BY n LIMIT 1 OFFSET $5",
+                      count[] = "SELECT count(*) FROM (SELECT 1 " APPENDED "LIMIT $5) x";
+    struct part p = {behind, count, stream, 0, 0, site};
+    int64_t stamp = *ret_stamp;
+    kf_rc rc = entries_below(db, stream, 1, &p.from, err);
+    if (rc == KF_OK)
+        rc = entries_below(db, stream, stamp < INT64_MAX ? stamp + 1 : stamp, &p.to, err);
+    return rc == KF_OK ? part_of(db, &p, limit, ret_stamp, add_count, err) : rc;
 }
 
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
                    int64_t *ret_stamp, size_t *ret_count, struct kf_err *err)
 {
-    size_t shown = 0, twins = 0;
-    kf_rc rc = part_of(db, stream, site, stamp, limit, ret_stamp, &shown, err);
+    size_t count = 0;
+    kf_rc rc = part_taken(db, stream, site, limit, &stamp, &count, err);
     if (rc == KF_OK)
-        rc = part_of(db, -stream, site, *ret_stamp, limit, ret_stamp, &twins, err);
-    *ret_count = shown + twins;
+        rc = part_own(db, stream, site, limit, &stamp, &count, err);
+    if (rc == KF_OK)
+        rc = part_taken(db, -stream, site, limit, &stamp, &count, err);
+    *ret_stamp = stamp;
+    *ret_count = count;
     return rc;
 }
 
 /* ---------------------------------------------------------------------------- in their order */
 
-/* The entries of one site, in the order of their stamps, some at a time: the index has them so, and
- * nothing has to be sorted, nor to stand in memory as a whole. Those of all sites are merged. */
+/* The entries of one site, in the order of their stamps, some at a time: the index has them so, or
+ * their numbers, and nothing has to be sorted, nor to stand in memory as a whole. Those of all sites
+ * are merged. */
 struct source {
     struct source *next; /* while they are found */
     char site[STREAM_SITE_LEN + 1];
-    int64_t stream, behind;
+    bool own;               /* they were appended here */
+    int64_t stream, behind; /* the stamp that was read last, of own ones the number */
     size_t at, count;
     struct {
         int64_t stamp, seq;
@@ -157,6 +283,7 @@ struct sources {
     struct source *found;
     size_t count;
     int64_t stream; /* the one that is looked at */
+    bool own;       /* so are those that are found */
 };
 
 static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *err)
@@ -165,7 +292,8 @@ static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *er
     struct source *s = arena_alloc(&all->arena, sizeof *s);
     if (!s)
         return err_nomem(err);
-    *s = (struct source){.next = all->found, .stream = all->stream, .behind = INT64_MIN};
+    *s = (struct source){
+        .next = all->found, .own = all->own, .stream = all->stream, .behind = INT64_MIN};
     memcpy(s->site, row->site, sizeof s->site);
     all->found = s;
     all->count++;
@@ -175,12 +303,16 @@ static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *er
 /* The next rows of a source: none, when it has no more. */
 static kf_rc read_more(struct db *db, struct source *source, struct kf_err *err)
 {
-    static const char sql[] = "SELECT stamp, seq FROM kf_entry WHERE stream = $1 AND site = $2 AND "
-                              "stamp > $3 ORDER BY stamp LIMIT $4";
+    static const char taken[] =
+        "SELECT stamp, seq, stamp FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp > $3 AND "
+        "behind IS NOT NULL ORDER BY stamp LIMIT $4";
+    static const char own[] =
+        "SELECT stamp, seq, n FROM kf_entry WHERE stream = $1 AND site = $2 AND n > $3 AND behind "
+        "IS NULL ORDER BY n LIMIT $4";
     struct db_stmt *s;
     bool row = false;
     source->at = source->count = 0;
-    kf_rc rc = db_use(db, sql, &s, err);
+    kf_rc rc = db_use(db, source->own ? own : taken, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, source->stream);
@@ -188,7 +320,8 @@ static kf_rc read_more(struct db *db, struct source *source, struct kf_err *err)
     db_bind_i64(s, 3, source->behind);
     db_bind_i64(s, 4, sizeof source->rows / sizeof *source->rows);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        source->behind = source->rows[source->count].stamp = db_i64(s, 0);
+        source->behind = db_i64(s, 2);
+        source->rows[source->count].stamp = db_i64(s, 0);
         source->rows[source->count++].seq = db_i64(s, 1);
     }
     db_done(s);
@@ -221,10 +354,14 @@ static kf_rc find_sources(struct db *db, int64_t stream, bool twins, struct sour
                           struct kf_err *err)
 {
     all->stream = stream;
-    kf_rc rc = entries_sites(db, stream, add_source, all, err);
+    kf_rc rc = taken_sites(db, stream, add_source, all, err);
+    all->own = true;
+    if (rc == KF_OK)
+        rc = own_sites(db, stream, add_source, all, err);
+    all->own = false;
     all->stream = -stream;
     if (rc == KF_OK && twins)
-        rc = entries_sites(db, -stream, add_source, all, err);
+        rc = taken_sites(db, -stream, add_source, all, err);
     if (rc == KF_OK &&
         !(all->heap = arena_alloc(&all->arena, (all->count + 1) * sizeof *all->heap)))
         rc = err_nomem(err);

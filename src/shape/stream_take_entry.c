@@ -1,6 +1,7 @@
 /* Entries that others have written, and of those with one client id which one is shown.
  *
- * An entry is known by (site, stamp), over which there is an index. It is passed over when an
+ * An entry is known by (site, stamp): of those from elsewhere there is an index over that, those of
+ * here are found by halving. It is passed over when an
  * erasure covers it, when it is here, and when `keep` has removed it.
  *
  * Twins are rows of kf_entry whose stream is the negative of their stream's id and whose number is
@@ -52,7 +53,7 @@ static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_
                      struct kf_err *err)
 {
     static const char sql[] = "SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND "
-                              "stamp = $4 LIMIT 1";
+                              "stamp = $4 AND behind IS NOT NULL LIMIT 1";
     struct db_stmt *s;
     bool row = false;
     if (!t->d.head.there)
@@ -68,6 +69,8 @@ static kf_rc is_here(struct stream_take *t, const struct entry_import *e, int64_
     if (rc == KF_OK && row)
         *ret_seq = db_i64(s, 0);
     db_done(s);
+    if (rc == KF_OK && !row)
+        rc = entry_at_stamp(group_db(t->g), t->d.head.id, e->stamp, e->site, ret_seq, err);
     return rc;
 }
 
@@ -142,7 +145,8 @@ static kf_rc find_holder(struct stream_take *t, uint64_t n, struct holder *ret, 
 
 static kf_rc set_entry(struct db *db, int64_t seq, int64_t stream, uint64_t n, struct kf_err *err)
 {
-    static const char sql[] = "UPDATE kf_entry SET stream = $1, n = $2, taken = 1 WHERE seq = $3";
+    static const char sql[] = "UPDATE kf_entry SET stream = $1, n = $2, taken = 1, timed = 1, "
+                              "behind = " ENTRY_BEHIND("$1", "$2") " WHERE seq = $3";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)

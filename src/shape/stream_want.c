@@ -2,7 +2,7 @@
  *
  * Numbers of a stream are the order of every answer, so its index over them drives each statement;
  * the `+` keeps the index over times from being taken for it. Where times bound what is wanted,
- * that index says first between which numbers it is.
+ * they say first between which numbers it is (stream_order.c).
  *
  * The newest of something are found backwards without their bodies, which says where they begin;
  * then they are read forwards. Every body is compared with its hash (E5). */
@@ -28,31 +28,6 @@ struct bounds {
     int64_t from, to;
 };
 
-static kf_rc bound_times(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
-                         struct kf_err *err)
-{
-    static const char sql[] = "SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND at >= $2 "
-                              "AND at < $3 AND +n >= $4 AND +n <= $5";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, id);
-    db_bind_i64(s, 2, w->from_ms);
-    db_bind_i64(s, 3, w->until_ms);
-    db_bind_i64(s, 4, b->from);
-    db_bind_i64(s, 5, b->to);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && row) {
-        bool any = !db_null(s, 0);
-        b->from = any ? db_i64(s, 0) : 1;
-        b->to = any ? db_i64(s, 1) : 0;
-    }
-    db_done(s);
-    return rc;
-}
-
 static kf_rc find_bounds(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
                          struct kf_err *err)
 {
@@ -63,7 +38,7 @@ static kf_rc find_bounds(struct db *db, int64_t id, const struct entry_want *w, 
         b->to = w->n > INT64_MAX ? INT64_MAX : (int64_t)w->n - 1;
     if (w->from_ms == INT64_MIN && w->until_ms == INT64_MAX)
         return KF_OK;
-    return bound_times(db, id, w, b, err);
+    return entries_between_times(db, id, w->from_ms, w->until_ms, &b->from, &b->to, err);
 }
 
 /* -------------------------------------------------------------------------------------- reading */

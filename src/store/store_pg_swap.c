@@ -18,7 +18,7 @@
 
 #include <stdio.h>
 
-/* Columns as they are bound: i number, t text, n text or NULL. */
+/* Columns as they are bound: i number, o number or NULL, t text, n text or NULL. */
 struct table {
     const char *types, *select, *insert, *remove, *keep;
 };
@@ -50,9 +50,9 @@ static const struct table tables[] = {
       "rings, attrs",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"),
     T(kf_stream_attr, "ttti", "name, value, key, stream", "$1, $2, $3, $4"),
-    T(kf_entry, "iiiiiiittttnt",
-      "seq, stream, n, at, stamp, size, taken, kind, id, site, hash, attach, body",
-      "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13"),
+    T(kf_entry, "iiiiiiittttntio",
+      "seq, stream, n, at, stamp, size, taken, kind, id, site, hash, attach, body, timed, behind",
+      "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"),
     T(kf_entry_once, "ititi", "stream, id, n, hash, at", "$1, $2, $3, $4, $5"),
     T(kf_attachment, "tit", "hash, size, body", "$1, $2, $3"),
     T(kf_stream_member, "ttitn", "key, name, stamp, site, value", "$1, $2, $3, $4, $5"),
@@ -78,7 +78,9 @@ static kf_rc copy_row(struct db *to, const struct table *t, struct db_stmt *from
     if (rc != KF_OK)
         return rc;
     for (int i = 0; t->types[i]; i++)
-        if (t->types[i] == 'i')
+        if (t->types[i] == 'o' && db_null(from, i))
+            db_bind_null(s, i + 1);
+        else if (t->types[i] == 'i' || t->types[i] == 'o')
             db_bind_i64(s, i + 1, db_i64(from, i));
         else
             db_bind_text(s, i + 1,

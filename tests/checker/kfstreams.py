@@ -25,7 +25,8 @@ class Stream:
 
 class Entry:
     def __init__(self, row):
-        (self.seq, self.stream, self.n, self.at, self.stamp, self.size, self.taken, kind, id_, site, hash_, attach, self.body) = row
+        (self.seq, self.stream, self.n, self.at, self.stamp, self.size, self.taken, kind, id_, site, hash_, attach, self.body,
+         self.timed, self.behind) = row
         self.kind, self.site, self.hash = kind.decode(), site.decode(), hash_.decode()
         self.id, self.attach = id_, attach and attach.decode()
 
@@ -83,7 +84,7 @@ class Streams:
             self.attachments[hash_] = blake(value) if value is not None else None
 
     def _entries(self):
-        rows = "SELECT seq, stream, n, at, stamp, size, taken, kind, id, site, hash, attach, body FROM kf_entry ORDER BY seq"
+        rows = "SELECT seq, stream, n, at, stamp, size, taken, kind, id, site, hash, attach, body, timed, behind FROM kf_entry ORDER BY seq"
         for entry in map(Entry, self.db.execute(rows)):
             if entry.attach is not None:
                 self.named.add(entry.attach)
@@ -107,6 +108,10 @@ class Streams:
             self.find("%r: site %r, kind %r, hash %r", entry, entry.site, entry.kind, entry.hash)
         if entry.n < 1 or entry.at < 0 or entry.stamp < 0 or entry.taken not in (0, 1) or len(entry.id) > 255:
             self.find("%r: time %d, stamp %d, taken %d, id %r", entry, entry.at, entry.stamp, entry.taken, entry.id)
+        if entry.timed not in (0, 1) or entry.timed == 0 and (entry.behind is not None or entry.stamp >> 16 != entry.at):
+            self.find("%r: its time %d is not found by its stamp %d", entry, entry.at, entry.stamp)
+        if (entry.behind is None) == bool(entry.taken):
+            self.find("%r: taken %d, behind %r", entry, entry.taken, entry.behind)
         if blake(entry.body) != entry.hash or len(entry.body) != entry.size:
             self.find("%r: its hash is %s, noted is %s", entry, blake(entry.body), entry.hash)
         else:
@@ -155,6 +160,9 @@ class Streams:
         own = [e.n for e in s.entries if not e.taken]
         if own != sorted(own):
             self.find("stream %r: numbers that were given here do not grow", s.key)
+        places = [e.stamp if e.behind is None else e.behind for e in sorted(s.entries, key=lambda e: e.n)]
+        if places != sorted(places):
+            self.find("stream %r: stamps that were given here do not grow with numbers", s.key)
         known = [(e.stamp, e.site) for e in s.entries + s.twins]
         if len(set(known)) != len(known):
             self.find("stream %r: an entry is there twice", s.key)

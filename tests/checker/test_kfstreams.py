@@ -73,8 +73,11 @@ DAMAGE = (
     ("numbers that fall", "UPDATE kf_entry SET n = 100 - n WHERE stream = (SELECT id FROM kf_stream WHERE key = 'last/b')", "do not grow"),
     ("a number that is to come", "UPDATE kf_entry SET seq = 99999 WHERE n = 6 AND stream = %s" % A, "is not in 1 to"),
     ("an entry of nothing", "UPDATE kf_entry SET stream = 99999 WHERE n = 6 AND stream = %s" % A, "there is no such stream"),
-    ("an entry twice", "INSERT INTO kf_entry SELECT 1000000 + seq, -stream, 1000000 + seq, at, stamp, size, 1, kind, id, site, hash, attach, body "
+    ("an entry twice", "INSERT INTO kf_entry SELECT 1000000 + seq, -stream, 1000000 + seq, at, stamp, size, 1, kind, id, site, hash, attach, body, 1, 0 "
      "FROM kf_entry WHERE stream = %s AND n = 1" % A, "an entry is there twice"),
+    ("a time of another stamp", "UPDATE kf_entry SET timed = 0 WHERE n = 1 AND stream = %s" % A, "is not found by its stamp"),
+    ("an entry of nowhere", "UPDATE kf_entry SET behind = 0, timed = 1 WHERE n = 2 AND stream = %s" % A, "taken 0, behind 0"),
+    ("stamps that fall", "UPDATE kf_entry SET stamp = 1, timed = 1 WHERE n = 5 AND stream = %s" % A, "do not grow with numbers"),
     ("a lost journal row", "DELETE FROM kf_journal WHERE key = 'chat/a'", "journal None"),
     ("a journal of nothing", "UPDATE kf_journal SET key = 'x' WHERE key = 'chat/a'", "the stream b'x' is not there"),
     ("a lost stream", "DELETE FROM kf_stream WHERE key = 'chat/a'", "there is no such stream"),
@@ -129,7 +132,7 @@ def an_earlier_twin_is_found():
     copy = TOP / "twin.db"
     shutil.copyfile(GOOD, copy)
     with closing(sqlite3.connect(copy)) as db:
-        db.execute("INSERT INTO kf_entry SELECT 1000000 + seq, -stream, 1000000 + seq, at, stamp + 7, size, 1, kind, id, site, hash, attach, body "
+        db.execute("INSERT INTO kf_entry SELECT 1000000 + seq, -stream, 1000000 + seq, at, stamp + 7, size, 1, kind, id, site, hash, attach, body, 1, 0 "
                    "FROM kf_entry WHERE id = 'm2'")
         db.execute("UPDATE kf_state SET seq = 9999999")
         db.commit()

@@ -400,7 +400,7 @@ static void an_erasure_that_was_cut_is_ended_by_the_same_call(void **state)
     static const char patch[] = "{\"customer\":\"ann\"}",
                       cut[] =
                           "INSERT INTO kf_entry SELECT 999, 77, 1, at, stamp, size, taken, kind, "
-                          "id, site, hash, attach, body FROM kf_entry WHERE n = 1; "
+                          "id, site, hash, attach, body, timed, behind FROM kf_entry WHERE n = 1; "
                           "INSERT INTO kf_entry_once VALUES(77, 'i', 1, '', 0); "
                           "INSERT INTO kf_erasing SELECT 77, max(id) FROM kf_receipt";
     testing_append(&t, "b", NULL, NULL, "1");
