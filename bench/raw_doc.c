@@ -9,8 +9,8 @@
 
 enum { BEGIN, HEAD, VERSION, PUT, FORGET, JOURNAL, TRIM, STATE, COMMIT, STATEMENT_COUNT };
 
-/* Word for word those of src/shape/doc_row.c, doc_keep.c and src/store/store_group.c;
- * raw_doc_compare looks after it. */
+/* Word for word those of src/shape/doc_row.c, doc_keep.c, src/store/store_apply.c and
+ * store_group.c; raw_doc_compare looks after it. */
 static const char *const statements[STATEMENT_COUNT] = {
     [BEGIN] = "BEGIN IMMEDIATE",
     [HEAD] = "SELECT deleted, version, seq, stamp, at, site, hash FROM kf_doc WHERE name = $1",

@@ -2,7 +2,7 @@
  * from one first.
  *
  * Others need nothing of the kind. They are one behind the other in the store's queue, and who
- * comes second with a key is answered with the result of the first (shape/doc_write.c). But a write
+ * comes second with a key is answered with the result of the first (shape/doc_once.c). But a write
  * that waits is not over when it has been written: a second with its key is in_progress meanwhile,
  * and may come again, rather than wait beside it or read the same from the remote once more.
  *

@@ -1,5 +1,5 @@
-/* config_internal: what config.c (settings, layers), config_read.c (the file) and config_remote.c
- * (the remotes in it) and config_stream.c (the streams) share. */
+/* config_internal: what config.c (layers of settings), config_value.c (their values), config_read.c
+ * (the file), config_remote.c (the remotes in it) and config_stream.c (the streams) share. */
 #ifndef KF_BASE_CONFIG_INTERNAL_H
 #define KF_BASE_CONFIG_INTERNAL_H
 

@@ -311,8 +311,7 @@ bool pg_null(struct db_stmt *base, int col)
     return pq.getisnull(s->row, 0, col);
 }
 
-/* ---------------------------------------------------------------------------------- many at
- * once */
+/* --------------------------------------------------------------------------------- many at once */
 
 /* What is sent outside of a transaction here says itself which schema it means; the next statement
  * that stands alone finds out whose session it was sent to. */

@@ -4,7 +4,7 @@
  *                  ^                                          |
  *                  +------------- KF_CONFLICT, 8 times -------+
  *
- * What is pushed, and what of it is not: remotes_push.c. */
+ * What is pushed is remotes_push_set.c, what of it the place refuses remotes_push.c. */
 #include "remote/remotes_internal.h"
 #include "remote/stream_part.h"
 #include "shape/stream.h"

@@ -147,8 +147,7 @@ void streams_use(struct streams *streams, struct kf_status *ret)
     ret->erasures = atomic_load_explicit(&streams->erasures, memory_order_relaxed);
 }
 
-/* ------------------------------------------------------------------------------ who asks to
- * keep */
+/* ----------------------------------------------------------------------------- who asks to keep */
 
 void streams_set_floor(struct streams *streams, stream_floor *fn, void *ctx)
 {

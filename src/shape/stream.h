@@ -129,7 +129,7 @@ struct stream_new; /* an entry to be appended; stream_internal.h */
 /* An append with its own memory. `done` is called once, on the thread that led the group (or on the
  * caller's, before stream_append_submit returns, when it is refused); it reads write.rc, write.err,
  * appended, stream_count and level there, owns `a` from then on and ends with
-  * stream_append_free. */
+ * stream_append_free. */
 struct stream_append {
     struct write write; /* first */
     struct streams *streams;

@@ -14,7 +14,9 @@
  *     publish   older than what is there (a load has read the commit already)  nothing
  *               an append to exactly what is there                            its entries are added
  *               an append behind anything else, or behind nothing             its entries alone
- *               anything else                                                 the state, or nothing
+ *               other changes (attributes) of exactly what is there           window as it was
+ *               other changes behind anything else, or behind nothing         no window yet
+ *               less than what readers were shown                             it is forgotten
  *     loaded    newer than what is there, or nothing is                       it is kept
  *               older, and only our own appends came since (base)             its entries go before
  *                                                                             those

@@ -1,4 +1,5 @@
-/* What the floors above read of streams, in their own snapshots, and what restore writes. */
+/* What the floors above read of streams, in their own snapshots: rows as they are, for remotes,
+ * backups and digests. Nothing of memory is asked, and nothing is written. */
 #include "shape/stream_internal.h"
 
 /* ------------------------------------------------------------------------------------- streams */

@@ -4,8 +4,7 @@
  *
  *      BEGIN, lock and read kf_state -> apply* -> kf_state, kf_group, NOTIFY, COMMIT
  *        ^                                |                        |
- *        |  connection lost, deadlock     |                        +- no answer: who am I waiting
- * for?
+ *        |  connection lost, deadlock     |                        +- no answer:
  *        +--------------------------------+                        |     reconnect, lock kf_state,
  *        |                                                         |     look at kf_group
  *        +------------------- it is not there ---------------------+
@@ -269,8 +268,7 @@ bool pg_is_there(const struct env *env, const char *url)
     return there;
 }
 
-/* ----------------------------------------------------------------------------------------
- * groups */
+/* --------------------------------------------------------------------------------------- groups */
 
 void pg_away(struct kf_store *s, struct kf_err *err)
 {
@@ -596,8 +594,7 @@ static void pg_judge(struct kf_store *s, struct kf_err *err)
     }
 }
 
-/* ---------------------------------------------------------------------------------------
- * reading */
+/* -------------------------------------------------------------------------------------- reading */
 
 static bool is_away(struct kf_store *s)
 {

@@ -67,8 +67,7 @@ void pg_tell_went_back(struct kf_store *s)
     tell_doubt(s->pg, 0, true);
 }
 
-/* --------------------------------------------------------------------------------------- a
- * round */
+/* -------------------------------------------------------------------------------------- a round */
 
 static kf_rc number_of(struct db *db, const char *sql, const char *param, int64_t *ret,
                        struct kf_err *err)
@@ -103,7 +102,7 @@ static kf_rc tell_rows(struct watcher *w, const char *sql, int64_t until, struct
 }
 
 /* A stream is told of by what it is at, for its entries stand in no journal; an erased one has its
- * number there. Entries of a negative stream are hidden ones (shape/stream_take.c). */
+ * number there. Entries of a negative stream are hidden ones (shape/stream_take_entry.c). */
 static kf_rc tell_changes(struct watcher *w, int64_t until, struct kf_err *err)
 {
     static const char journal_sql[] =
