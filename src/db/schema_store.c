@@ -29,9 +29,9 @@
  * kf_stream and, with a client id, one place of kf_entry_once; nothing of the journal, for an entry
  * never changes. The id of a stream is the number under which it was created, so that an erased and
  * reborn key is another stream. Between stores an entry is known by (site, stamp), whichever site
- * this store has by now: kf_entry_by finds it, and what an erasure covers of a site, if it came from
- * elsewhere; what was appended here is found by halving, and has no place in kf_entry_by, nor one in
- * kf_entry_at when its time is that of its stamp (shape/stream_order.c). */
+ * this store has by now: kf_entry_by finds it, and what an erasure covers of a site, if it came
+ * from elsewhere; what was appended here is found by halving, and has no place in kf_entry_by, nor
+ * one in kf_entry_at when its time is that of its stamp (shape/stream_order.c). */
 #include "db/schema.h"
 
 static const char create_sql[] =

@@ -12,8 +12,8 @@
  *     place   10    12    12    12    15    17    17      coalesce(behind, stamp) never falls
  *
  * An entry whose time is that of its stamp (`timed` is 0) is found by its time likewise. The others
- * are in the indexes kf_entry_by and kf_entry_at, which have nothing else: entries from elsewhere in
- * both, those whose client told a time of its own in kf_entry_at.
+ * are in the indexes kf_entry_by and kf_entry_at, which have nothing else: entries from elsewhere
+ * in both, those whose client told a time of its own in kf_entry_at.
  *
  * What is removed leaves the sequence as it is: it never falls whichever of it is there. */
 #include "shape/stream_internal.h"

@@ -2,8 +2,8 @@
  *
  * A stream may have millions of entries, of a few sites. So nothing here walks over them to find
  * something out, and nothing sorts them. Of those from elsewhere the index over (stream, site,
- * stamp) gives one site after the other, the largest stamp of each, and the entries of each in their
- * order. Those that were appended here are in their order by number (stream_order.c), and nearly
+ * stamp) gives one site after the other, the largest stamp of each, and the entries of each in
+ * their order. Those that were appended here are in their order by number (stream_order.c), and nearly
  * always of one site: only a store that was copied has another one since. */
 #include "shape/stream_internal.h"
 
@@ -22,8 +22,8 @@ static kf_rc take_site(struct db_stmt *s, struct site_row *ret, struct kf_err *e
     return KF_OK;
 }
 
-/* Of those from elsewhere: the first site behind `after`, and its largest stamp. KF_ABSENT without a
- * sentence. */
+/* Of those from elsewhere: the first site behind `after`, and its largest stamp. KF_ABSENT without
+ * a sentence. */
 static kf_rc next_site(struct db *db, int64_t stream, const char *after, struct site_row *ret,
                        struct kf_err *err)
 {
@@ -264,8 +264,8 @@ kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_
 /* ---------------------------------------------------------------------------- in their order */
 
 /* The entries of one site, in the order of their stamps, some at a time: the index has them so, or
- * their numbers, and nothing has to be sorted, nor to stand in memory as a whole. Those of all sites
- * are merged. */
+ * their numbers, and nothing has to be sorted, nor to stand in memory as a whole. Those of all
+ * sites are merged. */
 struct source {
     struct source *next; /* while they are found */
     char site[STREAM_SITE_LEN + 1];

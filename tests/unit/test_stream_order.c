@@ -45,7 +45,7 @@ struct row {
 static struct row rows[MOST];
 static size_t row_count;
 
-/* ------------------------------------------------------------------------------------- a history */
+/* ----------------------------------------------------------------------------------- a history */
 
 struct adding {
     struct write write; /* first */

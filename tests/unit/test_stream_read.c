@@ -449,8 +449,8 @@ static void plans_use_the_indexes(void **state)
          "e.stream = $1 AND e.n >= $2 AND e.n <= $3 AND +e.at >= $4 AND +e.at < $5 AND ($6 = 0 OR "
          "e.kind = $7) ORDER BY e.n DESC LIMIT $8",
          "SEARCH e USING INDEX kf_entry_of (stream=? AND n>? AND n<?)"},
-        {"SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND timed = 1 AND at >= $2 AND at < "
-         "$3 AND +n >= $4 AND +n <= $5",
+        {"SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND timed = 1 AND at >= $2 AND at "
+         "< $3 AND +n >= $4 AND +n <= $5",
          "INDEX kf_entry_at (stream=? AND at>? AND at<?)"},
         {"SELECT count(*) FROM kf_entry WHERE stream = $1 AND timed = 1 AND at >= $2 AND at < $3",
          "INDEX kf_entry_at (stream=? AND at>? AND at<?)"},
@@ -458,11 +458,11 @@ static void plans_use_the_indexes(void **state)
          "SEARCH kf_entry USING COVERING INDEX kf_entry_of (stream=? AND n>? AND n<?)"},
         {"SELECT at FROM kf_entry WHERE stream = $1 AND timed = 1 ORDER BY at DESC LIMIT 1",
          "INDEX kf_entry_at (stream=?)"},
-        {"SELECT at FROM kf_entry WHERE stream = $1 AND n > $2 AND n <= $3 AND timed = 0 ORDER BY n "
-         "DESC LIMIT 1",
+        {"SELECT at FROM kf_entry WHERE stream = $1 AND n > $2 AND n <= $3 AND timed = 0 ORDER BY "
+         "n DESC LIMIT 1",
          "SEARCH kf_entry USING INDEX kf_entry_of (stream=? AND n>? AND n<?)"},
-        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND timed = 1 AND at < $2 ORDER BY at LIMIT "
-         "$3",
+        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND timed = 1 AND at < $2 ORDER BY at "
+         "LIMIT $3",
          "INDEX kf_entry_at (stream=? AND at<?)"},
         {"SELECT seq, body FROM kf_entry WHERE stream = $1 ORDER BY n LIMIT $2",
          "SEARCH kf_entry USING INDEX kf_entry_of (stream=?)"},
@@ -470,8 +470,8 @@ static void plans_use_the_indexes(void **state)
          "AND "
          "e.seq <= $2 ORDER BY e.seq LIMIT $3",
          "SEARCH e USING INTEGER PRIMARY KEY"},
-        {"SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND stamp = $4 AND behind "
-         "IS NOT NULL LIMIT 1",
+        {"SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND stamp = $4 AND "
+         "behind IS NOT NULL LIMIT 1",
          "INDEX kf_entry_by (stream=? AND site=? AND stamp=?)"},
         {"DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM kf_entry WHERE "
          "attach = $1)",
