@@ -3,8 +3,8 @@
  * A stream may have millions of entries, of a few sites. So nothing here walks over them to find
  * something out, and nothing sorts them. Of those from elsewhere the index over (stream, site,
  * stamp) gives one site after the other, the largest stamp of each, and the entries of each in
- * their order. Those that were appended here are in their order by number (stream_order.c), and nearly
- * always of one site: only a store that was copied has another one since. */
+ * their order. Those that were appended here are in their order by number (stream_order.c), and
+ * nearly always of one site: only a store that was copied has another one since. */
 #include "shape/stream_internal.h"
 
 /* ------------------------------------------------------------------------------------- sites */
