@@ -6,6 +6,7 @@
 #include "base/hooks.h"
 
 #define AWAY_LEAST_MS 250
+#define AWAY_MOST_MS  4000 /* it is in use again within 5 s of its return */
 
 kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 {
@@ -86,7 +87,8 @@ kf_rc space_may_open(const struct api *api, str name, bool create, struct kf_err
     return KF_OK;
 }
 
-/* A database that does not answer is not asked again before twice what that has taken. */
+/* A database that does not answer is not asked again for twice what that has taken, so that who
+ * comes meanwhile is told at once. */
 kf_rc spaces_may_ask(const struct api *api, struct kf_err *err)
 {
     if (!db_is_url(api->o.data_dir) || env_mono_ms(api->o.env) >= api->home->away_until_ms)
@@ -98,9 +100,9 @@ kf_rc spaces_may_ask(const struct api *api, struct kf_err *err)
 
 void spaces_note_asked(struct api *api, int64_t began_ms, kf_rc rc, const struct kf_err *err)
 {
-    int64_t now_ms = env_mono_ms(api->o.env);
+    int64_t now_ms = env_mono_ms(api->o.env), wait_ms = AWAY_LEAST_MS + 2 * (now_ms - began_ms);
     if (rc != KF_OK && problem_find(err->code) == &problem_table[PROBLEM_STORE_UNAVAILABLE])
-        api->home->away_until_ms = now_ms + AWAY_LEAST_MS + 2 * (now_ms - began_ms);
+        api->home->away_until_ms = now_ms + (wait_ms < AWAY_MOST_MS ? wait_ms : AWAY_MOST_MS);
 }
 
 bool spaces_live(void *ctx)

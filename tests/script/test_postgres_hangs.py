@@ -92,7 +92,7 @@ def reads_are_refused_once_it_is_known_to_hang():
                 equal(c.get("/v1", raw=True).code, "store_unavailable", "a list of spaces")
                 slow += time.monotonic() - asked > 1
                 time.sleep(0.2)
-            check(slow <= 3, f"the loop is held now and then, and not by each request: {slow}")
+            check(slow <= 3, f"it is asked now and then, and not for each request: {slow}")
         finally:
             PG.thaw()
         for thread in threads:
