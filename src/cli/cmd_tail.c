@@ -60,9 +60,11 @@ static kf_rc print_entries(struct cli *cli, const struct json_node *root, struct
  * restored or filled again: `born` is another one then. It may be the same stream all the same, or
  * another one that has these numbers, too: the entry that was shown last tells. */
 struct seen {
-    uint64_t last;   /* number of the entry that was shown last; 0 = none was */
-    struct buf text; /* that entry, as the answer had it */
-    struct buf born; /* of the stream that it is of */
+    uint64_t last;    /* number of the entry that was shown last; 0 = none was */
+    struct buf text;  /* that entry, as the answer had it */
+    struct buf born;  /* of the stream that it is of */
+    uint64_t damaged; /* entries that could not be shown */
+    bool waits;       /* for the next one */
 };
 
 static void seen_release(struct seen *seen)
@@ -130,7 +132,8 @@ static kf_rc is_there(struct cli *cli, struct place *place, const struct seen *s
 static kf_rc look_for_new_life(struct cli *cli, struct place *place, const struct json_node *root,
                                struct seen *seen, bool *ret_anew, struct kf_err *err)
 {
-    bool same = str_eq(node_text(cli, root, "born"), buf_view(&seen->born)) || !seen->last;
+    bool same = str_eq(node_text(cli, root, "born"), buf_view(&seen->born)) || !seen->last ||
+                !seen->born.len;
     kf_rc rc = same ? KF_OK : is_there(cli, place, seen, &same, err);
     *ret_anew = rc == KF_OK && !same;
     if (!*ret_anew)
@@ -138,6 +141,34 @@ static kf_rc look_for_new_life(struct cli *cli, struct place *place, const struc
     print_talk("%s: the stream has begun anew", cli->args[0]);
     seen->last = 0;
     return keep_born(cli, root, seen, err);
+}
+
+/* A page that a damaged entry is on fails, and the problem names it. So shorter ones are asked for,
+ * up to it; KF_DAMAGED: it is the next one. */
+static kf_rc ask_behind(struct cli *cli, struct place *place, const struct seen *seen,
+                        struct json_node **ret_root, struct kf_err *err)
+{
+    uint64_t limit = 1000;
+    char wait[40] = "", tail[140];
+    if (seen->waits)
+        snprintf(wait, sizeof wait, "&follow=%dms", FOLLOW_MS);
+    for (;;) {
+        snprintf(tail, sizeof tail, "/entries?after=%llu&limit=%llu%s",
+                 (unsigned long long)seen->last, (unsigned long long)limit, wait);
+        kf_rc rc = ask_at(cli, place, tail, ret_root, err);
+        uint64_t between = err->entry - seen->last - 1;
+        if (rc != KF_DAMAGED || err->entry <= seen->last || !between || limit == 1)
+            return rc;
+        limit = between < limit / 2 ? between : limit / 2;
+    }
+}
+
+static void pass_over(struct cli *cli, struct seen *seen, const struct kf_err *err)
+{
+    print_talk("%s: entry %llu is damaged", cli->args[0], (unsigned long long)err->entry);
+    seen->last = err->entry;
+    seen->damaged++;
+    buf_clear(&seen->text);
 }
 
 /* What is behind the last one seen, or comes within FOLLOW_MS where a server waits for it. */
@@ -148,16 +179,45 @@ static kf_rc print_behind(struct cli *cli, struct place *place, void *ctx, bool 
     struct json_node *root = NULL;
     uint64_t before = seen->last;
     bool anew = false;
-    char tail[100];
-    snprintf(tail, sizeof tail, "/entries?after=%llu&limit=1000&follow=%dms",
-             (unsigned long long)seen->last, FOLLOW_MS);
-    kf_rc rc = ask_at(cli, place, tail, &root, err);
+    kf_rc rc = ask_behind(cli, place, seen, &root, err);
+    if (rc == KF_DAMAGED && err->entry > seen->last) {
+        pass_over(cli, seen, err);
+        err_clear(err);
+        *ret_any = true;
+        return KF_OK;
+    }
     if (rc == KF_OK)
         rc = look_for_new_life(cli, place, root, seen, &anew, err);
     if (rc == KF_OK && !anew)
         rc = show(cli, root, seen, err);
     *ret_any = anew || seen->last != before;
     return rc;
+}
+
+/* The newest by their numbers, around what is damaged. */
+static kf_rc tail_around(struct cli *cli, uint64_t count, struct seen *seen, struct kf_err *err)
+{
+    struct place *place = NULL;
+    struct json_node *root = NULL;
+    bool any = true;
+    err_clear(err);
+    kf_rc rc = place_open(cli, &place, err);
+    if (rc == KF_OK)
+        rc = ask_at(cli, place, "", &root, err);
+    uint64_t last = rc == KF_OK ? node_u64(root, "last_n") : 0;
+    seen->last = last > count ? last - count : 0;
+    while (rc == KF_OK && any)
+        rc = print_behind(cli, place, seen, &any, err);
+    place_close(place);
+    return rc;
+}
+
+static kf_rc say_damage(const struct seen *seen, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_DAMAGED,
+                   "%llu of these entries %s damaged; `keepfast verify` lists what is. Bring them "
+                   "back from a backup or a remote",
+                   (unsigned long long)seen->damaged, seen->damaged == 1 ? "is" : "are");
 }
 
 kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
@@ -179,7 +239,12 @@ kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
     kf_rc rc = ask_entries(cli, tail, &root, err);
     if (rc == KF_OK)
         rc = show(cli, root, &seen, err);
-    if (rc == KF_OK && cli->opt[OPT_FOLLOW])
+    else if (rc == KF_DAMAGED && err->entry)
+        rc = tail_around(cli, count, &seen, err);
+    seen.waits = true;
+    if (rc == KF_OK && seen.damaged && !cli->opt[OPT_FOLLOW])
+        rc = say_damage(&seen, err);
+    else if (rc == KF_OK && cli->opt[OPT_FOLLOW])
         rc = follow_on(cli, print_behind, &seen, err);
     seen_release(&seen);
     return rc;

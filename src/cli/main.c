@@ -289,6 +289,8 @@ static int fail(const struct cli *cli, const struct kf_err *err)
         buf_json_string(&b, str_of(err->detail));
         if (err->offset >= 0)
             buf_printf(&b, ",\"offset\":%lld", (long long)err->offset);
+        if (err->entry)
+            buf_printf(&b, ",\"n\":%llu", (unsigned long long)err->entry);
         if (err->etag[0]) {
             buf_printf(&b, ",\"version\":%llu,\"etag\":", (unsigned long long)err->version);
             buf_json_string(&b, str_of(err->etag));

@@ -358,6 +358,8 @@ kf_rc wire_problem(struct cli *cli, int status, str body, struct kf_err *err)
     const struct json_node *offset = json_member(root, "offset");
     if (err && offset)
         err->offset = (int64_t)node_u64(root, "offset");
+    if (err && rc == KF_DAMAGED)
+        err->entry = node_u64(root, "n");
     if (err && etag.len) {
         err->version = node_u64(root, "version");
         snprintf(err->etag, sizeof err->etag, "%.*s", STR_ARGS(etag));

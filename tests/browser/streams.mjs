@@ -295,9 +295,10 @@ test("an entry that is damaged is shown as that, and what stands around it is re
     await server.kill("SIGTERM");
     const file = path.join(server.data, "finance.db"), bytes = fs.readFileSync(file);
     for (const n of hurt) {
-        const spot = bytes.indexOf(`{"text":"the entry ${n} of them"}`);
-        assert.ok(spot > 0, "its bytes are in the file");
-        bytes[spot + 10] ^= 1;
+        const body = `{"text":"the entry ${n} of them"}`;
+        assert.ok(bytes.includes(body), "its bytes are in the file");
+        for (let spot; (spot = bytes.indexOf(body)) > 0;) /* also where a page has left some */
+            bytes[spot + 10] ^= 1;
     }
     fs.writeFileSync(file, bytes);
     await server.run();

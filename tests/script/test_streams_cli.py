@@ -135,6 +135,32 @@ class Following:
         self.out.close()
 
 
+@test
+def what_is_damaged_is_passed_over_and_said():
+    data = TOP / "hurt"
+    with Server(data) as server:
+        server.client().post("/streams/h/entries", [{"body": {"text": f"number {i}!"}} for i in range(1, 31)])
+        server.stop()
+    whole = (data / "default.db").read_bytes()
+    for i in (5, 24, 25, 30):
+        body = b'{"text": "number %d!"}' % i
+        check(body in whole, "it is in the file")
+        whole = whole.replace(body, body.replace(b"number", b"nunber"))
+    (data / "default.db").write_bytes(whole)
+    place = f"{data}#default"
+    done = run("tail", "h", at=place)
+    equal([int(n) for n in re.findall(rb"number (\d+)!", done.out)], [21, 22, 23, 26, 27, 28, 29], "the others of the newest")
+    check(done.status == 9 and b"3 of these entries are damaged" in done.err and b"entry 24 is damaged" in done.err, f"it is said: {done}")
+    equal(json.loads(run("tail", "h", "-n", "3", "--json", at=place).err.splitlines()[-1])["n"], 30, "for programs: which")
+    with Server(data) as server:
+        tail = Following("h", place)
+        wait_for(lambda: tail.seen() == [28, 29], 20)
+        server.client().post("/streams/h/entries", {"body": 31})
+        wait_for(lambda: tail.seen() == [28, 29, 31], 20)
+        tail.end()
+        server.stop()
+
+
 def follows_through_restarts(name, place_of):
     """place_of(server): where it is followed. The server comes back at the same address, killed or told to stop."""
     data = TOP / name

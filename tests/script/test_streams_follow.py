@@ -251,7 +251,7 @@ def saboteur_followers_not_told_is_found():
     with Server(TOP / "deaf", env={"KF_SABOTAGE": "followers-not-told"}) as server:
         client = server.client()
         append("a", client=client)
-        follow = Follow("a", "after=1&follow=4s", server)
+        follow = Follow("a", "after=1&follow=60s", server)
         wait_for(lambda: server.client().get("/streams/a").status == 200, 10)
         time.sleep(0.3)
         append("a", 2, client=client)
