@@ -225,8 +225,8 @@ void print_entry(struct cli *cli, const struct json_node *entry);
 /* How long a server is asked to wait for what is next; a store of our own in a file has nothing to
  * wait for. */
 #define FOLLOW_MS 5000
-/* Prints what is behind the last one seen, which `ctx` knows. *ret_any: there was something, so that
- * there may be more at once. */
+/* Prints what is behind the last one seen, which `ctx` knows. *ret_any: there was something, so
+ * that there may be more at once. */
 typedef kf_rc follow_behind(struct cli *cli, struct place *place, void *ctx, bool *ret_any,
                             struct kf_err *err);
 /* Again and again, in a place that is opened each time. Numbers only grow, so what is asked for
