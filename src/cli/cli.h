@@ -241,6 +241,8 @@ kf_rc print_json_line(const struct json_node *item, struct kf_err *err);
 
 /* "/streams/KEY" + tail, in the arena. NULL without memory. */
 char *stream_target(struct cli *cli, const char *tail);
+/* What the status says of tracked tables (cmd_track.c). */
+void print_tracked(struct cli *cli, const struct json_node *tracked);
 /* A table of remotes, as status and lists give them (cmd_status.c). */
 void print_remotes(struct cli *cli, const struct json_node *remotes);
 

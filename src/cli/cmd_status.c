@@ -233,6 +233,9 @@ static kf_rc show_status(struct cli *cli, struct kf_err *err)
         print_line(STR(""));
         print_remotes(cli, remotes);
     }
+    const struct json_node *tracked = json_member(root, "tracked");
+    if (tracked && tracked->type == JSON_OBJECT)
+        print_tracked(cli, tracked);
     say_backups(cli, json_member(root, "backups"));
     return KF_OK;
 }

@@ -45,6 +45,34 @@ static void say_held(struct cli *cli, const struct json_node *held)
     }
 }
 
+static void say_waiting(struct cli *cli, const struct json_node *waiting)
+{
+    if (waiting && node_u64(waiting, "count"))
+        print_fmt("to be numbered: %llu changes, the first %.*s\n",
+                  (unsigned long long)node_u64(waiting, "count"),
+                  STR_ARGS(node_age(cli, waiting, "oldest")));
+}
+
+/* In the status: how many there are, and at length what is not as it should be. */
+void print_tracked(struct cli *cli, const struct json_node *tracked)
+{
+    const struct json_node *items = json_member(tracked, "items");
+    uint64_t count = 0, changes = 0;
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next) {
+        count++;
+        changes += node_u64(n, "changes");
+    }
+    print_fmt("\n%llu tracked table%s, %llu change%s so far\n", (unsigned long long)count,
+              count == 1 ? "" : "s", (unsigned long long)changes, changes == 1 ? "" : "s");
+    for (const struct json_node *n = items ? items->child : NULL; n; n = n->next)
+        if (!str_is(node_text(cli, n, "state"), "on"))
+            print_fmt("%.*s: %s%.*s%s, %.*s\n", STR_ARGS(node_text(cli, n, "table")),
+                      tint_on(TINT_WARN), STR_ARGS(node_text(cli, n, "state")), tint_off(),
+                      STR_ARGS(node_text(cli, n, "detail")));
+    say_held(cli, json_member(tracked, "held"));
+    say_waiting(cli, json_member(tracked, "waiting"));
+}
+
 static kf_rc ask(struct cli *cli, enum api_method method, const char *target, struct cli_answer *a,
                  struct kf_err *err)
 {
@@ -57,11 +85,7 @@ static kf_rc ask(struct cli *cli, enum api_method method, const char *target, st
         return rc;
     show_tables(cli, json_member(root, "items"));
     say_held(cli, json_member(root, "held"));
-    const struct json_node *waiting = json_member(root, "waiting");
-    if (waiting && node_u64(waiting, "count"))
-        print_fmt("to be numbered: %llu changes, the first %.*s\n",
-                  (unsigned long long)node_u64(waiting, "count"),
-                  STR_ARGS(node_age(cli, waiting, "oldest")));
+    say_waiting(cli, json_member(root, "waiting"));
     return rc;
 }
 

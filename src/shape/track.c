@@ -107,7 +107,7 @@ static const struct {
 } refusals[] = {
     {"absent", PROBLEM_NOT_FOUND,
      "there is no such table in this database; name it as in SQL, with its schema unless that is "
-     "public"},
+     "public, and in double quotes what SQL wants quoted"},
     {"ours", PROBLEM_BAD_REQUEST, "it belongs to Keepfast or to PostgreSQL itself"},
     {"partitioned", PROBLEM_BAD_REQUEST,
      "it has partitions: track those that hold rows, each by its name"},
