@@ -280,12 +280,13 @@ static kf_rc perform(struct transfer *t, const char *base, uint32_t timeout_ms, 
     bool refused = status >= 400 && (code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR);
     /* Not as busy: that is tried again, and this may have happened. Not as a remote that is away:
      * that says that everything is safe here. */
+    bool writes = t->request->method != API_GET && t->request->method != API_HEAD;
     if (code != CURLE_OK && !refused)
-        return err_set(
-            err, PROBLEM_TIMEOUT,
-            "the connection to %s broke (%s): whether a write has happened is not known, "
-            "so read it before you repeat it",
-            base, t->curl.easy_strerror(code));
+        return err_set(err, PROBLEM_TIMEOUT, "the connection to %s broke (%s)%s", base,
+                       t->curl.easy_strerror(code),
+                       writes ? ": whether a write has happened is not known, so read it before "
+                                "you repeat it"
+                              : "");
     return KF_OK;
 }
 

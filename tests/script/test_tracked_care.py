@@ -105,11 +105,10 @@ def following_goes_on_through_restarts():
                 PG.start()
             elif turn == 2:  # the network does
                 proxy.stall(down=0)  # nothing moves any more in what is new, and nobody is told
-                proxy.drop_connections()
-                time.sleep(3)
+                time.sleep(7)  # the request that waited then has been answered
                 PG.ask(f"INSERT INTO {t} VALUES ({n}, 'unseen')")
                 wanted, n = wanted + [n], n + 1
-                time.sleep(20)
+                time.sleep(25)  # longer than silence is believed
                 proxy.pass_on()
             PG.ask(f"INSERT INTO {t} VALUES ({n}, 'behind it')")
             wanted, n = wanted + [n], n + 1
@@ -118,7 +117,8 @@ def following_goes_on_through_restarts():
         same(far.seen(), wanted)
         same(near.seen(), wanted)
         check(far.process.poll() is None and near.process.poll() is None, "both go on")
-        check("waiting" in far.end() and "waiting" in near.end(), "they have said so")
+        said = far.end()
+        check("waiting" in near.end() and "the connection to" in said and "did not answer within 20 s; waiting" in said, f"they have said so: {said}")
     server.stop()
 
 
