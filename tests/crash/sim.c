@@ -7,18 +7,14 @@
  * Prints TAP. KEEPFAST_LONG=1 tries 20 random outcomes where CI tries one. SEED repeats a run. The
  * number of points of each script must not fall a fifth below what crashsim.floors says: a script
  * that sees less I/O proves less. */
-#include "sim.h"
 #include "sim_disk.h"
-#include "sim_docs.h"
+#include "sim_internal.h"
 
-#include "api/tokens.h"
 #include "base/err.h"
 #include "store/store_internal.h" /* to end without a checkpoint */
 
-#include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
-#include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,48 +23,14 @@
 #include <unistd.h>
 
 #define EVENTS_MAX      100000
-#define STEPS_MAX       64
 #define CHECKPOINT_EACH 12
-
-/* What the store held after a step, and the stamp that came with it; what its place held, where
- * there is one. */
-struct snapshot {
-    char *text, *place;
-    int64_t seq, stamp, watermark; /* the last: what the place has confirmed */
-};
-
-/* A run of a script. */
-struct sim {
-    struct env env;
-    char *dir, *path;
-    const struct sim_script *script;
-    struct kf_store *store;
-    struct sim_floor floor; /* of a script with documents */
-    int64_t now_ms;
-    uint64_t mono_ns, seed;
-    bool quiet; /* nothing is recorded, nothing fails: the sim looks itself */
-
-    struct sim_event *events;
-    size_t event_count;
-
-    /* acks[i]: how many events there were when step i had been acknowledged; begun[i]: when it
-     * began */
-    size_t acks[STEPS_MAX], begun[STEPS_MAX], ack_count, begun_count;
-    struct snapshot snaps[STEPS_MAX + 1]; /* [i]: after i steps; [0] nothing */
-    const struct sim *reference;          /* a run without faults, which has the snapshots */
-    struct kf_err err;                    /* of the first step that failed */
-
-    uint64_t calls, fail_at, fired; /* which call fails; 0 = none */
-    int fault;                      /* errno value, or IO_TAP_SHORT */
-    bool sticky;
-};
 
 static unsigned points, states, faults, tested, failed;
 static uint64_t seed_of_run;
 static bool is_long;
 static const char *top; /* folder of everything */
 
-__attribute__((format(printf, 1, 2), noreturn)) static void broken(const char *fmt, ...)
+void sim_broken(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -95,7 +57,7 @@ static void new_folder(const char *path)
 {
     remove_all(path);
     if (mkdir(path, 0700) != 0)
-        broken("cannot make %s", path);
+        sim_broken("cannot make %s", path);
 }
 
 /* ------------------------------------------------------------------------------ the environment */
@@ -156,7 +118,7 @@ static int sim_tap(void *ctx, const struct io_event *e)
     if (!sim_event_counts(e->op) || (verdict > 0 && !is_sync))
         return verdict;
     if (sim->event_count == EVENTS_MAX)
-        broken("%s: too many events", sim->script->name);
+        sim_broken("%s: too many events", sim->script->name);
     size_t len = verdict == IO_TAP_SHORT ? (e->len + 1) / 2 : e->len;
     sim_event_copy(&sim->events[sim->event_count++], e, len, verdict > 0);
     return verdict;
@@ -190,138 +152,6 @@ static void sim_release(struct sim *sim)
     free(sim->events);
     free(sim->dir);
     free(sim->path);
-}
-
-/* -------------------------------------------------------------------------- what a store holds */
-
-static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct kf_err *err)
-{
-    struct db_stmt *st;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &st, err);
-    if (rc != KF_OK)
-        return rc;
-    while ((rc = db_step(st, &row, err)) == KF_OK && row) {
-        buf_str(out, db_text(st, 0));
-        buf_byte(out, '\n');
-    }
-    db_done(st);
-    return rc;
-}
-
-/* The statements that print each table, made by SQL from the schema itself. Columns named `site`
- * differ in every copy; what is noted of a remote may take several commits, and is judged by its
- * watermark. What was erased is a row for each site, and a store that finds itself copied has
- * another one. */
-static const char tables_sql[] =
-    "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
-    "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
-    " || ' FROM \"' || t.name || '\"'"
-    " || CASE t.name WHEN 'kf_meta' THEN ' WHERE key NOT IN "
-    "(''site'', ''old_sites'', ''clone_marker'', ''cloned_at'')' ELSE '' END"
-    " || ' ORDER BY 1'"
-    " FROM sqlite_schema t, pragma_table_info(t.name) c"
-    " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "
-    "'kf_run', 'kf_aside', 'kf_erased', 'kf_remote_file') AND c.name <> 'site' GROUP BY t.name "
-    "ORDER BY t.name";
-static const char version_sql[] = "PRAGMA user_version";
-static const char state_sql[] =
-    "SELECT seq, stamp, (SELECT coalesce(max(watermark), 0) FROM kf_remote) FROM kf_state";
-
-/* Equal text at one address for ever: statements are found again by it. */
-static const char *interned(const char *text)
-{
-    static char *list[256];
-    size_t i = 0;
-    while (list[i] && strcmp(list[i], text) != 0)
-        i++;
-    if (i + 1 == sizeof(list) / sizeof(list[0]))
-        broken("too many statements");
-    if (!list[i])
-        list[i] = strdup(text);
-    return list[i];
-}
-
-static kf_rc dump(struct db *db, struct snapshot *ret, struct kf_err *err)
-{
-    struct buf tables = BUF_INIT, out = BUF_INIT;
-    struct db_stmt *st;
-    bool row = false;
-    kf_rc rc = dump_query(db, tables_sql, &tables, err);
-    if (rc == KF_OK)
-        rc = dump_query(db, version_sql, &out, err);
-    for (char *at = tables.p; rc == KF_OK && at && *at;) {
-        char *end = strchr(at, '\n');
-        *end = '\0';
-        rc = dump_query(db, interned(at), &out, err);
-        at = end + 1;
-    }
-    if (rc == KF_OK && (rc = db_use(db, state_sql, &st, err)) == KF_OK) {
-        rc = db_step(st, &row, err);
-        ret->seq = db_i64(st, 0);
-        ret->stamp = db_i64(st, 1);
-        ret->watermark = db_i64(st, 2);
-        db_done(st);
-    }
-    if (rc == KF_OK)
-        ret->text = strndup(out.p, out.len);
-    buf_release(&tables);
-    buf_release(&out);
-    return rc;
-}
-
-static kf_rc dump_store(struct kf_store *s, struct snapshot *ret, struct kf_err *err)
-{
-    struct db *db;
-    kf_rc rc = store_read(s, &db, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = dump(db, ret, err);
-    store_read_end(s, db);
-    return rc;
-}
-
-static int compare_lines(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* The tokens of a folder as the server would find them, a line each in the order of their names;
- * "asks" first when one was ever made. */
-static char *tokens_text(const struct env *env, const char *dir)
-{
-    struct tokens *t = NULL;
-    struct kf_err err = KF_ERR_INIT;
-    struct buf out = BUF_INIT;
-    char *lines[STEPS_MAX], line[200];
-    size_t n = 0;
-    if (tokens_open(env, dir, &t, &err) != KF_OK) {
-        buf_printf(&out, "cannot be opened: %s", err.detail);
-        return buf_detach(&out, NULL);
-    }
-    for (const struct token *k = tokens_after(t, STR("")); k; k = tokens_after(t, str_of(k->id))) {
-        snprintf(line, sizeof(line), "%s %u %s\n", k->name, k->scope.rights,
-                 token_lives(k, 0) ? "lives" : "revoked");
-        lines[n++] = strdup(line);
-    }
-    qsort(lines, n, sizeof(*lines), compare_lines);
-    buf_c(&out, tokens_defined(t) ? "asks\n" : "");
-    for (size_t i = 0; i < n; i++) {
-        buf_c(&out, lines[i]);
-        free(lines[i]);
-    }
-    tokens_close(t);
-    return buf_detach(&out, NULL);
-}
-
-/* NULL where the script has none. */
-static char *place_of(const struct sim *sim, const char *dir)
-{
-    char place[1200];
-    snprintf(place, sizeof(place), "%s/place", dir);
-    if (sim->script->tokens)
-        return tokens_text(&sim->env, dir);
-    return sim->script->pushes ? sim_place(&sim->env, place) : NULL;
 }
 
 /* ------------------------------------------------------------------------ what scripts call */
@@ -395,7 +225,7 @@ kf_rc sim_do(struct sim *sim, sim_step *step, void *ctx)
     if (sim->err.rc != KF_OK)
         return sim->err.rc;
     if (sim->begun_count == STEPS_MAX)
-        broken("%s: too many steps", sim->script->name);
+        sim_broken("%s: too many steps", sim->script->name);
     struct kf_err err = KF_ERR_INIT;
     sim->begun[sim->begun_count++] = sim->event_count;
     sim->now_ms += 7;
@@ -410,241 +240,11 @@ kf_rc sim_do(struct sim *sim, sim_step *step, void *ctx)
     if (sim->reference)
         return KF_OK;
     sim->quiet = true;
-    if (dump_store(sim->store, &sim->snaps[sim->ack_count], &err) != KF_OK)
-        broken("%s: cannot look: %s", sim->script->name, err.detail);
-    sim->snaps[sim->ack_count].place = place_of(sim, sim->dir);
+    if (sim_dump(sim->store, &sim->snaps[sim->ack_count], &err) != KF_OK)
+        sim_broken("%s: cannot look: %s", sim->script->name, err.detail);
+    sim->snaps[sim->ack_count].place = sim_place_of(sim, sim->dir);
     sim->quiet = false;
     return KF_OK;
-}
-
-/* --- puts */
-
-struct sim_write {
-    struct write write; /* first */
-    char key[32];
-    const char *value;
-    size_t len;
-    bool removes, fails;
-};
-
-static kf_rc sim_write_apply(struct group *g, struct write *w, struct kf_err *err)
-{
-    static const char remove_sql[] = "DELETE FROM kf_meta WHERE key = $1";
-    struct sim_write *sw = (struct sim_write *)w;
-    struct db_stmt *st;
-    kf_rc rc;
-    if (sw->removes) {
-        if ((rc = db_use(group_db(g), remove_sql, &st, err)) != KF_OK)
-            return rc;
-        db_bind_text(st, 1, str_of(sw->key));
-        rc = db_run(st, err);
-    } else {
-        rc = group_meta_set(g, sw->key, str_make(sw->value, sw->len), err);
-    }
-    if (rc == KF_OK)
-        rc = group_journal(g, group_seq(g), 0, "meta", str_of(sw->key), group_stamp(g),
-                           str_of(group_site(g)), err);
-    if (rc == KF_OK && sw->fails)
-        rc = err_set(err, PROBLEM_VERSION_MISMATCH, "told to fail");
-    return rc;
-}
-
-static void sim_write_done(struct write *w)
-{
-}
-
-struct puts {
-    const char *key;
-    size_t count, len, fails_at; /* fails_at: SIZE_MAX = none */
-    bool removes;
-};
-
-static kf_rc puts_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct puts *p = ctx;
-    struct sim_write *w = calloc(p->count, sizeof(*w));
-    char *value = malloc(p->len + 1);
-    kf_rc rc = KF_OK;
-    /* Values differ from step to step, so that an older one is not taken for the newer. */
-    memset(value, 'a' + (int)(sim->begun_count % 26), p->len + 1);
-    for (size_t i = 0; i < p->count; i++) {
-        w[i] = (struct sim_write){.write = {.apply = sim_write_apply, .done = sim_write_done},
-                                  .value = value,
-                                  .len = p->len,
-                                  .removes = p->removes,
-                                  .fails = i == p->fails_at};
-        snprintf(w[i].key, sizeof(w[i].key), p->removes ? "%s" : "%s%zu", p->key, i);
-        store_submit(sim->store, &w[i].write);
-    }
-    while (store_lead(sim->store))
-        ;
-    for (size_t i = 0; i < p->count; i++) {
-        if (w[i].fails && w[i].write.rc == KF_CONFLICT)
-            continue;
-        if (w[i].write.rc != KF_OK && rc == KF_OK) {
-            rc = w[i].write.rc;
-            *err = w[i].write.err;
-        }
-    }
-    free(value);
-    free(w);
-    return rc;
-}
-
-kf_rc sim_put(struct sim *sim, const char *key, size_t count, size_t value_bytes)
-{
-    struct puts p = {.key = key, .count = count, .len = value_bytes, .fails_at = SIZE_MAX};
-    return sim_do(sim, puts_step, &p);
-}
-
-kf_rc sim_put_but_one(struct sim *sim, const char *key, size_t count)
-{
-    struct puts p = {.key = key, .count = count, .len = 100, .fails_at = count / 2};
-    return sim_do(sim, puts_step, &p);
-}
-
-kf_rc sim_delete(struct sim *sim, const char *key)
-{
-    struct puts p = {.key = key, .count = 1, .fails_at = SIZE_MAX, .removes = true};
-    return sim_do(sim, puts_step, &p);
-}
-
-/* --- documents */
-
-struct docs_put {
-    kf_verb verb;
-    const char *name, *body;
-    uint64_t version;
-    size_t count, len;
-};
-
-static kf_rc doc_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct docs_put *p = ctx;
-    struct kf_write w = KF_WRITE_INIT;
-    kf_ticket *ticket = NULL;
-    w.verb = p->verb;
-    w.name = p->name;
-    w.body = p->body;
-    w.len = p->body ? strlen(p->body) : 0;
-    w.version = p->version;
-    kf_rc rc = kf_submit(sim->store, &w, NULL, NULL, &ticket, err);
-    while (rc == KF_OK && store_lead(sim->store))
-        ;
-    return rc == KF_OK ? kf_wait(&ticket, 1000, NULL, err) : rc;
-}
-
-static kf_rc docs_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct docs_put *p = ctx;
-    kf_ticket *tickets[32] = {0};
-    char name[32], *body = malloc(p->len + 3);
-    kf_rc rc = KF_OK;
-    memset(body, 'a' + (int)(sim->begun_count % 26), p->len + 2);
-    body[0] = body[p->len + 1] = '"';
-    for (size_t i = 0; rc == KF_OK && i < p->count; i++) {
-        struct kf_write w = KF_WRITE_INIT;
-        snprintf(name, sizeof(name), "%s%zu", p->name, i);
-        w.verb = KF_PUT;
-        w.name = name;
-        w.body = body;
-        w.len = p->len + 2;
-        rc = kf_submit(sim->store, &w, NULL, NULL, &tickets[i], err);
-    }
-    while (store_lead(sim->store))
-        ;
-    for (size_t i = 0; i < p->count && tickets[i]; i++) {
-        kf_rc one = kf_wait(&tickets[i], 1000, NULL, rc == KF_OK ? err : NULL);
-        rc = rc == KF_OK ? one : rc;
-    }
-    free(body);
-    return rc;
-}
-
-kf_rc sim_doc(struct sim *sim, kf_verb verb, const char *name, const char *body, uint64_t version)
-{
-    struct docs_put p = {.verb = verb, .name = name, .body = body, .version = version};
-    return sim_do(sim, doc_step, &p);
-}
-
-kf_rc sim_docs(struct sim *sim, const char *prefix, size_t count, size_t bytes)
-{
-    struct docs_put p = {.name = prefix, .count = count, .len = bytes};
-    return sim_do(sim, docs_step, &p);
-}
-
-/* --- streams */
-
-struct appending {
-    const char *key, *patch;
-    int first;
-    size_t count, bytes;
-};
-
-static kf_rc append_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct appending *p = ctx;
-    enum { COUNT_MAX = 600 };
-    static struct kf_entry_new entries[COUNT_MAX];
-    static char ids[COUNT_MAX][16];
-    char attach[2][24];
-    struct stream_append *a = NULL;
-    char *body = malloc(p->bytes + 3);
-    if (!body || p->count > COUNT_MAX)
-        broken("%s: cannot append", sim->script->name);
-    memset(body, 'x', p->bytes + 2);
-    body[0] = body[p->bytes + 1] = '"';
-    body[p->bytes + 2] = 0;
-    for (size_t i = 0; i < p->count; i++) {
-        int number = p->first + (int)i;
-        char *common = attach[number % 2];
-        snprintf(ids[i], sizeof ids[i], "id%d", number);
-        snprintf(common, sizeof attach[0], "{\"version\":%d}", number % 2);
-        entries[i] = (struct kf_entry_new){.size = sizeof entries[i],
-                                           .id = ids[i],
-                                           .kind = number % 3 ? "user" : "view",
-                                           .body = body,
-                                           .len = p->bytes + 2,
-                                           .attach = common,
-                                           .attach_len = strlen(common)};
-    }
-    kf_rc rc = stream_append_new(store_streams(sim->store), p->key, entries, p->count,
-                                 KF_LEVEL_DISK, &a, err);
-    if (rc == KF_OK)
-        rc = stream_append_run(a, err);
-    stream_append_free(a);
-    free(body);
-    return rc;
-}
-
-kf_rc sim_append(struct sim *sim, const char *key, int first, size_t count, size_t bytes)
-{
-    struct appending p = {.key = key, .first = first, .count = count, .bytes = bytes};
-    return sim_do(sim, append_step, &p);
-}
-
-static kf_rc attrs_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct appending *p = ctx;
-    return streams_patch(store_streams(sim->store), p->key, p->patch, strlen(p->patch), NULL, err);
-}
-
-kf_rc sim_attrs(struct sim *sim, const char *key, const char *patch)
-{
-    struct appending p = {.key = key, .patch = patch};
-    return sim_do(sim, attrs_step, &p);
-}
-
-static kf_rc erase_step(struct sim *sim, void *ctx, struct kf_err *err)
-{
-    const struct appending *p = ctx;
-    return streams_erase(store_streams(sim->store), p->key, NULL, err);
-}
-
-kf_rc sim_erase(struct sim *sim, const char *key)
-{
-    struct appending p = {.key = key};
-    return sim_do(sim, erase_step, &p);
 }
 
 /* ------------------------------------------------------------------------------------- judging */
@@ -712,12 +312,10 @@ static bool place_fits(const struct sim *run, const char *text, int64_t watermar
 
 static kf_rc one_more(struct kf_store *s, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err)
 {
-    struct sim_write w = {
-        .write = {.apply = sim_write_apply}, .value = "x", .len = 1, .key = "more"};
     struct snapshot snap = {0};
-    kf_rc rc = store_write(s, &w.write, err);
+    kf_rc rc = sim_put_one(s, "more", err);
     if (rc == KF_OK)
-        rc = dump_store(s, &snap, err);
+        rc = sim_dump(s, &snap, err);
     *ret_seq = snap.seq;
     *ret_stamp = snap.stamp;
     free(snap.text);
@@ -740,7 +338,7 @@ static bool judge_place(const struct sim *run, const struct sim *looker, const c
     char dir[1100], where[2000];
     snprintf(dir, sizeof(dir), "%s", path);
     *strrchr(dir, '/') = '\0';
-    char *text = place_of(looker, dir), *last = run->snaps[high].place;
+    char *text = sim_place_of(looker, dir), *last = run->snaps[high].place;
     bool good = place_fits(run, text, watermark, low, high);
     if (!good) {
         first_difference(text, last ? last : "", where, sizeof(where));
@@ -784,7 +382,7 @@ static bool judge(const struct sim *run, const char *path, size_t acked, size_t 
     looker.env.tap = NULL;
     kf_rc rc = store_open_at(&looker.env, path, run->script->schema, &s, &err);
     if (rc == KF_OK)
-        rc = dump_store(s, &now, &err);
+        rc = sim_dump(s, &now, &err);
     if (rc != KF_OK)
         good = complain(at, "cannot be opened: %s", err.detail);
     /* A store of which nothing was acknowledged may have nothing in it. */
@@ -1028,7 +626,7 @@ int main(int argc, char **argv)
                                            : "/tmp");
     top = mkdtemp(folder);
     if (!top)
-        broken("cannot make %s", folder);
+        sim_broken("cannot make %s", folder);
     for (size_t i = 0; i < sim_script_count; i++)
         if (is_chosen(sim_scripts[i].name, argc, argv))
             run_script(&sim_scripts[i], argv[1]);
