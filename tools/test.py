@@ -391,6 +391,9 @@ def prove(tally):
 
 def main():
     patterns = sys.argv[1:]
+    if any(p.startswith("-") for p in patterns):
+        print(__doc__)
+        sys.exit(0 if patterns in (["-h"], ["--help"]) else 2)
     tally = Tally()
 
     def chosen(test):
