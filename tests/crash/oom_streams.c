@@ -3,6 +3,8 @@
 #include "oom_rig.h"
 
 #include "base/json.h"
+#include "base/env.h"
+#include "move/backup.h"
 #include "move/memory_store.h"
 
 #include <stdio.h>
@@ -13,7 +15,7 @@
 /* Over a batch of the index of words, so that some are found by it and some are read. */
 #define CHAT_ENTRIES 560
 
-static const char *dir, *archive;
+static const char *dir, *archive, *archive_pending;
 static struct kf_stream_info before; /* of st.name; .owned == NULL: it was not there */
 
 /* ------------------------------------------------------------------------------------- the stage
@@ -459,24 +461,106 @@ static void file_or_none(kf_rc rc)
     unlink(st.file);
 }
 
-static kf_rc restore(void)
+/* As a schedule makes it: with the digest that a restore must have. */
+static kf_rc backup_reckoned(void)
 {
-    return testing_restore(st.store, archive, true, NULL, NULL, &st.err);
+    struct backup *b = NULL;
+    struct file f = FILE_CLOSED;
+    char hex[65] = "";
+    uint64_t docs;
+    kf_rc rc = file_open(env_system(), st.file, FILE_CREATE, &f, &st.err);
+    if (rc == KF_OK)
+        rc = backup_new(st.store, STR(""), NULL, &b, &st.err);
+    if (rc == KF_OK) {
+        backup_reckon(b, NULL, NULL);
+        rc = backup_copy(b, &f, NULL, NULL, &st.err);
+    }
+    if (rc == KF_OK)
+        rc = backup_digest(b, NULL, NULL, hex, &docs, &st.err);
+    backup_free(b);
+    if (rc == KF_OK)
+        rc = restore_check(st.store, &f, NULL, NULL, NULL, &st.err);
+    file_close(&f);
+    assert_true(rc != KF_OK || hex[0]);
+    return rc;
 }
 
-static void forget_what_was_kept(kf_rc rc)
+static void file_goes(kf_rc rc)
+{
+    (void)rc;
+    unlink(st.file);
+}
+
+static kf_rc drill(void)
+{
+    struct restore_tried tried;
+    return restore_try(st.store, archive, NULL, NULL, NULL, &tried, &st.err);
+}
+
+static void drop_what_was_kept(void)
 {
     struct buf names = BUF_INIT;
-    struct kf_stream_info i = {0};
-    (void)rc;
-    assert_int_equal(kf_stream(st.store, "chat/long", &i, NULL), KF_OK);
-    assert_int_equal(i.count, CHAT_ENTRIES);
-    kf_stream_info_free(&i);
     assert_int_equal(dir_list(env_system(), dir, &names, NULL), KF_OK);
     for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1)
         if (strstr(names.p + at, ".before-"))
             unlink(testing_path(dir, names.p + at));
     buf_release(&names);
+}
+
+static void as_the_archive_has_it(void)
+{
+    assert_int_equal(testing_restore(st.store, archive, true, NULL, NULL, NULL), KF_OK);
+    drop_what_was_kept();
+}
+
+static kf_rc restore_pending(void)
+{
+    return testing_restore(st.store, archive_pending, false, NULL, NULL, &st.err);
+}
+
+/* Whatever was cut, once more it is whole. */
+static void joined_when_restored_again(kf_rc rc)
+{
+    (void)rc;
+    assert_int_equal(testing_restore(st.store, archive_pending, false, NULL, NULL, NULL), KF_OK);
+    snprintf(st.name, sizeof st.name, "late/1");
+    assert_int_equal(entries_now(), 3);
+}
+
+static kf_rc verify_deep(void)
+{
+    struct kf_verified v = {0};
+    kf_rc rc = kf_verify(st.store, true, NULL, NULL, &v, &st.err);
+    kf_bytes_free(&v.report);
+    return rc;
+}
+
+static kf_rc restore(void)
+{
+    return testing_restore(st.store, archive, true, NULL, NULL, &st.err);
+}
+
+/* Of an entry that was trimmed before the backup. */
+static void id_is_known(void)
+{
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    struct kf_appended a = {0};
+    e.id = "s1";
+    e.body = "1";
+    e.len = 1;
+    assert_int_equal(kf_append(st.store, "short/0", &e, 1, NULL, &a, NULL, NULL, NULL), KF_OK);
+    assert_true(a.duplicate && a.n == 1);
+}
+
+static void forget_what_was_kept(kf_rc rc)
+{
+    struct kf_stream_info i = {0};
+    (void)rc;
+    assert_int_equal(kf_stream(st.store, "chat/long", &i, NULL), KF_OK);
+    assert_int_equal(i.count, CHAT_ENTRIES);
+    kf_stream_info_free(&i);
+    id_is_known();
+    drop_what_was_kept();
 }
 
 /* --------------------------------------------------------------------------------- memory files */
@@ -555,8 +639,15 @@ static const struct script scripts[] = {
      .check = nothing_pending,
      .instead = KF_UNAVAILABLE},
     {.name = "backup", .run = backup, .prepare = new_file, .check = file_or_none},
+    {.name = "backup_reckoned", .run = backup_reckoned, .prepare = new_file, .check = file_goes},
     {.name = "restore", .run = restore, .check = forget_what_was_kept},
+    {.name = "restore_pending",
+     .run = restore_pending,
+     .prepare = as_the_archive_has_it,
+     .check = joined_when_restored_again},
+    {.name = "drill", .run = drill},
     {.name = "verify", .run = verify},
+    {.name = "verify_deep", .run = verify_deep, .instead = KF_UNAVAILABLE},
     {.name = "digest", .run = digest},
     {.name = "append_new", .run = append_one, .prepare = new_stream, .check = appended_or_not},
     {.name = "append_old", .run = append_one, .prepare = old_stream, .check = appended_or_not},
@@ -640,6 +731,19 @@ enum { SCRIPTS = sizeof scripts / sizeof *scripts };
 
 /* --------------------------------------------------------------------------------------- main */
 
+static void append_ids(const char *key, int count)
+{
+    char id[8];
+    for (int i = 1; i <= count; i++) {
+        struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+        snprintf(id, sizeof id, "s%d", i);
+        e.id = id;
+        e.body = "1";
+        e.len = 1;
+        assert_int_equal(kf_append(st.store, key, &e, 1, NULL, NULL, NULL, NULL, NULL), KF_OK);
+    }
+}
+
 static void fill(void)
 {
     struct kf_entry_new e[CHAT_ENTRIES];
@@ -654,6 +758,19 @@ static void fill(void)
     append_for_sure("chat/other", NULL, "{\"text\":\"of the same customer\"}");
     patch_for_sure("chat/long", "{\"customer\":\"ann\",\"cart\":7}");
     patch_for_sure("chat/other", "{\"customer\":\"ann\"}");
+    append_ids("short/0", 5); /* of which two stay */
+    append_for_sure("gone/1", "g", "1");
+    assert_int_equal(kf_stream_erase(st.store, "gone/1", NULL, NULL), KF_OK);
+}
+
+/* With its own archive, beside what the backup has. */
+static void fill_pending(void)
+{
+    append_ids("late/1", 3);
+    patch_for_sure("late/1", "{\"customer\":\"bob\"}");
+    append_for_sure("gone/2", NULL, "1");
+    assert_int_equal(kf_stream_erase(st.store, "gone/2", NULL, NULL), KF_OK);
+    assert_int_equal(testing_backup(st.store, archive_pending, "usb", NULL, NULL, NULL), KF_OK);
 }
 
 static int set_up(void **state)
@@ -665,6 +782,7 @@ static int set_up(void **state)
         "spaces: { default: { streams: [ { match: \"short/*\", keep: { last: 2 } } ] } }\n";
     dir = oom_dir();
     archive = testing_path(dir, "archive.zip");
+    archive_pending = testing_path(dir, "pending.zip");
     testing_write(testing_path(dir, "keepfast.yaml"), config, sizeof config - 1);
     snprintf(url, sizeof url, "dir:%s/usb", dir);
     usb.name = "usb";
@@ -676,6 +794,7 @@ static int set_up(void **state)
     assert_int_equal(kf_remote_add(st.store, &usb, NULL), KF_OK);
     assert_int_equal(kf_sync(st.store, "usb", 60000, NULL), KF_OK);
     assert_int_equal(kf_backup(st.store, archive, NULL, NULL), KF_OK);
+    fill_pending();
     return 0;
 }
 
