@@ -242,7 +242,7 @@ static void a_list_of_streams_has_bounds(void **state)
     struct kf_stream_filter f[] = {{"who", "ann"}, {"odd", "true"}};
     testing_append(&t, "chat/0000", NULL, "view", "1");
     for (int i = 0; i < STREAMS; i++) {
-        char key[16];
+        char key[24];
         snprintf(key, sizeof key, "chat/%04d", i);
         int len = snprintf(patch, sizeof patch, "{\"who\":\"ann\",\"odd\":%s,\"text\":\"%0*d\"}",
                            i % 2 ? "true" : "false", LARGE, i);
