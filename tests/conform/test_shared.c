@@ -168,7 +168,7 @@ static void what_another_has_left_is_taken_away(void **state)
 {
     (void)state;
     for (int turn = 0; turn < 3; turn++) {
-        char attach[16];
+        char attach[32];
         assert_int_equal(streams_retain(a.streams, &a.err), KF_OK); /* what a crash may have left */
         for (int i = 0; i < 3; i++) {
             struct testing_entry e = {.body = "\"word\"", .attach = attach};

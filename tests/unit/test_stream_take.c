@@ -498,7 +498,7 @@ static void a_context_looks_at_streams_that_are_seen(void **state)
 {
     (void)state;
     for (int i = 0; i < STREAM_ACROSS_MAX * 2 + 9; i++) {
-        char key[16], body[8];
+        char key[16], body[16];
         snprintf(key, sizeof key, "c/%04d", i);
         snprintf(body, sizeof body, "%d", i);
         link_to_customer(key);
