@@ -421,13 +421,17 @@ static void what_does_not_agree_is_found(void **state)
 
 static struct buf plan_of(const char *sql)
 {
-    struct buf plan = BUF_INIT, explain = BUF_INIT;
+    static struct buf kept[32]; /* statements are found by their address while the store is open */
+    static size_t count;
+    struct buf plan = BUF_INIT;
     struct db *db;
     struct db_stmt *s;
     bool row = false;
-    buf_printf(&explain, "EXPLAIN QUERY PLAN %s", sql);
+    assert_true(count < sizeof kept / sizeof *kept);
+    struct buf *explain = &kept[count++];
+    buf_printf(explain, "EXPLAIN QUERY PLAN %s", sql);
     assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
-    if (db_use(db, explain.p, &s, &t.err) != KF_OK)
+    if (db_use(db, explain->p, &s, &t.err) != KF_OK)
         fail_msg("%s: %s", sql, t.err.detail);
     while (db_step(s, &row, &t.err) == KF_OK && row) {
         buf_str(&plan, db_text(s, 3));
@@ -436,7 +440,7 @@ static struct buf plan_of(const char *sql)
     db_done(s);
     store_read_end(t.store, db);
     buf_byte(&plan, 0);
-    return plan; /* `explain` stays: statements are found by their address */
+    return plan;
 }
 
 static void plans_use_the_indexes(void **state)
