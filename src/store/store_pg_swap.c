@@ -196,6 +196,9 @@ static kf_rc replace_all(struct kf_store *s, struct db *from, const struct store
     kf_rc rc = pg_lock_numbers(s, &n->seq, &n->stamp, err);
     if (rc != KF_OK)
         return rc;
+    /* When the swap is refused, the next group must still know that others have written. */
+    if (n->seq != s->seq)
+        s->pg->foreign_seq = n->seq;
     s->seq = n->seq;
     atomic_store_explicit(&s->committed_seq, n->seq, memory_order_release);
     rc = swap->may ? swap->may(swap->ctx, err) : KF_OK;
