@@ -10,8 +10,10 @@
  * truncated, for a reader's snapshot must not become empty under it.
  *
  * What was there stays as tables of a schema of its own, kf-before-TIME-SPACE, until somebody drops
- * it. The words of entries are indexed anew by the chief; tracked tables stay tracked, and their
- * rows get new numbers. */
+ * it. The words of entries are indexed anew by the chief. Tracked tables stay tracked, and are gone
+ * through: each of their rows gets a new number, and so does each that went. For who reads changes
+ * may be behind, and must hear of what is no more as of what is there: kf_row is kept, with numbers
+ * below 0 until they are given anew, which nobody reads. */
 #include "store/store_pg.h"
 
 #include "base/when.h"
@@ -104,15 +106,17 @@ static kf_rc copy_table(struct db *from, struct db *to, const struct table *t, s
     return rc;
 }
 
-/* What is of PostgreSQL alone: the index of words begins anew, tables are gone through. */
+/* What is of PostgreSQL alone: the index of words begins anew, tables are gone through, from their
+ * first row. A pass (shape/track_number.c) tells of rows that are known and not there: so those that
+ * went long ago are known again. */
 static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
 {
     static const char rest_sql[] =
         "DELETE FROM kf_search;"
         "DELETE FROM kf_meta WHERE key IN ('indexed', 'swept', 'unpurged');"
-        "DELETE FROM kf_row;"
+        "UPDATE kf_row SET seq = -seq, gone = 0 WHERE seq > 0;"
         "UPDATE kf_tracked SET state = 'refill', place = ''"
-        " WHERE state IN ('on', 'fill', 'sweep');"
+        " WHERE state IN ('on', 'fill', 'refill', 'sweep');"
         "SELECT setval(pg_get_serial_sequence('kf_run', 'id'),"
         " (SELECT coalesce(max(id), 0) + 1 FROM kf_run), false)";
     kf_rc rc = KF_OK;
@@ -123,17 +127,18 @@ static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
 
 /* --------------------------------------------------------------------------------------- aside */
 
-/* "kf-before-20261122T110203Z-shop": of the spaces it is none, whose schemas begin with kf_. */
+/* "kf-before-20261122T110203456Z-shop": of the spaces it is none, whose schemas begin with kf_. With
+ * milliseconds, for a restore may follow another at once. */
 static void aside_name(struct kf_store *s, const char *space, char ret[64])
 {
     char when[WHEN_LEN + 1], compact[WHEN_LEN + 1];
     size_t n = 0;
     when_format(env_wall_ms(s->env), when);
-    for (const char *p = when; *p && *p != '.'; p++)
-        if (*p != '-' && *p != ':')
+    for (const char *p = when; *p; p++)
+        if (*p != '-' && *p != ':' && *p != '.')
             compact[n++] = *p;
     compact[n] = '\0';
-    snprintf(ret, 64, "kf-before-%.15sZ-%.30s", compact, space);
+    snprintf(ret, 64, "kf-before-%.19s-%.30s", compact, space);
 }
 
 static kf_rc keep_aside(struct kf_store *s, const char *name, struct kf_err *err)

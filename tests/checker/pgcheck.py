@@ -116,7 +116,8 @@ def _tracked(rows, cluster, journal, find):
         if int(tracked) not in tables:
             find("row %s of no tracked table: %s", key, tracked)
             continue
-        numbers[(tables[int(tracked)][0].encode(), key.encode())] = int(number)
+        if int(number) > 0:  # else a restore has taken it, and a pass gives it another
+            numbers[(tables[int(tracked)][0].encode(), key.encode())] = int(number)
         json.loads(key)
     noted = {name: row[0] for name, row in journal.items() if b"." in name[0]}
     if noted != numbers:

@@ -592,6 +592,53 @@ static void no_memory_is_an_answer(void **state)
 }
 
 /* A store with a loop of its own, as a server has it. */
+struct turn {
+    struct write write; /* first */
+    bool whole;
+};
+
+static kf_rc apply_turn(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct turn *turn = (struct turn *)w;
+    (void)err;
+    group_turn(g, &turn->whole);
+    return KF_OK;
+}
+
+static bool memory_counts(struct kf_store *s)
+{
+    struct turn turn = {.write = {.apply = apply_turn}};
+    assert_int_equal(store_write(s, &turn.write, NULL), KF_OK);
+    return turn.whole;
+}
+
+static kf_rc may_not(void *ctx, struct kf_err *err)
+{
+    (void)ctx;
+    return err_set(err, PROBLEM_NOT_EMPTY, "it is not");
+}
+
+/* A swap that is refused has seen the number of others before: the next group of this process must
+ * not take what it has in memory for what is there. */
+static void a_refused_swap_hides_nobody(void **state)
+{
+    (void)state;
+    const char *scratch = testing_path(testing_dir(), "scratch.db");
+    store_close(testing_store_open(scratch, (struct store_options){.env = &t.env}));
+    struct kf_store *s = open_here(), *other = open_here();
+    struct kf_err err = KF_ERR_INIT;
+    assert_int_equal(put(s, "a", "mine", NULL), KF_OK);
+    assert_true(memory_counts(s));
+    assert_int_equal(put(other, "a", "theirs", NULL), KF_OK);
+    assert_int_equal(store_swap(s, &(struct store_swap){.scratch = scratch, .may = may_not}, &err),
+                     KF_CONFLICT);
+    assert_string_equal(err.code, "not_empty");
+    assert_false(memory_counts(s));
+    assert_string_equal(get(s, "a"), "theirs");
+    store_close(other);
+    store_close(s);
+}
+
 struct peer {
     struct loop *loop;
     pthread_t thread, writer;
@@ -755,6 +802,7 @@ int main(int argc, char **argv)
         TEST(a_quota_heals_by_deleting),
         TEST(a_connection_that_is_lost_costs_nothing),
         TEST(a_commit_without_an_answer_is_looked_up),
+        TEST(a_refused_swap_hides_nobody),
         TEST(an_outcome_that_nobody_knows_is_told),
         TEST(a_reader_without_a_connection_stops_no_writer),
         TEST(the_rest_of_a_read_is_nobodys),

@@ -410,6 +410,43 @@ def a_table_that_is_made_again():
 
 
 @test
+def what_went_is_told_behind_a_restore():
+    """A restore takes the store's numbers, not the tables: who was behind hears of what went before it, while it was made and behind it."""
+    space, t = next(SPACES), table(rows="(1, 'a'), (2, 'b'), (3, 'c'), (4, 'd'), (5, 'e')")
+    at, archive, schema = PG.url(space), str(folder() / "back.zip"), f'"kf_{space}"'
+    equal(run("put", "first", "-", at=at, stdin=b"1").status, 0, "put")
+    equal(run("backup", archive, at=at).status, 0, "a backup")
+    equal(run("track", t, at=at).status, 0, "track")
+
+    def read(after):
+        done = run("changes", "--after", str(after), "--json", at=at)
+        equal(done.status, 0, f"{done}")
+        return json.loads(done.out)["items"]
+
+    def gone(items):
+        return sorted(item["key"]["id"] for item in items if item["row"] is None)
+
+    behind = read(0)[-1]["n"]
+    PG.ask(f"DELETE FROM {t} WHERE id = 1")
+    equal(gone(read(behind)), [1], "one has its number before the restore")
+    PG.ask(f"DELETE FROM {t} WHERE id = 2")
+    # A pass that is under way begins again: what it has numbered lost its number, too.
+    PG.ask(f"UPDATE {schema}.kf_tracked SET state = 'refill', place = '{{\"id\": 4}}'")
+    for turn in range(2):
+        done = run("restore", archive, "--replace", at=at)
+        equal(done.status, 0, f"restored: {done}")
+        equal(PG.number(f"SELECT count(*) FROM {schema}.kf_row WHERE seq > 0"), 0, "no number of before is left")
+    PG.ask(f"DELETE FROM {t} WHERE id = 3")
+    items = read(behind)
+    equal(gone(items), [1, 2, 3], f"all that went: {items}")
+    equal(sorted(item["key"]["id"] for item in items if item["row"]), [4, 5], f"and all that is there, each once: {items}")
+    equal([item["n"] for item in items], sorted(item["n"] for item in items), "in their order")
+    equal(gone(read(0)), [1, 2, 3], "also to who begins")
+    equal(read(items[-1]["n"]), [], "and that was all")
+    equal(pgcheck.check(PG, space), [], "what the independent checker finds")
+
+
+@test
 def keys_and_names_of_all_kinds():
     space = next(SPACES)
     PG.ask('CREATE SCHEMA "My Schema"')
