@@ -9,17 +9,15 @@
 
 /* -------------------------------------------------------------------------------------- finding */
 
-/* Rows of a bound statement of GOING, but for those above number `floor`: with the first of these
- * it is over, or (`pass`) they are left out. Ends the statement's use. */
-static kf_rc gather(struct db_stmt *s, int64_t floor, bool pass, struct entries_going *going,
+/* Rows of a bound statement of GOING, up to the first above number `floor`. Ends the statement's
+ * use. */
+static kf_rc gather(struct db_stmt *s, int64_t floor, struct entries_going *going,
                     struct kf_err *err)
 {
     bool row = false;
     kf_rc rc;
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct going *e = &going->items[going->count];
-        if (db_i64(s, 0) > floor && pass)
-            continue;
         if (db_i64(s, 0) > floor)
             break;
         *e = (struct going){.seq = db_i64(s, 0),
@@ -56,7 +54,7 @@ kf_rc entries_oldest(struct db *db, int64_t stream, int64_t floor, size_t limit,
         return rc;
     db_bind_i64(s, 1, stream);
     db_bind_i64(s, 2, (int64_t)limit);
-    return gather(s, floor, false, ret, err);
+    return gather(s, floor, ret, err);
 }
 
 /* Those from elsewhere, the earliest first. */
@@ -73,15 +71,16 @@ static kf_rc erased_taken(struct db *db, int64_t stream, str site, int64_t stamp
     db_bind_text(s, 2, site);
     db_bind_i64(s, 3, stamp);
     db_bind_i64(s, 4, (int64_t)(STREAM_GOING_MAX - ret->count));
-    return gather(s, INT64_MAX, false, ret, err);
+    return gather(s, INT64_MAX, ret, err);
 }
 
-/* Those that were appended here. */
+/* Those that were appended here. Halving believes the stamps that it passes, and one that is damaged
+ * may lead it astray: so what goes is asked for its own stamp, too. */
 static kf_rc erased_own(struct db *db, int64_t stream, str site, int64_t stamp,
                         struct entries_going *ret, struct kf_err *err)
 {
     static const char sql[] = GOING "AND n > $2 AND n <= $3 AND behind IS NULL AND site = $4 "
-                                    "ORDER BY n LIMIT $5";
+                                    "AND +stamp <= $5 ORDER BY n LIMIT $6";
     struct db_stmt *s;
     int64_t before = 0, last = 0;
     kf_rc rc = entries_below(db, stream, 1, &before, err);
@@ -93,8 +92,9 @@ static kf_rc erased_own(struct db *db, int64_t stream, str site, int64_t stamp,
     db_bind_i64(s, 2, before);
     db_bind_i64(s, 3, last);
     db_bind_text(s, 4, site);
-    db_bind_i64(s, 5, (int64_t)(STREAM_GOING_MAX - ret->count));
-    return gather(s, INT64_MAX, false, ret, err);
+    db_bind_i64(s, 5, stamp);
+    db_bind_i64(s, 6, (int64_t)(STREAM_GOING_MAX - ret->count));
+    return gather(s, INT64_MAX, ret, err);
 }
 
 kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
@@ -106,13 +106,16 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
     return rc;
 }
 
-/* What the floor keeps is left out: entries from elsewhere can be older than what was here
- * first. */
+/* What the floor keeps is left out: entries from elsewhere can be older than what was here first.
+ * It is so in the condition, for a page of nothing else would end it. Those whose time is that of
+ * their stamp are found by halving, and asked for their own time, too (erased_own). */
 kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t before_ms,
                      struct entries_going *ret, struct kf_err *err)
 {
-    static const char timed[] = GOING "AND timed = 1 AND at < $2 ORDER BY at LIMIT $3",
-                      prompt[] = GOING "AND n <= $2 AND timed = 0 ORDER BY n LIMIT $3";
+    static const char timed[] = GOING "AND timed = 1 AND at < $2 AND +seq <= $3 AND +n <= $4 "
+                                      "ORDER BY at LIMIT $5",
+                      prompt[] = GOING "AND timed = 0 AND +at < $2 AND +seq <= $3 AND n <= $4 "
+                                       "ORDER BY n LIMIT $5";
     struct db_stmt *s;
     int64_t last = 0;
     kf_rc rc = entries_below_time(db, stream, before_ms, &last, err);
@@ -121,9 +124,11 @@ kf_rc entries_before(struct db *db, int64_t stream, int64_t floor, int64_t befor
         if (rc != KF_OK)
             return rc;
         db_bind_i64(s, 1, stream);
-        db_bind_i64(s, 2, i ? last : before_ms);
-        db_bind_i64(s, 3, (int64_t)(STREAM_GOING_MAX - ret->count));
-        rc = gather(s, floor, true, ret, err);
+        db_bind_i64(s, 2, before_ms);
+        db_bind_i64(s, 3, floor);
+        db_bind_i64(s, 4, i ? last : INT64_MAX);
+        db_bind_i64(s, 5, (int64_t)(STREAM_GOING_MAX - ret->count));
+        rc = gather(s, INT64_MAX, ret, err);
     }
     return rc;
 }

@@ -183,6 +183,7 @@ kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
 struct part {
     const char *behind, *count;
     int64_t stream, from, to; /* from < stamp or number <= to */
+    int64_t stamp;            /* the largest of those that count */
     str site;
 };
 
@@ -197,7 +198,8 @@ static kf_rc one_number(struct db *db, const char *sql, const struct part *p, si
     db_bind_text(s, 2, p->site);
     db_bind_i64(s, 3, p->from);
     db_bind_i64(s, 4, p->to);
-    db_bind_i64(s, 5, (int64_t)limit);
+    db_bind_i64(s, 5, p->stamp);
+    db_bind_i64(s, 6, (int64_t)limit);
     rc = db_step(s, ret_row, err);
     if (rc == KF_OK && *ret_row)
         *ret = db_i64(s, 0);
@@ -223,23 +225,24 @@ static kf_rc part_of(struct db *db, const struct part *p, size_t limit, int64_t 
 static kf_rc part_taken(struct db *db, int64_t stream, str site, size_t limit, int64_t *ret_stamp,
                         size_t *add_count, struct kf_err *err)
 {
-#define TAKEN                                                                                     \
-    "FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp > $3 AND stamp <= $4 AND behind IS " \
-    "NOT NULL "
-    static const char behind[] = "SELECT stamp " TAKEN "ORDER BY stamp LIMIT 1 OFFSET $5",
-                      count[] = "SELECT count(*) FROM (SELECT 1 " TAKEN "LIMIT $5) x";
-    struct part p = {behind, count, stream, INT64_MIN, *ret_stamp, site};
+#define TAKEN                                                                           \
+    "FROM kf_entry WHERE stream = $1 AND site = $2 AND stamp > $3 AND stamp <= $4 AND " \
+    "+stamp <= $5 AND behind IS NOT NULL "
+    static const char behind[] = "SELECT stamp " TAKEN "ORDER BY stamp LIMIT 1 OFFSET $6",
+                      count[] = "SELECT count(*) FROM (SELECT 1 " TAKEN "LIMIT $6) x";
+    struct part p = {behind, count, stream, INT64_MIN, *ret_stamp, *ret_stamp, site};
     return part_of(db, &p, limit, ret_stamp, add_count, err);
 }
 
 static kf_rc part_own(struct db *db, int64_t stream, str site, size_t limit, int64_t *ret_stamp,
                       size_t *add_count, struct kf_err *err)
 {
-#define APPENDED \
-    "FROM kf_entry WHERE stream = $1 AND site = $2 AND n > $3 AND n <= $4 AND behind IS NULL "
-    static const char behind[] = "SELECT stamp " APPENDED "ORDER BY n LIMIT 1 OFFSET $5",
-                      count[] = "SELECT count(*) FROM (SELECT 1 " APPENDED "LIMIT $5) x";
-    struct part p = {behind, count, stream, 0, 0, site};
+#define APPENDED                                                                                 \
+    "FROM kf_entry WHERE stream = $1 AND site = $2 AND n > $3 AND n <= $4 AND +stamp <= $5 AND " \
+    "behind IS NULL "
+    static const char behind[] = "SELECT stamp " APPENDED "ORDER BY n LIMIT 1 OFFSET $6",
+                      count[] = "SELECT count(*) FROM (SELECT 1 " APPENDED "LIMIT $6) x";
+    struct part p = {behind, count, stream, 0, 0, *ret_stamp, site};
     int64_t stamp = *ret_stamp;
     kf_rc rc = entries_below(db, stream, 1, &p.from, err);
     if (rc == KF_OK)

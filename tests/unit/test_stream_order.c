@@ -323,6 +323,67 @@ static void sites_have_their_entries(void **state)
     }
 }
 
+/* ------------------------------------------------------------------------------------ damage */
+
+static void going_is(const struct entries_going *going, const char *numbers)
+{
+    char found[64] = "";
+    for (size_t i = 0; i < going->count; i++)
+        snprintf(found + strlen(found), sizeof found - strlen(found), "%d ",
+                 (int)going->items[i].n);
+    assert_string_equal(found, numbers);
+}
+
+/* Halving believes the stamps that it passes. One that was damaged leads it past others, and
+ * nothing of those goes for it. */
+static void nothing_good_goes_for_a_damaged_stamp(void **state)
+{
+    static const char site[] = "00000000000000a1";
+    (void)state;
+    for (int damaged = 4; damaged <= 7; damaged++) {
+        char sql[100];
+        int64_t stamp = clock_stamp_at(1002);
+        size_t count = 0;
+        testing_sql(&t, "DELETE FROM kf_entry WHERE stream = 7");
+        for (int n = 1; n <= 7; n++)
+            add(n, 1000 + n, clock_stamp_at(1000 + n), site, false);
+        snprintf(sql, sizeof sql, "UPDATE kf_entry SET stamp = 1 WHERE stream = 7 AND n = %d",
+                 damaged);
+        testing_sql(&t, sql);
+        struct db *db = begin();
+        struct entries_going erased = {.arena = ARENA_INIT}, old = {.arena = ARENA_INIT};
+        assert_int_equal(entries_erased(db, STREAM, str_of(site), stamp, &erased, &t.err), KF_OK);
+        for (size_t i = 0; i < erased.count; i++)
+            assert_true(erased.items[i].stamp <= stamp);
+        assert_int_equal(
+            erasure_part(db, STREAM, str_of(site), stamp, MOST, &stamp, &count, &t.err), KF_OK);
+        assert_int_equal(count, erased.count);
+        assert_int_equal(entries_before(db, STREAM, INT64_MAX, 1003, &old, &t.err), KF_OK);
+        going_is(&old, "1 2 ");
+        arena_release(&erased.arena);
+        arena_release(&old.arena);
+        end(db);
+    }
+}
+
+/* Entries from elsewhere may be older than what no remote has confirmed, and as many as a page. */
+static void what_the_floor_keeps_hides_nothing_behind_it(void **state)
+{
+    (void)state;
+    testing_sql(&t, "DELETE FROM kf_entry WHERE stream = 7");
+    add(1, 2000, clock_stamp_at(2000), ELSEWHERE, true);
+    int64_t floor = testing_number(&t, "SELECT seq FROM kf_entry WHERE stream = 7 AND n = 1");
+    for (int n = 2; n <= STREAM_GOING_MAX + 5; n++)
+        add(n, 1000 + n, clock_stamp_at(1000 + n), ELSEWHERE, true);
+    struct db *db;
+    struct entries_going going = {.arena = ARENA_INIT};
+    assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
+    assert_int_equal(entries_before(db, STREAM, floor, 3000, &going, &t.err), KF_OK);
+    going_is(&going, "1 ");
+    arena_release(&going.arena);
+    store_read_end(t.store, db);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -331,6 +392,8 @@ int main(int argc, char **argv)
         TEST(stamps_are_found),
         TEST(times_are_found),
         TEST(sites_have_their_entries),
+        TEST(nothing_good_goes_for_a_damaged_stamp),
+        TEST(what_the_floor_keeps_hides_nothing_behind_it),
     };
 #ifdef RIG_PG
     testing_docs_on_pg();

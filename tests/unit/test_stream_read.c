@@ -465,9 +465,12 @@ static void plans_use_the_indexes(void **state)
         {"SELECT at FROM kf_entry WHERE stream = $1 AND n > $2 AND n <= $3 AND timed = 0 ORDER BY "
          "n DESC LIMIT 1",
          "SEARCH kf_entry USING INDEX kf_entry_of (stream=? AND n>? AND n<?)"},
-        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND timed = 1 AND at < $2 ORDER BY at "
-         "LIMIT $3",
+        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND timed = 1 AND at < $2 AND +seq <= $3 "
+         "AND +n <= $4 ORDER BY at LIMIT $5",
          "INDEX kf_entry_at (stream=? AND at<?)"},
+        {"SELECT seq, n FROM kf_entry WHERE stream = $1 AND timed = 0 AND +at < $2 AND +seq <= $3 "
+         "AND n <= $4 ORDER BY n LIMIT $5",
+         "SEARCH kf_entry USING INDEX kf_entry_of (stream=? AND n<?)"},
         {"SELECT seq, body FROM kf_entry WHERE stream = $1 ORDER BY n LIMIT $2",
          "SEARCH kf_entry USING INDEX kf_entry_of (stream=?)"},
         {"SELECT e.seq FROM kf_entry e JOIN kf_stream s ON s.id = abs(e.stream) WHERE e.seq > $1 "
