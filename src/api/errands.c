@@ -108,9 +108,29 @@ static bool looks_again(const struct errand *e, const struct api_call *c)
     return e->rc == KF_ABSENT && (c->errand_late || (c->seeks_create && !e->create));
 }
 
+/* Whether it was done for this call alone, which is told the truth whatever has become of it. */
+static bool is_done_for(const struct errand *e, const struct api_call *c)
+{
+    return e->kind == ERRAND_CLOSE && e->state == ERRAND_RUNS && e->remove && c == e->owner;
+}
+
+/* An errand may have taken long, and the call's token may have ended since: nothing more is begun
+ * for it, and nothing is shown. */
+static bool may_go_on(struct api_call *c)
+{
+    struct kf_err err = KF_ERR_INIT;
+    if (auth_still(c, &err) == KF_OK || KF_SABOTAGE("token-lives-on-errand"))
+        return true;
+    KF_SOMETIMES("token-ended-on-errand");
+    refuse(c, err.rc, &err);
+    return false;
+}
+
 static void tell(const struct errand *e, struct api_call *c)
 {
     bool failed = e->rc != KF_OK;
+    if (!is_done_for(e, c) && !may_go_on(c))
+        return;
     switch (e->kind) {
     case ERRAND_OPEN:
         c->made_space = c == e->owner && e->create;

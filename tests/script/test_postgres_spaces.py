@@ -8,9 +8,11 @@ import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
-from keepfast import Server, wait_for
+from keepfast import Server, run, wait_for
 from pg import Cluster
 from tap import check, equal, main, note, test
+from tokens import source
+from wire import Wire
 
 PG = Cluster()
 SOON = 2  # seconds; what is held here is held for five at least
@@ -191,6 +193,61 @@ def one_of_several_makes_a_space():
         for n, each in enumerate(asked):
             answer = each.end()
             check(answer.status in ((200, 404) if n % 2 else (200, 201)), f"a write makes it, whoever else looks for it: {answer}")
+
+
+def revoked_on_the_way(sabotage=""):
+    """The answers to a token that was revoked while what it asked for waited for the database, and whether something was done."""
+    with Server(PG.url()) as before:
+        made(before, "late", "later", "latest", "here")
+    with Server(PG.url(), env={"KF_SABOTAGE": sabotage} if sabotage else {}) as server:
+        theirs, ours = (run("token", "create", name, "--rights", "admin,read,write", "--json", at=PG.url()).json() for name in ("theirs", "ours"))
+        asks = (("PUT", "/v1/late/docs/b", b"1"), ("GET", "/v1/late/docs/a", None), ("DELETE", "/v1/late/docs/a", None),
+                ("POST", "/v1/later/streams/k/entries", b'{"body":1}'), ("PUT", "/v1/new", None), ("DELETE", "/v1/latest?confirm=latest", None), ("GET", "/v1", None))
+        beside, wires, answers = Wire(server.address, source()), [Wire(server.address, source()) for _ in asks], {}
+
+        def status(target, token=None):
+            return beside.ask("GET", target, token=token).status
+
+        def ask(wire, method, target, body):
+            answers[method, target] = wire.ask(method, target, token=theirs["token"], body=body).status
+
+        wait_for(lambda: status("/v1/here/docs/a") == 401 and status("/v1/here/docs/a", theirs["token"]) == 200, 10)  # the server knows them
+        with held("kf_late.kf_format, kf_later.kf_format") as other:
+            asked = [threading.Thread(target=ask, args=(wire, *words)) for wire, words in zip(wires, asks)]
+            for each in asked[:4]:
+                each.start()
+            wait_for(lambda: PG.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'keepfast%'") == 2, 5)
+            for each in asked[4:]:  # for whom there is no room
+                each.start()
+            time.sleep(0.3)
+            equal(run("token", "revoke", theirs["id"], at=PG.url()).status, 0, "revoked")
+            wait_for(lambda: status("/v1/here/docs/a", theirs["token"]) == 401, 5)
+            equal(answers, {}, "all of them wait")
+            other.ask("ROLLBACK")
+        for each in asked:
+            each.join(20)
+        done = []
+        for target, untouched in (("/v1/late/docs/a", 200), ("/v1/late/docs/b", 404), ("/v1/later/streams/k", 404), ("/v1/latest/docs/a", 200), ("/v1/new/docs/a", 404)):
+            wait_for(lambda: status(target, ours["token"]) in (200, 404), 10)
+            done += [target] if status(target, ours["token"]) != untouched else []
+        done += ["new"] if PG.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'kf_new'") else []
+        for wire in (beside, *wires):
+            wire.close()
+    PG.ask("DROP SCHEMA IF EXISTS kf__keepfast, kf_late, kf_later, kf_latest, kf_here, kf_new CASCADE")
+    return answers, done
+
+
+@test
+def a_token_that_ends_while_a_space_is_opened_does_nothing():
+    answers, done = revoked_on_the_way()
+    equal(set(answers.values()), {401}, f"its token is none any more: {answers}")
+    equal((len(answers), done), (7, []), "nothing was done")
+
+
+@test
+def saboteur_token_lives_on_errand_is_found():
+    answers, done = revoked_on_the_way("token-lives-on-errand")
+    check(set(answers.values()) != {401} and done, f"a token that has ended does what it wants: {answers} {done}")
 
 
 if __name__ == "__main__":
