@@ -48,8 +48,14 @@ static void upkeep_free(struct upkeep *u)
 static kf_rc shrink(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
     struct upkeep *u = ctx;
-    *ret_more = ++u->slices < SHRINK_SLICES;
+    *ret_more = u->slices + 1 < SHRINK_SLICES;
     return db_shrink(group_db(g), SHRINK_PAGES, err);
+}
+
+static void shrink_stands(void *ctx)
+{
+    struct upkeep *u = ctx;
+    u->slices++;
 }
 
 static kf_rc remove_old(struct upkeep *u, struct kf_err *err)
@@ -60,7 +66,7 @@ static kf_rc remove_old(struct upkeep *u, struct kf_err *err)
         rc = streams_retain(store_streams(u->store), err);
     if (rc == KF_OK)
         rc = tracks_retain(u->store, err);
-    return rc == KF_OK ? store_in_slices(u->store, shrink, u, err) : rc;
+    return rc == KF_OK ? store_in_slices_at(u->store, shrink, shrink_stands, u, err) : rc;
 }
 
 static bool goes_on(void *ctx)

@@ -52,7 +52,8 @@ kf_rc doc_trim(struct group *g, const struct docs *docs, str name, uint64_t vers
 
 struct retain {
     struct docs *docs;
-    struct buf after; /* the name that was done last */
+    struct buf after; /* the name behind which a slice begins */
+    struct buf next;  /* of the slice: that of the next one */
     int64_t once_before_ms;
 };
 
@@ -113,12 +114,14 @@ static kf_rc retain_versions(struct group *g, void *ctx, bool *ret_more, struct 
 {
     struct retain *r = ctx;
     struct arena arena = ARENA_INIT;
-    kf_rc rc;
     bool more = true;
-    do {
+    buf_clear(&r->next);
+    buf_str(&r->next, buf_view(&r->after));
+    kf_rc rc = buf_ok(&r->next, err);
+    while (rc == KF_OK && more) {
         struct name_due names[NAMES_SLICE];
         size_t count = 0;
-        rc = next_names(g, buf_view(&r->after), &arena, names, &count, err);
+        rc = next_names(g, buf_view(&r->next), &arena, names, &count, err);
         for (size_t i = 0; i < count && rc == KF_OK && !docs_pinned(r->docs); i++) {
             rc = trim_age(g, r->docs, &names[i], err);
             if (rc == KF_OK)
@@ -126,16 +129,26 @@ static kf_rc retain_versions(struct group *g, void *ctx, bool *ret_more, struct 
         }
         more = count == NAMES_SLICE && !docs_pinned(r->docs);
         if (rc == KF_OK && more) {
-            buf_clear(&r->after);
-            buf_str(&r->after, names[count - 1].name);
-            rc = buf_ok(&r->after, err);
+            buf_clear(&r->next);
+            buf_str(&r->next, names[count - 1].name);
+            rc = buf_ok(&r->next, err);
         }
         arena_clear(&arena);
-    } while (rc == KF_OK && more && !group_slice_over(g));
+        if (group_slice_over(g))
+            break;
+    }
     arena_release(&arena);
     if (rc == KF_OK)
         *ret_more = more;
     return rc;
+}
+
+static void versions_stand(void *ctx)
+{
+    struct retain *r = ctx;
+    struct buf was = r->after;
+    r->after = r->next;
+    r->next = was;
 }
 
 /* ------------------------------------------------------------------------------ keys, in slices */
@@ -192,12 +205,13 @@ static kf_rc retain_once(struct group *g, void *ctx, bool *ret_more, struct kf_e
 
 kf_rc docs_retain(struct docs *docs, struct kf_err *err)
 {
-    struct retain r = {.docs = docs, .after = BUF_INIT};
+    struct retain r = {.docs = docs, .after = BUF_INIT, .next = BUF_INIT};
     kf_rc rc = once_boundary(docs->store, &r.once_before_ms, err);
     if (rc == KF_OK && r.once_before_ms > 0)
         rc = store_in_slices(docs->store, retain_once, &r, err);
     if (rc == KF_OK && !docs_pinned(docs))
-        rc = store_in_slices(docs->store, retain_versions, &r, err);
+        rc = store_in_slices_at(docs->store, retain_versions, versions_stand, &r, err);
     buf_release(&r.after);
+    buf_release(&r.next);
     return rc;
 }

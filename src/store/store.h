@@ -217,6 +217,12 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
  * (`frees`). Not on the loop's thread. */
 typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err);
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
+/* The same for work that is at a place: `slice` begins there each time and leaves in `ctx` where
+ * the next one is to begin, and `stands` makes that the place. It is called behind the commit of
+ * each slice, on the caller's thread: a slice that is applied again begins where it began. */
+typedef void store_stands(void *ctx);
+kf_rc store_in_slices_at(struct kf_store *store, store_slice *slice, store_stands *stands,
+                         void *ctx, struct kf_err *err);
 /* Whether the group has had the writer for STORE_SLICE_MS: any apply that has much to do asks. */
 bool group_slice_over(const struct group *g);
 

@@ -112,13 +112,21 @@ static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
     return sw->slice(g, sw->ctx, &sw->more, err);
 }
 
-kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)
+kf_rc store_in_slices_at(struct kf_store *s, store_slice *slice, store_stands *stands, void *ctx,
+                         struct kf_err *err)
 {
     struct slice_write sw = {
         .write = {.apply = slice_apply, .frees = true}, .slice = slice, .ctx = ctx};
     kf_rc rc;
     do {
         rc = store_write(s, &sw.write, err);
+        if (rc == KF_OK && stands)
+            stands(ctx);
     } while (rc == KF_OK && sw.more);
     return rc;
+}
+
+kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)
+{
+    return store_in_slices_at(s, slice, NULL, ctx, err);
 }

@@ -2,6 +2,7 @@
  * kept; what others wrote. */
 #include "testing_docs.h"
 #include "testing_pg.h"
+#include "testing_store.h"
 
 #include "base/err.h"
 #include "base/public.h"
@@ -775,6 +776,32 @@ static void versions_are_kept_by_count_and_age(void **state)
     assert_int_equal(kf_doc_get_version(t.store, "a", 1, &doc, NULL), KF_ABSENT);
 }
 
+/* A slice that is applied again begins where it began, and passes no name over. */
+static void a_slice_that_is_applied_again_passes_nothing_over(void **state)
+{
+    (void)state;
+    enum { NAMES = 130 }; /* more than two pages */
+    char name[16];
+    testing_docs_close(&t);
+    testing_docs_open(
+        &t,
+        "spaces: { default: { docs: [ { match: \"*\", keep: { versions: 0, age: 1d } } ] } }\n");
+    for (int i = 0; i < 2 * NAMES; i++) {
+        snprintf(name, sizeof name, "d%03d", i / 2);
+        assert_int_equal(testing_put(&t, name, i % 2 ? "2" : "1"), KF_OK);
+    }
+    testing_env_advance(&t.env, (int64_t)2 * 86400000);
+    testing_twice_begin(t.store);
+    kf_rc rc = docs_retain(t.docs, &t.err);
+    testing_twice_end();
+    assert_int_equal(rc, KF_OK);
+    for (int i = 0; i < NAMES; i++) {
+        snprintf(name, sizeof name, "d%03d", i);
+        if (versions_of(name) != 1)
+            fail_msg("%s was passed over", name);
+    }
+}
+
 /* ---------------------------------------------------------------------------------------- merge */
 
 #define SITE_LOW  "0000000000000001"
@@ -1449,6 +1476,7 @@ int main(int argc, char **argv)
         TEST(lists),
         TEST(versions_and_differences),
         TEST(versions_are_kept_by_count_and_age),
+        TEST(a_slice_that_is_applied_again_passes_nothing_over),
         TEST(what_others_wrote),
         TEST(ties_and_equal_bytes),
         TEST(deletions_from_elsewhere),

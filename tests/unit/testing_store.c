@@ -2,6 +2,9 @@
 
 #include "base/err.h"
 
+#include <poll.h>
+#include <pthread.h>
+#include <semaphore.h>
 #include <stdio.h>
 
 static kf_rc put_apply(struct group *g, struct write *w, struct kf_err *err)
@@ -54,6 +57,60 @@ const char *get(struct kf_store *s, const char *key)
              rc == KF_OK && b.len ? b.p : "(absent)");
     buf_release(&b);
     return text;
+}
+
+/* ------------------------------------------------------------------------- a group applied again
+ *
+ *   another thread   leads a group, whose write waits until there is one behind it, and then queues
+ *                    one that fails when it has written
+ *   this thread      queues its write meanwhile, and leads the next group: its own and the failing
+ *                    one */
+
+static struct twice {
+    struct write write; /* first */
+    struct kf_store *store;
+    struct put failing;
+    pthread_t thread;
+    sem_t leads;
+} twice;
+
+static kf_rc twice_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct twice *t = (struct twice *)w;
+    (void)g;
+    (void)err;
+    sem_post(&t->leads);
+    while (!store_has_writes(t->store))
+        poll(NULL, 0, 1);
+    store_submit(t->store, &t->failing.write);
+    return KF_OK;
+}
+
+static void *twice_run(void *ctx)
+{
+    struct twice *t = ctx;
+    store_write(t->store, &t->write, NULL);
+    return NULL;
+}
+
+void testing_twice_begin(struct kf_store *s)
+{
+    twice = (struct twice){
+        .write = {.apply = twice_apply}, .store = s, .failing = put_of("twice", "x")};
+    twice.failing.fail = KF_CONFLICT;
+    assert_int_equal(sem_init(&twice.leads, 0, 0), 0);
+    assert_int_equal(pthread_create(&twice.thread, NULL, twice_run, &twice), 0);
+    while (sem_wait(&twice.leads) != 0) {
+    }
+}
+
+void testing_twice_end(void)
+{
+    assert_int_equal(pthread_join(twice.thread, NULL), 0);
+    sem_destroy(&twice.leads);
+    assert_int_equal(twice.write.rc, KF_OK);
+    assert_int_equal(twice.failing.write.rc, KF_CONFLICT);
+    assert_int_equal(twice.failing.applied, 2); /* and so what was before it */
 }
 
 struct kf_store *testing_store_open(const char *path, struct store_options options)

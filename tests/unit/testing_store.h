@@ -22,6 +22,11 @@ kf_rc put(struct kf_store *s, const char *key, const char *value, struct kf_err 
 /* The value, "(absent)" when there is none; good until the next call. */
 const char *get(struct kf_store *s, const char *key);
 
+/* Between the two the next write of this thread is applied, undone with its whole group and applied
+ * again (store.h, G3); its group has another write behind it that fails. */
+void testing_twice_begin(struct kf_store *s);
+void testing_twice_end(void);
+
 /* Fails the test when it cannot. */
 struct kf_store *testing_store_open(const char *path, struct store_options options);
 
