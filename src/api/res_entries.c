@@ -7,46 +7,87 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
-/* The members of an entry are known, so they are put as they are: a list may have a thousand, and
- * whoever else asks waits meanwhile. A kind has nothing that would have to be escaped.
+/* What an entry takes besides its texts: names of members, a number and a time. */
+#define ENTRY_ROOM 160
+
+static char *put(char *to, const void *p, size_t len)
+{
+    memcpy(to, p, len);
+    return to + len;
+}
+
+#define PUT(to, literal) put(to, "" literal, sizeof(literal) - 1)
+
+static char *put_u64(char *to, uint64_t v)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + v % 10);
+        v /= 10;
+    } while (v);
+    return put(to, digits + at, sizeof digits - at);
+}
+
+static void put_name(const char *name, const char *text, struct buf *out)
+{
+    buf_c(out, name);
+    buf_json_string(out, str_of(text));
+}
+
+/* Behind its number, and its id. A kind has nothing that would have to be escaped. */
+static void put_rest(const struct kf_entry *e, struct buf *out)
+{
+    size_t kind_len = str_of(e->kind).len;
+    char *to = buf_room(out, ENTRY_ROOM + kind_len + e->len + e->attach_len), *begin = to;
+    if (!to)
+        return;
+    if (kind_len) {
+        to = PUT(to, ",\"kind\":\"");
+        to = put(to, e->kind, kind_len);
+        to = PUT(to, "\"");
+    }
+    to = PUT(to, ",\"at\":\"");
+    when_format(e->at_ms, to);
+    to = PUT(to + WHEN_LEN, "\",\"body\":");
+    to = put(to, e->body, e->len);
+    if (e->attach) {
+        to = PUT(to, ",\"attach\":");
+        to = put(to, e->attach, e->attach_len);
+    }
+    to = PUT(to, "}");
+    buf_grew(out, (size_t)(to - begin));
+}
+
+/* The members of an entry are known, so they are put as they are, into room that was made before: a
+ * list may have a thousand, and whoever else asks waits meanwhile.
  * across: entries of several streams, each with the key of its own. */
 static void entry_json(const struct kf_entry *e, bool across, struct buf *out)
 {
-    char at[WHEN_LEN + 1];
-    when_format(e->at_ms, at);
-    buf_str(out, STR("{"));
+    buf_byte(out, '{');
     if (across) {
-        buf_str(out, STR("\"stream\":"));
-        buf_json_string(out, str_of(e->stream));
-        buf_str(out, STR(","));
+        put_name("\"stream\":", e->stream, out);
+        buf_byte(out, ',');
     }
-    buf_str(out, STR("\"n\":"));
-    buf_u64(out, e->n);
-    if (e->id && *e->id) {
-        buf_str(out, STR(",\"id\":"));
-        buf_json_string(out, str_of(e->id));
-    }
-    if (e->kind && *e->kind) {
-        buf_str(out, STR(",\"kind\":\""));
-        buf_c(out, e->kind);
-        buf_str(out, STR("\""));
-    }
-    buf_str(out, STR(",\"at\":\""));
-    buf_add(out, at, WHEN_LEN);
-    buf_str(out, STR("\",\"body\":"));
-    buf_add(out, e->body, e->len);
-    if (e->attach) {
-        buf_str(out, STR(",\"attach\":"));
-        buf_add(out, e->attach, e->attach_len);
-    }
-    buf_str(out, STR("}"));
+    char *to = buf_room(out, ENTRY_ROOM), *begin = to;
+    if (!to)
+        return;
+    to = put_u64(PUT(to, "\"n\":"), e->n);
+    buf_grew(out, (size_t)(to - begin));
+    if (e->id && *e->id)
+        put_name(",\"id\":", e->id, out);
+    put_rest(e, out);
 }
 
 /* Behind the members that stand before them. */
 static void items_json(const struct kf_entry_list *list, bool across, bool first, struct buf *out)
 {
+    size_t room = 0;
     json_key(out, &first, "items");
     buf_byte(out, '[');
+    for (size_t i = 0; i < list->count; i++)
+        room += ENTRY_ROOM + list->items[i].len + list->items[i].attach_len;
+    buf_room(out, room); /* nearly all at once */
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_byte(out, ',');

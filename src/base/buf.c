@@ -188,10 +188,25 @@ static void json_escaped_run(struct buf *b, str s)
     buf_str(b, str_from(s, from));
 }
 
+#define EACH_BYTE(n) (0x0101010101010101u * (n))
+
+/* The high bit of a byte that is less than `n`, of all eight, up to the first at least; their own
+ * high bits must be clear. */
+static uint64_t less(uint64_t bytes, unsigned n)
+{
+    return (bytes - EACH_BYTE(n)) & EACH_BYTE(0x80);
+}
+
 /* How many of the first bytes stand for themselves, and are ASCII. */
 static size_t plain_run(str s)
 {
     size_t i = 0;
+    for (uint64_t eight; i + sizeof eight <= s.len; i += sizeof eight) {
+        memcpy(&eight, s.p + i, sizeof eight);
+        if ((eight & EACH_BYTE(0x80)) || less(eight, 0x20) || less(eight ^ EACH_BYTE('"'), 1) ||
+            less(eight ^ EACH_BYTE('\\'), 1))
+            break;
+    }
     while (i < s.len && (unsigned char)s.p[i] < 0x80 && !json_escape((unsigned char)s.p[i]))
         i++;
     return i;

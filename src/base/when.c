@@ -42,41 +42,46 @@ static int64_t days_in_month(int64_t y, int64_t month)
     return days_before_month(y, month + 1) - days_before_month(y, month);
 }
 
-/* The last `n` digits of v. */
-static void put_digits(char *out, int n, int64_t v)
+static void put_two(char *out, uint32_t v)
 {
-    while (n-- > 0) {
-        out[n] = (char)('0' + v % 10);
-        v /= 10;
-    }
+    out[0] = (char)('0' + v / 10);
+    out[1] = (char)('0' + v % 10);
+}
+
+/* A day as year, month and day of the month, without looking for any of them: years are counted
+ * from March, so that the leap day is the last one, and months of 153 days in five follow a line.
+ * After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days. */
+static void civil_of(int64_t day, uint32_t *y, uint32_t *month, uint32_t *day_of_month)
+{
+    uint32_t from_march = (uint32_t)day + 146097 - 60, era = from_march / 146097;
+    uint32_t of_era = from_march % 146097;
+    uint32_t year = (of_era - of_era / 1460 + of_era / 36524 - of_era / 146096) / 365;
+    uint32_t of_year = of_era - (365 * year + year / 4 - year / 100);
+    uint32_t from = (5 * of_year + 2) / 153; /* 0 = March */
+    *day_of_month = of_year - (153 * from + 2) / 5 + 1;
+    *month = from < 10 ? from + 3 : from - 9;
+    *y = year + era * 400 - 400 + (*month <= 2);
 }
 
 /* Not by snprintf: a list of entries has a thousand of these. */
 void when_format(int64_t ms, char out[WHEN_LEN + 1])
 {
+    uint32_t y, month, day;
     ms = ms < MS_MIN ? MS_MIN : ms > MS_MAX ? MS_MAX : ms;
     ms -= MS_MIN;
-    int64_t day = ms / DAY_MS, rest = ms % DAY_MS;
-
-    int64_t y = day * 400 / 146097; /* 146,097 days in 400 years: right, or off by one */
-    while (days_before_year(y) > day)
-        y--;
-    while (days_before_year(y + 1) <= day)
-        y++;
-    day -= days_before_year(y);
-    int64_t month = 12;
-    while (days_before_month(y, month) > day)
-        month--;
-    day -= days_before_month(y, month);
+    uint32_t rest = (uint32_t)(ms % DAY_MS);
+    civil_of(ms / DAY_MS, &y, &month, &day);
 
     memcpy(out, "0000-00-00T00:00:00.000Z", WHEN_LEN + 1);
-    put_digits(out, 4, y);
-    put_digits(out + 5, 2, month);
-    put_digits(out + 8, 2, day + 1);
-    put_digits(out + 11, 2, rest / HOUR_MS);
-    put_digits(out + 14, 2, rest / MINUTE_MS % 60);
-    put_digits(out + 17, 2, rest / SECOND_MS % 60);
-    put_digits(out + 20, 3, rest % 1000);
+    put_two(out, y / 100);
+    put_two(out + 2, y % 100);
+    put_two(out + 5, month);
+    put_two(out + 8, day);
+    put_two(out + 11, rest / HOUR_MS);
+    put_two(out + 14, rest / MINUTE_MS % 60);
+    put_two(out + 17, rest / SECOND_MS % 60);
+    put_two(out + 20, rest % 1000 / 10);
+    out[22] = (char)('0' + rest % 10);
 }
 
 /* Takes `n` digits from the front. */

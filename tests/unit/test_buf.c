@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
+#include <stdio.h>
 #include <string.h>
 
 static void assert_holds(const struct buf *b, const char *want)
@@ -84,6 +85,30 @@ static void it_writes_json(void **state)
     buf_release(&b);
 }
 
+/* Plain bytes are taken by eight: what is not plain is found wherever it stands. */
+static void it_escapes_at_any_place(void **state)
+{
+    static const struct {
+        const char *text, *json;
+    } odd[] = {{"\"", "\\\""},      {"\\", "\\\\"},           {"\x1F", "\\u001f"},
+               {"\x01", "\\u0001"}, {"\xC3\xB8", "\xC3\xB8"}, {"\xFF", "\xEF\xBF\xBD"},
+               {" ", " "},          {"\x7F", "\x7F"}};
+    char text[64], want[96];
+    (void)state;
+    for (size_t i = 0; i < sizeof odd / sizeof odd[0]; i++) {
+        for (int before = 0; before < 20; before++) {
+            struct buf b = BUF_INIT;
+            snprintf(text, sizeof text, "%.*s%s!#[]~0123456789", before, "abcdefghijklmnopqrst",
+                     odd[i].text);
+            snprintf(want, sizeof want, "\"%.*s%s!#[]~0123456789\"", before, "abcdefghijklmnopqrst",
+                     odd[i].json);
+            buf_json_string(&b, str_of(text));
+            assert_holds(&b, want);
+            buf_release(&b);
+        }
+    }
+}
+
 static void its_front_goes(void **state)
 {
     struct buf b = BUF_INIT;
@@ -155,6 +180,7 @@ int main(void)
         cmocka_unit_test(it_grows),
         cmocka_unit_test(it_prints_any_length),
         cmocka_unit_test(it_writes_json),
+        cmocka_unit_test(it_escapes_at_any_place),
         cmocka_unit_test(its_front_goes),
         cmocka_unit_test(it_gives_its_bytes),
         cmocka_unit_test(failure_sticks_until_it_is_asked_for),
