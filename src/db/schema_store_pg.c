@@ -88,4 +88,5 @@ const char schema_store_pg[] =
     ") WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);"
     "CREATE TABLE kf_row(tracked" NUMBER ", id" TEXT ", key" TEXT ", seq" NUMBER ", gone" NUMBER
     ", PRIMARY KEY(tracked, id));"
-    "CREATE UNIQUE INDEX kf_row_seq ON kf_row(seq);";
+    "CREATE UNIQUE INDEX kf_row_seq ON kf_row(seq);"
+    "CREATE INDEX kf_row_gone ON kf_row(seq) WHERE gone = 1;";

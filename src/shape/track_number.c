@@ -2,7 +2,12 @@
  *
  * Both are steps of TRACK_PAGE rows in groups. A step takes rows of kf_captured first, and goes on
  * with the pages of tables (states fill, refill, sweep, forget) when there are none. What a step
- * has done is committed with the place where the next one begins. */
+ * has done is committed with the place where the next one begins.
+ *
+ * A step holds the lock of numbers, and kf_row may have millions of rows: it is asked by its keys
+ * alone. The planner knows neither how many a step has nor how large these tables are, so what is
+ * joined stands behind LATERAL … LIMIT 1, and what is removed in an array: neither can become a
+ * scan of it all. */
 #include "shape/track_internal.h"
 
 #include <stdio.h>
@@ -60,8 +65,8 @@ static kf_rc truncated(struct group *g, int64_t tracked, struct kf_err *err)
 static kf_rc take_captured(struct group *g, int64_t until, size_t *ret_rows, struct kf_err *err)
 {
     static const char sql[] =
-        "WITH taken AS (DELETE FROM kf_captured WHERE id IN (SELECT id FROM kf_captured"
-        " WHERE id <= $1 ORDER BY id LIMIT $2) RETURNING id, tracked, what, key),"
+        "WITH taken AS (DELETE FROM kf_captured WHERE id = ANY(ARRAY(SELECT id FROM kf_captured"
+        " WHERE id <= $1 ORDER BY id LIMIT $2)) RETURNING id, tracked, what, key),"
         " last AS (SELECT DISTINCT ON (tracked, what = 't', key) id, tracked, what, key FROM taken"
         " ORDER BY tracked, what = 't', key, id DESC),"
         " counted AS (UPDATE kf_tracked t SET numbered = numbered + n.n FROM (SELECT tracked,"
@@ -70,7 +75,8 @@ static kf_rc take_captured(struct group *g, int64_t until, size_t *ret_rows, str
         " CASE WHEN c.what = 'd' THEN 1 WHEN c.what = 'l' AND t.state IN ('on', 'fill', 'refill',"
         " 'sweep') AND kf_look(c.tracked, c.key) IS NULL THEN 1 ELSE 0 END, t.name, c.what"
         " FROM last c JOIN kf_tracked t ON t.id = c.tracked AND t.state <> 'forget'"
-        " LEFT JOIN kf_row r ON r.tracked = c.tracked AND r.id = kf_key_id(c.key) ORDER BY c.id";
+        " LEFT JOIN LATERAL (SELECT k.seq FROM kf_row k WHERE k.tracked = c.tracked"
+        " AND k.id = kf_key_id(c.key) LIMIT 1) r ON true ORDER BY c.id";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
@@ -221,7 +227,8 @@ static kf_rc fill_page(struct group *g, struct page *page, const char *next_stat
     static const char sql[] =
         "SELECT kf_key_id(p.key), p.key, coalesce(r.seq, 0), 0, t.name FROM kf_page($1, $2, $3) "
         "WITH ORDINALITY p(key, n) JOIN kf_tracked t ON t.id = $1"
-        " LEFT JOIN kf_row r ON r.tracked = $1 AND r.id = kf_key_id(p.key) ORDER BY p.n";
+        " LEFT JOIN LATERAL (SELECT k.seq FROM kf_row k WHERE k.tracked = $1"
+        " AND k.id = kf_key_id(p.key) LIMIT 1) r ON true ORDER BY p.n";
     return page_of(g, page, sql, 1, true, next_state, err);
 }
 
@@ -237,26 +244,16 @@ static kf_rc sweep_page(struct group *g, struct page *page, struct kf_err *err)
 static kf_rc forget_page(struct group *g, const struct page *page, struct kf_err *err)
 {
     static const char rows_sql[] =
-        "WITH gone AS (DELETE FROM kf_row WHERE tracked = $1 AND id IN (SELECT id FROM kf_row"
-        " WHERE tracked = $1 ORDER BY id LIMIT $2) RETURNING seq)"
-        " DELETE FROM kf_journal WHERE seq IN (SELECT seq FROM gone)";
-    static const char left_sql[] = "SELECT 1 FROM kf_row WHERE tracked = $1 LIMIT 1";
+        "WITH old AS (SELECT id, seq FROM kf_row WHERE tracked = $1 ORDER BY id LIMIT $2),"
+        " told AS (DELETE FROM kf_journal WHERE seq = ANY(ARRAY(SELECT seq FROM old)))"
+        " DELETE FROM kf_row WHERE tracked = $1 AND id = ANY(ARRAY(SELECT id FROM old))";
     struct db *db = group_db(g);
-    struct db_stmt *s;
-    bool left = false;
     kf_rc rc = track_run(db, rows_sql, err, "ii", page->id, (int64_t)TRACK_PAGE);
-    if (rc == KF_OK)
-        rc = db_use(db, left_sql, &s, err);
-    if (rc != KF_OK)
+    if (rc != KF_OK || db_changed(db) == TRACK_PAGE)
         return rc;
-    db_bind_i64(s, 1, page->id);
-    rc = db_step(s, &left, err);
-    db_done(s);
-    if (rc == KF_OK && !left)
-        rc = track_run(db, "DELETE FROM kf_captured WHERE tracked = $1", err, "i", page->id);
-    if (rc == KF_OK && !left)
-        rc = track_run(db, "DELETE FROM kf_tracked WHERE id = $1", err, "i", page->id);
-    return rc;
+    rc = track_run(db, "DELETE FROM kf_captured WHERE tracked = $1", err, "i", page->id);
+    return rc == KF_OK ? track_run(db, "DELETE FROM kf_tracked WHERE id = $1", err, "i", page->id)
+                       : rc;
 }
 
 static kf_rc do_page(struct group *g, struct page *page, struct kf_err *err)
@@ -332,19 +329,38 @@ kf_rc track_catch_up(struct track_work *w, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------------ upkeep */
 
-/* Rows that went long ago. */
+/* What went is forgotten by number: stamps grow with numbers, so the first that is young ends it. A
+ * row that the journal does not know can be told to nobody. */
+#define FIRST_GONE                                                            \
+    "SELECT r.seq FROM (SELECT seq FROM kf_row WHERE gone = 1 ORDER BY seq"   \
+    " LIMIT $1) r LEFT JOIN kf_journal j ON j.seq = r.seq WHERE j.stamp < $2" \
+    " OR j.stamp IS NULL"
+
 static kf_rc forget_gone(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    static const char sql[] =
-        "WITH old AS (SELECT r.seq FROM kf_row r JOIN kf_journal j ON j.seq = r.seq"
-        " WHERE r.gone = 1 AND j.stamp < $1 ORDER BY r.seq LIMIT $2),"
-        " gone AS (DELETE FROM kf_row WHERE seq IN (SELECT seq FROM old))"
-        " DELETE FROM kf_journal WHERE seq IN (SELECT seq FROM old)";
+    static const char sql[] = "WITH old AS (" FIRST_GONE
+                              "), told AS (DELETE FROM kf_journal WHERE seq ="
+                              " ANY(ARRAY(SELECT seq FROM old))) DELETE FROM kf_row WHERE seq ="
+                              " ANY(ARRAY(SELECT seq FROM old))";
     (void)ctx;
-    kf_rc rc = track_run(group_db(g), sql, err, "ii", clock_stamp_at(group_now_ms(g) - GONE_MS),
-                         (int64_t)TRACK_PAGE);
+    kf_rc rc = track_run(group_db(g), sql, err, "ii", (int64_t)TRACK_PAGE,
+                         clock_stamp_at(group_now_ms(g) - GONE_MS));
     if (rc == KF_OK)
         *ret_more = db_changed(group_db(g)) == TRACK_PAGE;
+    return rc;
+}
+
+/* A look that costs no group: mostly there is nothing to forget. */
+static kf_rc any_gone(struct db *db, int64_t now_ms, bool *ret, struct kf_err *err)
+{
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, FIRST_GONE, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, 1);
+    db_bind_i64(s, 2, clock_stamp_at(now_ms - GONE_MS));
+    rc = db_step(s, ret, err);
+    db_done(s);
     return rc;
 }
 
@@ -357,7 +373,7 @@ kf_rc tracks_retain(struct kf_store *store, struct kf_err *err)
     kf_rc rc = store_read(store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = track_any(db, &any, err);
+    rc = any_gone(db, env_wall_ms(store_env(store)), &any, err);
     store_read_end(store, db);
     return rc == KF_OK && any ? store_in_slices(store, forget_gone, NULL, err) : rc;
 }

@@ -107,8 +107,8 @@ static kf_rc copy_table(struct db *from, struct db *to, const struct table *t, s
 }
 
 /* What is of PostgreSQL alone: the index of words begins anew, tables are gone through, from their
- * first row. A pass (shape/track_number.c) tells of rows that are known and not there: so those that
- * went long ago are known again. */
+ * first row. A pass (shape/track_number.c) tells of rows that are known and not there: so those
+ * that went long ago are known again. */
 static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
 {
     static const char rest_sql[] =
@@ -127,8 +127,8 @@ static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
 
 /* --------------------------------------------------------------------------------------- aside */
 
-/* "kf-before-20261122T110203456Z-shop": of the spaces it is none, whose schemas begin with kf_. With
- * milliseconds, for a restore may follow another at once. */
+/* "kf-before-20261122T110203456Z-shop": of the spaces it is none, whose schemas begin with kf_.
+ * With milliseconds, for a restore may follow another at once. */
 static void aside_name(struct kf_store *s, const char *space, char ret[64])
 {
     char when[WHEN_LEN + 1], compact[WHEN_LEN + 1];

@@ -5,6 +5,7 @@
 
 #include "base/err.h"
 #include "db/db.h"
+#include "shape/track.h"
 
 #include <keepfast.h>
 
@@ -210,6 +211,66 @@ static void what_cannot_be_tracked(void **state)
     assert_true(is_new); /* as it was */
 }
 
+static int64_t number(const char *text)
+{
+    struct db_stmt *s;
+    bool row = false;
+    if (db_use(admin, text, &s, &err) != KF_OK || db_step(s, &row, &err) != KF_OK || !row)
+        fail_msg("%s: %s", text, err.detail);
+    int64_t n = db_i64(s, 0);
+    db_done(s);
+    return n;
+}
+
+/* A connection tells of all that it did, with what it does next when a second has gone. */
+static void wait_for_number(const char *text, int64_t wanted)
+{
+    int64_t seen = 0;
+    for (int waited_ms = 0; waited_ms < 20000 && (seen = number(text)) < wanted; waited_ms += 300) {
+        poll(NULL, 0, 300);
+        assert_int_equal(kf_doc_put(store, "next", "1", 1, NULL, NULL, NULL), KF_OK);
+    }
+    if (seen < wanted)
+        fail_msg("%s: %lld, not %lld", text, (long long)seen, (long long)wanted);
+}
+
+/* Whoever writes waits while rows are numbered and forgotten, and who reads does so by pages: so
+ * nothing of that goes through all rows that there are. */
+static void rows_are_asked_by_their_keys(void **state)
+{
+    static const char scans[] = "SELECT seq_scan FROM pg_stat_user_tables WHERE relname = 'kf_row'"
+                                " AND schemaname = current_schema()",
+                      gone[] = "SELECT n_tup_del FROM pg_stat_user_tables WHERE relname = 'kf_row'"
+                               " AND schemaname = current_schema()",
+                      changed[] = "SELECT n_tup_upd FROM pg_stat_user_tables WHERE"
+                                  " relname = 'kf_row' AND schemaname = current_schema()",
+                      known[] = "SELECT count(*) FROM kf_row WHERE gone = 1";
+    (void)state;
+    sql("SET enable_seqscan TO off"); /* what this test asks is not to be counted */
+    sql("INSERT INTO %s SELECT n, 'more' FROM generate_series(4, 20000) n", table);
+    track();
+    sql("DELETE FROM %s WHERE id > 4000", table);
+    sql("UPDATE %s SET v = 'again' WHERE id <= 1000", table);
+    struct kf_change_list l = changes(0, 1000);
+    kf_change_list_free(&l);
+    assert_int_equal(number(known), 16000);
+    sql("UPDATE kf_journal SET stamp = 1 WHERE seq IN (SELECT seq FROM kf_row WHERE gone = 1"
+        " ORDER BY seq LIMIT 3000)");
+    sql("DELETE FROM kf_journal WHERE seq = (SELECT max(seq) FROM kf_row WHERE gone = 1)");
+    wait_for_number(changed, 17000);
+    int64_t before = number(scans);
+    assert_int_equal(tracks_retain(store, &err), KF_OK);
+    wait_for_number(gone, 3000);
+    sql("VACUUM ANALYZE kf_row"); /* what the planner knows by then changes nothing */
+    sql("DELETE FROM %s WHERE id > 2000", table);
+    l = changes(0, 1000);
+    kf_change_list_free(&l);
+    assert_int_equal(kf_untrack(store, table, &err), KF_OK);
+    wait_for_number(gone, 20000);
+    if (number(scans) > before)
+        fail_msg("kf_row was gone through %lld times", (long long)(number(scans) - before));
+}
+
 static void calls_used_wrongly(void **state)
 {
     struct kf_change_query q = KF_CHANGE_QUERY_INIT;
@@ -288,6 +349,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(what_is_tracked_is_listed, begin, end),
         cmocka_unit_test_setup_teardown(untracked, begin, end),
         cmocka_unit_test_setup_teardown(what_cannot_be_tracked, begin, end),
+        cmocka_unit_test_setup_teardown(rows_are_asked_by_their_keys, begin, end),
         cmocka_unit_test_setup_teardown(calls_used_wrongly, begin, end),
         cmocka_unit_test_setup_teardown(a_store_in_a_file_has_none, begin, end),
         cmocka_unit_test_setup_teardown(a_database_that_is_away, begin, end),
