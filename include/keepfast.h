@@ -523,11 +523,13 @@ KF_API void kf_receipt_free(struct kf_receipt *receipt);
 /* Removes a stream with entries, ids, attributes, statistics and what of attachments nothing else
  * names, and overwrites what it had in the store's file. The key is free again; what was appended
  * before does not come back from elsewhere. At once nobody sees it any more; the call returns when
- * it is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was. ret
- * may be NULL. */
+ * it is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was.
+ * KF_DAMAGED: nobody sees it any more, but bytes of it that are damaged could not be removed yet.
+ * ret may be NULL. */
 KF_API kf_rc kf_stream_erase(kf_store *store, const char *key, struct kf_receipt *ret,
                              struct kf_err *err);
-/* The same for every stream whose attribute has this value (see kf_stream_filter): one person. */
+/* The same for every stream whose attribute has this value (see kf_stream_filter): one person.
+ * KF_DAMAGED also when a stream is damaged beyond that, which err names; all others are erased. */
 KF_API kf_rc kf_erase(kf_store *store, const char *attribute, const char *value,
                       struct kf_receipt *ret, struct kf_err *err);
 

@@ -76,6 +76,7 @@ static const char create_sql[] =
     " rings TEXT NOT NULL, attrs TEXT NOT NULL) STRICT;"
     "CREATE TABLE kf_stream_attr(name TEXT NOT NULL, value TEXT NOT NULL, key TEXT NOT NULL,"
     " stream INTEGER NOT NULL, PRIMARY KEY(name, value, key)) STRICT, WITHOUT ROWID;"
+    "CREATE INDEX kf_stream_attr_of ON kf_stream_attr(key);"
     "CREATE TABLE kf_entry(seq INTEGER PRIMARY KEY, stream INTEGER NOT NULL, n INTEGER NOT NULL,"
     " at INTEGER NOT NULL, stamp INTEGER NOT NULL, size INTEGER NOT NULL, taken INTEGER NOT NULL,"
     " kind TEXT NOT NULL, id TEXT NOT NULL, site TEXT NOT NULL, hash TEXT NOT NULL, attach TEXT,"

@@ -53,6 +53,7 @@ const char schema_store_pg[] =
     ") WITH (fillfactor = 70);"
     "CREATE TABLE kf_stream_attr(name" TEXT ", value" TEXT ", key" TEXT ", stream" NUMBER
     ", PRIMARY KEY(name, value, key));"
+    "CREATE INDEX kf_stream_attr_of ON kf_stream_attr(key);"
     "CREATE TABLE kf_entry(seq bigint PRIMARY KEY, stream" NUMBER ", n" NUMBER ", at" NUMBER
     ", stamp" NUMBER ", size" NUMBER ", taken" NUMBER ", kind" TEXT ", id" TEXT ", site" TEXT
     ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ", timed" NUMBER

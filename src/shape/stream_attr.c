@@ -118,6 +118,17 @@ kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, str
     return rc == KF_OK && attrs.len > 2 ? index_all(db, add, attrs, key, &id, NULL, err) : rc;
 }
 
+kf_rc attrs_forget(struct db *db, str key, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_stream_attr WHERE key = $1";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_text(s, 1, key);
+    return db_run(s, err);
+}
+
 kf_rc attrs_each(struct db *db, const char *sql, str attrs, str key, int64_t id, bool *ret_all,
                  struct kf_err *err)
 {

@@ -3,9 +3,8 @@
  *
  * The row is believed as little as possible. Its id leads to the entries; their number and bytes
  * are counted again; the number of its last change comes from the journal, for with that of the
- * damaged row the journal of another stream could be forgotten. What is found under its attributes
- * goes by its key, since they are not known. Both are walks over a table: it is not what happens
- * every day. */
+ * damaged row the journal of another stream could be forgotten. That is a walk over a table: it is
+ * not what happens every day. */
 #include "shape/stream_internal.h"
 
 /* The number in the first column of the only row; 0 when there is none. */
@@ -58,15 +57,4 @@ kf_rc stream_bones(struct db *db, str key, struct stream_state **ret, struct kf_
     if (rc == KF_OK)
         rc = count_entries(db, &d.head, err);
     return rc == KF_OK ? draft_end(&d, ret, err) : rc;
-}
-
-kf_rc stream_bones_attrs(struct db *db, str key, struct kf_err *err)
-{
-    static const char sql[] = "DELETE FROM kf_stream_attr WHERE key = $1";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_text(s, 1, key);
-    return db_run(s, err);
 }

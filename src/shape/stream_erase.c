@@ -3,13 +3,16 @@
  *     one group   the stream's row and attributes, a tombstone (kf_erased) with its journal
  *                 row, the receipt, a note of what is left (kf_erasing): nobody sees the
  *                 stream any more, and its key is free
- *     slices      entries with their words, attachments that nothing else names, ids; then the note
- *                 goes; then the index of words is written anew, if they were in it
+ *     slices      what is left goes (stream_rest.c); then the index of words is written anew, if
+ *                 it had some of that
  *
- * A crash in between leaves the note, and the next slices of anybody go on: those of the same
- * erasure, asked for again, of any other one, and of streams_retain. What is deleted here is
- * overwritten in its pages; the log forgets it with the checkpoints that follow. */
+ * The group asks as little as it can of what may be damaged: it removes no entry. A crash in
+ * between leaves the note, and the next slices of anybody go on: those of the same erasure, asked
+ * for again, of any other one, and of streams_retain. */
 #include "shape/stream_internal.h"
+
+#define FAILING_SHOWN 3
+#define FAILING_BYTES 80
 
 struct erase {
     struct write write; /* first */
@@ -21,7 +24,6 @@ struct erase {
     str attribute, value; /* of a person: erased while it has them; .p == NULL: whatever it has */
     /* of apply */
     int64_t made; /* the receipt that it has written to */
-    bool more;    /* of it is left for the slices */
     bool again;   /* it was erased before, and `made` is the receipt of then */
 };
 
@@ -102,18 +104,6 @@ static kf_rc erase_seen(struct group *g, str key, int64_t stream, int64_t seq, s
     return rc == KF_OK ? trimmed_sites(db, stream, erase_site, &seen, err) : rc;
 }
 
-static kf_rc note_rest(struct db *db, int64_t stream, int64_t receipt, struct kf_err *err)
-{
-    static const char sql[] = "INSERT INTO kf_erasing(stream, receipt) VALUES($1, $2)";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, receipt);
-    return db_run(s, err);
-}
-
 kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                  const struct stream_state *before, int64_t erased_seq, int64_t receipt,
                  struct kf_err *err)
@@ -124,13 +114,11 @@ kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                              .head = {.erased_seq = erased_seq}};
     struct stream_state *gone = NULL;
     struct db *db = group_db(g);
-    kf_rc rc = attrs_index(db, d.key, before->head.id, state_attrs(before), STR("{}"), err);
+    kf_rc rc = attrs_forget(db, d.key, err);
     if (rc == KF_OK)
         rc = stream_row_delete(db, before->head.id, err);
     if (rc == KF_OK)
-        rc = note_rest(db, before->head.id, receipt, err);
-    if (rc == KF_OK)
-        rc = note_rest(db, -before->head.id, receipt, err); /* its twins */
+        rc = rest_note(db, before->head.id, receipt, err);
     if (rc == KF_OK)
         rc = draft_end(&d, &gone, err);
     if (rc == KF_OK)
@@ -172,127 +160,6 @@ static kf_rc erase_absent(struct group *g, struct erase *e, struct kf_err *err)
     return rc == KF_ABSENT ? stream_unknown(e->key, err) : rc;
 }
 
-/* ----------------------------------------------------------------------------------- the slices */
-
-static kf_rc next_rest(struct db *db, int64_t *ret_stream, int64_t *ret_receipt, struct kf_err *err)
-{
-    static const char sql[] = "SELECT stream, receipt FROM kf_erasing ORDER BY stream LIMIT 1";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && row) {
-        *ret_stream = db_i64(s, 0);
-        *ret_receipt = db_i64(s, 1);
-    }
-    db_done(s);
-    return rc == KF_OK && !row ? KF_ABSENT : rc;
-}
-
-static kf_rc remove_entries(struct db *db, int64_t receipt, const struct entries_going *going,
-                            struct kf_err *err)
-{
-    uint64_t attachments = 0;
-    kf_rc rc = entries_unindex(db, going, err);
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
-        rc = entry_delete(db, going->items[i].seq, err);
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
-        bool gone = false;
-        if (going->items[i].attach.len)
-            rc = attachment_delete(db, going->items[i].attach, &gone, err);
-        attachments += gone;
-    }
-    return rc == KF_OK && attachments ? receipt_count(db, receipt, 0, 0, attachments, 0, err) : rc;
-}
-
-static kf_rc remove_ids(struct db *db, int64_t stream, bool *ret_any, struct kf_err *err)
-{
-    static const char sql[] =
-        "DELETE FROM kf_entry_once WHERE stream = $1 AND id IN "
-        "(SELECT id FROM kf_entry_once WHERE stream = $1 ORDER BY id LIMIT 500)";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    rc = db_run(s, err);
-    if (rc == KF_OK)
-        *ret_any = db_changed(db) > 0;
-    return rc;
-}
-
-static kf_rc run_of(struct db *db, const char *sql, int64_t stream, struct kf_err *err)
-{
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    return db_run(s, err);
-}
-
-static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
-{
-    static const char trimmed[] = "DELETE FROM kf_trimmed WHERE stream = $1",
-                      note[] = "DELETE FROM kf_erasing WHERE stream = $1";
-    kf_rc rc = run_of(db, trimmed, stream, err);
-    return rc == KF_OK ? run_of(db, note, stream, err) : rc;
-}
-
-/* A part of what is left of one stream: entries, then ids, then the note. KF_ABSENT: nothing is. */
-static kf_rc remove_part(struct db *db, struct kf_err *err)
-{
-    struct entries_going going = {.arena = ARENA_INIT};
-    int64_t stream = 0, receipt = 0;
-    bool any = false;
-    kf_rc rc = next_rest(db, &stream, &receipt, err);
-    if (rc != KF_OK)
-        return rc;
-    rc = entries_oldest(db, stream, INT64_MAX, STREAM_GOING_MAX, &going, err);
-    if (rc == KF_OK && going.count && !KF_SABOTAGE("erase-leaves-entries")) {
-        rc = remove_entries(db, receipt, &going, err);
-    } else if (rc == KF_OK) {
-        rc = remove_ids(db, stream, &any, err);
-        if (rc == KF_OK && !any)
-            rc = end_rest(db, stream, err);
-    }
-    arena_release(&going.arena);
-    return rc;
-}
-
-/* As much as the slice allows; *ret_more: there is more. */
-static kf_rc remove_parts(struct group *g, bool *ret_more, struct kf_err *err)
-{
-    kf_rc rc = KF_OK;
-    while (rc == KF_OK && (rc = remove_part(group_db(g), err)) == KF_OK && !group_slice_over(g))
-        ;
-    *ret_more = rc == KF_OK;
-    return rc == KF_ABSENT ? KF_OK : rc;
-}
-
-static kf_rc erase_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
-{
-    struct db *db = group_db(g);
-    kf_rc rc = db_scrub(db, true, err);
-    if (rc == KF_OK)
-        rc = remove_parts(g, ret_more, err);
-    kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
-    return rc == KF_OK ? off : rc;
-}
-
-static kf_rc erase_slices(struct streams *streams, struct kf_err *err)
-{
-    return store_in_slices(streams->store, erase_slice, NULL, err);
-}
-
-kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err)
-{
-    kf_rc rc = erase_slices(streams, err);
-    return rc == KF_OK ? streams_index_purge(streams, err) : rc;
-}
-
 /* ----------------------------------------------------------------------------------- one stream */
 
 /* What was found of a person by a reader may have become somebody else's meanwhile. */
@@ -317,15 +184,14 @@ static kf_rc is_of_person(struct group *g, const struct erase *e, bool *ret, str
 
 /* The stream as it stands, to be dropped; of one that is damaged its bones. */
 static kf_rc find_stream(struct group *g, const struct erase *e, struct stream_state **ret,
-                         bool *ret_damaged, struct kf_err *err)
+                         struct kf_err *err)
 {
     struct stream_state *state = NULL;
     bool whole = true;
     kf_rc rc = stage_get(e->streams, g, e->key, e->hash, &state, err);
     if (rc == KF_OK && state->head.there)
         rc = attrs_whole(state_attrs(state), &whole, err);
-    *ret_damaged = !whole || (rc == KF_DAMAGED && db_trouble(group_db(g)) == DB_FINE);
-    if (!*ret_damaged) {
+    if (whole && (rc != KF_DAMAGED || db_trouble(group_db(g)) != DB_FINE)) {
         *ret = rc == KF_OK ? state_keep(state) : NULL;
         return rc;
     }
@@ -338,10 +204,10 @@ static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *er
 {
     struct erase *e = (struct erase *)write;
     struct stream_state *before = NULL;
-    bool theirs = false, damaged = false;
+    bool theirs = false;
     e->made = 0;
-    e->again = e->more = false;
-    kf_rc rc = find_stream(g, e, &before, &damaged, err);
+    e->again = false;
+    kf_rc rc = find_stream(g, e, &before, err);
     if (rc != KF_OK)
         return rc;
     rc = db_scrub(group_db(g), true, err);
@@ -349,10 +215,6 @@ static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *er
         rc = is_of_person(g, e, &theirs, err);
     if (rc == KF_OK && theirs)
         rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
-    if (rc == KF_OK && theirs && damaged)
-        rc = stream_bones_attrs(group_db(g), e->key, err);
-    if (rc == KF_OK && !e->again)
-        rc = remove_parts(g, &e->more, err);
     kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
     state_drop(before);
     return rc == KF_OK ? off : rc;
@@ -374,7 +236,7 @@ static kf_rc erase_one(struct erase *e, int64_t *receipt, struct kf_err *err)
     kf_rc rc = store_write(e->streams->store, &e->write, err);
     if (rc == KF_OK && e->made)
         *receipt = e->made;
-    return rc == KF_OK && e->more ? erase_slices(e->streams, err) : rc;
+    return rc;
 }
 
 kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt *ret,
@@ -392,10 +254,8 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
     receipt_subject("stream", k, STR(""), subject);
     e.key = k;
     rc = erase_one(&e, &receipt, err);
-    if (rc == KF_OK && e.again) /* a crash may have left some of it */
-        rc = erase_slices(streams, err);
     if (rc == KF_OK)
-        rc = streams_index_purge(streams, err);
+        rc = streams_erase_rest(streams, receipt, err);
     return rc == KF_OK ? receipt_give(streams, receipt, e.again, ret, err) : rc;
 }
 
@@ -442,22 +302,59 @@ static kf_rc last_receipt(struct streams *streams, const char *subject, int64_t 
     return rc;
 }
 
+/* Streams of a person that are damaged, so that nothing could be done to them. */
+struct failing {
+    size_t count;
+    struct buf keys; /* of the first ones, as they are told */
+    struct kf_err why;
+};
+
+static kf_rc note_failing(struct streams *streams, struct failing *f, str key,
+                          const struct kf_err *why, struct kf_err *err)
+{
+    KF_SOMETIMES("erasure-of-a-person-passes-damage");
+    log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key), LOG_END);
+    if (!f->count)
+        f->why = *why;
+    if (++f->count <= FAILING_SHOWN)
+        buf_printf(&f->keys, "%s\"%.*s\"", f->count > 1 ? ", " : "",
+                   (int)(key.len < FAILING_BYTES ? key.len : FAILING_BYTES), key.p);
+    return buf_ok(&f->keys, err);
+}
+
+static kf_rc tell_failing(struct failing *f, struct kf_err *err)
+{
+    if (err)
+        *err = f->why;
+    err_prefix(err,
+               "everything else of this person was erased, but %zu stream%s could not be (%.*s%s)",
+               f->count, f->count == 1 ? "" : "s", STR_ARGS(buf_view(&f->keys)),
+               f->count > FAILING_SHOWN ? " and more" : "");
+    return f->why.rc;
+}
+
 /* What was found and not erased is passed over: it is not theirs any more, or it is a row of a
- * stream that is not there (which kf_verify tells). */
+ * stream that is not there (which kf_verify tells), or it is damaged. */
 static kf_rc erase_each(struct streams *streams, str attribute, str value, const char *subject,
-                        int64_t *receipt, struct kf_err *err)
+                        int64_t *receipt, struct failing *failing, struct kf_err *err)
 {
     struct buf key = BUF_INIT, passed = BUF_INIT;
     kf_rc rc;
     while ((rc = find_one(streams->store, attribute, value, buf_view(&passed), &key, err)) ==
            KF_OK) {
+        struct kf_err why = KF_ERR_INIT;
         struct erase e = {.streams = streams,
                           .subject = subject,
                           .key = buf_view(&key),
                           .attribute = attribute,
                           .value = value};
-        rc = erase_one(&e, receipt, err);
-        if (rc == KF_OK && !e.made) {
+        rc = erase_one(&e, receipt, &why);
+        bool erased = rc == KF_OK && e.made;
+        if (rc == KF_DAMAGED)
+            rc = note_failing(streams, failing, e.key, &why, err);
+        else if (rc != KF_OK && err)
+            *err = why;
+        if (rc == KF_OK && !erased) {
             KF_SOMETIMES("erasure-of-a-person-passes-over");
             buf_clear(&passed);
             buf_str(&passed, e.key);
@@ -472,10 +369,32 @@ static kf_rc erase_each(struct streams *streams, str attribute, str value, const
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
+/* *ret_again: there was nothing, and it is the receipt of an earlier erasure. */
+static kf_rc erase_person(struct streams *streams, str attribute, str value, int64_t *receipt,
+                          bool *ret_again, struct kf_err *err)
+{
+    char subject[HASH_HEX + 1];
+    struct failing failing = {.keys = BUF_INIT};
+    receipt_subject(attribute.p, value, STR("person"), subject);
+    kf_rc rc = erase_each(streams, attribute, value, subject, receipt, &failing, err);
+    if (rc == KF_OK && !*receipt && !failing.count) {
+        rc = last_receipt(streams, subject, receipt, err);
+        *ret_again = rc == KF_OK;
+        if (rc == KF_ABSENT)
+            rc = err_set(err, PROBLEM_NOT_FOUND, "no stream has \"%.100s\" of this value",
+                         attribute.p);
+    }
+    if (rc == KF_OK && *receipt)
+        rc = streams_erase_rest(streams, *receipt, err);
+    if (failing.count && (rc == KF_OK || rc == KF_DAMAGED))
+        rc = tell_failing(&failing, err);
+    buf_release(&failing.keys);
+    return rc;
+}
+
 kf_rc streams_erase_all(struct streams *streams, const char *attribute, const char *value,
                         struct kf_receipt *ret, struct kf_err *err)
 {
-    char subject[HASH_HEX + 1];
     int64_t receipt = 0;
     bool again = false;
     if (!attribute || !*attribute || !value)
@@ -485,18 +404,6 @@ kf_rc streams_erase_all(struct streams *streams, const char *attribute, const ch
             err, PROBLEM_NOT_HYDRATED,
             "the store is still being filled from its remotes, and not everything of this "
             "person may have come in: try again when `keepfast status` says open");
-    receipt_subject(attribute, str_of(value), STR("person"), subject);
-    kf_rc rc = erase_each(streams, str_of(attribute), str_of(value), subject, &receipt, err);
-    if (rc == KF_OK && !receipt) {
-        rc = last_receipt(streams, subject, &receipt, err);
-        again = rc == KF_OK;
-        if (rc == KF_ABSENT)
-            rc = err_set(err, PROBLEM_NOT_FOUND, "no stream has \"%.100s\" of this value",
-                         attribute);
-    }
-    if (rc == KF_OK && again) /* a crash may have left some of it */
-        rc = erase_slices(streams, err);
-    if (rc == KF_OK)
-        rc = streams_index_purge(streams, err);
+    kf_rc rc = erase_person(streams, str_of(attribute), str_of(value), &receipt, &again, err);
     return rc == KF_OK ? receipt_give(streams, receipt, again, ret, err) : rc;
 }

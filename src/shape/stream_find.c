@@ -40,51 +40,50 @@ kf_rc streams_index_append(struct streams *streams, struct group *g, const struc
     return stream_index_added(&streams->index, group_db(g), a->added, bytes, err);
 }
 
-kf_rc entries_unindex(struct db *db, const struct entries_going *going, struct kf_err *err)
+kf_rc entries_unindex(struct streams *streams, struct db *db, const struct entries_going *going,
+                      struct kf_err *err)
 {
-    bool unpurged = false;
-    kf_rc rc = KF_OK;
-    for (size_t i = 0; rc == KF_OK && i < going->count; i++)
-        rc = stream_index_erase(db, going->items[i].seq, &unpurged, err);
-    return rc;
+    int64_t seqs[STREAM_GOING_MAX];
+    for (size_t i = 0; i < going->count; i++)
+        seqs[i] = going->items[i].seq;
+    return going->count ? stream_index_erase(&streams->index, db, seqs, going->count, err) : KF_OK;
 }
 
+typedef kf_rc index_step(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err);
+
 /* As many of the steps as a slice has time for. */
-static kf_rc steps(struct group *g,
-                   kf_rc (*step)(struct db *db, bool *ret_more, struct kf_err *err), bool *ret_more,
+static kf_rc steps(struct group *g, struct streams *streams, index_step *step, bool *ret_more,
                    struct kf_err *err)
 {
     kf_rc rc;
     do
-        rc = step(group_db(g), ret_more, err);
+        rc = step(&streams->index, group_db(g), ret_more, err);
     while (rc == KF_OK && *ret_more && !group_slice_over(g));
     return rc;
 }
 
 static kf_rc index_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    (void)ctx;
-    return steps(g, stream_index_batch, ret_more, err);
+    return steps(g, ctx, stream_index_batch, ret_more, err);
 }
 
 static kf_rc sweep_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    (void)ctx;
-    return steps(g, stream_index_sweep, ret_more, err);
+    return steps(g, ctx, stream_index_sweep, ret_more, err);
 }
 
 /* What is written anew, and what it was in, is overwritten in its pages. */
 static kf_rc purge_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    (void)ctx;
     kf_rc rc = db_scrub(group_db(g), true, err);
     if (rc == KF_OK)
-        rc = steps(g, stream_index_purge, ret_more, err);
+        rc = steps(g, ctx, stream_index_purge, ret_more, err);
     kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
 
-kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
+static kf_rc bring_up(struct streams *streams, struct kf_err *err)
 {
     kf_rc rc = store_in_slices(streams->store, index_slice, streams, err);
     if (rc != KF_OK || !left_take(streams, LEFT_WORDS))
@@ -95,16 +94,42 @@ kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
     return rc;
 }
 
-kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
+kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
+{
+    kf_rc rc = bring_up(streams, err);
+    if (rc != KF_DAMAGED || !stream_index_is_damaged(&streams->index))
+        return rc;
+    err_clear(err);
+    rc = streams_index_purge(streams, err);
+    return rc == KF_OK ? bring_up(streams, err) : rc;
+}
+
+static kf_rc is_unpurged(struct streams *streams, bool *ret, struct kf_err *err)
 {
     struct db *db;
-    bool unpurged = false;
     kf_rc rc = store_read(streams->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = stream_index_unpurged(db, &unpurged, err);
+    rc = stream_index_unpurged(&streams->index, db, ret, err);
     store_read_end(streams->store, db);
-    if (rc != KF_OK || !unpurged)
-        return rc;
-    return store_in_slices(streams->store, purge_slice, streams, err);
+    return rc;
+}
+
+/* That it is damaged may be found on the way; then it begins anew, once. */
+kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
+{
+    bool unpurged = false, was_damaged;
+    kf_rc rc;
+    do {
+        was_damaged = stream_index_is_damaged(&streams->index);
+        rc = is_unpurged(streams, &unpurged, err);
+        if (rc == KF_OK && unpurged)
+            rc = store_in_slices(streams->store, purge_slice, streams, err);
+    } while (rc == KF_DAMAGED && !was_damaged && stream_index_is_damaged(&streams->index));
+    if (rc == KF_OK && was_damaged) {
+        log_event(store_log(streams->store), LOG_CRIT, "store.damage",
+                  LOG_S("index", "words, begun anew"), LOG_END);
+        atomic_store_explicit(&streams->index.damaged, false, memory_order_relaxed);
+    }
+    return rc;
 }

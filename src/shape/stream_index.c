@@ -18,12 +18,28 @@
 #define MERGE_PAGES  400
 
 /* Keys of kf_meta. */
-#define INDEXED  STR("indexed")  /* every entry up to this number is indexed */
-#define SWEPT    STR("swept")    /* where the sweep goes on */
-#define UNPURGED STR("unpurged") /* 1: words of what was erased are in the bytes of the index */
+#define INDEXED STR("indexed") /* every entry up to this number is indexed */
+#define SWEPT   STR("swept")   /* where the sweep goes on */
+/* 1: words of what was erased are in the bytes of the index; 2: and it is to begin anew */
+#define UNPURGED STR("unpurged")
 
-/* Values of kf_meta that are numbers; 0 when there is none. */
-static kf_rc get_number(struct db *db, str key, int64_t *ret, struct kf_err *err)
+enum { PURGED, UNPURGED_WORDS, UNPURGED_ALL };
+
+bool stream_index_is_damaged(const struct stream_index *index)
+{
+    return atomic_load_explicit(&index->damaged, memory_order_relaxed);
+}
+
+static kf_rc found_damaged(struct stream_index *index, kf_rc rc)
+{
+    if (rc == KF_DAMAGED)
+        atomic_store_explicit(&index->damaged, true, memory_order_relaxed);
+    return rc;
+}
+
+/* Values of kf_meta that are numbers; 0 when there is none. *ret_is_number may be NULL. */
+static kf_rc get_value(struct db *db, str key, int64_t *ret, bool *ret_is_number,
+                       struct kf_err *err)
 {
     static const char sql[] = "SELECT value FROM kf_meta WHERE key = $1";
     struct db_stmt *s;
@@ -34,13 +50,23 @@ static kf_rc get_number(struct db *db, str key, int64_t *ret, struct kf_err *err
         return rc;
     db_bind_text(s, 1, key);
     rc = db_step(s, &row, err);
-    if (rc == KF_OK && row && (!str_to_u64(db_text(s, 0), &number) || number > INT64_MAX))
+    *ret_is_number = !row || (str_to_u64(db_text(s, 0), &number) && number <= INT64_MAX);
+    if (rc == KF_OK && !*ret_is_number)
         rc = err_set(err, PROBLEM_DAMAGED,
-                     "what the store knows of its index of words is no number: restore a backup");
+                     "what the store knows of its index of words is no number: it is made anew "
+                     "with the next upkeep");
     if (rc == KF_OK)
         *ret = (int64_t)number;
     db_done(s);
     return rc;
+}
+
+static kf_rc get_number(struct stream_index *index, struct db *db, str key, int64_t *ret,
+                        struct kf_err *err)
+{
+    bool is_number = true;
+    kf_rc rc = get_value(db, key, ret, &is_number, err);
+    return is_number ? rc : found_damaged(index, rc);
 }
 
 static kf_rc set_number(struct db *db, str key, int64_t number, struct kf_err *err)
@@ -60,7 +86,18 @@ static kf_rc set_number(struct db *db, str key, int64_t number, struct kf_err *e
 
 kf_rc stream_index_number(struct db *db, int64_t *ret, struct kf_err *err)
 {
-    return get_number(db, INDEXED, ret, err);
+    bool is_number;
+    return get_value(db, INDEXED, ret, &is_number, err);
+}
+
+/* Behind statements over the index alone. PostgreSQL tells a failure with the next answer that is
+ * waited for; before them all was told, for something was read. */
+static kf_rc told(struct stream_index *index, struct db *db, kf_rc rc, struct kf_err *err)
+{
+    int64_t ignored;
+    if (rc == KF_OK && db_engine(db) == DB_POSTGRES)
+        rc = stream_index_number(db, &ignored, err);
+    return found_damaged(index, rc);
 }
 
 /* ------------------------------------------------------------------------------------- a batch */
@@ -134,13 +171,13 @@ static kf_rc write_page(struct db *db, const struct page *p, struct kf_err *err)
 }
 
 /* At least so many entries or bytes, if there are so many. */
-static kf_rc index_some(struct db *db, size_t entries_min, size_t bytes_min, bool *ret_more,
-                        struct kf_err *err)
+static kf_rc index_some(struct stream_index *index, struct db *db, size_t entries_min,
+                        size_t bytes_min, bool *ret_more, struct kf_err *err)
 {
     struct page p = {0};
     size_t entries = 0, bytes = 0;
     int64_t seq = 0, before;
-    kf_rc rc = stream_index_number(db, &seq, err);
+    kf_rc rc = get_number(index, db, INDEXED, &seq, err);
     before = seq;
     do {
         p.count = p.bytes = 0;
@@ -148,7 +185,7 @@ static kf_rc index_some(struct db *db, size_t entries_min, size_t bytes_min, boo
         if (rc == KF_OK)
             rc = read_page(db, seq, &p, err);
         if (rc == KF_OK)
-            rc = write_page(db, &p, err);
+            rc = told(index, db, write_page(db, &p, err), err);
         if (rc == KF_OK && p.count)
             seq = p.items[p.count - 1].seq;
         entries += p.count;
@@ -161,21 +198,24 @@ static kf_rc index_some(struct db *db, size_t entries_min, size_t bytes_min, boo
     return rc;
 }
 
-kf_rc stream_index_batch(struct db *db, bool *ret_more, struct kf_err *err)
+kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err)
 {
-    return index_some(db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
+    return index_some(index, db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
 }
 
 kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
                          struct kf_err *err)
 {
     bool more = false;
+    if (stream_index_is_damaged(index)) /* all of it comes behind the next upkeep */
+        return KF_OK;
     entries += atomic_fetch_add_explicit(&index->entries, entries, memory_order_relaxed);
     bytes += atomic_fetch_add_explicit(&index->bytes, bytes, memory_order_relaxed);
     if (entries < INDEX_BATCH_ENTRIES && bytes < INDEX_BATCH_BYTES)
         return KF_OK;
     /* As much as came: what is left never grows. */
-    kf_rc rc = index_some(db, entries + PAGE_ENTRIES, bytes + INDEX_BATCH_BYTES, &more, err);
+    kf_rc rc = index_some(index, db, entries + PAGE_ENTRIES, bytes + INDEX_BATCH_BYTES, &more, err);
     if (rc != KF_OK)
         return rc;
     KF_SOMETIMES("index-with-an-append");
@@ -223,32 +263,42 @@ static kf_rc remove_row(struct db *db, int64_t seq, struct kf_err *err)
     return db_run(s, err);
 }
 
-kf_rc stream_index_sweep(struct db *db, bool *ret_more, struct kf_err *err)
+kf_rc stream_index_sweep(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err)
 {
     int64_t stale[SWEEP_ROWS], after = 0;
     size_t count = 0, rows = 0;
-    kf_rc rc = get_number(db, SWEPT, &after, err);
+    kf_rc rc = get_number(index, db, SWEPT, &after, err);
     if (rc == KF_OK)
         rc = find_stale(db, &after, stale, &count, &rows, err);
     for (size_t i = 0; i < count && rc == KF_OK; i++)
         rc = remove_row(db, stale[i], err);
+    if (count)
+        rc = told(index, db, rc, err);
     *ret_more = rows == SWEEP_ROWS;
     if (rc == KF_OK && rows)
         rc = set_number(db, SWEPT, *ret_more ? after : 0, err);
     return rc;
 }
 
-kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_err *err)
+kf_rc stream_index_erase(struct stream_index *index, struct db *db, const int64_t *seqs,
+                         size_t count, struct kf_err *err)
 {
     int64_t indexed = 0;
-    kf_rc rc = get_number(db, INDEXED, &indexed, err);
-    if (rc != KF_OK || seq > indexed || KF_SABOTAGE("words-left"))
+    bool any = false;
+    if (stream_index_is_damaged(index))
+        return set_number(db, UNPURGED, UNPURGED_ALL, err);
+    kf_rc rc = get_number(index, db, INDEXED, &indexed, err);
+    if (rc != KF_OK || KF_SABOTAGE("words-left"))
         return rc;
-    rc = remove_row(db, seq, err);
-    if (rc == KF_OK && !*unpurged)
-        rc = set_number(db, UNPURGED, 1, err);
-    *unpurged = rc == KF_OK;
-    return rc;
+    for (size_t i = 0; rc == KF_OK && i < count; i++)
+        if (seqs[i] <= indexed) {
+            any = true;
+            rc = remove_row(db, seqs[i], err);
+        }
+    if (any)
+        rc = told(index, db, rc, err);
+    return rc == KF_OK && any ? set_number(db, UNPURGED, UNPURGED_WORDS, err) : rc;
 }
 
 static kf_rc changes(struct db *db, int64_t *ret, struct kf_err *err)
@@ -287,23 +337,46 @@ static kf_rc merge(struct db *db, bool *ret_more, struct kf_err *err)
     return rc;
 }
 
-kf_rc stream_index_unpurged(struct db *db, bool *ret, struct kf_err *err)
+/* Of a virtual table all rows go with their segments; those of PostgreSQL with the files of table
+ * and index, however they are damaged. Who searches meanwhile waits, or is waited for. */
+static kf_rc begin_anew(struct db *db, struct kf_err *err)
+{
+    static const char sqlite[] = "INSERT INTO kf_search(kf_search) VALUES('delete-all')",
+                      postgres[] = "TRUNCATE kf_search";
+    KF_SOMETIMES("index-begun-anew");
+    kf_rc rc = db_exec(db, db_engine(db) == DB_POSTGRES ? postgres : sqlite, err);
+    if (rc == KF_OK)
+        rc = set_number(db, INDEXED, 0, err);
+    if (rc == KF_OK)
+        rc = set_number(db, SWEPT, 0, err);
+    return rc == KF_OK ? set_number(db, UNPURGED, PURGED, err) : rc;
+}
+
+kf_rc stream_index_unpurged(struct stream_index *index, struct db *db, bool *ret,
+                            struct kf_err *err)
 {
     int64_t unpurged = 0;
-    kf_rc rc = get_number(db, UNPURGED, &unpurged, err);
-    if (rc == KF_OK)
-        *ret = unpurged != 0;
+    kf_rc rc = KF_OK;
+    *ret = stream_index_is_damaged(index);
+    if (!*ret)
+        rc = get_number(index, db, UNPURGED, &unpurged, err);
+    *ret = *ret || unpurged != PURGED;
     return rc;
 }
 
-kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err)
+kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err)
 {
-    int64_t unpurged = 0;
+    int64_t unpurged = UNPURGED_ALL;
+    kf_rc rc = KF_OK;
     *ret_more = false;
-    kf_rc rc = get_number(db, UNPURGED, &unpurged, err);
-    if (rc != KF_OK || !unpurged)
+    if (!stream_index_is_damaged(index))
+        rc = get_number(index, db, UNPURGED, &unpurged, err);
+    if (rc != KF_OK || unpurged == PURGED)
         return rc;
+    if (unpurged != UNPURGED_WORDS)
+        return begin_anew(db, err);
     if (db_engine(db) == DB_SQLITE)
-        rc = merge(db, ret_more, err);
-    return rc == KF_OK && !*ret_more ? set_number(db, UNPURGED, 0, err) : rc;
+        rc = found_damaged(index, merge(db, ret_more, err));
+    return rc == KF_OK && !*ret_more ? set_number(db, UNPURGED, PURGED, err) : rc;
 }

@@ -457,8 +457,14 @@ kf_rc erased_mark(struct db *db, str key, int64_t seq, struct kf_err *err);
 kf_rc stream_end(struct streams *streams, struct group *g, uint64_t hash,
                  const struct stream_state *before, int64_t erased_seq, int64_t receipt,
                  struct kf_err *err);
-/* What erasures that were cut short have left. */
-kf_rc streams_erase_rest(struct streams *streams, struct kf_err *err);
+
+/* -------------------------------------------------------- what is left of them (stream_rest.c) */
+
+/* In the group that ends a stream: its entries and twins are left, of this erasure. */
+kf_rc rest_note(struct db *db, int64_t stream, int64_t receipt, struct kf_err *err);
+/* Removes what erasures have left, whosever, and its words from the bytes of the index. What is
+ * damaged is passed over; when it is of this receipt (0: of any) it is told in the end. */
+kf_rc streams_erase_rest(struct streams *streams, int64_t receipt, struct kf_err *err);
 
 /* ------------------------------------------------------- receipts of them (stream_receipt.c) */
 
@@ -483,10 +489,11 @@ kf_rc streams_index_append(struct streams *streams, struct group *g, const struc
                            struct kf_err *err);
 /* Of entries that are being erased. */
 struct entries_going;
-kf_rc entries_unindex(struct db *db, const struct entries_going *going, struct kf_err *err);
+kf_rc entries_unindex(struct streams *streams, struct db *db, const struct entries_going *going,
+                      struct kf_err *err);
 /* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
 kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
-/* What it has of erased ones. */
+/* What it has of erased ones; all of it, and it is brought up anew, when it is damaged. */
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
 /* ------------------------------------------------------------- entries that go (stream_going.c) */
@@ -532,8 +539,6 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
 /* The stream `key`, there, with as much of it as an erasure needs: id, number of its last change,
  * count and bytes of its entries; no attributes. KF_DAMAGED when not even that is known. */
 kf_rc stream_bones(struct db *db, str key, struct stream_state **ret, struct kf_err *err);
-/* What is found under its attributes, whatever they are. Cost: a pass over those of all streams. */
-kf_rc stream_bones_attrs(struct db *db, str key, struct kf_err *err);
 
 /* ------------------------------------------------------- entries by their sites (stream_site.c) */
 
@@ -567,6 +572,8 @@ kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_
 extern const struct json_limits attrs_limits;
 /* Makes kf_stream_attr of stream `id` what `attrs` says, knowing what it was. */
 kf_rc attrs_index(struct db *db, str key, int64_t id, str before, str attrs, struct kf_err *err);
+/* Nothing is found under the attributes of the stream any more, whatever they were. */
+kf_rc attrs_forget(struct db *db, str key, struct kf_err *err);
 /* What a patch has made of the members that it names: written by this site, under `stamp`. */
 kf_rc members_patch(struct group *g, str key, str patch, str before, str after, int64_t stamp,
                     struct kf_err *err);

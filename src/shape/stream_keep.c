@@ -422,7 +422,7 @@ kf_rc streams_retain(struct streams *streams, struct kf_err *err)
     struct retain r = {.streams = streams};
     kf_rc first = KF_OK;
     bool keeps = any_keep(streams->space);
-    bool on = goes_on(streams_erase_rest(streams, err), &first, &err);
+    bool on = goes_on(streams_erase_rest(streams, 0, err), &first, &err);
     if (on)
         on = goes_on(left_look(streams, err), &first, &err);
     if (on && keeps && !streams_pinned(streams))

@@ -410,9 +410,10 @@ kf_rc stream_load_end(struct db *db, struct streams *streams, int64_t *seq, stru
 
 kf_rc stream_load_words(struct db *db, struct kf_err *err)
 {
+    struct stream_index index = {0};
     bool more = true;
     kf_rc rc = KF_OK;
     while (rc == KF_OK && more)
-        rc = stream_index_batch(db, &more, err);
+        rc = stream_index_batch(&index, db, &more, err);
     return rc;
 }

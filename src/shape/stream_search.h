@@ -30,28 +30,40 @@ struct group;
 #define INDEX_BATCH_ENTRIES 512
 #define INDEX_BATCH_BYTES   (1024 * 1024) /* of bodies */
 
-/* What came since the last batch, about: nothing depends on it but when the next one is due. */
+/* What came since the last batch, about: nothing depends on it but when the next one is due. And
+ * whether a statement over the index alone has found it damaged: then nothing more is added to it
+ * and nothing removed, and the next purge begins it anew. In groups it may be set; a purge clears
+ * it. */
 struct stream_index {
     atomic_size_t entries, bytes;
+    atomic_bool damaged;
 };
+bool stream_index_is_damaged(const struct stream_index *index);
 /* In a group, behind entries that it has added: indexes a batch when it is due. */
 kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
                          struct kf_err *err);
 /* Indexes up to a batch of what is not. *ret_more: there is more. In a write transaction. */
-kf_rc stream_index_batch(struct db *db, bool *ret_more, struct kf_err *err);
+kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err);
 /* Every entry up to this number is indexed. */
 kf_rc stream_index_number(struct db *db, int64_t *ret, struct kf_err *err);
 /* Looks at the next thousand rows and removes those that are no entry any more. *ret_more: the end
  * was not reached; the next one goes on. */
-kf_rc stream_index_sweep(struct db *db, bool *ret_more, struct kf_err *err);
-/* Removes the row of an entry that is being erased. *unpurged (false before the first of a
- * transaction): whether there was something to remove; then stream_index_purge has work. */
-kf_rc stream_index_erase(struct db *db, int64_t seq, bool *unpurged, struct kf_err *err);
-/* Whether words of what was erased are still in the bytes of the index. */
-kf_rc stream_index_unpurged(struct db *db, bool *ret, struct kf_err *err);
+kf_rc stream_index_sweep(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err);
+/* Removes the rows of entries that are being erased, and notes that stream_index_purge has work. Of
+ * an index that is known to be damaged only the latter. */
+kf_rc stream_index_erase(struct stream_index *index, struct db *db, const int64_t *seqs,
+                         size_t count, struct kf_err *err);
+/* Whether words of what was erased are still in the bytes of the index, or it is to begin anew. */
+kf_rc stream_index_unpurged(struct stream_index *index, struct db *db, bool *ret,
+                            struct kf_err *err);
 /* A step in which what was erased leaves the bytes of the index as well; nothing when all has.
- * *ret_more: it is to be called again. PostgreSQL does that when it vacuums. */
-kf_rc stream_index_purge(struct db *db, bool *ret_more, struct kf_err *err);
+ * *ret_more: it is to be called again. PostgreSQL does that when it vacuums. Of a damaged index
+ * everything goes at once: then nothing is indexed, and a search reads entries as they are until
+ * batches have brought it up. */
+kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_more,
+                         struct kf_err *err);
 
 /* -------------------------------------------------------------------------------------- search
  *

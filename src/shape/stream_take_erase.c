@@ -95,7 +95,7 @@ kf_rc take_any_left(struct stream_take *t, bool *ret, struct kf_err *err)
 
 static kf_rc remove_shown(struct stream_take *t, struct entries_going *going, struct kf_err *err)
 {
-    kf_rc rc = entries_unindex(group_db(t->g), going, err);
+    kf_rc rc = entries_unindex(t->streams, group_db(t->g), going, err);
     if (rc == KF_OK)
         rc = entries_remove(t->streams, t->g, &t->d, going, err);
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
@@ -118,7 +118,7 @@ static kf_rc remove_of_site(struct stream_take *t, const struct erased_row *e, s
         arena_clear(&going.arena);
         rc = entries_erased(db, -t->d.head.id, e->site, e->stamp, &going, err);
         if (rc == KF_OK)
-            rc = entries_unindex(db, &going, err);
+            rc = entries_unindex(t->streams, db, &going, err);
         for (size_t i = 0; rc == KF_OK && i < going.count; i++)
             rc = entry_delete(db, going.items[i].seq, err);
         for (size_t i = 0; rc == KF_OK && i < going.count; i++) {
