@@ -40,6 +40,8 @@ static const struct meaning meanings[] = {
     {"58", DB_FINE, PROBLEM_IO_ERROR, "the server could not use its disk: see its log"},
     {"57P", DB_TROUBLE_LOST, PROBLEM_STORE_UNAVAILABLE, "the server is stopping or starting"},
     {"25P03", DB_TROUBLE_LOST, PROBLEM_STORE_UNAVAILABLE, "the transaction stood still too long"},
+    /* what functions of ours say of a table that is not ours (shape/track_sql.c) */
+    {"KF001", DB_FINE, PROBLEM_CONFIG, "mend that, or untrack the table"},
     {"08", DB_TROUBLE_LOST, PROBLEM_STORE_UNAVAILABLE, "the connection was lost"},
 };
 

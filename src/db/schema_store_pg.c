@@ -83,7 +83,8 @@ const char schema_store_pg[] =
     "CREATE INDEX kf_search_words ON kf_search USING gin(words);"
     "CREATE TABLE kf_tracked(id bigint PRIMARY KEY, name" TEXT " UNIQUE, relid" NUMBER
     ", since" NUMBER ", state" TEXT ", changed" NUMBER ", place" TEXT ", columns" TEXT ", mark" TEXT
-    ", source" TEXT ", cause" TEXT ", caused" NUMBER ", numbered" NUMBER ");"
+    ", source" TEXT ", cause" TEXT ", caused" NUMBER ", numbered" NUMBER ", trouble" TEXT
+    ", tried" NUMBER ", made" NUMBER ");"
     "CREATE TABLE kf_captured(id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, tracked" NUMBER
     ", xid" NUMBER ", at" NUMBER ", what" TEXT ", key" TEXT
     ") WITH (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000);"

@@ -47,7 +47,9 @@ static void tell_state(const struct track_status *t, const char *state, enum fin
     struct listing l = {0};
     for (size_t i = 0; i < t->table_count; i++) {
         const struct track_info *info = &t->tables[i];
-        if (strncmp(info->state, state, strlen(state)) == 0 && !track_needs_care(info))
+        bool here = strncmp(info->state, state, strlen(state)) == 0 ||
+                    (info->troubled && id == FINDING_TRACK_UNFIT);
+        if (here && !track_needs_care(info))
             list(&l, info->name, info->detail);
     }
     tell(&l, id, f);

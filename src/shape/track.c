@@ -120,6 +120,9 @@ static const struct {
      "first"},
     {"denied", PROBLEM_CONFIG,
      "our role may not track it: GRANT USAGE on its schema, and SELECT, TRIGGER on it"},
+    {"row_security", PROBLEM_CONFIG,
+     "it has row-level security, by which our role does not see every row, and what is not seen "
+     "would be told as gone: ALTER ROLE … BYPASSRLS, or make our role its owner"},
 };
 
 static kf_rc refuse(const char *word, const char *name, struct kf_err *err)
@@ -136,7 +139,7 @@ kf_rc track_install(struct group *g, int64_t id, const char *state, char ret_wor
 {
     static const char install[] = "SELECT kf_track_install($1)";
     static const char becomes[] =
-        "UPDATE kf_tracked SET state = $1, place = '', changed = $2 WHERE id = $3";
+        "UPDATE kf_tracked SET state = $1, place = '', changed = $2, trouble = '' WHERE id = $3";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(group_db(g), install, &s, err);
@@ -180,8 +183,8 @@ static kf_rc add_row(struct group *g, struct adding *a, const char *real, struct
 {
     static const char sql[] =
         "INSERT INTO kf_tracked(id, name, relid, since, state, changed, place, columns, mark,"
-        " source, cause, caused, numbered)"
-        " VALUES($1, $2, 0, $3, 'fill', $4, '', '', '', 'store', '', 0, 0)";
+        " source, cause, caused, numbered, trouble, tried, made)"
+        " VALUES($1, $2, 0, $3, 'fill', $4, '', '', '', 'store', '', 0, 0, '', 0, 0)";
     int64_t count = 0;
     kf_rc rc = track_number(group_db(g), "SELECT count(*) FROM kf_tracked", &count, err);
     if (rc == KF_OK && count >= TRACK_TABLES_MAX)
@@ -203,7 +206,7 @@ static kf_rc apply_add(struct group *g, struct write *w, struct kf_err *err)
     int64_t old = 0, left = 0;
     a->id = 0;
     a->is_new = false;
-    kf_rc rc = db_exec(db, track_functions, err);
+    kf_rc rc = track_functions_renew(g, err);
     if (rc == KF_OK)
         rc = real_name(db, a->name, real, err);
     if (rc == KF_OK)

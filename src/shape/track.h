@@ -50,6 +50,10 @@
  * fill and refill number every row of the table, sweep those in kf_row that are not in the table;
  * kf_tracked.place says how far they have come, so a crash costs nothing.
  *
+ * What fails by a table alone is held against that table (kf_tracked.trouble, tried), and nothing
+ * else waits for it: a page that cannot be read leaves it where it is, and one that cannot be put
+ * right is `unfit failed`. Both are tried again, from where they are.
+ *
  * All of it is PostgreSQL's; a store in a file answers not_implemented, and lists nothing. Threads:
  * any but the loop's. */
 #ifndef KF_SHAPE_TRACK_H
@@ -82,6 +86,7 @@ struct track_info {
     const char *detail;           /* what the state means; "" of `on` */
     int64_t since_ms, changed_ms; /* changed: when the state became this one */
     bool stopped;                 /* missing, off or unfit: nothing is told of its rows */
+    bool troubled;                /* what was tried last failed by the table: detail says why */
     bool of_config;               /* a configuration names it */
     uint64_t numbered;            /* changes of it that had a number so far */
     const char *cause;            /* why all of its rows were gone through last: table, triggers,
@@ -91,7 +96,7 @@ struct track_info {
     const char *now_called; /* of one that is missing, and was renamed; else "" */
     const char *found;      /* what a look has found, if one was asked for; else "" */
 };
-/* Whether what was found wants to be put right, and nobody has yet. */
+/* Whether what was found wants to be put right, and nobody has tried yet. */
 bool track_needs_care(const struct track_info *table);
 /* An open transaction that has changed tracked tables: its changes come when it commits. */
 struct track_holder {

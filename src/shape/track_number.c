@@ -73,7 +73,7 @@ static kf_rc take_captured(struct group *g, int64_t until, size_t *ret_rows, str
         " count(*) AS n FROM last WHERE what <> 't' GROUP BY tracked) n WHERE t.id = n.tracked)"
         " SELECT c.tracked, kf_key_id(c.key), c.key, coalesce(r.seq, 0),"
         " CASE WHEN c.what = 'd' THEN 1 WHEN c.what = 'l' AND t.state IN ('on', 'fill', 'refill',"
-        " 'sweep') AND kf_look(c.tracked, c.key) IS NULL THEN 1 ELSE 0 END, t.name, c.what"
+        " 'sweep') AND NOT kf_there(c.tracked, c.key) THEN 1 ELSE 0 END, t.name, c.what"
         " FROM last c JOIN kf_tracked t ON t.id = c.tracked AND t.state <> 'forget'"
         " LEFT JOIN LATERAL (SELECT k.seq FROM kf_row k WHERE k.tracked = c.tracked"
         " AND k.id = kf_key_id(c.key) LIMIT 1) r ON true ORDER BY c.id";
@@ -132,19 +132,26 @@ struct page {
     size_t numbered;  /* rows of this page that have new numbers */
 };
 
-/* A table that is being gone through; page->id = 0: none is. */
-static kf_rc next_page(struct db *db, int64_t only, struct page *page, struct kf_err *err)
+/* A table that is being gone through; page->id = 0: none is. One whose rows could not be read waits
+ * a moment, unless somebody wants this very table. */
+static kf_rc next_page(struct db *db, const struct track_work *w, struct page *page,
+                       struct kf_err *err)
 {
     static const char sql[] = "SELECT id, state, place FROM kf_tracked"
                               " WHERE state IN ('fill', 'refill', 'sweep', 'forget')"
-                              " AND ($1 = 0 OR id = $1) ORDER BY id LIMIT 1";
+                              " AND ($1 = 0 OR id = $1) AND id > $2 AND (trouble = ''"
+                              " OR tried NOT BETWEEN $3 AND $4) ORDER BY id LIMIT 1";
+    int64_t now_ms = env_wall_ms(store_env(w->store));
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     page->id = 0;
-    db_bind_i64(s, 1, only);
+    db_bind_i64(s, 1, w->only);
+    db_bind_i64(s, 2, w->behind);
+    db_bind_i64(s, 3, w->only ? now_ms + 1 : now_ms - TRACK_AGAIN_MS);
+    db_bind_i64(s, 4, now_ms);
     rc = db_step(s, &row, err);
     if (rc == KF_OK && row) {
         page->id = db_i64(s, 0);
@@ -161,7 +168,7 @@ static kf_rc next_page(struct db *db, int64_t only, struct page *page, struct kf
 static kf_rc keep_place(struct group *g, const struct page *page, str place, struct kf_err *err)
 {
     static const char sql[] =
-        "UPDATE kf_tracked SET place = $1, numbered = numbered + $2 WHERE id = $3";
+        "UPDATE kf_tracked SET place = $1, numbered = numbered + $2, trouble = '' WHERE id = $3";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
     if (rc != KF_OK)
@@ -175,7 +182,7 @@ static kf_rc keep_place(struct group *g, const struct page *page, str place, str
 static kf_rc ends(struct group *g, const struct page *page, const char *state, struct kf_err *err)
 {
     static const char sql[] = "UPDATE kf_tracked SET state = $1, place = '', changed = $2,"
-                              " numbered = numbered + $3 WHERE id = $4";
+                              " numbered = numbered + $3, trouble = '' WHERE id = $4";
     return track_run(group_db(g), sql, err, "tiii", state, group_now_ms(g), (int64_t)page->numbered,
                      page->id);
 }
@@ -288,11 +295,15 @@ static kf_rc slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *er
         if (w->until_id && (rc = lose_late_ones(g, err)) == KF_OK)
             rc = take_captured(g, w->until_id, &rows, err);
         if (rc == KF_OK && !rows) {
-            rc = next_page(group_db(g), w->only, &page, err);
+            rc = next_page(group_db(g), w, &page, err);
             more = page.id != 0;
-            if (rc == KF_OK && more)
+            if (rc == KF_OK && more) {
+                w->at = page.id;
                 rc = do_page(g, &page, err);
+            }
         }
+        if (rc == KF_OK)
+            w->at = 0;
     }
     buf_release(&page.place);
     *ret_more = more && !is_over(w);
@@ -312,7 +323,7 @@ static kf_rc is_due(struct track_work *w, bool *ret, struct kf_err *err)
     if (rc == KF_OK && any && w->until_id)
         rc = any_captured(db, w->until_id, ret, err);
     if (rc == KF_OK && any && !*ret) {
-        rc = next_page(db, w->only, &page, err);
+        rc = next_page(db, w, &page, err);
         *ret = page.id != 0;
     }
     buf_release(&page.place);
@@ -320,11 +331,43 @@ static kf_rc is_due(struct track_work *w, bool *ret, struct kf_err *err)
     return rc;
 }
 
-kf_rc track_catch_up(struct track_work *w, struct kf_err *err)
+static kf_rc catch_up(struct track_work *w, struct kf_err *err)
 {
     bool due = false;
+    w->at = 0;
     kf_rc rc = is_due(w, &due, err);
     return rc == KF_OK && due ? store_in_slices(w->store, slice, w, err) : rc;
+}
+
+/* A table that is held, or cannot be read, stops none of the others: they are gone on with behind
+ * it. *rc: how it ends, or KF_OK. */
+static bool goes_on_behind(struct track_work *w, kf_rc *rc, struct kf_err *why)
+{
+    bool own = track_is_its_own(why);
+    if (!w->at || (!own && strcmp(why->code, problem_table[PROBLEM_BUSY].code) != 0))
+        return false;
+    KF_SOMETIMES("track-table-was-passed-by");
+    kf_rc noted = own ? track_note_trouble(w->store, w->at, false, why->detail, why) : KF_OK;
+    if (noted != KF_OK || w->only) {
+        *rc = noted != KF_OK ? noted : *rc;
+        return false;
+    }
+    w->behind = w->at;
+    err_clear(why);
+    *rc = KF_OK;
+    return true;
+}
+
+kf_rc track_catch_up(struct track_work *w, struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc;
+    do
+        rc = catch_up(w, &why);
+    while (rc != KF_OK && goes_on_behind(w, &rc, &why));
+    if (rc != KF_OK && err)
+        *err = why;
+    return rc;
 }
 
 /* ------------------------------------------------------------------------------------ upkeep */

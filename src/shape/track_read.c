@@ -11,7 +11,14 @@ static kf_rc catch_up(struct kf_store *store, struct kf_err *err)
     bool any = false;
     struct track_work w = {.store = store,
                            .until_ns = env_mono_ns(store_env(store)) + CATCH_UP_MS * 1000000ull};
-    kf_rc rc = track_check_all(store, err);
+    struct kf_err why = KF_ERR_INIT;
+    kf_rc rc = track_renew(store, &why);
+    if (rc != KF_OK && !track_is_its_own(&why)) { /* else whoever looks after them tells */
+        if (err)
+            *err = why;
+        return rc;
+    }
+    rc = track_check_all(store, err);
     if (rc == KF_OK)
         rc = store_read(store, &db, err);
     if (rc != KF_OK)

@@ -1,6 +1,7 @@
-/* What tracking needs inside PostgreSQL: functions in the schema of the store, made anew by each
- * `track`. track.h says what for.
+/* What tracking needs inside PostgreSQL: functions in the schema of the store. track.h says what
+ * for.
  *
+ *   kf_track_version   the number of this text, TRACK_FUNCTIONS
  *   kf_track_find      the table of a name as it is written in SQL
  *   kf_track_unfit     why a table cannot be tracked; '' = it can
  *   kf_track_pairs     its primary key, as arguments that make a JSON object of a row's
@@ -8,13 +9,26 @@
  *   kf_track_mark      changes with whatever may have gone past the triggers: four words, of the
  *                      table's file, its triggers, its columns, the trigger's function
  *   kf_track_check     whether a tracked table is as it was left: `same`; `missing`, `off`, `unfit
- *                      WHY`; `made WHAT`, where triggers are to be made anew; `changed WHAT`
+ *                      WHY`; `made WHAT`, where triggers are to be made anew; `changed WHAT`;
+ *                      `older`, where all is as it was and its functions are of another version
  *   kf_track_install   triggers, and for this table:
  *     kf_capture_ID      the trigger
  *     kf_look_ID         a row by its key
  *     kf_page_ID         keys in their order
  *   kf_look, kf_page   the same of any tracked table
+ *   kf_there           whether there is such a row; where nobody can say, there is
  *   kf_key_id          a key as it is indexed: what is long by its hash
+ *
+ * Whoever tracks, looks after tables or reads changes makes them anew where they have a lower
+ * number (track_look.c), so a server of an older version, which runs beside it, leaves them alone:
+ * what is here must serve its statements, too. So names, parameters and the kind of what is given
+ * back stay; what must be another takes another name. Then the functions of each table are made
+ * anew, with nothing told anew of its rows. Whoever changes the text raises the number
+ * (conform/track has the hash of the text).
+ *
+ * What fails by a table alone (a refusal of the database to change it, a function of somebody else
+ * in what is read of it, damage) has a SQLSTATE of its own, KF001, so that it is held against that
+ * table (PROBLEM_CONFIG) and not against the store.
  *
  * The trigger runs with our rights (SECURITY DEFINER), for who writes to the table needs none in
  * this schema; what it calls is qualified, and nobody else may attach it. Keys are texts of the
@@ -25,7 +39,7 @@
 #define STEADY                                                                                 \
     "SET search_path TO pg_catalog, pg_temp SET TimeZone TO ''UTC'' SET DateStyle TO ''ISO'' " \
     "SET IntervalStyle TO ''postgres'' SET bytea_output TO ''hex'' "                           \
-    "SET extra_float_digits TO ''1''"
+    "SET extra_float_digits TO ''1'' SET row_security TO off"
 
 /* The columns of the primary key of $1, in their order. */
 #define KEY_COLUMNS                                                                            \
@@ -38,9 +52,23 @@
     " ON n.oid = p.pronamespace WHERE p.proname = 'kf_capture_' || as_id"       \
     " AND n.nspname = current_schema() AND g.tgrelid = rel "
 
+/* What passes, or is everybody's, stays what it is. */
+#define ITS_OWN                                                                             \
+    " WHEN lock_not_available OR deadlock_detected OR serialization_failure OR"             \
+    " insufficient_resources OR read_only_sql_transaction THEN RAISE;"                      \
+    " WHEN others THEN RAISE EXCEPTION '%: %', coalesce((SELECT name FROM kf_tracked WHERE" \
+    " id = as_id), '?'), SQLERRM USING ERRCODE = 'KF001'; "
+
+#define TEXT_OF(number)     #number
+#define NUMBER_TEXT(number) TEXT_OF(number)
+#define VERSION             " SELECT " NUMBER_TEXT(TRACK_FUNCTIONS) "::bigint "
+
 #define NOW_MS "(extract(epoch FROM statement_timestamp()) * 1000)::bigint"
 
 const char track_functions[] =
+    "CREATE OR REPLACE FUNCTION kf_track_version() RETURNS bigint LANGUAGE sql IMMUTABLE AS"
+    " $kf$" VERSION "$kf$;"
+
     "CREATE OR REPLACE FUNCTION kf_key_id(key text) RETURNS text LANGUAGE sql IMMUTABLE AS $kf$"
     " SELECT CASE WHEN octet_length(key) <= 500 THEN key"
     " ELSE '#' || encode(sha256(convert_to(key, 'UTF8')), 'hex') END $kf$;"
@@ -68,7 +96,8 @@ const char track_functions[] =
     " WHEN NOT EXISTS(SELECT 1 FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary)"
     " THEN 'key'"
     " WHEN NOT has_schema_privilege(n.oid, 'USAGE') OR NOT has_table_privilege(c.oid, 'SELECT')"
-    " OR NOT has_table_privilege(c.oid, 'TRIGGER') THEN 'denied' ELSE '' END"
+    " OR NOT has_table_privilege(c.oid, 'TRIGGER') THEN 'denied'"
+    " WHEN row_security_active(c.oid) THEN 'row_security' ELSE '' END"
     " FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = $1 $kf$;"
 
     /* Numbers and truths stand as they are, all else as its text. */
@@ -118,7 +147,8 @@ const char track_functions[] =
     " WHEN kf_track_key(rel) <> t.columns THEN 'made key' WHEN silent > 0 THEN 'off'"
     " WHEN seen[3] IS DISTINCT FROM was[3] THEN 'changed columns'"
     " WHEN seen[1] IS DISTINCT FROM was[1] THEN 'changed file'"
-    " WHEN seen[2] IS DISTINCT FROM was[2] THEN 'changed triggers' ELSE 'same' END;"
+    " WHEN seen[2] IS DISTINCT FROM was[2] THEN 'changed triggers'"
+    " WHEN t.made <> kf_track_version() THEN 'older' ELSE 'same' END;"
     "END $kf$;"
 
     /* Waits a moment for a table that is held, with the row of numbers locked: no longer. */
@@ -177,9 +207,9 @@ const char track_functions[] =
     " key.columns, key.vals));"
     " PERFORM set_config('lock_timeout', waits, true);"
     " UPDATE kf_tracked SET relid = rel::bigint, columns = kf_track_key(rel),"
-    " mark = kf_track_mark(as_id, rel) WHERE id = as_id;"
-    " RETURN '';"
-    "END $kf$;"
+    " mark = kf_track_mark(as_id, rel), made = kf_track_version() WHERE id = as_id;"
+    " RETURN ''; "
+    "EXCEPTION" ITS_OWN "END $kf$;"
 
     "CREATE OR REPLACE FUNCTION kf_track_undo(as_id bigint) RETURNS text LANGUAGE plpgsql AS $kf$"
     " DECLARE waits text := current_setting('lock_timeout'); "
@@ -202,13 +232,18 @@ const char track_functions[] =
     " RETURN seen; "
     "EXCEPTION WHEN data_exception THEN RETURN NULL;"
     " WHEN undefined_table OR undefined_column OR insufficient_privilege THEN"
-    " RAISE EXCEPTION 'a tracked table is being changed' USING ERRCODE = '55P03';"
+    " RAISE EXCEPTION 'a tracked table is being changed' USING ERRCODE = '55P03';" ITS_OWN
     "END $kf$;"
+
+    /* Who reads the change looks again. */
+    "CREATE OR REPLACE FUNCTION kf_there(as_id bigint, key text) RETURNS boolean LANGUAGE plpgsql"
+    " STABLE AS $kf$ BEGIN RETURN kf_look(as_id, key) IS NOT NULL;"
+    " EXCEPTION WHEN lock_not_available OR SQLSTATE 'KF001' THEN RETURN true; END $kf$;"
 
     "CREATE OR REPLACE FUNCTION kf_page(as_id bigint, place text, many bigint)"
     " RETURNS TABLE(key text) LANGUAGE plpgsql STABLE AS $kf$ "
     "BEGIN"
     " RETURN QUERY EXECUTE format('SELECT kf_page_%s($1, $2)', as_id) USING place, many; "
     "EXCEPTION WHEN undefined_table OR undefined_column OR insufficient_privilege OR data_exception"
-    " THEN RAISE EXCEPTION 'a tracked table is being changed' USING ERRCODE = '55P03';"
+    " THEN RAISE EXCEPTION 'a tracked table is being changed' USING ERRCODE = '55P03';" ITS_OWN
     "END $kf$;";

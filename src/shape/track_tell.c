@@ -27,6 +27,11 @@ static const struct {
     {"unfit key", "it has no primary key any more: give it one, or untrack it"},
     {"unfit denied", "our role may not read it any more: GRANT USAGE on its schema, and SELECT, "
                      "TRIGGER on it"},
+    {"unfit row_security",
+     "it has row-level security now, by which our role does not see every row, and what is not "
+     "seen would be told as gone: ALTER ROLE … BYPASSRLS, or make our role its owner; or untrack "
+     "it"},
+    {"unfit failed", "it could not be put right, so its changes do not come"},
 };
 
 static const char *detail_of(const char *state)
@@ -58,8 +63,10 @@ static kf_rc take_table(struct arena *arena, struct db_stmt *s, struct track_inf
                              .caused_ms = db_i64(s, 7),
                              .now_called = text(arena, s, 8, &ok),
                              .found = text(arena, s, 9, &ok)};
+    const char *trouble = text(arena, s, 10, &ok);
     if (!ok)
         return err_nomem(err);
+    t->troubled = trouble[0] != '\0';
     t->stopped = strcmp(t->state, "missing") == 0 || strcmp(t->state, "off") == 0 ||
                  strncmp(t->state, "unfit", 5) == 0;
     t->detail = detail_of(t->state);
@@ -68,6 +75,9 @@ static kf_rc take_table(struct arena *arena, struct db_stmt *s, struct track_inf
                                  "it was renamed and is %s now: nothing is told of its rows until "
                                  "there is a table of the old name again, or until it is untracked",
                                  t->now_called);
+    if (t->detail && t->troubled)
+        t->detail = arena_printf(arena, "%s: %s; it is tried again each %d s", t->detail, trouble,
+                                 TRACK_AGAIN_MS / 1000);
     return t->detail ? KF_OK : err_nomem(err);
 }
 
@@ -78,7 +88,7 @@ static kf_rc list_tables(struct db *db, bool look, struct arena *arena, struct t
         "SELECT name, state || CASE WHEN state = 'unfit' THEN ' ' || place ELSE '' END, since,"
         " changed, source, numbered, cause, caused, CASE WHEN state = 'missing' AND relid > 0"
         " THEN coalesce(kf_track_name(relid::oid), '') ELSE '' END,"
-        " CASE WHEN $1 = 1 THEN kf_track_check(id) ELSE '' END FROM kf_tracked"
+        " CASE WHEN $1 = 1 THEN kf_track_check(id) ELSE '' END, trouble FROM kf_tracked"
         " WHERE state <> 'forget' ORDER BY name";
     struct db_stmt *s;
     bool row = false;
@@ -207,9 +217,8 @@ kf_rc tracks_tell(struct kf_store *store, bool look, struct arena *arena, struct
 
 bool track_needs_care(const struct track_info *t)
 {
-    char state[16];
-    snprintf(state, sizeof state, "%.*s", (int)strcspn(t->state, " "), t->state);
-    return t->found[0] && track_state_for(t->found, state) != NULL;
+    return t->found[0] && !t->troubled && track_state_for(t->found, t->state) != NULL &&
+           strcmp(t->found, "older") != 0;
 }
 
 kf_rc tracks_known(struct kf_store *store, const char *name, bool *ret, struct kf_err *err)

@@ -4,8 +4,9 @@
 #include "testing_pg.h"
 
 #include "base/err.h"
+#include "base/hash.h"
 #include "db/db.h"
-#include "shape/track.h"
+#include "shape/track_internal.h"
 
 #include <keepfast.h>
 
@@ -271,6 +272,20 @@ static void rows_are_asked_by_their_keys(void **state)
         fail_msg("kf_row was gone through %lld times", (long long)(number(scans) - before));
 }
 
+/* Stores have the functions of whoever came with the highest number: another text wants another
+ * number, or no store that there is would ever get it. */
+static void a_text_has_a_number(void **state)
+{
+    static const char known[] = "34680d242bc6f02582bf19a40227283ae96044417fb1e0ac4eef40ec6ef94c76";
+    char hash[HASH_HEX + 1];
+    (void)state;
+    hash_hex_of(str_of(track_functions), hash);
+    if (TRACK_FUNCTIONS != 1 || strcmp(hash, known) != 0)
+        fail_msg("the functions of tracking are other ones: raise TRACK_FUNCTIONS, and put its "
+                 "number and the hash %s here",
+                 hash);
+}
+
 static void calls_used_wrongly(void **state)
 {
     struct kf_change_query q = KF_CHANGE_QUERY_INIT;
@@ -350,6 +365,7 @@ int main(int argc, char **argv)
         cmocka_unit_test_setup_teardown(untracked, begin, end),
         cmocka_unit_test_setup_teardown(what_cannot_be_tracked, begin, end),
         cmocka_unit_test_setup_teardown(rows_are_asked_by_their_keys, begin, end),
+        cmocka_unit_test(a_text_has_a_number),
         cmocka_unit_test_setup_teardown(calls_used_wrongly, begin, end),
         cmocka_unit_test_setup_teardown(a_store_in_a_file_has_none, begin, end),
         cmocka_unit_test_setup_teardown(a_database_that_is_away, begin, end),

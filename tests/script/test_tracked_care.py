@@ -281,6 +281,161 @@ def tables_that_stand_still():
 
 
 @test
+def a_table_that_cannot_be_put_right():
+    """It is told of, and holds up none of the others; when it can be, it is, and misses nothing."""
+    space, bad, fine = made(tables=2, rows="(1, 'a')")
+    PG.ask(f"""CREATE FUNCTION forbid() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN
+           IF EXISTS(SELECT 1 FROM pg_event_trigger_ddl_commands() WHERE object_identity LIKE '% on public.{bad}') THEN
+           RAISE 'the owner allows no triggers'; END IF; END $$;
+           CREATE EVENT TRIGGER forbids ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION forbid()""")
+    with Server(PG.url()) as server:
+        c = server.client(space)
+        last = c.get("/changes").json()["last"]
+        [[row]] = PG.ask(f"SELECT tgname FROM pg_trigger WHERE tgrelid = '{bad}'::regclass AND tgname LIKE '%_row'")
+        PG.ask(f"DROP TRIGGER {row} ON {bad}; INSERT INTO {bad} VALUES (2, 'past it'); INSERT INTO {fine} VALUES (2, 'b')")
+        page = c.get(f"/changes?after={last}").json()
+        equal([(i["table"], i["key"]["id"]) for i in page["items"]], [(f"public.{fine}", 2)], "the other one goes on, for who reads")
+        [item] = [i for i in c.get("/tracked").json()["items"] if i["table"] == f"public.{bad}"]
+        check(item["state"] == "unfit" and "the owner allows no triggers" in item["detail"], f"and the list says why: {item}")
+        finds(PG.url(space), "track_unfit", bad, "the owner allows no triggers", level="error")
+        finds_no(PG.url(space), "track_changed")
+        PG.ask(f"INSERT INTO {fine} SELECT n, 'c' FROM generate_series(3, 1500) n")
+        wait_for(lambda: PG.number(f'SELECT count(*) FROM "kf_{space}".kf_captured') == 0, 10)  # the chief does, too
+        equal(c.get("/changes").status, 200, "nobody who reads is told of a failure")
+        PG.ask("DROP EVENT TRIGGER forbids; DROP FUNCTION forbid()")
+        wait_for(lambda: {i["state"] for i in c.get("/tracked").json()["items"]} == {"on"}, 30)
+        page = c.get(f"/changes?after={last}&table={bad}").json()
+        equal([i["key"]["id"] for i in page["items"]], [1, 2], "all of its rows, when it can be put right")
+        finds_no(PG.url(space), "track_unfit")
+        server.stop()
+
+
+@test
+def a_table_that_cannot_be_read():
+    """A page that fails by the table leaves it where it is, and the others go on."""
+    PG.ask("CREATE TYPE pair AS (a int); CREATE FUNCTION shown(pair) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN '(' || ($1).a || ')'; END $$;"
+           "CREATE CAST (pair AS text) WITH FUNCTION shown(pair)")
+    space, bad, fine = next(SPACES), table(columns="id pair PRIMARY KEY"), table(rows="(1, 'a')")
+    at = PG.url(space)
+    PG.ask(f"INSERT INTO {bad} SELECT ROW(n)::pair FROM generate_series(1, 1200) n")
+    ok("put", "first", "-", at=at, stdin=b"1")
+    for name in (bad, fine):
+        ok("track", name, at=at)
+    last = json.loads(ok("changes", "--json", at=at).out)["items"][-1]["n"]
+    PG.ask("CREATE OR REPLACE FUNCTION shown(pair) RETURNS text LANGUAGE plpgsql AS"
+           " $$ BEGIN IF ($1).a = 1100 THEN RAISE 'not this one'; END IF; RETURN '(' || ($1).a || ')'; END $$")
+    PG.ask(f"ALTER TABLE {bad} ADD COLUMN w int; INSERT INTO {fine} VALUES (2, 'b')")
+    done = run("changes", fine, "--after", str(last), "--json", at=at)
+    equal([i["key"]["id"] for i in json.loads(done.out)["items"]], [2], f"{done}")
+    [item] = [i for i in json.loads(run("track", "--json", at=at).out)["items"] if i["table"] == f"public.{bad}"]
+    check(item["state"] == "refill" and "not this one" in item["detail"], f"the list says why it does not go on: {item}")
+    finds(at, "track_unfit", bad, "not this one", level="error")
+    PG.ask("CREATE OR REPLACE FUNCTION shown(pair) RETURNS text LANGUAGE plpgsql AS $$ BEGIN RETURN '(' || ($1).a || ')'; END $$")
+    wait_for(lambda: [run("changes", at=at), {i["state"] for i in json.loads(run("track", "--json", at=at).out)["items"]}][1] == {"on"}, 30)
+    items = json.loads(ok("changes", bad, "--after", str(last), "--json", at=at).out)["items"]
+    equal(len(items), 1200, "then from where it was, each of its rows once")
+    finds_no(at, "track_unfit")
+
+
+@test
+def the_reason_is_the_present_one():
+    space, t = made(rows="(1, 'a')")
+    state = lambda: [(i["state"], i["detail"]) for i in json.loads(run("track", "--json", at=PG.url(space)).out)["items"]][0]
+    PG.ask(f"ALTER TABLE {t} DROP CONSTRAINT {t}_pkey")
+    ok("changes", at=PG.url(space))
+    check(state()[0] == "unfit" and "primary key" in state()[1], f"{state()}")
+    PG.ask(f"ALTER TABLE {t} SET UNLOGGED; ALTER TABLE {t} ADD PRIMARY KEY (id)")
+    finds(PG.url(space), "track_changed", t)
+    ok("changes", at=PG.url(space))
+    check(state()[0] == "unfit" and "unlogged" in state()[1], f"another one by now: {state()}")
+    finds(PG.url(space), "track_unfit", t, "SET LOGGED")
+    PG.ask(f"ALTER TABLE {t} SET LOGGED")
+    ok("changes", at=PG.url(space))
+    equal(state(), ("on", ""), "in order again")
+
+
+@test
+def rows_that_are_hidden_are_not_gone():
+    """Row-level security that hides rows from our role: the table is unfit, and nothing of it is told as gone."""
+    if not PG.ask("SELECT 1 FROM pg_roles WHERE rolname = 'warden'"):
+        PG.ask("CREATE ROLE warden LOGIN; GRANT CREATE ON DATABASE postgres TO warden")
+    space, t, u = next(SPACES), table(rows="(1, 'a'), (2, 'b')"), table(rows="(1, 'a')")
+    at = PG.url(space, user="warden")
+    PG.ask(f"GRANT SELECT, TRIGGER ON {t}, {u} TO warden; ALTER TABLE {u} ENABLE ROW LEVEL SECURITY")
+    ok("put", "first", "-", at=at, stdin=b"1")
+    ok("track", t, at=at)
+    done = run("track", u, at=at)
+    check(done.status == 3 and b"row-level security" in done.err and b"BYPASSRLS" in done.err, f"one that has it is refused: {done}")
+    last = json.loads(ok("changes", "--json", at=at).out)["items"][-1]["n"]
+    state = lambda: [(i["state"], i["detail"]) for i in json.loads(run("track", "--json", at=at).out)["items"]][0]
+    read = lambda: json.loads(ok("changes", "--after", str(last), "--json", at=at).out)["items"]
+    PG.ask(f"ALTER TABLE {t} ENABLE ROW LEVEL SECURITY; CREATE POLICY part ON {t} USING (id <> 2)")
+    PG.ask(f"UPDATE {t} SET v = 'B' WHERE id = 2; TRUNCATE {u}; ALTER TABLE {t} ADD COLUMN w int")
+    equal(read(), [], "what cannot be seen is not told")
+    check(state()[0] == "unfit" and "BYPASSRLS" in state()[1], f"{state()}")
+    finds(at, "track_unfit", t, "row-level security", level="error")
+    PG.ask("ALTER ROLE warden BYPASSRLS")
+    equal([(i["key"]["id"], i["row"]["v"]) for i in read()], [(1, "a"), (2, "B")], "then all of its rows, and none is gone")
+    PG.ask("ALTER ROLE warden NOBYPASSRLS")
+    # A look at a row between the two: it fails, and is not taken for an answer.
+    [[number]] = PG.ask(f'SELECT id FROM "kf_{space}".kf_tracked')
+    try:
+        seen = PG.ask(f"SET search_path TO \"kf_{space}\"; SELECT kf_look({number}, '{{\"id\": 2}}') IS NULL", user="warden")
+        check(False, f"a row that is hidden was looked for: {seen}")
+    except RuntimeError as error:
+        check("is being changed" in str(error), f"{error}")
+    PG.ask(f"ALTER TABLE {t} DISABLE ROW LEVEL SECURITY")
+    read()
+    equal(state(), ("on", ""), "in order again")
+
+
+@test
+def functions_of_an_older_version():
+    """Whoever opens the store makes them anew, those of each table too, and tells nothing anew; what is newer stays."""
+    space, t = made(rows="(1, 'a')")
+    schema = f'"kf_{space}"'
+    version = lambda: PG.number(f"SELECT {schema}.kf_track_version()")
+    made_with = lambda: PG.number(f"SELECT made FROM {schema}.kf_tracked")
+    trigger = lambda: PG.number(f"SELECT oid FROM pg_trigger WHERE tgrelid = '{t}'::regclass AND tgname LIKE '%_row'")
+    ours, last = version(), json.loads(ok("changes", "--json", at=PG.url(space)).out)["items"][-1]["n"]
+
+    def of_version(number):
+        PG.ask(f"""CREATE OR REPLACE FUNCTION {schema}.kf_track_version() RETURNS bigint LANGUAGE sql IMMUTABLE AS 'SELECT {number}::bigint';
+               CREATE OR REPLACE FUNCTION {schema}.kf_key_id(key text) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT key';
+               UPDATE {schema}.kf_tracked SET made = {number}""")
+
+    def is_ours():
+        return version() == made_with() == ours and "sha256" in PG.ask(f"SELECT prosrc FROM pg_proc WHERE oid = '{schema}.kf_key_id'::regproc")[0][0]
+
+    of_version(ours - 1)
+    before = trigger()
+    equal(json.loads(ok("changes", "--after", str(last), "--json", at=PG.url(space)).out)["items"], [], "nothing is told anew")
+    check(is_ours() and trigger() != before, f"by a command: {version()}, {made_with()}, {ours}, {before}, {trigger()}")
+    PG.ask(f"DROP FUNCTION {schema}.kf_track_version()")
+    ok("changes", at=PG.url(space))
+    check(is_ours(), "also those that have no number")
+    before = trigger()
+    ok("track", t, at=PG.url(space))
+    ok("changes", at=PG.url(space))
+    equal(trigger(), before, "and once")
+    of_version(ours - 1)
+    with Server(PG.url()) as server:
+        c = server.client(space)
+        c.get("/docs/first")
+        wait_for(is_ours, 10)
+        PG.ask(f"INSERT INTO {t} VALUES (2, 'b')")
+        equal([i["key"]["id"] for i in c.get(f"/changes?after={last}").json()["items"]], [2], "it is followed as before")
+        of_version(ours + 1)
+        later = table(rows="(1, 'a')")
+        equal(c.ask("PUT", f"/tracked/{later}").status, 201, "tracked by functions that are newer")
+        PG.ask(f"INSERT INTO {later} VALUES (2, 'b'); INSERT INTO {t} VALUES (3, 'c')")
+        wait_for(lambda: PG.number(f"SELECT count(*) FROM {schema}.kf_captured") == 0, 10)
+        time.sleep(3)
+        check(version() == ours + 1 and not is_ours(), "they stay as they are")
+        server.stop()
+
+
+@test
 def changes_that_wait():
     space, t = made(rows="(1, 'a')")
     PG.ask(f"INSERT INTO {t} SELECT n, 'x' FROM generate_series(2, 701) n")
