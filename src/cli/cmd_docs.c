@@ -245,6 +245,7 @@ struct listing {
     void (*row)(struct cli *cli, struct table *t, const struct json_node *item);
     size_t items;
     uint32_t timeout_ms;
+    str last; /* of the newest page: what to ask `after` next; empty where the list has none */
 };
 
 static void show_items(struct cli *cli, struct listing *l, const struct json_node *items)
@@ -282,7 +283,20 @@ static kf_rc show_page(struct cli *cli, struct place *place, const char *target,
         print_out(STR("{\"items\":["));
     show_items(cli, l, json_member(root, "items"));
     *ret_cursor = node_text(cli, root, "next");
+    const struct json_node *last = json_member(root, "last");
+    l->last = last ? last->raw : STR("");
     return KF_OK;
+}
+
+static void end_json(const struct listing *l)
+{
+    print_out(STR("],"));
+    if (l->last.len) {
+        print_out(STR("\"last\":"));
+        print_out(l->last);
+        print_out(STR(","));
+    }
+    print_line(STR("\"next\":null}"));
 }
 
 static kf_rc list_within(struct cli *cli, const char *target, uint32_t timeout_ms, struct table *t,
@@ -302,7 +316,7 @@ static kf_rc list_within(struct cli *cli, const char *target, uint32_t timeout_m
         while (rc == KF_OK && cursor.len);
     place_close(place);
     if (rc == KF_OK && cli->json)
-        print_line(STR("],\"next\":null}"));
+        end_json(&l);
     else if (rc == KF_OK)
         table_print(t);
     return rc;

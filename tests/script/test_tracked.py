@@ -564,7 +564,10 @@ def forgotten_and_tracked_again():
     equal(done.status, 0, f"{done}")
     done = run("changes", "--json", at=at)
     equal((done.status, len(json.loads(done.out)["items"])), (0, 1200), "all of its rows, without a server")
-    last = json.loads(done.out)["items"][-1]["n"]
+    last = json.loads(done.out)["last"]  # of the second of two pages
+    equal(last, json.loads(done.out)["items"][-1]["n"], "where who reads on begins")
+    equal(run("put", "second", "-", at=at, stdin=b"1").status, 0, "a number that is no change")
+    equal(json.loads(run("changes", "--after", str(last), "--json", at=at).out), {"items": [], "last": last + 1, "next": None}, "nothing behind it")
     PG.ask(f"DELETE FROM {t} WHERE id > 2; UPDATE {t} SET v = 'y' WHERE id = 1")
     done = run("changes", t, "--after", str(last), at=at)
     equal((done.status, done.out.count(b"gone"), done.out.count(b'"v":"y"')), (0, 1198, 1), "changes as a table")
