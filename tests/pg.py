@@ -11,6 +11,7 @@ PostgreSQL refuses to run as root, so root steps down to nobody, whose the folde
 
 As a program it serves tests in C: `pg.py` starts one, prints its folder, and ends it when its standard input does."""
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -93,12 +94,15 @@ class Cluster:
 
     def freeze(self):
         """From now on nothing moves and nobody is told: as behind a network that swallows everything."""
-        for pid in self._all():
-            os.kill(pid, signal.SIGSTOP)
+        self._tell_all(signal.SIGSTOP)
 
     def thaw(self):
+        self._tell_all(signal.SIGCONT)
+
+    def _tell_all(self, what):
         for pid in self._all():
-            os.kill(pid, signal.SIGCONT)
+            with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+                os.kill(pid, what)
 
     def reload(self):
         self._run("pg_ctl", "-D", self.data, "reload")
