@@ -116,22 +116,28 @@ bool call_goes_on(void *ctx, uint64_t done, uint64_t total)
     return !atomic_load_explicit(&c->abandoned, memory_order_relaxed);
 }
 
-/* Others may have kept the workers since the token was looked at. */
-static void job_work(struct loop_job *j)
-{
-    struct api_call *c = (struct api_call *)((char *)j - offsetof(struct api_call, job));
-    c->rc = auth_still(c, &c->err);
-    if (c->rc == KF_OK)
-        c->work(c);
-    else
-        KF_SOMETIMES("token-ended-in-queue");
-}
-
 /* Whether an answer gives away what there is, rather than what was done. */
 static bool is_shown(const struct api_call *c)
 {
     const char *right = c->route->right;
     return strcmp(right, "read") == 0 || strcmp(right, "run") == 0;
+}
+
+/* Others may have kept the workers since the token was looked at, and who asked may have left: then
+ * nobody is shown anything, and what changes something is done. */
+static void job_work(struct loop_job *j)
+{
+    struct api_call *c = (struct api_call *)((char *)j - offsetof(struct api_call, job));
+    if (is_shown(c) && !call_goes_on(c, 0, 0)) {
+        KF_SOMETIMES("left-in-queue");
+        c->rc = err_set(&c->err, PROBLEM_STOPPING, "nobody waits for it any more");
+        return;
+    }
+    c->rc = auth_still(c, &c->err);
+    if (c->rc == KF_OK)
+        c->work(c);
+    else
+        KF_SOMETIMES("token-ended-in-queue");
 }
 
 static void job_done(struct loop_job *j, bool cancelled)
