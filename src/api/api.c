@@ -167,6 +167,7 @@ void api_free(struct api *api)
     if (is_home) {
         assert(!api->next); /* those beside it went first */
         loop_timer_cancel(&home->note_timer);
+        unasked_end(api);
         spaces_close(api);
     }
     while (*at && *at != api)
@@ -191,6 +192,7 @@ void api_stop(struct api *api)
     if (api != home->routers)
         return;
     loop_timer_cancel(&home->note_timer);
+    unasked_end(api);
     for (struct space *s = home->spaces; s; s = s->next)
         remotes_end_past(store_remotes(s->store));
 }

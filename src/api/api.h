@@ -165,7 +165,8 @@ kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf
 kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api,
                      struct kf_err *err);
 /* Opens (and so begins to hydrate) the spaces that the configuration names, and, where backups are
- * wanted, all that are there: they are made of what is open. */
+ * wanted, all that are there: they are made of what is open. Of a database that is away, or where
+ * somebody holds them, later, by itself. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
 /* Calls that wait for a database end soon (store_hurry), of all spaces and of those that are being
  * opened. */

@@ -6,6 +6,7 @@
  *   once.c      keys of writes that take long              confirm.c  levels, waits for remotes
  *   own.c       lists for who is shown some names only     entries.c  bodies of appends
  *   follow.c    calls that wait for an entry        errands.c  what may wait for a database
+ *   turns.c     when a database may be asked        unasked.c  spaces opened without a request
  *   auth.c      whose request it is                        tokens.c   who may do what, kept
  *   res_*.c     one file per resource                      openapi.c  the tables as text
  *   page_files  web/, made at build time
@@ -40,6 +41,7 @@
 #define API_SPACES_MAX   512
 #define API_ONCE_LISTS   256
 #define API_FOLLOW_LISTS 256
+#define API_SLOW_SPACES  32 /* that are remembered */
 
 /* ------------------------------------------------------------------------------------- routes */
 
@@ -157,13 +159,28 @@ kf_rc space_may_open(const struct api *api, str name, bool create, struct kf_err
 kf_rc spaces_there(const struct api *api, struct buf *out, struct kf_err *err);
 /* What a closed space has left: its files or its schema. Any thread. */
 kf_rc space_remove_files(struct api *api, str name, struct kf_err *err);
-/* store_unavailable while a database that did not answer is not asked again; and what came of
- * asking it since then. */
-kf_rc spaces_may_ask(const struct api *api, struct kf_err *err);
-void spaces_note_asked(struct api *api, int64_t began_ms, kf_rc rc, const struct kf_err *err);
 /* False: the server is stopping, and a database that says nothing is not waited for. A db_go_on,
  * ctx = the api_home; any thread. */
 bool spaces_live(void *ctx);
+
+/* --- turns.c */
+
+/* store_unavailable while a database that did not answer is not asked again. */
+kf_rc spaces_may_ask(const struct api *api, struct kf_err *err);
+/* The same of one space: `busy` also while it is not asked for again, because others held it. */
+kf_rc space_may_ask(const struct api *api, str name, struct kf_err *err);
+/* Whether it could not be had in time when it was asked for last. */
+bool space_is_slow(struct api_home *home, str name);
+/* What came of asking, since began_ms; of a space, or (.len 0) of the database. */
+void spaces_note_asked(struct api *api, str name, int64_t began_ms, kf_rc rc,
+                       const struct kf_err *err);
+
+/* --- unasked.c */
+
+/* What came of space_fetch or, `list`, of names_fetch. `names` as of spaces_there. */
+void unasked_told(struct api *api, bool list, str names, kf_rc rc, const struct kf_err *why);
+/* No more are opened; what is under way ends by itself. */
+void unasked_end(struct api *api);
 
 /* --- errands.c: work of calls (call_errand) that goes on elsewhere */
 
@@ -175,6 +192,11 @@ void space_seek(struct api_call *c, bool create);
 void space_remove(struct api_call *c);
 /* list_names, with the names of what is there. */
 void spaces_seek_names(struct api_call *c);
+/* Without a call: opens (`create`: or makes) a space, or reads the names of all. unasked_told is
+ * called, once, later or before it returns, unless this fails: `busy` when something else is under
+ * way for that name. Until then api->working counts it. */
+kf_rc space_fetch(struct api *api, str name, bool create, struct kf_err *err);
+kf_rc names_fetch(struct api *api, struct kf_err *err);
 /* Answers a list with these, NUL after each, and those that are open, as c->out (res_spaces.c). */
 void list_names(struct api_call *c, str names);
 
@@ -294,9 +316,18 @@ struct api_home {
     struct auth *auth;
     struct loop_timer note_timer; /* writes down when tokens were used */
     struct loop_job note_job;
-    int64_t away_until_ms;  /* a database that did not answer is not asked before; its loop's */
-    struct errand *errands; /* its loop's, with the next */
+    /* its loop's, down to `unasked` */
+    int64_t away_until_ms; /* a database that did not answer is not asked before */
+    struct slow_space {
+        char name[64]; /* "" = none */
+        int64_t until_ms;
+    } slow[API_SLOW_SPACES];
+    struct errand *errands;
     bool errands_begin;
+    struct wanted *wanted; /* spaces that are to be opened by themselves */
+    bool wanted_list;      /* and all that are there */
+    struct loop_timer wanted_timer;
+    bool unasked;        /* an errand for one of them is under way */
     atomic_bool hurry;   /* api_hurry_spaces */
     _Atomic size_t past; /* workers that read the past of remotes, in any space */
     struct api *routers; /* the first is that of the loop of the stores; constant while they run */

@@ -12,8 +12,11 @@
  * before it was asked for.
  *
  * Of a database at most ERRANDS_RUN errands run at a time, the others wait: one that hangs must not
- * have all workers. Of a folder they are done at once, on the loop of the stores, which all of this
- * belongs to, but what is said to be a worker's. */
+ * have all workers, nor slow spaces all errands (turns.c). Of a folder they are done at once, on
+ * the loop of the stores, which all of this belongs to, but what is said to be a worker's.
+ *
+ * What nobody waits for any more when its turn comes is not begun. A removal is: who asked for it
+ * and left has asked for it. */
 #include "api/api_internal.h"
 
 #include "base/hooks.h"
@@ -33,9 +36,10 @@ struct errand {
     enum errand_kind kind;
     enum errand_state state;
     struct api_call *calls, **end; /* by errand_next; on their way back nowhere else */
-    struct api_call
-        *owner;          /* who began it, to whom alone its result is told where it closes; NULL =
-                             * whoever comes by */
+    /* For whom it is done: a removal, whose result is told to that one alone, or a new space.
+     * NULL = whoever comes by. */
+    struct api_call *owner;
+    bool unasked;        /* there is no call for it, but calls may have joined */
     struct space *space; /* OPEN, CLOSE: not in the list while it runs */
     bool create, remove;
     struct loop_timer timer;
@@ -51,6 +55,12 @@ struct errand {
 static struct api *first_of(const struct api_call *c)
 {
     return c->api->home->routers;
+}
+
+/* "" = of no space. */
+static str name_of(const struct errand *e)
+{
+    return e->kind == ERRAND_LIST ? STR("") : str_of(e->space->name);
 }
 
 static void look(struct api_call *c);
@@ -86,18 +96,18 @@ static void refuse(struct api_call *c, kf_rc rc, const struct kf_err *why)
     call_come_back(c);
 }
 
-static struct errand *errand_new(struct api_call *c, enum errand_kind kind, struct kf_err *err)
+static struct errand *errand_new(struct api *api, enum errand_kind kind, struct kf_err *err)
 {
     struct errand *e = mem_calloc(1, sizeof *e);
     if (!e) {
         err_nomem(err);
         return NULL;
     }
-    e->api = first_of(c);
+    e->api = api;
     e->kind = kind;
     e->state = ERRAND_WAITS;
     e->end = &e->calls;
-    DL_APPEND(c->api->home->errands, e);
+    DL_APPEND(api->home->errands, e);
     return e;
 }
 
@@ -106,6 +116,11 @@ static struct errand *errand_new(struct api_call *c, enum errand_kind kind, stru
 static bool looks_again(const struct errand *e, const struct api_call *c)
 {
     return e->rc == KF_ABSENT && (c->errand_late || (c->seeks_create && !e->create));
+}
+
+static bool has_left(const struct api_call *c)
+{
+    return atomic_load_explicit(&c->abandoned, memory_order_relaxed);
 }
 
 /* Whether it was done for this call alone, which is told the truth whatever has become of it. */
@@ -128,7 +143,11 @@ static bool may_go_on(struct api_call *c)
 
 static void tell(const struct errand *e, struct api_call *c)
 {
-    bool failed = e->rc != KF_OK;
+    bool failed = e->rc != KF_OK, removes = c->errand_again == space_remove;
+    if (has_left(c)) {
+        call_come_back(c);
+        return;
+    }
     if (!is_done_for(e, c) && !may_go_on(c))
         return;
     switch (e->kind) {
@@ -140,7 +159,7 @@ static void tell(const struct errand *e, struct api_call *c)
             c->errand_again(c);
         break;
     case ERRAND_CLOSE:
-        if (c == e->owner || (failed && !e->owner))
+        if (c == e->owner || (failed && (!e->owner || removes)))
             refuse(c, e->rc, &e->err);
         else
             c->errand_again(c);
@@ -165,6 +184,11 @@ static void finish(struct errand *e)
     for (; c; c = next) {
         next = c->errand_next;
         tell(e, c);
+    }
+    if (e->unasked) {
+        home->unasked = false;
+        e->api->working--;
+        unasked_told(e->api, e->kind == ERRAND_LIST, buf_view(&e->names), e->rc, &e->err);
     }
     if (e->kind == ERRAND_CLOSE ? e->state == ERRAND_RUNS : e->rc != KF_OK)
         space_free(e->space);
@@ -200,20 +224,50 @@ static void done(struct loop_job *j, bool cancelled)
     struct errand *e = of_job(j);
     if (cancelled)
         work(j); /* the calls that wait for it keep their loops, so this does not happen */
-    spaces_note_asked(e->api, e->began_ms, e->rc, &e->err);
+    if (e->kind != ERRAND_CLOSE || e->remove)
+        spaces_note_asked(e->api, name_of(e), e->began_ms, e->rc, &e->err);
     if (e->kind == ERRAND_OPEN && e->rc == KF_OK)
         e->rc = space_enter(e->api, e->space, &e->err);
     finish(e);
+}
+
+/* Looks for whom it is done now. A space is made for who may make it, and waits still. */
+static kf_rc find_owner(struct errand *e, struct kf_err *err)
+{
+    struct api_call *first = NULL;
+    if (e->unasked)
+        return e->api->stopping ? err_set(err, PROBLEM_STOPPING, "the server is stopping") : KF_OK;
+    for (struct api_call *c = e->calls; c; c = c->errand_next)
+        if (!has_left(c) && auth_still(c, NULL) == KF_OK &&
+            (!first || (c->seeks_create && !first->seeks_create)))
+            first = c;
+    e->owner = first;
+    e->create = first && first->seeks_create;
+    if (first)
+        return KF_OK;
+    KF_SOMETIMES("errand-left");
+    return err_set(err, PROBLEM_BUSY, "nobody waits for it any more");
+}
+
+static kf_rc may_run(struct errand *e, struct kf_err *err)
+{
+    if (e->kind == ERRAND_CLOSE) { /* it is closed in any case */
+        e->remove = e->remove && auth_still(e->owner, NULL) == KF_OK;
+        return KF_OK;
+    }
+    kf_rc rc = find_owner(e, err);
+    if (rc == KF_OK)
+        rc = space_may_ask(e->api, name_of(e), err);
+    if (rc == KF_OK && e->kind == ERRAND_OPEN) /* others have opened some since it came */
+        rc = space_may_open(e->api, name_of(e), e->create, err);
+    return rc;
 }
 
 static void run(struct errand *e)
 {
     struct api *api = e->api;
     e->began_ms = env_mono_ms(api->o.env);
-    if (e->kind != ERRAND_CLOSE)
-        e->rc = spaces_may_ask(api, &e->err);
-    if (e->rc == KF_OK && e->kind == ERRAND_OPEN) /* others have opened some since it came */
-        e->rc = space_may_open(api, str_of(e->space->name), e->create, &e->err);
+    e->rc = may_run(e, &e->err);
     if (e->rc != KF_OK) {
         finish(e);
         return;
@@ -229,16 +283,22 @@ static void run(struct errand *e)
 }
 
 /* NULL when none waits, or enough run. */
-static struct errand *next_of(const struct api_home *home)
+static struct errand *next_of(struct api_home *home)
 {
-    struct errand *e, *first = NULL;
-    size_t running = 0;
+    struct errand *e;
+    size_t running = 0, slow = 0;
     DL_FOREACH (home->errands, e) {
         running += e->state == ERRAND_RUNS;
-        if (!first && e->state == ERRAND_WAITS)
-            first = e;
+        slow += e->state == ERRAND_RUNS && space_is_slow(home, name_of(e));
     }
-    return running < ERRANDS_RUN ? first : NULL;
+    if (running >= ERRANDS_RUN)
+        return NULL;
+    DL_FOREACH (home->errands, e) {
+        if (e->state == ERRAND_WAITS &&
+            (slow < ERRANDS_RUN - 1 || !space_is_slow(home, name_of(e))))
+            return e;
+    }
+    return NULL;
 }
 
 /* Where many are refused one behind the other, none of them begins the next one itself. */
@@ -298,7 +358,8 @@ static void close_space(struct api_call *c, struct space *s, bool remove,
                         void (*again)(struct api_call *c))
 {
     struct kf_err err = KF_ERR_INIT;
-    struct errand *e = errand_new(c, ERRAND_CLOSE, &err);
+    assert(s);
+    struct errand *e = errand_new(first_of(c), ERRAND_CLOSE, &err);
     if (!e) {
         refuse(c, err.rc, &err);
         return;
@@ -344,25 +405,35 @@ void space_remove(struct api_call *c)
 
 /* -------------------------------------------------------------------------------------- opening */
 
+static struct errand *open_errand(struct api *api, str name, bool create, struct kf_err *err)
+{
+    struct errand *e = NULL;
+    struct space *s = NULL;
+    kf_rc rc = space_may_open(api, name, create, err);
+    if (rc == KF_OK)
+        rc = space_may_ask(api, name, err);
+    if (rc == KF_OK)
+        rc = space_new(api, name, &s, err);
+    if (rc == KF_OK)
+        e = errand_new(api, ERRAND_OPEN, err);
+    if (!e) {
+        space_free(s);
+        return NULL;
+    }
+    e->space = s;
+    e->create = create;
+    return e;
+}
+
 static void open_space(struct api_call *c)
 {
     struct api *api = first_of(c);
     struct kf_err err = KF_ERR_INIT;
-    struct errand *e = NULL;
-    struct space *s = NULL;
-    kf_rc rc = space_may_open(api, c->match.space, c->seeks_create, &err);
-    if (rc == KF_OK)
-        rc = space_new(api, c->match.space, &s, &err);
-    if (rc == KF_OK)
-        e = errand_new(c, ERRAND_OPEN, &err);
+    struct errand *e = open_errand(api, c->match.space, c->seeks_create, &err);
     if (!e) {
-        space_free(s);
         refuse(c, err.rc, &err);
         return;
     }
-    e->space = s;
-    e->create = c->seeks_create;
-    e->owner = c;
     join(e, c, look);
     run_next(api->home);
 }
@@ -401,7 +472,7 @@ static struct errand *next_list(struct api_call *c, struct kf_err *err)
         if (e->kind == ERRAND_LIST && e->state == ERRAND_WAITS)
             return e;
     }
-    return errand_new(c, ERRAND_LIST, err);
+    return errand_new(first_of(c), ERRAND_LIST, err);
 }
 
 void spaces_seek_names(struct api_call *c)
@@ -418,4 +489,29 @@ void spaces_seek_names(struct api_call *c)
     }
     join(e, c, NULL);
     run_next(c->api->home);
+}
+
+/* -------------------------------------------------------------------------- without being asked */
+
+static kf_rc begin_unasked(struct api *api, struct errand *e)
+{
+    e->unasked = true;
+    api->home->unasked = true;
+    api->working++;
+    run_next(api->home);
+    return KF_OK;
+}
+
+kf_rc space_fetch(struct api *api, str name, bool create, struct kf_err *err)
+{
+    if (errand_of(api->home, name))
+        return err_set(err, PROBLEM_BUSY, "it is being opened or removed already");
+    struct errand *e = open_errand(api, name, create, err);
+    return e ? begin_unasked(api, e) : err->rc;
+}
+
+kf_rc names_fetch(struct api *api, struct kf_err *err)
+{
+    struct errand *e = errand_new(api, ERRAND_LIST, err);
+    return e ? begin_unasked(api, e) : err->rc;
 }

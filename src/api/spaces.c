@@ -5,9 +5,6 @@
 
 #include "base/hooks.h"
 
-#define AWAY_LEAST_MS 250
-#define AWAY_MOST_MS  4000 /* it is in use again within 5 s of its return */
-
 kf_rc space_unknown(const struct api *api, str name, struct kf_err *err)
 {
     return err_set(
@@ -85,24 +82,6 @@ kf_rc space_may_open(const struct api *api, str name, bool create, struct kf_err
         return err_set(err, PROBLEM_QUOTA, "this server has %d spaces open, the most it takes",
                        API_SPACES_MAX);
     return KF_OK;
-}
-
-/* A database that does not answer is not asked again for twice what that has taken, so that who
- * comes meanwhile is told at once. */
-kf_rc spaces_may_ask(const struct api *api, struct kf_err *err)
-{
-    if (!db_is_url(api->o.data_dir) || env_mono_ms(api->o.env) >= api->home->away_until_ms)
-        return KF_OK;
-    KF_SOMETIMES("database-not-asked");
-    return err_set(err, PROBLEM_STORE_UNAVAILABLE,
-                   "the database of this server cannot be reached; it is tried again by itself");
-}
-
-void spaces_note_asked(struct api *api, int64_t began_ms, kf_rc rc, const struct kf_err *err)
-{
-    int64_t now_ms = env_mono_ms(api->o.env), wait_ms = AWAY_LEAST_MS + 2 * (now_ms - began_ms);
-    if (rc != KF_OK && problem_find(err->code) == &problem_table[PROBLEM_STORE_UNAVAILABLE])
-        api->home->away_until_ms = now_ms + (wait_ms < AWAY_MOST_MS ? wait_ms : AWAY_MOST_MS);
 }
 
 bool spaces_live(void *ctx)
@@ -205,31 +184,6 @@ void space_stay(struct api *api, struct space *s)
 bool space_is_left(const struct api *api, const struct space *s)
 {
     return api->o.data_dir && db_is_url(api->o.data_dir) && store_is_moved(s->store);
-}
-
-/* Before there are any calls. */
-static kf_rc open_now(struct api *api, str name, bool create, struct kf_err *err)
-{
-    struct space *s = NULL;
-    struct kf_err why = KF_ERR_INIT;
-    int64_t began_ms = env_mono_ms(api->o.env);
-    if (space_if_open(api, name))
-        return KF_OK;
-    kf_rc rc = space_may_open(api, name, create, err);
-    if (rc == KF_OK)
-        rc = spaces_may_ask(api, err);
-    if (rc != KF_OK || (rc = space_new(api, name, &s, err)) != KF_OK)
-        return rc;
-    rc = space_reach(api, s, create, &why);
-    spaces_note_asked(api, began_ms, rc, &why);
-    if (rc == KF_OK)
-        rc = space_enter(api, s, &why);
-    if (rc == KF_OK)
-        return KF_OK;
-    space_free(s);
-    if (err)
-        *err = why;
-    return rc;
 }
 
 kf_rc space_admit(struct api *api, str name, struct kf_err *err)
@@ -376,58 +330,6 @@ kf_rc spaces_there(const struct api *api, struct buf *out, struct kf_err *err)
     }
     buf_release(&all);
     return rc == KF_OK ? buf_ok(out, err) : rc;
-}
-
-/* One that cannot be opened keeps nobody else from starting; it says so itself when it is asked
- * for. */
-static kf_rc open_the_others(struct api *api, struct kf_err *err)
-{
-    struct buf files = BUF_INIT;
-    kf_rc rc = spaces_may_ask(api, err);
-    if (rc == KF_OK)
-        rc = spaces_there(api, &files, err);
-    for (size_t at = 0; rc == KF_OK && at < files.len; at += strlen(files.p + at) + 1) {
-        struct kf_err why = KF_ERR_INIT;
-        str name = str_of(files.p + at);
-        if (open_now(api, name, false, &why) == KF_OK)
-            continue;
-        if (why.rc == KF_NOMEM)
-            rc = err_nomem(err);
-        log_event(api->o.log, LOG_ERROR, "space.open", LOG_V("space", name),
-                  LOG_S("code", why.code), LOG_S("detail", why.detail), LOG_END);
-    }
-    buf_release(&files);
-    return rc;
-}
-
-kf_rc api_open_spaces(struct api *api, struct kf_err *err)
-{
-    const struct config *config = api->o.config;
-    for (size_t i = 0; i < config->space_count; i++) {
-        struct kf_err why = KF_ERR_INIT;
-        kf_rc rc = open_now(api, config->spaces[i].name, true, &why);
-        /* A database that is away keeps no server from starting: its spaces are opened when they
-         * are asked for. */
-        if (rc != KF_OK && problem_find(why.code) != &problem_table[PROBLEM_STORE_UNAVAILABLE]) {
-            if (err)
-                *err = why;
-            return rc;
-        }
-        if (rc != KF_OK)
-            log_event(api->o.log, LOG_WARN, "pg.down", LOG_V("space", config->spaces[i].name),
-                      LOG_S("reason", why.detail), LOG_END);
-    }
-    if (!config->backup_to.len || !api->o.data_dir)
-        return KF_OK;
-    struct kf_err why = KF_ERR_INIT;
-    kf_rc rc = open_the_others(api, &why);
-    if (rc != KF_OK && problem_find(why.code) == &problem_table[PROBLEM_STORE_UNAVAILABLE]) {
-        log_event(api->o.log, LOG_WARN, "pg.down", LOG_S("reason", why.detail), LOG_END);
-        return KF_OK;
-    }
-    if (rc != KF_OK && err)
-        *err = why;
-    return rc;
 }
 
 /* A remote that has failed is tried again with back-off: that may take long. */

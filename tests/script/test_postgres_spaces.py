@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
-# test: timeout=240
+# test: timeout=300
 """Spaces of a database that are opened, removed and listed while it is slow or hangs: nobody else waits for that."""
 
 import os
+import socket
+import struct
 import sys
 import threading
 import time
@@ -195,10 +197,143 @@ def one_of_several_makes_a_space():
             check(answer.status in ((200, 404) if n % 2 else (200, 201)), f"a write makes it, whoever else looks for it: {answer}")
 
 
+def waiting_for_locks():
+    return PG.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'keepfast%'")
+
+
+@test
+def slow_spaces_keep_no_other_from_being_opened():
+    slow, quick = [f"locked{n}" for n in range(4)], [f"free{n}" for n in range(5)]
+    with Server(PG.url()) as before:
+        made(before, *slow, *quick)
+    with Server(PG.url()) as server, held(", ".join(f"kf_{space}.kf_format" for space in slow)) as other:
+        over, told = threading.Event(), {space: 0 for space in slow}
+
+        def insist(space):
+            c = server.client(space)
+            while not over.is_set():
+                told[space] += c.get("/docs/a").code == "busy"
+                time.sleep(0.02)
+
+        threads = [threading.Thread(target=insist, args=(space,)) for space in slow for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: all(told.values()), 30)
+        began = time.monotonic()
+        for space in quick:
+            equal(server.client(space).get("/docs/a").status, 200, "one that nobody holds")
+        took = time.monotonic() - began
+        note(f"opened beside slow ones within {took:.2f} s")
+        other.ask("ROLLBACK")
+        at = time.monotonic()
+        for space in slow:
+            wait_for(lambda: server.client(space).get("/docs/a").status == 200, 10)
+        healed = time.monotonic() - at
+        over.set()
+        for thread in threads:
+            thread.join()
+        check(took < 2 * SOON, f"they wait for no slow one: {took:.1f} s")
+        check(healed < 5, f"those are opened soon after they can be: {healed:.1f} s")
+
+
+def at_once(server, count, method, target):
+    """The bodies of the answers to the same request on so many connections."""
+    wires = [Wire(server.address) for _ in range(count)]
+    for wire in wires:
+        wire.ask("GET", "/healthz")  # a loop has it
+    for wire in wires:
+        wire.send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
+    answers = [wire.reply() for wire in wires]
+    for wire in wires:
+        wire.close()
+    return answers
+
+
+@test
+def many_remove_a_space_that_cannot_go():
+    with Server(PG.url(), arguments=["--loops", "3"]) as server:
+        made(server, "kept")
+        with held("kf_kept.kf_receipt") as other:
+            answers = at_once(server, 24, "DELETE", "/v1/kept?confirm=kept")
+            equal({answer.status for answer in answers}, {503}, "nobody is told that it is gone")
+            other.ask("ROLLBACK")
+        wait_for(lambda: server.client("kept").get("/docs/a").status == 200, 10)
+        answers = at_once(server, 24, "DELETE", "/v1/kept?confirm=kept")
+        equal(sorted(answer.status for answer in answers), [204] + [404] * 23, "it is removed once")
+
+
+def ask_and_leave(server, method, target, body=b"", after=0.2):
+    wire = Wire(server.address)
+    wire.send(f"{method} {target} HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+    time.sleep(after)
+    wire.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    wire.close()
+
+
+def schemas(*spaces):
+    return [space for space in spaces if PG.number(f"SELECT count(*) FROM pg_namespace WHERE nspname = 'kf_{space}'")]
+
+
+@test
+def clients_that_leave_while_spaces_are_opened_or_removed():
+    with Server(PG.url()) as before:
+        made(before, "gone1", "gone2", "gone3", "gone4")
+    for loops in ("1", "3"):
+        with Server(PG.url(), arguments=["--loops", loops]) as server:
+            with held("kf_gone1.kf_format, kf_gone2.kf_format") as other:
+                for _ in range(4):  # of calls that began an errand, of those that joined it, of those that wait for their turn
+                    ask_and_leave(server, "GET", "/v1/gone1/docs/a", after=0.02)
+                    ask_and_leave(server, "PUT", "/v1/gone2/docs/b", b"1", after=0.02)
+                stays = Asked(server.client("gone2"), "GET", "/docs/a")
+                wait_for(lambda: waiting_for_locks() == 2, 5)
+                for space in ("never1", "never2"):
+                    ask_and_leave(server, "PUT", f"/v1/{space}/docs/a", b"1")
+                    ask_and_leave(server, "PUT", f"/v1/{space}")
+                ask_and_leave(server, "GET", "/v1/gone3/docs/a", after=0.02)
+                ask_and_leave(server, "GET", "/v1")
+                other.ask("ROLLBACK")
+            equal(stays.end().status, 200, "who stays is answered")
+            equal(server.client("gone2").get("/docs/b").status, 404, "who left has written nothing")
+            wait_for(lambda: server.client("gone1").get("/docs/a").status == 200, 10)
+            equal(schemas("never1", "never2"), [], "no space is made for who has left")
+            made(server, "goes1")
+            with held("kf_goes1.kf_receipt") as other:
+                ask_and_leave(server, "DELETE", "/v1/goes1?confirm=goes1")
+                wait_for(lambda: waiting_for_locks() == 1, 5)
+                beside = Asked(server.client("goes1"), "GET", "/docs/a")
+                other.ask("ROLLBACK")
+            equal(beside.end().code, "unknown_space", "what was begun is done, and who waits for it is answered")
+            equal(schemas("goes1"), [], "removed")
+            equal(server.stop(), 0, "the end")
+
+
+@test
+def a_server_stops_while_spaces_are_opened_and_removed():
+    with Server(PG.url()) as before:
+        made(before, "end1", "end2", "end3", "end4")
+    for loops in ("1", "3"):
+        server = Server(PG.url(), arguments=["--loops", loops])
+        check(server.client("end3").put("/docs/a", b"1").status in (200, 201), "open")
+        with held("kf_end1.kf_format, kf_end3.kf_receipt") as other:
+            asked = [Asked(server.client(space), "GET", "/docs/a") for space in ("end1", "end1", "end2", "end4")]
+            asked.append(Asked(server.client("end3"), "DELETE", "/v1/end3?confirm=end3", raw=True))
+            wait_for(lambda: waiting_for_locks() == 2, 5)
+            equal(server.stop(15), 0, "it ends")
+            other.ask("ROLLBACK")
+        for each in asked:
+            each.join(5)
+            check(not each.is_alive() and (each.error or each.answer.status in (200, 503)), f"answered, or its connection ended: {each.answer}")
+    with Server(PG.url()) as server:
+        for space in ("end1", "end2", "end4"):
+            equal(server.client(space).get("/docs/a").status, 200, "all is there")
+        answer = server.client("end3").get("/docs/a")
+        check(answer.status == 200 or answer.code == "unknown_space", f"whole, or removed: {answer}")
+
+
 def revoked_on_the_way(sabotage=""):
     """The answers to a token that was revoked while what it asked for waited for the database, and whether something was done."""
     with Server(PG.url()) as before:
-        made(before, "late", "later", "latest", "here")
+        made(before, "late", "later", "latest", "known")
     with Server(PG.url(), env={"KF_SABOTAGE": sabotage} if sabotage else {}) as server:
         theirs, ours = (run("token", "create", name, "--rights", "admin,read,write", "--json", at=PG.url()).json() for name in ("theirs", "ours"))
         asks = (("PUT", "/v1/late/docs/b", b"1"), ("GET", "/v1/late/docs/a", None), ("DELETE", "/v1/late/docs/a", None),
@@ -211,17 +346,17 @@ def revoked_on_the_way(sabotage=""):
         def ask(wire, method, target, body):
             answers[method, target] = wire.ask(method, target, token=theirs["token"], body=body).status
 
-        wait_for(lambda: status("/v1/here/docs/a") == 401 and status("/v1/here/docs/a", theirs["token"]) == 200, 10)  # the server knows them
+        wait_for(lambda: status("/v1/known/docs/a") == 401 and status("/v1/known/docs/a", theirs["token"]) == 200, 10)  # the server knows them
         with held("kf_late.kf_format, kf_later.kf_format") as other:
             asked = [threading.Thread(target=ask, args=(wire, *words)) for wire, words in zip(wires, asks)]
             for each in asked[:4]:
                 each.start()
-            wait_for(lambda: PG.number("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND application_name LIKE 'keepfast%'") == 2, 5)
+            wait_for(lambda: waiting_for_locks() == 2, 5)
             for each in asked[4:]:  # for whom there is no room
                 each.start()
             time.sleep(0.3)
             equal(run("token", "revoke", theirs["id"], at=PG.url()).status, 0, "revoked")
-            wait_for(lambda: status("/v1/here/docs/a", theirs["token"]) == 401, 5)
+            wait_for(lambda: status("/v1/known/docs/a", theirs["token"]) == 401, 5)
             equal(answers, {}, "all of them wait")
             other.ask("ROLLBACK")
         for each in asked:
@@ -233,7 +368,7 @@ def revoked_on_the_way(sabotage=""):
         done += ["new"] if PG.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'kf_new'") else []
         for wire in (beside, *wires):
             wire.close()
-    PG.ask("DROP SCHEMA IF EXISTS kf__keepfast, kf_late, kf_later, kf_latest, kf_here, kf_new CASCADE")
+    PG.ask("DROP SCHEMA IF EXISTS kf__keepfast, kf_late, kf_later, kf_latest, kf_known, kf_new CASCADE")
     return answers, done
 
 
