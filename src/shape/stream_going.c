@@ -74,8 +74,8 @@ static kf_rc erased_taken(struct db *db, int64_t stream, str site, int64_t stamp
     return gather(s, INT64_MAX, ret, err);
 }
 
-/* Those that were appended here. Halving believes the stamps that it passes, and one that is damaged
- * may lead it astray: so what goes is asked for its own stamp, too. */
+/* Those that were appended here. Halving believes the stamps that it passes, and one that is
+ * damaged may lead it astray: so what goes is asked for its own stamp, too. */
 static kf_rc erased_own(struct db *db, int64_t stream, str site, int64_t stamp,
                         struct entries_going *ret, struct kf_err *err)
 {
@@ -83,9 +83,7 @@ static kf_rc erased_own(struct db *db, int64_t stream, str site, int64_t stamp,
                                     "AND +stamp <= $5 ORDER BY n LIMIT $6";
     struct db_stmt *s;
     int64_t before = 0, last = 0;
-    kf_rc rc = entries_below(db, stream, 1, &before, err);
-    if (rc == KF_OK)
-        rc = entries_below(db, stream, stamp < INT64_MAX ? stamp + 1 : stamp, &last, err);
+    kf_rc rc = own_numbers(db, stream, site, stamp, &before, &last, err);
     if (rc != KF_OK || before >= last || (rc = db_use(db, sql, &s, err)) != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);

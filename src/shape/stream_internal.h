@@ -547,13 +547,14 @@ struct site_row {
     int64_t stamp; /* the largest */
 };
 typedef kf_rc site_visit(void *ctx, const struct site_row *row, struct kf_err *err);
-/* Of the entries of a stream (twins: of its negative), by site; of what was trimmed of it. `visit`
- * may read. Cost: a few steps for each site. */
+/* Of the entries of a stream (twins: of its negative), by site; what cannot be a site, for it has
+ * another length, is visited as "". `visit` may read. Cost: a few steps for each site. */
 kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
 /* The same without what cannot be a site. */
 kf_rc entries_sites_whole(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                           struct kf_err *err);
+/* Likewise of what was trimmed of it. */
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                     struct kf_err *err);
 /* Numbers in the store of the entries of a stream, of its twins, too, in the order of (stamp,
@@ -565,6 +566,22 @@ kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *vis
  * *ret_stamp, not above `stamp`, covers *ret_count of them. */
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
                    int64_t *ret_stamp, size_t *ret_count, struct kf_err *err);
+
+/* --------------------------------------------------------- what was appended here (stream_own.c) */
+
+/* Entries one behind the other, but for those from elsewhere, that were appended under one site. */
+struct own_run {
+    char site[STREAM_SITE_LEN + 1]; /* "" = what cannot be one */
+    int64_t stamp;                  /* of the last */
+    int64_t first, last;            /* their numbers */
+};
+typedef kf_rc own_visit(void *ctx, const struct own_run *run, struct kf_err *err);
+kf_rc own_runs(struct db *db, int64_t stream, own_visit *visit, void *ctx, struct kf_err *err);
+/* The numbers behind *ret_from and up to *ret_to have all that was appended under this site with
+ * stamps up to `stamp`; *ret_from is not below *ret_to when there is nothing. Cost: a few steps,
+ * unless the store has had several sites. */
+kf_rc own_numbers(struct db *db, int64_t stream, str site, int64_t stamp, int64_t *ret_from,
+                  int64_t *ret_to, struct kf_err *err);
 
 /* ------------------------------------------------------------------- attributes (stream_attr.c) */
 

@@ -4,124 +4,91 @@
  * something out, and nothing sorts them. Of those from elsewhere the index over (stream, site,
  * stamp) gives one site after the other, the largest stamp of each, and the entries of each in
  * their order. Those that were appended here are in their order by number (stream_order.c), and
- * nearly always of one site: only a store that was copied has another one since. */
+ * nearly always of one site (stream_own.c). */
 #include "shape/stream_internal.h"
 
 /* ------------------------------------------------------------------------------------- sites */
 
-/* Columns: site, stamp. */
-static kf_rc take_site(struct db_stmt *s, struct site_row *ret, struct kf_err *err)
-{
-    str site = db_text(s, 0);
-    if (site.len != STREAM_SITE_LEN)
-        return err_set(err, PROBLEM_DAMAGED,
-                       "the site of an entry is damaged; `keepfast verify` lists what is");
-    memcpy(ret->site, site.p, STREAM_SITE_LEN);
-    ret->site[STREAM_SITE_LEN] = 0;
-    ret->stamp = db_i64(s, 1);
-    return KF_OK;
-}
+/* A site of some others, as it stands there. */
+struct place {
+    struct buf site;
+    bool
+        behind; /* it is behind the one before it: else it is damaged, and so are all that follow */
+};
 
-/* Of those from elsewhere: the first site behind `after`, and its largest stamp. KF_ABSENT without
- * a sentence. */
-static kf_rc next_site(struct db *db, int64_t stream, const char *after, struct site_row *ret,
-                       struct kf_err *err)
+/* A row of (site, stamp): the first behind *at, which it becomes. KF_ABSENT without a sentence. */
+static kf_rc next_site(struct db *db, const char *sql, int64_t stream, struct place *at,
+                       struct site_row *ret, struct kf_err *err)
 {
-    static const char sql[] =
-        "SELECT e.site, (SELECT max(m.stamp) FROM kf_entry m WHERE m.stream = $1 AND m.site = "
-        "e.site AND m.behind IS NOT NULL) FROM kf_entry e WHERE e.stream = $1 AND e.site > $2 AND "
-        "e.behind IS NOT NULL ORDER BY e.site LIMIT 1";
     struct db_stmt *s;
     bool row = false;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
     db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, str_of(after));
+    db_bind_text(s, 2, buf_view(&at->site));
     rc = db_step(s, &row, err);
-    if (rc == KF_OK && row)
-        rc = take_site(s, ret, err);
+    if (rc == KF_OK && row) {
+        str site = db_text(s, 0);
+        *ret = (struct site_row){.stamp = db_i64(s, 1)};
+        at->behind = str_cmp(site, buf_view(&at->site)) > 0;
+        if (at->behind && site.len == STREAM_SITE_LEN)
+            memcpy(ret->site, site.p, STREAM_SITE_LEN);
+        buf_clear(&at->site);
+        buf_str(&at->site, site);
+        rc = buf_ok(&at->site, err);
+    }
     db_done(s);
     return rc == KF_OK && !row ? KF_ABSENT : rc;
 }
 
-static kf_rc taken_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
-                         struct kf_err *err)
+static kf_rc each_site(struct db *db, const char *sql, int64_t stream, site_visit *visit, void *ctx,
+                       struct kf_err *err)
 {
-    struct site_row row = {.site = ""};
-    kf_rc rc;
-    while ((rc = next_site(db, stream, row.site, &row, err)) == KF_OK)
-        if ((rc = visit(ctx, &row, err)) != KF_OK)
-            return rc;
-    return rc == KF_ABSENT ? KF_OK : rc;
-}
-
-/* An entry that was appended here. */
-struct own_entry {
-    struct site_row by;
-    int64_t n;
-    bool there;
-};
-
-/* A statement of (site, stamp, n) over a stream, a number, and perhaps a site. */
-static kf_rc find_own(struct db *db, const char *sql, int64_t stream, int64_t n, const char *site,
-                      struct own_entry *ret, struct kf_err *err)
-{
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_i64(s, 2, n);
-    if (site)
-        db_bind_text(s, 3, str_of(site));
-    *ret = (struct own_entry){.there = false};
-    rc = db_step(s, &ret->there, err);
-    if (rc == KF_OK && ret->there)
-        rc = take_site(s, &ret->by, err);
-    if (rc == KF_OK && ret->there)
-        ret->n = db_i64(s, 2);
-    db_done(s);
+    struct place at = {.site = BUF_INIT, .behind = true};
+    struct site_row row;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && at.behind) {
+        rc = next_site(db, sql, stream, &at, &row, err);
+        if (rc == KF_ABSENT) {
+            rc = KF_OK;
+            break;
+        }
+        if (rc == KF_OK)
+            rc = visit(ctx, &row, err);
+    }
+    buf_release(&at.site);
     return rc;
 }
 
-#define OWN "SELECT site, stamp, n FROM kf_entry WHERE stream = $1 AND behind IS NULL "
-
-/* The last one with a number below `n`. What came behind it from elsewhere knows its stamp, unless
- * it was removed. */
-static kf_rc last_own(struct db *db, int64_t stream, int64_t n, struct own_entry *ret,
-                      struct kf_err *err)
+/* Of those from elsewhere, each with its largest stamp. */
+static kf_rc taken_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
+                         struct kf_err *err)
 {
-    static const char back[] = OWN "AND n < $2 ORDER BY n DESC LIMIT 1";
-    return find_own(db, back, stream, n, NULL, ret, err);
+    static const char sql[] =
+        "SELECT e.site, (SELECT max(m.stamp) FROM kf_entry m WHERE m.stream = $1 AND m.site = "
+        "e.site AND m.behind IS NOT NULL) FROM kf_entry e WHERE e.stream = $1 AND e.site > $2 AND "
+        "e.behind IS NOT NULL ORDER BY e.site LIMIT 1";
+    return each_site(db, sql, stream, visit, ctx, err);
 }
 
-/* No site comes again, so when the first entry and the last one are of one, all are. Else they are
- * walked over, from the first of a site to the first of another. */
+struct visiting {
+    site_visit *visit;
+    void *ctx;
+};
+
+static kf_rc visit_own(void *ctx, const struct own_run *run, struct kf_err *err)
+{
+    const struct visiting *v = ctx;
+    struct site_row row = {.stamp = run->stamp};
+    memcpy(row.site, run->site, sizeof row.site);
+    return v->visit(v->ctx, &row, err);
+}
+
 static kf_rc own_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                        struct kf_err *err)
 {
-    static const char from[] = OWN "AND n > $2 ORDER BY n LIMIT 1",
-                      other[] = OWN "AND n > $2 AND site <> $3 ORDER BY n LIMIT 1";
-    struct own_entry at, last, next;
-    int64_t before = 0;
-    kf_rc rc = stream > 0 ? entries_below(db, stream, 1, &before, err) : KF_ABSENT;
-    if (rc == KF_OK)
-        rc = find_own(db, from, stream, before, NULL, &at, err);
-    if (rc == KF_OK && at.there)
-        rc = last_own(db, stream, INT64_MAX, &last, err);
-    while (rc == KF_OK && at.there) {
-        bool more = strcmp(at.by.site, last.by.site) != 0;
-        struct own_entry end = last;
-        if (more)
-            rc = find_own(db, other, stream, at.n, at.by.site, &next, err);
-        if (rc == KF_OK && more)
-            rc = last_own(db, stream, next.n, &end, err);
-        if (rc == KF_OK)
-            rc = visit(ctx, &end.by, err);
-        at = more ? next : (struct own_entry){.there = false};
-    }
-    return rc == KF_ABSENT ? KF_OK : rc;
+    return own_runs(db, stream, visit_own, &(struct visiting){visit, ctx}, err);
 }
 
 kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
@@ -130,51 +97,23 @@ kf_rc entries_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx,
     return rc == KF_OK ? own_sites(db, stream, visit, ctx, err) : rc;
 }
 
-static bool is_site(const char *site)
-{
-    return strlen(site) == STREAM_SITE_LEN && strspn(site, "0123456789abcdef") == STREAM_SITE_LEN;
-}
-
-struct whole {
-    site_visit *visit;
-    void *ctx;
-};
-
 static kf_rc visit_whole(void *ctx, const struct site_row *row, struct kf_err *err)
 {
-    const struct whole *w = ctx;
-    return is_site(row->site) ? w->visit(w->ctx, row, err) : KF_OK;
+    const struct visiting *v = ctx;
+    return str_is_hex(str_of(row->site), STREAM_SITE_LEN) ? v->visit(v->ctx, row, err) : KF_OK;
 }
 
 kf_rc entries_sites_whole(struct db *db, int64_t stream, site_visit *visit, void *ctx,
                           struct kf_err *err)
 {
-    return entries_sites(db, stream, visit_whole, &(struct whole){visit, ctx}, err);
+    return entries_sites(db, stream, visit_whole, &(struct visiting){visit, ctx}, err);
 }
 
 kf_rc trimmed_sites(struct db *db, int64_t stream, site_visit *visit, void *ctx, struct kf_err *err)
 {
     static const char sql[] = "SELECT site, stamp FROM kf_trimmed WHERE stream = $1 AND site > $2 "
                               "ORDER BY site LIMIT 1";
-    struct site_row at = {.site = ""};
-    for (;;) {
-        struct db_stmt *s;
-        bool row = false;
-        kf_rc rc = db_use(db, sql, &s, err);
-        if (rc != KF_OK)
-            return rc;
-        db_bind_i64(s, 1, stream);
-        db_bind_text(s, 2, str_of(at.site));
-        rc = db_step(s, &row, err);
-        bool good = rc == KF_OK && row && db_text(s, 0).len == STREAM_SITE_LEN;
-        if (good) {
-            memcpy(at.site, db_text(s, 0).p, STREAM_SITE_LEN);
-            at.stamp = db_i64(s, 1);
-        }
-        db_done(s);
-        if (!good || (rc = visit(ctx, &at, err)) != KF_OK)
-            return rc;
-    }
+    return each_site(db, sql, stream, visit_whole, &(struct visiting){visit, ctx}, err);
 }
 
 /* --------------------------------------------------------------------------- parts of erasures */
@@ -243,11 +182,8 @@ static kf_rc part_own(struct db *db, int64_t stream, str site, size_t limit, int
     static const char behind[] = "SELECT stamp " APPENDED "ORDER BY n LIMIT 1 OFFSET $6",
                       count[] = "SELECT count(*) FROM (SELECT 1 " APPENDED "LIMIT $6) x";
     struct part p = {behind, count, stream, 0, 0, *ret_stamp, site};
-    int64_t stamp = *ret_stamp;
-    kf_rc rc = entries_below(db, stream, 1, &p.from, err);
-    if (rc == KF_OK)
-        rc = entries_below(db, stream, stamp < INT64_MAX ? stamp + 1 : stamp, &p.to, err);
-    return rc == KF_OK ? part_of(db, &p, limit, ret_stamp, add_count, err) : rc;
+    kf_rc rc = own_numbers(db, stream, site, *ret_stamp, &p.from, &p.to, err);
+    return rc == KF_OK && p.from < p.to ? part_of(db, &p, limit, ret_stamp, add_count, err) : rc;
 }
 
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
@@ -292,6 +228,9 @@ struct sources {
 static kf_rc add_source(void *ctx, const struct site_row *row, struct kf_err *err)
 {
     struct sources *all = ctx;
+    if (!row->site[0])
+        return err_set(err, PROBLEM_DAMAGED,
+                       "the site of an entry is damaged; `keepfast verify` lists what is");
     struct source *s = arena_alloc(&all->arena, sizeof *s);
     if (!s)
         return err_nomem(err);

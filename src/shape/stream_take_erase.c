@@ -74,8 +74,8 @@ static kf_rc is_left(void *ctx, const struct site_row *row, struct kf_err *err)
     struct left *left = ctx;
     int64_t erased = 0;
     kf_rc rc = take_erased(left->t, str_of(row->site), &erased, err);
-    left->any = left->any || row->stamp > erased;
-    return rc;
+    left->any = row->stamp > erased;
+    return rc == KF_OK && left->any ? KF_ABSENT : rc; /* no more is to be looked at */
 }
 
 kf_rc take_any_left(struct stream_take *t, bool *ret, struct kf_err *err)
@@ -88,7 +88,7 @@ kf_rc take_any_left(struct stream_take *t, bool *ret, struct kf_err *err)
     if (rc == KF_OK && !left.any)
         rc = trimmed_sites(db, t->d.head.id, is_left, &left, err);
     *ret = left.any;
-    return rc;
+    return left.any ? KF_OK : rc;
 }
 
 /* ------------------------------------------------------------------------------------- removing */

@@ -162,7 +162,40 @@ static void what_is_beyond_help_keeps_nothing_else(void **state)
     assert_int_equal(entries(), 0);
 }
 
-/* ------------------------------------------------------------------------------------ attributes */
+/* --------------------------------------------------------------------------------------- sites */
+
+/* A site that none can be refuses nothing, wherever it stands. */
+static void entries_of_no_site_are_erased_with_the_others(void **state)
+{
+    (void)state;
+    static const char *const damage[] = {
+        "UPDATE kf_entry SET site = 'short' WHERE n = 1",
+        "UPDATE kf_entry SET site = 'short' WHERE n = 2",
+        "UPDATE kf_entry SET site = '00000000000000000000000000000000000000' WHERE n = 4",
+        "UPDATE kf_entry SET site = '' WHERE n > 2",
+        "UPDATE kf_entry SET site = 'xx', behind = 0 WHERE n = 2",
+        "UPDATE kf_entry SET site = 'not a site at all', behind = 0 WHERE n < 4",
+        "INSERT INTO kf_trimmed SELECT id, '0', 5 FROM kf_stream",
+    };
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        for (int k = 0; k < 4; k++)
+            testing_append(&t, "a", NULL, NULL, "1");
+        testing_sql(&t, "INSERT INTO kf_trimmed SELECT id, '00000000000000aa', 7 FROM kf_stream");
+        testing_sql(&t, damage[i]);
+        streams_forget_all(t.streams);
+        if (erase("a") != KF_OK)
+            fail_msg("%s: %s", damage[i], t.err.detail);
+        assert_int_equal(entries(), 0);
+        assert_int_equal(
+            testing_number(&t, "SELECT count(*) FROM kf_erased WHERE length(site) = 16"), 2);
+        assert_int_equal(
+            testing_number(&t, "SELECT count(*) FROM kf_erased WHERE length(site) NOT IN (0, 16)"),
+            0);
+        testing_sql(&t, "DELETE FROM kf_erased WHERE site = '00000000000000aa'");
+    }
+}
+
+/* ---------------------------------------------------------------------------------- attributes */
 
 /* An attribute that is damaged and still JSON is found under what it was: that goes, too. */
 static void what_was_found_under_a_damaged_attribute_goes(void **state)
@@ -178,7 +211,7 @@ static void what_was_found_under_a_damaged_attribute_goes(void **state)
     }
 }
 
-/* ------------------------------------------------------------------------------ the index of words */
+/* ------------------------------------------------------------------------- the index of words */
 
 static const char *found(const char *query)
 {
@@ -287,6 +320,7 @@ int main(int argc, char **argv)
         TEST(what_cannot_be_removed_keeps_nothing_else),
         TEST(what_a_person_has_left_goes_around_damage),
         TEST(what_is_beyond_help_keeps_nothing_else),
+        TEST(entries_of_no_site_are_erased_with_the_others),
         TEST(what_was_found_under_a_damaged_attribute_goes),
         TEST(a_damaged_index_keeps_nothing_from_being_erased),
         TEST(what_is_known_of_the_index_may_be_damaged),

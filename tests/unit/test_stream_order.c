@@ -384,6 +384,65 @@ static void what_the_floor_keeps_hides_nothing_behind_it(void **state)
     store_read_end(t.store, db);
 }
 
+/* ---------------------------------------------------------------------------------------- runs */
+
+/* Each time some from elsewhere behind an own one: more than are looked at one by one. */
+#define BETWEEN 150
+
+static int64_t add_taken(int64_t n, int64_t stamp)
+{
+    for (int i = 0; i < BETWEEN; i++)
+        add(++n, 1000, stamp + i, ELSEWHERE, true);
+    return n;
+}
+
+static kf_rc see_run(void *ctx, const struct own_run *run, struct kf_err *err)
+{
+    struct buf *text = ctx;
+    (void)err;
+    buf_printf(text, "%s%.2s %lld to %lld at %lld", text->len ? ", " : "",
+               run->site[0] ? run->site + 14 : "??", (long long)run->first, (long long)run->last,
+               (long long)run->stamp);
+    return KF_OK;
+}
+
+static void are_runs(const char *sql, const char *is)
+{
+    struct buf text = BUF_INIT;
+    struct db *db;
+    if (sql)
+        testing_sql(&t, sql);
+    assert_int_equal(store_read(t.store, &db, &t.err), KF_OK);
+    assert_int_equal(own_runs(db, STREAM, see_run, &text, &t.err), KF_OK);
+    store_read_end(t.store, db);
+    buf_byte(&text, 0);
+    assert_string_equal(text.p, is);
+    buf_release(&text);
+}
+
+/* However many from elsewhere stand between those that were appended here, and whichever of these
+ * are gone. */
+static void runs_are_found_among_many_others(void **state)
+{
+    (void)state;
+    static const char *const sites[] = {"00000000000000a1", "00000000000000a1", "00000000000000b2",
+                                        "00000000000000b2", "00000000000000c3"};
+    int64_t n = add_taken(0, 1);
+    for (int i = 0; i < 5; i++) {
+        add(++n, 1000, 10 + i, sites[i], false); /* 151, 302, 453, 604, 755 */
+        n = add_taken(n, 1 + (i + 1) * BETWEEN);
+    }
+    are_runs(NULL, "a1 151 to 302 at 11, b2 453 to 604 at 13, c3 755 to 755 at 14");
+    are_runs("DELETE FROM kf_entry WHERE n = 302",
+             "a1 151 to 151 at 10, b2 453 to 604 at 13, c3 755 to 755 at 14");
+    are_runs("UPDATE kf_entry SET site = 'c3' WHERE n = 755",
+             "a1 151 to 151 at 10, b2 453 to 604 at 13, ?? 755 to 755 at 14");
+    are_runs("DELETE FROM kf_entry WHERE n = 755", "a1 151 to 151 at 10, b2 453 to 604 at 13");
+    are_runs("DELETE FROM kf_entry WHERE n = 151", "b2 453 to 604 at 13");
+    are_runs("DELETE FROM kf_entry WHERE n = 453", "b2 604 to 604 at 13");
+    are_runs("DELETE FROM kf_entry WHERE n = 604", "");
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -392,6 +451,7 @@ int main(int argc, char **argv)
         TEST(stamps_are_found),
         TEST(times_are_found),
         TEST(sites_have_their_entries),
+        TEST(runs_are_found_among_many_others),
         TEST(nothing_good_goes_for_a_damaged_stamp),
         TEST(what_the_floor_keeps_hides_nothing_behind_it),
     };

@@ -3,6 +3,10 @@
 #include "testing_streams.h"
 
 #include "base/json.h"
+#ifndef RIG_PG
+#include "db/sqlite_internal.h"
+#include "store/store_internal.h"
+#endif
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -313,6 +317,67 @@ static void a_removed_attribute_does_not_end_an_emptied_stream(void **state)
     assert_string_equal(testing_stream(&t, "never"), "(not_found)");
 }
 
+/* An entry whose site is damaged is none of those that are erased elsewhere, and keeps them from
+ * nothing. */
+static void an_entry_of_no_site_stays(void **state)
+{
+    (void)state;
+    struct line lines[] = {{.stamp = 5, .body = "1"}, {.stamp = 6, .body = "2"}},
+                gone = {.stamp = 9};
+    for (int own = 0; own < 2; own++) {
+        const char *key = own ? "own" : "far";
+        if (own)
+            testing_append(&t, key, NULL, NULL, "3");
+        take(key, lines, 2);
+        testing_sql(&t, own ? "UPDATE kf_entry SET site = 'short' WHERE body = '3'"
+                            : "UPDATE kf_entry SET site = 'short' WHERE body = '2'");
+        take(key, &gone, 1);
+        assert_string_equal(testing_last(&t, key, 9), own ? "1:3" : "2:2");
+        assert_int_equal(streams_erase(t.streams, key, NULL, &t.err), KF_OK);
+    }
+}
+
+#ifndef RIG_PG
+/* What the engine has done since the last call, in steps of its machine. */
+static int64_t steps(void)
+{
+    int64_t sum = 0;
+    sqlite3 *db = ((struct sqlite_db *)t.store->db)->handle;
+    for (sqlite3_stmt *s = NULL; (s = sqlite3_next_stmt(db, s)) != NULL;)
+        sum += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+    return sum;
+}
+
+/* What is erased of another site has nothing to do with what was appended here, however much that
+ * is, and as which sites. */
+static void an_erasure_of_others_looks_at_little_of_ours(void **state)
+{
+    (void)state;
+    static struct testing_entry many[500];
+    struct line lines[20], gone = {.stamp = 0};
+    for (int i = 0; i < 500; i++)
+        many[i].body = "1";
+    for (int sites = 1; sites <= 2; sites++) {
+        for (int i = 0; i < 20; i++)
+            assert_int_equal(testing_append_all(&t, "a", many, 500, NULL), KF_OK);
+        testing_env_advance(&t.env, 1000);
+        int64_t stamp = atomic_load(&t.env.wall_ms) << 16;
+        for (int i = 0; i < 20; i++)
+            lines[i] = (struct line){.stamp = stamp + i, .body = "2"};
+        take("a", lines, 20);
+        gone.stamp = stamp + 15;
+        steps();
+        take("a", &gone, 1);
+        int64_t cost = steps(); /* 2,000 and 5,000; with a walk over ours 245,000 */
+        if (cost > 30000)
+            fail_msg("%d steps for 16 entries, beside %d of ours", (int)cost, 10000 * sites);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE body = '2'"), 4);
+        testing_sql(&t, "UPDATE kf_meta SET value = 'elsewhere' WHERE key = 'clone_marker'");
+        testing_docs_reopen(&t);
+    }
+}
+#endif
+
 /* --------------------------------------------------------------------------- what entries carry */
 
 /* Whether the time of an entry was told nobody knows elsewhere; a retry may say it or not, also
@@ -566,6 +631,10 @@ int main(int argc, char **argv)
         TEST(an_erasure_of_a_part_goes_in_slices),
         TEST(an_erasure_covers_all_that_was_seen),
         TEST(a_removed_attribute_does_not_end_an_emptied_stream),
+        TEST(an_entry_of_no_site_stays),
+#ifndef RIG_PG
+        TEST(an_erasure_of_others_looks_at_little_of_ours),
+#endif
         TEST(a_retry_finds_an_entry_from_elsewhere),
         TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
         TEST(kinds_of_two_stores_are_together),
