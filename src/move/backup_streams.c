@@ -82,9 +82,9 @@ static kf_rc add_entry(void *ctx, const struct entry_row *row, struct kf_err *er
         return KF_OK;
     if (row->damaged)
         return err_set(err, PROBLEM_DAMAGED,
-                       "entry %llu of \"%.*s\" is damaged, so this would be no backup; `keepfast "
-                       "verify` lists what is",
-                       (unsigned long long)row->n, STR_SHOWN(row->key));
+                       "entry %llu of \"%.*s\" is damaged (%s), so this would be no backup; "
+                       "`keepfast verify` lists what is",
+                       (unsigned long long)row->n, STR_SHOWN(row->key), row->wrong);
     if (n > STREAM_PART_N_MAX)
         return err_set(err, PROBLEM_TOO_LARGE, "\"%.*s\" has numbers that no archive can have",
                        STR_SHOWN(row->key));
@@ -126,13 +126,6 @@ static kf_rc see_trim(void *ctx, const struct erased_row *row, struct kf_err *er
     return KF_OK;
 }
 
-static bool id_is_whole(const struct once_row *row)
-{
-    return row->n > 0 && row->n <= STREAM_PART_N_MAX && row->at_ms >= 0 &&
-           row->at_ms <= clock_stamp_ms(CLOCK_STAMP_MAX) &&
-           (row->asked.len == HASH_HEX / 2 || row->asked.len == HASH_HEX);
-}
-
 static kf_rc add_id(void *ctx, const struct once_row *row, struct kf_err *err)
 {
     struct giving *g = ctx;
@@ -141,7 +134,7 @@ static kf_rc add_id(void *ctx, const struct once_row *row, struct kf_err *err)
     buf_str(&b->id, row->id);
     if (!row->alone)
         return buf_ok(&b->id, err);
-    if (!id_is_whole(row))
+    if (row->damaged || row->n > STREAM_PART_N_MAX)
         return err_set(err, PROBLEM_DAMAGED,
                        "what is known of a client id of \"%.*s\" is damaged, so this would be no "
                        "backup; `keepfast verify` lists what is",
@@ -182,9 +175,22 @@ static kf_rc next_ids(struct giving *g, str site, backup_file *give, void *ctx, 
     return give_file(g, site, give, ctx, err);
 }
 
+static kf_rc check_key(str key, struct kf_err *err)
+{
+    if (name_check(key, NULL) == KF_OK)
+        return KF_OK;
+    return err_set(err, PROBLEM_DAMAGED,
+                   "no stream can have the key \"%.*s\", so this would be no backup; `keepfast "
+                   "verify` lists what is",
+                   STR_SHOWN(key));
+}
+
 static kf_rc note_stream(void *ctx, const struct stream_row *row, struct kf_err *err)
 {
     struct backup_streams *b = ctx;
+    kf_rc rc = check_key(row->key, err);
+    if (rc != KF_OK)
+        return rc;
     b->stream = row->id;
     b->shown = b->twins = b->last_n = 0;
     b->pass = PASS_SHOWN;
@@ -248,7 +254,9 @@ static kf_rc next_head(struct giving *g, str site, bool (*wants)(void *ctx, str 
     buf_clear(&b->key);
     buf_c(&b->key, b->scratch.p);
     buf_clear(&b->text);
-    if ((rc = buf_ok(&b->key, err)) != KF_OK || (wants && !wants(ctx, buf_view(&b->key))))
+    if ((rc = buf_ok(&b->key, err)) == KF_OK)
+        rc = check_key(buf_view(&b->key), err);
+    if (rc != KF_OK || (wants && !wants(ctx, buf_view(&b->key))))
         return rc;
     const struct head_wish wish = {.keep = newest_member, .ctx = g, .own_until = g->until};
     int64_t stream = 0;

@@ -98,7 +98,8 @@ static kf_rc leave_damaged(struct push_files *p, str name, int64_t seq, const ch
     KF_SOMETIMES("damaged-entry-not-pushed");
     log_event(p->run->entry->remotes->log, LOG_CRIT, "store.damage", LOG_V("entry", name), LOG_END);
     err_set(&why, PROBLEM_DAMAGED,
-            "%s is damaged here: bring the store back from a backup, or erase the stream", what);
+            "it is damaged here, for %s: bring the store back from a backup, or erase the stream",
+            what);
     return p->withhold(p->ctx, name, seq, &why, err);
 }
 
@@ -111,7 +112,7 @@ static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *
     const char *kind = p->has_secrets ? NULL : secret_in_text(row->id);
     *ret_left = row->damaged || kind;
     if (row->damaged)
-        rc = leave_damaged(p, name, row->seq, "its body", err);
+        rc = leave_damaged(p, name, row->seq, row->wrong, err);
     else if (kind)
         rc = files_leave_secret(p, name, row->seq, STR("id"), kind, err);
     else if (!p->has_secrets)
@@ -121,7 +122,7 @@ static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *
     rc = stream_attachment(db, row->attach, &attach, &why);
     if (rc == KF_DAMAGED) {
         *ret_left = true;
-        rc = leave_damaged(p, name, row->seq, "its attachment", err);
+        rc = leave_damaged(p, name, row->seq, "its attachment is", err);
     } else if (rc != KF_OK) {
         if (err)
             *err = why;

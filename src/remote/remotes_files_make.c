@@ -40,12 +40,18 @@ kf_rc files_head_same(struct db *db, str remote, str key, bool secrets, bool *re
     struct known_file known;
     struct buf text = BUF_INIT;
     struct heading h = {.secrets = secrets};
+    struct kf_err why = KF_ERR_INIT;
     char hash[HASH_HEX + 1];
     kf_rc rc = files_one(db, remote, key, 0, &known, err);
     bool there = rc == KF_OK;
     if (rc == KF_OK || rc == KF_ABSENT)
-        rc = files_make_head(db, key, &h, &text, err);
-    if (rc == KF_OK) {
+        rc = files_make_head(db, key, &h, &text, &why);
+    if (rc == KF_DAMAGED) { /* the push says so */
+        *ret = false;
+        rc = KF_OK;
+    } else if (rc != KF_OK && why.detail[0] && err) {
+        *err = why;
+    } else if (rc == KF_OK) {
         hash_hex_of(buf_view(&text), hash);
         *ret = there ? strcmp(known.hash, hash) == 0 : text.len == 0;
     }

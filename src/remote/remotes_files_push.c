@@ -28,6 +28,8 @@ struct erased_sites {
 static kf_rc add_erased(void *ctx, const struct erased_row *row, struct kf_err *err)
 {
     struct erased_sites *l = ctx;
+    if (row->damaged) /* it takes nothing away */
+        return KF_OK;
     if (l->count == l->cap) {
         size_t cap = l->cap ? l->cap * 2 : 8;
         struct erased_row *more = arena_alloc(l->arena, cap * sizeof *more);
@@ -373,9 +375,15 @@ static kf_rc add_head(struct planning *l, struct kf_err *err)
         .p = p, .seq = l->t->head_seq ? l->t->head_seq : p->until, .secrets = p->has_secrets};
     if (!l->t->head_seq && !l->t->whole)
         return KF_OK;
+    struct kf_err why = KF_ERR_INIT;
     kf_rc rc = name_of(l, 0, &h.name, err);
-    if (rc == KF_OK)
-        rc = files_make_head(l->db, l->t->key, &h, &text, err);
+    if (rc == KF_OK && (rc = files_make_head(l->db, l->t->key, &h, &text, &why)) == KF_DAMAGED) {
+        KF_SOMETIMES("damaged-head-not-pushed");
+        buf_release(&text);
+        return p->withhold(p->ctx, h.name, h.seq, &why, err); /* what is there stays there */
+    }
+    if (rc != KF_OK && why.detail[0] && err)
+        *err = why;
     if (rc == KF_OK && text.len == 0 && k) { /* as files_make has it */
         stream_file_begin(l->t->key, 0, &text);
         rc = buf_ok(&text, err);

@@ -1,10 +1,18 @@
 #include "remote/stream_text.h"
 
 #include "base/err.h"
+#include "remote/portable.h"
+
+#include <assert.h>
 
 struct written_attachment {
     struct written_attachment *next;
     str hash;
+};
+
+struct written_entry {
+    int64_t stamp;
+    char site[PORTABLE_SITE];
 };
 
 /* -------------------------------------------------------------------------------------- a part */
@@ -42,9 +50,32 @@ static kf_rc put_attachment(struct part_writer *w, str hash, struct kf_err *err)
     return KF_OK;
 }
 
+/* Who reads a part refuses one that has an entry twice (P2): one of both has another stamp than it
+ * was given. */
+static kf_rc see_entry(struct part_writer *w, const struct entry_row *row, struct kf_err *err)
+{
+    if (!w->seen)
+        w->seen = arena_alloc(&w->arena, STREAM_PART_ENTRIES * sizeof *w->seen);
+    if (!w->seen)
+        return err_nomem(err);
+    assert(w->entries < STREAM_PART_ENTRIES && row->site.len == PORTABLE_SITE);
+    for (uint64_t i = 0; i < w->entries; i++)
+        if (w->seen[i].stamp == row->stamp &&
+            memcmp(w->seen[i].site, row->site.p, PORTABLE_SITE) == 0)
+            return err_set(err, PROBLEM_DAMAGED,
+                           "entry %llu of \"%.*s\" is damaged (its stamp is that of another one); "
+                           "`keepfast verify` lists what is",
+                           (unsigned long long)row->n, STR_SHOWN(row->key));
+    w->seen[w->entries].stamp = row->stamp;
+    memcpy(w->seen[w->entries].site, row->site.p, PORTABLE_SITE);
+    return KF_OK;
+}
+
 kf_rc part_entry(struct part_writer *w, const struct entry_row *row, uint64_t n, struct kf_err *err)
 {
-    kf_rc rc = row->attach.len ? put_attachment(w, row->attach, err) : KF_OK;
+    kf_rc rc = see_entry(w, row, err);
+    if (rc == KF_OK && row->attach.len)
+        rc = put_attachment(w, row->attach, err);
     const struct stream_line line = {.kind_of = STREAM_ENTRY,
                                      .n = n,
                                      .stamp = row->stamp,
@@ -66,7 +97,17 @@ kf_rc part_entry(struct part_writer *w, const struct entry_row *row, uint64_t n,
 struct head_writer {
     const struct head_wish *wish;
     struct buf *out;
+    str key;
+    uint64_t last_n; /* 0: it is not said */
 };
+
+static kf_rc not_whole(const struct head_writer *w, const char *what, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_DAMAGED,
+                   "what is known of %s of the stream \"%.*s\" is damaged; `keepfast verify` lists "
+                   "what is",
+                   what, STR_SHOWN(w->key));
+}
 
 static kf_rc put_line(struct buf *out, const struct stream_line *line, struct kf_err *err)
 {
@@ -83,6 +124,8 @@ static kf_rc put_member(void *ctx, const struct member_row *m, struct kf_err *er
                                      .stamp = m->stamp,
                                      .value = m->value};
     bool keep = true;
+    if (m->damaged)
+        return not_whole(w, "an attribute", err);
     kf_rc rc = w->wish->keep ? w->wish->keep(w->wish->ctx, m, &keep, err) : KF_OK;
     return rc == KF_OK && keep ? put_line(w->out, &line, err) : rc;
 }
@@ -91,25 +134,31 @@ static kf_rc put_erased(void *ctx, const struct erased_row *e, struct kf_err *er
 {
     const struct stream_line line = {
         .kind_of = STREAM_GONE, .site = e->site, .stamp = e->stamp, .at_ms = e->at_ms};
-    return put_line(((struct head_writer *)ctx)->out, &line, err);
+    const struct head_writer *w = ctx;
+    return e->damaged ? not_whole(w, "an erasure", err) : put_line(w->out, &line, err);
 }
 
 static kf_rc put_trimmed(void *ctx, const struct erased_row *e, struct kf_err *err)
 {
     const struct stream_line line = {.kind_of = STREAM_TRIMMED, .site = e->site, .stamp = e->stamp};
-    return put_line(((struct head_writer *)ctx)->out, &line, err);
+    const struct head_writer *w = ctx;
+    return e->damaged || !w->last_n ? not_whole(w, "what was trimmed", err)
+                                    : put_line(w->out, &line, err);
 }
 
 kf_rc head_write(struct db *db, str key, const struct head_wish *wish, struct buf *out,
                  struct kf_err *err)
 {
-    struct head_writer w = {wish, out};
+    struct head_writer w = {wish, out, key};
     size_t before = out->len;
     int64_t stream = 0;
     uint64_t last_n = 0;
     kf_rc rc = wish->own_until ? stream_find(db, key, &stream, &last_n, err) : KF_OK;
     if (stream > wish->own_until)
         stream = 0;
+    if (rc == KF_OK && stream && last_n > STREAM_PART_N_MAX)
+        rc = err_set(err, PROBLEM_TOO_LARGE, "\"%.*s\" has numbers that no archive can have",
+                     STR_SHOWN(key));
     stream_file_begin(key, 0, out);
     size_t bare = out->len;
     if (stream && last_n)
@@ -118,6 +167,8 @@ kf_rc head_write(struct db *db, str key, const struct head_wish *wish, struct bu
         rc = stream_members(db, key, put_member, &w, err);
     if (rc == KF_OK)
         rc = stream_erasures(db, key, put_erased, &w, err);
+    if (rc == KF_OK && stream)
+        w.last_n = last_n;
     if (rc == KF_OK && stream)
         rc = stream_trims(db, stream, put_trimmed, &w, err);
     if (out->len == bare)

@@ -14,16 +14,18 @@ struct part_writer {
     uint64_t entries;
     struct arena arena; /* of below */
     struct written_attachment *attached;
+    struct written_entry *seen; /* those that it has */
     struct buf attach;
 };
 void part_begin(struct part_writer *w, struct db *db, str key, uint64_t first, struct buf *out);
-/* An entry, read with its body and not damaged, under the number `n`. KF_DAMAGED: its attachment
- * is. */
+/* An entry, read with its body and not damaged, under the number `n`. KF_DAMAGED, and nothing was
+ * written: its attachment is, or another one in the part has its site and stamp. */
 kf_rc part_entry(struct part_writer *w, const struct entry_row *row, uint64_t n,
                  struct kf_err *err);
 void part_end(struct part_writer *w);
 
-/* stream.ndjson as it is in the snapshot; nothing is appended when there is nothing to say. */
+/* stream.ndjson as it is in the snapshot; nothing is appended when there is nothing to say.
+ * KF_DAMAGED: something of it is none that can be, and who reads it would refuse all of it. */
 struct head_wish {
     /* Whether a member may be in it; NULL: all may. */
     kf_rc (*keep)(void *ctx, const struct member_row *m, bool *ret_keep, struct kf_err *err);

@@ -208,12 +208,14 @@ struct member_row {
     str name, site;
     str value; /* exact bytes; .p == NULL: it was removed */
     int64_t stamp;
+    bool damaged; /* it is none that can be: name it, never pass it on */
 };
 typedef kf_rc member_visit(void *ctx, const struct member_row *row, struct kf_err *err);
 kf_rc stream_members(struct db *db, str key, member_visit *visit, void *ctx, struct kf_err *err);
 struct erased_row {
     str site;
     int64_t stamp, at_ms;
+    bool damaged; /* as of a member */
 };
 typedef kf_rc erased_visit(void *ctx, const struct erased_row *row, struct kf_err *err);
 kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, struct kf_err *err);
@@ -227,6 +229,7 @@ struct once_row {
     str asked;  /* what makes a retry the same one: 32 hex digits, or 64 of one from elsewhere */
     bool alone; /* its entry is not there any more */
     int64_t at_ms;
+    bool damaged; /* as of a member */
 };
 typedef kf_rc once_visit(void *ctx, const struct once_row *row, struct kf_err *err);
 /* Client ids of a stream behind `after`, in their order, at most `limit`. */
@@ -250,8 +253,13 @@ struct entry_row {
     str attach; /* the same of the attachment, "" = none */
     str body;   /* .p == NULL when bodies were not asked for */
     size_t size;
-    bool damaged; /* the body does not match its hash: name it, never pass it on */
-    bool twin;    /* it is not shown, for another one has its id */
+    /* it is none that can be, or the body does not match its hash: name it, never pass it on */
+    bool damaged;
+    const char *wrong;            /* what is, "its ..."; NULL = nothing */
+    bool twin;                    /* it is not shown, for another one has its id */
+    int64_t taken, timed, behind; /* this and what follows is the module's */
+    uint64_t last_n;
+    bool attached;
 };
 typedef kf_rc entry_visit(void *ctx, const struct entry_row *row, struct kf_err *err);
 

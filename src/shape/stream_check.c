@@ -1,9 +1,9 @@
 /* Whether the rows of streams agree with each other, and what they amount to.
  *
- * A hash covers the bytes of an entry and nothing beside them; everything else stands twice or
- * follows from something else, and that is compared here: statistics with a recount, attributes
- * with what can be asked for, rings with the entries they are of, streams with the journal, numbers
- * with the largest that was ever given. */
+ * Each row alone is held against what it can be (stream_whole.c). What stands twice or follows from
+ * something else is compared here: statistics with a recount, attributes with what can be asked for
+ * and with the members that they are made of, rings with the entries they are of, streams with the
+ * journal, numbers with the largest that was ever given. */
 #include "shape/stream_internal.h"
 
 #include <stdio.h>
@@ -16,6 +16,7 @@ struct checking {
     uint64_t entries, bytes;
     int64_t after;  /* the entry that was seen last */
     struct buf key; /* the stream that was seen last */
+    struct buf id;  /* the client id that was seen last */
     struct db *db;
 };
 
@@ -60,16 +61,14 @@ static const struct rule rules[] = {
      "ON "
      "a.hash = e.attach WHERE e.attach IS NOT NULL AND a.hash IS NULL",
      "what an entry has attached is missing"},
-    {"SELECT s.key FROM kf_entry e JOIN kf_stream s ON s.id = e.stream WHERE e.seq < 1 OR e.seq > "
-     "(SELECT seq FROM kf_state) OR e.n < 1 OR e.n > s.last_n OR e.stamp < 0 OR e.at < 0 OR "
-     "length(e.site) <> 16 OR length(e.kind) > 64 OR e.taken NOT IN (0, 1) OR e.timed NOT IN (0, "
-     "1) "
-     "OR (e.timed = 0 AND (e.behind IS NOT NULL OR e.stamp / 65536 <> e.at))",
-     "an entry has a number, stamp, site or kind that none can have"},
-    {"SELECT s.key FROM (SELECT stream, coalesce(behind, stamp) AS place, lag(coalesce(behind, "
+    {"SELECT s.key FROM kf_entry e JOIN kf_stream s ON s.id = abs(e.stream) WHERE e.seq > (SELECT "
+     "seq FROM kf_state)",
+     "an entry has a number of the store that it never gave"},
+    {"SELECT s.key FROM (SELECT stream, behind, coalesce(behind, stamp) AS place, "
+     "lag(coalesce(behind, "
      "stamp)) OVER (PARTITION BY stream ORDER BY n) AS earlier FROM kf_entry) e JOIN kf_stream s "
      "ON "
-     "s.id = e.stream WHERE e.place < e.earlier",
+     "s.id = e.stream WHERE e.place < e.earlier OR (e.place = e.earlier AND e.behind IS NULL)",
      "an entry has a smaller number than one that was appended before it"},
     {"SELECT s.key FROM kf_entry e JOIN kf_entry o ON o.stream = e.stream AND o.site = e.site AND "
      "o.stamp = e.stamp AND o.behind IS NOT NULL JOIN kf_stream s ON s.id = e.stream WHERE "
@@ -171,6 +170,36 @@ static kf_rc check_attrs(struct checking *c, const struct stream_state *state, s
     return rc;
 }
 
+/* Whether the members make what the row says; texts that are no JSON are damaged, too. */
+static kf_rc members_make(struct checking *c, const struct stream_state *state, bool *ret,
+                          struct kf_err *err)
+{
+    struct buf made = BUF_INIT, is = BUF_INIT, should = BUF_INIT;
+    kf_rc rc = members_object(c->db, state_key(state), &made, err);
+    if (rc == KF_OK)
+        rc = json_canonical(buf_view(&made), &should, err);
+    if (rc == KF_OK)
+        rc = json_canonical(state_attrs(state), &is, err);
+    *ret = rc == KF_OK && str_eq(buf_view(&is), buf_view(&should));
+    if (rc == KF_INVALID || rc == KF_LIMIT) {
+        err_clear(err);
+        rc = KF_OK;
+    }
+    buf_release(&made);
+    buf_release(&is);
+    buf_release(&should);
+    return rc;
+}
+
+static kf_rc check_members(struct checking *c, const struct stream_state *state, struct kf_err *err)
+{
+    bool same = true;
+    kf_rc rc = members_make(c, state, &same, err);
+    return rc == KF_OK && !same ? c->fault(c->ctx, state_key(state),
+                                           "its attributes are not what was set one by one", err)
+                                : rc;
+}
+
 static kf_rc check_stream(struct checking *c, const struct stream_state *state, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
@@ -180,7 +209,9 @@ static kf_rc check_stream(struct checking *c, const struct stream_state *state, 
         rc = check_kinds(c, state, err);
     if (rc == KF_OK)
         rc = check_rings(c, state, err);
-    return rc == KF_OK ? check_attrs(c, state, err) : rc;
+    if (rc == KF_OK)
+        rc = check_attrs(c, state, err);
+    return rc == KF_OK ? check_members(c, state, err) : rc;
 }
 
 /* The next stream behind c->key; KF_ABSENT when that was the last. */
@@ -196,6 +227,10 @@ static kf_rc next_stream(struct checking *c, struct stream_state **ret, struct k
         return rc;
     db_bind_text(s, 1, buf_view(&c->key));
     rc = db_step(s, &row, err);
+    if (rc == KF_OK && row && str_cmp(db_text(s, 1), buf_view(&c->key)) <= 0) {
+        row = false; /* it is no text, and stands behind all that are */
+        rc = c->fault(c->ctx, db_text(s, 1), "no stream can have this key", err);
+    }
     if (rc == KF_OK && row) {
         buf_clear(&c->key);
         buf_str(&c->key, db_text(s, 1));
@@ -231,16 +266,96 @@ static kf_rc check_streams(struct checking *c, struct kf_err *err)
 static kf_rc check_entry(void *ctx, const struct entry_row *row, struct kf_err *err)
 {
     struct checking *c = ctx;
-    char what[80];
+    char what[120];
     c->after = row->seq;
     if (!row->damaged) {
         c->entries++;
         c->bytes += row->size;
         return KF_OK;
     }
-    snprintf(what, sizeof what, "entry %llu: its bytes do not match their hash",
-             (unsigned long long)row->n);
+    snprintf(what, sizeof what, "entry %llu: %s", (unsigned long long)row->n, row->wrong);
     return c->fault(c->ctx, row->key, what, err);
+}
+
+/* ---------------------------------------------------------------------- what stands beside them */
+
+static kf_rc check_member(void *ctx, const struct member_row *m, struct kf_err *err)
+{
+    struct checking *c = ctx;
+    return m->damaged ? c->fault(c->ctx, buf_view(&c->key),
+                                 "what is known of an attribute of it is none that can be", err)
+                      : KF_OK;
+}
+
+static kf_rc check_erased(void *ctx, const struct erased_row *e, struct kf_err *err)
+{
+    struct checking *c = ctx;
+    return e->damaged ? c->fault(c->ctx, buf_view(&c->key),
+                                 "what was erased or trimmed of it is none that can be", err)
+                      : KF_OK;
+}
+
+static kf_rc check_once(void *ctx, const struct once_row *o, struct kf_err *err)
+{
+    struct checking *c = ctx;
+    buf_clear(&c->id);
+    buf_str(&c->id, o->id);
+    if (o->damaged)
+        return c->fault(c->ctx, buf_view(&c->key), "a client id of it is none that can be", err);
+    return buf_ok(&c->id, err);
+}
+
+static kf_rc check_ids(struct checking *c, int64_t stream, struct kf_err *err)
+{
+    struct buf after = BUF_INIT;
+    size_t count = PAGE;
+    kf_rc rc = KF_OK;
+    buf_clear(&c->id);
+    while (rc == KF_OK && count == PAGE) {
+        buf_clear(&after);
+        buf_str(&after, buf_view(&c->id));
+        rc = buf_ok(&after, err);
+        if (rc == KF_OK)
+            rc = stream_ids(c->db, stream, buf_view(&after), PAGE, check_once, c, &count, err);
+    }
+    buf_release(&after);
+    return rc;
+}
+
+static kf_rc check_beside(struct checking *c, struct kf_err *err)
+{
+    str key = buf_view(&c->key);
+    int64_t stream = 0;
+    uint64_t last_n;
+    kf_rc rc = stream_members(c->db, key, check_member, c, err);
+    if (rc == KF_OK)
+        rc = stream_erasures(c->db, key, check_erased, c, err);
+    if (rc == KF_OK)
+        rc = stream_find(c->db, key, &stream, &last_n, err);
+    if (rc == KF_OK && stream)
+        rc = stream_trims(c->db, stream, check_erased, c, err);
+    return rc == KF_OK && stream ? check_ids(c, stream, err) : rc;
+}
+
+/* Of every key, whether its stream is there or not. */
+static kf_rc check_keys(struct checking *c, struct kf_err *err)
+{
+    struct buf next = BUF_INIT;
+    size_t count = 1;
+    kf_rc rc = KF_OK;
+    buf_clear(&c->key);
+    while (rc == KF_OK && count) {
+        buf_clear(&next);
+        rc = stream_keys(c->db, buf_view(&c->key), 1, &next, &count, err);
+        buf_clear(&c->key);
+        buf_c(&c->key, count ? next.p : "");
+        if (rc == KF_OK)
+            rc = buf_ok(&c->key, err);
+        if (rc == KF_OK && count)
+            rc = check_beside(c, err);
+    }
+    buf_release(&next);
+    return rc;
 }
 
 static kf_rc check_attachments(struct checking *c, struct kf_err *err)
@@ -266,7 +381,7 @@ static kf_rc check_attachments(struct checking *c, struct kf_err *err)
 kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_entries,
                    uint64_t *ret_bytes, struct kf_err *err)
 {
-    struct checking c = {.fault = fault, .ctx = ctx, .db = db};
+    struct checking c = {.fault = fault, .ctx = ctx, .db = db, .after = INT64_MIN};
     size_t count = PAGE;
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < sizeof rules / sizeof *rules; i++)
@@ -277,7 +392,10 @@ kf_rc stream_check(struct db *db, stream_fault *fault, void *ctx, uint64_t *ret_
         rc = stream_entries_since(db, c.after, INT64_MAX, PAGE, true, check_entry, &c, &count, err);
     if (rc == KF_OK)
         rc = check_attachments(&c, err);
+    if (rc == KF_OK)
+        rc = check_keys(&c, err);
     buf_release(&c.key);
+    buf_release(&c.id);
     if (rc == KF_OK) {
         *ret_entries = c.entries;
         *ret_bytes = c.bytes;

@@ -52,32 +52,32 @@ static kf_rc add_text(struct digesting *d, str text, struct buf *line, struct kf
     return rc;
 }
 
-/* Columns: n, stamp, site, id, kind, at, hash, body, attach, body of the attachment. */
 static kf_rc add_row(struct digesting *d, struct db_stmt *s, struct hash_state *h,
                      struct kf_err *err)
 {
-    bool attached = !db_null(s, 8);
-    str kind = db_text(s, 4);
-    if (!doc_hash_fits(db_text(s, 7), db_text(s, 6)) ||
-        (attached && !doc_hash_fits(db_text(s, 9), db_text(s, 8))))
-        return stream_damaged(d->stream, (uint64_t)db_i64(s, 0), err);
+    struct entry_row e;
+    str attached = db_text(s, ENTRY_FACTS_COUNT + 1);
+    entry_facts(s, &e);
+    e.body = db_text(s, ENTRY_FACTS_COUNT);
+    if (!entry_is_whole(&e) || (e.attached && !doc_hash_fits(attached, e.attach)))
+        return stream_damaged(d->stream, e.n, err);
     buf_clear(&d->text);
-    buf_i64(&d->text, db_i64(s, 1));
+    buf_i64(&d->text, e.stamp);
     buf_byte(&d->text, ' ');
-    buf_str(&d->text, db_text(s, 2));
+    buf_str(&d->text, e.site);
     buf_byte(&d->text, ' ');
-    kf_rc rc = add_text(d, db_text(s, 3), &d->text, err);
+    kf_rc rc = add_text(d, e.id, &d->text, err);
     buf_byte(&d->text, ' ');
-    buf_str(&d->text, kind.len ? kind : STR("-"));
+    buf_str(&d->text, e.kind.len ? e.kind : STR("-"));
     buf_byte(&d->text, ' ');
-    buf_i64(&d->text, db_i64(s, 5));
+    buf_i64(&d->text, e.at_ms);
     buf_byte(&d->text, ' ');
     if (rc == KF_OK)
-        rc = add_hash(d, db_text(s, 7), &d->text, err);
+        rc = add_hash(d, e.body, &d->text, err);
     buf_byte(&d->text, ' ');
-    if (rc == KF_OK && attached)
-        rc = add_hash(d, db_text(s, 9), &d->text, err);
-    buf_c(&d->text, attached ? "\n" : "-\n");
+    if (rc == KF_OK && e.attached)
+        rc = add_hash(d, attached, &d->text, err);
+    buf_c(&d->text, e.attached ? "\n" : "-\n");
     if (rc == KF_OK)
         rc = buf_ok(&d->text, err);
     if (rc == KF_OK)
@@ -95,8 +95,9 @@ static kf_rc add_entry(void *ctx, int64_t seq, struct kf_err *err)
     const struct entries_of *of = ctx;
     struct digesting *d = of->d;
     static const char sql[] =
-        "SELECT e.n, e.stamp, e.site, e.id, e.kind, e.at, e.hash, e.body, e.attach, a.body FROM "
-        "kf_entry e LEFT JOIN kf_attachment a ON a.hash = e.attach WHERE e.seq = $1";
+        "SELECT " ENTRY_FACTS("s.last_n") ", e.body, a.body FROM kf_entry e JOIN kf_stream s ON "
+                                          "s.id = abs(e.stream) LEFT JOIN kf_attachment a ON "
+                                          "a.hash = e.attach WHERE e.seq = $1";
     struct db_stmt *s;
     bool row = false;
     if (seq > d->until)

@@ -164,6 +164,27 @@ kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err);
 /* Removes it unless an entry names it; *ret_gone. */
 kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *err);
 
+/* ------------------------------------------------------- rows as they can be (stream_whole.c) */
+
+/* Columns of entry_facts: those of entry `e`, and the last number of its stream. */
+#define ENTRY_FACTS(last_n)                                                                 \
+    "e.stream, e.n, e.seq, e.stamp, e.at, e.site, e.id, e.kind, e.hash, e.attach, e.size, " \
+    "e.taken, e.timed, e.behind, " last_n
+#define ENTRY_FACTS_COUNT 15
+#define STREAM_OWN        INT64_MIN /* `behind` of what was appended here */
+/* From the first columns on; key and body are the caller's. */
+void entry_facts(struct db_stmt *s, struct entry_row *ret);
+/* Every reader of an entry's row goes through this, with the body when it has read that: says what
+ * is wrong with it. An attachment is not looked at. */
+bool entry_is_whole(struct entry_row *e);
+bool once_is_whole(const struct once_row *o);
+bool erased_is_whole(const struct erased_row *e);
+#define STREAM_NAME_MAX \
+    1000 /* bytes of a member's; with a key and a value it is a row of an index */
+/* KF_NOMEM. */
+kf_rc member_is_whole(const struct member_row *m, bool *ret, struct kf_err *err);
+bool site_is_whole(str site);
+
 /* ----------------------------------------------------- when they were appended (stream_order.c)
  */
 
@@ -220,8 +241,8 @@ struct entry_seen {
     str id, kind, body, attach; /* attach.p == NULL: none */
 };
 typedef kf_rc entry_see(void *ctx, const struct entry_seen *e, struct kf_err *err);
-/* Those that are wanted of stream `id`, by n, each compared with its hash. `key` is for what it
- * says. *ret_more: as kf_entry_list. */
+/* Those that are wanted of stream `id`, by n, each of them whole. `key` is for what it says.
+ * *ret_more: as kf_entry_list. */
 kf_rc entries_read(struct db *db, int64_t id, str key, const struct entry_want *want,
                    entry_see *see, void *ctx, bool *ret_more, struct kf_err *err);
 /* One entry by its number in the store. */

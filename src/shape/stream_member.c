@@ -7,8 +7,6 @@
 
 #include "store/clock.h"
 
-#define MEMBER_NAME_MAX 1000 /* bytes; with a key and a value it is a row of an index */
-
 kf_rc member_put(struct db *db, str key, const struct member_row *m, struct kf_err *err)
 {
     static const char sql[] =
@@ -66,10 +64,10 @@ kf_rc member_check(str name, struct kf_err *err)
 {
     if (str_index(name, '\0') < name.len)
         return err_set(err, PROBLEM_BAD_ARCHIVE, "the name of an attribute has a NUL byte");
-    if (name.len > MEMBER_NAME_MAX)
+    if (name.len > STREAM_NAME_MAX)
         return err_set(err, PROBLEM_TOO_LARGE,
                        "the name of an attribute has %zu bytes, at most %d can be kept", name.len,
-                       MEMBER_NAME_MAX);
+                       STREAM_NAME_MAX);
     return KF_OK;
 }
 

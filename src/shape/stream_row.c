@@ -34,7 +34,7 @@ kf_rc stream_row_state(struct db_stmt *s, int col, struct stream_state **ret, st
     kf_rc rc = draft_kinds(&d, db_text(s, col + 12), &arena);
     if (rc == KF_NOMEM)
         rc = err_nomem(err);
-    else if (rc != KF_OK || h->last_n > INT64_MAX || h->count > h->last_n)
+    else if (rc != KF_OK || h->last_n > STREAM_N_MAX || h->count > h->last_n)
         rc = stream_damaged(d.key, 0, err);
     if (rc == KF_OK)
         rc = draft_end(&d, ret, err);

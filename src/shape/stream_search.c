@@ -9,7 +9,7 @@
  * A round begins at `top` and ends where it has enough; `low` is the last number it has looked at.
  * The place of an item says both, and the item that was given out last, so that going on sees the
  * same round whatever was appended or removed meanwhile. */
-#include "shape/stream_search.h"
+#include "shape/stream_internal.h"
 
 #include "base/arena.h"
 #include "base/err.h"
@@ -229,37 +229,32 @@ static kf_rc put_snippet(const struct fold_query *q, str body, struct arena *are
     return rc;
 }
 
-static bool is_whole(str body, str hash)
-{
-    struct hash of;
-    char hex[HASH_HEX + 1];
-    hash_of(body, &of);
-    hash_hex(&of, hex);
-    return str_is(hash, hex);
-}
-
 static kf_rc put_row(const struct search *s, struct db_stmt *st, struct arena *arena,
                      struct kf_found *ret, struct kf_err *err)
 {
-    str key = db_text(st, 0), body = db_text(st, 5);
-    if (!is_whole(body, db_text(st, 4)))
+    struct entry_row e;
+    entry_facts(st, &e);
+    e.key = db_text(st, ENTRY_FACTS_COUNT);
+    e.body = db_text(st, ENTRY_FACTS_COUNT + 1);
+    if (!entry_is_whole(&e))
         return err_set(err, PROBLEM_DAMAGED,
                        "entry %lld of \"%.*s\" is damaged: see what `keepfast verify` says",
-                       (long long)db_i64(st, 1), STR_SHOWN(key));
-    ret->stream = arena_dup(arena, key);
-    ret->kind = arena_dup(arena, db_text(st, 2));
-    ret->n = (uint64_t)db_i64(st, 1);
-    ret->at_ms = db_i64(st, 3);
+                       (long long)e.n, STR_SHOWN(e.key));
+    ret->stream = arena_dup(arena, e.key);
+    ret->kind = arena_dup(arena, e.kind);
+    ret->n = e.n;
+    ret->at_ms = e.at_ms;
     if (!ret->stream || !ret->kind)
         return err_nomem(err);
-    return put_snippet(s->q, body, arena, ret, err);
+    return put_snippet(s->q, e.body, arena, ret, err);
 }
 
 static kf_rc show(const struct search *s, const struct hit *hit, struct kf_found_list *list,
                   struct kf_err *err)
 {
-    static const char sql[] = "SELECT s.key, e.n, e.kind, e.at, e.hash, e.body FROM kf_entry e "
-                              "JOIN kf_stream s ON s.id = e.stream WHERE e.seq = $1";
+    static const char sql[] =
+        "SELECT " ENTRY_FACTS("s.last_n") ", s.key, e.body FROM kf_entry e "
+                                          "JOIN kf_stream s ON s.id = e.stream WHERE e.seq = $1";
     struct found_owned *owned = list->owned;
     struct db_stmt *st;
     bool row = false;

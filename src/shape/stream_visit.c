@@ -2,6 +2,13 @@
  * backups and digests. Nothing of memory is asked, and nothing is written. */
 #include "shape/stream_internal.h"
 
+/* The first row of a page is behind the page before it. One that is not would come again for ever:
+ * it is no text any more, and those stand behind all texts. */
+static kf_rc goes_on(size_t count, str after, str found, struct kf_err *err)
+{
+    return count || str_cmp(found, after) > 0 ? KF_OK : stream_damaged(found, 0, err);
+}
+
 /* ------------------------------------------------------------------------------------- streams */
 
 static struct stream_row row_of(struct db_stmt *s)
@@ -25,9 +32,9 @@ static struct stream_row row_of(struct db_stmt *s)
 }
 
 /* Steps through a bound statement and ends its use. `journal`: two more columns, number and key of
- * the journal row, which stand for what is not there. */
-static kf_rc visit_streams(struct db_stmt *s, bool journal, stream_visit *visit, void *ctx,
-                           size_t *ret_count, struct kf_err *err)
+ * the journal row, which stand for what is not there. `after`: of a page by keys. */
+static kf_rc visit_streams(struct db_stmt *s, bool journal, str after, stream_visit *visit,
+                           void *ctx, size_t *ret_count, struct kf_err *err)
 {
     size_t count = 0;
     bool row = false;
@@ -38,6 +45,8 @@ static kf_rc visit_streams(struct db_stmt *s, bool journal, stream_visit *visit,
             r.seq = db_i64(s, 15);
             r.key = db_text(s, 16);
         }
+        if (after.p && (rc = goes_on(count, after, r.key, err)) != KF_OK)
+            break;
         count++;
         if ((rc = visit(ctx, &r, err)) != KF_OK)
             break;
@@ -57,9 +66,10 @@ kf_rc stream_heads(struct db *db, str after, size_t limit, stream_visit *visit, 
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_text(s, 1, after.p ? after : STR(""));
+    after = after.p ? after : STR("");
+    db_bind_text(s, 1, after);
     db_bind_i64(s, 2, (int64_t)limit);
-    return visit_streams(s, false, visit, ctx, ret_count, err);
+    return visit_streams(s, false, after, visit, ctx, ret_count, err);
 }
 
 kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *visit, void *ctx,
@@ -75,36 +85,21 @@ kf_rc stream_changes(struct db *db, int64_t seq, size_t limit, stream_visit *vis
         return rc;
     db_bind_i64(s, 1, seq);
     db_bind_i64(s, 2, (int64_t)limit);
-    return visit_streams(s, true, visit, ctx, ret_count, err);
+    return visit_streams(s, true, (str){0, 0}, visit, ctx, ret_count, err);
 }
 
 /* ------------------------------------------------------------------------------------- entries */
 
-#define ENTRY_COLUMNS(body)                                                                \
-    "s.key, e.stream, e.n, e.seq, e.stamp, e.at, e.site, e.id, e.kind, e.hash, e.attach, " \
-    "e.size, " body
+#define ENTRY_COLUMNS(body) ENTRY_FACTS("s.last_n") ", s.key, " body
 
 static struct entry_row entry_of(struct db_stmt *s, bool bodies)
 {
-    struct entry_row e = {
-        .key = db_text(s, 0),
-        .stream = db_i64(s, 1) < 0 ? -db_i64(s, 1) : db_i64(s, 1),
-        .twin = db_i64(s, 1) < 0,
-        .n = (uint64_t)db_i64(s, 2),
-        .seq = db_i64(s, 3),
-        .stamp = db_i64(s, 4),
-        .at_ms = db_i64(s, 5),
-        .site = db_text(s, 6),
-        .id = db_text(s, 7),
-        .kind = db_text(s, 8),
-        .hash = db_text(s, 9),
-        .attach = db_text(s, 10),
-        .size = (size_t)db_i64(s, 11),
-    };
-    if (!bodies)
-        return e;
-    e.body = db_text(s, 12);
-    e.damaged = e.body.len != e.size || !doc_hash_fits(e.body, e.hash);
+    struct entry_row e;
+    entry_facts(s, &e);
+    e.key = db_text(s, ENTRY_FACTS_COUNT);
+    if (bodies)
+        e.body = db_text(s, ENTRY_FACTS_COUNT + 1);
+    entry_is_whole(&e);
     return e;
 }
 
@@ -178,9 +173,12 @@ kf_rc stream_members(struct db *db, str key, member_visit *visit, void *ctx, str
     db_bind_text(s, 1, key);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct member_row m = {.name = db_text(s, 0), .stamp = db_i64(s, 1), .site = db_text(s, 2)};
+        bool whole = true;
         if (!db_null(s, 3))
             m.value = db_text(s, 3);
-        if ((rc = visit(ctx, &m, err)) != KF_OK)
+        rc = member_is_whole(&m, &whole, err);
+        m.damaged = !whole;
+        if (rc != KF_OK || (rc = visit(ctx, &m, err)) != KF_OK)
             break;
     }
     db_done(s);
@@ -199,6 +197,7 @@ kf_rc stream_erasures(struct db *db, str key, erased_visit *visit, void *ctx, st
     db_bind_text(s, 1, key);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct erased_row e = {.site = db_text(s, 0), .stamp = db_i64(s, 1), .at_ms = db_i64(s, 2)};
+        e.damaged = !erased_is_whole(&e);
         if ((rc = visit(ctx, &e, err)) != KF_OK)
             break;
     }
@@ -218,6 +217,7 @@ kf_rc stream_trims(struct db *db, int64_t stream, erased_visit *visit, void *ctx
     db_bind_i64(s, 1, stream);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
         struct erased_row e = {.site = db_text(s, 0), .stamp = db_i64(s, 1)};
+        e.damaged = !erased_is_whole(&e);
         if ((rc = visit(ctx, &e, err)) != KF_OK)
             break;
     }
@@ -229,7 +229,7 @@ kf_rc stream_ids(struct db *db, int64_t stream, str after, size_t limit, once_vi
                  void *ctx, size_t *ret_count, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT o.id, o.n, o.hash, o.at, e.seq FROM kf_entry_once o LEFT JOIN kf_entry e ON "
+        "SELECT o.id, o.n, o.hash, o.at, e.seq, e.id FROM kf_entry_once o LEFT JOIN kf_entry e ON "
         "e.stream = o.stream AND e.n = o.n WHERE o.stream = $1 AND o.id > $2 ORDER BY o.id "
         "LIMIT $3";
     struct db_stmt *s;
@@ -238,15 +238,19 @@ kf_rc stream_ids(struct db *db, int64_t stream, str after, size_t limit, once_vi
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
+    after = after.p ? after : STR("");
     db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, after.p ? after : STR(""));
+    db_bind_text(s, 2, after);
     db_bind_i64(s, 3, (int64_t)limit);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        const struct once_row o = {.id = db_text(s, 0),
-                                   .n = (uint64_t)db_i64(s, 1),
-                                   .asked = db_text(s, 2),
-                                   .at_ms = db_i64(s, 3),
-                                   .alone = db_null(s, 4)};
+        struct once_row o = {.id = db_text(s, 0),
+                             .n = (uint64_t)db_i64(s, 1),
+                             .asked = db_text(s, 2),
+                             .at_ms = db_i64(s, 3),
+                             .alone = db_null(s, 4)};
+        o.damaged = !once_is_whole(&o) || (!o.alone && !str_eq(o.id, db_text(s, 5)));
+        if ((rc = goes_on(count, after, o.id, err)) != KF_OK)
+            break;
         count++;
         if ((rc = visit(ctx, &o, err)) != KF_OK)
             break;
@@ -269,9 +273,12 @@ kf_rc stream_keys(struct db *db, str after, size_t limit, struct buf *out, size_
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_text(s, 1, after.p ? after : STR(""));
+    after = after.p ? after : STR("");
+    db_bind_text(s, 1, after);
     db_bind_i64(s, 2, (int64_t)limit);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        if ((rc = goes_on(count, after, db_text(s, 0), err)) != KF_OK)
+            break;
         buf_str(out, db_text(s, 0));
         buf_byte(out, '\0');
         count++;

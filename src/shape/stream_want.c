@@ -5,7 +5,7 @@
  * they say first between which numbers it is (stream_order.c).
  *
  * The newest of something are found backwards without their bodies, which says where they begin;
- * then they are read forwards. Every body is compared with its hash (E5). */
+ * then they are read forwards. Every row is to be whole (E5). */
 #include "shape/stream_internal.h"
 
 bool want_fits(const struct entry_want *w, uint64_t n, int64_t at_ms, str kind)
@@ -31,7 +31,7 @@ struct bounds {
 static kf_rc find_bounds(struct db *db, int64_t id, const struct entry_want *w, struct bounds *b,
                          struct kf_err *err)
 {
-    *b = (struct bounds){0, INT64_MAX};
+    *b = (struct bounds){1, INT64_MAX};
     if (w->mode == WANT_AFTER)
         b->from = w->n >= INT64_MAX ? INT64_MAX : (int64_t)w->n + 1;
     if (w->mode == WANT_BEFORE)
@@ -92,26 +92,29 @@ static kf_rc find_first(struct db *db, int64_t id, const struct entry_want *w, s
     return rc;
 }
 
-/* Columns: n, at, id, kind, hash, body, attach, body of the attachment. */
+#define BODY     ENTRY_FACTS_COUNT
+#define ATTACHED (ENTRY_FACTS_COUNT + 1)
+
 static kf_rc see_row(struct db_stmt *s, str key, entry_see *see, void *ctx, struct kf_err *err)
 {
-    struct entry_seen e = {.n = (uint64_t)db_i64(s, 0),
-                           .at_ms = db_i64(s, 1),
-                           .id = db_text(s, 2),
-                           .kind = db_text(s, 3),
-                           .body = db_text(s, 5)};
-    bool good = doc_hash_fits(e.body, db_text(s, 4)) && e.id.len <= STREAM_ID_MAX &&
-                e.kind.len <= STREAM_KIND_MAX;
-    if (!db_null(s, 6)) {
-        e.attach = db_text(s, 7);
-        good = good && e.attach.len && doc_hash_fits(e.attach, db_text(s, 6));
+    struct entry_row row;
+    entry_facts(s, &row);
+    row.key = key;
+    row.body = db_text(s, BODY);
+    struct entry_seen e = {
+        .n = row.n, .at_ms = row.at_ms, .id = row.id, .kind = row.kind, .body = row.body};
+    bool good = entry_is_whole(&row);
+    if (row.attached) {
+        e.attach = db_text(s, ATTACHED);
+        good = good && e.attach.len && doc_hash_fits(e.attach, row.attach);
     }
     return good ? see(ctx, &e, err) : stream_damaged(key, e.n, err);
 }
 
-#define SEEN                                                                            \
-    "SELECT e.n, e.at, e.id, e.kind, e.hash, e.body, e.attach, a.body FROM kf_entry e " \
-    "LEFT JOIN kf_attachment a ON a.hash = e.attach"
+#define SEEN                                                                                   \
+    "SELECT " ENTRY_FACTS("s.last_n") ", e.body, a.body FROM kf_entry e JOIN kf_stream s ON "  \
+                                      "s.id = e.stream LEFT JOIN kf_attachment a ON a.hash = " \
+                                      "e.attach"
 
 /* Forwards, at most `limit` and within `bytes`. */
 static kf_rc see_entries(struct db *db, int64_t id, str key, const struct entry_want *w,
@@ -128,7 +131,7 @@ static kf_rc see_entries(struct db *db, int64_t id, str key, const struct entry_
     bind_wanted(s, id, w, b);
     db_bind_i64(s, 8, (int64_t)limit + 1);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
-        bytes += db_text(s, 5).len + db_text(s, 7).len;
+        bytes += db_text(s, BODY).len + db_text(s, ATTACHED).len;
         full = count == limit || (bytes > bytes_max && count);
         if (full || (rc = see_row(s, key, see, ctx, err)) != KF_OK)
             break;

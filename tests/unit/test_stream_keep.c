@@ -274,6 +274,7 @@ static kf_rc apply_unlink(struct group *g, struct write *write, struct kf_err *e
     (void)write;
     return db_exec(group_db(g),
                    "DELETE FROM kf_stream_attr WHERE key = 'chat/0'; "
+                   "UPDATE kf_stream_member SET value = NULL WHERE key = 'chat/0'; "
                    "UPDATE kf_stream SET attrs = '{}' WHERE key = 'chat/0'",
                    err);
 }
