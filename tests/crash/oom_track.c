@@ -13,14 +13,15 @@
 #define ROWS 12
 
 static struct db *admin;
-static uint64_t last; /* up to where changes were read */
+static char schema[80]; /* of the store, quoted */
+static uint64_t last;   /* up to where changes were read */
 static unsigned long long written;
 
 static void sql(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 static void sql(const char *fmt, ...)
 {
     struct kf_err err = KF_ERR_INIT;
-    char text[500];
+    char text[800];
     va_list args;
     va_start(args, fmt);
     vsnprintf(text, sizeof text, fmt, args);
@@ -178,6 +179,33 @@ static void looked_after(kf_rc rc)
         fail_msg("with memory it does not read: %s", st.err.detail);
 }
 
+/* The store was kept by an older program. */
+static void older_functions(void)
+{
+    a_change();
+    sql("CREATE OR REPLACE FUNCTION %s.kf_track_version() RETURNS bigint LANGUAGE sql IMMUTABLE AS"
+        " 'SELECT 0::bigint'",
+        schema);
+    sql("UPDATE %s.kf_tracked SET made = 0", schema);
+}
+
+/* Its triggers are gone, and the database refuses new ones: what is noted is another group. */
+static void a_table_in_trouble(void)
+{
+    sql("DO $$ BEGIN EXECUTE (SELECT format('DROP TRIGGER %%I ON public.base', tgname) FROM"
+        " pg_trigger WHERE tgrelid = 'public.base'::regclass LIMIT 1); END $$");
+    a_change();
+    sql("CREATE EVENT TRIGGER forbids ON ddl_command_end WHEN TAG IN ('CREATE TRIGGER')"
+        " EXECUTE FUNCTION public.forbid()");
+}
+
+static void out_of_trouble(kf_rc rc)
+{
+    sql("DROP EVENT TRIGGER forbids");
+    sql("UPDATE %s.kf_tracked SET tried = 0", schema);
+    looked_after(rc);
+}
+
 static kf_rc name_one(void)
 {
     static const str names[] = {{"base", 4}};
@@ -200,6 +228,14 @@ static const struct script scripts[] = {
      .prepare = an_altered_table,
      .check = nothing_missed},
     {.name = "look_after", .run = look_after, .prepare = an_altered_table, .check = looked_after},
+    {.name = "look_after_older",
+     .run = look_after,
+     .prepare = older_functions,
+     .check = looked_after},
+    {.name = "look_after_trouble",
+     .run = look_after,
+     .prepare = a_table_in_trouble,
+     .check = out_of_trouble},
     {.name = "name", .run = name_one},
     {.name = "cold_changes",
      .run = read_on,
@@ -212,6 +248,17 @@ enum { SCRIPTS = sizeof scripts / sizeof *scripts };
 
 /* ---------------------------------------------------------------------------------------- main */
 
+static void note_schema(void)
+{
+    struct db_stmt *s;
+    bool row = false;
+    if (db_use(admin, "SELECT quote_ident(current_schema())", &s, NULL) != KF_OK ||
+        db_step(s, &row, NULL) != KF_OK || !row)
+        fail_msg("the schema has no name");
+    snprintf(schema, sizeof schema, "%.*s", STR_ARGS(db_text(s, 0)));
+    db_done(s);
+}
+
 static int set_up(void **state)
 {
     (void)state;
@@ -222,6 +269,9 @@ static int set_up(void **state)
     struct db_options o = {.env = env_system(), .path = st.path, .mode = DB_FOREIGN};
     if (db_open(&o, &admin, &err) != KF_OK)
         fail_msg("%s", err.detail);
+    note_schema();
+    sql("CREATE FUNCTION public.forbid() RETURNS event_trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE 'no triggers'; END $$");
     sql("CREATE TABLE public.base(id int PRIMARY KEY, v bigint, w int)");
     sql("INSERT INTO public.base SELECT n, 0, n FROM generate_series(0, %d) n", ROWS - 1);
     sql("CREATE TABLE public.other(id int PRIMARY KEY)");
