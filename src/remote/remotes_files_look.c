@@ -103,6 +103,14 @@ static kf_rc leave_damaged(struct push_files *p, str name, int64_t seq, const ch
     return p->withhold(p->ctx, name, seq, &why, err);
 }
 
+kf_rc files_leave_entry(struct push_files *p, str key, uint64_t n, int64_t seq, const char *what,
+                        struct kf_err *err)
+{
+    str name;
+    kf_rc rc = name_entry(p, key, n, &name, err);
+    return rc == KF_OK ? leave_damaged(p, name, seq, what, err) : rc;
+}
+
 static kf_rc judge(struct push_files *p, struct db *db, const struct entry_row *row, str name,
                    size_t *ret_attach, bool *ret_left, struct kf_err *err)
 {

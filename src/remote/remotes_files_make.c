@@ -70,7 +70,10 @@ struct making {
 static kf_rc put_line(void *ctx, const struct entry_row *row, struct kf_err *err)
 {
     struct making *m = ctx;
-    if (row->damaged || row->stamp != m->e->stamp || !str_is(row->site, m->e->site))
+    if (row->damaged)
+        return err_set(err, PROBLEM_DAMAGED, "entry %llu of \"%.*s\" is damaged here (%s)",
+                       (unsigned long long)row->n, STR_SHOWN(row->key), row->wrong);
+    if (row->stamp != m->e->stamp || !str_is(row->site, m->e->site))
         return KF_OK;
     m->found = true;
     return part_entry(&m->w, row, m->e->n, err);

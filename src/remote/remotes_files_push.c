@@ -206,6 +206,16 @@ static kf_rc rewrite(struct planning *l, struct known_file *k, struct kf_err *er
     return give(l, f, err);
 }
 
+/* Whether an earlier run could not make it again, for an entry of it is damaged here. */
+static kf_rc is_spoiled(struct planning *l, uint64_t first, bool *ret, struct kf_err *err)
+{
+    str name;
+    kf_rc rc = name_of(l, first, &name, err);
+    const struct withheld *w = rc == KF_OK ? withheld_find(l->p->withheld, name) : NULL;
+    *ret = w && w->problem == PROBLEM_DAMAGED;
+    return rc;
+}
+
 static kf_rc find_open(struct planning *l, struct kf_err *err)
 {
     struct known_file *k = l->known_count ? &l->known[l->known_count - 1] : NULL;
@@ -216,8 +226,11 @@ static kf_rc find_open(struct planning *l, struct kf_err *err)
     for (size_t i = 0; i < k->count; i++)
         if (!k->entries[i].seq)
             return KF_OK; /* L2 */
+    bool spoiled = false;
     kf_rc rc = is_unread(l, k->first, &unread, err);
-    if (rc != KF_OK || unread)
+    if (rc == KF_OK)
+        rc = is_spoiled(l, k->first, &spoiled, err);
+    if (rc != KF_OK || unread || spoiled)
         return rc;
     if ((rc = new_file(l, k->first, &l->open, err)) != KF_OK)
         return rc;
@@ -248,6 +261,15 @@ static kf_rc give_open(struct planning *l, struct kf_err *err)
     return f && f->fresh ? give(l, f, err) : KF_OK;
 }
 
+/* Who reads a part refuses one that has an entry twice (P2). */
+static bool has_entry(const struct push_file *f, const struct known_entry *e)
+{
+    for (size_t i = 0; i < f->file.count; i++)
+        if (f->file.entries[i].stamp == e->stamp && strcmp(f->file.entries[i].site, e->site) == 0)
+            return true;
+    return false;
+}
+
 static kf_rc put_entry(struct planning *l, const struct candidate *c, struct kf_err *err)
 {
     uint64_t n = c->e.n > l->last_n ? c->e.n : l->last_n + 1;
@@ -262,6 +284,9 @@ static kf_rc put_entry(struct planning *l, const struct candidate *c, struct kf_
     if (rc != KF_OK)
         return rc;
     struct push_file *f = l->open;
+    if (has_entry(f, &c->e))
+        return files_leave_entry(l->p, l->t->key, c->e.n ? c->e.n : (uint64_t)c->e.seq, c->e.seq,
+                                 "its stamp is that of another one", err);
     f->file.entries[f->file.count] = c->e;
     f->file.entries[f->file.count++].n = n;
     f->size += c->room;

@@ -39,6 +39,10 @@ const struct withheld *files_left_before(const struct push_files *p, str name, i
 kf_rc files_leave_secret(struct push_files *p, str name, int64_t seq, str member, const char *kind,
                          struct kf_err *err);
 
+/* Withholds an entry of number `n` here, for what is wrong with it. */
+kf_rc files_leave_entry(struct push_files *p, str key, uint64_t n, int64_t seq, const char *what,
+                        struct kf_err *err);
+
 /* --- remotes_files_make.c */
 
 struct heading {

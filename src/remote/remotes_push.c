@@ -14,7 +14,7 @@ static kf_rc note_files(struct snapshot *s, struct kf_err *err)
     if (!files)
         return err_nomem(err);
     for (size_t i = 0; i < s->set.count; i++)
-        if (picked(s, i)->file)
+        if (picked(s, i)->file && !picked(s, i)->left_out)
             files[count++] = picked(s, i)->file;
     return run_local(s->run, files_pushed(s->run, files, count, err));
 }

@@ -210,17 +210,22 @@ static kf_rc copy_body(void *ctx, const struct doc_row *row, struct kf_err *err)
 static kf_rc read_body(struct snapshot *s, struct db *db, const struct head *h, struct kf_err *err)
 {
     size_t count = 1, at = s->to - s->from;
+    struct kf_err why = KF_ERR_INIT;
     kf_rc rc = KF_OK;
     s->body[at] = (str){0, 0};
     if (h->deleted || (h->file && !s->judged)) /* files are judged by files_plan */
         return KF_OK;
     if (!h->file) {
         rc = doc_all_versions(db, h->seq - 1, h->seq, 1, copy_body, s, &count, err);
-    } else if ((rc = files_make(db, h->file, entry_has_secrets(s->entry), &s->text, err)) ==
+    } else if ((rc = files_make(db, h->file, entry_has_secrets(s->entry), &s->text, &why)) ==
                KF_OK) {
         s->body[at] = arena_str(&s->bodies, buf_view(&s->text));
         s->whole[at] = s->body[at].p != NULL;
         rc = s->whole[at] ? KF_OK : err_nomem(err);
+    } else if (rc == KF_DAMAGED) {
+        rc = KF_OK; /* it is left out */
+    } else if (err) {
+        *err = why;
     }
     /* A merge may have given the version a new number: then it is above S and pending, and nothing
      * at S can be pushed for it. */
@@ -255,9 +260,16 @@ static kf_rc leave_damaged_out(struct snapshot *s, struct head *h, struct kf_err
     struct kf_err why = KF_ERR_INIT;
     KF_SOMETIMES("damaged-document-not-pushed");
     log_event(s->remotes->log, LOG_CRIT, "store.damage", LOG_V("doc", h->name), LOG_END);
-    err_set(&why, PROBLEM_DAMAGED,
-            "its stored bytes are damaged: bring it back from a backup or an older version, or "
-            "write it anew with If-Match: *");
+    if (h->file) {
+        KF_SOMETIMES("damaged-part-not-pushed");
+        err_set(&why, PROBLEM_DAMAGED,
+                "an entry that it has there is damaged here: what is there stays, and with the "
+                "next run new entries go into another part");
+    } else {
+        err_set(&why, PROBLEM_DAMAGED,
+                "its stored bytes are damaged: bring it back from a backup or an older version, or "
+                "write it anew with If-Match: *");
+    }
     h->left_out = true;
     return snapshot_withhold(s, h->name, h->seq, &why, err);
 }

@@ -616,6 +616,96 @@ static void damage_is_named_and_not_archived(void **state)
     assert_false(testing_exists(zip));
 }
 
+/* What surrounds a body, and what stands beside entries, too. */
+static void what_surrounds_a_body_is_named_and_not_archived(void **state)
+{
+    static const char *const damage[][2] = {
+        {"UPDATE kf_entry SET site = 'x' || substr(site, 2) WHERE n = 2",
+         "UPDATE kf_entry SET site = (SELECT site FROM kf_entry WHERE n = 1) WHERE n = 2"},
+        {"UPDATE kf_entry SET stamp = stamp + 4611686018427387904 WHERE n = 2",
+         "UPDATE kf_entry SET stamp = stamp - 4611686018427387904 WHERE n = 2"},
+        {"UPDATE kf_entry SET kind = 'USER' WHERE n = 2",
+         "UPDATE kf_entry SET kind = 'user' WHERE n = 2"},
+        {"UPDATE kf_entry SET n = n + 1024 WHERE n = 2",
+         "UPDATE kf_entry SET n = n - 1024 WHERE n = 1026"},
+        {"UPDATE kf_entry SET at = at + 4 WHERE n = 2",
+         "UPDATE kf_entry SET at = at - 4 WHERE n = 2"},
+        {"UPDATE kf_stream_member SET site = 'x' || substr(site, 2)",
+         "UPDATE kf_stream_member SET site = (SELECT site FROM kf_entry WHERE n = 1)"},
+        {"UPDATE kf_stream_member SET value = '{'", "UPDATE kf_stream_member SET value = '1'"},
+    };
+    struct kf_err err = KF_ERR_INIT;
+    (void)state;
+    app_open(&a);
+    append_many(&a, "chat/1", 3);
+    patch(&a, "chat/1", "{\"k\":1}");
+    app_close(&a);
+    for (size_t i = 0; i < sizeof damage / sizeof *damage; i++) {
+        sql(&a, damage[i][0]);
+        app_open(&a);
+        if (testing_backup(a.store, zip, NULL, NULL, NULL, &err) != KF_DAMAGED)
+            fail_msg("%s: it is backed up", damage[i][0]);
+        assert_non_null(strstr(err.detail, "\"chat/1\""));
+        assert_false(testing_exists(zip));
+        app_close(&a);
+        sql(&a, damage[i][1]);
+    }
+    app_open(&a);
+    good(testing_backup(a.store, zip, NULL, NULL, NULL, &err), &err);
+}
+
+static void sync_finds_damage(struct app *app)
+{
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = app_sync(app, "place", &err);
+    if (rc == KF_OK)
+        fail_msg("nothing is said");
+    if (!strstr(err.detail, "damaged"))
+        fail_msg("%s", err.detail);
+}
+
+/* Others have all but the entry; and what went into the part before it was damaged stays there. */
+static void a_flip_costs_one_entry_at_a_place(void **state)
+{
+    (void)state;
+    app_remote(&a, "place", "mem:flips")->schedule.manual = true;
+    app_remote(&b, "place", "mem:flips")->schedule.manual = true;
+    app_open(&a);
+    app_settle(&a);
+    append_many(&a, "old", 2);
+    app_sync_good(&a, "place");
+    append_many(&a, "new", 3);
+    append_batch(&a, "twice", NULL, 1, 3, 0);
+    app_close(&a);
+    sql(&a, "UPDATE kf_entry SET stamp = (SELECT o.stamp FROM kf_entry o WHERE o.stream = "
+            "kf_entry.stream AND o.n = 1) WHERE n = 2 AND stream = (SELECT id FROM kf_stream WHERE "
+            "key = 'twice')");
+    sql(&a, "UPDATE kf_entry SET kind = 'USER' WHERE n = 2 AND stream = (SELECT id FROM kf_stream "
+            "WHERE key = 'new')");
+    app_open(&a);
+    sync_finds_damage(&a);
+    app_open(&b);
+    app_settle(&b);
+    app_sync_good(&b, "place");
+    assert_string_equal(entries_of(&b, "new"), "1:{\"n\":1} 3:{\"n\":3}");
+    assert_string_equal(entries_of(&b, "old"), "1:{\"n\":1} 2:{\"n\":2}");
+    assert_string_equal(entries_of(&b, "twice"), "1:{\"n\":1} 3:{\"n\":3}");
+    app_close(&a);
+    sql(&a, "UPDATE kf_entry SET kind = 'USER' WHERE n = 1 AND stream = (SELECT id FROM kf_stream "
+            "WHERE key = 'old')");
+    app_open(&a);
+    append_batch(&a, "old", NULL, 3, 1, 0);
+    sync_finds_damage(&a);
+    sync_finds_damage(&a);
+    app_sync_good(&b, "place");
+    assert_string_equal(entries_of(&b, "old"), "1:{\"n\":1} 2:{\"n\":2} 3:{\"n\":3}");
+    app_aside_is(&b, "place", "");
+    append_batch(&a, "old", NULL, 4, 1, 0);
+    sync_finds_damage(&a);
+    app_sync_good(&b, "place");
+    assert_string_equal(entries_of(&b, "old"), "1:{\"n\":1} 2:{\"n\":2} 3:{\"n\":3} 4:{\"n\":4}");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -630,6 +720,8 @@ int main(void)
         TEST(an_entry_changes_its_place_meanwhile),
         TEST(what_is_pending_is_joined),
         TEST(damage_is_named_and_not_archived),
+        TEST(what_surrounds_a_body_is_named_and_not_archived),
+        TEST(a_flip_costs_one_entry_at_a_place),
     };
     return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
 }
