@@ -43,7 +43,7 @@
 struct entry {
     struct token token;
     struct hash hash;
-    int64_t used_written_ms;
+    int64_t used_written_ms, used_sent_ms; /* with `file`: of used_ms, in the table and behind it */
     UT_hash_handle hh;
     bool lost; /* for lack of memory: table.h */
 };
@@ -717,6 +717,7 @@ static kf_rc change_use(struct db *db, void *ctx, struct kf_err *err)
         struct entry *e = t->by_id[i];
         int64_t used_ms = atomic_load(&e->token.used_ms);
         struct db_stmt *s;
+        e->used_sent_ms = 0;
         if (used_ms - e->used_written_ms < USED_STEP_MS)
             continue;
         rc = db_use(db, sql, &s, err);
@@ -725,9 +726,16 @@ static kf_rc change_use(struct db *db, void *ctx, struct kf_err *err)
         db_bind_i64(s, 1, used_ms);
         db_bind_text(s, 2, str_of(e->token.id));
         rc = db_run(s, err);
-        e->used_written_ms = used_ms; /* one that was not written is a minute late */
+        e->used_sent_ms = used_ms;
     }
     return rc;
+}
+
+static void keep_used(struct tokens *t)
+{
+    for (size_t i = 0; i < t->count; i++)
+        if (t->by_id[i]->used_sent_ms)
+            t->by_id[i]->used_written_ms = t->by_id[i]->used_sent_ms;
 }
 
 /* Only tokens_make changes the arrays that change_use walks, and it holds `file`, too. */
@@ -737,6 +745,10 @@ kf_rc tokens_note_use(struct tokens *t, struct kf_err *err)
         return KF_OK;
     pthread_mutex_lock(&t->file);
     kf_rc rc = in_file(t, change_use, t, err);
+    if (rc == KF_OK)
+        keep_used(t);
+    else
+        atomic_store(&t->unwritten, true);
     pthread_mutex_unlock(&t->file);
     return rc;
 }

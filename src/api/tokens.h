@@ -118,8 +118,8 @@ const struct token *tokens_find(struct tokens *t, str text);
 /* The first token behind `id` in the order of ids; NULL at the end. */
 const struct token *tokens_after(struct tokens *t, str id);
 const struct token *tokens_by_id(struct tokens *t, str id);
-/* Writes down when tokens were shown last, where that has moved by a minute. Blocks. *ret_more may
- * be NULL. */
+/* Writes down when tokens were shown last, where that has moved by a minute. Blocks. What fails is
+ * written the next time. */
 kf_rc tokens_note_use(struct tokens *t, struct kf_err *err);
 /* Whether tokens_note_use has something to write. */
 bool tokens_unwritten(const struct tokens *t);

@@ -243,6 +243,28 @@ static void when_it_was_used_is_noted(void **state)
     tokens_close(t);
 }
 
+/* What could not be written down is, the next time. */
+static void a_use_that_was_not_written_is_not_forgotten(void **state)
+{
+    char text[TOKEN_TEXT_LEN + 1];
+    struct tokens *t = open_all();
+    make(t, &to_read, text);
+    (void)state;
+    testing_env_advance(&env, 61000);
+    tokens_find(t, str_of(text));
+    int64_t used_ms = env.wall_ms;
+    testing_env_fault(&env, IO_WRITE, 1, EIO, true);
+    assert_int_not_equal(tokens_note_use(t, NULL), KF_OK);
+    testing_env_fault(&env, IO_OP_COUNT, 0, 0, false);
+    assert_true(tokens_unwritten(t));
+    assert_int_equal(tokens_note_use(t, NULL), KF_OK);
+    assert_false(tokens_unwritten(t));
+    tokens_close(t);
+    t = open_all();
+    assert_int_equal(atomic_load(&tokens_after(t, STR(""))->used_ms), used_ms);
+    tokens_close(t);
+}
+
 /* --------------------------------------------------------------------------------------- scopes */
 
 static void names_are_those_of_the_prefixes(void **state)
@@ -519,6 +541,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_old_are_forgotten_meanwhile, setup, teardown),
         cmocka_unit_test_setup_teardown(lists_are_in_order, setup, teardown),
         cmocka_unit_test_setup_teardown(when_it_was_used_is_noted, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_use_that_was_not_written_is_not_forgotten, setup,
+                                        teardown),
         cmocka_unit_test_setup_teardown(names_are_those_of_the_prefixes, setup, teardown),
         cmocka_unit_test_setup_teardown(nobody_gives_more_than_they_have, setup, teardown),
         cmocka_unit_test_setup_teardown(wishes_that_cannot_be, setup, teardown),
