@@ -49,8 +49,10 @@ struct house {
     struct server *server;
     struct beside beside[LOOPS_MAX - 1];
     size_t beside_count;
-    int64_t stop_by_ms; /* monotonic; 0 = nobody asked it to */
-    bool ready;
+    pthread_mutex_t gate; /* held while threads for them are made: until then none of them works */
+    int64_t stop_by_ms;   /* monotonic; 0 = nobody asked it to */
+    _Atomic int64_t hurry_at_ms; /* the same; 0 = not yet */
+    atomic_bool ready;
     struct kf_store *store;  /* of a store_path */
     struct store_lock *lock; /* of a data_dir */
     struct tokens *tokens;   /* of a data_dir */
@@ -170,6 +172,7 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     struct house *h = mem_calloc(1, sizeof *h);
     if (!h)
         return err_nomem(err);
+    pthread_mutex_init(&h->gate, NULL);
     h->o = *options;
     h->env = options->env ? options->env : env_system();
     h->doctor = (struct doctor_server){
@@ -274,6 +277,8 @@ static void beside_stops(struct loop_msg *m)
 static void *beside_run(void *ctx)
 {
     struct beside *b = ctx;
+    pthread_mutex_lock(&b->house->gate);
+    pthread_mutex_unlock(&b->house->gate);
     loop_hand_to(b->loop, pthread_self());
     while (!b->stopped || api_busy(b->api))
         loop_turn(b->loop, 100);
@@ -283,12 +288,14 @@ static void *beside_run(void *ctx)
 }
 
 /* Signals are for the thread that made the house. A thread that cannot be had leaves its
- * connections to nobody, so its server leaves those that have one. */
+ * connections to nobody, so its server leaves those that have one; those look at what it leaves,
+ * and wait for that. */
 static void start_loops(struct house *h)
 {
     sigset_t all, old;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
+    pthread_mutex_lock(&h->gate);
     for (size_t i = 0; i < h->beside_count;) {
         struct beside *b = &h->beside[i];
         b->started = pthread_create(&b->thread, NULL, beside_run, b) == 0;
@@ -301,6 +308,7 @@ static void start_loops(struct house *h)
         while (h->beside_count > i)
             beside_free(&h->beside[--h->beside_count]);
     }
+    pthread_mutex_unlock(&h->gate);
     pthread_sigmask(SIG_SETMASK, &old, NULL);
 }
 
@@ -444,6 +452,7 @@ kf_rc house_free(struct house *h, struct kf_err *err)
         tokens_note_use(h->tokens, NULL); /* nothing depends on it */
     tokens_close(h->tokens);
     store_lock_drop(h->lock);
+    pthread_mutex_destroy(&h->gate);
     mem_free(h);
     return rc;
 }
