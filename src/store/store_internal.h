@@ -185,7 +185,7 @@ struct group {
 
 /* --- store_state.c */
 /* The one way to change state; illegal moves are asserted. */
-void state_move(struct kf_store *s, enum store_state to);
+void state_opened(struct kf_store *s);
 /* No writes until one succeeds: `problem` is disk_full, store_unavailable or store_read_only. */
 void state_full(struct kf_store *s, enum problem problem, const struct kf_err *why);
 void state_healed(struct kf_store *s);

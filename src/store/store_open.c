@@ -102,7 +102,7 @@ kf_rc store_open(const char *path, const struct store_options *options, struct k
         return rc;
     }
     if (!s->unsettled)
-        state_move(s, STORE_OPEN);
+        state_opened(s);
     *ret_store = s;
     return KF_OK;
 }

@@ -22,10 +22,12 @@ static void move_locked(struct kf_store *s, enum store_state to)
     atomic_store_explicit(&s->state, (int)to, memory_order_release);
 }
 
-void state_move(struct kf_store *s, enum store_state to)
+/* What works by itself may have found something by now: that stays. */
+void state_opened(struct kf_store *s)
 {
     pthread_mutex_lock(&s->state_lock);
-    move_locked(s, to);
+    if (store_state(s) == STORE_OPENING)
+        move_locked(s, STORE_OPEN);
     pthread_mutex_unlock(&s->state_lock);
 }
 
