@@ -133,7 +133,8 @@ KF_API kf_rc kf_open(const char *path, const struct kf_options *options, kf_stor
  * together. KF_UNAVAILABLE when something is still pending to one of them: everything is safe on
  * disk, and err names what is left. A ticket not yet waited for is ended and freed.
  * Only a run of a remote that sits in a call of the system (a dead network disk) is waited for
- * without an end; the program keepfast ends without it.
+ * without an end; the program keepfast ends without it. A PostgreSQL that hangs is waited for as
+ * long as for an answer that may still come, and no more than 10 s in all.
  *
  * Calls of other threads that are at work are waited for; only those that wait for remotes are
  * ended: kf_sync answers KF_BUSY `stopping`, a write with `wait` KF_UNAVAILABLE, and the write

@@ -180,6 +180,14 @@ class Server:
         self.process.terminate()
         return self.process.wait(timeout)
 
+    def ends(self, seconds=10):
+        """SIGTERM, and the seconds until it is gone: at most so many, by itself (not by its alarm), with status 0."""
+        began = time.monotonic()
+        status = self.stop(seconds)
+        if status != 0 or "ended without waiting" in self.stderr():
+            raise AssertionError(f"exit status {status}: {self.stderr()[-2000:]}")
+        return time.monotonic() - began
+
     def __enter__(self):
         return self
 

@@ -275,6 +275,10 @@ def main():
                 pg.stop()
             elif word == "start":
                 pg.start()
+            elif word == "freeze":
+                pg.freeze()
+            elif word == "thaw":
+                pg.thaw()
             print(word, flush=True)
 
 

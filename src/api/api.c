@@ -75,6 +75,8 @@ static struct api_home *home_new(const struct api_options *o)
     if (!home)
         return NULL;
     home->loop = o->loop;
+    home->lives = o->lives;
+    home->lives_ctx = o->lives_ctx;
     home->started_ms = env_wall_ms(o->env);
     pthread_mutex_init(&home->lock, NULL);
     pthread_mutex_init(&home->follow_lock, NULL);

@@ -118,8 +118,6 @@ struct api_space_path {
     const char *path;
     str space;
     bool create;
-    db_go_on *lives; /* false: the server is stopping */
-    void *lives_ctx;
 };
 struct api_spaces_ops {
     kf_rc (*reach)(void *ctx, const struct api_space_path *path, struct kf_store **ret,
@@ -158,6 +156,9 @@ struct api_options {
     struct api_spaces_ops spaces;
     struct api_doctor doctor;
     struct tokens *tokens; /* of the data folder; NULL: there can be none. Outlives it */
+    /* False: the server is to be gone (store_options.lives). Any thread; NULL = nobody is asked. */
+    db_go_on *lives;
+    void *lives_ctx;
 };
 kf_rc api_new(const struct api_options *options, struct api **ret_api, struct kf_err *err);
 /* A router for another loop, with the same spaces: its calls are made and answered on that loop's
@@ -168,9 +169,6 @@ kf_rc api_new_beside(struct api *first, struct loop *loop, struct api **ret_api,
  * wanted, all that are there: they are made of what is open. Of a database that is away, or where
  * somebody holds them, later, by itself. */
 kf_rc api_open_spaces(struct api *api, struct kf_err *err);
-/* Calls that wait for a database end soon (store_hurry), of all spaces and of those that are being
- * opened. */
-void api_hurry_spaces(struct api *api);
 /* Runs, at the end, every remote with on_change that has something pending, timeout_ms in all.
  * KF_UNAVAILABLE names what is left. */
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err);

@@ -328,7 +328,8 @@ struct api_home {
     bool wanted_list;      /* and all that are there */
     struct loop_timer wanted_timer;
     bool unasked;        /* an errand for one of them is under way */
-    atomic_bool hurry;   /* api_hurry_spaces */
+    db_go_on *lives; /* api_options */
+    void *lives_ctx;
     _Atomic size_t past; /* workers that read the past of remotes, in any space */
     struct api *routers; /* the first is that of the loop of the stores; constant while they run */
 

@@ -86,15 +86,14 @@ kf_rc space_may_open(const struct api *api, str name, bool create, struct kf_err
 
 bool spaces_live(void *ctx)
 {
-    struct api_home *home = ctx;
-    return !atomic_load_explicit(&home->hurry, memory_order_relaxed);
+    const struct api_home *home = ctx;
+    return !home->lives || home->lives(home->lives_ctx);
 }
 
 kf_rc space_reach(struct api *api, struct space *s, bool create, struct kf_err *err)
 {
     struct buf path = BUF_INIT;
-    struct api_space_path at = {
-        .space = str_of(s->name), .create = create, .lives = spaces_live, .lives_ctx = api->home};
+    struct api_space_path at = {.space = str_of(s->name), .create = create};
     space_path(api, at.space, &path);
     kf_rc rc = buf_ok(&path, err);
     at.path = path.p;
@@ -361,13 +360,6 @@ bool api_hydrating(const struct api *api)
 
 /* One after the other, each with its share of the time that is left: one remote that hangs does not
  * take it all. */
-void api_hurry_spaces(struct api *api)
-{
-    atomic_store(&api->home->hurry, true);
-    for (struct space *s = api->home->spaces; s; s = s->next)
-        store_hurry(s->store);
-}
-
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
 {
     kf_rc rc = KF_OK;
@@ -383,16 +375,29 @@ kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err)
     return rc;
 }
 
+/* All are told to end before any is waited for: of many that hang, each takes its time beside the
+ * others. */
+static void leave_all(struct api *api)
+{
+    for (struct space *s = api->home->spaces; s; s = s->next) {
+        store_hurry(s->store, STORE_HURRY_MS);
+        remotes_end_runs(store_remotes(s->store));
+    }
+    for (struct space *s = api->home->spaces; s; s = s->next)
+        api->o.spaces.leave(api->o.spaces.ctx, s->store);
+}
+
 void spaces_close(struct api *api)
 {
+    for (struct space *s = api->home->spaces; s; s = s->next)
+        space_listen(s, false);
+    if (api->o.data_dir)
+        leave_all(api);
     while (api->home->spaces) {
         struct space *s = api->home->spaces;
         api->home->spaces = s->next;
-        space_listen(s, false);
-        if (api->o.data_dir) {
-            api->o.spaces.leave(api->o.spaces.ctx, s->store);
+        if (api->o.data_dir)
             api->o.spaces.close(api->o.spaces.ctx, &s->store);
-        }
         space_free(s);
     }
 }

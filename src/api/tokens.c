@@ -50,6 +50,8 @@ struct entry {
 
 struct tokens {
     const struct env *env;
+    db_go_on *lives;
+    void *lives_ctx;
     char *path;  /* of PostgreSQL with its password: a secret */
     char *shown; /* the same for people */
     pthread_mutex_t file;
@@ -92,8 +94,13 @@ static const struct schema schema_server = {
 /* The caller closes it. With `make` it is made when it is not there, else KF_ABSENT. */
 static kf_rc open_file(const struct tokens *t, bool make, struct db **ret, struct kf_err *err)
 {
-    struct db_options o = {
-        .env = t->env, .path = t->path, .mode = DB_OWNER, .create = make, .busy_ms = BUSY_MS};
+    struct db_options o = {.env = t->env,
+                           .path = t->path,
+                           .mode = DB_OWNER,
+                           .create = make,
+                           .busy_ms = BUSY_MS,
+                           .lives = t->lives,
+                           .lives_ctx = t->lives_ctx};
     struct db *db = NULL;
     enum schema_found found;
     int format;
@@ -401,18 +408,19 @@ static kf_rc name_place(struct tokens *t, const char *dir, struct kf_err *err)
     return rc != KF_OK || (t->path && t->shown) ? rc : err_nomem(err);
 }
 
-kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_tokens,
-                  struct kf_err *err)
+kf_rc tokens_open(const struct tokens_options *o, struct tokens **ret_tokens, struct kf_err *err)
 {
     struct tokens *t = mem_calloc(1, sizeof *t);
     if (!t)
         return err_nomem(err);
-    t->env = env;
+    t->env = o->env;
+    t->lives = o->lives;
+    t->lives_ctx = o->lives_ctx;
     atomic_init(&t->known_ms, -1);
     pthread_mutex_init(&t->file, NULL);
     pthread_rwlock_init(&t->lock, NULL);
-    kf_rc rc = name_place(t, dir, err);
-    int64_t now_ms = env_mono_ms(env);
+    kf_rc rc = name_place(t, o->dir, err);
+    int64_t now_ms = env_mono_ms(o->env);
     if (rc == KF_OK)
         rc = load(t, err);
     /* Until they can be read nobody is let in (tokens_known). */

@@ -33,6 +33,7 @@
 #define KF_API_TOKENS_H
 
 #include "base/env.h"
+#include "db/db.h"
 
 #include <stdatomic.h>
 
@@ -82,7 +83,13 @@ struct tokens;
 /* Reads DIR/_keepfast.db, or finds that there is none; of postgres://… the schema kf__keepfast, and
  * when that is away the table is not known yet. damaged, format_too_new, io_error,
  * permission, no_memory. */
-kf_rc tokens_open(const struct env *env, const char *dir, struct tokens **ret_tokens,
+struct tokens_options {
+    const struct env *env;
+    const char *dir;
+    db_go_on *lives; /* db_options.lives; NULL = nobody is asked */
+    void *lives_ctx;
+};
+kf_rc tokens_open(const struct tokens_options *options, struct tokens **ret_tokens,
                   struct kf_err *err);
 /* NULL is fine. */
 void tokens_close(struct tokens *t);

@@ -17,7 +17,8 @@ static const uint32_t settle_ms = 1000;
 /* After the first signal: by then all that can end has ended (house_run, house_free). */
 static const unsigned stop_s = 10;
 
-static struct house *serving; /* for the signal handler */
+static struct house *volatile serving;   /* for the signal handler */
+static volatile sig_atomic_t stop_asked; /* before it was serving, too */
 static struct notify manager = NOTIFY_INIT;
 static struct {
     struct loop_hook hook;
@@ -28,6 +29,7 @@ static struct {
 static void on_signal(int number)
 {
     (void)number;
+    stop_asked = 1;
     notify_stopping(&manager);
     if (serving)
         house_stop(serving);
@@ -70,7 +72,15 @@ static void catch_hangup(void)
     sigaction(SIGHUP, &a, NULL);
 }
 
-/* The first SIGTERM or SIGINT ends gracefully; a second one ends at once, which is safe by the
+static bool goes_on(void *ctx)
+{
+    (void)ctx;
+    return !stop_asked;
+}
+
+/* The first SIGTERM or SIGINT ends gracefully, also while stores are still being opened: a database
+ * that hangs keeps a start waiting, and the first process of a container is ended by no signal that
+ * it does not take; a second one ends at once, which is safe by the
  * promise of every answer. */
 static void catch_signals(void)
 {
@@ -159,6 +169,33 @@ static kf_rc listen_all(struct house *h, const struct config *config, const char
     return rc;
 }
 
+static void say_ready(const struct cli *cli, struct house *house, const char *shown)
+{
+    house_settle(house, settle_ms);
+    if (cli->json)
+        print_fmt("{\"ready\":\"%s\"}\n", shown);
+    else
+        print_fmt("keepfast ready at %s\n", shown);
+    print_flush();
+    notify_ready(&manager, house_loop(house), shown);
+}
+
+/* Until it is to stop, which may have been asked for before there was a house to tell. */
+static void serve(const struct cli *cli, struct house *house, const char *shown)
+{
+    serving = house;
+    if (stop_asked)
+        house_stop(house);
+    else
+        say_ready(cli, house, shown);
+    reload.hook.run = tell_of_reload;
+    loop_after(house_loop(house), &reload.hook);
+    house_run(house);
+    loop_after_remove(house_loop(house), &reload.hook);
+    serving = NULL;
+    notify_close(&manager);
+}
+
 kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
 {
     struct config *config = NULL;
@@ -188,28 +225,20 @@ kf_rc cmd_serve(struct cli *cli, struct kf_err *err)
                               .data_dir = dir,
                               .socket = socket,
                               .start_empty = cli->opt[OPT_START_EMPTY] != NULL,
-                              .allow_network_fs = cli->opt[OPT_ALLOW_NETWORK_FS] != NULL};
+                              .allow_network_fs = cli->opt[OPT_ALLOW_NETWORK_FS] != NULL,
+                              .goes_on = goes_on};
+    catch_signals();
     rc = house_new(&o, &house, err);
+    if (rc != KF_OK && stop_asked) {
+        rc = KF_OK;
+        goto out;
+    }
     if (rc == KF_BUSY && err && !err->retryable) /* a lasting owner: this start was a mistake */
         err->exit_code = 3;
-    if (rc == KF_OK)
+    if (rc == KF_OK && !stop_asked)
         rc = listen_all(house, config, socket, &shown, err);
     if (rc == KF_OK) {
-        serving = house;
-        catch_signals();
-        house_settle(house, settle_ms);
-        if (cli->json)
-            print_fmt("{\"ready\":\"%s\"}\n", shown.p);
-        else
-            print_fmt("keepfast ready at %s\n", shown.p);
-        print_flush();
-        notify_ready(&manager, house_loop(house), shown.p);
-        reload.hook.run = tell_of_reload;
-        loop_after(house_loop(house), &reload.hook);
-        house_run(house);
-        loop_after_remove(house_loop(house), &reload.hook);
-        serving = NULL;
-        notify_close(&manager);
+        serve(cli, house, shown.p);
         rc = house_free(house, err);
         house = NULL;
         if (rc == KF_UNAVAILABLE) { /* said, and safe on disk: the stop itself was clean */

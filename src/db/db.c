@@ -156,6 +156,11 @@ void db_watch(struct db *db, db_go_on *go_on, void *ctx)
     db->go_on_ctx = ctx;
 }
 
+void db_patient(struct db *db, bool patient)
+{
+    db->patient = patient;
+}
+
 kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err)
 {
     return db->driver->used(db, ret_bytes, err);

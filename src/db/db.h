@@ -49,10 +49,11 @@ struct db_options {
     uint32_t busy_ms; /* how long a call waits for a foreign connection's lock; 0 = 100 */
     uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
     /* PostgreSQL: asked while the network is waited for, for as long as the connection is open,
-     * while it is made too; once false, a server that says nothing for 3 s is gone. NULL =
-     * nobody. */
+     * while it is made too. Once false, what is asked for is to end: a server that says nothing for
+     * a moment is gone, and no connection is made any more. NULL = nobody. */
     db_go_on *lives;
     void *lives_ctx;
+    uint32_t silence_ms; /* PostgreSQL: a server that says nothing for so long is gone; 0 = 30 s */
 };
 
 /* Opens and prepares a connection: WAL, synchronous FULL, foreign keys on, trusted_schema off,
@@ -154,6 +155,10 @@ void db_set_busy(struct db *db, uint32_t busy_ms);
 void db_deadline(struct db *db, uint32_t deadline_ms);
 /* db_go_on of the calls from now on. */
 void db_watch(struct db *db, db_go_on *go_on, void *ctx);
+/* PostgreSQL: whether statements may take any time from now on. A server that is silent is then not
+ * gone but asked over another connection, each silence_ms, whether it is still at work on this one;
+ * it is gone when it is not, or does not answer that. */
+void db_patient(struct db *db, bool patient);
 
 /* What a driver's own tongue is needed for. */
 enum db_engine { DB_SQLITE, DB_POSTGRES };

@@ -70,6 +70,7 @@ struct db {
     int64_t deadline_ms; /* monotonic; 0 = none */
     db_go_on *lives;     /* db_options.lives */
     void *lives_ctx;
+    bool patient;    /* db_patient */
     db_go_on *go_on; /* may be NULL */
     void *go_on_ctx;
 };

@@ -41,6 +41,32 @@ kf_rc pg_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------------ schemas */
 
+kf_rc pg_open_beside(const struct pg_db *db, struct db **ret_db, struct kf_err *err)
+{
+    struct db_options o = {.env = db->base.env,
+                           .path = db->url,
+                           .mode = DB_READER,
+                           .lives = db->base.lives,
+                           .lives_ctx = db->base.lives_ctx};
+    return pg_open(&o, ret_db, err);
+}
+
+/* By the name that it has at the server: behind a pooler it has another number there. */
+bool pg_is_at_work(const struct pg_db *db)
+{
+    static const char sql[] = "SELECT count(*) FROM pg_stat_activity"
+                              " WHERE application_name = $1 AND state = 'active'";
+    struct db *other = NULL;
+    int64_t found = 0;
+    kf_rc rc = pg_open_beside(db, &other, NULL);
+    if (rc == KF_OK) {
+        db_deadline(other, PG_ASK_MS);
+        rc = ask(other, sql, str_of(db->tag), &found, NULL);
+    }
+    db_close(other);
+    return rc == KF_OK && found > 0;
+}
+
 /* A pooler has told us a number of its own. What it would give to another connection now is what it
  * gives to ours next. */
 kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err)
@@ -48,17 +74,12 @@ kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err)
     static const char sql[] = "SELECT pg_backend_pid()";
     struct db *base = &db->base;
     struct db *other = NULL;
-    struct db_options o = {.env = base->env,
-                           .path = db->url,
-                           .mode = DB_READER,
-                           .lives = base->lives,
-                           .lives_ctx = base->lives_ctx};
     int64_t pid = 0;
     kf_rc rc = ask(base, sql, (str){0}, &pid, err);
     if (rc != KF_OK || !db->conn || pid == pq.backendPID(db->conn))
         return rc;
     KF_SOMETIMES("pg-behind-a-pooler");
-    rc = pg_open(&o, &other, err);
+    rc = pg_open_beside(db, &other, err);
     if (rc == KF_OK)
         rc = ask(base, sql, (str){0}, &pid, err);
     db_close(other);
@@ -246,6 +267,7 @@ kf_rc db_space_drop(const struct db_options *options, struct kf_err *err)
     static const struct schema any = {.format = INT32_MAX};
     rc = pg_look(db, &any, &found, &format, err);
     snprintf(sql, sizeof sql, "DROP SCHEMA \"%s\" CASCADE", pg_of(db)->schema);
+    db_patient(db, true);
     if (rc == KF_OK)
         rc = pg_exec(db, sql, err);
     db_close(db);

@@ -80,20 +80,34 @@ kf_rc pg_gone(struct pg_db *db, struct kf_err *err)
     return rc;
 }
 
+static bool is_to_close(const struct pg_db *db)
+{
+    return db->base.lives && !db->base.lives(db->base.lives_ctx);
+}
+
 /* Whether a server that has said nothing since then is waited for no longer. */
 static bool is_in_a_hurry(const struct pg_db *db, int64_t since_ms)
 {
-    const struct db *base = &db->base;
-    return base->lives && !base->lives(base->lives_ctx) &&
-           env_mono_ms(base->env) - since_ms >= PG_HURRY_MS;
+    return is_to_close(db) && env_mono_ms(db->base.env) - since_ms >= PG_HURRY_MS;
+}
+
+/* Whether what is silent is still at work: for who has time. An answer may have come while another
+ * connection was asked. */
+static bool goes_on_in_silence(struct pg_db *db)
+{
+    struct patience p = patience_of(db, LOOK_MS);
+    if (!db->base.patient)
+        return false;
+    KF_SOMETIMES("pg-silence-asked-about");
+    return pg_is_at_work(db) || nap(db, POLLIN, LOOK_MS, &p);
 }
 
 static kf_rc wait_for_bytes(struct pg_db *db, struct kf_err *err)
 {
-    bool watched = db->base.go_on || db->base.deadline_ms;
+    bool watched = (db->base.go_on || db->base.deadline_ms) && !db->base.patient;
     int nap_ms = db->base.go_on ? LOOK_OFTEN_MS : LOOK_MS;
     int64_t since_ms = env_mono_ms(db->base.env);
-    struct patience p = patience_of(db, watched ? PG_SILENCE_LONG_MS : PG_SILENCE_MS);
+    struct patience p = patience_of(db, watched ? PG_SILENCE_LONG_MS : db->silence_ms);
     for (;;) {
         int left = pq.flush(db->conn);
         if (left < 0)
@@ -103,8 +117,10 @@ static kf_rc wait_for_bytes(struct pg_db *db, struct kf_err *err)
         if (db_is_to_end(&db->base))
             return give_up(db, err);
         /* A server that says nothing is gone; who has set a bound may be about something long. */
-        if (is_over(db, &p) || is_in_a_hurry(db, since_ms))
+        if (is_in_a_hurry(db, since_ms) || (is_over(db, &p) && !goes_on_in_silence(db)))
             return pg_gone(db, err);
+        if (is_over(db, &p))
+            p = patience_of(db, db->silence_ms);
     }
     return pq.consumeInput(db->conn) ? KF_OK : pg_gone(db, err);
 }
@@ -363,7 +379,7 @@ static kf_rc reach(struct pg_db *db, struct kf_err *err)
     size_t count = 1;
     kf_rc rc = reach_one(db, true, &count, err);
     for (size_t tried = 1; tried < 2 * count && count > 1; tried++) {
-        if (rc == KF_OK || rc == KF_NOMEM || db_is_to_end(&db->base))
+        if (rc == KF_OK || rc == KF_NOMEM || db_is_to_end(&db->base) || is_to_close(db))
             return rc;
         KF_SOMETIMES("pg-next-host");
         db->host = (db->host + 1) % count;
@@ -377,7 +393,11 @@ static kf_rc connect(struct pg_db *db, struct kf_err *err)
 {
     make_tag(db);
     db->pooled = false;
-    db->base.trouble = DB_FINE;
+    db->base.trouble = is_to_close(db) ? DB_TROUBLE_LOST : DB_FINE;
+    if (db->base.trouble != DB_FINE)
+        return err_set(err, PROBLEM_STORE_UNAVAILABLE,
+                       "no connection to %s is made any more: what asks for it is being closed",
+                       db->shown);
     kf_rc rc = reach(db, err);
     if (rc == KF_OK)
         rc = check_server(db, err);
@@ -443,6 +463,7 @@ kf_rc pg_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
                            .lives = o->lives,
                            .lives_ctx = o->lives_ctx};
     db->busy_ms = o->busy_ms;
+    db->silence_ms = o->silence_ms ? o->silence_ms : PG_SILENCE_MS;
     rc = set_names(db, o->path, err);
     if (rc == KF_OK)
         rc = connect(db, err);

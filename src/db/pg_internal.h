@@ -38,10 +38,11 @@
 #define PG_NAME_LEN        32
 #define PG_SCHEMA_LEN      63
 #define PG_CONNECT_MS      10000
-#define PG_SILENCE_MS      30000  /* without a byte from the server, it is gone */
+#define PG_SILENCE_MS      30000  /* db_options.silence_ms */
 #define PG_SILENCE_LONG_MS 180000 /* the same for who has set a bound of its own */
 #define PG_HOST_MS         1000   /* for one of several hosts, in the first round */
-#define PG_HURRY_MS        3000   /* db_options.lives */
+#define PG_HURRY_MS        250    /* db_options.lives */
+#define PG_ASK_MS          10000  /* for the answer of who is asked whether it is at work */
 #define PG_VERSION_MIN     120000
 
 /* Types by their numbers in every PostgreSQL. */
@@ -95,6 +96,7 @@ struct pg_db {
     PGconn *conn;                    /* NULL = lost, or never made */
     size_t host; /* of those that the address names: the one that is tried first */
     uint32_t busy_ms;
+    int64_t silence_ms;
     enum pg_txn txn;
     bool writing; /* the transaction */
     struct pg_sent sent[PG_SENT_MAX];
@@ -209,6 +211,11 @@ kf_rc pg_look(struct db *db, const struct schema *schema, enum schema_found *ret
               struct kf_err *err);
 kf_rc pg_create(struct db *db, const struct schema *schema, struct kf_err *err);
 kf_rc pg_set_format(struct db *db, int format, struct kf_err *err);
+/* Another connection to the same place, which gives up when this one is to. */
+kf_rc pg_open_beside(const struct pg_db *db, struct db **ret_db, struct kf_err *err);
+/* Whether the server says, over another connection, that it is at work on what this one has sent.
+ * False also when it does not answer. */
+bool pg_is_at_work(const struct pg_db *db);
 /* KF_CONFIG: there is a pooler between, which gives this session to others as well. What it does
  * not do just now every later transaction finds out. */
 kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err);

@@ -24,9 +24,11 @@ static const char server_lock[] = "_keepfast.db";
 /* How long a space that is opened by a request waits for a command that has it: the loop stands
  * meanwhile. */
 static const uint32_t request_lock_ms = 250;
-/* From the signal to the end, what stops and what is flushed together; and the least that remotes
- * get. */
-static const int64_t stop_ms = 9500, flush_least_ms = 500;
+/* From the signal to the end, what stops and what is flushed together; the least that remotes get;
+ * and up to when a database may be silent: by the clock alone, for a group that is being committed
+ * is to be let finish, whoever else is done. The rest is for all that learn of it one behind the
+ * other. */
+static const int64_t stop_ms = 9500, flush_least_ms = 500, hurry_ms = 6000;
 
 /* A loop that answers requests beside that of the stores, with its thread. */
 struct beside {
@@ -75,6 +77,22 @@ struct kf_store *house_store(struct house *h)
     return h->store;
 }
 
+/* db_options.lives of all that it opens. */
+static bool house_lives(void *ctx)
+{
+    struct house *h = ctx;
+    int64_t until_ms = atomic_load_explicit(&h->hurry_at_ms, memory_order_relaxed);
+    if (!atomic_load_explicit(&h->ready, memory_order_relaxed))
+        return !h->o.goes_on || h->o.goes_on(h->o.goes_on_ctx);
+    return !until_ms || env_mono_ms(h->env) < until_ms;
+}
+
+static void hurry(struct house *h)
+{
+    if (!h->hurry_at_ms)
+        atomic_store(&h->hurry_at_ms, env_mono_ms(h->env) + hurry_ms);
+}
+
 static struct open_options terms(struct house *h, const char *path, const char *name,
                                  bool must_exist)
 {
@@ -92,6 +110,8 @@ static struct open_options terms(struct house *h, const char *path, const char *
                                  .allow_network_fs = h->o.allow_network_fs,
                                  .lock_wait_ms = h->ready ? request_lock_ms : h->o.lock_wait_ms,
                                  .cache_bytes = h->o.config->limit_memory,
+                                 .lives = house_lives,
+                                 .lives_ctx = h,
                                  .turn = &h->turn};
 }
 
@@ -108,8 +128,6 @@ static kf_rc space_reached(void *ctx, const struct api_space_path *path, struct 
     char name[64];
     snprintf(name, sizeof name, "%.*s", STR_ARGS(path->space));
     struct open_options o = terms(ctx, path->path, name, !path->create);
-    o.lives = path->lives;
-    o.lives_ctx = path->lives_ctx;
     return reach_store(path->path, &o, ret, err);
 }
 
@@ -181,7 +199,10 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
     if (rc == KF_OK && options->data_dir)
         rc = take_folder(h, err);
     if (rc == KF_OK && options->data_dir)
-        rc = tokens_open(h->env, options->data_dir, &h->tokens, err);
+        rc = tokens_open(
+            &(struct tokens_options){
+                .env = h->env, .dir = options->data_dir, .lives = house_lives, .lives_ctx = h},
+            &h->tokens, err);
     else if (rc == KF_OK)
         rc = house_open(h, options->store_path, options->space, options->must_exist, &h->store,
                         err);
@@ -195,6 +216,8 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
                                  .store = h->store,
                                  .store_space = options->space,
                                  .tokens = h->tokens,
+                                 .lives = house_lives,
+                                 .lives_ctx = h,
                                  .spaces = {.reach = space_reached,
                                             .enter = space_entered,
                                             .leave = space_left,
@@ -209,7 +232,7 @@ kf_rc house_new(const struct house_options *options, struct house **ret_house, s
         house_free(h, NULL);
         return rc;
     }
-    h->ready = true;
+    atomic_store(&h->ready, true);
     *ret_house = h;
     return KF_OK;
 }
@@ -390,28 +413,18 @@ void house_settle(struct house *h, uint32_t wait_ms)
         loop_turn(h->loop, 10);
 }
 
-static void hurry(struct house *h)
-{
-    if (h->store)
-        store_hurry(h->store);
-    else if (h->api)
-        api_hurry_spaces(h->api);
-}
-
 void house_run(struct house *h)
 {
     bool done = h->server == NULL;
     start_loops(h);
     loop_run(h->loop);
     h->stop_by_ms = env_mono_ms(h->env) + stop_ms;
+    hurry(h);
     api_stop(h->api);
     if (h->server)
         server_stop(h->server, stopped, &done);
     stop_loops(h); /* behind the listeners: nothing more comes to them */
-    while (!done)
-        loop_turn(h->loop, 100);
-    hurry(h); /* the calls whose time was over are those that wait for a database */
-    while (!loops_are_over(h))
+    while (!done || !loops_are_over(h))
         loop_turn(h->loop, 100);
     join_loops(h);
 }

@@ -26,6 +26,10 @@ struct house_options {
     bool inline_loop; /* no worker threads: LOOP_INLINE */
     bool bare;        /* a folder: opens no space but those that are asked for */
     uint32_t lock_wait_ms;
+    /* Asked while it is made: false, and house_new ends soon, perhaps with a house. NULL = nobody
+     * is asked. */
+    db_go_on *goes_on;
+    void *goes_on_ctx;
 };
 /* A folder: its permissions are checked, DIR/_keepfast.db.lock is taken. A store: it is opened. */
 kf_rc house_new(const struct house_options *options, struct house **ret_house, struct kf_err *err);

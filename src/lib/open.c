@@ -33,6 +33,10 @@
 extern char **environ;
 
 static const int64_t busy_ms = 5000;
+/* Of kf_close: a program that closes because it was asked to end is to be gone within 10 s. The
+ * least that remotes get, and up to when a database may be silent. */
+static const int64_t close_ms = 9500, flush_least_ms = 500;
+static const uint32_t hurry_ms = 6000;
 
 struct embedded;
 
@@ -198,7 +202,7 @@ void close_store(struct kf_store **store)
     struct remotes *remotes = store_remotes(*store);
     struct host *host = store_host(*store);
     leave_store(*store); /* if that was not done */
-    store_hurry(*store);
+    store_hurry(*store, STORE_HURRY_MS);
     if (host) {
         backups_stop(host->backups);
         upkeep_stop(host->tracking);
@@ -450,11 +454,17 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
         return rc;
     }
     store_leave(*store, KF_OK);
+    const struct env *env = store_env(*store);
+    int64_t until_ms = env_mono_ms(env) + close_ms;
+    store_hurry(*store, hurry_ms);
     stop_thread(e);
     stop_server(e);
     end_calls(e, *store);
     end_writes(e, *store);
-    rc = remotes_flush_on_close(store_remotes(*store), 0, err);
+    int64_t left_ms = until_ms - env_mono_ms(env);
+    rc = remotes_flush_on_close(store_remotes(*store),
+                                (uint32_t)(left_ms > flush_least_ms ? left_ms : flush_least_ms),
+                                err);
     api_leave_store(e->api);
     close_store(store);
     embedded_free(e);

@@ -375,12 +375,18 @@ bool remotes_running(const struct remotes *r)
     return r->tasks != NULL;
 }
 
+void remotes_end_runs(struct remotes *r)
+{
+    if (r)
+        atomic_store(&r->stop, true);
+}
+
 void remotes_stop(struct remotes *r)
 {
     if (!r || r->stopped)
         return;
     store_listen(r->store, NULL, NULL);
-    atomic_store(&r->stop, true);
+    remotes_end_runs(r);
     remotes_end_past(r);
     r->stopped = true;
     forget_plan(r);

@@ -139,6 +139,9 @@ kf_rc remotes_confirm(struct remotes *r, str names, str doc, int64_t seq, bool r
  * REMOTES_CLOSE_MS). KF_UNAVAILABLE names what is left. */
 kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_err *err);
 
+/* Runs that are under way end as soon as they look; none is waited for. Any thread. */
+void remotes_end_runs(struct remotes *r);
+
 /* Ends every wait with `stopping`, and those that come until remotes_flush_on_close; every look at
  * the past as remotes_end_past. On the loop's thread. */
 void remotes_end_waits(struct remotes *r);

@@ -462,9 +462,9 @@ static bool is_withheld(const struct kf_err *why)
 }
 
 /* Whether it is ours to do: where another process runs the remotes, it goes on when we are gone. */
-static bool flushes(struct remotes *r)
+static bool flushes(struct remotes *r, uint32_t timeout_ms)
 {
-    int64_t until_ms = remotes_now(r) + FIND_OUT_MS;
+    int64_t until_ms = remotes_now(r) + (timeout_ms < FIND_OUT_MS ? timeout_ms : FIND_OUT_MS);
     if (r->active || !remotes_any(r))
         return r->active;
     /* Two looks: the first may make us the chief, the second takes over. */
@@ -484,15 +484,19 @@ kf_rc remotes_flush_on_close(struct remotes *r, uint32_t timeout_ms, struct kf_e
     uint64_t left = 0;
     if (!r || !r->loop || !r->started || r->stopped)
         return KF_OK;
+    if (remotes_any(r) && store_is_past_asking(r->store))
+        return err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
+                       "the database does not answer: what is not yet confirmed by the remotes is "
+                       "in it, and goes out when the store is open again");
     store_settle(r->store); /* what another thread commits now counts, too */
-    if (!flushes(r))
+    if (!timeout_ms)
+        timeout_ms = REMOTES_CLOSE_MS;
+    if (!flushes(r, timeout_ms))
         return KF_OK;
     r->refusing = false;
     kf_rc rc = closing_names(r, &names, &left, err);
     if (rc == KF_OK && left) {
-        struct blocking b = {.remotes = r,
-                             .names = buf_view(&names),
-                             .timeout_ms = timeout_ms ? timeout_ms : REMOTES_CLOSE_MS};
+        struct blocking b = {.remotes = r, .names = buf_view(&names), .timeout_ms = timeout_ms};
         b.wait.seq = store_seq(r->store);
         block(&b, &why);
         rc = closing_names(r, &names, &left, err);

@@ -79,11 +79,12 @@ struct store_options {
     /* store_open is called on any thread, and store_join on the loop's behind it: until then nobody
      * leads what is submitted. */
     bool joins_later;
-    /* PostgreSQL: once false, as if store_hurry had been called, while it is opened, too. Any
-     * thread; NULL = nobody is asked. */
+    /* PostgreSQL: once false, as if the moment of store_hurry had come, while it is opened, too.
+     * Any thread; NULL = nobody is asked. */
     db_go_on *lives;
     void *lives_ctx;
-    const char *socket; /* to be named in the lock file; NULL = none */
+    uint32_t silence_ms; /* db_options */
+    const char *socket;  /* to be named in the lock file; NULL = none */
     bool brief, must_exist, allow_network_fs;
     bool data_dir;         /* the folder is Keepfast's own: store_check_dir(ours) */
     uint32_t lock_wait_ms; /* for a brief owner; 0 = 5,000 */
@@ -120,10 +121,15 @@ void store_part(struct kf_store *store);
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */
 void store_close(struct kf_store *store);
-/* It is to be closed soon: on PostgreSQL a server that says nothing is waited for no longer than a
- * few seconds from now on. store_close does so itself; before it, for who waits for calls that run.
- * Any thread. */
-void store_hurry(struct kf_store *store);
+/* It is to be closed: on PostgreSQL a server that says nothing is waited for no longer than this
+ * from now on, and no connection is made behind that moment. Of several calls the earliest moment
+ * counts. store_close does so itself, with STORE_HURRY_MS; before it, for who waits for calls that
+ * run. Any thread. */
+#define STORE_HURRY_MS 3000
+void store_hurry(struct kf_store *store, uint32_t within_ms);
+/* Whether that moment has come and its database has not answered lately: nothing can be asked of it
+ * any more. */
+bool store_is_past_asking(const struct kf_store *store);
 
 /* Who owns a store that is not ours to open. */
 struct store_owner {

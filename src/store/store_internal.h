@@ -155,7 +155,7 @@ struct kf_store {
     char site[STORE_SITE_LEN + 1]; /* changed by the leader alone, who reads it without the lock */
 
     _Atomic int state;
-    _Atomic bool hurry; /* store_hurry */
+    _Atomic int64_t hurry_ms; /* the moment of store_hurry, monotonic; 0 = none */
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
     _Atomic uint64_t early;         /* number of the group that runs and has told a write before its
@@ -268,6 +268,8 @@ int64_t readers_oldest_ms(struct kf_store *s);
 
 /* --- store_pg.c */
 void pg_part_free(struct pg_part *p);
+/* Tells the watcher, if there is one, to end, and does not wait for that. */
+void pg_watch_leave(struct kf_store *s);
 bool pg_is_there(const struct env *env, const char *url);
 
 /* --- store_meta.c: values of kf_meta and the row of numbers, in the caller's transaction */

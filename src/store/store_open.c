@@ -85,6 +85,8 @@ kf_rc store_join(struct kf_store *s, struct kf_err *err)
 void store_part(struct kf_store *s)
 {
     loop_detach(s);
+    if (s->pg)
+        pg_watch_leave(s);
 }
 
 kf_rc store_open(const char *path, const struct store_options *options, struct kf_store **ret_store,
@@ -107,9 +109,12 @@ kf_rc store_open(const char *path, const struct store_options *options, struct k
     return KF_OK;
 }
 
-void store_hurry(struct kf_store *s)
+void store_hurry(struct kf_store *s, uint32_t within_ms)
 {
-    atomic_store(&s->hurry, true);
+    int64_t at_ms = env_mono_ms(s->env) + within_ms + 1, before_ms = atomic_load(&s->hurry_ms);
+    while ((!before_ms || at_ms < before_ms) &&
+           !atomic_compare_exchange_weak(&s->hurry_ms, &before_ms, at_ms))
+        ;
 }
 
 void store_close(struct kf_store *s)
@@ -118,7 +123,7 @@ void store_close(struct kf_store *s)
     if (!s || s->forks != store_forks())
         return;
     err_set(&stopping, PROBLEM_STOPPING, "the store was closed before this was written");
-    store_hurry(s);
+    store_hurry(s, STORE_HURRY_MS);
     pthread_mutex_lock(&s->queue_lock);
     s->stopping = true;
     pthread_mutex_unlock(&s->queue_lock);

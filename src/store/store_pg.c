@@ -196,15 +196,25 @@ static kf_rc bring_up_to_date(struct kf_store *s, struct db *db, struct kf_err *
         log_event(s->options.log, LOG_ERROR, "pg.format", LOG_S("path", s->path), LOG_END);
     if (rc == KF_OK && found == SCHEMA_EMPTY && s->options.must_exist)
         return err_set(err, PROBLEM_NOT_FOUND, "there is no store %s", s->path);
-    return rc == KF_OK && found != SCHEMA_CURRENT ? schema_apply(db, s->options.schema, err) : rc;
+    if (rc != KF_OK || found == SCHEMA_CURRENT)
+        return rc;
+    db_patient(db, true); /* a column of a large table may take minutes */
+    rc = schema_apply(db, s->options.schema, err);
+    db_patient(db, false);
+    return rc;
 }
 
-static bool pg_lives(void *ctx)
+bool pg_lives(void *ctx)
 {
     const struct kf_store *s = ctx;
     const struct store_options *o = &s->options;
-    return !atomic_load_explicit(&s->hurry, memory_order_relaxed) &&
-           (!o->lives || o->lives(o->lives_ctx));
+    int64_t until_ms = atomic_load_explicit(&s->hurry_ms, memory_order_relaxed);
+    return (!until_ms || env_mono_ms(s->env) < until_ms) && (!o->lives || o->lives(o->lives_ctx));
+}
+
+bool store_is_past_asking(const struct kf_store *s)
+{
+    return s->pg && !store_is_fresh(s) && !pg_lives((void *)(uintptr_t)s);
 }
 
 static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
@@ -220,7 +230,8 @@ static kf_rc pg_store_open(struct kf_store *s, struct kf_err *err)
                            .create = !s->options.must_exist,
                            .busy_ms = STORE_BUSY_MS,
                            .lives = pg_lives,
-                           .lives_ctx = s};
+                           .lives_ctx = s,
+                           .silence_ms = s->options.silence_ms};
     rc = db_open(&o, &db, err);
     if (rc == KF_OK)
         rc = bring_up_to_date(s, db, err);
@@ -541,7 +552,9 @@ static kf_rc count_content(struct kf_store *s, int64_t *ret, struct kf_err *err)
     kf_rc rc = db_use(s->db, sql, &st, err);
     if (rc != KF_OK)
         return rc;
+    db_patient(s->db, true);
     rc = db_step(st, &row, err);
+    db_patient(s->db, false);
     if (rc == KF_OK && row)
         *ret = db_i64(st, 0);
     db_done(st);
@@ -615,7 +628,8 @@ static kf_rc pg_reader(struct kf_store *s, struct db **ret_db, struct kf_err *er
                            .mode = DB_READER,
                            .busy_ms = READER_BUSY_MS,
                            .lives = pg_lives,
-                           .lives_ctx = s};
+                           .lives_ctx = s,
+                           .silence_ms = s->options.silence_ms};
     int64_t now_ms = env_mono_ms(s->env);
     int64_t tried_ms = atomic_load_explicit(&s->pg->read_tried_ms, memory_order_relaxed);
     if (is_away(s) && tried_ms && now_ms - tried_ms < READ_AGAIN_MS)

@@ -59,6 +59,8 @@ struct pg_part {
 /* Starts the watcher when the store is to have one. */
 kf_rc pg_watch_start(struct kf_store *s, struct kf_err *err);
 void pg_watch_end(struct kf_store *s);
+/* db_options.lives of its connections. */
+bool pg_lives(void *store);
 /* The numbers went back, so versions that memory shows may never have been: tells all followers. */
 void pg_tell_went_back(struct kf_store *s);
 /* Locks the row of numbers; the leader's, in a write transaction. */

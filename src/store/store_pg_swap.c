@@ -90,18 +90,33 @@ static kf_rc copy_row(struct db *to, const struct table *t, struct db_stmt *from
     return db_run(s, err);
 }
 
-static kf_rc copy_table(struct db *from, struct db *to, const struct table *t, struct kf_err *err)
+/* A store that is being closed does not wait for the last of many rows. */
+static kf_rc check_wanted(struct kf_store *s, struct kf_err *err)
+{
+    if (pg_lives(s))
+        return KF_OK;
+    KF_SOMETIMES("pg-swap-given-up");
+    return err_set(err, PROBLEM_STOPPING,
+                   "the store is being closed: nothing was restored; try again when it is back");
+}
+
+static kf_rc copy_table(struct kf_store *store, struct db *from, const struct table *t,
+                        struct kf_err *err)
 {
     struct db_stmt *s;
     bool row = false;
-    kf_rc rc = db_exec(to, t->remove, err);
+    kf_rc rc = db_exec(store->db, t->remove, err);
     if (rc == KF_OK)
         rc = db_use(from, t->select, &s, err);
     if (rc != KF_OK)
         return rc;
-    while ((rc = db_step(s, &row, err)) == KF_OK && row)
-        if ((rc = copy_row(to, t, s, err)) != KF_OK)
+    while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        rc = check_wanted(store, err);
+        if (rc == KF_OK)
+            rc = copy_row(store->db, t, s, err);
+        if (rc != KF_OK)
             break;
+    }
     db_done(s);
     return rc;
 }
@@ -109,7 +124,7 @@ static kf_rc copy_table(struct db *from, struct db *to, const struct table *t, s
 /* What is of PostgreSQL alone: the index of words begins anew, tables are gone through, from their
  * first row. A pass (shape/track_number.c) tells of rows that are known and not there: so those
  * that went long ago are known again. */
-static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
+static kf_rc copy_rows(struct kf_store *s, struct db *from, struct kf_err *err)
 {
     static const char rest_sql[] =
         "DELETE FROM kf_search;"
@@ -121,8 +136,8 @@ static kf_rc copy_rows(struct db *from, struct db *to, struct kf_err *err)
         " (SELECT coalesce(max(id), 0) + 1 FROM kf_run), false)";
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < TABLES; i++)
-        rc = copy_table(from, to, &tables[i], err);
-    return rc == KF_OK ? db_exec(to, rest_sql, err) : rc;
+        rc = copy_table(s, from, &tables[i], err);
+    return rc == KF_OK ? db_exec(s->db, rest_sql, err) : rc;
 }
 
 /* --------------------------------------------------------------------------------------- aside */
@@ -146,7 +161,7 @@ static kf_rc keep_aside(struct kf_store *s, const char *name, struct kf_err *err
     char sql[300];
     snprintf(sql, sizeof sql, "CREATE SCHEMA \"%s\"", name);
     kf_rc rc = db_exec(s->db, sql, err);
-    for (size_t i = 0; rc == KF_OK && i < TABLES; i++) {
+    for (size_t i = 0; rc == KF_OK && i < TABLES && (rc = check_wanted(s, err)) == KF_OK; i++) {
         snprintf(sql, sizeof sql, "CREATE TABLE \"%s\".%s AS TABLE %s", name, tables[i].keep,
                  tables[i].keep);
         rc = db_exec(s->db, sql, err);
@@ -212,7 +227,7 @@ static kf_rc replace_all(struct kf_store *s, struct db *from, const struct store
     if (rc == KF_OK && n->seq)
         rc = keep_aside(s, aside, err);
     if (rc == KF_OK)
-        rc = copy_rows(from, s->db, err);
+        rc = copy_rows(s, from, err);
     if (rc == KF_OK)
         rc = new_identity(s, site, err);
     if (rc != KF_OK)
@@ -269,8 +284,10 @@ kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *
         rc = db_begin(from, DB_READ, err);
     if (rc == KF_OK) {
         lead_alone(s);
+        db_patient(s->db, true);
         rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err)
                                                : swap_content(s, from, swap, err);
+        db_patient(s->db, false);
         if (rc == KF_OK && swap->publish)
             swap->publish(swap->ctx);
         lead_end(s);

@@ -320,15 +320,22 @@ kf_rc pg_watch_start(struct kf_store *s, struct kf_err *err)
     return KF_OK;
 }
 
-void pg_watch_end(struct kf_store *s)
+void pg_watch_leave(struct kf_store *s)
 {
     static const uint64_t one = 1;
     struct pg_part *p = s->pg;
-    if (!p->started)
+    if (!p->started || atomic_exchange(&p->stop, true))
         return;
-    atomic_store_explicit(&p->stop, true, memory_order_release);
     ssize_t woken = write(p->wake, &one, sizeof one);
     (void)woken; /* else it looks by itself within a second */
+}
+
+void pg_watch_end(struct kf_store *s)
+{
+    struct pg_part *p = s->pg;
+    if (!p->started)
+        return;
+    pg_watch_leave(s);
     pthread_join(p->thread, NULL);
     p->started = false;
 }
@@ -361,7 +368,8 @@ void store_try_chief(struct kf_store *s)
     int64_t got = 0;
     if (!p || p->started)
         return;
-    struct db_options o = {.env = s->env, .path = p->url, .mode = DB_READER};
+    struct db_options o = {
+        .env = s->env, .path = p->url, .mode = DB_READER, .lives = pg_lives, .lives_ctx = s};
     /* Asked again of the connection that has it, it says so while that lives. */
     kf_rc rc = p->vigil ? KF_OK : db_open(&o, &p->vigil, &err);
     if (rc == KF_OK && !atomic_load(&p->chief))

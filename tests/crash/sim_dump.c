@@ -110,7 +110,7 @@ static char *tokens_text(const struct env *env, const char *dir)
     struct buf out = BUF_INIT;
     char *lines[STEPS_MAX], line[200];
     size_t n = 0;
-    if (tokens_open(env, dir, &t, &err) != KF_OK) {
+    if (tokens_open(&(struct tokens_options){.env = env, .dir = dir}, &t, &err) != KF_OK) {
         buf_printf(&out, "cannot be opened: %s", err.detail);
         return buf_detach(&out, NULL);
     }

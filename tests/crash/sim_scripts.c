@@ -374,7 +374,8 @@ static void tokens(struct sim *sim)
     struct tokens *t = NULL;
     sim_open(sim, NULL);
     sim_put(sim, "k", 1, 10);
-    if (tokens_open(sim_env(sim), sim_dir(sim), &t, NULL) == KF_OK)
+    if (tokens_open(&(struct tokens_options){.env = sim_env(sim), .dir = sim_dir(sim)}, &t, NULL) ==
+        KF_OK)
         for (const char *at = steps_made; *at; at++)
             sim_do(sim, *at == 'm' ? make_step : revoke_step, t);
     tokens_close(t);

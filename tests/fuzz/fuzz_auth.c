@@ -31,7 +31,8 @@ static void start(void)
                                       .expires_ms = TOKEN_NEVER};
     const struct token *first, *second;
     bool made = mkdtemp(dir) && hash_init() == 0 &&
-                tokens_open(env_system(), dir, &tokens, NULL) == KF_OK &&
+                tokens_open(&(struct tokens_options){.env = env_system(), .dir = dir}, &tokens,
+                            NULL) == KF_OK &&
                 tokens_make(tokens, STR("lives"), &scope, lives, &first, NULL) == KF_OK &&
                 tokens_make(tokens, STR("gone"), &scope, gone, &second, NULL) == KF_OK &&
                 tokens_revoke(tokens, str_of(second->id), NULL) == KF_OK &&

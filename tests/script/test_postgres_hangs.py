@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 # test: timeout=300
-"""A PostgreSQL that hangs: nothing moves, no connection is closed, nobody is told. What does not need it goes on, and what does ends in time."""
+"""A PostgreSQL that hangs: nothing moves, no connection is closed, nobody is told. What does not need it goes on, and what does ends in time. How a server
+ends then: test_postgres_stop.py."""
 
 import os
-import signal
 import sys
 import threading
 import time
@@ -98,30 +98,6 @@ def reads_are_refused_once_it_is_known_to_hang():
         for thread in threads:
             thread.join()
         wait_for(lambda: c.get("/docs").status == 200 and c.put("/docs/a", b"2").status == 200, 40, every=1)
-
-
-@test
-def a_server_ends_while_it_hangs():
-    space = next(SPACES)
-    server = Server(PG.url())
-    c = server.client(space)
-    equal(c.put("/docs/a", b"1").status, 201, "before")
-    PG.freeze()
-    try:
-        calls = (lambda: server.client(space).put("/docs/a", "2"), lambda: server.client(space).get("/docs"))
-        threads = [threading.Thread(target=try_to, args=(calls[n % 2],)) for n in range(8)]
-        for thread in threads:
-            thread.daemon = True
-            thread.start()
-        time.sleep(1)
-        began = time.monotonic()
-        server.process.send_signal(signal.SIGTERM)
-        server.process.wait(25)
-        note(f"ended after {time.monotonic() - began:.1f} s")
-    finally:
-        PG.thaw()
-    with Server(PG.url()) as server:
-        equal(server.client(space).get("/docs/a").status, 200, "what was confirmed is there")
 
 
 @test

@@ -21,7 +21,10 @@ static void begin(bool defined)
     const struct token *k;
     testing_env_init(&env);
     assert_int_equal(hash_init(), 0);
-    assert_int_equal(tokens_open(&env.env, testing_dir_in_memory(), &tokens, NULL), KF_OK);
+    assert_int_equal(
+        tokens_open(&(struct tokens_options){.env = &env.env, .dir = testing_dir_in_memory()},
+                    &tokens, NULL),
+        KF_OK);
     if (defined)
         assert_int_equal(tokens_make(tokens, STR("app"), &scope, lives, &k, NULL), KF_OK);
     assert_int_equal(auth_new(&env.env, NULL, tokens, &auth, NULL), KF_OK);

@@ -16,11 +16,16 @@
 static struct testing_env env;
 static const char *dir;
 
+static kf_rc open_in(struct tokens **ret, struct kf_err *err)
+{
+    return tokens_open(&(struct tokens_options){.env = &env.env, .dir = dir}, ret, err);
+}
+
 static struct tokens *open_all(void)
 {
     struct tokens *t = NULL;
     struct kf_err err = KF_ERR_INIT;
-    if (tokens_open(&env.env, dir, &t, &err) != KF_OK)
+    if (open_in(&t, &err) != KF_OK)
         fail_msg("%s", err.detail);
     return t;
 }
@@ -386,7 +391,7 @@ static void must_not_open(const char *code)
 {
     struct tokens *t = NULL;
     struct kf_err err = KF_ERR_INIT;
-    assert_int_not_equal(tokens_open(&env.env, dir, &t, &err), KF_OK);
+    assert_int_not_equal(open_in(&t, &err), KF_OK);
     assert_null(t);
     assert_string_equal(err.code, code);
 }
@@ -468,7 +473,7 @@ static kf_rc a_life(void *ctx)
         .rights = TOKEN_READ, .spaces = &space, .space_count = 1, .expires_ms = TOKEN_NEVER};
     (void)ctx;
     dir = testing_dir_in_memory();
-    kf_rc rc = tokens_open(&env.env, dir, &t, NULL);
+    kf_rc rc = open_in(&t, NULL);
     if (rc == KF_OK)
         rc = tokens_make(t, STR("app"), &scope, text, &k, NULL);
     if (rc == KF_OK)
@@ -476,7 +481,7 @@ static kf_rc a_life(void *ctx)
     tokens_close(t);
     t = NULL;
     if (rc == KF_OK)
-        rc = tokens_open(&env.env, dir, &t, NULL);
+        rc = open_in(&t, NULL);
     tokens_close(t);
     return rc;
 }

@@ -8,7 +8,7 @@
 const char *testing_pg_url(const char *space);
 /* Address of a space that nobody has used yet. */
 const char *testing_pg_new(void);
-/* "crash", "stop" or "start"; done when it returns. */
+/* "crash", "stop", "start", "freeze" or "thaw"; done when it returns. */
 void testing_pg_do(const char *what);
 
 #endif
