@@ -1,5 +1,5 @@
-/* A PostgreSQL that hangs, and one that is silent for long because it is at work: how a program that
- * has a store open there tells them apart, and how it ends. */
+/* A PostgreSQL that hangs, and one that is silent for long because it is at work: how a program
+ * that has a store open there tells them apart, and how it ends. */
 #include "testing.h"
 #include "testing_pg.h"
 #include "testing_store.h"
