@@ -327,7 +327,7 @@ struct api_home {
     struct wanted *wanted; /* spaces that are to be opened by themselves */
     bool wanted_list;      /* and all that are there */
     struct loop_timer wanted_timer;
-    bool unasked;        /* an errand for one of them is under way */
+    bool unasked;    /* an errand for one of them is under way */
     db_go_on *lives; /* api_options */
     void *lives_ctx;
     _Atomic size_t past; /* workers that read the past of remotes, in any space */
