@@ -31,7 +31,8 @@
  * reborn key is another stream. Between stores an entry is known by (site, stamp), whichever site
  * this store has by now: kf_entry_by finds it, and what an erasure covers of a site, if it came
  * from elsewhere; what was appended here is found by halving, and has no place in kf_entry_by, nor
- * one in kf_entry_at when its time is that of its stamp (shape/stream_order.c). */
+ * one in kf_entry_at when its time is that of its stamp (shape/stream_order.c). Twins alone are in
+ * kf_entry_twin, by the client id that they share with the entry that is shown. */
 #include "db/schema.h"
 
 static const char create_sql[] =
@@ -85,6 +86,7 @@ static const char create_sql[] =
     "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n) WHERE timed = 1;"
     "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp) WHERE behind IS NOT NULL;"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
+    "CREATE INDEX kf_entry_twin ON kf_entry(stream, id) WHERE stream < 0;"
     "CREATE TABLE kf_entry_once(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
     " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_attachment(hash TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"

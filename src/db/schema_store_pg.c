@@ -63,6 +63,7 @@ const char schema_store_pg[] =
     "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n) WHERE timed = 1;"
     "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp) WHERE behind IS NOT NULL;"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"
+    "CREATE INDEX kf_entry_twin ON kf_entry(stream, id) WHERE stream < 0;"
     "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
     ", PRIMARY KEY(stream, id));"
     "CREATE TABLE kf_attachment(hash" TEXT " PRIMARY KEY, size" NUMBER ", body" TEXT ");"

@@ -28,7 +28,8 @@ static kf_rc gather(struct db_stmt *s, int64_t floor, struct entries_going *goin
                             .size = (size_t)db_i64(s, 5),
                             .stamp = db_i64(s, 6),
                             .site = arena_str(&going->arena, db_text(s, 7)),
-                            .id = arena_str(&going->arena, db_text(s, 8))};
+                            .id = arena_str(&going->arena, db_text(s, 8)),
+                            .twins = db_i64(s, 9) != 0};
         if (!e->kind.p || !e->attach.p || !e->site.p || !e->id.p) {
             rc = err_nomem(err);
             break;
@@ -39,8 +40,12 @@ static kf_rc gather(struct db_stmt *s, int64_t floor, struct entries_going *goin
     return rc;
 }
 
-#define GOING \
-    "SELECT seq, n, at, kind, attach, size, stamp, site, id FROM kf_entry WHERE stream = $1 "
+#define GOING                                                                                     \
+    "SELECT seq, n, at, kind, attach, size, stamp, site, id, CASE WHEN id <> '' AND EXISTS "      \
+    "(SELECT "                                                                                    \
+    "1 FROM kf_entry t WHERE t.stream = -e.stream AND t.stream < 0 AND t.id = e.id) THEN 1 ELSE " \
+    "0 "                                                                                          \
+    "END FROM kf_entry e WHERE stream = $1 "
 
 /* What the floor keeps has no part in the condition: while a remote is away that is the whole
  * stream, and each append would pass it over to find nothing. */
@@ -191,8 +196,9 @@ kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct
     return db_run(s, err);
 }
 
-kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *going,
-                   struct kf_err *err)
+/* That they were here: a remote that still has them does not bring them back. */
+static kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *going,
+                          struct kf_err *err)
 {
     kf_rc rc = KF_OK;
     for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
@@ -202,5 +208,76 @@ kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *go
         if (!next)
             rc = trimmed_put(db, stream, e->site, e->stamp, err);
     }
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- twins */
+
+static kf_rc twins_of_id(struct db *db, int64_t stream, str id, int64_t floor,
+                         struct entries_going *ret, struct kf_err *err)
+{
+    static const char sql[] = GOING "AND stream < 0 AND id = $2 AND seq <= $3 LIMIT $4";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, -stream);
+    db_bind_text(s, 2, id);
+    db_bind_i64(s, 3, floor);
+    db_bind_i64(s, 4, STREAM_GOING_MAX);
+    return gather(s, INT64_MAX, ret, err);
+}
+
+kf_rc twins_alone(struct db *db, int64_t stream, int64_t floor, struct entries_going *ret,
+                  struct kf_err *err)
+{
+    static const char sql[] = GOING
+        "AND stream < 0 AND seq <= $2 AND NOT EXISTS (SELECT 1 FROM kf_entry_once o JOIN "
+        "kf_entry h ON h.stream = o.stream AND h.n = o.n WHERE o.stream = -e.stream AND o.id "
+        "= e.id) LIMIT $3";
+    struct db_stmt *s;
+    kf_rc rc = db_use(db, sql, &s, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(s, 1, -stream);
+    db_bind_i64(s, 2, floor);
+    db_bind_i64(s, 3, STREAM_GOING_MAX);
+    return gather(s, INT64_MAX, ret, err);
+}
+
+kf_rc twins_trim(struct streams *streams, struct group *g, int64_t stream,
+                 const struct entries_going *twins, struct kf_err *err)
+{
+    kf_rc rc = trimmed_note(group_db(g), stream, twins, err);
+    for (size_t i = 0; rc == KF_OK && i < twins->count; i++) {
+        rc = entry_delete(group_db(g), twins->items[i].seq, err);
+        if (rc == KF_OK && twins->items[i].attach.len)
+            rc = left_note(streams, g, LEFT_ATTACHED, err);
+    }
+    if (rc == KF_OK && twins->count)
+        rc = left_note(streams, g, LEFT_WORDS, err);
+    return rc;
+}
+
+kf_rc entries_trim(struct streams *streams, struct group *g, struct stream_draft *d, int64_t floor,
+                   struct entries_going *going, struct kf_err *err)
+{
+    struct entries_going twins = {.arena = ARENA_INIT};
+    kf_rc rc = trimmed_note(group_db(g), d->head.id, going, err);
+    if (rc == KF_OK)
+        rc = entries_remove(streams, g, d, going, err);
+    for (size_t i = 0; rc == KF_OK && i < going->count; i++) {
+        if (!going->items[i].twins)
+            continue;
+        KF_SOMETIMES("twins-are-trimmed");
+        do {
+            twins.count = 0;
+            arena_clear(&twins.arena);
+            rc = twins_of_id(group_db(g), d->head.id, going->items[i].id, floor, &twins, err);
+            if (rc == KF_OK)
+                rc = twins_trim(streams, g, d->head.id, &twins, err);
+        } while (rc == KF_OK && twins.count);
+    }
+    arena_release(&twins.arena);
     return rc;
 }

@@ -529,6 +529,7 @@ struct entries_going {
         uint64_t n;
         str kind, attach, site, id;
         size_t size;
+        bool twins; /* there are some of its id */
     } items[STREAM_GOING_MAX];
 };
 /* The oldest by number of the stream, up to the first above number `floor` of the store. */
@@ -542,12 +543,19 @@ kf_rc entries_erased(struct db *db, int64_t stream, str site, int64_t stamp,
                      struct entries_going *ret, struct kf_err *err);
 /* Entries of a site up to a stamp are trimmed from now on; the larger stamp counts. */
 kf_rc trimmed_put(struct db *db, int64_t stream, str site, int64_t stamp, struct kf_err *err);
-/* That they were here: a remote that still has them does not bring them back. */
-kf_rc trimmed_note(struct db *db, int64_t stream, const struct entries_going *going,
-                   struct kf_err *err);
 /* Rows, statistics and rings; attachments are left for later. */
 kf_rc entries_remove(struct streams *streams, struct group *g, struct stream_draft *d,
                      struct entries_going *going, struct kf_err *err);
+/* What `keep` removes: entries with what is noted of them, and with them those of their twins of
+ * which the number in the store is not above `floor`. */
+kf_rc entries_trim(struct streams *streams, struct group *g, struct stream_draft *d, int64_t floor,
+                   struct entries_going *going, struct kf_err *err);
+/* Twins of which the entry is not there any more, for `keep` has removed it: they came later, or
+ * were above the floor then. Cost: a look at each twin of the stream. */
+kf_rc twins_alone(struct db *db, int64_t stream, int64_t floor, struct entries_going *ret,
+                  struct kf_err *err);
+kf_rc twins_trim(struct streams *streams, struct group *g, int64_t stream,
+                 const struct entries_going *twins, struct kf_err *err);
 
 /* ------------------------------------------------------------------------ kept (stream_keep.c) */
 
@@ -588,7 +596,7 @@ kf_rc entries_by_stamp(struct db *db, int64_t stream, bool twins, seq_visit *vis
 kf_rc erasure_part(struct db *db, int64_t stream, str site, int64_t stamp, size_t limit,
                    int64_t *ret_stamp, size_t *ret_count, struct kf_err *err);
 
-/* --------------------------------------------------------- what was appended here (stream_own.c) */
+/* -------------------------------------------------------- what was appended here (stream_own.c) */
 
 /* Entries one behind the other, but for those from elsewhere, that were appended under one site. */
 struct own_run {

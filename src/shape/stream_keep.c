@@ -3,7 +3,7 @@
  * By count: with each append, the oldest entries beyond `last` go in the same group. By age, and
  * what could not go then: streams_retain goes through all streams now and then, in slices. Neither
  * touches an entry that a remote which takes the stream has not confirmed (E6), nor anything while
- * a backup reads.
+ * a backup reads. With an entry its twins go, those that come later soon after.
  *
  * Client ids outlive their entries: 30 days, and those of the newest million numbers whatever their
  * age. Attachments go when no entry names them. */
@@ -21,20 +21,19 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
                   size_t added, struct stream_draft *d, struct kf_err *err)
 {
     struct entries_going going = {.arena = ARENA_INIT};
+    int64_t floor;
     if (!line->keep_last || d->head.count <= line->keep_last || streams_pinned(streams))
         return KF_OK;
     size_t beyond = d->head.count - line->keep_last, limit = added + TRIM_MORE;
     limit = limit < beyond ? limit : beyond;
+    floor = streams_floor_of(streams, d->key);
     kf_rc rc = KF_OK;
     while (rc == KF_OK && limit) {
         size_t part = limit < STREAM_GOING_MAX ? limit : STREAM_GOING_MAX;
         going.count = 0;
-        rc = entries_oldest(group_db(g), d->head.id, streams_floor_of(streams, d->key), part,
-                            &going, err);
+        rc = entries_oldest(group_db(g), d->head.id, floor, part, &going, err);
         if (rc == KF_OK)
-            rc = trimmed_note(group_db(g), d->head.id, &going, err);
-        if (rc == KF_OK)
-            rc = entries_remove(streams, g, d, &going, err);
+            rc = entries_trim(streams, g, d, floor, &going, err);
         limit = going.count < part ? 0 : limit - part;
         arena_clear(&going.arena);
     }
@@ -131,13 +130,16 @@ struct due {
     str key;
     int64_t id, first_at;
     uint64_t count, last_n;
+    bool twins; /* it has some */
 };
 
 static kf_rc next_streams(struct group *g, struct retain *r, struct due *due, size_t *ret_count,
                           struct kf_err *err)
 {
-    static const char sql[] = "SELECT key, id, first_at, count, last_n FROM kf_stream "
-                              "WHERE key > $1 ORDER BY key LIMIT $2";
+    static const char sql[] =
+        "SELECT key, id, first_at, count, last_n, CASE WHEN EXISTS (SELECT 1 FROM kf_entry t WHERE "
+        "t.stream = -s.id AND t.stream < 0) THEN 1 ELSE 0 END FROM kf_stream s WHERE key > $1 "
+        "ORDER BY key LIMIT $2";
     struct db_stmt *s;
     size_t count = 0;
     bool row = false;
@@ -151,7 +153,8 @@ static kf_rc next_streams(struct group *g, struct retain *r, struct due *due, si
                                   .id = db_i64(s, 1),
                                   .first_at = db_i64(s, 2),
                                   .count = (uint64_t)db_i64(s, 3),
-                                  .last_n = (uint64_t)db_i64(s, 4)};
+                                  .last_n = (uint64_t)db_i64(s, 4),
+                                  .twins = db_i64(s, 5) != 0};
         if (!due[count++].key.p) {
             rc = err_nomem(err);
             break;
@@ -191,9 +194,7 @@ static kf_rc trim_draft(struct group *g, struct streams *streams, const struct c
     do {
         rc = find_going(g, streams, line, d, &going, err);
         if (rc == KF_OK)
-            rc = trimmed_note(group_db(g), d->head.id, &going, err);
-        if (rc == KF_OK)
-            rc = entries_remove(streams, g, d, &going, err);
+            rc = entries_trim(streams, g, d, streams_floor_of(streams, d->key), &going, err);
         *ret_changed = *ret_changed || going.count;
         *ret_over = going.count && group_slice_over(g);
     } while (rc == KF_OK && going.count && !*ret_over);
@@ -249,6 +250,51 @@ static kf_rc retain_entries(struct group *g, struct retain *r, struct kf_err *er
         r->at = due[i].key;
         if (!damaged && is_due(line, &due[i], group_now_ms(g)))
             rc = trim_stream(g, r, line, due[i].key, &over, err);
+        if (rc == KF_OK && !over)
+            rc = keep_place(&r->next, due[i].key, err);
+        over = over || damaged || group_slice_over(g);
+    }
+    r->more = over || count == STREAMS_SLICE;
+    return rc;
+}
+
+/* --------------------------------------------------------------------------------------- twins */
+
+static kf_rc trim_twins(struct group *g, struct streams *streams, const struct due *due,
+                        bool *ret_over, struct kf_err *err)
+{
+    struct entries_going going = {.arena = ARENA_INIT};
+    int64_t floor = streams_floor_of(streams, due->key);
+    kf_rc rc;
+    do {
+        going.count = 0;
+        arena_clear(&going.arena);
+        rc = twins_alone(group_db(g), due->id, floor, &going, err);
+        if (rc == KF_OK)
+            rc = twins_trim(streams, g, due->id, &going, err);
+        if (going.count)
+            KF_SOMETIMES("twins-alone-are-trimmed");
+        *ret_over = going.count && group_slice_over(g);
+    } while (rc == KF_OK && going.count && !*ret_over);
+    arena_release(&going.arena);
+    return rc;
+}
+
+/* Those whose entry went before they came, or could go. */
+static kf_rc retain_twins(struct group *g, struct retain *r, struct kf_err *err)
+{
+    struct due due[STREAMS_SLICE];
+    size_t count = 0;
+    bool over = false;
+    kf_rc rc = next_streams(g, r, due, &count, err);
+    for (size_t i = 0; rc == KF_OK && i < count && !over; i++) {
+        const struct config_stream *line = config_stream(r->streams->space, due[i].key);
+        bool damaged = str_eq(due[i].key, buf_view(&r->damaged));
+        if (streams_pinned(r->streams))
+            return KF_OK;
+        r->at = due[i].key;
+        if (!damaged && due[i].twins && (line->keep_last || line->keep_age_ms))
+            rc = trim_twins(g, r->streams, &due[i], &over, err);
         if (rc == KF_OK && !over)
             rc = keep_place(&r->next, due[i].key, err);
         over = over || damaged || group_slice_over(g);
@@ -427,6 +473,8 @@ kf_rc streams_retain(struct streams *streams, struct kf_err *err)
         on = goes_on(left_look(streams, err), &first, &err);
     if (on && keeps && !streams_pinned(streams))
         on = goes_on(in_slices(&r, retain_entries, err), &first, &err);
+    if (on && keeps && !streams_pinned(streams) && !atomic_load(&streams->hydrating))
+        on = goes_on(in_slices(&r, retain_twins, err), &first, &err);
     if (on && keeps && !streams_pinned(streams))
         on = goes_on(in_slices(&r, retain_ids, err), &first, &err);
     if (on)

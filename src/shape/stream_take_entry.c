@@ -246,7 +246,8 @@ static kf_rc show(struct stream_take *t, str kind, str body, uint64_t n, int64_t
 kf_rc take_show_twin(struct stream_take *t, str id, struct kf_err *err)
 {
     static const char find[] = "SELECT seq, at, kind, body, hash, attach FROM kf_entry WHERE "
-                               "stream = $1 AND id = $2 ORDER BY stamp, site LIMIT 1";
+                               "stream = $1 AND stream < 0 AND id = $2 ORDER BY stamp, site "
+                               "LIMIT 1";
     static const char forget[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND id = $2";
     struct db *db = group_db(t->g);
     struct db_stmt *s;

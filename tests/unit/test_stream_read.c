@@ -480,6 +480,10 @@ static void plans_use_the_indexes(void **state)
         {"SELECT seq FROM kf_entry WHERE stream IN ($1, $2) AND site = $3 AND stamp = $4 AND "
          "behind IS NOT NULL LIMIT 1",
          "INDEX kf_entry_by (stream=? AND site=? AND stamp=?)"},
+        {"SELECT seq FROM kf_entry WHERE stream = $1 AND stream < 0 AND id = $2 AND seq <= $3 "
+         "LIMIT $4",
+         "INDEX kf_entry_twin (stream=? AND id=? AND rowid<?)"},
+        {"DELETE FROM kf_stream_attr WHERE key = $1", "INDEX kf_stream_attr_of (key=?)"},
         {"DELETE FROM kf_attachment WHERE hash = $1 AND NOT EXISTS (SELECT 1 FROM kf_entry WHERE "
          "attach = $1)",
          "kf_entry_attach (attach=?)"},

@@ -230,6 +230,73 @@ static void a_twin_that_is_shown_again_is_not_the_oldest(void **state)
     streams_set_floor(t.streams, NULL, NULL);
 }
 
+/* Twins go with the entry that is shown, and do not come back. */
+static void twins_are_trimmed_with_their_entry(void **state)
+{
+    (void)state;
+    static struct seen seen;
+    struct line far = {.stamp = 5, .body = "\"far\"", .id = "x"};
+    testing_append(&t, "last/a", "x", NULL, "\"near\"");
+    take("last/a", &far, 1);
+    see_all(&seen);
+    assert_int_equal(seen.count, 2);
+    for (int i = 0; i < 3; i++)
+        testing_append(&t, "last/a", NULL, NULL, "1");
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 3);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_trimmed"), 2);
+    take("last/a", seen.lines, 2);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 3);
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:1 4:1 5:1");
+}
+
+/* One that comes when its entry has gone, or that not every remote had by then, goes later. */
+static void twins_that_are_alone_are_trimmed(void **state)
+{
+    (void)state;
+    int64_t floor = INT64_MAX;
+    int64_t later = (atomic_load(&t.env.wall_ms) + 1000) << 16;
+    streams_set_floor(t.streams, floor_of, &floor);
+    for (int came_later = 0; came_later < 2; came_later++) {
+        const char *key = came_later ? "last/a" : "last/b";
+        struct line far = {.stamp = later, .body = "\"far\"", .id = "x"};
+        testing_append(&t, key, "x", NULL, "\"near\"");
+        if (!came_later) {
+            floor = testing_number(&t, "SELECT max(seq) FROM kf_entry");
+            take(key, &far, 1);
+        }
+        for (int i = 0; i < 4; i++)
+            testing_append(&t, key, NULL, NULL, "1");
+        if (came_later)
+            take(key, &far, 1);
+        assert_int_equal(far.taken, STREAM_LOST);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE stream < 0"), 1);
+        if (!came_later) {
+            assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+            assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE stream < 0"),
+                             1);
+        }
+        floor = INT64_MAX;
+        assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE stream < 0"), 0);
+        take(key, &far, 1);
+        assert_int_equal(far.taken, STREAM_SAME);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE stream < 0"), 0);
+    }
+    streams_set_floor(t.streams, NULL, NULL);
+}
+
+/* A twin of an entry that is there stays. */
+static void twins_of_what_is_kept_stay(void **state)
+{
+    (void)state;
+    struct line far = {.stamp = 5, .body = "\"far\"", .id = "x"}, gone = {.stamp = 5};
+    testing_append(&t, "last/a", "x", NULL, "\"near\"");
+    take("last/a", &far, 1);
+    assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
+    take("last/a", &gone, 1);
+    assert_string_equal(testing_last(&t, "last/a", 9), "3:\"near\"");
+}
+
 /* 2,500 entries of another site. */
 static void fill(const char *key)
 {
@@ -332,7 +399,9 @@ static void an_entry_of_no_site_stays(void **state)
         testing_sql(&t, own ? "UPDATE kf_entry SET site = 'short' WHERE body = '3'"
                             : "UPDATE kf_entry SET site = 'short' WHERE body = '2'");
         take(key, &gone, 1);
-        assert_string_equal(testing_last(&t, key, 9), own ? "1:3" : "2:2");
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE length(site) = 5"),
+                         1);
+        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
         assert_int_equal(streams_erase(t.streams, key, NULL, &t.err), KF_OK);
     }
 }
@@ -375,6 +444,37 @@ static void an_erasure_of_others_looks_at_little_of_ours(void **state)
         testing_sql(&t, "UPDATE kf_meta SET value = 'elsewhere' WHERE key = 'clone_marker'");
         testing_docs_reopen(&t);
     }
+}
+
+/* Nor has a twin that is shown again with all the others. */
+static void a_twin_is_found_by_its_id(void **state)
+{
+    (void)state;
+    enum { TWINS = 3000, SHOWN = 100 };
+    static struct testing_entry many[500];
+    static struct line lines[500];
+    static char ids[TWINS][8], site[STORE_SITE_LEN + 1];
+    struct line gone = {.site = site};
+    int64_t later = (atomic_load(&t.env.wall_ms) + 1000) << 16;
+    for (int i = 0; i < TWINS;) {
+        for (int k = 0; k < 500; k++, i++) {
+            snprintf(ids[i], sizeof ids[i], "i%04d", i);
+            many[k] = (struct testing_entry){.id = ids[i], .body = "1"};
+            lines[k] = (struct line){.stamp = later + i, .id = ids[i], .body = "2"};
+        }
+        assert_int_equal(testing_append_all(&t, "a", many, 500, NULL), KF_OK);
+        take("a", lines, 500);
+    }
+    store_site(t.store, site);
+    gone.stamp = testing_number(&t, "SELECT stamp FROM kf_entry WHERE stream > 0 AND n = 100");
+    steps();
+    take("a", &gone, 1);
+    int64_t cost = steps(); /* 65,000; with a walk over all of them 1,540,000 */
+    if (cost > 200000)
+        fail_msg("%d steps to show %d of %d twins", (int)cost, SHOWN, TWINS);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry WHERE stream < 0"),
+                     TWINS - SHOWN);
+    assert_int_equal(streams_erase(t.streams, "a", NULL, &t.err), KF_OK);
 }
 #endif
 
@@ -628,12 +728,16 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         TEST(a_new_site_does_not_make_entries_strange),
         TEST(a_twin_that_is_shown_again_is_not_the_oldest),
+        TEST(twins_are_trimmed_with_their_entry),
+        TEST(twins_that_are_alone_are_trimmed),
+        TEST(twins_of_what_is_kept_stay),
         TEST(an_erasure_of_a_part_goes_in_slices),
         TEST(an_erasure_covers_all_that_was_seen),
         TEST(a_removed_attribute_does_not_end_an_emptied_stream),
         TEST(an_entry_of_no_site_stays),
 #ifndef RIG_PG
         TEST(an_erasure_of_others_looks_at_little_of_ours),
+        TEST(a_twin_is_found_by_its_id),
 #endif
         TEST(a_retry_finds_an_entry_from_elsewhere),
         TEST(a_deep_body_from_elsewhere_leaves_rings_alone),
