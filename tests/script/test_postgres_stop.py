@@ -159,7 +159,7 @@ def several_loops_let_a_commit_finish():
     PG.freeze()
     try:
         asked = [Asked(lambda n=n, c=c: c.put(f"/docs/d{n}", b"22")) for n, c in enumerate(clients, 1)]
-        time.sleep(0.5)
+        time.sleep(2.5)
         server.process.send_signal(signal.SIGTERM)
         time.sleep(4.5)
     finally:
