@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-# test: timeout=300
+# test: timeout=400
 """Tracked tables from the side of who looks after them: following changes through what happens to servers, database and network; what the
 doctor, the numbers for Prometheus and the lists say; what a configuration names; who may."""
 
