@@ -153,16 +153,17 @@ class Cluster:
 
 
 class Pooler:
-    """pgbouncer before a cluster. mode: "session" gives a connection to one client for as long as it stays, "transaction" for a transaction."""
+    """pgbouncer before a cluster. mode: "session" gives a connection to one client for as long as it stays, "transaction" for a transaction.
+    `settings` are lines of pgbouncer.ini."""
 
-    def __init__(self, cluster, mode):
+    def __init__(self, cluster, mode, settings=()):
         self.folder = _place()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
         port = f" port={cluster.port}" if cluster.port else ""
         lines = ["[databases]", f"* = host={cluster.folder}{port}", "[pgbouncer]", "listen_addr = 127.0.0.1", f"listen_port = {self.port}",
-                 "unix_socket_dir =", "auth_type = any", f"pool_mode = {mode}", "default_pool_size = 20", "ignore_startup_parameters = extra_float_digits"]
+                 "unix_socket_dir =", "auth_type = any", f"pool_mode = {mode}", "default_pool_size = 20", "ignore_startup_parameters = extra_float_digits", *settings]
         lines[1] += " user=kf"
         self._lines = lines
         self._write()

@@ -67,25 +67,6 @@ bool pg_is_at_work(const struct pg_db *db)
     return rc == KF_OK && found > 0;
 }
 
-/* A pooler has told us a number of its own. What it would give to another connection now is what it
- * gives to ours next. */
-kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err)
-{
-    static const char sql[] = "SELECT pg_backend_pid()";
-    struct db *base = &db->base;
-    struct db *other = NULL;
-    int64_t pid = 0;
-    kf_rc rc = ask(base, sql, (str){0}, &pid, err);
-    if (rc != KF_OK || !db->conn || pid == pq.backendPID(db->conn))
-        return rc;
-    KF_SOMETIMES("pg-behind-a-pooler");
-    rc = pg_open_beside(db, &other, err);
-    if (rc == KF_OK)
-        rc = ask(base, sql, (str){0}, &pid, err);
-    db_close(other);
-    return rc;
-}
-
 kf_rc pg_have_schema(struct pg_db *db, bool create, struct kf_err *err)
 {
     static const char look_sql[] = "SELECT 1 FROM pg_namespace WHERE nspname = $1";

@@ -1,15 +1,13 @@
-/* A connection: making, setting up, waiting, letting go. */
+/* A connection: making, waiting, letting go. */
 #include "db/pg_internal.h"
 
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 
-#define BUSY_MS 100
 /* Between two looks at deadlines while the network is waited for. */
 #define LOOK_MS       50
 #define LOOK_OFTEN_MS 2
-/* PostgreSQL before 14, and machines where it cannot see a closed socket, do without. */
-#define CHECK_CLIENTS_FROM 140000
 
 static void drop_notice(void *ctx, const char *text)
 {
@@ -164,7 +162,7 @@ static kf_rc shake_hands(struct pg_db *db, int64_t wait_ms, struct kf_err *err)
     return KF_OK;
 }
 
-kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
+kf_rc pg_say_for(struct pg_db *db, const char *sql, int64_t *ret, struct kf_err *err)
 {
     PGresult *res = NULL;
     kf_rc rc = pq.sendQuery(db->conn, sql) ? KF_OK : pg_gone(db, err), got = rc;
@@ -175,10 +173,17 @@ kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
             rc = pg_fail(db, res, &trouble, err);
             db->base.trouble = trouble;
             db->pooled = db->pooled || pg_is_pooled(res);
+        } else if (rc == KF_OK && ret && pq.ntuples(res) > 0) {
+            *ret = strtoll(pq.getvalue(res, 0, 0), NULL, 10);
         }
         pq.clear(res);
     }
     return rc == KF_OK && !db->conn ? got : rc;
+}
+
+kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err)
+{
+    return pg_say_for(db, sql, NULL, err);
 }
 
 static kf_rc check_server(struct pg_db *db, struct kf_err *err)
@@ -192,52 +197,6 @@ static kf_rc check_server(struct pg_db *db, struct kf_err *err)
         return err_set(err, PROBLEM_CONFIG,
                        "the database of %s has the encoding %s: make one with ENCODING 'UTF8'",
                        db->shown, encoding ? encoding : "(unknown)");
-    return KF_OK;
-}
-
-static uint32_t lock_ms(const struct pg_db *db)
-{
-    return db->busy_ms == DB_BUSY_NONE ? 1 : db->busy_ms ? db->busy_ms : BUSY_MS;
-}
-
-/* A pooler that gives out connections by the transaction gives ours to others, and theirs to us:
- * what is set here would be set for others, an advisory lock would be theirs as well, and a
- * statement would meet the tables of another space. So each session has a mark, and what begins in
- * one that has another mark is refused: there is no parameter of that name (pg_is_pooled). */
-static void make_place(struct pg_db *db, const char *mark)
-{
-    int n = snprintf(db->place, sizeof db->place,
-                     "SELECT set_config(CASE current_setting('keepfast.session', true) WHEN '%s'"
-                     " THEN 'search_path' ELSE 'keepfast_pooled' END, '\"%s\"', true)",
-                     mark, db->schema);
-    assert(n > 0 && (size_t)n < sizeof db->place);
-    (void)n;
-}
-
-/* Whatever the role or database has set, an answer comes behind the server's own log. */
-static kf_rc set_up(struct pg_db *db, struct kf_err *err)
-{
-    char sql[704], mark[17];
-    snprintf(mark, sizeof mark, "%.16s", db->tag + sizeof "keepfast"); /* behind the blank */
-    make_place(db, KF_SABOTAGE("pg-pooler-unnoticed") ? "" : mark);
-    int n = snprintf(sql, sizeof sql,
-                     "SET keepfast.session = '%s'; SET search_path = \"%s\";"
-                     "SET client_min_messages = error; SET jit = off; SET lock_timeout = %u;"
-                     "SET idle_in_transaction_session_timeout = '%s'; SET statement_timeout = 0;"
-                     "SELECT set_config('synchronous_commit', 'on', false)"
-                     " WHERE current_setting('synchronous_commit') = 'off'",
-                     KF_SABOTAGE("pg-pooler-unnoticed") ? "" : mark, db->schema, lock_ms(db),
-                     db->base.mode == DB_OWNER ? "60s"
-                                               : "15min"); /* who writes stands in others' way */
-    assert(n > 0 && (size_t)n < sizeof sql);
-    (void)n;
-    kf_rc rc = pg_say(db, sql, err);
-    if (rc != KF_OK || pq.serverVersion(db->conn) < CHECK_CLIENTS_FROM)
-        return rc;
-    /* Where the server's system cannot tell, it goes on with what nobody waits for. */
-    if (pg_say(db, "SET client_connection_check_interval = '1s'", NULL) != KF_OK && !db->conn)
-        return pg_gone(db, err);
-    db->base.trouble = DB_FINE;
     return KF_OK;
 }
 
@@ -374,9 +333,10 @@ static kf_rc reach_one(struct pg_db *db, bool briefly, size_t *ret_count, struct
 
 /* One host has all the time. Several are asked in a short round first: one that is dead says
  * nothing, and the next one may be the one that has taken over. */
-static kf_rc reach(struct pg_db *db, struct kf_err *err)
+kf_rc pg_reach(struct pg_db *db, struct kf_err *err)
 {
     size_t count = 1;
+    make_tag(db);
     kf_rc rc = reach_one(db, true, &count, err);
     for (size_t tried = 1; tried < 2 * count && count > 1; tried++) {
         if (rc == KF_OK || rc == KF_NOMEM || db_is_to_end(&db->base) || is_to_close(db))
@@ -391,22 +351,21 @@ static kf_rc reach(struct pg_db *db, struct kf_err *err)
 
 static kf_rc connect(struct pg_db *db, struct kf_err *err)
 {
-    make_tag(db);
     db->pooled = false;
     db->base.trouble = is_to_close(db) ? DB_TROUBLE_LOST : DB_FINE;
     if (db->base.trouble != DB_FINE)
         return err_set(err, PROBLEM_STORE_UNAVAILABLE,
                        "no connection to %s is made any more: what asks for it is being closed",
                        db->shown);
-    kf_rc rc = reach(db, err);
+    kf_rc rc = pg_reach(db, err);
     if (rc == KF_OK)
         rc = check_server(db, err);
     if (rc == KF_OK)
-        rc = set_up(db, err);
+        rc = pg_set_up(db, err);
     if (rc == KF_OK && (pq.setnonblocking(db->conn, 1) != 0 || !pq.enterPipelineMode(db->conn)))
         rc = pg_gone(db, err);
     if (rc != KF_OK) {
-        if (db->base.trouble == DB_FINE)
+        if (db->base.trouble == DB_FINE && !db->pooled) /* that is nothing to wait for */
             db->base.trouble = DB_TROUBLE_LOST;
         pg_drop(db);
     }
@@ -468,8 +427,6 @@ kf_rc pg_open(const struct db_options *o, struct db **ret_db, struct kf_err *err
     if (rc == KF_OK)
         rc = connect(db, err);
     if (rc == KF_OK && o->mode == DB_OWNER)
-        rc = pg_check_alone(db, err);
-    if (rc == KF_OK && o->mode == DB_OWNER)
         rc = pg_have_schema(db, o->create, err);
     if (rc != KF_OK) {
         pg_close(&db->base);
@@ -492,16 +449,4 @@ void pg_close(struct db *base)
     mem_free(db->url);
     mem_free(db->shown);
     mem_free(db);
-}
-
-void pg_set_busy(struct db *base, uint32_t busy_ms)
-{
-    struct pg_db *db = pg_of(base);
-    char sql[64];
-    db->busy_ms = busy_ms;
-    if (!db->conn)
-        return; /* it is set when there is one */
-    snprintf(sql, sizeof sql, "SET lock_timeout = %u", lock_ms(db));
-    if (pg_exec(base, sql, NULL) != KF_OK)
-        pg_drop(db);
 }

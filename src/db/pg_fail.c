@@ -81,6 +81,15 @@ bool pg_is_pooled(const PGresult *res)
     return text && strstr(text, "keepfast_pooled");
 }
 
+kf_rc pg_pooled(const struct pg_db *db, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_CONFIG,
+                   "%s leads through a pooler that shares its connections between transactions: "
+                   "let it pool by the session (pgbouncer: pool_mode = session), or name the "
+                   "server itself",
+                   db->shown);
+}
+
 kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_trouble,
               struct kf_err *err)
 {
@@ -91,12 +100,7 @@ kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_
     tidy(db, text ? text : pq.resultErrorMessage(res), words);
     *ret_trouble = m ? m->trouble : DB_FINE;
     if (pg_is_pooled(res))
-        return err_set(
-            err, PROBLEM_CONFIG,
-            "%s leads through a pooler that shares its connections between transactions: "
-            "let it pool by the session (pgbouncer: pool_mode = session), or name the "
-            "server itself",
-            db->shown);
+        return pg_pooled(db, err);
     if (m)
         return err_set(err, m->problem, "PostgreSQL (%s): %s; %s", db->shown, words, m->next);
     return err_set(err, PROBLEM_INTERNAL, "PostgreSQL (%s) refused a statement: %s (SQLSTATE %s)",

@@ -1,6 +1,7 @@
 /* pg_internal: what the files of the PostgreSQL driver share.
  *
- *     pg_conn.c   a connection: made, set up, waited on, lost
+ *     pg_conn.c   a connection: made, waited on, lost
+ *     pg_setup.c  a session: ours alone, set up
  *     pg_sent.c   what was sent and not answered yet
  *     pg_stmt.c   statements: values out, rows in
  *     pg_txn.c    transactions
@@ -126,7 +127,8 @@ static inline struct pg_db *pg_of(struct db *db)
 /* --- pg_conn.c */
 kf_rc pg_open(const struct db_options *options, struct db **ret_db, struct kf_err *err);
 void pg_close(struct db *db);
-void pg_set_busy(struct db *db, uint32_t busy_ms);
+/* Makes the connection, of the host that can be had; nothing is said there yet. */
+kf_rc pg_reach(struct pg_db *db, struct kf_err *err);
 /* A connection outside of a transaction, made anew when there is none. */
 kf_rc pg_connected(struct pg_db *db, struct kf_err *err);
 /* Lets go of the connection: everything of it is gone, prepared statements too. */
@@ -138,8 +140,17 @@ kf_rc pg_gone(struct pg_db *db, struct kf_err *err);
 kf_rc pg_result(struct pg_db *db, PGresult **ret, struct kf_err *err);
 /* Several statements, outside of the pipeline; the failure of any. */
 kf_rc pg_say(struct pg_db *db, const char *sql, struct kf_err *err);
+/* The same; *ret is the first value of the last row, a number, untouched when there is no row. */
+kf_rc pg_say_for(struct pg_db *db, const char *sql, int64_t *ret, struct kf_err *err);
 /* Gives what was sent to the network as far as it takes it. */
 void pg_push(struct pg_db *db);
+
+/* --- pg_setup.c */
+/* Of a connection that was just made. KF_CONFIG: there is a pooler between, which gives this
+ * session to others as well; nothing was set in it. What it does not do just now every later
+ * transaction finds out. */
+kf_rc pg_set_up(struct pg_db *db, struct kf_err *err);
+void pg_set_busy(struct db *db, uint32_t busy_ms);
 
 /* --- pg_sent.c */
 /* Notes that something was sent; `ok` is what libpq said to it, 0: the connection is lost. */
@@ -198,6 +209,8 @@ bool pg_in_txn(const struct db *db);
 /* What a result that is a failure means, into *err; *ret_trouble. */
 kf_rc pg_fail(const struct pg_db *db, const PGresult *res, enum db_trouble *ret_trouble,
               struct kf_err *err);
+/* KF_CONFIG: there is a pooler that shares. */
+kf_rc pg_pooled(const struct pg_db *db, struct kf_err *err);
 /* Whether db->place was refused. */
 bool pg_is_pooled(const PGresult *res);
 /* The connection is gone, for the reason that libpq gives. Does not drop it. */
@@ -216,9 +229,6 @@ kf_rc pg_open_beside(const struct pg_db *db, struct db **ret_db, struct kf_err *
 /* Whether the server says, over another connection, that it is at work on what this one has sent.
  * False also when it does not answer. */
 bool pg_is_at_work(const struct pg_db *db);
-/* KF_CONFIG: there is a pooler between, which gives this session to others as well. What it does
- * not do just now every later transaction finds out. */
-kf_rc pg_check_alone(struct pg_db *db, struct kf_err *err);
 /* KF_ABSENT unless it is there, or `create`. */
 kf_rc pg_have_schema(struct pg_db *db, bool create, struct kf_err *err);
 
