@@ -221,7 +221,7 @@ def a_stop_does_not_wait_for_them():
 
 @test
 def on_postgres():
-    with Cluster() as pg, Server(pg.url()) as server:
+    with Cluster() as pg, Server(pg.url(), arguments=["--loops", "3"]) as server:
         client = server.client()
         append("a", client=client)
         follow = Follow("a", "after=1&follow=60s", server)
@@ -229,7 +229,7 @@ def on_postgres():
         append("a", 2, client=client)
         equal(follow.numbers(), [2], "told")
         equal(Follow("a", "after=2&follow=1s", server).numbers(), [], "nothing more")
-        with Server(pg.url()) as other:
+        with Server(pg.url(), arguments=["--loops", "3"]) as other:
             for n in range(3, 8):
                 follow = Follow("a", f"after={n - 1}&follow=60s", server)
                 time.sleep(0.1)
