@@ -247,8 +247,7 @@ kf_rc stream_across(struct streams *streams, str key, str attribute, const struc
         store_read_end(streams->store, db);
     }
     if (rc == KF_DAMAGED)
-        log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
-                  LOG_END);
+        stream_log_damage(streams, key, err);
     if (rc == KF_OK)
         entries_give(list, NULL, found.more, ret_list);
     else

@@ -109,6 +109,8 @@ kf_rc draft_end(const struct stream_draft *d, struct stream_state **ret, struct 
 void draft_release(struct stream_draft *d);
 
 kf_rc stream_damaged(str key, uint64_t n, struct kf_err *err);
+/* A read has met damage: it is logged once since open, or seldom more often. */
+void stream_log_damage(struct streams *streams, str key, const struct kf_err *err);
 
 /* ------------------------------------------------------------ inside a group (stream_stage.c)
  *
@@ -393,6 +395,7 @@ struct streams {
     struct stream_stage stage;
     struct stream_index index;
     atomic_bool hydrating;
+    atomic_uint_fast64_t told[64]; /* damage that was logged since open */
     struct stream_left_of left[LEFT_COUNT];
     atomic_int pins;
     atomic_uint_fast64_t appended, duplicates, searches, search_us, erasures; /* since open */

@@ -38,6 +38,28 @@ static void tell(const struct streams *streams, str key, uint64_t count)
               LOG_I("entries", count), LOG_END);
 }
 
+/* The newest, up to one that is damaged: those behind it are a window, too. So it is loaded once,
+ * and whoever wants more finds the damage in the store. */
+static kf_rc read_window(struct db *db, int64_t id, str key, struct entry_want *want,
+                         struct filling *f, bool *ret_damaged, bool *ret_more, struct kf_err *err)
+{
+    for (;;) {
+        struct kf_err why = KF_ERR_INIT;
+        kf_rc rc = entries_read(db, id, key, want, fill, f, ret_more, &why);
+        if (rc != KF_DAMAGED || !why.entry || (want->mode == WANT_AFTER && why.entry <= want->n)) {
+            if (rc != KF_OK && err)
+                *err = why;
+            return rc;
+        }
+        KF_SOMETIMES("window-behind-damage");
+        window_clear(f->window);
+        f->read = 0;
+        want->mode = WANT_AFTER;
+        want->n = why.entry;
+        *ret_damaged = true;
+    }
+}
+
 /* Stream and window of one snapshot. */
 static kf_rc read_stream(struct streams *streams, str key, struct stream_state **ret_state,
                          struct window *ret_window, struct kf_err *err)
@@ -46,22 +68,34 @@ static kf_rc read_stream(struct streams *streams, str key, struct stream_state *
     struct entry_want want = newest(streams, max);
     struct filling f = {.window = ret_window, .max = max, .bytes_max = want.bytes};
     struct db *db;
-    bool more = false;
+    bool more = false, damaged = false;
+    struct kf_err why = KF_ERR_INIT;
     kf_rc rc = store_read(streams->store, &db, err);
     if (rc != KF_OK)
         return rc;
-    rc = stream_row_load(db, key, ret_state, err);
+    rc = stream_row_load(db, key, ret_state, &why);
     if (rc == KF_OK && (*ret_state)->head.there && max)
-        rc = entries_read(db, (*ret_state)->head.id, key, &want, fill, &f, &more, err);
+        rc = read_window(db, (*ret_state)->head.id, key, &want, &f, &damaged, &more, &why);
     store_read_end(streams->store, db);
     if (rc == KF_DAMAGED)
-        log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
-                  LOG_END);
+        stream_log_damage(streams, key, &why);
+    if (rc != KF_OK && err)
+        *err = why;
     if (rc == KF_OK && (*ret_state)->head.there) {
-        ret_window->limited = ret_window->limited || (more && ret_window->count < max);
+        ret_window->limited = ret_window->limited || damaged || (more && ret_window->count < max);
         tell(streams, key, f.read);
     }
     return rc;
+}
+
+void stream_log_damage(struct streams *streams, str key, const struct kf_err *err)
+{
+    uint64_t n = err ? err->entry : 0;
+    uint64_t what = (memory_hash(&streams->memory, key) ^ n * 0x9e3779b97f4a7c15u) | 1;
+    if (atomic_exchange(&streams->told[what / 2 % 64], what) == what)
+        return;
+    log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
+              LOG_I("entry", n), LOG_END);
 }
 
 static void keep_view(struct stream_state *state, const struct window *window,

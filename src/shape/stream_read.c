@@ -297,8 +297,7 @@ static kf_rc read_stored(struct streams *streams, str key, const struct entry_wa
     if (rc == KF_OK)
         memory_saw(&streams->memory, state, memory_hash(&streams->memory, key));
     if (rc == KF_DAMAGED)
-        log_event(store_log(streams->store), LOG_CRIT, "store.damage", LOG_V("stream", key),
-                  LOG_END);
+        stream_log_damage(streams, key, err);
     if (rc == KF_OK)
         entries_give(list, state, more, ret_list);
     else

@@ -70,6 +70,9 @@ kf_rc stream_row_load(struct db *db, str key, struct stream_state **ret, struct 
         return rc;
     db_bind_text(s, 1, key);
     rc = db_step(s, &row, err);
+    if (rc == KF_OK && row &&
+        !str_eq(db_text(s, 1), key)) /* found by a place that is not its own */
+        rc = stream_damaged(key, 0, err);
     if (rc == KF_OK && row)
         rc = stream_row_state(s, 0, ret, err);
     db_done(s);

@@ -262,6 +262,12 @@ static kf_rc read_more(struct db *db, struct source *source, struct kf_err *err)
     db_bind_i64(s, 3, source->behind);
     db_bind_i64(s, 4, sizeof source->rows / sizeof *source->rows);
     while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+        if (db_i64(s, 2) <=
+            source->behind) { /* it is no number any more, and would come for ever */
+            rc = err_set(err, PROBLEM_DAMAGED,
+                         "the place of an entry is damaged; `keepfast verify` lists what is");
+            break;
+        }
         source->behind = db_i64(s, 2);
         source->rows[source->count].stamp = db_i64(s, 0);
         source->rows[source->count++].seq = db_i64(s, 1);

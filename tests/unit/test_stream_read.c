@@ -339,6 +339,14 @@ static void damage_is_found_and_not_served(void **state)
     assert_string_equal(testing_entries(&t, "all", (struct kf_entry_query){.after = 1}),
                         "(damaged)");
     assert_int_equal(t.err.entry, 2); /* to go on behind it */
+    /* what is behind it stays in memory */
+    struct kf_status was = {0}, now = {0};
+    streams_use(t.streams, &was);
+    assert_string_equal(testing_last(&t, "all", 1), "3:3+");
+    assert_string_equal(testing_last(&t, "all", 2), "(damaged)");
+    assert_string_equal(testing_last(&t, "all", 1), "3:3+");
+    streams_use(t.streams, &now);
+    assert_int_equal(now.window_hits - was.window_hits, 2);
     assert_string_equal(testing_entries(&t, "all", (struct kf_entry_query){.after = 2}), "3:3");
     testing_sql(&t, "UPDATE kf_entry SET body = '2' WHERE n = 2");
     assert_string_equal(testing_last(&t, "all", 3), "1:1 2:2 3:3");
@@ -346,6 +354,7 @@ static void damage_is_found_and_not_served(void **state)
     streams_forget_all(t.streams);
     assert_string_equal(testing_last(&t, "all", 3), "(damaged)");
     testing_sql(&t, "UPDATE kf_stream SET kinds = '[]'");
+    streams_forget_all(t.streams);
     assert_string_equal(testing_stream(&t, "all"), "(damaged)");
 }
 
