@@ -123,12 +123,18 @@ static bool is_shown(const struct api_call *c)
     return strcmp(right, "read") == 0 || strcmp(right, "run") == 0;
 }
 
+/* Whether nothing is done but that: a run also sends, mends and forgets. */
+static bool only_shows(const struct api_call *c)
+{
+    return strcmp(c->route->right, "read") == 0;
+}
+
 /* Others may have kept the workers since the token was looked at, and who asked may have left: then
  * nobody is shown anything, and what changes something is done. */
 static void job_work(struct loop_job *j)
 {
     struct api_call *c = (struct api_call *)((char *)j - offsetof(struct api_call, job));
-    if (is_shown(c) && !call_goes_on(c, 0, 0)) {
+    if (only_shows(c) && !call_goes_on(c, 0, 0)) {
         KF_SOMETIMES("left-in-queue");
         c->rc = err_set(&c->err, PROBLEM_STOPPING, "nobody waits for it any more");
         return;
