@@ -706,6 +706,37 @@ static void a_flip_costs_one_entry_at_a_place(void **state)
     assert_string_equal(entries_of(&b, "old"), "1:{\"n\":1} 2:{\"n\":2} 3:{\"n\":3} 4:{\"n\":4}");
 }
 
+/* Others keep the attributes that they have; entries go on. */
+static void a_damaged_attribute_stays_here(void **state)
+{
+    (void)state;
+    app_remote(&a, "place", "mem:head")->schedule.manual = true;
+    app_remote(&b, "place", "mem:head")->schedule.manual = true;
+    app_open(&a);
+    app_settle(&a);
+    append_many(&a, "chat", 1);
+    patch(&a, "chat", "{\"k\":1}");
+    app_sync_good(&a, "place");
+    patch(&a, "chat", "{\"l\":2}");
+    append_batch(&a, "chat", NULL, 2, 1, 0);
+    app_close(&a);
+    sql(&a, "UPDATE kf_stream_member SET site = 'x' || substr(site, 2) WHERE name = 'k'");
+    app_open(&a);
+    sync_finds_damage(&a);
+    app_open(&b);
+    app_settle(&b);
+    app_sync_good(&b, "place");
+    assert_string_equal(entries_of(&b, "chat"), "1:{\"n\":1} 2:{\"n\":2}");
+    assert_string_equal(info_of(&b, "chat"), "2 2 {\"k\":1}");
+    app_close(&a);
+    sql(&a, "UPDATE kf_stream_member SET site = (SELECT site FROM kf_entry WHERE n = 1) WHERE name "
+            "= 'k'");
+    app_open(&a);
+    app_sync_good(&a, "place");
+    app_sync_good(&b, "place");
+    assert_string_equal(info_of(&b, "chat"), "2 2 {\"k\":1,\"l\":2}");
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -722,6 +753,7 @@ int main(void)
         TEST(damage_is_named_and_not_archived),
         TEST(what_surrounds_a_body_is_named_and_not_archived),
         TEST(a_flip_costs_one_entry_at_a_place),
+        TEST(a_damaged_attribute_stays_here),
     };
     return cmocka_run_group_tests(tests, remotes_setup, remotes_teardown);
 }
