@@ -120,7 +120,7 @@ static void what_a_person_has_left_goes_around_damage(void **state)
 {
     (void)state;
     for (int i = 0; i < 9; i++) {
-        char key[8];
+        char key[16];
         snprintf(key, sizeof key, "c/%d", i);
         testing_append(&t, key, i % 4 == 2 ? "stuck" : "i", NULL, "1");
         testing_append(&t, key, NULL, NULL, "2");
