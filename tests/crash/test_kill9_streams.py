@@ -36,11 +36,11 @@ def at_random_moments():
     path, told = TOP / "random.db", Told()
     going = indexed = rounds = lines = 0
     for n in range(CYCLES):
-        life(path, told, RNG.uniform(0.002, 0.1))
-        going += judge(path, told, COPY, whole=n % 8 == 7)["entries_going"] > 0
-        if path.stat().st_size > 8 << 20:
+        if n and path.stat().st_size > 8 << 20:
             lines, rounds = lines + told.lines, rounds + 1
             path, told = TOP / f"random{n}.db", Told()
+        life(path, told, RNG.uniform(0.002, 0.1))
+        going += judge(path, told, COPY, whole=n % 8 == 7)["entries_going"] > 0
     with closing(sqlite3.connect(copy_of(path, COPY))) as db:
         indexed = int((db.execute("SELECT value FROM kf_meta WHERE key = 'indexed'").fetchone() or ["0"])[0])
     note(f"kills={CYCLES} acks={lines + told.lines} stores={rounds + 1} cut_in_an_erasure={going} indexed={indexed} seed={SEED}")
