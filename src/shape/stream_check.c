@@ -348,7 +348,8 @@ static kf_rc check_keys(struct checking *c, struct kf_err *err)
         buf_clear(&next);
         rc = stream_keys(c->db, buf_view(&c->key), 1, &next, &count, err);
         buf_clear(&c->key);
-        buf_c(&c->key, count ? next.p : "");
+        if (rc == KF_OK && count)
+            buf_c(&c->key, next.p);
         if (rc == KF_OK)
             rc = buf_ok(&c->key, err);
         if (rc == KF_OK && count)
