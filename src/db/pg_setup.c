@@ -90,8 +90,8 @@ static kf_rc check_alone(struct pg_db *db, struct kf_err *err)
 static void make_place(struct pg_db *db, const char *mark)
 {
     int n = snprintf(db->place, sizeof db->place,
-                     "SELECT set_config(CASE current_setting('keepfast.session', true) WHEN '%s'"
-                     " THEN 'search_path' ELSE 'keepfast_pooled' END, '\"%s\"', true)",
+                     "SELECT set_config(CASE coalesce(current_setting('keepfast.session', true), "
+                     "'') WHEN '%s' THEN 'search_path' ELSE 'keepfast_pooled' END, '\"%s\"', true)",
                      mark, db->schema);
     assert(n > 0 && (size_t)n < sizeof db->place);
     (void)n;

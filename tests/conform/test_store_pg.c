@@ -239,6 +239,46 @@ static void a_commit_without_an_answer_is_looked_up(void **state)
     store_close(s);
 }
 
+/* A COMMIT that waits for a standby has been made, and nobody can take it back. */
+static void *end_who_waits_for_a_standby(void *ctx)
+{
+    static const char ended[] = "SELECT count(*) FROM (SELECT pg_terminate_backend(pid) FROM "
+                                "pg_stat_activity WHERE wait_event = 'SyncRep') ended";
+    for (int waited_ms = 0; waited_ms < 10000 && !atomic_load((atomic_bool *)ctx);
+         waited_ms += 20) {
+        poll(NULL, 0, 20);
+        atomic_store((atomic_bool *)ctx, number(ended) > 0);
+    }
+    return NULL;
+}
+
+static void a_commit_whose_answer_is_lost_stands(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_here();
+    struct kf_err err = KF_ERR_INIT;
+    atomic_bool ended = false;
+    pthread_t thread;
+    int64_t puts = 0;
+    sql("ALTER SYSTEM SET synchronous_standby_names = 'nobody'");
+    sql("SELECT pg_reload_conf()");
+    assert_int_equal(pthread_create(&thread, NULL, end_who_waits_for_a_standby, &ended), 0);
+    for (; puts < 2000 && !atomic_load(&ended); puts++) { /* the setting needs a moment */
+        struct put w = put_of("a", "good");
+        if (store_write(s, &w.write, &err) != KF_OK)
+            fail_msg("%s", err.detail);
+        assert_int_equal(w.applied, 1);
+        poll(NULL, 0, 5);
+    }
+    pthread_join(thread, NULL);
+    assert_true(atomic_load(&ended));
+    sql("ALTER SYSTEM RESET synchronous_standby_names");
+    sql("SELECT pg_reload_conf()");
+    assert_string_equal(get(s, "a"), "good");
+    expect_no_gaps(s, puts);
+    store_close(s);
+}
+
 static void *crash_soon(void *ctx)
 {
     (void)ctx;
@@ -802,6 +842,7 @@ int main(int argc, char **argv)
         TEST(a_quota_heals_by_deleting),
         TEST(a_connection_that_is_lost_costs_nothing),
         TEST(a_commit_without_an_answer_is_looked_up),
+        TEST(a_commit_whose_answer_is_lost_stands),
         TEST(a_refused_swap_hides_nobody),
         TEST(an_outcome_that_nobody_knows_is_told),
         TEST(a_reader_without_a_connection_stops_no_writer),

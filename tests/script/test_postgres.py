@@ -137,6 +137,8 @@ def a_restore_replaces_what_several_servers_have_open():
         cut = a.post("/restore?replace=true", archive[:-20], headers=headers)
         check(cut.status == 400 or cut.status == 422, f"a cut archive changes nothing: {cut}")
         equal(a.get("/docs/x").body, b"9", "nothing was changed")
+        one.stop()
+        two.stop()
     fits(space)
 
 
@@ -169,6 +171,7 @@ def one_of_several_servers_makes_the_backups():
         wait_for(lambda: other.stderr().count("backup.made") >= 2, 10)
         check("space=" + space in other.stderr() or space in other.stderr(), "the other one goes on")
         newest = str(place / made()[-1])
+        other.stop()
     beside = str(folder() / "x.db")
     equal(run("restore", newest, at=beside).status, 0, "it can be restored")
     equal(run("get", "a", at=beside).out, b'{"n":2}', "with what was written")

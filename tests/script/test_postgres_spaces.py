@@ -368,6 +368,7 @@ def revoked_on_the_way(sabotage=""):
         done += ["new"] if PG.number("SELECT count(*) FROM pg_namespace WHERE nspname = 'kf_new'") else []
         for wire in (beside, *wires):
             wire.close()
+        server.stop()
     PG.ask("DROP SCHEMA IF EXISTS kf__keepfast, kf_late, kf_later, kf_latest, kf_known, kf_new CASCADE")
     return answers, done
 

@@ -2,6 +2,8 @@
 #include "testing_pg.h"
 #include "testing_streams.h"
 
+#include "shape/stream_internal.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -217,6 +219,22 @@ static void one_group_may_append_twice_to_a_stream(void **state)
         stream_append_submit(a[i], group_ended, &numbers[i]);
     assert_false(store_lead(t.store));
     assert_string_equal(testing_last(&t, "chat/a", 5), "1:0 2:1 3:1 4:1 5:1");
+}
+
+/* Somebody has read what follows a commit before that is published: memory shows neither. */
+static void what_was_seen_is_not_taken_back(void **state)
+{
+    (void)state;
+    struct stream_memory *m = &t.streams->memory;
+    struct stream_state *later = NULL;
+    testing_append(&t, "chat/a", NULL, "user", "0");
+    assert_int_equal(state_bare(STR("chat/a"), &later, NULL), KF_OK);
+    later->head = (struct stream_head){.there = true, .id = 1, .rev = INT64_MAX};
+    memory_saw(m, later, memory_hash(m, STR("chat/a")));
+    state_drop(later);
+    testing_append(&t, "chat/a", NULL, "user", "1");
+    assert_null(memory_state(m, STR("chat/a"), memory_hash(m, STR("chat/a"))));
+    assert_string_equal(testing_last(&t, "chat/a", 5), "1:0 2:1");
 }
 
 /* ------------------------------------------------------------------------------ level memory */
@@ -541,6 +559,7 @@ int main(int argc, char **argv)
         TEST(a_stream_has_at_most_so_many_kinds),
         TEST(rings_keep_the_last_of_a_kind),
         TEST(one_group_may_append_twice_to_a_stream),
+        TEST(what_was_seen_is_not_taken_back),
         TEST(level_memory_is_told_before_the_commit),
         TEST(a_submitted_append_is_told_once),
         TEST(attributes_are_merged_and_found),

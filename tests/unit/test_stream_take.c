@@ -723,6 +723,21 @@ static void a_digest_has_entries_in_order(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+/* Parts of a stream may come in any order while a store is filled: numbers stay. */
+static void what_fills_a_store_keeps_its_numbers(void **state)
+{
+    (void)state;
+    struct line last = {.stamp = 5 << 16, .body = "5", .n = 5},
+                first = {.stamp = 2 << 16, .body = "2", .n = 2},
+                taken = {.stamp = 6 << 16, .body = "6", .n = 2};
+    streams_set_hydrating(t.streams, true);
+    take("a", &last, 1);
+    take("a", &first, 1);
+    take("a", &taken, 1); /* of somebody else, who counted for himself */
+    streams_set_hydrating(t.streams, false);
+    assert_string_equal(testing_last(&t, "a", 9), "2:2 5:5 6:6");
+}
+
 int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
@@ -735,6 +750,7 @@ int main(int argc, char **argv)
         TEST(an_erasure_covers_all_that_was_seen),
         TEST(a_removed_attribute_does_not_end_an_emptied_stream),
         TEST(an_entry_of_no_site_stays),
+        TEST(what_fills_a_store_keeps_its_numbers),
 #ifndef RIG_PG
         TEST(an_erasure_of_others_looks_at_little_of_ours),
         TEST(a_twin_is_found_by_its_id),

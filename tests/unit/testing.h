@@ -87,7 +87,8 @@ typedef kf_rc testing_run(void *ctx);
 
 /* Fails the Nth allocation for N = 1, 2, 3 … until a run ends without a failed one; then the same
  * with the Nth and all later ones failing. A run with a failure must return KF_NOMEM, the last one
- * KF_OK. Returns the number of failed allocations. Leaks are for the address sanitizer to find. */
+ * KF_OK. Returns the number of failed allocations. Leaks are for the address sanitizer to find.
+ * Under the thread sanitizer N is each up to a hundred, and some above. */
 size_t testing_oom_each(testing_run *run, void *ctx);
 /* The same for what may do without the memory: a run with a failure may return KF_OK as well. */
 size_t testing_oom_each_tolerant(testing_run *run, void *ctx);
