@@ -129,6 +129,8 @@ kf_rc file_stat(struct file *f, struct stat *ret, struct kf_err *err);
 /* Its permissions, 0600. */
 kf_rc file_mode(struct file *f, mode_t *ret_mode, struct kf_err *err);
 kf_rc file_sync(struct file *f, struct kf_err *err);
+/* The bytes, and of the rest only what is needed to read them. */
+kf_rc file_sync_data(struct file *f, struct kf_err *err);
 kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err);
 /* An exclusive OFD lock on the whole file, without waiting: KF_BUSY when somebody else has it. */
 kf_rc file_lock(struct file *f, struct kf_err *err);

@@ -227,12 +227,22 @@ kf_rc file_mode(struct file *f, mode_t *ret_mode, struct kf_err *err)
     return rc;
 }
 
-kf_rc file_sync(struct file *f, struct kf_err *err)
+static kf_rc sync_by(struct file *f, int (*call)(int fd), struct kf_err *err)
 {
     int e = env_tap_path(f->env, IO_SYNC, f->path);
-    if (!e && fsync(f->fd) != 0)
+    if (!e && call(f->fd) != 0)
         e = errno;
     return e ? err_errno(err, e, "cannot sync %s", f->path) : KF_OK;
+}
+
+kf_rc file_sync(struct file *f, struct kf_err *err)
+{
+    return sync_by(f, fsync, err);
+}
+
+kf_rc file_sync_data(struct file *f, struct kf_err *err)
+{
+    return sync_by(f, fdatasync, err);
 }
 
 kf_rc file_truncate(struct file *f, int64_t size, struct kf_err *err)

@@ -1,5 +1,7 @@
 #include "base/hash.h"
 
+#include "base/le.h"
+
 #include <assert.h>
 #include <sodium.h>
 
@@ -82,8 +84,7 @@ void hash_add(struct hash_state *s, str bytes)
 void hash_add_part(struct hash_state *s, str part)
 {
     unsigned char len[8];
-    for (int i = 0; i < 8; i++)
-        len[i] = (unsigned char)((uint64_t)part.len >> (8 * i));
+    le_put64(len, part.len);
     hash_add(s, str_make(len, sizeof len));
     hash_add(s, part);
 }

@@ -20,6 +20,7 @@
  * twice under one nonce but the very same text, and no two texts share one but by a collision of
  * 192 bits. Opening a name reckons its nonce again: that is what authenticates it. */
 #include "base/seal_internal.h"
+#include "base/le.h"
 
 #include "base/json.h"
 #include "base/secret.h"
@@ -386,8 +387,7 @@ static void body_header(const struct seal_key *key, str sealed, str plain,
 {
     crypto_generichash_state s;
     unsigned char len[8];
-    for (unsigned i = 0; i < sizeof(len); i++)
-        len[i] = (unsigned char)((uint64_t)sealed.len >> (8 * i));
+    le_put64(len, sealed.len);
     crypto_generichash_init(&s, key->sub[BODY_NONCE], KEY_LEN, HEADER);
     crypto_generichash_update(&s, len, sizeof(len));
     crypto_generichash_update(&s, (const unsigned char *)sealed.p, sealed.len);

@@ -203,6 +203,12 @@ void db_forget_pages(struct db *db)
         db->driver->forget_pages(db);
 }
 
+void db_cache(struct db *db, uint64_t bytes)
+{
+    if (db->driver->cache)
+        db->driver->cache(db, bytes);
+}
+
 kf_rc db_scrub(struct db *db, bool on, struct kf_err *err)
 {
     return db->driver->scrub ? db->driver->scrub(db, on, err) : KF_OK;

@@ -47,7 +47,7 @@ struct db_options {
     bool create;      /* DB_OWNER: make the file (mode 0600) or schema when it is not there */
     bool throw_away;  /* a scratch store: no log and no syncs until db_harden; lost on a crash */
     uint32_t busy_ms; /* how long a call waits for a foreign connection's lock; 0 = 100 */
-    uint64_t cache_bytes; /* page cache at most; 0 = 2 MiB */
+    uint64_t cache_bytes; /* page cache at most; 0 = 8 MiB */
     /* PostgreSQL: asked while the network is waited for, for as long as the connection is open,
      * while it is made too. Once false, what is asked for is to end: a server that says nothing for
      * a moment is gone, and no connection is made any more. NULL = nobody. */
@@ -102,8 +102,8 @@ void db_done(struct db_stmt *s);
 kf_rc db_run(struct db_stmt *s, struct kf_err *err);
 /* Rows changed by the last db_run; 0 when that failed. */
 int64_t db_changed(struct db *db);
-/* Counts statements stepped that may have written, of any kind. Equal before and after a piece
- * of work: it has nothing to undo. */
+/* Counts statements stepped that have written, or may have, of any kind. Equal before and after a
+ * piece of work: it has nothing to undo. */
 uint64_t db_wrote(const struct db *db);
 
 /* Transactions. DB_WRITE is BEGIN IMMEDIATE: KF_BUSY when a foreign writer holds the file longer
@@ -182,6 +182,8 @@ kf_rc db_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 kf_rc db_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 /* Gives the page cache back to the heap. */
 void db_forget_pages(struct db *db);
+/* The page cache at most from now on; 0 = as it was opened. Without memory it stays as it is. */
+void db_cache(struct db *db, uint64_t bytes);
 /* Whether what is deleted from now on is overwritten with zeros in its pages. */
 kf_rc db_scrub(struct db *db, bool on, struct kf_err *err);
 /* Everything of a throw_away database synced, and syncing from now on, as db_open of a lasting

@@ -54,6 +54,7 @@ struct db_driver {
     void (*distrust)(struct db *db);
     kf_rc (*shrink)(struct db *db, uint32_t pages, struct kf_err *err);
     void (*forget_pages)(struct db *db);
+    void (*cache)(struct db *db, uint64_t bytes);
     kf_rc (*scrub)(struct db *db, bool on, struct kf_err *err);
     kf_rc (*harden)(struct db *db, struct kf_err *err);
     kf_rc (*copy)(struct db *db, const char *to, struct kf_err *err);

@@ -105,6 +105,17 @@ void sqlite_forget_pages(struct db *base)
         log_give_back(log);
 }
 
+void sqlite_cache(struct db *base, uint64_t bytes)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    char sql[64];
+    snprintf(sql, sizeof sql, "PRAGMA cache_size = -%llu",
+             (unsigned long long)((bytes ? bytes : db->cache_bytes) / 1024));
+    sqlite_enter(db);
+    sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    sqlite_leave(db);
+}
+
 kf_rc sqlite_sync(struct sqlite_db *db, struct kf_err *err)
 {
     sqlite3_file *file = NULL;

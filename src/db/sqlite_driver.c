@@ -37,6 +37,7 @@ const struct db_driver sqlite_driver = {
     .distrust = sqlite_distrust,
     .shrink = sqlite_shrink,
     .forget_pages = sqlite_forget_pages,
+    .cache = sqlite_cache,
     .scrub = sqlite_scrub,
     .harden = sqlite_harden,
     .copy = sqlite_copy,

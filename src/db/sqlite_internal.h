@@ -20,6 +20,7 @@ struct sqlite_stmt {
     uint64_t turn;      /* of the last use */
     int bind_rc;        /* of the first bind that failed */
     bool busy, writes;
+    bool rows_only; /* it inserts, updates or deletes: where no row has changed nothing has */
 };
 
 struct sqlite_db {
@@ -31,7 +32,7 @@ struct sqlite_db {
     bool throw_away, rollback_due;
     atomic_bool
         in_call; /* SQLite has no lock of its own here: two threads at once are our defect */
-    uint64_t turn;
+    uint64_t turn, cache_bytes;
     uint32_t wal_frames, page_bytes;
     /* Addresses apart from the statements: finding one is a scan of few cache lines. */
     const char *sql[DB_STATEMENTS_MAX];
@@ -95,6 +96,7 @@ void sqlite_distrust(struct db *db);
 kf_rc sqlite_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 kf_rc sqlite_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);
 void sqlite_forget_pages(struct db *db);
+void sqlite_cache(struct db *db, uint64_t bytes);
 kf_rc sqlite_scrub(struct db *db, bool on, struct kf_err *err);
 kf_rc sqlite_harden(struct db *db, struct kf_err *err);
 kf_rc sqlite_copy(struct db *db, const char *to, struct kf_err *err);

@@ -12,9 +12,10 @@
 #define CACHE_BYTES   (8u << 20)
 #define BUSY_MS       100
 #define WAL_SWITCH_MS 5000
-/* The log is cut to this when it starts anew; it holds STORE_CHECKPOINT_FRAMES with room to
- * spare. */
-#define WAL_KEEP_BYTES "8388608"
+/* The log is cut to this when it starts anew. It holds STORE_CHECKPOINT_FRAMES and what is
+ * committed at once of groups that were told before (store_place.c): that finds its room also on a
+ * full disk. */
+#define WAL_KEEP_BYTES "41943040"
 /* Steps of SQLite's machine between two looks at the clock: well under a millisecond. */
 #define PROGRESS_STEPS 1000
 
@@ -111,11 +112,11 @@ static kf_rc configure(struct sqlite_db *db, const struct db_options *o, struct 
     sqlite3_wal_hook(db->handle, committed, db);
 
     char sql[256];
-    uint64_t cache = o->cache_bytes ? o->cache_bytes : CACHE_BYTES;
+    db->cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_BYTES;
     snprintf(sql, sizeof(sql),
              "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
              "PRAGMA journal_size_limit = " WAL_KEEP_BYTES "; PRAGMA cache_size = -%llu;",
-             (unsigned long long)(cache / 1024));
+             (unsigned long long)(db->cache_bytes / 1024));
     return sqlite_exec(&db->base, sql, err);
 }
 

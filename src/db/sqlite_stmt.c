@@ -162,6 +162,7 @@ static struct sqlite_stmt *prepare(struct sqlite_db *db, const char *sql, kf_rc 
         return NULL;
     }
     s->writes = !sqlite3_stmt_readonly(s->stmt);
+    s->rows_only = strchr("IUDR", sqlite3_sql(s->stmt)[0]) != NULL;
     db->sql[s - db->stmts] = sql;
     return s;
 }
@@ -230,11 +231,13 @@ kf_rc sqlite_step(struct db_stmt *base, bool *ret_row, struct kf_err *err)
     struct sqlite_db *db = sqlite_of(base->db);
     if (s->bind_rc != SQLITE_OK)
         return sqlite_fail(db, s->bind_rc, "bind a value", err);
-    if (s->writes)
-        db->base.wrote++;
+    sqlite3_int64 rows = sqlite3_total_changes64(db->handle);
     sqlite_enter(db);
     int rc = sqlite3_step(s->stmt);
     sqlite_leave(db);
+    if (s->writes &&
+        !(s->rows_only && rc == SQLITE_DONE && rows == sqlite3_total_changes64(db->handle)))
+        db->base.wrote++;
     if (rc != SQLITE_ROW && rc != SQLITE_DONE)
         return sqlite_fail(db, rc, s->writes ? "write" : "read", err);
     *ret_row = rc == SQLITE_ROW;

@@ -70,6 +70,13 @@ static kf_rc insert(struct db *db, int64_t a, const char *b, struct kf_err *err)
     return db_run(s, err);
 }
 
+static void run(struct db *db, const char *sql)
+{
+    struct db_stmt *s;
+    assert_int_equal(db_use(db, sql, &s, NULL), KF_OK);
+    assert_int_equal(db_run(s, NULL), KF_OK);
+}
+
 static int64_t count(struct db *db)
 {
     struct db_stmt *s;
@@ -301,6 +308,13 @@ static void what_has_written_is_known(void **state)
     assert_int_equal(db_release(db, NULL), KF_OK);
     assert_true(db_wrote(db) == before);
     assert_int_equal(insert(db, 1, "x", NULL), KF_OK);
+    assert_true(db_wrote(db) != before);
+    before = db_wrote(db);
+    run(db, "INSERT INTO t VALUES(1, 'y') ON CONFLICT DO NOTHING");
+    run(db, "UPDATE t SET b = 'z' WHERE a = 77");
+    run(db, "DELETE FROM t WHERE a = 77");
+    assert_true(db_wrote(db) == before); /* what has changed no row has not written */
+    run(db, "UPDATE t SET b = 'z' WHERE a = 1");
     assert_true(db_wrote(db) != before);
     db_rollback(db);
     before = db_wrote(db);
