@@ -163,7 +163,7 @@ KF_API void kf_bytes_free(struct kf_bytes *bytes);
 /* What an answer means, weakest first. */
 typedef enum kf_level {
     KF_LEVEL_DEFAULT = 0, /* of the store: disk, or shared */
-    KF_LEVEL_MEMORY,      /* taken, lost if the process dies before its group is committed */
+    KF_LEVEL_MEMORY,      /* taken, lost if the process dies before its group is durable */
     KF_LEVEL_DISK,        /* survives kill -9, kernel crash and loss of power */
     KF_LEVEL_SHARED,      /* committed in a shared database (stores on PostgreSQL) */
     KF_LEVEL_REMOTE       /* the named remotes confirmed it */
@@ -380,8 +380,8 @@ KF_API kf_rc kf_append(kf_store *store, const char *key, const struct kf_entry_n
                        struct kf_appended *ret, uint64_t *ret_count, kf_level *ret_level,
                        struct kf_err *err);
 
-/* Called once when the entries have been committed or have failed, as kf_done. `appended`: `count`
- * of them, NULL when it failed. */
+/* Called once when the entries are durable or have failed, as kf_done. `appended`: `count` of them,
+ * NULL when it failed. */
 typedef void kf_appended_done(void *ctx, kf_rc rc, const struct kf_appended *appended, size_t count,
                               uint64_t stream_count, const struct kf_err *err);
 /* Hands entries to the store and returns at once; they are copied. Those of one thread are appended
@@ -518,15 +518,16 @@ struct kf_receipt {
     uint64_t streams, entries, attachments, bytes;
     bool again;           /* it had been erased before: the receipt of then */
     struct kf_bytes json; /* the same for programs, and `held`: where some of it may still be, such
-                             as remotes that have not confirmed, histories and backups */
+                             as remotes that have not confirmed, histories, backups and files that
+                             were set aside */
 };
 KF_API void kf_receipt_free(struct kf_receipt *receipt);
 /* Removes a stream with entries, ids, attributes, statistics and what of attachments nothing else
- * names, and overwrites what it had in the store's file. The key is free again; what was appended
- * before does not come back from elsewhere. At once nobody sees it any more; the call returns when
- * it is gone. Asked for again: the receipt. KF_ABSENT: there is no such stream and never was.
- * KF_DAMAGED: nobody sees it any more, but bytes of it that are damaged could not be removed yet.
- * ret may be NULL. */
+ * names, and overwrites what it had; the store's files are rid of it a second later, when no reader
+ * is in the way. The key is free again; what was appended before does not come back from elsewhere.
+ * At once nobody sees it any more; the call returns when it is gone. Asked for again: the receipt.
+ * KF_ABSENT: there is no such stream and never was. KF_DAMAGED: nobody sees it any more, but bytes
+ * of it that are damaged could not be removed yet. ret may be NULL. */
 KF_API kf_rc kf_stream_erase(kf_store *store, const char *key, struct kf_receipt *ret,
                              struct kf_err *err);
 /* The same for every stream whose attribute has this value (see kf_stream_filter): one person.

@@ -15,6 +15,7 @@
 #include "base/hooks.h"
 #include "base/mem.h"
 #include "base/public.h"
+#include "lib/asides.h"
 #include "lib/backups.h"
 #include "lib/doctor.h"
 #include "lib/upkeep.h"
@@ -63,6 +64,7 @@ static void held_where(void *ctx, struct buf *out)
     size_t before = out->len;
     remotes_holders(store_remotes(store), out);
     backups_holders(h->backups, out->len > before, out);
+    asides_holders(store, out->len > before, out);
 }
 
 static kf_rc give_host(struct kf_store *store, const struct open_options *o, struct kf_err *err)
@@ -511,7 +513,7 @@ kf_rc whole_status(struct kf_store *store, struct kf_status *ret, struct kf_err 
     remotes_status(store_remotes(store), &s);
     const struct host *host = store_host(store);
     backups_status(host ? host->backups : NULL, &s.backups);
-    rc = store_read(store, &db, err);
+    rc = store_read_lenient(store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = doc_totals(db, &s.docs, &s.doc_bytes, err);

@@ -201,7 +201,7 @@ kf_rc entry_add_stored(void *ctx, str name, const struct row *row, struct kf_err
 static kf_rc load_entries(struct remotes *r, const struct config_space *space, struct kf_err *err)
 {
     struct db *db;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     for (size_t i = 0; rc == KF_OK && space && i < space->remote_count; i++)

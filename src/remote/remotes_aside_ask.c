@@ -117,7 +117,7 @@ kf_rc remotes_aside(struct remotes *r, const char *remote, const char *name,
     struct aside_found *f = mem_calloc(1, sizeof(*f));
     if (!f || !(f->items = arena_alloc(&f->arena, (limit + 1) * sizeof(*f->items))))
         rc = err_nomem(err);
-    if (rc == KF_OK && (rc = store_read(r->store, &db, err)) == KF_OK) {
+    if (rc == KF_OK && (rc = store_read_lenient(r->store, &db, err)) == KF_OK) {
         rc = read_items(db, &a, f, err);
         store_read_end(r->store, db);
     }

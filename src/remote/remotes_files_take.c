@@ -46,7 +46,7 @@ static kf_rc forget_all(struct run *run, struct kf_err *err)
     struct kf_store *store = run->entry->remotes->store;
     struct db *db;
     bool any = false;
-    kf_rc rc = store_read(store, &db, err);
+    kf_rc rc = store_read_lenient(store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = files_any(db, str_of(run->entry->name), &any, err);
@@ -93,7 +93,7 @@ kf_rc files_want(struct take_files *t, const struct remote_doc *doc, bool *ret_w
         return KF_OK; /* a stranger's, under our names */
     if (!entry_wants(t->run->entry, key))
         return KF_OK;
-    kf_rc rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+    kf_rc rc = run_local(t->run, store_read_lenient(t->remotes->store, &db, err));
     if (rc != KF_OK)
         return rc;
     rc = files_one(db, str_of(t->run->entry->name), key, first, &known, err);

@@ -236,7 +236,7 @@ kf_rc remotes_runs(struct remotes *r, const char *remote, uint64_t before, size_
     struct runs_found *f = mem_calloc(1, sizeof(*f));
     if (!f || !(f->items = arena_alloc(&f->arena, (limit + 1) * sizeof(*f->items))))
         rc = err_nomem(err);
-    if (rc == KF_OK && (rc = store_read(r->store, &db, err)) == KF_OK) {
+    if (rc == KF_OK && (rc = store_read_lenient(r->store, &db, err)) == KF_OK) {
         rc = read_runs(db, remote ? str_of(remote) : (str){0, 0}, before, limit, f, err);
         store_read_end(r->store, db);
     }

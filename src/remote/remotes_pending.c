@@ -162,7 +162,7 @@ kf_rc pending_of(struct remote_entry *e, int64_t watermark, struct kf_pending *r
     struct walk w = {.entry = e, .limit = UINT64_MAX};
     struct db *db;
     size_t count;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = walk_changes(db, watermark, &w, err);
@@ -193,7 +193,7 @@ kf_rc pending_count(struct remote_entry *e, int64_t watermark, uint64_t limit, u
     struct db *db;
     struct db_stmt *s;
     bool row = false;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = walk_changes(db, watermark, &w, err);

@@ -471,7 +471,7 @@ static kf_rc read_pending(struct remote_entry *e, struct pending_found *f, size_
     pthread_mutex_lock(&r->lock);
     int64_t watermark = e->watermark;
     pthread_mutex_unlock(&r->lock);
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = doc_changes(db, watermark, (size_t)INT64_MAX, false, add_pending, f, &count, err);

@@ -242,7 +242,7 @@ static kf_rc read_bodies(struct snapshot *s, struct kf_err *err)
     arena_clear(&s->bodies);
     s->from = s->to = s->at;
     memset(s->whole, 0, sizeof(s->whole));
-    kf_rc rc = run_local(s->run, store_read(s->remotes->store, &db, err));
+    kf_rc rc = run_local(s->run, store_read_lenient(s->remotes->store, &db, err));
     if (rc != KF_OK)
         return rc;
     while (rc == KF_OK && s->to < s->set.count && s->to - s->from < PUSH_GROUP &&
@@ -420,7 +420,7 @@ kf_rc snapshot_take(struct run *run, int64_t watermark, struct snapshot *s, stru
     s->set.site = str_of(s->site);
     s->set.now_ms = env_wall_ms(r->env);
     run->held_back = 0;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = read_state(db, &s->set, err);

@@ -104,7 +104,7 @@ static kf_rc copy_row(void *ctx, str name, const struct row *row, struct kf_err 
 kf_rc remotes_copy(struct remotes *r, struct db *db, struct kf_err *err)
 {
     struct db *from;
-    kf_rc rc = store_read(r->store, &from, err);
+    kf_rc rc = store_read_lenient(r->store, &from, err);
     if (rc != KF_OK)
         return rc;
     rc = row_each(from, copy_row, db, err);

@@ -136,7 +136,7 @@ static kf_rc read_all(struct refresh *f, struct kf_err *err)
 {
     struct remotes *r = f->remotes;
     struct db *db;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = read_state(f, db, err);
@@ -248,7 +248,7 @@ static void hear_asks(struct refresh *f)
 static void add_unknown(struct remotes *r)
 {
     struct db *db;
-    if (store_read(r->store, &db, NULL) != KF_OK)
+    if (store_read_lenient(r->store, &db, NULL) != KF_OK)
         return; /* the next refresh sees it again */
     row_each(db, entry_add_stored, r, NULL);
     store_read_end(r->store, db);

@@ -132,7 +132,7 @@ static kf_rc want(struct remote_sink *sink, const struct remote_doc *doc, bool *
     if (rc == KF_OK && !t->empty) {
         /* Short: what follows may be a fetch, and no snapshot is held while the place is waited
          * for. */
-        rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+        rc = run_local(t->run, store_read_lenient(t->remotes->store, &db, err));
         if (rc != KF_OK)
             return rc;
         rc = compare_head(t, db, doc, &wanted, &look, err);
@@ -421,7 +421,7 @@ kf_rc take_finish(struct take *t, int64_t *ret_watermark, struct kf_err *err)
     if (rc == KF_OK)
         rc = files_join(t->files, err);
     if (rc == KF_OK && (t->first || t->missing_count)) {
-        rc = run_local(t->run, store_read(t->remotes->store, &db, err));
+        rc = run_local(t->run, store_read_lenient(t->remotes->store, &db, err));
         if (rc != KF_OK)
             return rc;
         rc = judge_missing(t, db, err);

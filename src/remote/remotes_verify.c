@@ -118,7 +118,7 @@ static kf_rc local_copy(struct remote_entry *e, const struct bad_object *b, stru
     struct remotes *r = e->remotes;
     struct db *db;
     *ret_deleted = false;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     if (stream_file_is(b->name))

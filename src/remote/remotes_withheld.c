@@ -273,7 +273,7 @@ kf_rc withheld_any(struct run *run, bool *ret, struct kf_err *err)
     struct remotes *r = run->entry->remotes;
     struct withheld_list *list = NULL;
     struct db *db;
-    kf_rc rc = store_read(r->store, &db, err);
+    kf_rc rc = store_read_lenient(r->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = withheld_read(db, str_of(run->entry->name), &list, err);

@@ -166,7 +166,7 @@ static kf_rc once_boundary(struct kf_store *store, int64_t *ret_ms, struct kf_er
         *ret_ms = INT64_MAX;
         return KF_OK;
     }
-    kf_rc rc = store_read(store, &db, err);
+    kf_rc rc = store_read_behind(store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = db_use(db, sql, &s, err);

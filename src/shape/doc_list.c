@@ -124,7 +124,7 @@ kf_rc docs_list(struct docs *docs, const char *prefix, const char *after, size_t
             "`keepfast status` for the remote that is waited for");
     kf_rc rc = list_new(limit, &list, err);
     if (rc == KF_OK)
-        rc = store_read(docs->store, &db, err);
+        rc = store_read_behind(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = list_current(list, db, str_of(prefix), after, err);
         store_read_end(docs->store, db);
@@ -200,7 +200,7 @@ kf_rc docs_versions(struct docs *docs, const char *name, uint64_t before, size_t
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_unknown(docs, n);
-    rc = store_read(docs->store, &db, err);
+    rc = store_read_behind(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = doc_check_known(docs, db, n, &head, hydrating, err);
         if (rc == KF_OK)

@@ -154,7 +154,7 @@ static kf_rc get_from_store(struct docs *docs, str name, uint64_t mark, struct k
     struct db *db;
     int64_t seq = 0;
     bool hydrating = docs_unknown(docs, name);
-    kf_rc rc = store_read(docs->store, &db, err);
+    kf_rc rc = store_read_behind(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = read_current(docs, db, name, &hot, &seq, err);
@@ -242,7 +242,7 @@ kf_rc docs_get_version(struct docs *docs, const char *name, uint64_t version,
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_unknown(docs, n);
-    rc = store_read(docs->store, &db, err);
+    rc = store_read_behind(docs->store, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = doc_check_known(docs, db, n, &head, hydrating, err);
@@ -308,7 +308,7 @@ kf_rc docs_diff(struct docs *docs, const char *name, uint64_t from, uint64_t to,
     if (rc != KF_OK)
         return rc;
     bool hydrating = docs_unknown(docs, n);
-    rc = store_read(docs->store, &db, err);
+    rc = store_read_behind(docs->store, &db, err);
     if (rc == KF_OK) {
         rc = read_both(docs, db, n, from, to, hydrating, both, err);
         store_read_end(docs->store, db);

@@ -15,11 +15,18 @@ static void on_changed(void *ctx, str tbl, str key, int64_t seq)
 static void on_doubt(void *ctx, int64_t seq, bool went_back)
 {
     struct streams *streams = ctx;
-    if (went_back)
+    if (went_back) {
         memory_forget_all(&streams->memory);
-    else
+        stream_index_other(&streams->index);
+    } else {
         memory_doubt(&streams->memory, seq);
+    }
     streams_tell(streams, (str){NULL, 0});
+}
+
+static void on_left_out(void *ctx)
+{
+    on_doubt(ctx, 0, true);
 }
 
 kf_rc streams_new(struct kf_store *store, const struct config *config,
@@ -49,10 +56,18 @@ kf_rc streams_new(struct kf_store *store, const struct config *config,
         struct store_follower f = {.changed = on_changed, .doubt = on_doubt, .ctx = streams};
         rc = store_follow(store, &f, err);
     }
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
+        static const struct store_placing placing = {.place = stream_place,
+                                                     .end = stream_place_end,
+                                                     .drop = stream_place_drop,
+                                                     .pass = stream_place_pass,
+                                                     .of = stream_place_of,
+                                                     .doubt = on_left_out};
+        store_placing(store, &placing, streams);
         *ret_streams = streams;
-    else
+    } else {
         streams_free(streams);
+    }
     return rc;
 }
 
@@ -61,6 +76,8 @@ void streams_free(struct streams *streams)
     if (!streams)
         return;
     stage_release(&streams->stage);
+    foretold_release(&streams->foretold);
+    stream_place_drop(streams);
     memory_release(&streams->memory);
     pthread_mutex_destroy(&streams->asks_lock);
     pthread_mutex_destroy(&streams->listen_lock);
@@ -119,6 +136,7 @@ void streams_forget_all(struct streams *streams)
     if (!streams)
         return;
     memory_forget_all(&streams->memory);
+    stream_index_other(&streams->index);
     streams_tell(streams, (str){NULL, 0});
 }
 
@@ -234,13 +252,18 @@ static kf_rc write_row(struct group *g, const struct stream_state *before,
     return rc == KF_OK && d->attrs_changed ? stream_row_attrs(db, after, err) : rc;
 }
 
+void stream_draft_moved(struct stream_draft *d, struct group *g)
+{
+    d->head.rev = group_last(g) > d->head.rev ? group_last(g) : d->head.rev + 1;
+}
+
 kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash,
                          const struct stream_state *before, struct stream_draft *d,
                          struct stream_state **ret_after, struct kf_err *err)
 {
     struct stream_state *after = NULL;
     int64_t old_seq = before->head.there ? before->head.seq : before->head.erased_seq;
-    d->head.rev = group_last(g) > d->head.rev ? group_last(g) : d->head.rev + 1;
+    stream_draft_moved(d, g);
     kf_rc rc = draft_end(d, &after, err);
     if (rc == KF_OK)
         rc = write_row(g, before, d, after, err);

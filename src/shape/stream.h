@@ -8,10 +8,11 @@
  *     first number; one with another payload changes nothing. This outlives trimming, a backup and
  *     its restore.
  * E2  Numbers of a stream only grow; none is given twice while the stream lives.
- * E3  An entry, the statistics of its stream and its id appear in one transaction. Statistics are
- *     those that a recount of the entries would give.
- * E4  What memory shows is what is committed, written there by `publish` before anybody is told; a
- *     window that went and came back is the same window.
+ * E3  An entry, the statistics of its stream and its id appear in one transaction, of one append or
+ *     of many. Statistics are those that a recount of the entries would give.
+ * E4  What memory shows is durable, written there by `publish` before anybody is told; a window
+ *     that went and came back is the same window. Of appends it may have what the tables have not
+ *     yet (store/redo.h); who reads the store waits for that.
  * E5  Bytes are compared with their hash when they leave the database. What does not match is
  *     KF_DAMAGED and never served.
  * E6  Nothing is trimmed that a remote which takes the stream has not confirmed.
@@ -40,8 +41,8 @@
  *
  * Memory keeps streams that are used: statistics, attributes and the window, within a bound, the
  * least recently used going first and those that were not used for STREAM_IDLE_MS. Lists, pages
- * behind the window and what crosses streams go to the store, where a commit shows a moment before
- * memory does.
+ * behind the window and what crosses streams go to the store, where what is told shows a moment
+ * before memory has it.
  *
  * Threads: any, unless marked. */
 #ifndef KF_SHAPE_STREAM_H
@@ -381,8 +382,8 @@ void streams_listen(struct streams *streams, stream_changed *fn, void *ctx);
 /* Whether a remote takes it, so that there is somebody to wait for. */
 bool streams_taken(struct streams *streams, str key);
 /* Where something of the store may still be when it is erased here: appends JSON objects, with
- * commas between them, to `out`: {"remote": "host", "state": "pending"}. NULL (from the start):
- * nowhere. */
+ * commas between them, to `out`: {"remote": "host", "state": "pending"}. Once for each list of
+ * receipts, on any thread. NULL (from the start): nowhere. */
 typedef void stream_holders(void *ctx, struct buf *out);
 void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx);
 

@@ -239,6 +239,7 @@ kf_rc stream_append_new(struct streams *streams, const char *key,
     a->line = config_stream(streams->space, a->key);
     a->write.apply = apply;
     a->write.publish = publish;
+    a->write.foretell = count <= STREAM_FORETOLD_MAX ? stream_append_foretell : NULL;
     a->write.metered = true;
     *ret_append = a;
     return KF_OK;
@@ -316,6 +317,17 @@ static kf_rc known_entry(struct group *g, const struct stream_append *a, int64_t
     return KF_OK;
 }
 
+kf_rc stream_draft_entry(const struct config_stream *line, struct stream_draft *d, str kind,
+                         uint64_t n, int64_t at_ms, str body, struct kf_err *err)
+{
+    kf_rc rc = draft_count(d, kind, body.len, at_ms, STREAM_KINDS_MAX, err);
+    if (rc == KF_OK)
+        rc = stream_add_rings(line, d, kind, n, at_ms, body, err);
+    if (rc == KF_OK)
+        d->head.last_n = n;
+    return rc;
+}
+
 kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
                        uint64_t n, int64_t at_ms, str body, struct kf_err *err)
 {
@@ -347,13 +359,7 @@ static kf_rc add_entry(struct group *g, struct stream_append *a, struct stream_d
     kf_rc rc = e->attach.p ? attachment_insert(db, record.attach, e->attach, err) : KF_OK;
     if (rc == KF_OK)
         rc = entry_insert(db, &record, err);
-    if (rc == KF_OK)
-        rc = draft_count(d, e->kind, e->body.len, e->at, STREAM_KINDS_MAX, err);
-    if (rc == KF_OK)
-        rc = stream_add_rings(a->line, d, e->kind, e->n, e->at, e->body, err);
-    if (rc == KF_OK)
-        d->head.last_n = e->n;
-    return rc;
+    return rc == KF_OK ? stream_draft_entry(a->line, d, e->kind, e->n, e->at, e->body, err) : rc;
 }
 
 static kf_rc take_one(struct group *g, struct stream_append *a, struct stream_draft *d, size_t i,
@@ -379,7 +385,7 @@ static kf_rc take_one(struct group *g, struct stream_append *a, struct stream_dr
     return rc;
 }
 
-static void begin_again(struct stream_append *a)
+void stream_append_anew(struct stream_append *a)
 {
     state_drop(a->after);
     a->after = NULL;
@@ -414,7 +420,7 @@ static kf_rc apply(struct group *g, struct write *write, struct kf_err *err)
     struct stream_append *a = (struct stream_append *)write;
     struct stream_state *before = NULL;
     struct stream_draft d;
-    begin_again(a);
+    stream_append_anew(a);
     kf_rc rc = stage_get(a->streams, g, a->key, a->hash, &before, err);
     if (rc != KF_OK)
         return rc;

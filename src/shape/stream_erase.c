@@ -210,12 +210,12 @@ static kf_rc apply_erase(struct group *g, struct write *write, struct kf_err *er
     kf_rc rc = find_stream(g, e, &before, err);
     if (rc != KF_OK)
         return rc;
-    rc = db_scrub(group_db(g), true, err);
+    rc = group_scrub(g, true, err);
     if (rc == KF_OK)
         rc = is_of_person(g, e, &theirs, err);
     if (rc == KF_OK && theirs)
         rc = before->head.there ? erase_there(g, e, before, err) : erase_absent(g, e, err);
-    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
+    kf_rc off = group_scrub(g, false, rc == KF_OK ? err : NULL);
     state_drop(before);
     return rc == KF_OK ? off : rc;
 }

@@ -76,10 +76,10 @@ static kf_rc sweep_slice(struct group *g, void *ctx, bool *ret_more, struct kf_e
 /* What is written anew, and what it was in, is overwritten in its pages. */
 static kf_rc purge_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
 {
-    kf_rc rc = db_scrub(group_db(g), true, err);
+    kf_rc rc = group_scrub(g, true, err);
     if (rc == KF_OK)
         rc = steps(g, ctx, stream_index_purge, ret_more, err);
-    kf_rc off = db_scrub(group_db(g), false, rc == KF_OK ? err : NULL);
+    kf_rc off = group_scrub(g, false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
 

@@ -193,6 +193,8 @@ static kf_rc index_some(struct stream_index *index, struct db *db, size_t entrie
     } while (rc == KF_OK && p.count && entries < entries_min && bytes < bytes_min);
     if (rc == KF_OK && seq > before)
         rc = set_number(db, INDEXED, seq, err);
+    if (rc == KF_OK)
+        atomic_store_explicit(&index->put_off, false, memory_order_relaxed);
     *ret_more = p.count > 0;
     buf_release(&p.folded);
     return rc;
@@ -204,24 +206,104 @@ kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_mo
     return index_some(index, db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
 }
 
+void stream_index_came(struct stream_index *index, size_t entries, size_t bytes)
+{
+    atomic_fetch_add_explicit(&index->entries, entries, memory_order_relaxed);
+    atomic_fetch_add_explicit(&index->bytes, bytes, memory_order_relaxed);
+}
+
+/* With all of it. */
+static bool waits_for_upkeep(const struct stream_index *index)
+{
+    return stream_index_is_damaged(index) ||
+           atomic_load_explicit(&index->put_off, memory_order_relaxed);
+}
+
+static bool is_due(const struct stream_index *index, size_t batches)
+{
+    return atomic_load_explicit(&index->entries, memory_order_relaxed) >=
+               batches * INDEX_BATCH_ENTRIES ||
+           atomic_load_explicit(&index->bytes, memory_order_relaxed) >= batches * INDEX_BATCH_BYTES;
+}
+
+void stream_index_other(struct stream_index *index)
+{
+    atomic_store_explicit(&index->placed, 0, memory_order_relaxed);
+}
+
+static void nothing_is_due(struct stream_index *index)
+{
+    atomic_store_explicit(&index->entries, 0, memory_order_relaxed);
+    atomic_store_explicit(&index->bytes, 0, memory_order_relaxed);
+}
+
+/* As much as came: what is left never grows. */
+static kf_rc index_due(struct stream_index *index, struct db *db, struct kf_err *err)
+{
+    bool more = false;
+    size_t entries = atomic_load_explicit(&index->entries, memory_order_relaxed),
+           bytes = atomic_load_explicit(&index->bytes, memory_order_relaxed);
+    return index_some(index, db, entries + PAGE_ENTRIES, bytes + INDEX_BATCH_BYTES, &more, err);
+}
+
 kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
                          struct kf_err *err)
 {
-    bool more = false;
-    if (stream_index_is_damaged(index)) /* all of it comes behind the next upkeep */
+    stream_index_came(index, entries, bytes);
+    if (waits_for_upkeep(index) || !is_due(index, 1))
         return KF_OK;
-    entries += atomic_fetch_add_explicit(&index->entries, entries, memory_order_relaxed);
-    bytes += atomic_fetch_add_explicit(&index->bytes, bytes, memory_order_relaxed);
-    if (entries < INDEX_BATCH_ENTRIES && bytes < INDEX_BATCH_BYTES)
-        return KF_OK;
-    /* As much as came: what is left never grows. */
-    kf_rc rc = index_some(index, db, entries + PAGE_ENTRIES, bytes + INDEX_BATCH_BYTES, &more, err);
+    kf_rc rc = index_due(index, db, err);
     if (rc != KF_OK)
         return rc;
     KF_SOMETIMES("index-with-an-append");
-    atomic_store_explicit(&index->entries, 0, memory_order_relaxed);
-    atomic_store_explicit(&index->bytes, 0, memory_order_relaxed);
+    nothing_is_due(index);
     return KF_OK;
+}
+
+/* What the last call has brought up may not have come to be: words are written out with the COMMIT,
+ * which then fails for what is damaged in the index, each time. */
+static kf_rc place_due(struct stream_index *index, struct db *db, struct kf_err *err)
+{
+    int64_t indexed = 0;
+    kf_rc rc = get_number(index, db, INDEXED, &indexed, err);
+    if (rc == KF_OK && indexed < atomic_load_explicit(&index->placed, memory_order_relaxed))
+        rc = err_set(err, PROBLEM_DAMAGED, "what was added to it last was not committed");
+    if (rc == KF_OK)
+        rc = index_due(index, db, err);
+    if (rc == KF_OK)
+        rc = get_number(index, db, INDEXED, &indexed, err);
+    if (rc == KF_OK)
+        atomic_store_explicit(&index->placed, indexed, memory_order_relaxed);
+    return rc;
+}
+
+kf_rc stream_index_placed(struct stream_index *index, struct db *db, bool busy, struct log *log,
+                          struct kf_err *err)
+{
+    struct kf_err why = KF_ERR_INIT;
+    if (waits_for_upkeep(index) || !is_due(index, busy ? INDEX_BEHIND : 1))
+        return KF_OK;
+    nothing_is_due(index); /* whatever becomes of it: the next try is a batch away */
+    kf_rc rc = db_savepoint(db, err);
+    if (rc != KF_OK)
+        return rc;
+    rc = place_due(index, db, &why);
+    if (rc == KF_OK) {
+        KF_SOMETIMES("index-with-placed-entries");
+        return db_release(db, err);
+    }
+    KF_SOMETIMES("index-put-off");
+    stream_index_other(index);
+    atomic_store_explicit(&index->put_off, true, memory_order_relaxed);
+    log_event(log, LOG_WARN, "index.put_off", LOG_S("reason", why.detail), LOG_END);
+    /* SQLite writes and commits nothing more in a transaction that has met damage of a page. */
+    bool lost = db_trouble(db) == DB_TROUBLE_CORRUPT;
+    rc = db_back(db, err);
+    if (rc == KF_OK && !lost)
+        db_trouble_clear(db);
+    if (rc == KF_OK && lost && err)
+        *err = why;
+    return rc == KF_OK && lost ? why.rc : rc;
 }
 
 /* ----------------------------------------------------------------------------------- going away */
@@ -339,11 +421,12 @@ static kf_rc merge(struct db *db, bool *ret_more, struct kf_err *err)
 
 /* Of a virtual table all rows go with their segments; those of PostgreSQL with the files of table
  * and index, however they are damaged. Who searches meanwhile waits, or is waited for. */
-static kf_rc begin_anew(struct db *db, struct kf_err *err)
+static kf_rc begin_anew(struct stream_index *index, struct db *db, struct kf_err *err)
 {
     static const char sqlite[] = "INSERT INTO kf_search(kf_search) VALUES('delete-all')",
                       postgres[] = "TRUNCATE kf_search";
     KF_SOMETIMES("index-begun-anew");
+    stream_index_other(index);
     kf_rc rc = db_exec(db, db_engine(db) == DB_POSTGRES ? postgres : sqlite, err);
     if (rc == KF_OK)
         rc = set_number(db, INDEXED, 0, err);
@@ -375,7 +458,7 @@ kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_mo
     if (rc != KF_OK || unpurged == PURGED)
         return rc;
     if (unpurged != UNPURGED_WORDS)
-        return begin_anew(db, err);
+        return begin_anew(index, db, err);
     if (db_engine(db) == DB_SQLITE)
         rc = found_damaged(index, merge(db, ret_more, err));
     return rc == KF_OK && !*ret_more ? set_number(db, UNPURGED, PURGED, err) : rc;

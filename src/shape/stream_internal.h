@@ -125,6 +125,8 @@ struct stream_stage {
  * memory where it can be, else from the store. */
 kf_rc stage_get(struct streams *streams, struct group *g, str key, uint64_t hash,
                 struct stream_state **ret, struct kf_err *err);
+/* The same without the store: NULL when it would have to be asked. Borrowed as well. */
+struct stream_state *stage_known(struct streams *streams, struct group *g, str key, uint64_t hash);
 /* The stream from now on. */
 kf_rc stage_put(struct streams *streams, struct group *g, uint64_t hash, struct stream_state *state,
                 struct kf_err *err);
@@ -307,7 +309,7 @@ kf_rc memory_init(struct stream_memory *m, const struct env *env, uint64_t limit
                   struct kf_err *err);
 void memory_release(struct stream_memory *m);
 uint64_t memory_hash(const struct stream_memory *m, str key);
-/* What is committed, as memory has it, counted; NULL when it has nothing. For the leader, who has
+/* What is durable, as memory has it, counted; NULL when it has nothing. For the leader, who has
  * published every group before. */
 struct stream_state *memory_state(struct stream_memory *m, str key, uint64_t hash);
 
@@ -317,7 +319,7 @@ struct window_view {
     struct window window;
 };
 void view_release(struct window_view *v);
-/* Whether memory has the stream, and nothing was told of it that is not committed yet. */
+/* Whether memory has the stream, and nothing was told of it that is not durable yet. */
 bool memory_view(struct stream_memory *m, str key, uint64_t hash, struct window_view *ret);
 
 /* After a commit, on the leader's thread, in the order of the writes. Entries: those that the write
@@ -333,7 +335,7 @@ void memory_forget_all(struct stream_memory *m);
  * older; anything up to `seq` may have changed. Both count as shown to a reader. */
 void memory_changed(struct stream_memory *m, str key, uint64_t hash, int64_t rev);
 void memory_doubt(struct stream_memory *m, int64_t seq);
-/* Somebody was told of an append that is not committed; -1: it is, or it has failed. */
+/* Somebody was told of an append that is not durable; -1: it is, or it has failed. */
 void memory_ahead(struct stream_memory *m, str key, uint64_t hash, int by);
 void memory_limit(struct stream_memory *m, uint64_t limit_bytes);
 /* What was not used since STREAM_IDLE_MS goes. */
@@ -386,6 +388,39 @@ struct stream_left_of {
     char seen[24]; /* what kf_meta said when it was looked at last; of who takes it away */
 };
 
+/* --- appends that are told before the database has them: stream_foretell.c, stream_place.c */
+
+/* Entries and bytes of one append; more are as quick with a commit. */
+#define STREAM_FORETOLD_MAX   64
+#define STREAM_FORETOLD_BYTES ((size_t)256 << 10)
+enum { FORETOLD_NUMBERS = 4, FORETOLD_TEXTS = 8 };
+#define FORETOLD_HEAD (8 * FORETOLD_NUMBERS + 4 * FORETOLD_TEXTS)
+#define FORETOLD_NONE UINT32_MAX
+/* An entry as it is foretold; stream_foretell.c draws its bytes. What is not there has no p: id,
+ * kind and what was asked may be missing, attachment and its hash together. */
+struct foretold_entry {
+    int64_t stamp, stream, n, at;
+    str key, id, kind, body, hash, attach, attach_hash, asked;
+};
+void foretold_entry_say(const struct foretold_entry *e, struct buf *out);
+/* KF_DAMAGED when the bytes are none. What is given lies in them. */
+kf_rc foretold_entry_parse(str bytes, struct foretold_entry *ret, struct kf_err *err);
+/* Ids that were told and are perhaps not committed. */
+struct stream_foretold {
+    struct id_slot *slots;
+    size_t cap, used;
+    uint64_t content; /* of the store, that they are of */
+};
+void foretold_release(struct stream_foretold *f);
+/* `foretell` of an append. */
+kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err *err);
+/* A struct store_placing of the streams. */
+kf_rc stream_place(void *streams, struct group *g, str bytes, struct kf_err *err);
+kf_rc stream_place_end(void *streams, struct db *db, struct kf_err *err);
+void stream_place_drop(void *streams);
+kf_rc stream_place_pass(void *streams, struct group *g, str bytes, struct kf_err *err);
+uint64_t stream_place_of(str bytes);
+
 struct streams {
     struct kf_store *store;
     const struct config *config;
@@ -393,6 +428,8 @@ struct streams {
     uint64_t limit_entry;
     struct stream_memory memory;
     struct stream_stage stage;
+    struct stream_foretold foretold;
+    struct placed *placed; /* stream_place.c */
     struct stream_index index;
     atomic_bool hydrating;
     atomic_uint_fast64_t told[64]; /* damage that was logged since open */
@@ -419,6 +456,8 @@ bool streams_pinned(const struct streams *streams);
 /* Numbers up to which entries of this stream may go. */
 int64_t streams_floor_of(struct streams *streams, str key);
 
+/* Behind each number of a group under which the stream of the draft changes. */
+void stream_draft_moved(struct stream_draft *d, struct group *g);
 /* Makes the row of a stream that is not there yet, or writes what a draft has made of one; its
  * journal row where the draft has another seq. */
 kf_rc stream_write_state(struct streams *streams, struct group *g, uint64_t hash,
@@ -438,6 +477,11 @@ kf_rc stream_add_rings_there(const struct config_stream *line, struct stream_dra
 /* A body in a ring stands so much deeper. */
 #define STREAM_RING_DEPTH 3
 bool stream_has_ring(const struct config_stream *line, str kind);
+/* An entry more at the end: statistics, number, rings. */
+kf_rc stream_draft_entry(const struct config_stream *line, struct stream_draft *d, str kind,
+                         uint64_t n, int64_t at_ms, str body, struct kf_err *err);
+/* As before it was applied. */
+void stream_append_anew(struct stream_append *a);
 /* Puts an entry into the rings that the configuration has for its kind. */
 kf_rc stream_add_rings(const struct config_stream *line, struct stream_draft *d, str kind,
                        uint64_t n, int64_t at_ms, str body, struct kf_err *err);

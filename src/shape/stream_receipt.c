@@ -80,14 +80,21 @@ void kf_receipt_free(struct kf_receipt *receipt)
     *receipt = (struct kf_receipt){0};
 }
 
-static kf_rc receipt_json(struct streams *streams, struct kf_receipt *r, struct kf_err *err)
+/* Where what is erased may still be: the same for all. */
+static void add_held(struct streams *streams, struct buf *out)
 {
-    struct buf json = BUF_INIT;
-    char at[WHEN_LEN + 1];
     pthread_mutex_lock(&streams->asks_lock);
     stream_holders *fn = streams->holders;
     void *ctx = streams->holders_ctx;
     pthread_mutex_unlock(&streams->asks_lock);
+    if (fn)
+        fn(ctx, out);
+}
+
+static kf_rc receipt_json(struct kf_receipt *r, const struct buf *held, struct kf_err *err)
+{
+    struct buf json = BUF_INIT;
+    char at[WHEN_LEN + 1];
     when_format(r->at_ms, at);
     buf_printf(&json,
                "{\"id\":%llu,\"at\":\"%s\",\"streams\":%llu,\"entries\":%llu,\"attachments\":%llu,"
@@ -95,13 +102,26 @@ static kf_rc receipt_json(struct streams *streams, struct kf_receipt *r, struct 
                (unsigned long long)r->id, at, (unsigned long long)r->streams,
                (unsigned long long)r->entries, (unsigned long long)r->attachments,
                (unsigned long long)r->bytes, r->again ? "true" : "false");
-    if (fn)
-        fn(ctx, &json);
+    json.failed |= held->failed;
+    buf_str(&json, buf_view(held));
     buf_c(&json, "]}");
     kf_rc rc = buf_ok(&json, err);
     if (rc == KF_OK)
         r->json.p = buf_detach(&json, &r->json.len);
     buf_release(&json);
+    return rc;
+}
+
+static kf_rc receipts_json(struct streams *streams, struct kf_receipt *items, size_t count,
+                           struct kf_err *err)
+{
+    struct buf held = BUF_INIT;
+    kf_rc rc = KF_OK;
+    if (count)
+        add_held(streams, &held);
+    for (size_t i = 0; rc == KF_OK && i < count; i++)
+        rc = receipt_json(&items[i], &held, err);
+    buf_release(&held);
     return rc;
 }
 
@@ -173,7 +193,7 @@ kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_re
         rc = err_set(err, PROBLEM_DAMAGED, "the receipt of the erasure is not there");
     if (rc == KF_OK) {
         found.items[0].again = again;
-        rc = receipt_json(streams, &found.items[0], err);
+        rc = receipts_json(streams, found.items, 1, err);
     }
     if (rc == KF_OK) {
         *ret = found.items[0];
@@ -202,8 +222,8 @@ kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
         return err_set(err, PROBLEM_BAD_FILTER, "limit is 1 to %d", STREAM_LIMIT_MAX);
     int64_t below = before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before;
     kf_rc rc = read_receipts(streams, below, limit, &found, err);
-    for (size_t i = 0; rc == KF_OK && i < found.count; i++)
-        rc = receipt_json(streams, &found.items[i], err);
+    if (rc == KF_OK)
+        rc = receipts_json(streams, found.items, found.count, err);
     if (rc == KF_OK)
         *ret_list = (struct kf_receipt_list){
             .items = found.items, .count = found.count, .more = found.more};

@@ -132,14 +132,14 @@ static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err
     struct rest *r = (struct rest *)write;
     struct db *db = group_db(g);
     r->at = r->receipt = 0;
-    kf_rc rc = db_scrub(db, true, err);
+    kf_rc rc = group_scrub(g, true, err);
     if (rc == KF_OK)
         do
             rc = remove_part(db, r, err);
         while (rc == KF_OK && !group_slice_over(g));
     r->more = rc == KF_OK;
     rc = rc == KF_ABSENT ? KF_OK : rc;
-    kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
+    kf_rc off = group_scrub(g, false, rc == KF_OK ? err : NULL);
     return rc == KF_OK ? off : rc;
 }
 

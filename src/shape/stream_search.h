@@ -7,7 +7,8 @@
  *
  * I1  search sees what is committed: index and number change in one transaction;
  * I2  what is not indexed is little: every append that makes it more than a batch brings it up
- *     in its own group; what came otherwise (a restore) waits for streams_index_rest;
+ *     in its own group, or with the entries that are placed where it was told before; what came
+ *     otherwise (a restore, what a crash left) waits for streams_index_retain or the next of those;
  * I3  an entry that is gone is not found, whatever the index says: candidates are read from
  *     kf_entry, and their words are looked at again. What the index still has of entries that
  *     were trimmed goes with stream_index_sweep now and then; of erased ones at once, and with
@@ -18,6 +19,7 @@
 #define KF_SHAPE_STREAM_SEARCH_H
 
 #include "base/fold.h"
+#include "base/log.h"
 #include "db/db.h"
 
 #include <keepfast.h>
@@ -29,6 +31,8 @@ struct group;
 
 #define INDEX_BATCH_ENTRIES 512
 #define INDEX_BATCH_BYTES   (1024 * 1024) /* of bodies */
+/* So many batches may wait while more entries wait to be placed. */
+#define INDEX_BEHIND 8
 
 /* What came since the last batch, about: nothing depends on it but when the next one is due. And
  * whether a statement over the index alone has found it damaged: then nothing more is added to it
@@ -37,11 +41,22 @@ struct group;
 struct stream_index {
     atomic_size_t entries, bytes;
     atomic_bool damaged;
+    atomic_bool put_off;    /* placing could not bring it up: it waits for a batch that succeeds */
+    _Atomic int64_t placed; /* up to which number placing has brought it up; 0 = unknown */
 };
 bool stream_index_is_damaged(const struct stream_index *index);
 /* In a group, behind entries that it has added: indexes a batch when it is due. */
 kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entries, size_t bytes,
                          struct kf_err *err);
+/* The same for entries that are placed, which no failure here may keep out: counts them, and behind
+ * them all indexes what is due. `busy`: more wait, and only what is much is indexed. A failure is
+ * told to `log`, nothing of it stays, and upkeep is left to bring the index up. KF_OK, unless the
+ * transaction as a whole can only be rolled back; in the next one it is not tried. */
+void stream_index_came(struct stream_index *index, size_t entries, size_t bytes);
+kf_rc stream_index_placed(struct stream_index *index, struct db *db, bool busy, struct log *log,
+                          struct kf_err *err);
+/* The database is another one, or older than it was. Any thread. */
+void stream_index_other(struct stream_index *index);
 /* Indexes up to a batch of what is not. *ret_more: there is more. In a write transaction. */
 kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err);

@@ -1,7 +1,8 @@
 /* Streams inside a group.
  *
- * Memory shows what is committed. The second append of a group to a stream needs what the first has
- * made of it, which is committed with it or not at all. So the leader remembers it here:
+ * Memory shows what earlier groups have made of a stream, whether the database has it already or
+ * not. The second append of a group to it needs what the first has made of it, which becomes
+ * durable with it or not at all. So the leader remembers it here:
  *
  *     stage_get    remembered under this turn?            that
  *                  else nothing taken back since BEGIN?   what memory shows, for all earlier groups
@@ -84,6 +85,17 @@ static kf_rc remember(struct stream_stage *stage, uint64_t hash, struct stream_s
     else
         stage->items[stage->count++] = (struct staged){hash, state};
     return rc;
+}
+
+struct stream_state *stage_known(struct streams *streams, struct group *g, str key, uint64_t hash)
+{
+    struct stream_stage *stage = &streams->stage;
+    follow(stage, g);
+    struct staged *known = find(stage, key, hash);
+    if (known && !KF_SABOTAGE("stage-forgets"))
+        return known->state;
+    struct stream_state *state = stage->whole ? memory_state(&streams->memory, key, hash) : NULL;
+    return state && remember(stage, hash, state, NULL) == KF_OK ? state : NULL;
 }
 
 kf_rc stage_get(struct streams *streams, struct group *g, str key, uint64_t hash,

@@ -221,12 +221,11 @@ static kf_rc take_end(struct stream_take *t, bool *ret_more, struct kf_err *err)
 kf_rc stream_take_end(struct stream_take *t, bool *ret_changed, bool *ret_more, struct kf_err *err)
 {
     bool changed = t->entries || t->members || t->erasures, more = false;
-    struct db *db = group_db(t->g);
-    kf_rc rc = changed && t->erasures ? db_scrub(db, true, err) : KF_OK;
+    kf_rc rc = changed && t->erasures ? group_scrub(t->g, true, err) : KF_OK;
     if (rc == KF_OK && changed)
         rc = take_end(t, &more, err);
     if (t->erasures) {
-        kf_rc off = db_scrub(db, false, rc == KF_OK ? err : NULL);
+        kf_rc off = group_scrub(t->g, false, rc == KF_OK ? err : NULL);
         rc = rc == KF_OK ? off : rc;
     }
     if (rc == KF_OK) {

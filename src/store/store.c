@@ -187,7 +187,7 @@ kf_rc store_side_dir(struct kf_store *s, const char **ret_path, struct kf_err *e
 static kf_rc used_bytes(struct kf_store *s, uint64_t *ret, struct kf_err *err)
 {
     struct db *db;
-    kf_rc rc = store_read(s, &db, err);
+    kf_rc rc = store_read_behind(s, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = db_used(db, ret, err);

@@ -17,8 +17,11 @@
  * - store_submit only queues; the loop's after-hook leads, so everything that one turn of the loop
  *   read is one group.
  *
- * G1  Nobody is told OK before the COMMIT of its group has returned (ack level memory: before
- *     COMMIT, after apply).
+ * What can say in advance what it will do (struct write, `foretell`) is written to a file of its
+ * own instead, synced, told, and put into the database by another thread (store/redo.h).
+ *
+ * G1  Nobody is told OK before the COMMIT of its group has returned, or the sync of its record in
+ *     the redo file (ack level memory: before that, after apply or foretell).
  * G2  A write that fails in apply leaves no trace, and the rest of its group is not touched.
  * G3  When the transaction as a whole is lost (full, I/O, memory), each write of the group is
  *     either applied again in a new transaction or told the failure; none is told OK.
@@ -76,6 +79,8 @@ struct store_options {
     /* Its after-hook leads submitted writes; store_open and store_close are then called on its
      * thread. NULL = only store_write and store_lead. */
     struct loop *loop;
+    /* Groups are told ahead of their commit also where no loop would see to that: tests. */
+    bool redo_always;
     /* store_open is called on any thread, and store_join on the loop's behind it: until then nobody
      * leads what is submitted. */
     bool joins_later;
@@ -159,6 +164,10 @@ struct write {
      * then still follows, once, also when the group failed (w->rc is no longer KF_OK by then): it
      * ends the life of w; shape/doc_write.c. */
     bool early;
+    /* Decides without the database what apply would do, and says it, by group_foretold: a group of
+     * such writes is durable when that is, told, and put into the database later (store/redo.h).
+     * Anything else than KF_OK: nothing is decided, and apply is called. NULL = it cannot. */
+    kf_rc (*foretell)(struct group *g, struct write *w, struct kf_err *err);
     bool frees;   /* makes room: allowed below the low-water mark (deletes, retention) */
     bool metered; /* a user's: undone with `quota` when the content grows beyond quota_bytes */
     kf_rc rc;
@@ -166,6 +175,45 @@ struct write {
     int phase;                   /* the store's */
     struct store_waiter *waiter; /* the store's */
 };
+
+/* Inside of foretell. */
+/* Where the next part of what is said goes: one for each number that the write takes, in their
+ * order, and group_foretold_end behind each. */
+struct buf *group_foretold(struct group *g);
+void group_foretold_end(struct group *g);
+/* A snapshot of what is committed, until the group is told: at least up to group_committed. */
+kf_rc group_look(struct group *g, struct db **ret_db, struct kf_err *err);
+int64_t group_committed(const struct group *g);
+/* Another one when the content of the store was replaced. */
+uint64_t group_content(const struct group *g);
+
+/* How what was foretold comes into the database: many groups in one transaction, on the thread of
+ * who owns the database by then. */
+struct store_placing {
+    /* A part: group_seq, group_now_ms and group_site give what they gave when it was said.
+     * KF_DAMAGED when it does not come out as it was told. */
+    kf_rc (*place)(void *ctx, struct group *g, str bytes, struct kf_err *err);
+    /* Before the commit: what `place` has kept back. */
+    kf_rc (*end)(void *ctx, struct db *db, struct kf_err *err);
+    /* Behind it, or when it was all rolled back: nothing is remembered. */
+    void (*drop)(void *ctx);
+    /* A part that cannot be placed, undone: what was told by its number is told no more, but no
+     * number is given twice. NULL = it takes none but the store's. */
+    kf_rc (*pass)(void *ctx, struct group *g, str bytes, struct kf_err *err);
+    /* Of what it is: where a page is damaged that a part needs, those of the same that came behind
+     * it are left out as well. NULL = all of one. */
+    uint64_t (*of)(str bytes);
+    /* The leader: what memory shows may not have come into the database. */
+    void (*doubt)(void *ctx);
+};
+/* Inside of place and end. Whether more was told and waits to be placed. */
+bool store_has_to_place(const struct kf_store *store);
+/* Likewise: what is done is done again, out of the file, each by itself: a crash has left it, or a
+ * transaction was lost. */
+bool store_places_again(const struct kf_store *store);
+/* Before the first write or read; where nobody says it nothing is foretold. *placing is there as
+ * long as the store. */
+void store_placing(struct kf_store *store, const struct store_placing *placing, void *ctx);
 
 /* Queues a write; never blocks. When it cannot be taken (queue full, stopping, read-only) `done`
  * is called at once with the failure, on the caller's thread. */
@@ -197,6 +245,8 @@ kf_rc group_doubt(struct group *g, struct kf_err *err);
 /* Inside apply. */
 struct kf_store *group_store(struct group *g);
 struct db *group_db(struct group *g);
+/* Whether what is deleted from now on is overwritten where it stands, and soon in the log, too. */
+kf_rc group_scrub(struct group *g, bool on, struct kf_err *err);
 int64_t group_now_ms(const struct group *g);
 int64_t group_stamp(struct group *g); /* the next stamp of this store's clock */
 /* Takes in a stamp of somebody else, so that what is written from now on is later. False: not
@@ -274,6 +324,12 @@ kf_level store_level(const struct kf_store *store);
  * STORE_READ_MS: later its calls fail with KF_BUSY. Waits for one when all are out: KF_BUSY
  * after 5 s. */
 kf_rc store_read(struct kf_store *store, struct db **ret_db, struct kf_err *err);
+/* The same, perhaps without groups that were told and are not committed yet (store/redo.h), which
+ * are of streams: for who reads none. It does not wait for them, nor fail with them. */
+kf_rc store_read_behind(struct kf_store *store, struct db **ret_db, struct kf_err *err);
+/* As store_read; as store_read_behind where nothing can be committed now (FULL, READ_ONLY): for who
+ * brings to other places what there is, or counts it. */
+kf_rc store_read_lenient(struct kf_store *store, struct db **ret_db, struct kf_err *err);
 void store_read_end(struct kf_store *store, struct db *db);
 /* For a read that must see one moment and may take long (a digest, a check of all pages): past
  * STORE_READ_MS it goes on while the log that it holds up is small. It fails with KF_BUSY when that
@@ -288,8 +344,8 @@ struct long_read {
 kf_rc store_read_long(struct kf_store *store, struct long_read *l, struct db **ret_db,
                       struct kf_err *err);
 
-/* The number of the last committed group; with it a cache can tell whether what it read is still
- * the newest. */
+/* The number of the last group that is durable, in the database or in the redo file; with it a
+ * cache can tell whether what it read is still the newest. */
 int64_t store_seq(const struct kf_store *store);
 /* The same as the snapshot `db` of store_read has it: on PostgreSQL others commit as well, and
  * store_seq knows of them with the next group of this process. */

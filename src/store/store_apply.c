@@ -16,6 +16,16 @@ struct db *group_db(struct group *g)
     return g->store->db;
 }
 
+kf_rc group_scrub(struct group *g, bool on, struct kf_err *err)
+{
+    struct kf_store *s = g->store;
+    if (on && !s->pg) {
+        s->wipe = true;
+        atomic_store(&s->scrubbed, true);
+    }
+    return db_scrub(s->db, on, err);
+}
+
 int64_t group_now_ms(const struct group *g)
 {
     return g->now_ms;
@@ -63,7 +73,7 @@ uint64_t group_turn(const struct group *g, bool *ret_whole)
 
 const char *group_site(const struct group *g)
 {
-    return g->store->site;
+    return g->site ? g->site : g->store->site;
 }
 
 bool group_slice_over(const struct group *g)

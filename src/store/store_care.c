@@ -4,6 +4,8 @@
 
 #include <sys/stat.h>
 
+#define EMPTY_EACH_MS 1000 /* tries to rid the log of what was erased */
+
 bool care_is_moved(struct kf_store *s)
 {
     struct stat st;
@@ -22,7 +24,7 @@ kf_rc care_check_moved(struct kf_store *s, struct kf_err *err)
     return state_refusal(s, err);
 }
 
-static void look_at_space(struct kf_store *s)
+void care_look_at_space(struct kf_store *s)
 {
     uint64_t free = 0;
     if (path_free_bytes(s->env, s->dir, &free, NULL) != KF_OK)
@@ -39,13 +41,13 @@ static void look_at_space(struct kf_store *s)
 /* The log is too large for more: readers, ours or foreign, keep the checkpoint from ending. */
 static kf_rc check_stall(struct kf_store *s, int64_t now_ms, struct kf_err *err)
 {
-    if (!s->wal_stalled)
+    if (!atomic_load(&s->wal_stalled))
         return KF_OK;
     if (now_ms - s->stall_tried_ms >= STORE_LOOK_MS) {
         s->stall_tried_ms = now_ms;
         care_after(s);
     }
-    if (!s->wal_stalled)
+    if (!atomic_load(&s->wal_stalled))
         return KF_OK;
     return err_set(
         err, PROBLEM_WAL_STALLED,
@@ -70,7 +72,7 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err)
         rc = check_stall(s, now_ms, err);
     if (rc == KF_OK && now_ms - s->looked_ms >= STORE_LOOK_MS) {
         s->looked_ms = now_ms;
-        look_at_space(s);
+        care_look_at_space(s);
         rc = care_check_moved(s, err);
     }
     if (rc != KF_OK)
@@ -137,6 +139,8 @@ bool care_is_due(struct kf_store *s)
 {
     if (!s->db || store_state(s) == STORE_READ_ONLY)
         return false;
+    if (atomic_load(&s->scrubbed) && env_mono_ms(s->env) - s->emptied_ms >= EMPTY_EACH_MS)
+        return true;
     uint32_t frames = db_wal_frames(s->db);
     /* Fewer than at the last checkpoint: the log began anew. More: a reader kept it from that,
      * and looking at all of it again after each commit would cost more than it brings. */
@@ -152,11 +156,11 @@ static void judge_log(struct kf_store *s)
     if (bytes >= s->options.wal_big_bytes && !s->wal_big)
         log_event(s->options.log, LOG_WARN, "wal.big", LOG_S("path", s->path),
                   LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
-    if (bytes >= s->options.wal_stalled_bytes && !s->wal_stalled)
+    if (bytes >= s->options.wal_stalled_bytes && !atomic_load(&s->wal_stalled))
         log_event(s->options.log, LOG_ERROR, "wal.stalled", LOG_S("path", s->path),
                   LOG_I("bytes", bytes), LOG_I("oldest_read_ms", readers_oldest_ms(s)), LOG_END);
     s->wal_big = bytes >= s->options.wal_big_bytes;
-    s->wal_stalled = bytes >= s->options.wal_stalled_bytes;
+    atomic_store(&s->wal_stalled, bytes >= s->options.wal_stalled_bytes);
 }
 
 void care_after(struct kf_store *s)
@@ -167,7 +171,15 @@ void care_after(struct kf_store *s)
         return;
     s->checkpointed = db_wal_frames(s->db);
     db_trouble_clear(s->db);
-    if (db_checkpoint(s->db, false, &left, &err) != KF_OK) {
+    bool empty = atomic_load(&s->scrubbed);
+    kf_rc rc = db_checkpoint(s->db, empty, &left, &err);
+    if (empty) {
+        s->emptied_ms = env_mono_ms(s->env);
+        atomic_store(&s->scrubbed, rc != KF_OK);
+    }
+    if (rc == KF_BUSY) {
+        KF_SOMETIMES("checkpoint-kept-from-emptying");
+    } else if (rc != KF_OK) {
         KF_SOMETIMES("checkpoint-failed");
         care_judge(s, &err);
     }

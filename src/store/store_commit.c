@@ -14,11 +14,8 @@
  *
  * What is on PostgreSQL waits for a network, and this thread leads always.
  *
- * The thread is made when it is first needed and ends with the store. A loop without threads, or
- * with a clock that stands still, leads itself always. */
+ * A loop without threads, or with a clock that stands still, leads itself always. */
 #include "store/store_internal.h"
-
-#include <signal.h>
 
 #define SLOW_NS 500000
 #define FAST_NS 250000
@@ -42,67 +39,17 @@ void commit_measure(struct kf_store *s, uint64_t ns)
     }
 }
 
-static void *commit_thread(void *ctx)
+void commit_work(struct kf_store *s, unsigned what)
 {
-    struct kf_store *s = ctx;
-    struct committer *c = &s->committer;
-    pthread_mutex_lock(&c->lock);
-    while (!c->stop) {
-        if (!c->called) {
-            pthread_cond_wait(&c->woken, &c->lock);
-            continue;
-        }
-        c->called = false;
-        pthread_mutex_unlock(&c->lock);
-        while (store_lead(s)) {
-        }
-        pthread_mutex_lock(&c->lock);
-    }
-    pthread_mutex_unlock(&c->lock);
-    return NULL;
-}
-
-/* Signals are for the threads of the program. */
-static bool start(struct kf_store *s)
-{
-    sigset_t all, old;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old);
-    bool made = pthread_create(&s->committer.thread, NULL, commit_thread, s) == 0;
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    return made;
+    (void)what;
+    while (store_lead(s))
+        ;
 }
 
 bool commit_elsewhere(struct kf_store *s)
 {
-    struct committer *c = &s->committer;
-    if (!atomic_load_explicit(&s->slow, memory_order_relaxed) || s->env->wait ||
-        loop_is_inline(s->options.loop) || !store_has_writes(s))
+    if (!atomic_load_explicit(&s->slow, memory_order_relaxed) || !worker_may_be(s) ||
+        !store_has_writes(s))
         return false;
-    if (!c->started && !(c->started = start(s)))
-        return false;
-    pthread_mutex_lock(&c->lock);
-    c->called = true;
-    pthread_cond_signal(&c->woken);
-    pthread_mutex_unlock(&c->lock);
-    return true;
-}
-
-void commit_init(struct kf_store *s)
-{
-    pthread_mutex_init(&s->committer.lock, NULL);
-    pthread_cond_init(&s->committer.woken, NULL);
-}
-
-void commit_end(struct kf_store *s)
-{
-    struct committer *c = &s->committer;
-    if (!c->started)
-        return;
-    pthread_mutex_lock(&c->lock);
-    c->stop = true;
-    pthread_cond_signal(&c->woken);
-    pthread_mutex_unlock(&c->lock);
-    pthread_join(c->thread, NULL);
-    c->started = false;
+    return worker_call(&s->committer, 1);
 }

@@ -269,6 +269,7 @@ static kf_rc content_prepare(struct kf_store *s, struct db *db, struct kf_err *e
         (rc = path_stat(s->env, s->path, &st, err)) == KF_OK &&
         (rc = store_lock_guard(s->lock, &st, err)) == KF_OK) {
         s->seq = seq;
+        place_at(s, seq, stamp);
         clock_init(&s->clock, stamp > s->clock.last ? stamp : s->clock.last);
         s->dev = st.st_dev;
         s->ino = st.st_ino;

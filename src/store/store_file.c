@@ -41,23 +41,28 @@ static void remove_stray(struct kf_store *s)
 /* From the path as it was given. */
 static kf_rc set_paths(struct kf_store *s, struct kf_err *err)
 {
-    struct buf full = BUF_INIT, wal = BUF_INIT, dir = BUF_INIT;
+    struct buf full = BUF_INIT, wal = BUF_INIT, redo = BUF_INIT, dir = BUF_INIT;
     kf_rc rc = path_absolute(s->path, &full, err);
     if (rc == KF_OK) {
         path_parent(full.p, &dir);
         buf_printf(&wal, "%s-wal", full.p);
+        buf_printf(&redo, "%s-redo", full.p);
         rc = buf_ok(&dir, err);
     }
     if (rc == KF_OK)
         rc = buf_ok(&wal, err);
+    if (rc == KF_OK)
+        rc = buf_ok(&redo, err);
     if (rc == KF_OK) {
         mem_free(s->path);
         s->path = buf_detach(&full, NULL);
         s->wal_path = buf_detach(&wal, NULL);
+        s->redo_path = buf_detach(&redo, NULL);
         s->dir = buf_detach(&dir, NULL);
     }
     buf_release(&full);
     buf_release(&wal);
+    buf_release(&redo);
     buf_release(&dir);
     return rc;
 }
@@ -112,6 +117,10 @@ static kf_rc file_open_store(struct kf_store *s, struct kf_err *err)
         rc = take_place(s, err);
     if (rc == KF_OK)
         rc = content_open(s, !s->options.must_exist, err);
+    if (rc == KF_OK && (rc = redo_find(s, err)) != KF_OK) {
+        db_distrust(s->db);
+        content_close(s);
+    }
     if (rc == KF_OK) {
         set_low_water(s);
         remove_stray(s);
@@ -121,7 +130,11 @@ static kf_rc file_open_store(struct kf_store *s, struct kf_err *err)
 
 static void file_close_store(struct kf_store *s)
 {
-    if (s->db && care_check_moved(s, NULL) != KF_OK) /* also where nobody wrote since */
+    struct kf_err ignored = KF_ERR_INIT; /* the file stays then, and is logged */
+    bool moved = s->db &&
+                 care_check_moved(s, &ignored) != KF_OK; /* also where nobody wrote since */
+    redo_leave(s, true, &ignored);
+    if (moved)
         content_rescue(s);
     content_close(s);
 }
@@ -197,7 +210,7 @@ static uint64_t bytes_of(struct kf_store *s, const char *path)
 static kf_rc file_status(struct kf_store *s, struct kf_status *ret, struct kf_err *err)
 {
     ret->wal_bytes = atomic_load_explicit(&s->wal_bytes, memory_order_relaxed);
-    ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path);
+    ret->disk_bytes = bytes_of(s, s->path) + bytes_of(s, s->wal_path) + bytes_of(s, s->redo_path);
     return path_free_bytes(s->env, s->dir, &ret->disk_free, err);
 }
 
@@ -226,7 +239,7 @@ static kf_rc file_health(struct kf_store *s, struct store_health *ret, struct kf
     h.lock_gone = !store_lock_is_named(s->lock);
     h.log_gone = atomic_load_explicit(&s->commits, memory_order_relaxed) > 0 &&
                  path_stat(s->env, s->wal_path, &st, NULL) == KF_ABSENT;
-    kf_rc rc = store_read(s, &db, err);
+    kf_rc rc = store_read_behind(s, &db, err);
     if (rc == KF_OK) {
         h.moved = care_is_moved(s); /* with a reader out, no swap changes which file it is */
         rc = read_health(db, &h, err);

@@ -100,7 +100,7 @@ enum verdict {
     LOST   /* rolled back; *err is for all that is not settled */
 };
 
-static void tell_early(struct group *g, struct write *w)
+void group_tell_early(struct group *g, struct write *w)
 {
     if (!w->early || w->waiter || (w->phase & TOLD))
         return;
@@ -173,7 +173,7 @@ static enum verdict apply_one(struct group *g, struct write *w, struct kf_err *e
         }
     }
     if (w->rc == KF_OK) {
-        tell_early(g, w);
+        group_tell_early(g, w);
         return APPLIED_ALL;
     }
     *err = w->err;
@@ -192,18 +192,6 @@ static enum verdict apply_all(struct group *g, struct kf_err *err)
     return v;
 }
 
-static kf_rc write_state(struct group *g, struct kf_err *err)
-{
-    static const char sql[] = "UPDATE kf_state SET seq = $1, stamp = $2 WHERE id = 1";
-    struct db_stmt *st;
-    kf_rc rc = db_use(g->store->db, sql, &st, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(st, 1, g->seq);
-    db_bind_i64(st, 2, g->store->clock.last);
-    return db_run(st, err);
-}
-
 /* The file opened and closed beside SQLite, which drops its locks. */
 static void raw_open_close(const struct kf_store *s)
 {
@@ -219,7 +207,12 @@ static kf_rc commit(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     db_trouble_clear(s->db);
-    kf_rc rc = write_state(g, err);
+    bool has_file = s->redo != NULL;
+    kf_rc rc = redo_wipe(s, err);
+    if (rc == KF_OK)
+        rc = redo_prepare(g, err);
+    if (rc == KF_OK)
+        rc = state_write(s, g->seq, s->clock.last, err);
     if (rc == KF_OK && s->engine->ends)
         rc = s->engine->ends(g, err);
     if (rc == KF_OK && KF_SABOTAGE("ack-before-write"))
@@ -227,8 +220,12 @@ static kf_rc commit(struct group *g, struct kf_err *err)
     uint64_t began_ns = env_mono_ns(s->env);
     if (rc == KF_OK)
         rc = db_commit(s->db, err);
-    if (rc == KF_OK)
+    if (rc == KF_OK) {
         commit_measure(s, env_mono_ns(s->env) - began_ns);
+        redo_committed(s);
+    } else if (!has_file) {
+        redo_drop(s);
+    }
     return rc;
 }
 
@@ -294,16 +291,17 @@ static bool hand_to_timer(struct group *g)
     return true;
 }
 
-/* BEGIN, waiting for a foreign writer. KF_ABSENT: the group was given back. */
-static kf_rc begin(struct group *g, struct kf_err *err)
+/* What was told before is committed first. BEGIN, waiting for a foreign writer. KF_ABSENT: the
+ * group was given back. */
+static kf_rc begin_txn(struct group *g, struct kf_err *err)
 {
     struct kf_store *s = g->store;
     int64_t waited_ms = 0; /* besides the clock, which a test may have stopped */
-    if (KF_SABOTAGE("ack-before-write") && db_in_txn(s->db))
-        db_commit(s->db, NULL);
     for (int nap_ms = 1;; nap_ms = nap_ms < 50 ? nap_ms * 2 : 50) {
         db_trouble_clear(s->db);
-        kf_rc rc = db_begin(s->db, DB_WRITE, err);
+        kf_rc rc = redo_settle(s, err);
+        if (rc == KF_OK)
+            rc = own_begin_txn(s, err);
         bool busy = rc != KF_OK && db_trouble(s->db) == DB_TROUBLE_BUSY;
         int64_t now_ms = env_mono_ms(s->env);
         if (busy && !s->busy_since_ms)
@@ -339,7 +337,7 @@ static void run(struct group *g)
     struct kf_err err = KF_ERR_INIT;
     int clashes = 0;
     for (int round = 0;; round++) {
-        kf_rc rc = begin(g, &err);
+        kf_rc rc = begin_txn(g, &err);
         if (rc == KF_ABSENT)
             return;
         enum verdict v = rc == KF_OK ? transact(g, &err) : LOST;
@@ -391,7 +389,31 @@ static void count_commit(struct group *g)
         good += w->rc == KF_OK;
     atomic_fetch_add_explicit(&s->commits, 1, memory_order_relaxed);
     atomic_fetch_add_explicit(&s->writes, good, memory_order_relaxed);
-    atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
+}
+
+/* Through the database. *ret_due: something is to be looked after behind the answers. */
+static void serve(struct kf_store *s, struct group *g, bool *ret_due)
+{
+    struct kf_err err = KF_ERR_INIT;
+    own_begin(s);
+    if (g->first && s->engine->before(s, &err) != KF_OK)
+        refuse_some(g, &err);
+    if (!all_settled(g)) {
+        care_clock(s, g->now_ms);
+        run(g);
+    }
+    if (g->committed)
+        atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
+    *ret_due = s->engine->is_due && s->engine->is_due(s);
+    own_end(s);
+}
+
+static void look_after(struct kf_store *s)
+{
+    own_begin(s);
+    if (!s->placing.open && s->engine->is_due(s))
+        s->engine->after(s);
+    own_end(s);
 }
 
 /* Serves one group and hands leadership on. `myself`: the leader's own waiter, NULL for the
@@ -403,30 +425,34 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
                       .number = ++s->groups,
                       .now_ms = env_wall_ms(s->env),
                       .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
-    struct kf_err err = KF_ERR_INIT;
     int64_t seq = s->seq;
+    bool due = false;
     queue_take(s, &g);
-    if (g.first && s->engine->before(s, &err) != KF_OK)
-        refuse_some(&g, &err);
-    if (!all_settled(&g)) {
+    bool foretold = redo_foretell(&g);
+    if (foretold)
         care_clock(s, g.now_ms);
-        run(&g);
-        atomic_store_explicit(&s->early, 0, memory_order_release);
-    }
+    else
+        serve(s, &g, &due);
     if (g.committed) {
-        state_healed(s);
+        if (!foretold) /* the database took it */
+            state_healed(s);
         count_commit(&g);
     }
     bool moved = s->seq != seq;
+    atomic_store_explicit(&s->early, 0, memory_order_release);
     atomic_store_explicit(&s->committed_seq, s->seq, memory_order_release);
     answer_submitted(&g);
     if (moved && s->on_commit)
         s->on_commit(s->on_commit_ctx, s->seq, g.now_ms);
-    /* While it checkpoints nobody else can lead, so those who were served need not wait for it. */
-    bool due = s->engine->is_due && s->engine->is_due(s);
-    if (due) {
+    loop_look_soon(s);
+    bool placing = foretold && !place_call(s);
+    if (due || placing) {
+        /* While it checkpoints nobody else can lead, so those who were served need not wait. */
         wake_sleepers(&g, myself);
-        s->engine->after(s);
+        while (placing && place_some(s))
+            ;
+        if (due)
+            look_after(s);
         lead_end(s);
     } else {
         lead_end(s);

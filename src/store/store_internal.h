@@ -19,6 +19,7 @@
 #define STORE_IDLE_MS        60000
 #define STORE_LOW_WATER_MAX  ((uint64_t)512 << 20)
 #define STORE_CLONED_KEY     "cloned_at"
+#define STORE_REDO_KEY       "redo"
 #define READER_CACHE_BYTES   (1u << 20)
 #define READER_BUSY_MS       1000
 #define STORE_WAL_BIG        ((uint64_t)64 << 20)
@@ -72,6 +73,8 @@ struct store_engine {
 extern const struct store_engine file_engine, pg_engine;
 
 struct pg_part; /* store_pg.h */
+struct redo;    /* redo.h */
+struct redo_record;
 
 /* What led to FULL or READ_ONLY. */
 struct store_trouble {
@@ -79,13 +82,44 @@ struct store_trouble {
     char reason[300];
 };
 
-/* The committing thread: store_commit.c. */
-struct committer {
+/* A thread of a store that sleeps until it is called: store_worker.c. */
+struct worker {
+    struct kf_store *store;
+    void (*work)(struct kf_store *s, unsigned what);
     pthread_t thread;
-    bool started; /* the loop's */
     pthread_mutex_t lock;
     pthread_cond_t woken;
-    bool called, stop; /* with the lock */
+    unsigned what; /* it was called for; with the lock */
+    bool started, stop;
+};
+
+/* Who may use the database: store_own.c. */
+struct owning {
+    pthread_mutex_t lock;
+    pthread_cond_t moved;
+    uint64_t next, serving; /* tickets */
+};
+
+/* Groups that were told and are not in the database yet: store_place.c. */
+struct told;
+struct placing {
+    const struct store_placing *by; /* constant; NULL = nothing is told so */
+    void *ctx;
+    /* --- of who owns the database */
+    bool open;          /* a transaction of placed groups */
+    bool keep_file;     /* something of it was left out */
+    int64_t seq, stamp; /* of the last group in it */
+    uint64_t content;   /* how often one was opened; the leader's, too */
+    size_t writes, most;
+    int64_t since_ms;
+    /* --- the queue, with the lock */
+    pthread_mutex_t lock;
+    struct told *first, **end;
+    size_t queued; /* numbers */
+    /* --- */
+    _Atomic int64_t told, committed; /* numbers up to which */
+    _Atomic uint64_t groups;
+    _Atomic bool lost; /* what was told is in the redo file alone */
 };
 
 struct kf_store {
@@ -94,7 +128,7 @@ struct kf_store {
     const struct store_engine *engine;
     struct store_options options;
     char *path; /* of PostgreSQL: the address as it may be shown */
-    char *wal_path, *dir;
+    char *wal_path, *redo_path, *dir;
     struct store_lock *lock;
     struct pg_part *pg; /* NULL = a file */
     unsigned forks;     /* of this process when it was opened */
@@ -123,21 +157,31 @@ struct kf_store {
     dev_t dev;
     ino_t ino;
     uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
+    int64_t emptied_ms;    /* when it was last tried to empty the log of what was erased */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
-    bool low, over_quota, wal_big, wal_stalled, clock_back, clock_ahead;
-    bool unsettled;    /* opened without the space to; store_content.c */
-    unsigned measured; /* commits, up to those that make a mean */
-    uint64_t groups;   /* led since open */
-    uint64_t turn;     /* group_turn */
+    bool low, over_quota, wal_big, clock_back, clock_ahead;
+    _Atomic bool wal_stalled;
+    bool unsettled;            /* opened without the space to; store_content.c */
+    unsigned measured;         /* commits, up to those that make a mean */
+    struct redo *redo;         /* NULL = no group was told ahead of the database yet */
+    bool redo_forgets;         /* the open transaction has the database forget its file */
+    bool redo_known;           /* the database knows a file by its key */
+    int64_t redo_off_until_ms; /* it failed: none is told so until then; 0 = it did not */
+    bool wipe;                 /* erased bytes are in its file still */
+    uint64_t groups;           /* led since open */
+    uint64_t turn;             /* group_turn */
 
     /* --- the loop's */
     struct loop_hook hook;
-    struct loop_timer probe, again, idle;
+    struct loop_timer probe, lead_again, idle, soon;
+    uint64_t groups_seen;    /* placing.groups, when `soon` fired last */
     uint64_t idle_commits;   /* when `idle` fired last */
     _Atomic bool busy_again; /* a timer will lead again: not before */
     _Atomic bool probing;
     struct write probe_write;
-    struct committer committer;
+    struct worker committer, placer;
+    struct owning owning;
+    struct placing placing;
 
     /* --- state_lock */
     pthread_mutex_t state_lock;
@@ -158,6 +202,8 @@ struct kf_store {
     _Atomic int64_t hurry_ms; /* the moment of store_hurry, monotonic; 0 = none */
     _Atomic int64_t committed_seq;
     _Atomic uint64_t commits, writes;
+    _Atomic bool scrubbed;          /* erased bytes are in the log still */
+    _Atomic bool soon_set;          /* the loop will look after both, or was woken for it */
     _Atomic uint64_t early;         /* number of the group that runs and has told a write before its
                              * commit; 0 = none */
     _Atomic pthread_t early_leader; /* who leads that one */
@@ -175,11 +221,14 @@ struct group {
     struct write *first;
     size_t count;
     int64_t now_ms, seq;
-    uint64_t number; /* from 1 */
+    const char *site; /* NULL = the store's */
+    uint64_t number;  /* from 1 */
     uint64_t slice_end_ns;
     bool careful; /* each write under its own savepoint */
     bool patient; /* its leader waits for a write of its own: it may sleep */
     bool committed;
+    struct db *look;       /* group_look; NULL = not asked for */
+    int64_t committed_seq; /* group_committed */
     bool broken; /* memory does not know all that is committed, or that is not as it was */
 };
 
@@ -201,14 +250,24 @@ void state_reason(struct kf_store *s, char out[300]);
 enum problem state_problem(struct kf_store *s);
 bool state_is_moved(struct kf_store *s);
 
+/* --- store_worker.c */
+void worker_init(struct worker *w, struct kf_store *s, void (*work)(struct kf_store *s, unsigned));
+/* `work` will be called with the bits of `what`, and those of calls before that it has not seen.
+ * The thread is made with the first call. False: it cannot be. */
+bool worker_call(struct worker *w, unsigned what);
+/* Returns when it has ended; what it was called for and has not begun is not done. */
+void worker_end(struct worker *w);
+void worker_destroy(struct worker *w);
+/* Whether the store may have any: it has a loop, and that has threads. */
+bool worker_may_be(const struct kf_store *s);
+
 /* --- store_commit.c */
+/* What the committing thread does. */
+void commit_work(struct kf_store *s, unsigned what);
 /* How long a commit took; the leader's. */
 void commit_measure(struct kf_store *s, uint64_t ns);
 /* Whether the committing thread leads what is in the queue: it was woken. The loop's. */
 bool commit_elsewhere(struct kf_store *s);
-void commit_init(struct kf_store *s);
-/* Nobody else may be able to lead any more. */
-void commit_end(struct kf_store *s);
 
 /* --- store.c */
 kf_rc store_watch_forks(struct kf_err *err);
@@ -221,6 +280,8 @@ void store_free(struct kf_store *s);
 /* --- store_queue.c; store_queue.h has what groups need of it */
 /* Leads, when nobody does and nothing waits to be written; the caller ends it. */
 bool lead_if_idle(struct kf_store *s);
+/* Leads when nobody does, whatever waits; the caller ends it. */
+bool lead_if_free(struct kf_store *s);
 /* Waits until nobody leads and leads alone. */
 void lead_alone(struct kf_store *s);
 /* Hands leadership on. */
@@ -235,6 +296,11 @@ kf_rc loop_attach(struct kf_store *s, struct kf_err *err);
 void loop_detach(struct kf_store *s);
 /* Will lead again in a moment. False when no timer could be set. */
 bool loop_lead_again(struct kf_store *s);
+/* Whether there is something to do a moment later: what is ahead is committed, what was erased
+ * leaves the log. */
+bool loop_has_left(struct kf_store *s);
+/* Behind a group, on any thread: wakes a loop that does not know of it. */
+void loop_look_soon(struct kf_store *s);
 
 /* --- store_care.c: what the leader looks after between groups */
 /* Whether the group may be written at all; else err. Once in a while looks at free space and at
@@ -244,6 +310,8 @@ kf_rc care_before(struct kf_store *s, struct kf_err *err);
 kf_rc care_quota(struct kf_store *s, struct kf_err *err);
 /* Whether the file at our path is not the one that is open. */
 bool care_is_moved(struct kf_store *s);
+/* The leader's. */
+void care_look_at_space(struct kf_store *s);
 /* store_moved, and read-only from then on, when the file at the path is not the one that is open.
  * Any thread. */
 kf_rc care_check_moved(struct kf_store *s, struct kf_err *err);
@@ -256,7 +324,95 @@ void care_judge(struct kf_store *s, struct kf_err *err);
 /* Clock warnings. */
 void care_clock(struct kf_store *s, int64_t wall_ms);
 
+/* --- store_own.c */
+void own_init(struct kf_store *s);
+void own_destroy(struct kf_store *s);
+/* Waits until the database is ours. Never by who has it already, nor while holding a lock. */
+void own_begin(struct kf_store *s);
+void own_end(struct kf_store *s);
+/* BEGIN of who owns it, for writing. */
+kf_rc own_begin_txn(struct kf_store *s, struct kf_err *err);
+
+/* --- store_foretell.c; the leader's */
+/* Tells a group ahead of the database. True: it, or as many of its first writes as can be (the rest
+ * is in the queue again), is durable and committed is set. False: nothing has happened to what is
+ * left in it. */
+bool redo_foretell(struct group *g);
+/* As owner, too: in a transaction that is to be committed: makes the file for the groups to come,
+ * when there is a write of those that it would take. */
+kf_rc redo_prepare(struct group *g, struct kf_err *err);
+/* The same, behind that commit. */
+void redo_committed(struct kf_store *s);
+/* As owner, too: before a commit that erases something: overwrites what the file still has of it,
+ * synced. */
+kf_rc redo_wipe(struct kf_store *s, struct kf_err *err);
+/* Nothing is ahead: the file begins anew. */
+void redo_level(struct kf_store *s);
+
+/* --- store_place.c */
+void place_init(struct kf_store *s);
+void place_destroy(struct kf_store *s);
+/* NULL = no memory. */
+struct told *told_new(const struct group *g, str parts);
+void told_free(struct told *t);
+/* Takes it over; it is durable. The leader's. */
+void place_later(struct kf_store *s, struct told *t);
+/* Whether no more than `most` numbers wait; waits for it that long. */
+bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
+/* One group more; false: there is none, or not now. Commits and checkpoints when that is due. On
+ * any thread that does not own the database. */
+bool place_some(struct kf_store *s);
+/* What the placing thread does. */
+void place_work(struct kf_store *s, unsigned what);
+/* Behind a group that was told: has that placed, now or a moment later. False: there is no thread
+ * for it, so that the caller is to do it by place_some. */
+bool place_call(struct kf_store *s);
+/* The moment later; quiet: all of it is to be committed. */
+void place_soon(struct kf_store *s, bool quiet);
+/* As leader and owner, of a database that was opened: it is at that number, and nothing ahead. */
+void place_at(struct kf_store *s, int64_t seq, int64_t stamp);
+/* The rest as owner. What is queued up to a number, or all, committed. */
+kf_rc place_all(struct kf_store *s, int64_t upto, struct kf_err *err);
+void place_drop_queue(struct kf_store *s);
+/* The transaction, when it is not open yet. */
+kf_rc place_begin(struct kf_store *s, struct kf_err *err);
+struct group place_group(struct kf_store *s, const struct redo_record *record);
+kf_rc place_part(struct kf_store *s, const struct redo_record *record, str part,
+                 struct kf_err *err);
+kf_rc place_commit(struct kf_store *s, struct kf_err *err);
+/* Of the open transaction nothing stands; what was told is lost but for the file. */
+void place_lose(struct kf_store *s, struct kf_err *err);
+kf_rc place_misfit(const struct kf_store *s, const struct redo_record *record, struct kf_err *err);
+/* Whether groups were told that are not committed. */
+bool redo_is_ahead(const struct kf_store *s);
+
+/* --- store_again.c */
+/* As leader and owner: commits what is ahead, also what is in the file alone. */
+kf_rc redo_settle(struct kf_store *s, struct kf_err *err);
+/* Waits until all is committed that was told before. Any thread that does not own the database. */
+kf_rc redo_await(struct kf_store *s, struct kf_err *err);
+
+/* --- store_redo.c */
+/* On an open database: what a crash has left. */
+kf_rc redo_find(struct kf_store *s, struct kf_err *err);
+/* As leader and owner, before the database is closed: nothing is ahead, and the file is gone. On
+ * failure it stays, and open unless the store ends with it. */
+kf_rc redo_leave(struct kf_store *s, bool for_good, struct kf_err *err);
+/* Keeps the file beside the store, for something of it could not be placed; closes it. */
+void redo_set_aside(struct kf_store *s);
+/* In a transaction: the database knows no file any more. */
+kf_rc redo_forget(struct kf_store *s, struct kf_err *err);
+/* Closes and removes it; what is at its path and not this file belongs to somebody else. */
+kf_rc redo_remove(struct kf_store *s, struct kf_err *err);
+/* It was opened: transactions will be large. */
+void redo_begun(struct kf_store *s);
+void redo_drop(struct kf_store *s);
+/* While none is open: nothing is at its path any more. What is there with records is set aside. */
+kf_rc redo_clear(struct kf_store *s, struct kf_err *err);
+
 /* --- store_read.c */
+/* As store_read_behind, but it does not wait for a connection: KF_BUSY. */
+kf_rc store_read_try(struct kf_store *s, struct db **ret_db, struct kf_err *err);
 /* Closes idle connections: all, or those beyond the minimum that have been idle long enough. */
 void readers_close(struct kf_store *s, bool all);
 /* Gives back the page caches of connections that have been idle that long. */
@@ -278,6 +434,8 @@ kf_rc meta_set(struct db *db, const char *key, str value, struct kf_err *err);
 /* As meta_get; absent is "". */
 kf_rc meta_or_empty(struct db *db, const char *key, struct buf *out, struct kf_err *err);
 kf_rc meta_read_state(struct db *db, int64_t *ret_seq, int64_t *ret_stamp, struct kf_err *err);
+/* The last number and the last stamp, into the open transaction. */
+kf_rc state_write(struct kf_store *s, int64_t seq, int64_t stamp, struct kf_err *err);
 /* The site that the store is from now on. */
 void meta_set_site(struct kf_store *s, const char *site);
 /* Reads what the store has of its identity, and writes a new one when it has none or its marker is

@@ -147,7 +147,7 @@ kf_rc meta_identify(struct kf_store *s, struct db *db, str marker,
 kf_rc store_meta_get(struct kf_store *s, const char *key, struct buf *out, struct kf_err *err)
 {
     struct db *db;
-    kf_rc rc = store_read(s, &db, err);
+    kf_rc rc = store_read_behind(s, &db, err);
     if (rc != KF_OK)
         return rc;
     rc = meta_get(db, key, out, err);
@@ -158,4 +158,16 @@ kf_rc store_meta_get(struct kf_store *s, const char *key, struct buf *out, struc
 kf_rc group_meta_set(struct group *g, const char *key, str value, struct kf_err *err)
 {
     return meta_set(group_db(g), key, value, err);
+}
+
+kf_rc state_write(struct kf_store *s, int64_t seq, int64_t stamp, struct kf_err *err)
+{
+    static const char sql[] = "UPDATE kf_state SET seq = $1, stamp = $2 WHERE id = 1";
+    struct db_stmt *st;
+    kf_rc rc = db_use(s->db, sql, &st, err);
+    if (rc != KF_OK)
+        return rc;
+    db_bind_i64(st, 1, seq);
+    db_bind_i64(st, 2, stamp);
+    return db_run(st, err);
 }

@@ -27,9 +27,12 @@ void store_free(struct kf_store *s)
 {
     store_lock_drop(s->lock);
     pg_part_free(s->pg);
+    redo_drop(s);
+    place_destroy(s);
+    own_destroy(s);
     pthread_mutex_destroy(&s->queue_lock);
-    pthread_mutex_destroy(&s->committer.lock);
-    pthread_cond_destroy(&s->committer.woken);
+    worker_destroy(&s->committer);
+    worker_destroy(&s->placer);
     pthread_cond_destroy(&s->leader_gone);
     pthread_mutex_destroy(&s->state_lock);
     pthread_mutex_destroy(&s->readers_lock);
@@ -38,6 +41,7 @@ void store_free(struct kf_store *s)
     mem_free(s->side);
     mem_free(s->path);
     mem_free(s->wal_path);
+    mem_free(s->redo_path);
     mem_free(s->dir);
     mem_free(s);
 }
@@ -55,7 +59,10 @@ static struct kf_store *store_new(const char *path, const struct store_options *
     s->forks = store_forks();
     s->opened_ms = env_wall_ms(s->env);
     pthread_mutex_init(&s->queue_lock, NULL);
-    commit_init(s);
+    worker_init(&s->committer, s, commit_work);
+    worker_init(&s->placer, s, place_work);
+    own_init(s);
+    place_init(s);
     pthread_cond_init(&s->leader_gone, NULL);
     pthread_mutex_init(&s->state_lock, NULL);
     pthread_mutex_init(&s->readers_lock, NULL);
@@ -132,9 +139,12 @@ void store_close(struct kf_store *s)
         next = w->next;
         write_refuse(w, &stopping);
     }
-    commit_end(s);
+    worker_end(&s->committer); /* nobody else is able to lead any more */
+    worker_end(&s->placer);
     loop_detach(s);
+    own_begin(s);
     readers_shut(s, &ignored);
     s->engine->close(s);
+    own_end(s);
     store_free(s);
 }

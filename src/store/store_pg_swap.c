@@ -284,12 +284,14 @@ kf_rc pg_swap(struct kf_store *s, const struct store_swap *swap, struct kf_err *
         rc = db_begin(from, DB_READ, err);
     if (rc == KF_OK) {
         lead_alone(s);
+        own_begin(s);
         db_patient(s->db, true);
         rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err)
                                                : swap_content(s, from, swap, err);
         db_patient(s->db, false);
         if (rc == KF_OK && swap->publish)
             swap->publish(swap->ctx);
+        own_end(s);
         lead_end(s);
     }
     db_close(from);

@@ -191,14 +191,24 @@ void store_settle(struct kf_store *s)
     lead_end(s);
 }
 
-bool lead_if_idle(struct kf_store *s)
+static bool lead_if(struct kf_store *s, bool idle)
 {
     pthread_mutex_lock(&s->queue_lock);
-    bool can = !s->head && !s->leading && !s->exclusive;
+    bool can = !(idle && s->head) && !s->leading && !s->exclusive;
     if (can)
         s->leading = true;
     pthread_mutex_unlock(&s->queue_lock);
     return can;
+}
+
+bool lead_if_idle(struct kf_store *s)
+{
+    return lead_if(s, true);
+}
+
+bool lead_if_free(struct kf_store *s)
+{
+    return lead_if(s, false);
 }
 
 void lead_alone(struct kf_store *s)

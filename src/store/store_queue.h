@@ -29,6 +29,8 @@ kf_rc queue_add(struct kf_store *s, struct write *w, struct store_waiter *waiter
                 struct kf_err *err);
 /* The next group: at most STORE_GROUP_MAX, in their order. */
 void queue_take(struct kf_store *s, struct group *g);
+/* Answers a write that asked not to wait for its commit; once. */
+void group_tell_early(struct group *g, struct write *w);
 /* Puts a group back where it was, in its order. */
 void queue_give_back(struct kf_store *s, struct group *g);
 

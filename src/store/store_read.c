@@ -74,21 +74,31 @@ static void await_what_was_told(const struct kf_store *s)
 
 kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
 {
-    struct reader *r = NULL;
     kf_rc rc = s->engine->may_read ? s->engine->may_read(s, err) : KF_OK;
-    if (rc != KF_OK)
-        return rc;
-    await_what_was_told(s);
-    for (int waited_ms = 0; !(r = claim(s)); waited_ms++) {
-        KF_SOMETIMES("read-waited-for-connection");
-        if (waited_ms >= STORE_READER_WAIT_MS)
-            return err_set(err, PROBLEM_BUSY, "all %u reading connections are in use; try again",
-                           s->options.readers_max);
-        poll(NULL, 0, 1);
+    if (rc == KF_OK) {
+        await_what_was_told(s);
+        rc = redo_await(s, err);
     }
+    return rc == KF_OK ? store_read_behind(s, ret_db, err) : rc;
+}
+
+kf_rc store_read_lenient(struct kf_store *s, struct db **ret_db, struct kf_err *err)
+{
+    kf_rc rc = store_read(s, ret_db, err);
+    enum store_state state = store_state(s);
+    if (rc == KF_OK || (state != STORE_FULL && state != STORE_READ_ONLY))
+        return rc;
+    KF_SOMETIMES("read-without-what-is-ahead");
+    err_clear(err);
+    return store_read_behind(s, ret_db, err);
+}
+
+/* The connection of a reader that was claimed: as it is kept, or a new one, inside a snapshot. */
+static kf_rc begin(struct kf_store *s, struct reader *r, struct db **ret_db, struct kf_err *err)
+{
     struct db *db = r->db; /* ours alone: it is out */
     bool kept = db != NULL;
-    rc = kept ? KF_OK : s->engine->reader(s, &db, err);
+    kf_rc rc = kept ? KF_OK : s->engine->reader(s, &db, err);
     if (rc == KF_OK && (rc = snapshot(db, err)) != KF_OK && kept &&
         db_trouble(db) == DB_TROUBLE_LOST) {
         KF_SOMETIMES("read-on-another-connection"); /* it was lost while nobody used it */
@@ -112,6 +122,30 @@ kf_rc store_read(struct kf_store *s, struct db **ret_db, struct kf_err *err)
     pthread_mutex_unlock(&s->readers_lock);
     *ret_db = db;
     return KF_OK;
+}
+
+kf_rc store_read_behind(struct kf_store *s, struct db **ret_db, struct kf_err *err)
+{
+    struct reader *r = NULL;
+    kf_rc rc = s->engine->may_read ? s->engine->may_read(s, err) : KF_OK;
+    if (rc != KF_OK)
+        return rc;
+    await_what_was_told(s);
+    for (int waited_ms = 0; !(r = claim(s)); waited_ms++) {
+        KF_SOMETIMES("read-waited-for-connection");
+        if (waited_ms >= STORE_READER_WAIT_MS)
+            return err_set(err, PROBLEM_BUSY, "all %u reading connections are in use; try again",
+                           s->options.readers_max);
+        poll(NULL, 0, 1);
+    }
+    return begin(s, r, ret_db, err);
+}
+
+kf_rc store_read_try(struct kf_store *s, struct db **ret_db, struct kf_err *err)
+{
+    struct reader *r = claim(s);
+    return r ? begin(s, r, ret_db, err)
+             : err_set(err, PROBLEM_BUSY, "all reading connections are in use");
 }
 
 static bool goes_on(void *ctx)

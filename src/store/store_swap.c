@@ -142,8 +142,14 @@ static kf_rc close_content(struct kf_store *s, struct kf_err *err)
 {
     uint32_t left;
     struct stat st;
+    kf_rc rc = redo_leave(s, false, err);
+    if (rc == KF_OK && s->redo)
+        rc = err_set(err, PROBLEM_BUSY, "what %s holds is not in the database yet; try again",
+                     s->redo_path);
+    if (rc != KF_OK)
+        return rc;
     db_set_busy(s->db, STORE_BUSY_MS);
-    kf_rc rc = db_checkpoint(s->db, true, &left, err);
+    rc = db_checkpoint(s->db, true, &left, err);
     if (rc != KF_OK) {
         db_set_busy(s->db, DB_BUSY_NONE);
         return rc;
@@ -275,15 +281,19 @@ static kf_rc swap_files(struct kf_store *s, const struct store_swap *swap, struc
 kf_rc swap_store(struct kf_store *s, const struct store_swap *swap, struct kf_err *err)
 {
     lead_alone(s);
+    own_begin(s);
     kf_rc rc = store_state(s) == STORE_READ_ONLY ? state_refusal(s, err) : swap_reopen(s, err);
     if (rc == KF_OK && swap->may)
         rc = swap->may(swap->ctx, err);
+    if (rc == KF_OK && s->redo) /* its records are this content's */
+        rc = content_settle(s, err);
     if (rc == KF_OK && (rc = readers_shut(s, err)) == KF_OK) {
         rc = swap_files(s, swap, err);
         if (rc == KF_OK && swap->publish)
             swap->publish(swap->ctx);
         readers_reopen(s);
     }
+    own_end(s);
     lead_end(s);
     return rc;
 }

@@ -217,7 +217,8 @@ static void one_group_may_append_twice_to_a_stream(void **state)
     extern void group_ended(struct stream_append * one);
     for (int i = 0; i < 6; i++)
         stream_append_submit(a[i], group_ended, &numbers[i]);
-    assert_false(store_lead(t.store));
+    while (store_lead(t.store)) /* the one that is refused ends a group that is foretold */
+        ;
     assert_string_equal(testing_last(&t, "chat/a", 5), "1:0 2:1 3:1 4:1 5:1");
 }
 
@@ -268,7 +269,7 @@ static void fail_commits(bool on)
                          "INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION planted()"
                        : "DROP FUNCTION planted() CASCADE");
 #else
-    testing_env_fault(&t.env, IO_SYNC, on, on ? EIO : 0, false);
+    testing_env_fault(&t.env, IO_SYNC, on, on ? EIO : 0, on);
 #endif
 }
 
@@ -306,6 +307,8 @@ static void level_memory_is_told_before_the_commit(void **state)
     assert_int_equal(streams_peek(t.streams, STR("chat/a"), &q, &list), KF_OK);
     assert_string_equal(testing_list_text(&list), "1:1 2:2");
     kf_entry_list_free(&list);
+    testing_docs_reopen(&t); /* what was confirmed is there; the other one may be */
+    assert_memory_equal(testing_last(&t, "chat/a", 5), "1:1 2:2", 7);
 }
 
 static struct {

@@ -6,6 +6,7 @@
 #include "base/fold.h"
 #ifndef RIG_PG
 #include "db/sqlite_internal.h"
+#include "shape/stream_internal.h"
 #include "store/store_internal.h"
 #endif
 
@@ -312,6 +313,29 @@ static void a_damaged_index_refuses_one_append(void **state)
                      0);
 }
 
+#ifndef RIG_PG
+/* What was told before it is in the database is not refused, and nothing of it is left out. */
+static void a_damaged_index_keeps_nothing_out_that_was_told(void **state)
+{
+    (void)state;
+    testing_append(&t, "a", NULL, NULL, "\"three\"");
+    assert_int_equal(retain(), KF_OK);
+    damage_index();
+    for (int i = 1; i <= 3 * INDEX_BATCH_ENTRIES; i++)
+        assert_int_equal(testing_append(&t, "a", NULL, NULL, "\"one two\""), 1 + i);
+    assert_true(atomic_load(&t.store->placing.groups) > 2 * INDEX_BATCH_ENTRIES);
+    assert_int_equal(entries(), 1 + 3 * INDEX_BATCH_ENTRIES);
+    assert_true(stream_index_is_damaged(&t.streams->index));
+    assert_false(t.store->placing.keep_file);
+    assert_int_equal(retain(), KF_OK);
+    assert_string_equal(found("three"), "1");
+    assert_int_equal(testing_number(&t,
+                                    "SELECT (SELECT CAST(value AS bigint) FROM kf_meta WHERE key = "
+                                    "'indexed') - max(seq) FROM kf_entry"),
+                     0);
+}
+#endif
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(int argc, char **argv)
@@ -325,6 +349,9 @@ int main(int argc, char **argv)
         TEST(a_damaged_index_keeps_nothing_from_being_erased),
         TEST(what_is_known_of_the_index_may_be_damaged),
         TEST(a_damaged_index_refuses_one_append),
+#ifndef RIG_PG
+        TEST(a_damaged_index_keeps_nothing_out_that_was_told),
+#endif
     };
 #ifdef RIG_PG
     testing_docs_on_pg();

@@ -4,6 +4,9 @@
 
 #include "store/store_pg.h"
 
+#include <limits.h>
+#include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 
 static bool on_pg;
@@ -20,7 +23,7 @@ bool testing_docs_are_on_pg(void)
 
 static void open_store(struct testing_docs *t)
 {
-    struct store_options options = {.env = &t->env.env};
+    struct store_options options = {.env = &t->env.env, .log = t->log, .redo_always = !t->at_once};
     struct kf_err err = KF_ERR_INIT;
     if (store_open(t->path, &options, &t->store, &err) != KF_OK)
         fail_msg("store_open: %s", err.detail);
@@ -47,19 +50,9 @@ static void close_store_of(struct testing_docs *t)
     t->docs = NULL;
 }
 
-void testing_docs_open(struct testing_docs *t, const char *yaml)
+static void configure(struct testing_docs *t, const char *dir, const char *yaml)
 {
-    struct testing_docs kept = {.cache_bytes = t->cache_bytes,
-                                .stream_bytes = t->stream_bytes,
-                                .in_memory = t->in_memory,
-                                .seed = t->seed};
     struct kf_err err = KF_ERR_INIT;
-    const char *dir = kept.in_memory ? testing_dir_in_memory() : testing_dir();
-    *t = kept;
-    testing_env_init(&t->env);
-    if (t->seed)
-        atomic_store(&t->env.seed, t->seed);
-    t->path = on_pg ? testing_pg_new() : testing_path(dir, "t.db");
     const char *config = NULL;
     if (yaml) {
         config = testing_path(dir, "keepfast.yaml");
@@ -67,12 +60,78 @@ void testing_docs_open(struct testing_docs *t, const char *yaml)
     }
     if (config_load(env_system(), config, NULL, NULL, 0, &t->config, &err) != KF_OK)
         fail_msg("config_load: %s", err.detail);
+}
+
+void testing_docs_open(struct testing_docs *t, const char *yaml)
+{
+    struct testing_docs kept = {.cache_bytes = t->cache_bytes,
+                                .stream_bytes = t->stream_bytes,
+                                .in_memory = t->in_memory,
+                                .at_once = t->at_once,
+                                .log = t->log,
+                                .seed = t->seed};
+    const char *dir = kept.in_memory ? testing_dir_in_memory() : testing_dir();
+    *t = kept;
+    testing_env_init(&t->env);
+    if (t->seed)
+        atomic_store(&t->env.seed, t->seed);
+    t->path = on_pg ? testing_pg_new() : testing_path(dir, "t.db");
+    configure(t, dir, yaml);
     open_store(t);
 }
 
 void testing_docs_reopen(struct testing_docs *t)
 {
     close_store_of(t);
+    open_store(t);
+}
+
+static void change(const char *path, const char *sql)
+{
+    sqlite3 *db;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, "unix"), SQLITE_OK);
+    if (sqlite3_exec(db, sql, NULL, NULL, NULL) != SQLITE_OK)
+        fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+}
+
+void testing_docs_killed(struct testing_docs *t, struct testing_docs *ret)
+{
+    testing_docs_killed_as(t, NULL, NULL, ret);
+}
+
+void testing_docs_killed_as(struct testing_docs *t, const char *yaml, const char *sql,
+                            struct testing_docs *ret)
+{
+    testing_docs_take(t, sql, ret);
+    testing_docs_open_taken(ret, yaml);
+}
+
+void testing_docs_take(struct testing_docs *t, const char *sql, struct testing_docs *ret)
+{
+    static const char *const tails[] = {"", "-wal", "-redo"};
+    char from[PATH_MAX], to[PATH_MAX];
+    size_t len;
+    const char *dir = t->in_memory ? testing_dir_in_memory() : testing_dir();
+    *ret = *t;
+    testing_env_init(&ret->env);
+    atomic_store(&ret->env.wall_ms, atomic_load(&t->env.wall_ms));
+    ret->path = testing_path(dir, "t.db");
+    for (size_t i = 0; i < sizeof tails / sizeof tails[0]; i++) {
+        snprintf(from, sizeof from, "%s%s", t->path, tails[i]);
+        snprintf(to, sizeof to, "%s%s", ret->path, tails[i]);
+        if (testing_exists(from)) {
+            const char *bytes = testing_read(from, &len);
+            testing_write(to, bytes, len);
+        }
+    }
+    if (sql)
+        change(ret->path, sql);
+}
+
+void testing_docs_open_taken(struct testing_docs *t, const char *yaml)
+{
+    configure(t, t->in_memory ? testing_dir_in_memory() : testing_dir(), yaml);
     open_store(t);
 }
 

@@ -17,6 +17,8 @@ struct testing_docs {
     uint64_t cache_bytes;  /* of documents */
     uint64_t stream_bytes; /* of streams; 0 = 64 MiB */
     bool in_memory;        /* where syncing costs nothing */
+    bool at_once;          /* every group is committed before it is told (store/redo.h) */
+    struct log *log;       /* may be NULL */
     uint64_t seed; /* of the env's randomness, and so of the store's site; 0 = the usual one */
     /* of the last call */
     struct kf_written written;
@@ -27,10 +29,19 @@ struct testing_docs {
 void testing_docs_on_pg(void);
 bool testing_docs_are_on_pg(void);
 
-/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). cache_bytes,
- * in_memory and seed as they are in *t. */
+/* Opens a new store whose space "default" is configured by `yaml` (NULL: nothing is). What is said
+ * above of how it is to be is as it is in *t. */
 void testing_docs_open(struct testing_docs *t, const char *yaml);
 void testing_docs_reopen(struct testing_docs *t);
+/* Opens in *ret what a kill would leave of the store now: its files as they are, in a folder of
+ * their own. */
+void testing_docs_killed(struct testing_docs *t, struct testing_docs *ret);
+/* The same as whom a configuration has it, with what `sql` does to the file before. NULL: none. */
+void testing_docs_killed_as(struct testing_docs *t, const char *yaml, const char *sql,
+                            struct testing_docs *ret);
+/* In two steps: its files, which `sql` leaves without a log, and opening them. */
+void testing_docs_take(struct testing_docs *t, const char *sql, struct testing_docs *ret);
+void testing_docs_open_taken(struct testing_docs *taken, const char *yaml);
 void testing_docs_close(struct testing_docs *t);
 
 /* A write with options (NULL: none), waited for; t->written and t->err. */

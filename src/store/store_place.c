@@ -1,0 +1,383 @@
+/* What was told and is not in the database yet, on its way there.
+ *
+ *                told                 placed               COMMIT
+ *      (queue) --------> | t t t t | --------> open    ----------------> committed
+ *                        the queue             transaction
+ *                             |                    |  a failure: rolled back
+ *                             v                    v
+ *                             lost: it is in the redo file alone; so is what a crash left.
+ *                             The leader reads it from there, before anything else
+ *
+ * A thread of the store's places (store_worker.c); where there is none, the leader behind its
+ * answers. COMMIT comes with: a reader, a group that is not told so, size, a moment without writes,
+ * closing. What cannot be committed makes the store FULL or READ_ONLY, as with any commit; the file
+ * has what was told (store_again.c).
+ *
+ * Numbers go up along the way: placing.told >= placing.seq >= placing.committed. The store is ahead
+ * while the first is above the last. What the database has by other groups moves none of them. */
+#include "store/store_queue.h"
+
+#include "store/redo.h"
+
+#include <assert.h>
+#include <poll.h>
+
+/* Pages that a COMMIT is to write. With more of them than its cache has room for SQLite would write
+ * some before the COMMIT, and again with it. How many numbers make so many the COMMITs before have
+ * shown: a thousand streams that are written in turns have their pages in common, a million have
+ * not. */
+#define AHEAD_PAGES      8000
+#define AHEAD_WRITES     512 /* at first */
+#define AHEAD_WRITES_MIN 64
+#define AHEAD_WRITES_MAX 65536
+/* What is added to all the time is committed when it is that old; else sooner (store_loop.c). */
+#define AHEAD_OLD_MS 1000
+/* The thread is woken for so many; for fewer a moment later. */
+#define CALL_AT 16
+
+enum { PLACE_SOME = 1, PLACE_QUIET = 2 }; /* what the thread is called for */
+
+struct told {
+    struct told *next;
+    struct redo_record record;
+    char parts[];
+};
+
+struct told *told_new(const struct group *g, str parts)
+{
+    struct told *t = mem_alloc(sizeof *t + parts.len);
+    if (!t)
+        return NULL;
+    memcpy(t->parts, parts.p, parts.len);
+    *t = (struct told){.record = {.first = g->store->seq,
+                                  .last = g->seq,
+                                  .now_ms = g->now_ms,
+                                  .stamp = g->store->clock.last,
+                                  .parts = {t->parts, parts.len}}};
+    str_copy(t->record.site, sizeof t->record.site, str_of(g->store->site));
+    return t;
+}
+
+void told_free(struct told *t)
+{
+    mem_free(t);
+}
+
+void place_init(struct kf_store *s)
+{
+    struct placing *p = &s->placing;
+    p->end = &p->first;
+    p->most = AHEAD_WRITES;
+    pthread_mutex_init(&p->lock, NULL);
+}
+
+void place_drop_queue(struct kf_store *s)
+{
+    struct placing *p = &s->placing;
+    pthread_mutex_lock(&p->lock);
+    struct told *t = p->first;
+    p->first = NULL;
+    p->end = &p->first;
+    p->queued = 0;
+    pthread_mutex_unlock(&p->lock);
+    for (struct told *next; t; t = next) {
+        next = t->next;
+        told_free(t);
+    }
+}
+
+void place_destroy(struct kf_store *s)
+{
+    place_drop_queue(s);
+    pthread_mutex_destroy(&s->placing.lock);
+}
+
+void place_at(struct kf_store *s, int64_t seq, int64_t stamp)
+{
+    struct placing *p = &s->placing;
+    assert(!p->open);
+    place_drop_queue(s);
+    p->seq = seq;
+    p->stamp = stamp;
+    p->keep_file = false;
+    p->content++;
+    atomic_store(&p->lost, false);
+    atomic_store(&p->told, seq);
+    atomic_store(&p->committed, seq);
+}
+
+void store_placing(struct kf_store *s, const struct store_placing *by, void *ctx)
+{
+    s->placing.by = by;
+    s->placing.ctx = ctx;
+}
+
+bool redo_is_ahead(const struct kf_store *s)
+{
+    return atomic_load_explicit(&s->placing.told, memory_order_acquire) >
+           atomic_load_explicit(&s->placing.committed, memory_order_acquire);
+}
+
+/* ------------------------------------------------------------------------------------ the queue */
+
+static struct told *take(struct placing *p)
+{
+    pthread_mutex_lock(&p->lock);
+    struct told *t = p->first;
+    if (t) {
+        p->first = t->next;
+        if (!p->first)
+            p->end = &p->first;
+        p->queued -= (size_t)(t->record.last - t->record.first);
+    }
+    pthread_mutex_unlock(&p->lock);
+    return t;
+}
+
+static void put_back(struct placing *p, struct told *t)
+{
+    pthread_mutex_lock(&p->lock);
+    t->next = p->first;
+    p->first = t;
+    if (!t->next)
+        p->end = &t->next;
+    p->queued += (size_t)(t->record.last - t->record.first);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void place_later(struct kf_store *s, struct told *t)
+{
+    struct placing *p = &s->placing;
+    int64_t last = t->record.last;
+    pthread_mutex_lock(&p->lock);
+    *p->end = t;
+    p->end = &t->next;
+    p->queued += (size_t)(last - t->record.first);
+    pthread_mutex_unlock(&p->lock);
+    atomic_store_explicit(&p->told, last, memory_order_release);
+    atomic_fetch_add_explicit(&p->groups, 1, memory_order_relaxed);
+}
+
+static size_t queued(struct placing *p)
+{
+    pthread_mutex_lock(&p->lock);
+    size_t n = p->queued;
+    pthread_mutex_unlock(&p->lock);
+    return n;
+}
+
+bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms)
+{
+    if (queued(&s->placing) <= most)
+        return true;
+    KF_SOMETIMES("leader-waited-for-placing");
+    for (int64_t ms = 0; ms < within_ms && queued(&s->placing) > most / 2; ms++)
+        poll(NULL, 0, 1);
+    return queued(&s->placing) <= most;
+}
+
+/* ------------------------------------------------------------------------------------ placing */
+
+void place_lose(struct kf_store *s, struct kf_err *err)
+{
+    struct placing *p = &s->placing;
+    KF_SOMETIMES("placing-failed");
+    log_event(s->options.log, LOG_WARN, "redo.undone", LOG_S("path", s->path),
+              LOG_S("reason", err->detail), LOG_END);
+    if (db_trouble(s->db) != DB_FINE)
+        s->engine->judge(s, err);
+    db_rollback(s->db);
+    p->by->drop(p->ctx);
+    p->open = false;
+    p->writes = 0;
+    atomic_store(&p->lost, true);
+    place_drop_queue(s);
+}
+
+kf_rc place_begin(struct kf_store *s, struct kf_err *err)
+{
+    struct placing *p = &s->placing;
+    int64_t stamp;
+    if (p->open)
+        return KF_OK;
+    db_trouble_clear(s->db);
+    kf_rc rc = own_begin_txn(s, err);
+    if (rc != KF_OK)
+        return rc;
+    p->open = true;
+    p->writes = 0;
+    p->since_ms = env_mono_ms(s->env);
+    rc = meta_read_state(s->db, &p->seq, &stamp, err);
+    if (rc == KF_OK && stamp > p->stamp)
+        p->stamp = stamp;
+    return rc;
+}
+
+struct group place_group(struct kf_store *s, const struct redo_record *record)
+{
+    return (struct group){.store = s,
+                          .patient = true,
+                          .now_ms = record->now_ms,
+                          .site = record->site, /* a copy of the store has another one by now */
+                          .seq = s->placing.seq,
+                          .slice_end_ns = UINT64_MAX};
+}
+
+kf_rc place_part(struct kf_store *s, const struct redo_record *record, str part, struct kf_err *err)
+{
+    struct placing *p = &s->placing;
+    struct group g = place_group(s, record);
+    kf_rc rc = p->by->place(p->ctx, &g, part, err);
+    p->seq++;
+    p->writes++;
+    return rc;
+}
+
+kf_rc place_misfit(const struct kf_store *s, const struct redo_record *record, struct kf_err *err)
+{
+    return err_set(err, PROBLEM_DAMAGED,
+                   "%s goes on at number %lld, and the store is at %lld: one of them is of another "
+                   "time",
+                   s->redo_path, (long long)record->first, (long long)s->placing.seq);
+}
+
+static kf_rc place_record(struct kf_store *s, const struct redo_record *record, struct kf_err *err)
+{
+    struct placing *p = &s->placing;
+    str parts = record->parts, one;
+    kf_rc rc = record->first == p->seq ? KF_OK : place_misfit(s, record, err);
+    while (rc == KF_OK && redo_next(&parts, &one))
+        rc = place_part(s, record, one, err);
+    if (rc == KF_OK && p->seq != record->last)
+        rc = place_misfit(s, record, err);
+    p->stamp = record->stamp > p->stamp ? record->stamp : p->stamp;
+    return rc;
+}
+
+/* KF_ABSENT: nothing is queued. KF_BUSY: somebody else writes, and it stays queued. */
+static kf_rc place_next(struct kf_store *s, struct kf_err *err)
+{
+    struct told *t = take(&s->placing);
+    if (!t)
+        return KF_ABSENT;
+    kf_rc rc = place_begin(s, err);
+    if (rc != KF_OK && !s->placing.open && db_trouble(s->db) == DB_TROUBLE_BUSY) {
+        put_back(&s->placing, t);
+        return KF_BUSY;
+    }
+    if (rc == KF_OK)
+        rc = place_record(s, &t->record, err);
+    told_free(t);
+    if (rc != KF_OK)
+        place_lose(s, err);
+    return rc;
+}
+
+/* How many writes the next COMMIT may bring, by what this one has brought. */
+static void learn(struct placing *p, uint32_t frames)
+{
+    size_t most = p->writes * AHEAD_PAGES / (frames + 1);
+    most = most > 2 * p->most ? 2 * p->most : most;
+    most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
+    p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
+}
+
+kf_rc place_commit(struct kf_store *s, struct kf_err *err)
+{
+    struct placing *p = &s->placing;
+    if (!p->open)
+        return KF_OK;
+    uint32_t before = db_wal_frames(s->db);
+    kf_rc rc = p->by->end(p->ctx, s->db, err);
+    if (rc == KF_OK)
+        rc = state_write(s, p->seq, p->stamp, err);
+    if (rc == KF_OK)
+        rc = db_commit(s->db, err);
+    if (rc != KF_OK) {
+        KF_SOMETIMES("placed-not-committed");
+        place_lose(s, err);
+        return rc;
+    }
+    uint32_t after = db_wal_frames(s->db);
+    if (p->writes >= AHEAD_WRITES_MIN)
+        learn(p, after > before ? after - before : after); /* else the log began anew */
+    atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
+    p->by->drop(p->ctx);
+    p->open = false;
+    atomic_store_explicit(&p->committed, p->seq, memory_order_release);
+    return KF_OK;
+}
+
+kf_rc place_all(struct kf_store *s, int64_t upto, struct kf_err *err)
+{
+    const struct placing *p = &s->placing;
+    kf_rc rc = KF_OK;
+    while (rc == KF_OK && !(p->open && p->seq >= upto))
+        rc = place_next(s, err);
+    return rc == KF_OK || rc == KF_ABSENT ? place_commit(s, err) : rc;
+}
+
+static bool is_due(const struct kf_store *s)
+{
+    const struct placing *p = &s->placing;
+    return p->open && (p->writes >= p->most || env_mono_ms(s->env) - p->since_ms > AHEAD_OLD_MS);
+}
+
+static void look_after(struct kf_store *s)
+{
+    if (!s->placing.open && s->engine->is_due(s))
+        s->engine->after(s);
+}
+
+/* What is lost is the leader's; a disk that fails is not written to any more. */
+static bool may_place(const struct kf_store *s)
+{
+    return s->db && !atomic_load(&s->placing.lost) && store_state(s) != STORE_READ_ONLY;
+}
+
+bool place_some(struct kf_store *s)
+{
+    struct kf_err err = KF_ERR_INIT;
+    own_begin(s);
+    kf_rc rc = may_place(s) ? place_next(s, &err) : KF_ABSENT;
+    if (rc == KF_OK && (is_due(s) || s->engine->is_due(s)))
+        place_commit(s, &err);
+    look_after(s);
+    own_end(s);
+    return rc == KF_OK;
+}
+
+static void place_quiet(struct kf_store *s)
+{
+    struct kf_err err = KF_ERR_INIT;
+    own_begin(s);
+    if (may_place(s))
+        place_all(s, INT64_MAX, &err);
+    look_after(s);
+    own_end(s);
+}
+
+/* ----------------------------------------------------------------------------------- the thread */
+
+void place_work(struct kf_store *s, unsigned what)
+{
+    while (place_some(s))
+        ;
+    if (what & PLACE_QUIET)
+        place_quiet(s);
+}
+
+bool place_call(struct kf_store *s)
+{
+    if (!worker_may_be(s))
+        return false;
+    return queued(&s->placing) < CALL_AT || worker_call(&s->placer, PLACE_SOME);
+}
+
+void place_soon(struct kf_store *s, bool quiet)
+{
+    if (worker_may_be(s) && worker_call(&s->placer, quiet ? PLACE_QUIET : PLACE_SOME))
+        return;
+    if (quiet)
+        place_quiet(s);
+}

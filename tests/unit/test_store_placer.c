@@ -1,0 +1,240 @@
+/* A program's store with threads of its own: what is told ahead of the database and placed by
+ * another thread, while others read, write documents, change attributes and erase. Run under the
+ * thread sanitizer. */
+#include "testing.h"
+
+#include "base/hooks.h"
+#include "db/sqlite_internal.h"
+#include "store/store_internal.h"
+
+#include <poll.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#define WRITERS 3
+#define ROUNDS  1000
+#define RING    5
+
+static kf_store *store;
+static atomic_int writing, wrong;
+static atomic_ulong commits; /* of the database */
+static atomic_ulong told[WRITERS];
+
+#define MUST(call)                                                                    \
+    do {                                                                              \
+        struct kf_err err = KF_ERR_INIT;                                              \
+        if ((call) != KF_OK) {                                                        \
+            atomic_fetch_add(&wrong, 1);                                              \
+            print_error("%s:%d: %s: %s\n", __FILE__, __LINE__, err.code, err.detail); \
+        }                                                                             \
+    } while (0)
+
+static kf_rc append_body(const char *key, const char *id, const char *body, const char *attach,
+                         uint64_t *ret_n, struct kf_err *err)
+{
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    struct kf_appended appended = {0};
+    e.id = id;
+    e.kind = "user";
+    e.body = body;
+    e.len = strlen(e.body);
+    e.attach = attach;
+    e.attach_len = attach ? strlen(attach) : 0;
+    kf_rc rc = kf_append(store, key, &e, 1, NULL, &appended, NULL, NULL, err);
+    *ret_n = appended.n;
+    return rc;
+}
+
+static kf_rc append(const char *key, const char *id, uint64_t *ret_n, struct kf_err *err)
+{
+    return append_body(key, id, "\"what was said\"", NULL, ret_n, err);
+}
+
+static void *write_all(void *arg)
+{
+    int me = (int)(intptr_t)arg;
+    char own[16], id[32], id_of_each[40];
+    uint64_t n = 0, again = 0;
+    snprintf(own, sizeof own, "own/%d", me);
+    for (int i = 1; i <= ROUNDS; i++) {
+        snprintf(id, sizeof id, "%d-%d", me, i);
+        snprintf(id_of_each, sizeof id_of_each, "\"%s\"", id);
+        const char *attach = i % 8 == 0 ? "[1]" : i % 8 == 4 ? id_of_each : NULL;
+        MUST(append_body(own, id, "\"what was said\"", attach, &n, &err));
+        if (n != (uint64_t)i)
+            atomic_fetch_add(&wrong, 1);
+        atomic_store(&told[me], (unsigned long)i);
+        MUST(append("all", id, &n, &err));
+        if (i % 16 == 0) {
+            MUST(append_body(own, id, "\"what was said\"", attach, &again, &err)); /* is there */
+            if (again != (uint64_t)i)
+                atomic_fetch_add(&wrong, 1);
+        }
+        if (i % 64 == 0 && append(own, id, &again, NULL) != KF_CONFLICT) /* as another one */
+            atomic_fetch_add(&wrong, 1);
+    }
+    atomic_fetch_sub(&writing, 1);
+    return NULL;
+}
+
+/* Out of the database: a list asks no memory. */
+static void *read_all(void *arg)
+{
+    (void)arg;
+    while (atomic_load(&writing) > 0) {
+        unsigned long least[WRITERS];
+        struct kf_stream_list list = {0};
+        for (int i = 0; i < WRITERS; i++)
+            least[i] = atomic_load(&told[i]);
+        MUST(kf_stream_list(store, "own/", NULL, 10, NULL, 0, &list, &err));
+        for (size_t i = 0; i < list.count; i++) {
+            int of = list.items[i].key[4] - '0';
+            if (list.items[i].count < least[of] || list.items[i].last_n != list.items[i].count)
+                atomic_fetch_add(&wrong, 1);
+        }
+        kf_stream_list_free(&list);
+        poll(NULL, 0, 3);
+    }
+    return NULL;
+}
+
+static void *disturb(void *arg)
+{
+    (void)arg;
+    for (int i = 0; atomic_load(&writing) > 0; i++) {
+        char body[32];
+        uint64_t n;
+        struct kf_found_list found = {0};
+        int len = snprintf(body, sizeof body, "{\"n\":%d}", i);
+        MUST(kf_doc_put(store, "a", body, (size_t)len, NULL, NULL, &err));
+        MUST(kf_stream_patch(store, "own/0", body, (size_t)len, NULL, NULL, &err));
+        MUST(append("gone", NULL, &n, &err));
+        MUST(append("gone", NULL, &n, &err));
+        MUST(kf_search(store, "said", "own/", NULL, 5, &found, &err));
+        kf_found_list_free(&found);
+        MUST(kf_stream_erase(store, "gone", NULL, &err));
+        poll(NULL, 0, 20);
+    }
+    return NULL;
+}
+
+static void is_whole(void)
+{
+    struct kf_stream_info info = {0};
+    struct kf_verified verified = {0};
+    struct kf_err err = KF_ERR_INIT;
+    char own[16], ring[24];
+    for (int i = 0; i < WRITERS; i++) {
+        snprintf(own, sizeof own, "own/%d", i);
+        assert_int_equal(kf_stream(store, own, &info, NULL), KF_OK);
+        assert_int_equal(info.count, ROUNDS);
+        snprintf(ring, sizeof ring, "{\"n\":%d,", ROUNDS - RING + 1);
+        assert_non_null(strstr(info.rings, ring));
+        snprintf(ring, sizeof ring, "{\"n\":%d,", ROUNDS - RING);
+        assert_null(strstr(info.rings, ring));
+        kf_stream_info_free(&info);
+    }
+    assert_int_equal(kf_stream(store, "all", &info, NULL), KF_OK);
+    assert_int_equal(info.count, WRITERS * ROUNDS);
+    kf_stream_info_free(&info);
+    if (kf_verify(store, true, NULL, NULL, &verified, &err) != KF_OK)
+        fail_msg("%s: %s", err.detail, verified.report.p);
+    assert_true(verified.entries == 2 * WRITERS * ROUNDS ||
+                verified.entries == 2 * WRITERS * ROUNDS + 2);
+    kf_bytes_free(&verified.report);
+}
+
+static int count_commit(void *ctx)
+{
+    (void)ctx;
+    atomic_fetch_add(&commits, 1);
+    return 0;
+}
+
+/* Most were told ahead of the database, which had less to do for that. */
+static void was_worth_it(void)
+{
+    unsigned long told_groups = atomic_load(&store->placing.groups), done = atomic_load(&commits);
+    print_message("# told=%lu commits=%lu\n", told_groups, done);
+    assert_true(told_groups > ROUNDS);
+    assert_true(done > 0 && done < told_groups);
+}
+
+static void all_at_once(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    static const char yaml[] =
+        "spaces: { default: { streams: [{ match: \"own/*\", rings: { r: { kind: user, last: 5 } } "
+        "}] } }\n";
+    const char *dir = testing_dir_in_memory(), *path = testing_path(dir, "a.db");
+    pthread_t threads[WRITERS + 2];
+    o.config = testing_path(dir, "keepfast.yaml");
+    testing_write(o.config, yaml, strlen(yaml));
+    if (kf_open(path, &o, &store, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+    sqlite3_commit_hook(((struct sqlite_db *)store->db)->handle, count_commit, NULL);
+    atomic_store(&writing, WRITERS);
+    for (int i = 0; i < WRITERS; i++)
+        pthread_create(&threads[i], NULL, write_all, (void *)(intptr_t)i);
+    pthread_create(&threads[WRITERS], NULL, read_all, NULL);
+    pthread_create(&threads[WRITERS + 1], NULL, disturb, NULL);
+    for (size_t i = 0; i < WRITERS + 2; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&wrong), 0);
+    was_worth_it();
+    is_whole();
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+    assert_int_equal(kf_open(path, &o, &store, &err), KF_OK);
+    is_whole();
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+}
+
+/* What another program sees of the file. */
+static int entries_in(const char *path)
+{
+    sqlite3 *db;
+    sqlite3_stmt *st;
+    int count = -1;
+    assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READONLY, NULL), SQLITE_OK);
+    sqlite3_busy_timeout(db, 5000);
+    if (sqlite3_prepare_v2(db, "SELECT count(*) FROM kf_entry", -1, &st, NULL) == SQLITE_OK &&
+        sqlite3_step(st) == SQLITE_ROW)
+        count = sqlite3_column_int(st, 0);
+    sqlite3_finalize(st);
+    sqlite3_close(db);
+    return count;
+}
+
+/* A thread of the program appends, and nothing happens any more: nobody reads, no group comes. */
+static void silence_has_it_committed(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    const char *path = testing_path(testing_dir(), "b.db");
+    uint64_t n;
+    int count = 0;
+    assert_int_equal(kf_open(path, &o, &store, &err), KF_OK);
+    poll(NULL, 0, 300); /* whatever its threads do first */
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(append("own/0", NULL, &n, &err), KF_OK);
+    for (int i = 0; i < 50 && count < 20; i++) {
+        poll(NULL, 0, 100);
+        count = entries_in(path);
+    }
+    assert_int_equal(count, 20);
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_at_once),
+        cmocka_unit_test(silence_has_it_committed),
+    };
+    testing_only(argc, argv);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
