@@ -157,12 +157,12 @@ static kf_rc remove_schema(struct api *api, str name, struct kf_err *err)
     return rc == KF_ABSENT ? KF_OK : rc;
 }
 
-/* The files of a closed space: what SQLite left, the side folder, the lock, and last the database:
- * until then a name that is looked for is found. Stores that a restore kept aside stay: they are
+/* The files of a closed space: what SQLite and a crash left, the side folder, the lock, and last
+ * the database: until then a name that is looked for is found. What was set aside stays: that is
  * the operator's to remove. */
 kf_rc space_remove_files(struct api *api, str name, struct kf_err *err)
 {
-    static const char *const tails[] = {"-wal", "-shm", ".lock", ""};
+    static const char *const tails[] = {"-wal", "-shm", "-redo", ".lock", ""};
     struct buf path = BUF_INIT;
     if (db_is_url(api->o.data_dir))
         return remove_schema(api, name, err);

@@ -220,10 +220,10 @@ static void add_name(struct buf *names, str name)
     buf_byte(names, 0);
 }
 
-/* "NAME.db"; and "NAME.db-wal", which may be all that is left of one. */
+/* "NAME.db"; and what may be all that is left of one. */
 static void add_file(struct buf *names, str file)
 {
-    static const char *const tails[] = {".db", ".db-wal"};
+    static const char *const tails[] = {".db", ".db-wal", ".db-redo"};
     for (size_t i = 0; i < sizeof tails / sizeof *tails; i++)
         if (str_ends(file, str_of(tails[i]))) {
             str name = {file.p, file.len - strlen(tails[i])};

@@ -4,6 +4,7 @@
 
 #include "base/err.h"
 #include "base/secret.h"
+#include "lib/asides.h"
 #include "store/lasting.h"
 #include "store/place.h"
 
@@ -25,7 +26,7 @@ static bool is_open_to_others(const struct env *env, const char *path, mode_t *r
 static void look_at_modes(const struct env *env, const char *path, const char *dir, bool own_folder,
                           struct findings *f)
 {
-    static const char *const tails[] = {"", "-wal", "-shm"};
+    static const char *const tails[] = {"", "-wal", "-shm", "-redo"};
     struct buf file = BUF_INIT;
     mode_t mode;
     for (size_t i = 0; i < sizeof(tails) / sizeof(tails[0]); i++) {
@@ -118,22 +119,17 @@ static void look_at_file_system(const struct env *env, const char *dir, struct f
 
 /* ------------------------------------------------------------------------------------ beside */
 
-/* Files beside it whose names begin with its own and `word`; their names end with a time. */
+/* Their names end with a time. */
 static size_t count_beside(const char *path, const char *word, struct buf *names, str *ret_newest)
 {
-    struct buf begin = BUF_INIT;
-    const char *slash = strrchr(path, '/');
     size_t count = 0;
-    buf_printf(&begin, "%s.%s-", slash ? slash + 1 : path, word);
-    for (size_t at = 0; !begin.failed && at < names->len; at += strlen(names->p + at) + 1) {
+    for (size_t at = 0; at < names->len; at += strlen(names->p + at) + 1) {
         str name = str_of(names->p + at);
-        if (!str_starts(name, buf_view(&begin)) || str_ends(name, STR("-wal")) ||
-            str_ends(name, STR("-shm")) || str_ends(name, STR("-journal")))
+        if (!aside_is(path, word, name))
             continue;
         if (count++ == 0 || str_cmp(name, *ret_newest) > 0)
             *ret_newest = name;
     }
-    buf_release(&begin);
     return count;
 }
 
@@ -179,13 +175,19 @@ static void look_beside(const struct env *env, const char *path, const char *dir
     str newest = {"", 0};
     size_t count;
     f->failed |= dir_list(env, dir, &names, NULL) == KF_NOMEM;
-    if ((count = count_beside(path, "rescue", &names, &newest)) > 0) {
+    if ((count = count_beside(path, ASIDE_RESCUE, &names, &newest)) > 0) {
         buf_printf(&rescued, "%s/%.*s", dir, STR_ARGS(newest));
         f->failed |= rescued.failed;
         if (!rescued.failed)
             tell_rescued(env, path, rescued.p, count > 1, f);
     }
-    if ((count = count_beside(path, "before", &names, &newest)) > 0)
+    if ((count = count_beside(path, ASIDE_REDO, &names, &newest)) > 0)
+        findings_add(
+            f, FINDING_REDO_ASIDE, NULL,
+            "%s/%.*s%s: what was appended to streams in the last second before a crash and "
+            "stood behind the damage is not in the store",
+            dir, STR_ARGS(newest), count > 1 ? " and others" : "");
+    if ((count = count_beside(path, ASIDE_BEFORE, &names, &newest)) > 0)
         findings_add(f, FINDING_KEPT_ASIDE, NULL,
                      "%zu of them, the last is %s/%.*s: from a restore or an older format", count,
                      dir, STR_ARGS(newest));
@@ -202,21 +204,33 @@ static bool is_rescued(const struct findings *f)
     return false;
 }
 
+static bool has_bytes(const struct env *env, const char *path, struct stat *ret)
+{
+    return is_there(env, path, ret) && ret->st_size > 0;
+}
+
 void doctor_gone(const struct env *env, const char *path, struct findings *f)
 {
     struct stat st;
-    struct buf log = BUF_INIT;
+    struct buf log = BUF_INIT, redo = BUF_INIT;
     if (is_rescued(f))
         return;
     buf_printf(&log, "%s-wal", path);
-    f->failed |= log.failed;
-    if (!log.failed && path_stat(env, path, &st, NULL) == KF_ABSENT && is_there(env, log.p, &st) &&
-        st.st_size > 0)
+    buf_printf(&redo, "%s-redo", path);
+    f->failed |= log.failed || redo.failed;
+    bool gone = !log.failed && !redo.failed && path_stat(env, path, &st, NULL) == KF_ABSENT;
+    if (gone && has_bytes(env, log.p, &st))
         findings_add(f, FINDING_LOG_ALONE, NULL,
                      "%s is not there, and %s has %lld bytes: a log means nothing without the file "
                      "that it was written for",
                      path, log.p, (long long)st.st_size);
+    else if (gone && has_bytes(env, redo.p, &st))
+        findings_add(f, FINDING_LOG_ALONE, NULL,
+                     "%s is not there, and %s is: it may have what was appended to streams last, "
+                     "which only that very file can take over",
+                     path, redo.p);
     buf_release(&log);
+    buf_release(&redo);
 }
 
 /* ------------------------------------------------------------------------------------ all of it */

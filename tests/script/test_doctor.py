@@ -16,12 +16,14 @@ import sys
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
+sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests/checker"))
+import kfcheck  # noqa: E402
 from doctored import SHOWN, TOP, answered, at_time, child_of, codes, findings, finds, finds_no, pick, store  # noqa: E402
 from githost import GitHost  # noqa: E402
 from keepfast import Server, run, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
-FLOOR = 37
+FLOOR = 39
 
 
 def config_of(name, **more):
@@ -86,6 +88,73 @@ def a_log_without_its_file():
     check("default.db-wal" in pick(items, "log_alone")["detail"], f"{items}")
     equal(codes(items), {"log_alone"}, "that alone")
     equal((data / "default.db-wal").read_bytes(), before, "and the log stays")
+
+
+@test
+def what_was_appended_last_without_its_file():
+    data = TOP / "redo-alone"
+    with Server(data) as server:
+        for n in range(3):
+            server.client().post("/streams/chat/entries", {"body": n})
+        server.kill()
+    (data / "default.db").rename(TOP / "moved-away-too")
+    (data / "default.db-wal").unlink()
+    before = (data / "default.db-redo").read_bytes()
+    items = findings(data)
+    check("default.db-redo" in pick(items, "log_alone")["detail"], f"{items}")
+    equal(codes(items), {"log_alone"}, "that alone")
+    equal((data / "default.db-redo").read_bytes(), before, "and the file stays")
+
+
+def killed_ahead(data):
+    """A server of which several appends are in the redo file alone; the file's bytes, and where those records begin."""
+    for n in range(20):  # who is slow to be killed has placed them
+        shutil.rmtree(data, ignore_errors=True)
+        with Server(data) as server:
+            client = server.client()
+            client.post("/streams/chat/entries", {"body": "first"})
+            client.get("/streams/chat/entries")
+            for n in range(6):
+                client.post("/streams/chat/entries", {"body": f"secret {n}"})
+            server.kill()
+        report = kfcheck.check_store(str(data / "default.db"))
+        if report.counts["ahead"] >= 3:
+            break
+    equal(report.findings, [], "of the checker")
+    check(report.counts["ahead"] >= 3, f"{report.counts}")
+    file = data / "default.db-redo"
+    return file, bytearray(file.read_bytes())
+
+
+@test
+def appends_that_were_in_a_damaged_file():
+    data = TOP / "redo-damaged"
+    file, was = killed_ahead(data)
+    for at in (was.index(b"secret 0"), was.index(b"secret 3")):  # the one or the other is ahead, and not the last
+        was[at] ^= 1
+    file.write_bytes(was)
+    with Server(data) as server:
+        client = server.client()
+        client.get("/streams/chat/entries")
+        kept = [path for path in data.iterdir() if path.name.startswith("default.db.redo-damaged-")]
+        equal((len(kept), file.exists()), (1, False), "it was set aside")
+        check(b"secret 5" in kept[0].read_bytes(), "with what was told last")
+        item = finds(data, "redo_aside", kept[0].name, level="error")
+        check("append again what is missing" in item["next"], f"{item}")
+        check("redo_aside" in codes(answered(client)), "the server says so, too")
+        # Who erases what it holds is told that it is there.
+        held = client.delete("/streams/chat").json()["held"]
+        equal([(h["file"], h["kind"], h["state"]) for h in held], [(str(kept[0]), "aside", "kept")], "in the receipt")
+        kept[0].with_name(kept[0].name + "-1").write_bytes(b"another")
+        kept[0].with_name(kept[0].name + "-wal").write_bytes(b"none of its own")
+        equal(len(client.get("/receipts").json()["items"][0]["held"]), 2, "each of them")
+        check("and others" in pick(answered(client), "redo_aside")["detail"], "and the doctor knows that there are more")
+        for path in data.glob("default.db.redo-damaged-*"):
+            path.unlink()
+        equal(client.get("/receipts").json()["items"][0]["held"], [], "until they are removed")
+        check("redo_aside" not in codes(answered(client)), "nor is there a finding any more")
+        server.stop()
+    finds_no(data, "redo_aside")
 
 
 @test
@@ -333,7 +402,13 @@ def files_that_others_can_read():
     with Server(data) as server:
         client = server.client()
         client.put("/docs/a", b"1")
+        for n in range(3):
+            client.post("/streams/chat/entries", {"body": n})
         check("files_readable" not in codes(answered(client)), "they are private")
+        for tail in ("", "-wal", "-shm", "-redo"):
+            (data / f"default.db{tail}").chmod(0o640)
+            check(f"default.db{tail} has the mode 0640" in pick(answered(client), "files_readable")["detail"], tail)
+            (data / f"default.db{tail}").chmod(0o600)
         data.chmod(0o755)
         check(str(data) in pick(answered(client), "files_readable")["detail"], "the folder")
 

@@ -76,6 +76,24 @@ def memory_is_the_server_s_and_not_a_space_s():
 
 
 @test
+def a_space_that_is_removed_leaves_no_file():
+    """Also one of appends that nobody could remove before: it holds bodies."""
+    data = TOP / "removed"
+    server = Server(data)
+    client = server.client("gone")
+    for n in range(3):
+        client.post("/streams/chat/entries", {"body": n})
+    client.put("/docs/a", b"1")
+    for tail in ("-redo", "-shm", "-wal"):
+        check((data / f"gone.db{tail}").exists(), f"while it is open there is its {tail}")
+    (data / "gone.db-redo").rename(data / "away")  # as if it could not be removed when the space is closed
+    (data / "gone.db-redo").write_bytes((data / "away").read_bytes())
+    equal(client.delete("?confirm=gone").status, 204, "removed")
+    equal([path.name for path in data.iterdir() if path.name.startswith("gone")], [], "nothing is left")
+    server.stop()
+
+
+@test
 def a_file_is_read_with_the_configuration_of_its_space():
     data = TOP / "alone"
     data.mkdir(0o700)
