@@ -30,6 +30,7 @@ from dataclasses import dataclass, field
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from kfformat import HASH, HEX16, Bad, Number, blake, canonical, canonical_number, digest, line_string, name_fault, parse  # noqa: E402,F401
+import kfredo  # noqa: E402
 from kfparts import STREAM_FILES, StreamFiles, read_stream_file, stream_file  # noqa: E402,F401
 from kfstreams import Streams  # noqa: E402
 
@@ -226,6 +227,7 @@ def check_store(path):
                 db.execute("PRAGMA query_only=1")
                 _check_engine(db, report)
                 _check_tables(db, report)
+                _check_redo(db, report, path + "-redo")
             except sqlite3.Error as e:
                 report.find("SQLite: %s", e)
     return report
@@ -241,6 +243,13 @@ def _check_engine(db, report):
             report.find("integrity_check: %s", row[0].decode("utf-8", "replace"))
     for row in db.execute("PRAGMA foreign_key_check"):
         report.find("foreign_key_check: %r", row)
+
+
+def _check_redo(db, report, path):
+    """What was told and is only there: `ahead` counts its groups. The tables are as they were before them."""
+    known = dict(db.execute("SELECT key, value FROM kf_meta WHERE key = 'redo'"))
+    (seq,) = db.execute("SELECT seq FROM kf_state").fetchone()
+    report.counts["ahead"] = len(kfredo.check(report, path, known.get(b"redo", b""), seq, db))
 
 
 def _check_tables(db, report):

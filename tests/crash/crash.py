@@ -126,11 +126,11 @@ def expected(n):
 
 
 def copy_of(path, where):
-    """The store's file and log in an empty folder."""
+    """The store's files in an empty folder."""
     shutil.rmtree(where, ignore_errors=True)
     where.mkdir()
     copy = where / "copy.db"
-    for tail in ("", "-wal"):
+    for tail in ("", "-wal", "-redo"):
         if os.path.exists(f"{path}{tail}"):
             shutil.copyfile(f"{path}{tail}", f"{copy}{tail}")
     return copy

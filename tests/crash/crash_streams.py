@@ -8,6 +8,7 @@ import threading
 from contextlib import closing
 
 from crash import Loss, copy_of, kfcheck
+from keepfast import run
 from tap import equal
 
 WRITER = os.path.join(os.environ["KF_BUILD"], "tests", "crash", "stream_writer")
@@ -21,6 +22,7 @@ class Told:
     def __init__(self):
         self.last, self.attributes, self.ids, self.appended, self.erased = {}, {}, set(), set(), set()
         self.lines = 0
+        self.ahead = 0  # deaths that left something in the redo file alone
 
     def line(self, text):
         words = text.split()
@@ -79,15 +81,22 @@ def body_number(body):
     return int(re.match(rb'\{"n":(\d+),', body)[1])
 
 
+def is_sound(copy):
+    report = kfcheck.check_store(str(copy))
+    if report.findings:
+        raise Loss(f"the store is not sound: {report.findings[:3]}")
+    return report.counts
+
+
 def judge(path, told, where, whole=True):
     """Raises Loss, or returns what the checker has counted. `where`: an empty folder is made there."""
     copy = copy_of(path, where)
-    counts = {"entries_going": 0}
-    if whole:
-        report = kfcheck.check_store(str(copy))
-        counts = report.counts
-        if report.findings:
-            raise Loss(f"the store is not sound: {report.findings[:3]}")
+    (where / "keepfast.yaml").write_text(CONFIG)
+    told.ahead += is_sound(copy).get("ahead", 0) > 0 if whole else 0
+    settled = run("status", "--at", copy)  # what was ahead is in the tables when it has been open
+    if settled.status:
+        raise Loss(f"the store does not open: {settled.err}")
+    counts = is_sound(copy) if whole else {"entries_going": 0}
     with closing(sqlite3.connect(copy)) as db:
         db.text_factory = bytes
         streams = {key.decode(): (id_, last_n, count, attrs) for id_, key, last_n, count, attrs in

@@ -34,8 +34,11 @@ kf_rc sim_floor_open(struct sim_floor *f, const struct env *env, const char *pat
     kf_rc rc = config_load(env_system(), NULL, NULL, NULL, 0, &f->config, err);
     if (rc == KF_OK)
         rc = loop_new(env, LOOP_INLINE, &f->loop, err);
-    struct store_options so = {
-        .env = env, .loop = f->loop, .checkpoint_frames = checkpoint_frames, .low_water_bytes = 1};
+    struct store_options so = {.env = env,
+                               .loop = f->loop,
+                               .redo_always = true,
+                               .checkpoint_frames = checkpoint_frames,
+                               .low_water_bytes = 1};
     if (rc == KF_OK)
         rc = store_open(path, &so, ret_store, err);
     if (rc == KF_OK)

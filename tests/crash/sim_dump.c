@@ -33,7 +33,7 @@ static const char tables_sql[] =
     "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
     " || ' FROM \"' || t.name || '\"'"
     " || CASE t.name WHEN 'kf_meta' THEN ' WHERE key NOT IN "
-    "(''site'', ''old_sites'', ''clone_marker'', ''cloned_at'')' ELSE '' END"
+    "(''site'', ''old_sites'', ''clone_marker'', ''redo'', ''cloned_at'')' ELSE '' END"
     " || ' ORDER BY 1'"
     " FROM sqlite_schema t, pragma_table_info(t.name) c"
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "

@@ -260,6 +260,29 @@ static void streams_words(struct sim *sim)
     sim_close(sim);
 }
 
+/* Each durable by its record and told, and then committed: by another kind of write, because the
+ * file is at its end, by closing. The file grows twice, and an erasure overwrites it. */
+static void streams_ahead(struct sim *sim)
+{
+    sim_open_docs(sim);
+    for (int i = 1; i <= 5; i++)
+        sim_append(sim, i % 2 ? "chat/a" : "last/a", i, 1, 40);
+    sim_append(sim, "chat/a", 3, 1, 40); /* again */
+    sim_doc(sim, KF_PUT, "a", "1", 0);
+    for (int i = 6; i <= 9; i++)
+        sim_append(sim, i % 2 ? "last/a" : "chat/b", i, 1, 40);
+    for (int i = 10; i <= 12; i++)
+        sim_append(sim, "chat/b", i, 1, 150000);
+    sim_erase(sim, "chat/b");
+    sim_append(sim, "chat/b", 13, 1, 40);
+    sim_append(sim, "chat/b", 14, 1, 40);
+    sim_close(sim);
+    sim_open_docs(sim);
+    sim_append(sim, "chat/b", 15, 1, 40);
+    sim_append(sim, "chat/b", 16, 1, 40);
+    sim_close(sim);
+}
+
 static kf_rc push_step(struct sim *sim, void *ctx, struct kf_err *err)
 {
     return kf_sync(sim_store(sim), "place", 60000, err);
@@ -454,6 +477,7 @@ const struct sim_script sim_scripts[] = {
     SCRIPT(docs_in_groups),
     SCRIPT(streams),
     SCRIPT(streams_words),
+    SCRIPT(streams_ahead),
     SCRIPT(push, .pushes = true),
     SCRIPT(push_many, .pushes = true),
     SCRIPT(push_rest, .pushes = true),

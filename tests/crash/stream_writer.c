@@ -5,8 +5,9 @@
  *
  * Thread T has streams of its own, of which all follows from numbers alone:
  *
- *     chat/T     appends of 1 to 32 entries; entry n has the id "T-n" and the body {"n":n,…};
- *                after each append its attribute "at" becomes the last n of it
+ *     chat/T     1 to 32 entries, in one append or, in every other round, in one each; entry n has
+ *                the id "T-n" and the body {"n":n,…}; now and then the attribute "at" becomes the
+ *                last n of it
  *     last/T     appends, of which the store keeps 5 (the configuration beside it)
  *     gone/T/K   some entries with a secret in them, erased again; K counts
  *     all        entry "T-n" of every thread
@@ -32,7 +33,7 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { THREADS_MAX = 16, BATCH = 32, TEXT_MAX = 200, ROUND_GONE = 6 };
+enum { THREADS_MAX = 16, BATCH = 32, TEXT_MAX = 200, ROUND_PATCH = 3, ROUND_GONE = 6 };
 
 static kf_store *store;
 static atomic_int failed;
@@ -100,17 +101,33 @@ static bool append(const struct worker *w, const char *key, uint64_t first, size
     return true;
 }
 
-static bool chat(struct worker *w)
+/* `count` entries to `key`, of which *last is the number before the first. */
+static bool append_more(const struct worker *w, const char *key, uint64_t *last, size_t count)
+{
+    if (!append(w, key, *last + 1, count))
+        return false;
+    say("A %s %llu %llu\n", key, (unsigned long long)*last + 1,
+        (unsigned long long)(*last + count));
+    *last += count;
+    return true;
+}
+
+static bool chat(struct worker *w, unsigned round)
+{
+    char key[40];
+    size_t count = 1 + (size_t)(w->chat % BATCH), each = round % 2 ? 1 : count;
+    snprintf(key, sizeof key, "chat/%d", w->number);
+    for (size_t i = 0; i < count; i += each)
+        if (!append_more(w, key, &w->chat, each))
+            return false;
+    return true;
+}
+
+static bool attributes(const struct worker *w)
 {
     char key[40], patch[60];
     struct kf_err err = KF_ERR_INIT;
-    size_t count = 1 + (size_t)(w->chat % BATCH);
     snprintf(key, sizeof key, "chat/%d", w->number);
-    if (!append(w, key, w->chat + 1, count))
-        return false;
-    say("A %s %llu %llu\n", key, (unsigned long long)w->chat + 1,
-        (unsigned long long)(w->chat + count));
-    w->chat += count;
     int len = snprintf(patch, sizeof patch, "{\"at\":%llu,\"thread\":\"t%d\"}",
                        (unsigned long long)w->chat, w->number);
     if (kf_stream_patch(store, key, patch, (size_t)len, NULL, NULL, &err) != KF_OK) {
@@ -125,11 +142,7 @@ static bool last(struct worker *w)
 {
     char key[40];
     snprintf(key, sizeof key, "last/%d", w->number);
-    if (!append(w, key, w->last + 1, 2))
-        return false;
-    say("A %s %llu %llu\n", key, (unsigned long long)w->last + 1, (unsigned long long)w->last + 2);
-    w->last += 2;
-    return true;
+    return append_more(w, key, &w->last, 1) && append_more(w, key, &w->last, 1);
 }
 
 static bool all(struct worker *w)
@@ -160,7 +173,8 @@ static void *work(void *arg)
 {
     struct worker *w = arg;
     for (unsigned round = 0; !atomic_load(&failed); round++)
-        if (!chat(w) || !last(w) || !all(w) || (round % ROUND_GONE == 0 && !gone(w)))
+        if (!chat(w, round) || !last(w) || !all(w) ||
+            (round % ROUND_PATCH == 0 && !attributes(w)) || (round % ROUND_GONE == 0 && !gone(w)))
             break;
     return NULL;
 }

@@ -38,6 +38,11 @@ def saboteur_checkpoint_unsynced_is_found():
 
 
 @test
+def saboteur_redo_not_synced_is_found():
+    crashsim.found("crash", "streams_ahead", "redo-not-synced")
+
+
+@test
 def saboteur_no_dirsync_is_found():
     crashsim.found("crash", "swap", "no-dirsync")
 

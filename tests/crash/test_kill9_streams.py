@@ -34,18 +34,19 @@ def life(path, told, wait_s, env=None):
 @test
 def at_random_moments():
     path, told = TOP / "random.db", Told()
-    going = indexed = rounds = lines = 0
+    going = indexed = rounds = lines = ahead = 0
     for n in range(CYCLES):
         if n and path.stat().st_size > 8 << 20:
-            lines, rounds = lines + told.lines, rounds + 1
+            lines, rounds, ahead = lines + told.lines, rounds + 1, ahead + told.ahead
             path, told = TOP / f"random{n}.db", Told()
         life(path, told, RNG.uniform(0.002, 0.1))
         going += judge(path, told, COPY, whole=n % 8 == 7)["entries_going"] > 0
     with closing(sqlite3.connect(copy_of(path, COPY))) as db:
         indexed = int((db.execute("SELECT value FROM kf_meta WHERE key = 'indexed'").fetchone() or ["0"])[0])
-    note(f"kills={CYCLES} acks={lines + told.lines} stores={rounds + 1} cut_in_an_erasure={going} indexed={indexed} seed={SEED}")
+    note(f"kills={CYCLES} acks={lines + told.lines} stores={rounds + 1} cut_in_an_erasure={going} ahead={ahead + told.ahead} indexed={indexed} seed={SEED}")
     check(lines + told.lines >= 6 * CYCLES, "the writer really wrote")
     check(told.erased or rounds, "streams were erased")
+    check(ahead + told.ahead, "some deaths left acknowledged entries in the redo file alone")
     check(indexed > 0 or rounds, "words were indexed")
     equal(run("verify", "--at", path).status, 0, "and Keepfast says so, too")
     judge(path, told, COPY)
@@ -121,6 +122,11 @@ def found_by_a_kill(saboteur, tries=150):
 @test
 def saboteur_ack_before_write_is_found_under_streams():
     found_by_a_kill("ack-before-write")
+
+
+@test
+def saboteur_redo_not_written_is_found():
+    found_by_a_kill("redo-not-written")
 
 
 @test

@@ -229,11 +229,60 @@ static void silence_has_it_committed(void **state)
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
 
+#define AT_ONCE 64
+#define LISTS   150
+
+static void *write_lists(void *arg)
+{
+    struct kf_entry_new many[AT_ONCE];
+    (void)arg;
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        many[i] = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+        many[i].body = "1";
+        many[i].len = 1;
+    }
+    for (int i = 0; i < LISTS; i++)
+        MUST(kf_append(store, "own/0", many, AT_ONCE, NULL, NULL, NULL, NULL, &err));
+    return NULL;
+}
+
+/* As many as are told ahead while nothing can be placed; who would be further ahead waits, and then
+ * takes the way through the database. */
+static void who_is_too_far_ahead_waits(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_stream_info info = {0};
+    struct kf_err err = KF_ERR_INIT;
+    pthread_t thread;
+    int64_t before = -1, ahead;
+    uint64_t n;
+    assert_int_equal(kf_open(testing_path(testing_dir_in_memory(), "c.db"), &o, &store, &err),
+                     KF_OK);
+    for (int i = 0; i < 2; i++) /* it is there, and so is the redo file */
+        assert_int_equal(append("own/0", NULL, &n, &err), KF_OK);
+    own_begin(store);
+    pthread_create(&thread, NULL, write_lists, NULL);
+    while ((ahead = atomic_load(&store->placing.told)) != before) {
+        before = ahead;
+        poll(NULL, 0, 300);
+    }
+    assert_true(ahead - atomic_load(&store->placing.committed) > 8192);
+    own_end(store);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&wrong), 0);
+    assert_int_equal(kf_stream(store, "own/0", &info, NULL), KF_OK);
+    assert_int_equal(info.count, 2 + AT_ONCE * LISTS);
+    kf_stream_info_free(&info);
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(silence_has_it_committed),
+        cmocka_unit_test(who_is_too_far_ahead_waits),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);

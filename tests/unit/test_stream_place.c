@@ -146,8 +146,8 @@ static void dump_words(sqlite3 *db, struct buf *out)
     dump_rows(db, "SELECT term, doc, offset FROM temp.words ORDER BY 1, 2, 3", NULL, out);
 }
 
-/* Good until the end of the program. */
-static const char *dump(struct testing_docs *of, bool words)
+/* The caller's, by free(). */
+static char *dump(struct testing_docs *of, bool words)
 {
     struct buf out = BUF_INIT;
     /* has it all committed, and nobody else is at work */
@@ -173,6 +173,19 @@ static void assert_same(const char *what, const char *a, const char *b)
     if (a[i] != b[i])
         fail_msg("%s:\n%.*s\nand\n%.*s", what, (int)strcspn(a + line, "\n"), a + line,
                  (int)strcspn(b + line, "\n"), b + line);
+}
+
+static void assert_alike(struct testing_docs *told, struct testing_docs *applied,
+                         struct testing_docs *killed, bool words)
+{
+    char *want = dump(applied, words), *placed = dump(told, words), *again = dump(killed, words);
+    assert_same(words ? "placed, applied, and seen to" : "placed, applied", placed, want);
+    assert_same(words ? "placed after a kill, applied, and seen to"
+                      : "placed after a kill, applied",
+                again, want);
+    free(want);
+    free(placed);
+    free(again);
 }
 
 /* One of many histories: entries of all kinds to streams of all kinds, one or several at once,
@@ -238,15 +251,11 @@ static void what_is_placed_is_what_would_have_been_applied(void **state)
         assert_true(atomic_load(&told.store->placing.groups) > 500);
         assert_true(redo_is_ahead(told.store));
         testing_docs_killed_as(&told, yaml, NULL, &killed);
-        const char *want = dump(&applied, false);
-        assert_same("placed, applied", dump(&told, false), want);
-        assert_same("placed after a kill, applied", dump(&killed, false), want);
+        assert_alike(&told, &applied, &killed, false);
         retain(&applied);
         retain(&told);
         retain(&killed);
-        want = dump(&applied, true);
-        assert_same("placed, applied, and seen to", dump(&told, true), want);
-        assert_same("placed after a kill, applied, and seen to", dump(&killed, true), want);
+        assert_alike(&told, &applied, &killed, true);
         testing_docs_close(&killed);
         testing_docs_close(&told);
         testing_docs_close(&applied);
@@ -382,8 +391,7 @@ static void a_damaged_stream_takes_its_own_alone(void **state)
     assert_string_equal(testing_last(&killed, "chat/a", 10), "1:1 2:2 3:2 4:2 5:2");
     assert_int_equal(testing_put(&killed, "doc", "1"), KF_OK);
     assert_int_equal(testing_append(&killed, "chat/a", NULL, NULL, "6"), 6);
-    testing_docs_close(&killed);
-    testing_docs_open_taken(&killed, yaml);
+    testing_docs_reopen(&killed);
     assert_int_equal(testing_append(&killed, "chat/a", NULL, NULL, "7"), 7);
     testing_docs_close(&killed);
 }
