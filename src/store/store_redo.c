@@ -109,11 +109,11 @@ kf_rc redo_clear(struct kf_store *s, struct kf_err *err)
 /* Whether it has what the database has not. */
 static kf_rc look(struct kf_store *s, struct kf_err *err)
 {
-    int64_t last = 0;
+    int64_t last = s->seq;
     redo_begun(s);
     kf_rc rc = redo_read(s->redo, s->seq, see_last, &last, err);
     if (rc == KF_DAMAGED) { /* told when it is applied */
-        last = last > s->seq ? last : s->seq + 1;
+        last += last == s->seq;
         err_clear(err);
         rc = KF_OK;
     }

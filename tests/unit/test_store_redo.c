@@ -458,6 +458,26 @@ static void that_of_another_store_is_not_ours(void **state)
     testing_docs_close(&other);
 }
 
+/* What lies there when ours is made is kept, when it says something. */
+static void what_is_in_the_way_is_set_aside(void **state)
+{
+    struct testing_docs other = {.in_memory = true};
+    size_t len;
+    (void)state;
+    testing_docs_open(&other, NULL);
+    append(&other, 1, 6);
+    const char *bytes = testing_read(redo_file(&other), &len);
+    char *copy = mem_dup(bytes, len);
+    testing_docs_reopen(&t);
+    testing_write(redo_file(&t), copy, len);
+    mem_free(copy);
+    testing_docs_close(&other);
+    append(&t, 1, 4);
+    assert_true(is_ahead());
+    assert_true(has_aside(&t));
+    assert_killed_has("1:1 2:3 | 1:2 2:4");
+}
+
 /* More than a cycle has room for, and more than one COMMIT should bring. */
 static void it_goes_on_for_ever(void **state)
 {
@@ -618,6 +638,7 @@ int main(int argc, char **argv)
         TEST(a_file_that_failed_is_tried_again),
         TEST(what_was_lost_is_rescued),
         TEST(that_of_another_store_is_not_ours),
+        TEST(what_is_in_the_way_is_set_aside),
         TEST(it_goes_on_for_ever),
         TEST(what_was_told_is_rescued),
         TEST(a_file_that_is_removed_while_open_is_made_anew),
