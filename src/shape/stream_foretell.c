@@ -1,9 +1,9 @@
 /* Appends that are told before the database has them (store/redo.h): what they will do is decided
  * from memory, and said in bytes that stream_place.c does later, or after a crash.
  *
- * Only what is as good as always so is decided here: entries with new ids, to a stream that memory
- * has, of which nothing is trimmed. Everything else (a retry, a refusal, a new stream, one that is
- * cold) is left to `apply`, which asks the database.
+ * Only what is as good as always so is decided here: entries with new ids, to a stream that is
+ * there, of which nothing is trimmed. Everything else (a retry, a refusal, a new stream) is left to
+ * `apply`, which asks the database.
  *
  * An append says each of its entries, little-endian:
  *
@@ -16,11 +16,13 @@
  *     64       each of them, with a NUL behind it
  *
  * An id is new when neither the store has it nor any entry that was told and is not committed yet.
- * The first is asked in a snapshot, the second of a table here:
+ * The first is asked in a snapshot, the second of a table here. The same goes for the row of a
+ * stream that memory does not have: the snapshot's counts unless something was told of the stream
+ * since (memory may have had it then, and dropped it).
  *
- *     slots, a power of 2:  { hash of (stream, id) | number of the store }
+ *     slots, a power of 2:  { hash of (stream, id), or of the key | number of the store }
  *
- * A slot counts while its number is above what is committed. Two ids with one hash cost a look by
+ * A slot counts while its number is above what is committed. Two of one hash cost a look by
  * `apply`, and nothing else. Belongs to the leader. */
 #include "shape/stream_internal.h"
 
@@ -28,7 +30,7 @@
 
 #define SLOTS_MIN 1024
 
-/* ---------------------------------------------------------------------- ids that are not there */
+/* ------------------------------------------------------------------------------ what was told */
 
 struct id_slot {
     uint64_t hash; /* 0 = free */
@@ -72,8 +74,8 @@ static kf_rc tidy(struct stream_foretold *f, int64_t committed, struct kf_err *e
     return KF_OK;
 }
 
-static kf_rc note_id(struct stream_foretold *f, uint64_t hash, int64_t seq, int64_t committed,
-                     struct kf_err *err)
+static kf_rc note(struct stream_foretold *f, uint64_t hash, int64_t seq, int64_t committed,
+                  struct kf_err *err)
 {
     if (2 * f->used >= f->cap) {
         kf_rc rc = tidy(f, committed, err);
@@ -102,6 +104,12 @@ static void begin_with(struct stream_foretold *f, uint64_t content)
 static uint64_t hash_of_id(const struct streams *streams, int64_t stream, str id)
 {
     uint64_t hash = memory_hash(&streams->memory, id) ^ (uint64_t)stream * 0x9e3779b97f4a7c15u;
+    return hash ? hash : 1;
+}
+
+static uint64_t hash_of_key(uint64_t hash)
+{
+    hash = ~hash * 0x9e3779b97f4a7c15u;
     return hash ? hash : 1;
 }
 
@@ -183,7 +191,9 @@ static kf_rc foretell_entry(struct group *g, struct stream_append *a, struct str
     say(a, e, group_stamp(g), d->head.id, out);
     group_foretold_end(g);
     if (hash && !KF_SABOTAGE("foretold-id-not-noted"))
-        rc = note_id(&a->streams->foretold, hash, seq, group_committed(g), err);
+        rc = note(&a->streams->foretold, hash, seq, group_committed(g), err);
+    if (rc == KF_OK && !KF_SABOTAGE("foretold-stream-not-noted"))
+        rc = note(&a->streams->foretold, hash_of_key(a->hash), seq, group_committed(g), err);
     e->is_new = true;
     a->added++;
     a->appended[i] = (struct kf_appended){.n = e->n};
@@ -215,6 +225,25 @@ static bool is_small(const struct stream_append *a)
     return bytes <= STREAM_FORETOLD_BYTES;
 }
 
+/* The caller's to drop; NULL: only the database knows. */
+static struct stream_state *find_state(struct stream_append *a, struct group *g)
+{
+    struct stream_state *state = stage_known(a->streams, g, a->key, a->hash);
+    struct db *db;
+    if (state) /* a place on the stage is not for long */
+        return state_keep(state);
+    if (is_noted(&a->streams->foretold, hash_of_key(a->hash), group_committed(g)) ||
+        group_look(g, &db, NULL) != KF_OK || stream_row_load(db, a->key, &state, NULL) != KF_OK)
+        return NULL;
+    KF_SOMETIMES("foretold-for-a-cold-stream");
+    return state;
+}
+
+static bool is_trimmed(const struct stream_append *a, const struct stream_state *before)
+{
+    return a->line->keep_last && before->head.count + a->count > a->line->keep_last;
+}
+
 kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err *err)
 {
     struct stream_append *a = (struct stream_append *)write;
@@ -223,11 +252,11 @@ kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err
     begin_with(&a->streams->foretold, group_content(g));
     if (!is_small(a))
         return KF_ABSENT;
-    struct stream_state *before = stage_known(a->streams, g, a->key, a->hash);
-    if (!before || !before->head.there ||
-        (a->line->keep_last && before->head.count + a->count > a->line->keep_last))
+    struct stream_state *before = find_state(a, g);
+    if (!before || !before->head.there || is_trimmed(a, before)) {
+        state_drop(before);
         return KF_ABSENT;
-    state_keep(before); /* a place on the stage is not for long */
+    }
     kf_rc rc = draft_begin(&d, before, err);
     a->rev_before = d.head.rev;
     if (rc == KF_OK)

@@ -216,6 +216,8 @@ static void live(struct testing_docs *of, uint64_t seed, int steps)
         }
         testing_append_all(of, key, many, count, NULL); /* some are refused, in both the same */
         testing_env_advance(&of->env, (int64_t)((r >> 16) % 3));
+        if ((r >> 44) % 23 == 0)
+            streams_forget(of->streams, str_of(key));
         if ((r >> 20) % 37 == 0)
             assert_int_equal(testing_put(of, "doc", bodies[0]), KF_OK);
         if ((r >> 28) % 41 == 0)
@@ -291,6 +293,32 @@ static void an_id_that_is_ahead_is_taken(void **state)
 }
 
 TESTING_SABOTEUR(foretold_id_not_noted, "foretold-id-not-noted", an_id_that_is_ahead_is_taken)
+
+/* Memory may have dropped it; what was told of it is still ahead, or is not any more. */
+static void a_cold_stream_is_told_from_its_row(void **state)
+{
+    (void)state;
+    uint64_t groups;
+    for (int i = 0; i < 2; i++) {
+        testing_append(&t, "chat/a", NULL, "a", "1");
+        testing_append(&t, "chat/b", NULL, "b", "1");
+    }
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 4);
+    groups = atomic_load(&t.store->placing.groups);
+    streams_forget_all(t.streams);
+    assert_int_equal(testing_append(&t, "chat/a", NULL, "a", "2"), 3);
+    assert_int_equal(atomic_load(&t.store->placing.groups), groups + 1);
+    streams_forget_all(t.streams);
+    assert_int_equal(testing_append(&t, "chat/a", NULL, "a", "3"), 4);
+    assert_int_equal(atomic_load(&t.store->placing.groups), groups + 1); /* it was ahead */
+    assert_int_equal(testing_append(&t, "chat/b", NULL, "b", "2"), 3);
+    assert_int_equal(atomic_load(&t.store->placing.groups), groups + 2);
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 7);
+    testing_recount(&t);
+}
+
+TESTING_SABOTEUR(foretold_stream_not_noted, "foretold-stream-not-noted",
+                 a_cold_stream_is_told_from_its_row)
 
 static void append_large(size_t count, size_t each)
 {
@@ -494,6 +522,7 @@ int main(int argc, char **argv)
     static const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_placed_is_what_would_have_been_applied),
         TEST(an_id_that_is_ahead_is_taken),
+        TEST(a_cold_stream_is_told_from_its_row),
         TEST(what_is_large_is_committed_at_once),
         TEST(a_damaged_body_keeps_nothing_out),
         TEST(a_damaged_stream_takes_its_own_alone),
@@ -502,6 +531,7 @@ int main(int argc, char **argv)
         TEST(words_wait_while_more_is_to_be_placed),
         cmocka_unit_test(saboteur_placed_row_forgotten),
         cmocka_unit_test(saboteur_foretold_id_not_noted),
+        cmocka_unit_test(saboteur_foretold_stream_not_noted),
     };
     testing_only(argc, argv);
     return cmocka_run_group_tests(tests, NULL, NULL);
