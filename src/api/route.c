@@ -8,6 +8,8 @@
  * when a name segment stands before it. */
 #include "api/api_internal.h"
 
+#include <pthread.h>
+
 #define R(id_, method_, pattern_, body_, handler_, query_, right_, summary_) \
     [ROUTE_##                                                                \
         id_] = {#id_, API_##method_, pattern_, BODY_##body_, handler_, query_, right_, summary_},
@@ -139,12 +141,32 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
     return path.len == 0;
 }
 
-/* The methods of all routes with this pattern, a bit each; NULL = of all routes. */
-static unsigned methods_of(const char *pattern)
+/* What each request asks of each pattern; constant once it was read. */
+static struct {
+    int first;   /* the first route with this pattern */
+    char letter; /* the first one behind "/v1/{space}/"; 0 = it begins with something else */
+} patterns[ROUTE_COUNT];
+static pthread_once_t patterns_read = PTHREAD_ONCE_INIT;
+
+static void read_patterns(void)
+{
+    static const char begins[] = "/v1/{space}/";
+    size_t len = sizeof begins - 1;
+    for (int i = 0; i < ROUTE_COUNT; i++) {
+        const char *pattern = route_table[i].pattern;
+        while (strcmp(route_table[patterns[i].first].pattern, pattern) != 0)
+            patterns[i].first++;
+        if (strncmp(pattern, begins, len) == 0)
+            patterns[i].letter = pattern[len];
+    }
+}
+
+/* The methods of all routes with the pattern of this one, a bit each; ROUTE_NONE: of all routes. */
+static unsigned methods_of(int first)
 {
     unsigned methods = 0;
     for (int i = 0; i < ROUTE_COUNT; i++)
-        if (!pattern || strcmp(route_table[i].pattern, pattern) == 0)
+        if (first == ROUTE_NONE || patterns[i].first == first)
             methods |= 1u << route_table[i].method;
     return methods;
 }
@@ -158,28 +180,20 @@ static char letter_behind_space(str path)
     return rest.len > 1 ? rest.p[1] : 0;
 }
 
-/* Most patterns are of something in a space and differ from the path by that letter already. */
-static bool differs_early(const char *pattern, char letter)
-{
-    static const char begins[] = "/v1/{space}/";
-    size_t len = sizeof begins - 1;
-    return letter && strncmp(pattern, begins, len) == 0 && pattern[len] != letter;
-}
-
-/* The closest pattern that fits; NULL when none does. */
-static const char *closest_pattern(str path, struct raw_match *ret)
+/* The first route with the closest pattern that fits; ROUTE_NONE when none does. Most patterns are
+ * of something in a space and differ from the path by the letter behind that already. */
+static int closest_pattern(str path, struct raw_match *ret)
 {
     char letter = letter_behind_space(path);
-    const char *best = NULL;
-    int best_words = -1;
+    int best = ROUTE_NONE, best_words = -1;
     for (int i = 0; i < ROUTE_COUNT; i++) {
         struct raw_match raw = {0};
         int words;
-        if (differs_early(route_table[i].pattern, letter) ||
-            (best && strcmp(best, route_table[i].pattern) == 0))
+        if (patterns[i].first != i ||
+            (letter && patterns[i].letter && patterns[i].letter != letter))
             continue;
         if (pattern_fits(route_table[i].pattern, path, &raw, &words) && words > best_words) {
-            best = route_table[i].pattern;
+            best = i;
             best_words = words;
             *ret = raw;
         }
@@ -245,16 +259,17 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
                        target.len, API_TARGET_MAX);
     str path = {target.p, str_index(target, '?')};
     struct raw_match raw = {0};
-    const char *pattern = closest_pattern(path, &raw);
+    pthread_once(&patterns_read, read_patterns);
+    int first = closest_pattern(path, &raw);
     bool whole_server = str_is(target, "*"); /* RFC 9110, 9.3.7 */
-    if (!pattern && !whole_server)
+    if (first == ROUTE_NONE && !whole_server)
         return err_set(err, PROBLEM_NOT_FOUND,
                        "there is no such route; GET /openapi.json lists those there are");
-    *ret = (struct route_match){.route = ROUTE_NONE, .allowed = methods_of(pattern)};
+    *ret = (struct route_match){.route = ROUTE_NONE, .allowed = methods_of(first)};
     if (method == API_HEAD)
         method = API_GET;
-    for (int i = 0; pattern && i < ROUTE_COUNT; i++)
-        if (route_table[i].method == method && strcmp(route_table[i].pattern, pattern) == 0)
+    for (int i = 0; first != ROUTE_NONE && i < ROUTE_COUNT; i++)
+        if (route_table[i].method == method && patterns[i].first == first)
             ret->route = (enum route)i;
     if (ret->route == ROUTE_NONE)
         return err_set(err, PROBLEM_METHOD_NOT_ALLOWED,
