@@ -153,9 +153,10 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
     const struct window *w = &v->window;
     struct run run = {.place = w->first};
     size_t bytes = 0;
+    bool plain = want_newest(want);
     for (uint32_t i = w->count, place = w->last; i > 0; i--) {
         const struct window_record *r = window_at(w, place);
-        if (fits(want, r)) {
+        if (plain || fits(want, r)) {
             bytes += weight(r);
             run.more = run.count == want->limit ||
                        (bytes > want->bytes && (run.count || want->strict));
@@ -166,7 +167,6 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
         }
         place -= r->prev;
     }
-    bool plain = want_newest(want);
     run.known = run.more || is_whole(v) || (plain && run.count == want->limit);
     run.more = run.more || (run.known && !is_whole(v));
     return run;
@@ -205,10 +205,11 @@ static kf_rc list_run(struct window_view *v, const struct entry_want *want, cons
     kf_rc rc = entries_new(state_key(v->state), run->count, &list, err);
     if (rc != KF_OK)
         return rc;
+    bool plain = want_newest(want);
     for (uint32_t place = run->place; list->count < run->count;) {
         const struct window_record *r = window_at(&v->window, place);
         struct entry_seen e;
-        if (fits(want, r)) {
+        if (plain || fits(want, r)) {
             record_seen(r, &e);
             list->items[list->count++] = item_of(&e, list->key);
         }
