@@ -109,10 +109,13 @@ void sqlite_cache(struct db *base, uint64_t bytes)
 {
     struct sqlite_db *db = sqlite_of(base);
     char sql[64];
-    snprintf(sql, sizeof sql, "PRAGMA cache_size = -%llu",
-             (unsigned long long)((bytes ? bytes : db->cache_bytes) / 1024));
+    uint64_t want = bytes ? bytes : db->cache_bytes;
     sqlite_enter(db);
-    sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    if (want != db->cache_now) {
+        snprintf(sql, sizeof sql, "PRAGMA cache_size = -%llu", (unsigned long long)want / 1024);
+        if (sqlite3_exec(db->handle, sql, NULL, NULL, NULL) == SQLITE_OK)
+            db->cache_now = want;
+    }
     sqlite_leave(db);
 }
 

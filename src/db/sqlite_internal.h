@@ -32,7 +32,7 @@ struct sqlite_db {
     bool throw_away, rollback_due;
     atomic_bool
         in_call; /* SQLite has no lock of its own here: two threads at once are our defect */
-    uint64_t turn, cache_bytes;
+    uint64_t turn, cache_bytes, cache_now;
     uint32_t wal_frames, page_bytes;
     /* Addresses apart from the statements: finding one is a scan of few cache lines. */
     const char *sql[DB_STATEMENTS_MAX];

@@ -112,7 +112,7 @@ static kf_rc configure(struct sqlite_db *db, const struct db_options *o, struct 
     sqlite3_wal_hook(db->handle, committed, db);
 
     char sql[256];
-    db->cache_bytes = o->cache_bytes ? o->cache_bytes : CACHE_BYTES;
+    db->cache_bytes = db->cache_now = o->cache_bytes ? o->cache_bytes : CACHE_BYTES;
     snprintf(sql, sizeof(sql),
              "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY;"
              "PRAGMA journal_size_limit = " WAL_KEEP_BYTES "; PRAGMA cache_size = -%llu;",

@@ -16,6 +16,9 @@
 #define PLACE_MAX   8192
 #define ROOM_MS     50
 #define GROUP_PARTS 4096
+/* Of the connection that tells whether ids are new: they come in no order, and each COMMIT makes it
+ * read pages again. Who reads with it next sets it back (store_read.c). */
+#define LOOK_CACHE_BYTES ((uint64_t)16 << 20)
 /* A file that failed is tried again after that. */
 #define OFF_MS 60000
 
@@ -150,7 +153,12 @@ uint64_t group_content(const struct group *g)
 
 kf_rc group_look(struct group *g, struct db **ret_db, struct kf_err *err)
 {
-    kf_rc rc = g->look ? KF_OK : store_read_try(g->store, &g->look, err);
+    kf_rc rc = KF_OK;
+    if (!g->look) {
+        rc = store_read_try(g->store, &g->look, err);
+        if (rc == KF_OK)
+            db_cache(g->look, LOOK_CACHE_BYTES); /* does nothing when it has that */
+    }
     *ret_db = g->look;
     return rc;
 }

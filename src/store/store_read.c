@@ -138,7 +138,10 @@ kf_rc store_read_behind(struct kf_store *s, struct db **ret_db, struct kf_err *e
                            s->options.readers_max);
         poll(NULL, 0, 1);
     }
-    return begin(s, r, ret_db, err);
+    rc = begin(s, r, ret_db, err);
+    if (rc == KF_OK) /* a leader may have had it (group_look) */
+        db_cache(*ret_db, 0);
+    return rc;
 }
 
 kf_rc store_read_try(struct kf_store *s, struct db **ret_db, struct kf_err *err)
