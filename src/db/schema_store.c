@@ -10,7 +10,9 @@
  *   kf_aside    what is left alone while the rest goes on, per remote
  *   kf_once     first results of idempotency keys
  *   kf_stream   a stream: statistics, attributes   --id-->  kf_entry       its entries
- *                                                  --id-->  kf_entry_once  client ids taken
+ *                                                  --id-->  kf_entry_once  client ids taken;
+ *                                                           kf_entry_once_new: those that did
+ *                                                           not move on yet (stream_once.c)
  *   kf_stream_attr  attributes that can be asked for
  *   kf_attachment   what entries have attached, once per content
  *   kf_stream_member  attributes as stores exchange them: who set or removed which, and when
@@ -26,13 +28,14 @@
  * integer key and an append.
  *
  * An append touches the ends of kf_entry and of the stream's part of its indexes, one row of
- * kf_stream and, with a client id, one place of kf_entry_once; nothing of the journal, for an entry
- * never changes. The id of a stream is the number under which it was created, so that an erased and
- * reborn key is another stream. Between stores an entry is known by (site, stamp), whichever site
- * this store has by now: kf_entry_by finds it, and what an erasure covers of a site, if it came
- * from elsewhere; what was appended here is found by halving, and has no place in kf_entry_by, nor
- * one in kf_entry_at when its time is that of its stamp (shape/stream_order.c). Twins alone are in
- * kf_entry_twin, by the client id that they share with the entry that is shown. */
+ * kf_stream and, with a client id, one place of kf_entry_once (or _new, from where many move on
+ * together); nothing of the journal, for an entry never changes. The id of a stream is the number
+ * under which it was created, so that an erased and reborn key is another stream. Between stores an
+ * entry is known by (site, stamp), whichever site this store has by now: kf_entry_by finds it, and
+ * what an erasure covers of a site, if it came from elsewhere; what was appended here is found by
+ * halving, and has no place in kf_entry_by, nor one in kf_entry_at when its time is that of its
+ * stamp (shape/stream_order.c). Twins alone are in kf_entry_twin, by the client id that they share
+ * with the entry that is shown. */
 #include "db/schema.h"
 
 static const char create_sql[] =
@@ -89,6 +92,8 @@ static const char create_sql[] =
     "CREATE INDEX kf_entry_twin ON kf_entry(stream, id) WHERE stream < 0;"
     "CREATE TABLE kf_entry_once(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
     " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
+    "CREATE TABLE kf_entry_once_new(stream INTEGER NOT NULL, id TEXT NOT NULL, n INTEGER NOT NULL,"
+    " hash TEXT NOT NULL, at INTEGER NOT NULL, PRIMARY KEY(stream, id)) STRICT, WITHOUT ROWID;"
     "CREATE TABLE kf_attachment(hash TEXT PRIMARY KEY NOT NULL, size INTEGER NOT NULL,"
     " body TEXT NOT NULL) STRICT;"
     "CREATE TABLE kf_stream_member(key TEXT NOT NULL, name TEXT NOT NULL, stamp INTEGER NOT NULL,"
@@ -129,13 +134,15 @@ static const char probe_sql[] =
     " j.born, j.kinds, j.rings, j.attrs, k.name, k.value, k.key, k.stream, l.seq, l.stream, l.n,"
     " l.at, l.stamp, l.size, l.taken, l.kind, l.id, l.site, l.hash, l.attach, l.body, l.timed, "
     "l.behind, m.stream,"
-    " m.id, m.n, m.hash, m.at, n.hash, n.size, n.body, o.key, o.site, o.stamp, o.at, o.seq,"
+    " m.id, m.n, m.hash, m.at, w.stream, w.id, w.n, w.hash, w.at, n.hash, n.size, n.body, o.key, "
+    "o.site, o.stamp, o.at, o.seq,"
     " r.key, r.name, r.stamp, r.site, r.value, t.stream, t.site, t.stamp, u.remote, u.key, u.first,"
     " u.hash, u.version, u.stamp, u.site, u.bytes, u.last_seq, u.entries, p.stream, p.receipt, "
     "q.id, q.at, q.subject, q.streams, q.entries, q.attachments, q.bytes, v.words"
     " FROM kf_state a, kf_meta b, kf_doc c, kf_doc_version d,"
     " kf_journal e, kf_remote f, kf_once g, kf_run h, kf_aside i, kf_stream j, kf_stream_attr k,"
-    " kf_entry l, kf_entry_once m, kf_attachment n, kf_erased o, kf_erasing p, kf_receipt q,"
+    " kf_entry l, kf_entry_once m, kf_entry_once_new w, kf_attachment n, kf_erased o, kf_erasing "
+    "p, kf_receipt q,"
     " kf_stream_member r, kf_trimmed t, kf_remote_file u,"
     " kf_search v"
     " WHERE 1 = 0";

@@ -66,6 +66,8 @@ const char schema_store_pg[] =
     "CREATE INDEX kf_entry_twin ON kf_entry(stream, id) WHERE stream < 0;"
     "CREATE TABLE kf_entry_once(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT ", at" NUMBER
     ", PRIMARY KEY(stream, id));"
+    "CREATE TABLE kf_entry_once_new(stream" NUMBER ", id" TEXT ", n" NUMBER ", hash" TEXT
+    ", at" NUMBER ", PRIMARY KEY(stream, id));"
     "CREATE TABLE kf_attachment(hash" TEXT " PRIMARY KEY, size" NUMBER ", body" TEXT ");"
     "CREATE TABLE kf_stream_member(key" TEXT ", name" TEXT ", stamp" NUMBER ", site" TEXT
     ", value" TEXT_OR ", PRIMARY KEY(key, name));"

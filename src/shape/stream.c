@@ -18,6 +18,7 @@ static void on_doubt(void *ctx, int64_t seq, bool went_back)
     if (went_back) {
         memory_forget_all(&streams->memory);
         stream_index_other(&streams->index);
+        once_other(&streams->once);
     } else {
         memory_doubt(&streams->memory, seq);
     }
@@ -77,6 +78,7 @@ void streams_free(struct streams *streams)
         return;
     stage_release(&streams->stage);
     foretold_release(&streams->foretold);
+    once_release(&streams->once);
     stream_place_drop(streams);
     memory_release(&streams->memory);
     pthread_mutex_destroy(&streams->asks_lock);
@@ -137,6 +139,7 @@ void streams_forget_all(struct streams *streams)
         return;
     memory_forget_all(&streams->memory);
     stream_index_other(&streams->index);
+    once_other(&streams->once);
     streams_tell(streams, (str){NULL, 0});
 }
 

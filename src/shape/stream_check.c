@@ -27,6 +27,9 @@ struct rule {
     const char *what;
 };
 
+#define ONCE \
+    "(SELECT stream, n FROM kf_entry_once UNION ALL SELECT stream, n FROM kf_entry_once_new)"
+
 static const struct rule rules[] = {
     {"SELECT s.key FROM kf_stream s LEFT JOIN (SELECT stream, count(*) AS c, sum(size) AS b, "
      "min(at) AS f, max(at) AS l, max(n) AS m FROM kf_entry GROUP BY stream) e ON e.stream = s.id "
@@ -44,15 +47,18 @@ static const struct rule rules[] = {
      "a.key "
      "WHERE s.id IS NULL",
      "an attribute is found under it and it is not there"},
-    {"SELECT coalesce(s.key, '') FROM kf_entry_once o LEFT JOIN kf_stream s ON s.id = o.stream "
+    {"SELECT coalesce(s.key, '') FROM " ONCE " o LEFT JOIN kf_stream s ON s.id = o.stream "
      "LEFT "
      "JOIN kf_erasing x ON x.stream = o.stream WHERE (s.id IS NULL AND x.stream IS NULL) OR o.n < "
      "1 "
      "OR o.n > s.last_n",
      "an id is of an entry that it never had"},
+    {"SELECT coalesce(s.key, '') FROM kf_entry_once_new w JOIN kf_entry_once o ON o.stream = "
+     "w.stream AND o.id = w.id LEFT JOIN kf_stream s ON s.id = w.stream",
+     "an id is remembered twice"},
     {"SELECT s.key FROM kf_entry e JOIN kf_stream s ON s.id = e.stream LEFT JOIN kf_entry_once o "
-     "ON "
-     "o.stream = e.stream AND o.id = e.id WHERE e.id <> '' AND (o.n IS NULL OR o.n <> e.n)",
+     "ON o.stream = e.stream AND o.id = e.id LEFT JOIN kf_entry_once_new w ON w.stream = e.stream "
+     "AND w.id = e.id WHERE e.id <> '' AND coalesce(o.n, w.n, 0) <> e.n",
      "the id of an entry is not remembered"},
     {"SELECT CAST(e.stream AS TEXT) FROM kf_entry e LEFT JOIN kf_stream s ON s.id = abs(e.stream) "
      "LEFT JOIN kf_erasing x ON x.stream = e.stream WHERE s.id IS NULL AND x.stream IS NULL",

@@ -234,7 +234,8 @@ kf_rc twins_alone(struct db *db, int64_t stream, int64_t floor, struct entries_g
     static const char sql[] = GOING
         "AND stream < 0 AND seq <= $2 AND NOT EXISTS (SELECT 1 FROM kf_entry_once o JOIN "
         "kf_entry h ON h.stream = o.stream AND h.n = o.n WHERE o.stream = -e.stream AND o.id "
-        "= e.id) LIMIT $3";
+        "= e.id) AND NOT EXISTS (SELECT 1 FROM kf_entry_once_new o JOIN kf_entry h ON h.stream = "
+        "o.stream AND h.n = o.n WHERE o.stream = -e.stream AND o.id = e.id) LIMIT $3";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)

@@ -158,15 +158,53 @@ struct entry_record {
 /* The only places where entries come and go. */
 kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *err);
 kf_rc entry_delete(struct db *db, int64_t seq, struct kf_err *err);
-/* False in *ret_new: the id was taken before. */
-kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
-                  bool *ret_new, struct kf_err *err);
-/* KF_ABSENT without a sentence. */
-kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
-                struct kf_err *err);
 kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err);
 /* Removes it unless an entry names it; *ret_gone. */
 kf_rc attachment_delete(struct db *db, str hash, bool *ret_gone, struct kf_err *err);
+
+/* ----------------------------------------------------------------- client ids (stream_once.c) */
+
+/* What is placed moves ids from one table to the other. Belongs to who owns the database. */
+struct stream_once {
+    bool counted;
+    uint64_t there; /* that wait to be moved, when they were counted; an upper bound */
+    uint64_t came;  /* since */
+    uint64_t max;   /* that may wait; 0 = the default */
+    int64_t stream; /* up to this id of this stream the last ones were moved */
+    struct buf id;
+    atomic_bool off; /* one of the tables is damaged: what came stays where it is */
+};
+void once_release(struct stream_once *once);
+/* What is damaged may be another thing by now. On any thread. */
+void once_other(struct stream_once *once);
+/* False in *ret_new: the id was taken before. */
+kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
+                  bool *ret_new, struct kf_err *err);
+/* The same of an entry that is placed. again: it is done again from the file, and both tables are
+ * asked; else who foretold it has asked them. Behind them all: once_placed. */
+kf_rc once_place(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
+                 str hash, int64_t at_ms, bool again, bool *ret_new, struct kf_err *err);
+kf_rc once_placed(struct stream_once *once, struct db *db, struct kf_err *err);
+/* KF_ABSENT without a sentence. */
+kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
+                struct kf_err *err);
+/* Of an id that is there. */
+kf_rc once_set(struct db *db, int64_t stream, str id, uint64_t n, str hash, struct kf_err *err);
+kf_rc once_remove(struct db *db, int64_t stream, str id, struct kf_err *err);
+/* Up to 1,000 of a stream. */
+kf_rc once_remove_some(struct db *db, int64_t stream, bool *ret_any, struct kf_err *err);
+/* Those of numbers above the last one of the stream. */
+kf_rc once_remove_beyond(struct db *db, int64_t stream, struct kf_err *err);
+struct once_aged {
+    int64_t stream;
+    str after, upto; /* ids from behind the one up to the other */
+    uint64_t n;      /* of numbers up to this */
+    int64_t before_ms;
+};
+kf_rc once_remove_aged(struct db *db, const struct once_aged *a, struct kf_err *err);
+/* The nth id, from 0, of those behind `after`. */
+kf_rc once_nth(struct db *db, int64_t stream, str after, size_t nth, struct buf *ret_id,
+               bool *ret_there, struct kf_err *err);
 
 /* ------------------------------------------------------- rows as they can be (stream_whole.c) */
 
@@ -430,6 +468,7 @@ struct streams {
     struct stream_stage stage;
     struct stream_foretold foretold;
     struct placed *placed; /* stream_place.c */
+    struct stream_once once;
     struct stream_index index;
     atomic_bool hydrating;
     atomic_uint_fast64_t told[64]; /* damage that was logged since open */

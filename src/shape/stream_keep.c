@@ -350,36 +350,21 @@ static kf_rc behind_all(struct buf *out, struct kf_err *err)
 static kf_rc forget_ids(struct group *g, struct retain *r, int64_t stream, uint64_t until,
                         bool *ret_done, struct kf_err *err)
 {
-    static const char page[] = "SELECT id FROM kf_entry_once WHERE stream = $1 AND id > $2 "
-                               "ORDER BY id LIMIT 1 OFFSET $3";
-    static const char forget[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND id > $2 AND "
-                                 "id <= $3 AND n <= $4 AND at < $5";
     int64_t before_ms = KF_SABOTAGE("entry-ids-expire") ? INT64_MAX : group_now_ms(g) - ID_AGE_MS;
+    str after = buf_view(&r->next_id);
     struct buf last = BUF_INIT;
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(group_db(g), page, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, buf_view(&r->next_id));
-    db_bind_i64(s, 3, ID_SLICE);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK)
-        rc = row ? keep_place(&last, db_text(s, 0), err) : behind_all(&last, err);
-    db_done(s);
-    if (rc == KF_OK && (rc = db_use(group_db(g), forget, &s, err)) == KF_OK) {
-        db_bind_i64(s, 1, stream);
-        db_bind_text(s, 2, buf_view(&r->next_id));
-        db_bind_text(s, 3, buf_view(&last));
-        db_bind_i64(s, 4, (int64_t)until);
-        db_bind_i64(s, 5, before_ms);
-        rc = db_run(s, err);
+    bool more = false;
+    kf_rc rc = once_nth(group_db(g), stream, after, ID_SLICE, &last, &more, err);
+    if (rc == KF_OK && !more)
+        rc = behind_all(&last, err);
+    if (rc == KF_OK) {
+        const struct once_aged aged = {stream, after, buf_view(&last), until, before_ms};
+        rc = once_remove_aged(group_db(g), &aged, err);
     }
     if (rc == KF_OK)
-        rc = keep_place(&r->next_id, row ? buf_view(&last) : STR(""), err);
+        rc = keep_place(&r->next_id, more ? buf_view(&last) : STR(""), err);
     buf_release(&last);
-    *ret_done = !row;
+    *ret_done = !more;
     return rc;
 }
 

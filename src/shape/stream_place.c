@@ -5,7 +5,8 @@
  * that one to which a hundred entries came is written once:
  *
  *     place      id, attachment, entry; what its stream has become is remembered
- *     place_end  the rows of all those streams; words, when nothing is in a hurry
+ *     place_end  the rows of all those streams; ids, when many wait to be moved (stream_once.c);
+ *                words, when nothing is in a hurry
  *     place_drop nothing is remembered: behind the commit, or after it was rolled back
  *     pass       of one that was left out: its number is not given again
  *
@@ -127,7 +128,8 @@ static kf_rc insert(struct streams *streams, struct group *g, const struct foret
     };
     kf_rc rc = KF_OK;
     if (e->id.len)
-        rc = once_insert(db, e->stream, e->id, record.n, e->asked, group_now_ms(g), &is_new, err);
+        rc = once_place(&streams->once, db, e->stream, e->id, record.n, e->asked, group_now_ms(g),
+                        store_places_again(streams->store), &is_new, err);
     if (rc == KF_OK && !is_new)
         rc = misfit(err);
     if (rc == KF_OK && e->attach.p)
@@ -239,6 +241,9 @@ kf_rc stream_place_end(void *ctx, struct db *db, struct kf_err *err)
         p->dirty = p->dirty && rc != KF_OK;
     }
     if (rc != KF_OK || store_places_again(streams->store))
+        return rc;
+    rc = once_placed(&streams->once, db, err);
+    if (rc != KF_OK)
         return rc;
     return stream_index_placed(&streams->index, db, store_has_to_place(streams->store),
                                store_log(streams->store), err);

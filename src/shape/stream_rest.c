@@ -88,17 +88,6 @@ static kf_rc remove_entries(struct db *db, const struct rest *r, const struct en
                                       : rc;
 }
 
-static kf_rc remove_ids(struct db *db, int64_t stream, bool *ret_any, struct kf_err *err)
-{
-    static const char sql[] =
-        "DELETE FROM kf_entry_once WHERE stream = $1 AND id IN "
-        "(SELECT id FROM kf_entry_once WHERE stream = $1 ORDER BY id LIMIT 500)";
-    kf_rc rc = run_of(db, sql, stream, err);
-    if (rc == KF_OK)
-        *ret_any = db_changed(db) > 0;
-    return rc;
-}
-
 static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
 {
     static const char trimmed[] = "DELETE FROM kf_trimmed WHERE stream = $1",
@@ -119,7 +108,7 @@ static kf_rc remove_part(struct db *db, struct rest *r, struct kf_err *err)
     if (rc == KF_OK && going.count && !KF_SABOTAGE("erase-leaves-entries")) {
         rc = remove_entries(db, r, &going, err);
     } else if (rc == KF_OK) {
-        rc = remove_ids(db, r->at, &any, err);
+        rc = once_remove_some(db, r->at, &any, err);
         if (rc == KF_OK && !any)
             rc = end_rest(db, r->at, err);
     }

@@ -254,19 +254,6 @@ static kf_rc settle_ids(struct db *db, int64_t stream, struct kf_err *err)
     return rc;
 }
 
-/* Of a stream that was erased behind them in the archive, or another one: it never had these. */
-static kf_rc drop_ids(struct db *db, int64_t stream, struct kf_err *err)
-{
-    static const char sql[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND n > "
-                              "(SELECT last_n FROM kf_stream WHERE id = $1)";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    return db_run(s, err);
-}
-
 static kf_rc drop_erased(struct db *db, str key, int64_t stream, struct kf_err *err)
 {
     static const char sql[] =
@@ -315,7 +302,7 @@ static kf_rc settle_stream(struct db *db, struct streams *streams, str key, int6
     size_t count;
     kf_rc rc = drop_erased(db, key, id, err);
     if (rc == KF_OK)
-        rc = drop_ids(db, id, err);
+        rc = once_remove_beyond(db, id, err); /* of one that was erased behind them: it had none */
     if (rc == KF_OK)
         rc = settle_ids(db, id, err);
     if (rc == KF_OK)

@@ -222,46 +222,6 @@ kf_rc entry_delete(struct db *db, int64_t seq, struct kf_err *err)
     return db_run(s, err);
 }
 
-kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
-                  bool *ret_new, struct kf_err *err)
-{
-    static const char sql[] = "INSERT INTO kf_entry_once(stream, id, n, hash, at) "
-                              "VALUES($1, $2, $3, $4, $5) ON CONFLICT(stream, id) DO NOTHING";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, id);
-    db_bind_i64(s, 3, (int64_t)n);
-    db_bind_text(s, 4, hash);
-    db_bind_i64(s, 5, at_ms);
-    rc = db_run(s, err);
-    if (rc == KF_OK)
-        *ret_new = db_changed(db) > 0;
-    return rc;
-}
-
-kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
-                struct kf_err *err)
-{
-    static const char sql[] = "SELECT n, hash FROM kf_entry_once WHERE stream = $1 AND id = $2";
-    struct db_stmt *s;
-    bool row = false;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    db_bind_text(s, 2, id);
-    rc = db_step(s, &row, err);
-    if (rc == KF_OK && row) {
-        *ret_n = (uint64_t)db_i64(s, 0);
-        str_copy(ret_hash, HASH_HEX + 1, db_text(s, 1));
-    }
-    db_done(s);
-    return rc == KF_OK && !row ? KF_ABSENT : rc;
-}
-
 /* --------------------------------------------------------------------------------- attachments */
 
 kf_rc attachment_insert(struct db *db, str hash, str body, struct kf_err *err)

@@ -157,22 +157,6 @@ static kf_rc set_entry(struct db *db, int64_t seq, int64_t stream, uint64_t n, s
     return db_run(s, err);
 }
 
-static kf_rc set_once(struct db *db, int64_t stream, str id, uint64_t n, const char *asked,
-                      struct kf_err *err)
-{
-    static const char sql[] =
-        "UPDATE kf_entry_once SET n = $1, hash = $2 WHERE stream = $3 AND id = $4";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, (int64_t)n);
-    db_bind_text(s, 2, str_of(asked));
-    db_bind_i64(s, 3, stream);
-    db_bind_text(s, 4, id);
-    return db_run(s, err);
-}
-
 static bool is_earlier(int64_t stamp, str site, int64_t than, str than_site)
 {
     return stamp < than || (stamp == than && str_cmp(site, than_site) < 0);
@@ -204,7 +188,7 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
     t->hidden = true;
     if (rc == KF_OK)
         rc = draft_unring(&t->d, &h.n, 1, err);
-    return rc == KF_OK ? set_once(db, t->d.head.id, e->id, n, asked, err) : rc;
+    return rc == KF_OK ? once_set(db, t->d.head.id, e->id, n, str_of(asked), err) : rc;
 }
 
 /* -------------------------------------------------------------------------------- what is shown */
@@ -248,7 +232,6 @@ kf_rc take_show_twin(struct stream_take *t, str id, struct kf_err *err)
     static const char find[] = "SELECT seq, at, kind, body, hash, attach FROM kf_entry WHERE "
                                "stream = $1 AND stream < 0 AND id = $2 ORDER BY stamp, site "
                                "LIMIT 1";
-    static const char forget[] = "DELETE FROM kf_entry_once WHERE stream = $1 AND id = $2";
     struct db *db = group_db(t->g);
     struct db_stmt *s;
     bool row = false;
@@ -279,15 +262,10 @@ kf_rc take_show_twin(struct stream_take *t, str id, struct kf_err *err)
         KF_SOMETIMES("stream-twin-shown");
         rc = set_entry(db, seq, stream, n, err);
         if (rc == KF_OK)
-            rc = set_once(db, stream, id, n, asked, err);
+            rc = once_set(db, stream, id, n, str_of(asked), err);
         return rc == KF_OK ? show(t, kind, body, n, at_ms, err) : rc;
     }
-    if (rc == KF_OK && (rc = db_use(db, forget, &s, err)) == KF_OK) {
-        db_bind_i64(s, 1, stream);
-        db_bind_text(s, 2, id);
-        rc = db_run(s, err);
-    }
-    return rc;
+    return rc == KF_OK ? once_remove(db, stream, id, err) : rc;
 }
 
 /* -------------------------------------------------------------------------------------- entries */

@@ -229,9 +229,10 @@ kf_rc stream_ids(struct db *db, int64_t stream, str after, size_t limit, once_vi
                  void *ctx, size_t *ret_count, struct kf_err *err)
 {
     static const char sql[] =
-        "SELECT o.id, o.n, o.hash, o.at, e.seq, e.id FROM kf_entry_once o LEFT JOIN kf_entry e ON "
-        "e.stream = o.stream AND e.n = o.n WHERE o.stream = $1 AND o.id > $2 ORDER BY o.id "
-        "LIMIT $3";
+        "SELECT o.id, o.n, o.hash, o.at, e.seq, e.id FROM (SELECT id, n, hash, at FROM "
+        "kf_entry_once WHERE stream = $1 AND id > $2 UNION ALL SELECT id, n, hash, at FROM "
+        "kf_entry_once_new WHERE stream = $1 AND id > $2 ORDER BY id LIMIT $3) o LEFT JOIN "
+        "kf_entry e ON e.stream = $1 AND e.n = o.n ORDER BY o.id";
     struct db_stmt *s;
     size_t count = 0;
     bool row = false;

@@ -56,6 +56,7 @@ static const struct table tables[] = {
       "seq, stream, n, at, stamp, size, taken, kind, id, site, hash, attach, body, timed, behind",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15"),
     T(kf_entry_once, "ititi", "stream, id, n, hash, at", "$1, $2, $3, $4, $5"),
+    T(kf_entry_once_new, "ititi", "stream, id, n, hash, at", "$1, $2, $3, $4, $5"),
     T(kf_attachment, "tit", "hash, size, body", "$1, $2, $3"),
     T(kf_stream_member, "ttitn", "key, name, stamp, site, value", "$1, $2, $3, $4, $5"),
     T(kf_erased, "ttiii", "key, site, stamp, at, seq", "$1, $2, $3, $4, $5"),

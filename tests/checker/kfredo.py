@@ -121,7 +121,8 @@ def _check_entry(report, db, seq, entry, heads, ids):
     if not entry.id:
         return
     name = entry.id.decode("utf-8", "replace")
-    there = db.execute("SELECT n FROM kf_entry_once WHERE stream = ? AND id = ?", (entry.stream, name)).fetchone()
+    key = (entry.stream, name)
+    there = any(db.execute(f"SELECT n FROM {table} WHERE stream = ? AND id = ?", key).fetchone() for table in ("kf_entry_once", "kf_entry_once_new"))
     if there or (entry.stream, entry.id) in ids:
         report.find("redo: %d has the id %r of %r, which is taken", seq, entry.id, entry.key)
     if not entry.asked:

@@ -208,12 +208,15 @@ class Streams:
 
     def _ids(self):
         noted = {}
-        for stream, id_, n, hash_, at in self.db.execute("SELECT stream, id, n, hash, at FROM kf_entry_once"):
+        rows = "SELECT stream, id, n, hash, at FROM kf_entry_once UNION ALL SELECT stream, id, n, hash, at FROM kf_entry_once_new"
+        for stream, id_, n, hash_, at in self.db.execute(rows):
             s = self.by_id.get(stream)
             if s is None and stream not in self.erasing:
                 self.find("id %r: there is no stream %d", id_, stream)
             if not 1 <= len(id_) <= 255 or not PAYLOAD.match(hash_.decode()) or at < 0 or n < 1 or (s and n > s.last_n):
                 self.find("id %r of stream %d: entry %d, hash %r, time %d", id_, stream, n, hash_, at)
+            if (stream, id_) in noted:
+                self.find("id %r of stream %d: it is noted twice", id_, stream)
             noted[stream, id_] = n
         for s in self.by_id.values():
             for e in s.entries:

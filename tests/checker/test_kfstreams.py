@@ -82,8 +82,9 @@ DAMAGE = (
     ("a journal of nothing", "UPDATE kf_journal SET key = 'x' WHERE key = 'chat/a'", "the stream b'x' is not there"),
     ("a lost stream", "DELETE FROM kf_stream WHERE key = 'chat/a'", "there is no such stream"),
     ("a key that is none", "UPDATE kf_stream SET key = 'chat//a' WHERE key = 'chat/a'", "segment"),
-    ("an id that is forgotten", "DELETE FROM kf_entry_once WHERE id = 'm3'", "is noted for None"),
-    ("an id of another", "UPDATE kf_entry_once SET n = 5 WHERE id = 'm3'", "is noted for 5"),
+    ("an id that is forgotten", "DELETE FROM IDS WHERE id = 'm3'", "is noted for None"),
+    ("an id that is there twice", "INSERT INTO OTHER SELECT * FROM IDS WHERE id = 'm3'", "noted twice"),
+    ("an id of another", "UPDATE IDS SET n = 5 WHERE id = 'm3'", "is noted for 5"),
     ("an id of no stream", "INSERT INTO kf_entry_once VALUES(99999, 'x', 1, '%s', 1)" % ("0" * 32), "there is no stream 99999"),
     ("an id beyond the last", "INSERT INTO kf_entry_once VALUES(%s, 'x', 7, '%s', 1)" % (A, "0" * 32), "entry 7, hash"),
     ("a lost attachment", "DELETE FROM kf_attachment", "is not there"),
@@ -119,7 +120,10 @@ def damage_is_found():
         copy = TOP / "copy.db"
         shutil.copyfile(GOOD, copy)
         with closing(sqlite3.connect(copy)) as db:
-            db.execute(sql)
+            ids = ["kf_entry_once", "kf_entry_once_new"]
+            if db.execute("SELECT 1 FROM kf_entry_once_new WHERE id = 'm3'").fetchone():
+                ids.reverse()
+            db.execute(sql.replace("IDS", ids[0]).replace("OTHER", ids[1]))
             changed = db.total_changes
             db.commit()
         check(changed > 0, f"{what}: nothing was damaged")

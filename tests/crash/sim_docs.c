@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/str.h"
 #include "remote/stream_part.h"
+#include "shape/stream_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,7 @@ kf_rc sim_floor_open(struct sim_floor *f, const struct env *env, const char *pat
     if (rc == KF_OK)
         rc = streams_new(*ret_store, f->config, &f->space, 1 << 20, &f->streams, err);
     if (rc == KF_OK) {
+        f->streams->once.max = 2; /* so that ids move on */
         store_attach(*ret_store, f->docs, NULL);
         store_set_streams(*ret_store, f->streams);
         rc = remotes_new(*ret_store, f->docs, &ro, &f->remotes, err);

@@ -27,17 +27,19 @@ static kf_rc dump_query(struct db *db, const char *sql, struct buf *out, struct 
 /* The statements that print each table, made by SQL from the schema itself. Columns named `site`
  * differ in every copy; what is noted of a remote may take several commits, and is judged by its
  * watermark. What was erased is a row for each site, and a store that finds itself copied has
- * another one. */
+ * another one. In which of its two tables a client id is makes no difference. */
 static const char tables_sql[] =
     "SELECT 'SELECT ''' || t.name || '''' || group_concat(' || ''|'' "
     "|| coalesce(quote(\"' || c.name || '\"), '''')', '')"
-    " || ' FROM \"' || t.name || '\"'"
+    " || ' FROM ' || CASE t.name WHEN 'kf_entry_once' THEN '(SELECT * FROM kf_entry_once UNION ALL "
+    "SELECT * FROM kf_entry_once_new)' ELSE '\"' || t.name || '\"' END"
     " || CASE t.name WHEN 'kf_meta' THEN ' WHERE key NOT IN "
     "(''site'', ''old_sites'', ''clone_marker'', ''redo'', ''cloned_at'')' ELSE '' END"
     " || ' ORDER BY 1'"
     " FROM sqlite_schema t, pragma_table_info(t.name) c"
     " WHERE t.type = 'table' AND t.name NOT LIKE 'sqlite%' AND t.name NOT IN ('kf_remote', "
-    "'kf_run', 'kf_aside', 'kf_erased', 'kf_remote_file') AND c.name <> 'site' GROUP BY t.name "
+    "'kf_run', 'kf_aside', 'kf_erased', 'kf_remote_file', 'kf_entry_once_new') AND c.name <> "
+    "'site' GROUP BY t.name "
     "ORDER BY t.name";
 static const char version_sql[] = "PRAGMA user_version";
 static const char state_sql[] =

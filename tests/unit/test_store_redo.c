@@ -124,8 +124,10 @@ static void what_is_done_again_is_the_same(void **state)
                           "seq + stamp + born) FROM kf_stream",
                       state_sql[] = "SELECT seq * 1000 + stamp FROM kf_state",
                       once[] = "SELECT sum(stream + n + at + length(hash)) FROM kf_entry_once",
+                      once_new[] = "SELECT coalesce(sum(stream + n + at + length(hash)), 0) FROM "
+                                   "kf_entry_once_new",
                       attached[] = "SELECT count(*) FROM kf_attachment";
-    static const char *const all[] = {sum, head, state_sql, once, attached};
+    static const char *const all[] = {sum, head, state_sql, once, once_new, attached};
     for (size_t i = 0; i < sizeof all / sizeof all[0]; i++)
         assert_int_equal(testing_number(&t, all[i]), testing_number(&killed, all[i]));
     snprintf(here, sizeof here, "%s", testing_stream(&t, "chat/new"));

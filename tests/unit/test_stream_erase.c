@@ -112,7 +112,7 @@ static void what_cannot_be_removed_keeps_nothing_else(void **state)
     get_loose();
     assert_int_equal(retain(), KF_OK);
     assert_int_equal(entries(), 1);
-    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 1);
+    assert_int_equal(testing_number(&t, TESTING_IDS), 1);
     assert_int_equal(erase("a"), KF_OK);
 }
 
@@ -136,7 +136,7 @@ static void what_a_person_has_left_goes_around_damage(void **state)
     get_loose();
     assert_int_equal(erase_person("ann"), KF_OK);
     assert_int_equal(entries(), 0);
-    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+    assert_int_equal(testing_number(&t, TESTING_IDS), 0);
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
 }
 

@@ -114,7 +114,7 @@ static void ids_outlive_their_entries(void **state)
                     "UPDATE kf_stream SET last_n = last_n + 2000000");
     streams_forget_all(t.streams);
     retain();
-    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+    assert_int_equal(testing_number(&t, TESTING_IDS), 0);
 }
 
 static void attachments_go_with_the_last_that_names_them(void **state)
@@ -363,7 +363,7 @@ static void what_is_damaged_can_be_erased(void **state)
         assert_string_equal(testing_last(&t, "a", 1), "(not_found)");
         assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_stream_attr"), 1);
         assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
-        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 1);
+        assert_int_equal(testing_number(&t, TESTING_IDS), 1);
         assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erased WHERE site <> '' AND "
                                             "site LIKE '% %'"),
                          0);
@@ -391,7 +391,7 @@ static void an_erasure_that_was_cut_goes_on(void **state)
     assert_true(streams == 1 && entries == 1 && bytes == 1);
     retain();
     assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
-    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+    assert_int_equal(testing_number(&t, TESTING_IDS), 0);
 }
 
 /* Who was cut asks again: then nothing of it is left. */
@@ -421,7 +421,7 @@ static void an_erasure_that_was_cut_is_ended_by_the_same_call(void **state)
             assert_int_equal(r.again, again);
             kf_receipt_free(&r);
             assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 1);
-            assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+            assert_int_equal(testing_number(&t, TESTING_IDS), 0);
             assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_erasing"), 0);
         }
     }

@@ -376,7 +376,7 @@ static void everything_is_as_the_model_says(void **state)
         for (size_t i = 0; i < STREAMS; i++)
             erase(i);
         assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 0);
-        assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry_once"), 0);
+        assert_int_equal(testing_number(&t, TESTING_IDS), 0);
         assert_int_equal(streams_retain(t.streams, &t.err), KF_OK);
         assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_attachment"), 0);
     }

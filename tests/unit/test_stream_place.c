@@ -120,7 +120,8 @@ static void dump_tables(sqlite3 *db, const char *but, struct buf *out)
     char sql[200], *at;
     dump_rows(db,
               "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND "
-              "name NOT LIKE 'kf_search%' AND name <> 'kf_state' ORDER BY name",
+              "name NOT LIKE 'kf_search%' AND name NOT LIKE 'kf_entry_once%' AND name <> "
+              "'kf_state' ORDER BY name",
               NULL, &tables);
     buf_byte(&tables, 0);
     for (char *name = strtok_r(tables.p, "\n", &at); name; name = strtok_r(NULL, "\n", &at)) {
@@ -128,6 +129,10 @@ static void dump_tables(sqlite3 *db, const char *but, struct buf *out)
         snprintf(sql, sizeof sql, "SELECT * FROM %s", name); /* by its key */
         dump_rows(db, sql, strcmp(name, "kf_meta") == 0 ? but : NULL, out);
     }
+    buf_c(out, "--- ids\n"); /* wherever they are */
+    dump_rows(db,
+              "SELECT * FROM kf_entry_once UNION ALL SELECT * FROM kf_entry_once_new ORDER BY 1, 2",
+              NULL, out);
     /* Its stamp is that of the clock, which nothing that was written is ahead of. */
     dump_rows(db, "SELECT seq, stamp >= (SELECT max(stamp) FROM kf_entry) AS ahead FROM kf_state",
               NULL, out);
@@ -227,6 +232,18 @@ static void live(struct testing_docs *of, uint64_t seed, int steps)
     }
 }
 
+/* As the database has them; what is ahead of it stays so. */
+static int64_t ids_of(struct testing_docs *of, const char *table)
+{
+    char sql[100];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM %s", table);
+    sqlite3_stmt *s = prepare(((struct sqlite_db *)of->store->db)->handle, sql);
+    assert_int_equal(sqlite3_step(s), SQLITE_ROW);
+    int64_t count = sqlite3_column_int64(s, 0);
+    assert_int_equal(sqlite3_finalize(s), SQLITE_OK);
+    return count;
+}
+
 static void retain(struct testing_docs *of)
 {
     struct kf_err err = KF_ERR_INIT;
@@ -242,6 +259,7 @@ static void what_is_placed_is_what_would_have_been_applied(void **state)
                             applied = {.in_memory = true, .seed = 7, .at_once = true}, killed;
         testing_docs_open(&told, yaml);
         testing_docs_open(&applied, yaml);
+        told.streams->once.max = 40;
         live(&told, seed, 1500);
         live(&applied, seed, 1500);
         /* so that the kill finds some of them in the file alone */
@@ -252,6 +270,9 @@ static void what_is_placed_is_what_would_have_been_applied(void **state)
         assert_int_equal(atomic_load(&applied.store->placing.groups), 0);
         assert_true(atomic_load(&told.store->placing.groups) > 500);
         assert_true(redo_is_ahead(told.store));
+        assert_in_range(ids_of(&told, "kf_entry_once_new"), 1, 60);
+        assert_true(ids_of(&told, "kf_entry_once") > 100);
+        assert_int_equal(ids_of(&applied, "kf_entry_once_new"), 0);
         testing_docs_killed_as(&told, yaml, NULL, &killed);
         assert_alike(&told, &applied, &killed, false);
         retain(&applied);
@@ -263,6 +284,8 @@ static void what_is_placed_is_what_would_have_been_applied(void **state)
         testing_docs_close(&applied);
     }
 }
+
+TESTING_SABOTEUR(new_ids_dropped, "new-ids-dropped", what_is_placed_is_what_would_have_been_applied)
 
 TESTING_SABOTEUR(placed_row_forgotten, "placed-row-forgotten",
                  what_is_placed_is_what_would_have_been_applied)
@@ -424,6 +447,57 @@ static void a_damaged_stream_takes_its_own_alone(void **state)
     testing_docs_close(&killed);
 }
 
+/* The first leaf of the ids that were moved is none any more. */
+static void damage_first_ids(const char *path, int64_t root)
+{
+    size_t len;
+    const char *all = testing_read(path, &len);
+    size_t page = (size_t)(unsigned char)all[16] << 8 | (unsigned char)all[17];
+    char *changed = mem_dup(all, len);
+    unsigned char *top = (unsigned char *)changed + page * (size_t)(root - 1);
+    assert_int_equal(top[0], 2); /* an interior page of an index */
+    const unsigned char *cell = top + (top[12] << 8 | top[13]);
+    size_t leaf = (size_t)cell[2] << 8 | cell[3];
+    memset(changed + page * (leaf - 1), 0x7f, 8);
+    testing_write(path, changed, len);
+    mem_free(changed);
+}
+
+/* Ids that cannot be moved stay where they are, and are found there. */
+static void ids_beside_damaged_ones_are_not_moved(void **state)
+{
+    (void)state;
+    struct testing_docs damaged;
+    char id[100];
+    t.streams->once.max = 20;
+    for (int i = 0; i < 300; i++) {
+        snprintf(id, sizeof id, "k%03d %080d", i, 0);
+        testing_append(&t, "chat/a", id, NULL, "1");
+    }
+    testing_append(&t, "chat/b", "b0", NULL, "1");
+    testing_number(&t, "SELECT 1");
+    t.streams->once.max = 1000;
+    testing_append(&t, "chat/a", "a1", NULL, "2");
+    int64_t root = testing_number(
+        &t, "SELECT rootpage FROM sqlite_schema WHERE name = 'kf_entry_once'");
+    testing_docs_take(&t, "SELECT 1", &damaged);
+    damage_first_ids(damaged.path, root);
+    testing_docs_open_taken(&damaged, yaml);
+    damaged.streams->once.max = 1;
+    assert_int_equal(testing_append(&damaged, "chat/b", "b1", NULL, "2"), 2);
+    assert_true(redo_is_ahead(damaged.store));
+    assert_string_equal(testing_last(&damaged, "chat/b", 10), "1:1 2:2");
+    assert_int_equal(testing_number(&damaged, "SELECT count(*) FROM kf_entry_once_new WHERE id IN "
+                                              "('a1', 'b1')"),
+                     2);
+    assert_true(atomic_load(&damaged.streams->once.off));
+    assert_false(atomic_load(&damaged.store->placing.lost));
+    assert_int_equal(testing_append(&damaged, "chat/b", "b2", NULL, "3"), 3);
+    assert_true(redo_is_ahead(damaged.store)); /* and is told so still */
+    assert_int_equal(testing_append(&damaged, "chat/b", "b1", NULL, "2"), 2);
+    testing_docs_close(&damaged);
+}
+
 static const char rings_everywhere[] =
     "spaces:\n"
     "  default:\n"
@@ -526,9 +600,11 @@ int main(int argc, char **argv)
         TEST(what_is_large_is_committed_at_once),
         TEST(a_damaged_body_keeps_nothing_out),
         TEST(a_damaged_stream_takes_its_own_alone),
+        TEST(ids_beside_damaged_ones_are_not_moved),
         TEST(what_is_too_deep_for_a_new_ring_is_in_none),
         TEST(the_number_of_what_is_left_out_is_not_given_again),
         TEST(words_wait_while_more_is_to_be_placed),
+        cmocka_unit_test(saboteur_new_ids_dropped),
         cmocka_unit_test(saboteur_placed_row_forgotten),
         cmocka_unit_test(saboteur_foretold_id_not_noted),
         cmocka_unit_test(saboteur_foretold_stream_not_noted),

@@ -386,6 +386,9 @@ static void what_does_not_agree_is_found(void **state)
         "DELETE FROM kf_stream",
         "DELETE FROM kf_journal WHERE tbl = 'stream'",
         "DELETE FROM kf_entry_once",
+        "INSERT INTO kf_entry_once_new SELECT * FROM kf_entry_once",
+        "INSERT INTO kf_entry_once_new SELECT stream, 'other' || n, 99, hash, at FROM "
+        "kf_entry_once",
         "UPDATE kf_entry_once SET n = 99",
         "DELETE FROM kf_attachment",
         "UPDATE kf_attachment SET body = '9'",
@@ -499,8 +502,14 @@ static void plans_use_the_indexes(void **state)
         {"SELECT key FROM kf_stream_attr WHERE name = $1 AND value = $2 AND key >= $3 AND key <> "
          "$4 ORDER BY key LIMIT $5",
          "SEARCH kf_stream_attr USING PRIMARY KEY (name=? AND value=? AND key>?)"},
-        {"SELECT id FROM kf_entry_once WHERE stream = $1 AND id > $2 ORDER BY id LIMIT 1 OFFSET $3",
-         "SEARCH kf_entry_once USING PRIMARY KEY (stream=? AND id>?)"},
+        {"SELECT id FROM kf_entry_once WHERE stream = $1 AND id > $2 UNION ALL SELECT id FROM "
+         "kf_entry_once_new WHERE stream = $1 AND id > $2 ORDER BY id LIMIT 1 OFFSET $3",
+         "SEARCH kf_entry_once_new USING PRIMARY KEY (stream=? AND id>?)"},
+        {"SELECT n, hash FROM kf_entry_once WHERE stream = $1 AND id = $2 UNION ALL SELECT n, hash "
+         "FROM kf_entry_once_new WHERE stream = $1 AND id = $2",
+         "SEARCH kf_entry_once_new USING PRIMARY KEY (stream=? AND id=?)"},
+        {"DELETE FROM kf_entry_once_new WHERE (stream, id) > ($1, $2) AND (stream, id) <= ($3, $4)",
+         "USING PRIMARY KEY ((stream,id)>"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct buf plan = plan_of(cases[i].sql);

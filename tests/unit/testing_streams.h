@@ -10,6 +10,10 @@ struct testing_entry {
     int64_t at_ms;
 };
 #define TESTING_APPENDED_MAX 512
+
+/* How many client ids there are. */
+#define TESTING_IDS \
+    "SELECT (SELECT count(*) FROM kf_entry_once) + (SELECT count(*) FROM kf_entry_once_new)"
 struct testing_appended {
     struct kf_appended items[TESTING_APPENDED_MAX];
     uint64_t count; /* of the stream */
