@@ -17,8 +17,8 @@
  * A loop without threads, or with a clock that stands still, leads itself always. */
 #include "store/store_internal.h"
 
-#define SLOW_NS 500000
-#define FAST_NS 250000
+#define SLOW_NS 1000000
+#define FAST_NS 500000
 #define ENOUGH  8 /* commits before a mean is believed; also its weight: a new one counts 1/8 */
 
 void commit_measure(struct kf_store *s, uint64_t ns)
