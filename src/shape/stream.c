@@ -79,6 +79,7 @@ void streams_free(struct streams *streams)
     stage_release(&streams->stage);
     foretold_release(&streams->foretold);
     once_release(&streams->once);
+    ids_release(&streams->ids);
     stream_place_drop(streams);
     memory_release(&streams->memory);
     pthread_mutex_destroy(&streams->asks_lock);

@@ -371,8 +371,8 @@ static kf_rc take_one(struct group *g, struct stream_append *a, struct stream_dr
     e->n = d->head.last_n + 1;
     e->at = e->at_ms ? e->at_ms : group_now_ms(g);
     if (e->id.len)
-        rc = once_insert(group_db(g), d->head.id, e->id, e->n, str_of(e->asked), group_now_ms(g),
-                         &is_new, err);
+        rc = once_take(a->streams, group_db(g), d->head.id, e->id, e->n, str_of(e->asked),
+                       group_now_ms(g), &is_new, err);
     if (rc == KF_OK && !is_new)
         return known_entry(g, a, d->head.id, e, &a->appended[i], err);
     if (rc == KF_OK)

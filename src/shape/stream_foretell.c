@@ -16,9 +16,9 @@
  *     64       each of them, with a NUL behind it
  *
  * An id is new when neither the store has it nor any entry that was told and is not committed yet.
- * The first is asked in a snapshot, the second of a table here. The same goes for the row of a
- * stream that memory does not have: the snapshot's counts unless something was told of the stream
- * since (memory may have had it then, and dropped it).
+ * The first is known (stream_ids.c) or asked in a snapshot, the second asked of a table here. The
+ * same goes for the row of a stream that memory does not have: the snapshot's counts unless
+ * something was told of the stream since (memory may have had it then, and dropped it).
  *
  *     slots, a power of 2:  { hash of (stream, id), or of the key | number of the store }
  *
@@ -101,7 +101,14 @@ static void begin_with(struct stream_foretold *f, uint64_t content)
     f->content = content;
 }
 
-static uint64_t hash_of_id(const struct streams *streams, int64_t stream, str id)
+void foretold_each(const struct stream_foretold *f, struct stream_ids *ids)
+{
+    for (size_t i = 0; i < f->cap; i++)
+        if (f->slots[i].hash)
+            ids_add(ids, f->slots[i].hash);
+}
+
+uint64_t stream_id_hash(const struct streams *streams, int64_t stream, str id)
 {
     uint64_t hash = memory_hash(&streams->memory, id) ^ (uint64_t)stream * 0x9e3779b97f4a7c15u;
     return hash ? hash : 1;
@@ -123,9 +130,11 @@ static kf_rc check_id_new(struct streams *streams, struct group *g, int64_t stre
     *ret_hash = 0;
     if (!id.len)
         return KF_OK;
-    *ret_hash = hash_of_id(streams, stream, id);
+    *ret_hash = stream_id_hash(streams, stream, id);
     if (is_noted(&streams->foretold, *ret_hash, group_committed(g)))
         return KF_ABSENT;
+    if (!ids_may_have(&streams->ids, *ret_hash))
+        return KF_OK;
     kf_rc rc = group_look(g, &db, err);
     if (rc == KF_OK)
         rc = once_find(db, stream, id, &n, asked, err);
@@ -190,6 +199,8 @@ static kf_rc foretell_entry(struct group *g, struct stream_append *a, struct str
     stream_draft_moved(d, g);
     say(a, e, group_stamp(g), d->head.id, out);
     group_foretold_end(g);
+    if (hash)
+        ids_add(&a->streams->ids, hash);
     if (hash && !KF_SABOTAGE("foretold-id-not-noted"))
         rc = note(&a->streams->foretold, hash, seq, group_committed(g), err);
     if (rc == KF_OK && !KF_SABOTAGE("foretold-stream-not-noted"))
@@ -252,6 +263,7 @@ kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err
     begin_with(&a->streams->foretold, group_content(g));
     if (!is_small(a))
         return KF_ABSENT;
+    ids_see(a->streams, g);
     struct stream_state *before = find_state(a, g);
     if (!before || !before->head.there || is_trimmed(a, before)) {
         state_drop(before);

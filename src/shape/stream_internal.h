@@ -7,6 +7,7 @@
 #include "shape/stream_search.h"
 
 #include "base/arena.h"
+#include "base/bloom.h"
 #include "base/err.h"
 #include "base/hooks.h"
 #include "base/json.h"
@@ -180,6 +181,9 @@ void once_other(struct stream_once *once);
 /* False in *ret_new: the id was taken before. */
 kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, int64_t at_ms,
                   bool *ret_new, struct kf_err *err);
+/* The same in a group. */
+kf_rc once_take(struct streams *streams, struct db *db, int64_t stream, str id, uint64_t n,
+                str hash, int64_t at_ms, bool *ret_new, struct kf_err *err);
 /* The same of an entry that is placed. again: it is done again from the file, and both tables are
  * asked; else who foretold it has asked them. Behind them all: once_placed. */
 kf_rc once_place(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
@@ -444,12 +448,35 @@ void foretold_entry_say(const struct foretold_entry *e, struct buf *out);
 /* KF_DAMAGED when the bytes are none. What is given lies in them. */
 kf_rc foretold_entry_parse(str bytes, struct foretold_entry *ret, struct kf_err *err);
 /* Ids that were told and are perhaps not committed. */
+/* Client ids that are there (stream_ids.c). */
+struct stream_ids {
+    struct bloom bloom;
+    uint64_t content;     /* of the store, that they are of */
+    uint64_t count, room; /* that were added; that it was made for */
+    bool known;           /* all that are there are in it */
+    bool off;             /* could not be read: asked is the database */
+    bool read_new;        /* kf_entry_once_new was read; up to this id of the one that is: */
+    int64_t stream;
+    struct buf id;
+    size_t rows; /* that are read at once; 0 = the default */
+};
+void ids_release(struct stream_ids *ids);
+/* Begins or goes on with reading them. */
+void ids_see(struct streams *streams, struct group *g);
+void ids_add(struct stream_ids *ids, uint64_t hash);
+/* False: it is not there. */
+bool ids_may_have(const struct stream_ids *ids, uint64_t hash);
+/* Of an id of a stream. */
+uint64_t stream_id_hash(const struct streams *streams, int64_t stream, str id);
+
 struct stream_foretold {
     struct id_slot *slots;
     size_t cap, used;
     uint64_t content; /* of the store, that they are of */
 };
 void foretold_release(struct stream_foretold *f);
+/* Adds all that is noted, and more. */
+void foretold_each(const struct stream_foretold *f, struct stream_ids *ids);
 /* `foretell` of an append. */
 kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err *err);
 /* A struct store_placing of the streams. */
@@ -469,6 +496,7 @@ struct streams {
     struct stream_foretold foretold;
     struct placed *placed; /* stream_place.c */
     struct stream_once once;
+    struct stream_ids ids;
     struct stream_index index;
     atomic_bool hydrating;
     atomic_uint_fast64_t told[64]; /* damage that was logged since open */

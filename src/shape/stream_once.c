@@ -12,6 +12,8 @@
  * begins where that one ended. Such buffers of changes are an old remedy (the log-structured
  * merge-tree: O'Neil, Cheng, Gawlick, O'Neil, Acta Informatica 33, 1996).
  *
+ * Whether an id is in neither of them stream_ids.c knows, mostly.
+ *
  * An id is in one of the two, and nobody may care in which: who looks for one, or inserts it, asks
  * both; who changes or removes ids does so in both. What counts them in memory may be wrong behind
  * a transaction that was rolled back: then they go on a little sooner or later. */
@@ -53,6 +55,13 @@ kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, i
 {
     static const char sql[] = INSERT_INTO("kf_entry_once", "kf_entry_once_new");
     return insert(db, sql, stream, id, n, hash, at_ms, ret_new, err);
+}
+
+kf_rc once_take(struct streams *streams, struct db *db, int64_t stream, str id, uint64_t n,
+                str hash, int64_t at_ms, bool *ret_new, struct kf_err *err)
+{
+    ids_add(&streams->ids, stream_id_hash(streams, stream, id));
+    return once_insert(db, stream, id, n, hash, at_ms, ret_new, err);
 }
 
 /* A file that is done again may be of a time before the database was changed by somebody. */

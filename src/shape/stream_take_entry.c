@@ -171,8 +171,8 @@ static kf_rc settle_id(struct stream_take *t, const struct entry_import *e, uint
     char hash[HASH_HEX + 1];
     uint64_t held = 0;
     bool is_new = true;
-    kf_rc rc = once_insert(db, t->d.head.id, e->id, n, str_of(asked), group_now_ms(t->g), &is_new,
-                           err);
+    kf_rc rc = once_take(t->streams, db, t->d.head.id, e->id, n, str_of(asked), group_now_ms(t->g),
+                         &is_new, err);
     if (rc != KF_OK || is_new)
         return rc;
     if ((rc = once_find(db, t->d.head.id, e->id, &held, hash, err)) == KF_OK)

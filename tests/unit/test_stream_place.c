@@ -315,6 +315,71 @@ static void an_id_that_is_ahead_is_taken(void **state)
     testing_recount(&t);
 }
 
+static void append_all_ids(struct testing_docs *of, int from, int to, bool duplicate)
+{
+    struct testing_appended r;
+    char id[32];
+    for (int i = from; i <= to; i++) {
+        snprintf(id, sizeof id, "id %d", i);
+        const struct testing_entry e = {.id = id, .body = "1"};
+        assert_int_equal(testing_append_all(of, "chat/a", &e, 1, &r), KF_OK);
+        assert_int_equal(r.items[0].duplicate, duplicate);
+        assert_int_equal(r.items[0].n, i);
+    }
+}
+
+/* Whether an id is there is known without a look when all of them were read: those that were
+ * there, those on the way, those that come meanwhile. */
+static void ids_that_were_there_are_taken(void **state)
+{
+    (void)state;
+    struct testing_docs killed;
+    t.streams->once.max = 30;
+    append_all_ids(&t, 1, 100, false);
+    assert_true(t.streams->ids.known);
+    append_all_ids(&t, 1, 100, true);
+    append_all_ids(&t, 101, 120, false);
+    assert_true(is_ahead());
+    testing_docs_killed(&t, &killed);
+    killed.streams->ids.rows = 3;
+    append_all_ids(&killed, 121, 130, false);
+    assert_false(killed.streams->ids.known);
+    append_all_ids(&killed, 110, 130, true);
+    append_all_ids(&killed, 1, 10, true);
+    append_all_ids(&killed, 131, 190, false);
+    assert_true(killed.streams->ids.known);
+    append_all_ids(&killed, 1, 190, true);
+    testing_docs_close(&killed);
+}
+
+TESTING_SABOTEUR(id_not_added, "id-not-added", ids_that_were_there_are_taken)
+
+/* With more of them than there was room for they are read again, into more room. */
+static void more_ids_than_room_are_read_again(void **state)
+{
+    (void)state;
+    append_all_ids(&t, 1, 50, false);
+    assert_true(t.streams->ids.known);
+    t.streams->ids.room = 60;
+    append_all_ids(&t, 51, 80, false);
+    assert_true(t.streams->ids.known);
+    assert_true(t.streams->ids.room > 60);
+    append_all_ids(&t, 1, 80, true);
+}
+
+/* Without the filter the database is asked. */
+static void ids_are_asked_for_without_memory(void **state)
+{
+    (void)state;
+    append_all_ids(&t, 1, 5, false);
+    ids_release(&t.streams->ids);
+    t.streams->ids.content = t.store->placing.content;
+    t.streams->ids.off = true;
+    append_all_ids(&t, 1, 5, true);
+    append_all_ids(&t, 6, 9, false);
+    append_all_ids(&t, 1, 9, true);
+}
+
 TESTING_SABOTEUR(foretold_id_not_noted, "foretold-id-not-noted", an_id_that_is_ahead_is_taken)
 
 /* Memory may have dropped it; what was told of it is still ahead, or is not any more. */
@@ -604,6 +669,10 @@ int main(int argc, char **argv)
         TEST(what_is_too_deep_for_a_new_ring_is_in_none),
         TEST(the_number_of_what_is_left_out_is_not_given_again),
         TEST(words_wait_while_more_is_to_be_placed),
+        TEST(ids_that_were_there_are_taken),
+        TEST(more_ids_than_room_are_read_again),
+        TEST(ids_are_asked_for_without_memory),
+        cmocka_unit_test(saboteur_id_not_added),
         cmocka_unit_test(saboteur_new_ids_dropped),
         cmocka_unit_test(saboteur_placed_row_forgotten),
         cmocka_unit_test(saboteur_foretold_id_not_noted),
