@@ -133,7 +133,7 @@ static kf_rc check_id_new(struct streams *streams, struct group *g, int64_t stre
     *ret_hash = stream_id_hash(streams, stream, id);
     if (is_noted(&streams->foretold, *ret_hash, group_committed(g)))
         return KF_ABSENT;
-    if (!ids_may_have(&streams->ids, *ret_hash))
+    if (!ids_may_have(streams, g, *ret_hash))
         return KF_OK;
     kf_rc rc = group_look(g, &db, err);
     if (rc == KF_OK)
@@ -199,7 +199,7 @@ static kf_rc foretell_entry(struct group *g, struct stream_append *a, struct str
     stream_draft_moved(d, g);
     say(a, e, group_stamp(g), d->head.id, out);
     group_foretold_end(g);
-    if (hash)
+    if (hash && !KF_SABOTAGE("told-id-not-added"))
         ids_add(&a->streams->ids, hash);
     if (hash && !KF_SABOTAGE("foretold-id-not-noted"))
         rc = note(&a->streams->foretold, hash, seq, group_committed(g), err);
@@ -263,7 +263,6 @@ kf_rc stream_append_foretell(struct group *g, struct write *write, struct kf_err
     begin_with(&a->streams->foretold, group_content(g));
     if (!is_small(a))
         return KF_ABSENT;
-    ids_see(a->streams, g);
     struct stream_state *before = find_state(a, g);
     if (!before || !before->head.there || is_trimmed(a, before)) {
         state_drop(before);

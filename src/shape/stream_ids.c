@@ -1,14 +1,17 @@
 /* Whether a client id is new, mostly without a look into the database: those that are there have
  * their hashes in a Bloom filter.
  *
- *             an append              every row was read
- *      none ------------> filling ------------------------> known ---+
- *       ^ ^                  |                                |      | an id comes:
- *       | +------------------+   another database,            |      | it is added
- *       +-------------------------- more ids than room <------+ <----+
+ *         an id is asked for          every row was read
+ *      none ------------> filling ------------------------> known
+ *       ^                   | | |                             |
+ *       | another database  | | | more ids than room          |
+ *       +-------------------+-|-|-----------------------------+
+ *       |                     | +--> with four times the room +
+ *       +---- a minute later -+
+ *                             it failed, and memory is given back
  *
- * While it fills, a part of both tables with each append, the database is asked, and when the
- * filter confirms. It has to have every id that is in the database or on the way there:
+ * While it fills, a part of both tables with each group, the database is asked, and when the filter
+ * confirms. It has to have every id that is in the database or on the way there:
  *
  *      told, not placed yet    added when filling begins, out of what was noted (stream_foretell.c)
  *      told from then on       when they are noted
@@ -20,17 +23,21 @@
  * Belongs to the leader. */
 #include "shape/stream_internal.h"
 
-/* For 11 million ids; with more of them it confirms more often. */
+/* Room for 11 million ids. With four times as many half of what is new would be looked for. */
 #define BYTES_MAX ((size_t)16 << 20)
-#define ROOM_MIN  131072
-/* Rows that are read with each append while it fills. */
-#define FILL_ROWS 64
+#define ROOM_MIN  ((uint64_t)1 << 17)
+#define ROOM_MOST ((uint64_t)44000000)
+/* With what a store is begun, whatever numbers it has given. */
+#define ROOM_FIRST ((uint64_t)1 << 20)
+/* Rows that are read with each group while it fills: whoever is in it waits for them. */
+#define FILL_ROWS 512
+#define OFF_MS    60000
 
 static void forget(struct stream_ids *ids)
 {
     bloom_release(&ids->bloom);
     buf_release(&ids->id);
-    *ids = (struct stream_ids){.rows = ids->rows};
+    *ids = (struct stream_ids){.content = ids->content, .room = ids->room, .rows = ids->rows};
 }
 
 void ids_release(struct stream_ids *ids)
@@ -38,26 +45,23 @@ void ids_release(struct stream_ids *ids)
     forget(ids);
 }
 
+/* What it confirms is there, or makes no difference. */
 void ids_add(struct stream_ids *ids, uint64_t hash)
 {
-    if (!ids->bloom.words || KF_SABOTAGE("id-not-added"))
+    if (!ids->bloom.words || bloom_may_have(&ids->bloom, hash))
         return;
     bloom_add(&ids->bloom, hash);
     ids->count++;
 }
 
-bool ids_may_have(const struct stream_ids *ids, uint64_t hash)
-{
-    return !ids->known || bloom_may_have(&ids->bloom, hash);
-}
-
 static kf_rc begin(struct streams *streams, int64_t committed, struct kf_err *err)
 {
     struct stream_ids *ids = &streams->ids;
-    uint64_t there = (uint64_t)committed;
-    ids->room = there + there / 2 + ROOM_MIN;
+    uint64_t there = (uint64_t)committed + (uint64_t)committed / 2;
+    if (!ids->room)
+        ids->room = there < ROOM_MIN ? ROOM_MIN : there > ROOM_FIRST ? ROOM_FIRST : there;
     kf_rc rc = bloom_init(&ids->bloom, ids->room, BYTES_MAX, err);
-    if (rc == KF_OK)
+    if (rc == KF_OK && !KF_SABOTAGE("noted-ids-not-added"))
         foretold_each(&streams->foretold, ids);
     return rc;
 }
@@ -82,7 +86,8 @@ static kf_rc fill_some(struct streams *streams, struct db *db, struct kf_err *er
     while (rc == KF_OK && (rc = db_step(s, &row, err)) == KF_OK && row) {
         int64_t stream = db_i64(s, 0);
         str id = db_text(s, 1);
-        ids_add(ids, stream_id_hash(streams, stream, id));
+        if (!KF_SABOTAGE("read-ids-not-added"))
+            ids_add(ids, stream_id_hash(streams, stream, id));
         if (++rows < limit)
             continue;
         ids->stream = stream;
@@ -100,17 +105,46 @@ static kf_rc fill_some(struct streams *streams, struct db *db, struct kf_err *er
     return rc;
 }
 
-void ids_see(struct streams *streams, struct group *g)
+static void give_up(struct streams *streams, int64_t now_ms, const struct kf_err *why)
+{
+    struct stream_ids *ids = &streams->ids;
+    KF_SOMETIMES("ids-not-known");
+    log_event(store_log(streams->store), LOG_WARN, "ids.off", LOG_S("reason", why->detail),
+              LOG_END);
+    forget(ids);
+    ids->off = true;
+    ids->off_ms = now_ms;
+}
+
+/* Whether it failed a short while ago; a clock that was put back ends that, too. */
+static bool is_off(struct stream_ids *ids, int64_t now_ms)
+{
+    if (ids->off && ids->room <= ROOM_MOST &&
+        (now_ms < ids->off_ms || now_ms - ids->off_ms > OFF_MS))
+        ids->off = false;
+    return ids->off;
+}
+
+/* Larger, or of another database. */
+static void begin_anew(struct stream_ids *ids, uint64_t content)
+{
+    bool other = ids->content != content;
+    if (!other && ids->count <= ids->room)
+        return;
+    forget(ids);
+    ids->content = content;
+    ids->room = other ? 0 : 4 * ids->room;
+    ids->off = ids->room > ROOM_MOST;
+}
+
+/* Once for each group. */
+static void go_on(struct streams *streams, struct group *g)
 {
     struct stream_ids *ids = &streams->ids;
     struct kf_err err = KF_ERR_INIT;
     struct db *db;
-    if (ids->content != group_content(g) ||
-        (ids->count > ids->room && ids->bloom.blocks * 64 < BYTES_MAX)) {
-        forget(ids);
-        ids->content = group_content(g);
-    }
-    if (ids->known || ids->off)
+    begin_anew(ids, group_content(g));
+    if (ids->known || is_off(ids, group_now_ms(g)))
         return;
     kf_rc rc = ids->bloom.words ? KF_OK : begin(streams, group_committed(g), &err);
     if (rc == KF_OK)
@@ -119,9 +153,17 @@ void ids_see(struct streams *streams, struct group *g)
         rc = fill_some(streams, db, &err);
     if (rc == KF_OK && ids->known)
         KF_SOMETIMES("ids-known");
-    if (rc == KF_OK || rc == KF_BUSY)
-        return;
-    KF_SOMETIMES("ids-not-known");
-    bloom_release(&ids->bloom);
-    ids->off = true;
+    if (rc != KF_OK && rc != KF_BUSY)
+        give_up(streams, group_now_ms(g), &err);
+}
+
+bool ids_may_have(struct streams *streams, struct group *g, uint64_t hash)
+{
+    struct stream_ids *ids = &streams->ids;
+    bool whole;
+    uint64_t turn = group_turn(g, &whole);
+    if (turn != ids->turn || ids->content != group_content(g))
+        go_on(streams, g);
+    ids->turn = turn;
+    return !ids->known || bloom_may_have(&ids->bloom, hash);
 }

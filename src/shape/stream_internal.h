@@ -147,6 +147,9 @@ kf_rc stream_row_count(struct db *db, const struct stream_state *s, bool rings, 
 kf_rc stream_row_attrs(struct db *db, const struct stream_state *s, struct kf_err *err);
 kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err);
 
+/* A statement, constant, with one number. */
+kf_rc stream_run(struct db *db, const char *sql, int64_t number, struct kf_err *err);
+
 /* An entry to be written. */
 struct entry_record {
     int64_t seq, stream;
@@ -447,28 +450,27 @@ struct foretold_entry {
 void foretold_entry_say(const struct foretold_entry *e, struct buf *out);
 /* KF_DAMAGED when the bytes are none. What is given lies in them. */
 kf_rc foretold_entry_parse(str bytes, struct foretold_entry *ret, struct kf_err *err);
-/* Ids that were told and are perhaps not committed. */
 /* Client ids that are there (stream_ids.c). */
 struct stream_ids {
     struct bloom bloom;
-    uint64_t content;     /* of the store, that they are of */
-    uint64_t count, room; /* that were added; that it was made for */
-    bool known;           /* all that are there are in it */
-    bool off;             /* could not be read: asked is the database */
-    bool read_new;        /* kf_entry_once_new was read; up to this id of the one that is: */
+    uint64_t content, turn; /* of the store, that they are of; of the group that saw to it last */
+    uint64_t count, room;   /* that it was told; that it was made for */
+    bool known;             /* all that are there are in it */
+    bool off;               /* could not be read: the database is asked; since */
+    int64_t off_ms;
+    bool read_new;  /* kf_entry_once_new was read; up to this id of the one that is: */
     int64_t stream;
     struct buf id;
     size_t rows; /* that are read at once; 0 = the default */
 };
 void ids_release(struct stream_ids *ids);
-/* Begins or goes on with reading them. */
-void ids_see(struct streams *streams, struct group *g);
 void ids_add(struct stream_ids *ids, uint64_t hash);
-/* False: it is not there. */
-bool ids_may_have(const struct stream_ids *ids, uint64_t hash);
+/* False: it is not there. In a group that is foretold; begins or goes on with reading them. */
+bool ids_may_have(struct streams *streams, struct group *g, uint64_t hash);
 /* Of an id of a stream. */
 uint64_t stream_id_hash(const struct streams *streams, int64_t stream, str id);
 
+/* Ids that were told and are perhaps not committed. */
 struct stream_foretold {
     struct id_slot *slots;
     size_t cap, used;

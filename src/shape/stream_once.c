@@ -60,7 +60,8 @@ kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, i
 kf_rc once_take(struct streams *streams, struct db *db, int64_t stream, str id, uint64_t n,
                 str hash, int64_t at_ms, bool *ret_new, struct kf_err *err)
 {
-    ids_add(&streams->ids, stream_id_hash(streams, stream, id));
+    if (!KF_SABOTAGE("taken-id-not-added"))
+        ids_add(&streams->ids, stream_id_hash(streams, stream, id));
     return once_insert(db, stream, id, n, hash, at_ms, ret_new, err);
 }
 
@@ -120,16 +121,6 @@ kf_rc once_set(struct db *db, int64_t stream, str id, uint64_t n, str hash, stru
     return rc == KF_OK ? set(db, new, stream, id, n, hash, err) : rc;
 }
 
-static kf_rc run_of(struct db *db, const char *sql, int64_t stream, struct kf_err *err)
-{
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    return db_run(s, err);
-}
-
 static kf_rc remove_id(struct db *db, const char *sql, int64_t stream, str id, struct kf_err *err)
 {
     struct db_stmt *s;
@@ -157,11 +148,11 @@ kf_rc once_remove_some(struct db *db, int64_t stream, bool *ret_any, struct kf_e
     " WHERE stream = $1 ORDER BY id LIMIT 500)"
     static const char all[] = REMOVE("kf_entry_once"), new[] = REMOVE("kf_entry_once_new");
 #undef REMOVE
-    kf_rc rc = run_of(db, new, stream, err);
+    kf_rc rc = stream_run(db, new, stream, err);
     if (rc == KF_OK)
         *ret_any = db_changed(db) > 0;
     if (rc == KF_OK)
-        rc = run_of(db, all, stream, err);
+        rc = stream_run(db, all, stream, err);
     if (rc == KF_OK)
         *ret_any = *ret_any || db_changed(db) > 0;
     return rc;
@@ -173,8 +164,8 @@ kf_rc once_remove_beyond(struct db *db, int64_t stream, struct kf_err *err)
     "DELETE FROM " table " WHERE stream = $1 AND n > (SELECT last_n FROM kf_stream WHERE id = $1)"
     static const char all[] = REMOVE("kf_entry_once"), new[] = REMOVE("kf_entry_once_new");
 #undef REMOVE
-    kf_rc rc = run_of(db, all, stream, err);
-    return rc == KF_OK ? run_of(db, new, stream, err) : rc;
+    kf_rc rc = stream_run(db, all, stream, err);
+    return rc == KF_OK ? stream_run(db, new, stream, err) : rc;
 }
 
 /* ------------------------------------------------------------------------------- those that age */

@@ -165,15 +165,20 @@ kf_rc stream_row_attrs(struct db *db, const struct stream_state *state, struct k
     return db_run(s, err);
 }
 
-kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err)
+kf_rc stream_run(struct db *db, const char *sql, int64_t number, struct kf_err *err)
 {
-    static const char sql[] = "DELETE FROM kf_stream WHERE id = $1";
     struct db_stmt *s;
     kf_rc rc = db_use(db, sql, &s, err);
     if (rc != KF_OK)
         return rc;
-    db_bind_i64(s, 1, id);
+    db_bind_i64(s, 1, number);
     return db_run(s, err);
+}
+
+kf_rc stream_row_delete(struct db *db, int64_t id, struct kf_err *err)
+{
+    static const char sql[] = "DELETE FROM kf_stream WHERE id = $1";
+    return stream_run(db, sql, id, err);
 }
 
 /* ------------------------------------------------------------------------------------- entries */
@@ -214,12 +219,7 @@ kf_rc entry_insert(struct db *db, const struct entry_record *e, struct kf_err *e
 kf_rc entry_delete(struct db *db, int64_t seq, struct kf_err *err)
 {
     static const char sql[] = "DELETE FROM kf_entry WHERE seq = $1";
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, seq);
-    return db_run(s, err);
+    return stream_run(db, sql, seq, err);
 }
 
 /* --------------------------------------------------------------------------------- attachments */

@@ -342,6 +342,7 @@ static void ids_that_were_there_are_taken(void **state)
     assert_true(is_ahead());
     testing_docs_killed(&t, &killed);
     killed.streams->ids.rows = 3;
+    killed.streams->once.max = 1; /* they move while they are read */
     append_all_ids(&killed, 121, 130, false);
     assert_false(killed.streams->ids.known);
     append_all_ids(&killed, 110, 130, true);
@@ -349,10 +350,14 @@ static void ids_that_were_there_are_taken(void **state)
     append_all_ids(&killed, 131, 190, false);
     assert_true(killed.streams->ids.known);
     append_all_ids(&killed, 1, 190, true);
+    assert_int_equal(testing_append(&killed, "chat/new", "i", NULL, "1"), 1); /* by a group */
+    assert_int_equal(testing_append(&killed, "chat/new", "i", NULL, "1"), 1);
     testing_docs_close(&killed);
 }
 
-TESTING_SABOTEUR(id_not_added, "id-not-added", ids_that_were_there_are_taken)
+TESTING_SABOTEUR(read_ids_not_added, "read-ids-not-added", ids_that_were_there_are_taken)
+TESTING_SABOTEUR(told_id_not_added, "told-id-not-added", ids_that_were_there_are_taken)
+TESTING_SABOTEUR(taken_id_not_added, "taken-id-not-added", ids_that_were_there_are_taken)
 
 /* With more of them than there was room for they are read again, into more room. */
 static void more_ids_than_room_are_read_again(void **state)
@@ -367,14 +372,17 @@ static void more_ids_than_room_are_read_again(void **state)
     append_all_ids(&t, 1, 80, true);
 }
 
+TESTING_SABOTEUR(noted_ids_not_added, "noted-ids-not-added", more_ids_than_room_are_read_again)
+
 /* Without the filter the database is asked. */
 static void ids_are_asked_for_without_memory(void **state)
 {
     (void)state;
     append_all_ids(&t, 1, 5, false);
     ids_release(&t.streams->ids);
-    t.streams->ids.content = t.store->placing.content;
     t.streams->ids.off = true;
+    t.streams->ids.off_ms = INT64_MAX - 1;
+    t.streams->ids.room = UINT64_MAX; /* for good */
     append_all_ids(&t, 1, 5, true);
     append_all_ids(&t, 6, 9, false);
     append_all_ids(&t, 1, 9, true);
@@ -672,7 +680,10 @@ int main(int argc, char **argv)
         TEST(ids_that_were_there_are_taken),
         TEST(more_ids_than_room_are_read_again),
         TEST(ids_are_asked_for_without_memory),
-        cmocka_unit_test(saboteur_id_not_added),
+        cmocka_unit_test(saboteur_read_ids_not_added),
+        cmocka_unit_test(saboteur_told_id_not_added),
+        cmocka_unit_test(saboteur_taken_id_not_added),
+        cmocka_unit_test(saboteur_noted_ids_not_added),
         cmocka_unit_test(saboteur_new_ids_dropped),
         cmocka_unit_test(saboteur_placed_row_forgotten),
         cmocka_unit_test(saboteur_foretold_id_not_noted),
