@@ -4,8 +4,10 @@
  *     a slice       entries with their words, attachments that nothing else names, ids; then what
  *                   was noted of its trimmed entries, and the note
  *
- * They go in the order of their notes. One that is damaged is passed over and keeps its note; what
- * the same slice had removed before it is removed again, by a slice that ends in front of it:
+ * They go in the order of their notes. One that is damaged is removed part by part, each committed,
+ * as far as it goes: its ids may be damaged and its entries not. Then it is passed over and keeps
+ * its note; what the same slice had removed before it is removed again, by a slice that ends in
+ * front of it:
  *
  *     after ... streams that are done ... until ... the next ones
  *     ------>                             X
@@ -19,20 +21,11 @@ struct rest {
     struct write write; /* first */
     struct streams *streams;
     int64_t after, until; /* streams between them are looked for */
+    int64_t by_parts;     /* the one of which each part is committed, 0 = none */
     /* of the slice */
     int64_t at, receipt; /* the stream that it is at, 0 = none yet; of which erasure */
     bool more;
 };
-
-static kf_rc run_of(struct db *db, const char *sql, int64_t stream, struct kf_err *err)
-{
-    struct db_stmt *s;
-    kf_rc rc = db_use(db, sql, &s, err);
-    if (rc != KF_OK)
-        return rc;
-    db_bind_i64(s, 1, stream);
-    return db_run(s, err);
-}
 
 kf_rc rest_note(struct db *db, int64_t stream, int64_t receipt, struct kf_err *err)
 {
@@ -92,8 +85,8 @@ static kf_rc end_rest(struct db *db, int64_t stream, struct kf_err *err)
 {
     static const char trimmed[] = "DELETE FROM kf_trimmed WHERE stream = $1",
                       note[] = "DELETE FROM kf_erasing WHERE stream = $1";
-    kf_rc rc = run_of(db, trimmed, stream, err);
-    return rc == KF_OK ? run_of(db, note, stream, err) : rc;
+    kf_rc rc = stream_run(db, trimmed, stream, err);
+    return rc == KF_OK ? stream_run(db, note, stream, err) : rc;
 }
 
 /* A part of what is left of one stream: entries, then ids, then the note. KF_ABSENT: nothing is. */
@@ -125,7 +118,7 @@ static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err
     if (rc == KF_OK)
         do
             rc = remove_part(db, r, err);
-        while (rc == KF_OK && !group_slice_over(g));
+        while (rc == KF_OK && r->at != r->by_parts && !group_slice_over(g));
     r->more = rc == KF_OK;
     rc = rc == KF_ABSENT ? KF_OK : rc;
     kf_rc off = group_scrub(g, false, rc == KF_OK ? err : NULL);
@@ -163,6 +156,9 @@ static kf_rc rest_remove(struct streams *streams, int64_t receipt, struct kf_err
             r.more = true;
         } else if (rc == KF_DAMAGED && index_is_whole && stream_index_is_damaged(&streams->index)) {
             r.more = true; /* now without it: it is begun anew behind this */
+        } else if (rc == KF_DAMAGED && r.at && r.at != r.by_parts) {
+            r.by_parts = r.at;
+            r.more = true;
         } else if (rc == KF_DAMAGED && r.at) {
             KF_SOMETIMES("erasure-passes-a-damaged-rest");
             tell_left(&r, receipt, &why, &first);

@@ -536,7 +536,8 @@ static void damage_first_ids(const char *path, int64_t root)
     mem_free(changed);
 }
 
-/* Ids that cannot be moved stay where they are, and are found there. */
+/* Ids that cannot be moved stay where they are, and are found there. Their stream can be erased as
+ * far as its entries go. */
 static void ids_beside_damaged_ones_are_not_moved(void **state)
 {
     (void)state;
@@ -568,6 +569,8 @@ static void ids_beside_damaged_ones_are_not_moved(void **state)
     assert_int_equal(testing_append(&damaged, "chat/b", "b2", NULL, "3"), 3);
     assert_true(redo_is_ahead(damaged.store)); /* and is told so still */
     assert_int_equal(testing_append(&damaged, "chat/b", "b1", NULL, "2"), 2);
+    assert_int_equal(streams_erase(damaged.streams, "chat/a", NULL, NULL), KF_DAMAGED);
+    assert_int_equal(testing_number(&damaged, "SELECT count(*) FROM kf_entry"), 3);
     testing_docs_close(&damaged);
 }
 
