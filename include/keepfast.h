@@ -397,6 +397,7 @@ struct kf_entry {
     const char *stream; /* its key */
     const char *id;     /* "" = none */
     const char *kind;   /* "" = none */
+    size_t id_len, kind_len;
     int64_t at_ms;
     const void *body; /* exactly the bytes that were appended */
     size_t len;

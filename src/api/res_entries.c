@@ -29,26 +29,19 @@ static char *put_u64(char *to, uint64_t v)
     return put(to, digits + at, sizeof digits - at);
 }
 
-static void put_name(const char *name, const char *text, struct buf *out)
-{
-    buf_c(out, name);
-    buf_json_string(out, str_of(text));
-}
-
 /* Behind its number, and its id. A kind has nothing that would have to be escaped. */
-static void put_rest(const struct kf_entry *e, struct buf *out)
+static void put_rest(const struct kf_entry *e, struct when_day *day, struct buf *out)
 {
-    size_t kind_len = str_of(e->kind).len;
-    char *to = buf_room(out, ENTRY_ROOM + kind_len + e->len + e->attach_len), *begin = to;
+    char *to = buf_room(out, ENTRY_ROOM + e->kind_len + e->len + e->attach_len), *begin = to;
     if (!to)
         return;
-    if (kind_len) {
+    if (e->kind_len) {
         to = PUT(to, ",\"kind\":\"");
-        to = put(to, e->kind, kind_len);
+        to = put(to, e->kind, e->kind_len);
         to = PUT(to, "\"");
     }
     to = PUT(to, ",\"at\":\"");
-    when_format(e->at_ms, to);
+    when_format_on(day, e->at_ms, to);
     to = PUT(to + WHEN_LEN, "\",\"body\":");
     to = put(to, e->body, e->len);
     if (e->attach) {
@@ -62,27 +55,31 @@ static void put_rest(const struct kf_entry *e, struct buf *out)
 /* The members of an entry are known, so they are put as they are, into room that was made before: a
  * list may have a thousand, and whoever else asks waits meanwhile.
  * across: entries of several streams, each with the key of its own. */
-static void entry_json(const struct kf_entry *e, bool across, struct buf *out)
+static void entry_json(const struct kf_entry *e, bool across, struct when_day *day, struct buf *out)
 {
     buf_byte(out, '{');
     if (across) {
-        put_name("\"stream\":", e->stream, out);
+        buf_c(out, "\"stream\":");
+        buf_json_string(out, str_of(e->stream));
         buf_byte(out, ',');
     }
     char *to = buf_room(out, ENTRY_ROOM), *begin = to;
     if (!to)
         return;
     to = put_u64(PUT(to, "\"n\":"), e->n);
+    if (e->id_len)
+        to = PUT(to, ",\"id\":");
     buf_grew(out, (size_t)(to - begin));
-    if (e->id && *e->id)
-        put_name(",\"id\":", e->id, out);
-    put_rest(e, out);
+    if (e->id_len)
+        buf_json_string(out, str_make(e->id, e->id_len));
+    put_rest(e, day, out);
 }
 
 /* Behind the members that stand before them. */
 static void items_json(const struct kf_entry_list *list, bool across, bool first, struct buf *out)
 {
     size_t room = 0;
+    struct when_day day = {0};
     json_key(out, &first, "items");
     buf_byte(out, '[');
     for (size_t i = 0; i < list->count; i++)
@@ -91,7 +88,7 @@ static void items_json(const struct kf_entry_list *list, bool across, bool first
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_byte(out, ',');
-        entry_json(&list->items[i], across, out);
+        entry_json(&list->items[i], across, &day, out);
     }
 }
 

@@ -212,9 +212,25 @@ static size_t plain_run(str s)
     return i;
 }
 
+static void buf_plain_string(struct buf *b, str s)
+{
+    char *to = buf_room(b, s.len + 2);
+    if (!to)
+        return;
+    *to++ = '"';
+    if (s.len)
+        memcpy(to, s.p, s.len);
+    to[s.len] = '"';
+    buf_grew(b, s.len + 2);
+}
+
 void buf_json_string(struct buf *b, str s)
 {
     size_t plain = plain_run(s);
+    if (plain == s.len) {
+        buf_plain_string(b, s);
+        return;
+    }
     buf_byte(b, '"');
     buf_add(b, s.p, plain);
     s = str_from(s, plain);

@@ -48,6 +48,12 @@ static void put_two(char *out, uint32_t v)
     out[1] = (char)('0' + v % 10);
 }
 
+static void put_three(char *out, uint32_t v)
+{
+    put_two(out, v / 10);
+    out[2] = (char)('0' + v % 10);
+}
+
 /* A day as year, month and day of the month, without looking for any of them: years are counted
  * from March, so that the leap day is the last one, and months of 153 days in five follow a line.
  * After Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms", civil_from_days. */
@@ -63,25 +69,40 @@ static void civil_of(int64_t day, uint32_t *y, uint32_t *month, uint32_t *day_of
     *y = year + era * 400 - 400 + (*month <= 2);
 }
 
-/* Not by snprintf: a list of entries has a thousand of these. */
-void when_format(int64_t ms, char out[WHEN_LEN + 1])
+static void find_day(struct when_day *d, int64_t day)
 {
-    uint32_t y, month, day;
+    uint32_t y, month, day_of_month;
+    civil_of(day, &y, &month, &day_of_month);
+    memcpy(d->text, "0000-00-00T00:00:00.000Z", sizeof d->text);
+    put_two(d->text, y / 100);
+    put_two(d->text + 2, y % 100);
+    put_two(d->text + 5, month);
+    put_two(d->text + 8, day_of_month);
+    d->day = day;
+    d->known = true;
+}
+
+/* Not by snprintf: a list of entries has a thousand of these. */
+void when_format_on(struct when_day *d, int64_t ms, char out[WHEN_LEN + 1])
+{
     ms = ms < MS_MIN ? MS_MIN : ms > MS_MAX ? MS_MAX : ms;
     ms -= MS_MIN;
-    uint32_t rest = (uint32_t)(ms % DAY_MS);
-    civil_of(ms / DAY_MS, &y, &month, &day);
+    int64_t day = ms / DAY_MS;
+    uint32_t rest = (uint32_t)(ms - day * DAY_MS), minutes = rest / MINUTE_MS;
+    if (!d->known || d->day != day)
+        find_day(d, day);
+    rest -= minutes * MINUTE_MS;
+    memcpy(out, d->text, sizeof d->text);
+    put_two(out + 11, minutes / 60);
+    put_two(out + 14, minutes % 60);
+    put_two(out + 17, rest / SECOND_MS);
+    put_three(out + 20, rest % SECOND_MS);
+}
 
-    memcpy(out, "0000-00-00T00:00:00.000Z", WHEN_LEN + 1);
-    put_two(out, y / 100);
-    put_two(out + 2, y % 100);
-    put_two(out + 5, month);
-    put_two(out + 8, day);
-    put_two(out + 11, rest / HOUR_MS);
-    put_two(out + 14, rest / MINUTE_MS % 60);
-    put_two(out + 17, rest / SECOND_MS % 60);
-    put_two(out + 20, rest % 1000 / 10);
-    out[22] = (char)('0' + rest % 10);
+void when_format(int64_t ms, char out[WHEN_LEN + 1])
+{
+    struct when_day day = {0};
+    when_format_on(&day, ms, out);
 }
 
 /* Takes `n` digits from the front. */

@@ -11,6 +11,7 @@
 static void times_agree_with_the_system(void **state)
 {
     uint64_t random = 11;
+    struct when_day day = {0};
     (void)state;
     for (int i = 0; i < 200000; i++) {
         int64_t ms = (int64_t)(testing_random(&random) % 315569520000000u) - 62167219200000;
@@ -24,6 +25,10 @@ static void times_agree_with_the_system(void **state)
                  (int)(ms - seconds * 1000));
         when_format(ms, got);
         assert_string_equal(got, want);
+        when_format_on(&day, ms, got);
+        assert_string_equal(got, want);
+        when_format_on(&day, ms, got); /* the same day again */
+        assert_string_equal(got, want);
         int64_t again;
         assert_true(when_parse(str_of(got), &again));
         assert_true(again == ms);
@@ -33,11 +38,16 @@ static void times_agree_with_the_system(void **state)
 /* Every day of the years 0000 to 9999 has one text, and the texts are in order. */
 static void every_day_has_its_text(void **state)
 {
-    char last[WHEN_LEN + 1] = "", text[WHEN_LEN + 1];
+    char last[WHEN_LEN + 1] = "", text[WHEN_LEN + 1], after[WHEN_LEN + 1];
+    struct when_day known = {0};
     (void)state;
     for (int64_t day = -719528; day < 2932897; day++) {
         int64_t ms;
         when_format(day * 86400000, text);
+        when_format_on(&known, day * 86400000 - 1, after);
+        assert_true(strcmp(last, after) <= 0 && strcmp(after, text) <= 0);
+        when_format_on(&known, day * 86400000, after);
+        assert_string_equal(after, text);
         assert_true(strcmp(last, text) < 0);
         memcpy(last, text, sizeof(last));
         assert_true(when_parse(str_of(text), &ms) && ms == day * 86400000);

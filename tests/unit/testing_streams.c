@@ -72,6 +72,8 @@ const char *testing_list_text(struct kf_entry_list *list)
     struct buf *text = next_text();
     for (size_t i = 0; i < list->count; i++) {
         const struct kf_entry *e = &list->items[i];
+        assert_int_equal(e->id_len, strlen(e->id));
+        assert_int_equal(e->kind_len, strlen(e->kind));
         assert_int_equal(strlen(e->body), e->len);
         assert_true(!e->attach || strlen(e->attach) == e->attach_len);
         buf_printf(text, "%s%llu:%s", i ? " " : "", (unsigned long long)e->n,
