@@ -16,6 +16,7 @@ test("what waits is told with names, and Save now makes it safe", async () => {
     await usb.getByText("Waiting", { exact: true }).first().waitFor();
     await usb.getByText("only when asked").waitFor();
     await usb.getByText("What is waiting?").click();
+    await usb.locator(".names a").nth(2).waitFor();
     assert.deepEqual(await usb.locator(".names a").allTextContents(), ["doc-1.json", "doc-2.json", "doc-3.json"]);
 
     await usb.getByRole("button", { name: "Save now" }).click();
