@@ -136,8 +136,11 @@ def a_database_that_restarts():
             wait_for(lambda: c.put("/docs/a", b"1").status in (200, 201), SOON)
         for n in range(2, 5):
             clients[n % 2].put("/docs/a", str(n))
+            given_up = sum(server.stderr().count("remotes.passive") for server in (one, two))
             PG.crash()
             time.sleep(1.5)
+            if n == 3: # away for so long that who ran them must have noticed
+                wait_for(lambda: sum(server.stderr().count("remotes.passive") for server in (one, two)) > given_up, SOON)
             PG.start()
             for c in clients:
                 wait_for(lambda: c.put("/docs/b", str(n)).status in (200, 201), SOON)
