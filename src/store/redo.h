@@ -45,8 +45,9 @@
 #include "base/buf.h"
 #include "base/env.h"
 
-/* What a cycle may take up on disk. */
-#define REDO_BYTES_MAX ((int64_t)8 << 20)
+/* What a cycle may take up on disk. Where writes go on and on it ends when that is full: the store
+ * has all of it committed then, while everybody waits. */
+#define REDO_BYTES_MAX ((int64_t)32 << 20)
 
 struct redo;
 

@@ -445,6 +445,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     if (moved && s->on_commit)
         s->on_commit(s->on_commit_ctx, s->seq, g.now_ms);
     loop_look_soon(s);
+    due = due && !place_look(s);
     bool placing = foretold && !place_call(s);
     if (due || placing) {
         /* While it checkpoints nobody else can lead, so those who were served need not wait. */

@@ -364,6 +364,8 @@ bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
 bool place_some(struct kf_store *s);
 /* What the placing thread does. */
 void place_work(struct kf_store *s, unsigned what);
+/* Has the placing thread look whether a checkpoint is due. False: there is none. */
+bool place_look(struct kf_store *s);
 /* Behind a group that was told: has that placed, now or a moment later. False: there is no thread
  * for it, so that the caller is to do it by place_some. */
 bool place_call(struct kf_store *s);

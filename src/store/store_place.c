@@ -273,10 +273,13 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
     return rc;
 }
 
-/* How many writes the next COMMIT may bring, by what this one has brought. */
+/* How many writes the next COMMIT may bring, by what this one has brought. One that was cut short
+ * has fewer writes for each of its pages than a full one would have, and says nothing. */
 static void learn(struct placing *p, uint32_t frames)
 {
     size_t most = p->writes * AHEAD_PAGES / (frames + 1);
+    if (frames < AHEAD_PAGES && (most < p->most || 2 * p->writes < p->most))
+        return;
     most = most > 2 * p->most ? 2 * p->most : most;
     most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
@@ -365,6 +368,11 @@ void place_work(struct kf_store *s, unsigned what)
         ;
     if (what & PLACE_QUIET)
         place_quiet(s);
+}
+
+bool place_look(struct kf_store *s)
+{
+    return s->redo && worker_may_be(s) && worker_call(&s->placer, PLACE_SOME);
 }
 
 bool place_call(struct kf_store *s)
