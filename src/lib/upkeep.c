@@ -128,7 +128,7 @@ static void look_after(struct upkeep *u)
     kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err) : track(u, &err);
     bool again = strcmp(u->told, err.code) == 0 && u->what == UPKEEP_TRACK;
     /* A store that is away says so itself, once. */
-    if (rc != KF_OK && !again && store_state(u->store) != STORE_FULL)
+    if (rc != KF_OK && !again && goes_on(u) && store_state(u->store) != STORE_FULL)
         log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
     snprintf(u->told, sizeof u->told, "%s", rc == KF_OK ? "" : err.code);

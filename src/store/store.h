@@ -53,13 +53,14 @@
 #include "db/schema.h"
 #include "store/clock.h"
 
-#define STORE_SITE_LEN    16 /* hex digits */
-#define STORE_GROUP_MAX   256
-#define STORE_QUEUE_MAX   65536
-#define STORE_SLICE_MS    50
-#define STORE_READERS_MIN 2
-#define STORE_READERS_MAX 10
-#define STORE_READ_MS     30000
+#define STORE_SITE_LEN      16 /* hex digits */
+#define STORE_GROUP_MAX     256
+#define STORE_QUEUE_MAX     65536
+#define STORE_SLICE_MS      50
+#define STORE_SLICE_BUSY_MS 10
+#define STORE_READERS_MIN   2
+#define STORE_READERS_MAX   10
+#define STORE_READ_MS       30000
 /* Frames in the log after which the leader checkpoints; well below the 1,000 of SQLite's own
  * default. */
 #define STORE_CHECKPOINT_FRAMES 800
@@ -126,10 +127,10 @@ void store_part(struct kf_store *store);
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */
 void store_close(struct kf_store *store);
-/* It is to be closed: on PostgreSQL a server that says nothing is waited for no longer than this
- * from now on, and no connection is made behind that moment. Of several calls the earliest moment
- * counts. store_close does so itself, with STORE_HURRY_MS; before it, for who waits for calls that
- * run. Any thread. */
+/* It is to be closed: from that moment on what goes in slices ends in between (`stopping`), and on
+ * PostgreSQL a server that says nothing is waited for no longer, and no connection is made. Of
+ * several calls the earliest moment counts. store_close does so itself, with STORE_HURRY_MS; before
+ * it, for who waits for calls that run. Any thread. */
 #define STORE_HURRY_MS 3000
 void store_hurry(struct kf_store *store, uint32_t within_ms);
 /* Whether that moment has come and its database has not answered lately: nothing can be asked of it
@@ -269,8 +270,9 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
 
 /* Long work in slices: `slice` is applied as a write of its own again and again, each at most
  * STORE_SLICE_MS (it asks group_slice_over), until it sets *ret_more false. It may be called
- * again for the same slice (G3). Between slices other writes go. Counts as making room
- * (`frees`). Not on the loop's thread. */
+ * again for the same slice (G3). Between slices other writes go; while there are any, a slice has
+ * STORE_SLICE_BUSY_MS, and the others most of the time. Counts as making room (`frees`). Not on the
+ * loop's thread. */
 typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err);
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
 /* The same for work that is at a place: `slice` begins there each time and leaves in `ctx` where
@@ -279,7 +281,7 @@ kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, str
 typedef void store_stands(void *ctx);
 kf_rc store_in_slices_at(struct kf_store *store, store_slice *slice, store_stands *stands,
                          void *ctx, struct kf_err *err);
-/* Whether the group has had the writer for STORE_SLICE_MS: any apply that has much to do asks. */
+/* Whether the group has had the writer for as long as it may: any apply with much to do asks. */
 bool group_slice_over(const struct group *g);
 
 /* Called after every group that moved the sequence, on the leader's thread: last number and wall

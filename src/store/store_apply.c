@@ -1,6 +1,8 @@
 /* What a write asks of its group while it is applied, and work that is cut into slices. */
 #include "store/store_internal.h"
 
+#include <poll.h>
+
 /* A store that is filled by a machine ahead of ours would log every document of it. */
 #define CLOCK_TELL_MS (10 * 60 * 1000)
 
@@ -108,18 +110,43 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
 
 /* ----------------------------------------------------------------------------------- slices */
 
+/* A slice keeps everybody waiting, and so does what has to be committed before it. While others
+ * write, slices are shorter, and this many times as long as one took belongs to the others. */
+#define REST_TIMES  4
+#define REST_MAX_MS 400
+
 struct slice_write {
     struct write write; /* first */
     store_slice *slice;
     void *ctx;
-    bool more;
+    bool more, others;
 };
 
 static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
 {
     struct slice_write *sw = (struct slice_write *)w;
+    uint64_t end_ns = env_mono_ns(g->store->env) + STORE_SLICE_BUSY_MS * 1000000ull;
     sw->more = false;
+    if (sw->others && g->slice_end_ns > end_ns)
+        g->slice_end_ns = end_ns;
     return sw->slice(g, sw->ctx, &sw->more, err);
+}
+
+/* What is on PostgreSQL is written by a thread of its own, and waits for the network mostly. */
+static void give_way(struct kf_store *s, uint64_t took_ns)
+{
+    uint64_t ms = REST_TIMES * took_ns / 1000000;
+    if (s->pg || s->env->wait)
+        return;
+    KF_SOMETIMES("slices-give-way");
+    poll(NULL, 0, (int)(ms < REST_MAX_MS ? ms : REST_MAX_MS));
+}
+
+/* It is closed, and who closes it has waited long enough. */
+static bool is_cut(const struct kf_store *s)
+{
+    int64_t at_ms = atomic_load(&s->hurry_ms);
+    return at_ms && env_mono_ms(s->env) >= at_ms;
 }
 
 kf_rc store_in_slices_at(struct kf_store *s, store_slice *slice, store_stands *stands, void *ctx,
@@ -127,13 +154,27 @@ kf_rc store_in_slices_at(struct kf_store *s, store_slice *slice, store_stands *s
 {
     struct slice_write sw = {
         .write = {.apply = slice_apply, .frees = true}, .slice = slice, .ctx = ctx};
+    uint64_t seen = atomic_load_explicit(&s->writes, memory_order_relaxed);
     kf_rc rc;
-    do {
+    for (;;) {
+        uint64_t began_ns = env_mono_ns(s->env);
         rc = store_write(s, &sw.write, err);
         if (rc == KF_OK && stands)
             stands(ctx);
-    } while (rc == KF_OK && sw.more);
-    return rc;
+        if (rc != KF_OK || !sw.more)
+            return rc;
+        uint64_t writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
+        sw.others = writes - seen > 1; /* besides this one */
+        seen = writes;
+        if (sw.others)
+            give_way(s, env_mono_ns(s->env) - began_ns);
+        if (is_cut(s)) {
+            KF_SOMETIMES("slices-cut-by-closing");
+            return err_set(err, PROBLEM_STOPPING,
+                           "the store is closed before all of this is done; it goes on when it is "
+                           "open again");
+        }
+    }
 }
 
 kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)

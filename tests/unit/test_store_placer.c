@@ -277,9 +277,106 @@ static void who_is_too_far_ahead_waits(void **state)
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
 
+#define SLICES 12
+
+struct long_work {
+    int slices;
+    uint64_t writes[SLICES]; /* of the store, as each began */
+    int64_t took_ms[SLICES];
+};
+
+/* Has the database for as long as it may. */
+static kf_rc work_on(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    struct long_work *work = ctx;
+    int64_t began_ms = env_mono_ms(store->env);
+    (void)err;
+    work->writes[work->slices] = atomic_load(&store->writes);
+    while (!group_slice_over(g))
+        poll(NULL, 0, 1);
+    work->took_ms[work->slices++] = env_mono_ms(store->env) - began_ms;
+    *ret_more = work->slices < SLICES;
+    return KF_OK;
+}
+
+static void *append_all_the_time(void *arg)
+{
+    uint64_t n;
+    (void)arg;
+    while (atomic_load(&writing) > 0)
+        MUST(append("own/0", NULL, &n, &err));
+    return NULL;
+}
+
+/* An upkeep of many slices, while a program writes: it is not one slice, one write, one slice. */
+static void long_work_gives_way(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    struct long_work alone = {0}, beside = {0};
+    pthread_t thread;
+    assert_int_equal(kf_open(testing_path(testing_dir_in_memory(), "d.db"), &o, &store, &err),
+                     KF_OK);
+    assert_int_equal(store_in_slices(store, work_on, &alone, &err), KF_OK);
+    atomic_store(&writing, 1);
+    pthread_create(&thread, NULL, append_all_the_time, NULL);
+    while (atomic_load(&store->writes) < 2 * SLICES)
+        poll(NULL, 0, 1);
+    assert_int_equal(store_in_slices(store, work_on, &beside, &err), KF_OK);
+    atomic_store(&writing, 0);
+    pthread_join(thread, NULL);
+    assert_int_equal(atomic_load(&wrong), 0);
+    uint64_t between = beside.writes[SLICES - 1] - beside.writes[1];
+    print_message("# %lu writes between %d slices\n", (unsigned long)between, SLICES - 1);
+    assert_true(between > 5 * (SLICES - 2));
+    for (int i = 0; i < SLICES; i++)
+        assert_true(alone.took_ms[i] >= STORE_SLICE_MS - 10);
+    int shorter = 0;
+    for (int i = 1; i < SLICES; i++)
+        shorter += beside.took_ms[i] < STORE_SLICE_MS - 10;
+    assert_true(shorter > 0);
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+}
+
+static kf_rc never_done(struct group *g, void *ctx, bool *ret_more, struct kf_err *err)
+{
+    (void)err, (void)ctx;
+    while (!group_slice_over(g))
+        poll(NULL, 0, 1);
+    *ret_more = true;
+    return KF_OK;
+}
+
+static void *work_for_ever(void *ret_err)
+{
+    store_in_slices(store, never_done, NULL, ret_err);
+    return NULL;
+}
+
+/* An upkeep that has minutes of work does not keep a program from ending. */
+static void long_work_ends_with_the_store(void **state)
+{
+    (void)state;
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT, why = KF_ERR_INIT;
+    pthread_t thread;
+    assert_int_equal(kf_open(testing_path(testing_dir_in_memory(), "e.db"), &o, &store, &err),
+                     KF_OK);
+    int64_t began_ms = env_mono_ms(store->env);
+    pthread_create(&thread, NULL, work_for_ever, &why);
+    store_hurry(store, 300);
+    pthread_join(thread, NULL);
+    assert_string_equal(why.code, "stopping");
+    assert_true(env_mono_ms(store->env) - began_ms < 10000);
+    assert_int_equal(kf_close(&store, NULL), KF_OK);
+}
+
 int main(int argc, char **argv)
 {
     static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(long_work_gives_way),
+        cmocka_unit_test(long_work_ends_with_the_store),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(silence_has_it_committed),
         cmocka_unit_test(who_is_too_far_ahead_waits),
