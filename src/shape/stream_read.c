@@ -155,14 +155,14 @@ static bool is_whole(const struct window_view *v)
 }
 
 /* Each record says where the one before it lies, so none is asked of memory before the last one has
- * come from there. Most are about as long as their neighbours: those further on are asked for by
- * that guess. */
-static void come_closer(const struct window *w, uint32_t place, uint32_t prev)
+ * come from there. Most are about as long as their neighbours: by that guess those that are `ahead`
+ * records further on are asked for. */
+static void come_closer(const struct window *w, uint32_t place, uint32_t prev, uint32_t ahead)
 {
-    uint64_t ahead = (uint64_t)prev * AHEAD;
-    if (ahead && ahead <= place)
+    uint64_t back = (uint64_t)prev * ahead;
+    if (back && back <= place)
         for (uint32_t i = 0; i < prev && i < AHEAD_MAX; i += LINE)
-            __builtin_prefetch(w->block->data + place - ahead + i);
+            __builtin_prefetch(w->block->data + place - back + i);
 }
 
 /* Backwards from the newest: as many as are wanted, and whether there is one more. */
@@ -172,6 +172,8 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
     struct run run = {.place = w->first};
     size_t bytes = 0;
     bool plain = want_newest(want);
+    for (uint32_t ahead = 1; w->count && ahead < AHEAD; ahead++)
+        come_closer(w, w->last, window_at(w, w->last)->prev, ahead);
     for (uint32_t i = w->count, place = w->last; i > 0; i--) {
         const struct window_record *r = window_at(w, place);
         if (plain || fits(want, r)) {
@@ -183,8 +185,8 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
             run.place = place;
             run.count++;
         }
+        come_closer(w, place, r->prev, AHEAD);
         place -= r->prev;
-        come_closer(w, place, r->prev);
     }
     run.known = run.more || is_whole(v) || (plain && run.count == want->limit);
     run.more = run.more || (run.known && !is_whole(v));
