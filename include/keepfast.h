@@ -394,10 +394,10 @@ KF_API kf_rc kf_append_submit(kf_store *store, const char *key, const struct kf_
 /* An entry as it was read. Texts and bytes live as long as their list; a NUL stands behind each. */
 struct kf_entry {
     uint64_t n;
-    const char *stream; /* its key */
-    const char *id;     /* "" = none */
-    const char *kind;   /* "" = none */
-    size_t id_len, kind_len;
+    const char *stream;      /* its key */
+    const char *id;          /* "" = none */
+    const char *kind;        /* "" = none */
+    size_t id_len, kind_len; /* in bytes, without the NUL */
     int64_t at_ms;
     const void *body; /* exactly the bytes that were appended */
     size_t len;

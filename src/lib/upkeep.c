@@ -5,12 +5,14 @@
 #include "lib/upkeep.h"
 
 #include "base/err.h"
+#include "base/hooks.h"
 #include "base/mem.h"
 #include "shape/stream.h"
 #include "shape/track.h"
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 enum { SHRINK_PAGES = 256, SHRINK_SLICES = 16 };
@@ -66,7 +68,7 @@ static kf_rc remove_old(struct upkeep *u, struct kf_err *err)
         rc = streams_retain(store_streams(u->store), err);
     if (rc == KF_OK)
         rc = tracks_retain(u->store, err);
-    return rc == KF_OK ? store_in_slices_at(u->store, shrink, shrink_stands, u, err) : rc;
+    return rc == KF_OK ? store_in_slices_gently(u->store, shrink, shrink_stands, u, err) : rc;
 }
 
 static bool goes_on(void *ctx)
@@ -128,7 +130,8 @@ static void look_after(struct upkeep *u)
     kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err) : track(u, &err);
     bool again = strcmp(u->told, err.code) == 0 && u->what == UPKEEP_TRACK;
     /* A store that is away says so itself, once. */
-    if (rc != KF_OK && !again && goes_on(u) && store_state(u->store) != STORE_FULL)
+    bool closed = strcmp(err.code, problem_table[PROBLEM_STOPPING].code) == 0;
+    if (rc != KF_OK && !again && !closed && store_state(u->store) != STORE_FULL)
         log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);
     snprintf(u->told, sizeof u->told, "%s", rc == KF_OK ? "" : err.code);
@@ -150,12 +153,28 @@ static void work(struct loop_job *j)
     pthread_mutex_unlock(&u->lock);
 }
 
+/* Of all stores of the process one at a time removes what is old: it takes its time, and a worker
+ * that readers of the others wait for. */
+static atomic_bool removing;
+
+static bool take_turn(const struct upkeep *u)
+{
+    return u->what != UPKEEP_OLD || !atomic_exchange(&removing, true);
+}
+
+static void give_turn(const struct upkeep *u)
+{
+    if (u->what == UPKEEP_OLD)
+        atomic_store(&removing, false);
+}
+
 static void due(struct loop_timer *t);
 
 static void done(struct loop_job *j, bool cancelled)
 {
     struct upkeep *u = (struct upkeep *)((char *)j - offsetof(struct upkeep, job));
     (void)cancelled;
+    give_turn(u);
     pthread_mutex_lock(&u->lock);
     bool stopped = u->stopped, last = u->left;
     u->run = IDLE;
@@ -171,6 +190,11 @@ static void done(struct loop_job *j, bool cancelled)
 static void due(struct loop_timer *t)
 {
     struct upkeep *u = (struct upkeep *)((char *)t - offsetof(struct upkeep, timer));
+    if (!take_turn(u)) {
+        KF_SOMETIMES("upkeep-waits-its-turn");
+        loop_timer_set(u->loop, &u->timer, UPKEEP_TURN_MS, due);
+        return;
+    }
     pthread_mutex_lock(&u->lock);
     u->run = QUEUED;
     pthread_mutex_unlock(&u->lock);

@@ -5,7 +5,7 @@
  *
  *   UPKEEP_OLD    versions, entries, keys and changes that are no longer kept go, and the pages
  *                 they had are given back to the file system; the first time a minute after
- *                 opening, then every ten
+ *                 opening, then every ten; of all stores of the process one at a time
  *   UPKEEP_TRACK  tables that the configuration names are tracked, tried again each half minute;
  *                 changes are numbered; each second
  *
@@ -18,6 +18,7 @@
 #define UPKEEP_FIRST_MS (60 * 1000)
 #define UPKEEP_EVERY_MS (10 * 60 * 1000)
 #define UPKEEP_TRACK_MS 1000
+#define UPKEEP_TURN_MS  1000 /* while that of another store of the process removes what is old */
 
 enum upkeep_what { UPKEEP_OLD, UPKEEP_TRACK };
 

@@ -208,9 +208,9 @@ kf_rc docs_retain(struct docs *docs, struct kf_err *err)
     struct retain r = {.docs = docs, .after = BUF_INIT, .next = BUF_INIT};
     kf_rc rc = once_boundary(docs->store, &r.once_before_ms, err);
     if (rc == KF_OK && r.once_before_ms > 0)
-        rc = store_in_slices(docs->store, retain_once, &r, err);
+        rc = store_in_slices_gently(docs->store, retain_once, NULL, &r, err);
     if (rc == KF_OK && !docs_pinned(docs))
-        rc = store_in_slices_at(docs->store, retain_versions, versions_stand, &r, err);
+        rc = store_in_slices_gently(docs->store, retain_versions, versions_stand, &r, err);
     buf_release(&r.after);
     buf_release(&r.next);
     return rc;

@@ -85,10 +85,10 @@ static kf_rc purge_slice(struct group *g, void *ctx, bool *ret_more, struct kf_e
 
 static kf_rc bring_up(struct streams *streams, struct kf_err *err)
 {
-    kf_rc rc = store_in_slices(streams->store, index_slice, streams, err);
+    kf_rc rc = store_in_slices_gently(streams->store, index_slice, NULL, streams, err);
     if (rc != KF_OK || !left_take(streams, LEFT_WORDS))
         return rc;
-    rc = store_in_slices(streams->store, sweep_slice, streams, err);
+    rc = store_in_slices_gently(streams->store, sweep_slice, NULL, streams, err);
     if (rc != KF_OK)
         left_again(streams, LEFT_WORDS);
     return rc;

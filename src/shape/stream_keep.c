@@ -48,6 +48,7 @@ kf_rc stream_trim(struct streams *streams, struct group *g, const struct config_
 struct retain {
     struct write write; /* first */
     struct streams *streams;
+    struct store_turns turns;
     kf_rc (*slice)(struct group *g, struct retain *r, struct kf_err *err);
     bool more;
     /* where it is: of the streams, of their ids, of the attachments */
@@ -75,6 +76,7 @@ static kf_rc retain_apply(struct group *g, struct write *w, struct kf_err *err)
     r->changed_count = 0;
     r->more = false;
     r->at = (str){0};
+    store_turn_limit(&r->turns, g);
     kf_rc rc = keep_place(&r->next, buf_view(&r->after), err);
     if (rc == KF_OK)
         rc = keep_place(&r->next_id, buf_view(&r->after_id), err);
@@ -105,6 +107,7 @@ static kf_rc in_slices(struct retain *r,
                        struct kf_err *err)
 {
     kf_rc rc;
+    r->turns = store_turns(r->streams->store, true);
     r->write = (struct write){.apply = retain_apply, .publish = retain_publish, .frees = true};
     r->slice = slice;
     buf_clear(&r->after);
@@ -112,6 +115,7 @@ static kf_rc in_slices(struct retain *r,
     buf_clear(&r->damaged);
     do {
         struct buf was = r->after, was_id = r->after_id;
+        store_turn_begin(&r->turns);
         rc = store_write(r->streams->store, &r->write, err);
         if (pass_damaged(r, rc)) {
             rc = KF_OK;
@@ -122,6 +126,8 @@ static kf_rc in_slices(struct retain *r,
         r->after_id = r->next_id;
         r->next = was;
         r->next_id = was_id;
+        if (rc == KF_OK && r->more)
+            rc = store_turn_end(&r->turns, err);
     } while (rc == KF_OK && r->more);
     return rc;
 }

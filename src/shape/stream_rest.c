@@ -20,6 +20,7 @@
 struct rest {
     struct write write; /* first */
     struct streams *streams;
+    struct store_turns turns;
     int64_t after, until; /* streams between them are looked for */
     int64_t by_parts;     /* the one of which each part is committed, 0 = none */
     /* of the slice */
@@ -114,6 +115,7 @@ static kf_rc apply_rest(struct group *g, struct write *write, struct kf_err *err
     struct rest *r = (struct rest *)write;
     struct db *db = group_db(g);
     r->at = r->receipt = 0;
+    store_turn_limit(&r->turns, g);
     kf_rc rc = group_scrub(g, true, err);
     if (rc == KF_OK)
         do
@@ -144,11 +146,13 @@ static kf_rc rest_remove(struct streams *streams, int64_t receipt, struct kf_err
 {
     struct rest r = {.write = {.apply = apply_rest, .frees = true},
                      .streams = streams,
+                     .turns = store_turns(streams->store, receipt == 0),
                      .after = INT64_MIN,
                      .until = INT64_MAX};
     struct kf_err first = KF_ERR_INIT, why = KF_ERR_INIT;
     do {
         bool index_is_whole = !stream_index_is_damaged(&streams->index);
+        store_turn_begin(&r.turns);
         kf_rc rc = store_write(streams->store, &r.write, &why);
         if (rc == KF_OK && !r.more && r.until < INT64_MAX) {
             r.after = r.until; /* it is passed over */
@@ -169,6 +173,8 @@ static kf_rc rest_remove(struct streams *streams, int64_t receipt, struct kf_err
                 *err = why;
             return rc;
         }
+        if (r.more && (rc = store_turn_end(&r.turns, err)) != KF_OK)
+            return rc;
     } while (r.more);
     if (first.rc != KF_OK && err)
         *err = first;

@@ -31,6 +31,7 @@ struct redo {
     uint64_t highest;  /* of all that the file has had */
     bool wiped;        /* nothing of a group is in it */
     int64_t at;        /* where the next record goes */
+    int64_t written;   /* what is behind it was never written, or is wiped */
     int64_t size;      /* of the file: what is behind `at` is there already, so that a sync has no
                          * more to write than the record */
     struct buf record; /* being put together */
@@ -116,6 +117,7 @@ kf_rc redo_open(const struct env *env, const char *path, bool create, struct red
         return rc;
     }
     r->at = HEAD;
+    r->written = r->size;
     r->cycle = r->highest = 1;
     *ret = r;
     return KF_OK;
@@ -240,6 +242,8 @@ static kf_rc write_record(struct redo *r, int64_t last, int64_t stamp, struct kf
     le_put64(b->p + 48, (uint64_t)stamp);
     sum_of(r->key, str_make(b->p, SUMMED), str_make(b->p + SITE_AT, len - SITE_AT), b->p + SUMMED);
     r->wiped = false;
+    if (r->written < r->at + (int64_t)b->len)
+        r->written = r->at + (int64_t)b->len;
     if (!KF_SABOTAGE("redo-not-written"))
         rc = file_write(&r->file, r->at, b->p, b->len, err);
     if (rc == KF_OK && !KF_SABOTAGE("redo-not-synced"))
@@ -275,10 +279,12 @@ kf_rc redo_erase(struct redo *r, struct kf_err *err)
     redo_restart(r);
     if (r->wiped)
         return KF_OK;
-    kf_rc rc = write_zeros(r, HEAD, r->size, err);
+    kf_rc rc = write_zeros(r, HEAD, r->written, err);
     if (rc == KF_OK)
         rc = file_sync_data(&r->file, err);
     r->wiped = rc == KF_OK;
+    if (r->wiped)
+        r->written = HEAD;
     return rc;
 }
 

@@ -270,17 +270,32 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
 
 /* Long work in slices: `slice` is applied as a write of its own again and again, each at most
  * STORE_SLICE_MS (it asks group_slice_over), until it sets *ret_more false. It may be called
- * again for the same slice (G3). Between slices other writes go; while there are any, a slice has
- * STORE_SLICE_BUSY_MS, and the others most of the time. Counts as making room (`frees`). Not on the
- * loop's thread. */
+ * again for the same slice (G3). Between slices other writes go. Counts as making room
+ * (`frees`). Not on the loop's thread. Ends in between with `stopping` when the store is closed
+ * (store_hurry). */
 typedef kf_rc store_slice(struct group *g, void *ctx, bool *ret_more, struct kf_err *err);
 kf_rc store_in_slices(struct kf_store *store, store_slice *slice, void *ctx, struct kf_err *err);
-/* The same for work that is at a place: `slice` begins there each time and leaves in `ctx` where
- * the next one is to begin, and `stands` makes that the place. It is called behind the commit of
- * each slice, on the caller's thread: a slice that is applied again begins where it began. */
+/* The same for upkeep, for which nobody waits: while others write a slice has STORE_SLICE_BUSY_MS,
+ * and the others most of the time (not on PostgreSQL). For work that is at a place: `slice` begins
+ * there each time and leaves in `ctx` where the next one is to begin, and `stands` (may be NULL)
+ * makes that the place. It is called behind the commit of each slice, on the caller's thread: a
+ * slice that is applied again begins where it began. */
 typedef void store_stands(void *ctx);
-kf_rc store_in_slices_at(struct kf_store *store, store_slice *slice, store_stands *stands,
-                         void *ctx, struct kf_err *err);
+kf_rc store_in_slices_gently(struct kf_store *store, store_slice *slice, store_stands *stands,
+                             void *ctx, struct kf_err *err);
+
+/* What those two are made of, for who needs writes of another kind: begin, store_write (its apply
+ * asks for the limit first), and the end when there is more to do. */
+struct store_turns {
+    struct kf_store *store;
+    bool gently, others;
+    uint64_t seen, began_ns;
+};
+struct store_turns store_turns(struct kf_store *store, bool gently);
+void store_turn_begin(struct store_turns *turns);
+void store_turn_limit(const struct store_turns *turns, struct group *g);
+/* Rests, where that is due. KF_BUSY: `stopping`. */
+kf_rc store_turn_end(struct store_turns *turns, struct kf_err *err);
 /* Whether the group has had the writer for as long as it may: any apply with much to do asks. */
 bool group_slice_over(const struct group *g);
 

@@ -111,35 +111,40 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
 /* ----------------------------------------------------------------------------------- slices */
 
 /* A slice keeps everybody waiting, and so does what has to be committed before it. While others
- * write, slices are shorter, and this many times as long as one took belongs to the others. */
+ * write, this many times as long as one took belongs to the others. */
 #define REST_TIMES  4
 #define REST_MAX_MS 400
 
-struct slice_write {
-    struct write write; /* first */
-    store_slice *slice;
-    void *ctx;
-    bool more, others;
-};
-
-static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
+static uint64_t writes_of(const struct kf_store *s)
 {
-    struct slice_write *sw = (struct slice_write *)w;
-    uint64_t end_ns = env_mono_ns(g->store->env) + STORE_SLICE_BUSY_MS * 1000000ull;
-    sw->more = false;
-    if (sw->others && g->slice_end_ns > end_ns)
-        g->slice_end_ns = end_ns;
-    return sw->slice(g, sw->ctx, &sw->more, err);
+    return atomic_load_explicit(&s->writes, memory_order_relaxed);
 }
 
-/* What is on PostgreSQL is written by a thread of its own, and waits for the network mostly. */
-static void give_way(struct kf_store *s, uint64_t took_ns)
+struct store_turns store_turns(struct kf_store *s, bool gently)
+{
+    /* What is on PostgreSQL is written by a thread of its own, and waits for the network mostly. */
+    return (struct store_turns){
+        .store = s, .gently = gently && !s->pg && !s->env->wait, .seen = writes_of(s)};
+}
+
+void store_turn_begin(struct store_turns *t)
+{
+    t->began_ns = env_mono_ns(t->store->env);
+}
+
+void store_turn_limit(const struct store_turns *t, struct group *g)
+{
+    uint64_t end_ns = env_mono_ns(g->store->env) + STORE_SLICE_BUSY_MS * 1000000ull;
+    if (t->others && g->slice_end_ns > end_ns)
+        g->slice_end_ns = end_ns;
+}
+
+static void give_way(uint64_t took_ns)
 {
     uint64_t ms = REST_TIMES * took_ns / 1000000;
-    if (s->pg || s->env->wait)
-        return;
     KF_SOMETIMES("slices-give-way");
-    poll(NULL, 0, (int)(ms < REST_MAX_MS ? ms : REST_MAX_MS));
+    if (!KF_SABOTAGE("slices-without-rest"))
+        poll(NULL, 0, (int)(ms < REST_MAX_MS ? ms : REST_MAX_MS));
 }
 
 /* It is closed, and who closes it has waited long enough. */
@@ -149,35 +154,62 @@ static bool is_cut(const struct kf_store *s)
     return at_ms && env_mono_ms(s->env) >= at_ms;
 }
 
-kf_rc store_in_slices_at(struct kf_store *s, store_slice *slice, store_stands *stands, void *ctx,
-                         struct kf_err *err)
+kf_rc store_turn_end(struct store_turns *t, struct kf_err *err)
 {
-    struct slice_write sw = {
-        .write = {.apply = slice_apply, .frees = true}, .slice = slice, .ctx = ctx};
-    uint64_t seen = atomic_load_explicit(&s->writes, memory_order_relaxed);
+    uint64_t writes = writes_of(t->store);
+    t->others = t->gently && writes - t->seen > 1; /* besides this one */
+    t->seen = writes;
+    if (t->others)
+        give_way(env_mono_ns(t->store->env) - t->began_ns);
+    if (!is_cut(t->store))
+        return KF_OK;
+    KF_SOMETIMES("slices-cut-by-closing");
+    return err_set(err, PROBLEM_STOPPING,
+                   "the store is closed before all of this is done; it is done when it is open "
+                   "again");
+}
+
+struct slice_write {
+    struct write write; /* first */
+    struct store_turns turns;
+    store_slice *slice;
+    void *ctx;
+    bool more;
+};
+
+static kf_rc slice_apply(struct group *g, struct write *w, struct kf_err *err)
+{
+    struct slice_write *sw = (struct slice_write *)w;
+    sw->more = false;
+    store_turn_limit(&sw->turns, g);
+    return sw->slice(g, sw->ctx, &sw->more, err);
+}
+
+static kf_rc in_slices(struct slice_write *sw, store_stands *stands, struct kf_err *err)
+{
     kf_rc rc;
-    for (;;) {
-        uint64_t began_ns = env_mono_ns(s->env);
-        rc = store_write(s, &sw.write, err);
+    sw->write = (struct write){.apply = slice_apply, .frees = true};
+    do {
+        store_turn_begin(&sw->turns);
+        rc = store_write(sw->turns.store, &sw->write, err);
         if (rc == KF_OK && stands)
-            stands(ctx);
-        if (rc != KF_OK || !sw.more)
+            stands(sw->ctx);
+        if (rc != KF_OK || !sw->more)
             return rc;
-        uint64_t writes = atomic_load_explicit(&s->writes, memory_order_relaxed);
-        sw.others = writes - seen > 1; /* besides this one */
-        seen = writes;
-        if (sw.others)
-            give_way(s, env_mono_ns(s->env) - began_ns);
-        if (is_cut(s)) {
-            KF_SOMETIMES("slices-cut-by-closing");
-            return err_set(err, PROBLEM_STOPPING,
-                           "the store is closed before all of this is done; it goes on when it is "
-                           "open again");
-        }
-    }
+        rc = store_turn_end(&sw->turns, err);
+    } while (rc == KF_OK);
+    return rc;
 }
 
 kf_rc store_in_slices(struct kf_store *s, store_slice *slice, void *ctx, struct kf_err *err)
 {
-    return store_in_slices_at(s, slice, NULL, ctx, err);
+    struct slice_write sw = {.turns = store_turns(s, false), .slice = slice, .ctx = ctx};
+    return in_slices(&sw, NULL, err);
+}
+
+kf_rc store_in_slices_gently(struct kf_store *s, store_slice *slice, store_stands *stands,
+                             void *ctx, struct kf_err *err)
+{
+    struct slice_write sw = {.turns = store_turns(s, true), .slice = slice, .ctx = ctx};
+    return in_slices(&sw, stands, err);
 }

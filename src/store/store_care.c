@@ -5,10 +5,6 @@
 #include <sys/stat.h>
 
 #define EMPTY_EACH_MS 1000 /* tries to rid the log of what was erased */
-/* While appends are placed, each COMMIT changes much of what the last one has: it is moved into the
- * file once for so many times the frames. With those of one COMMIT more that is below
- * STORE_WAL_BIG. */
-#define AHEAD_TIMES 9
 
 bool care_is_moved(struct kf_store *s)
 {
@@ -150,8 +146,7 @@ bool care_is_due(struct kf_store *s)
      * and looking at all of it again after each commit would cost more than it brings. */
     if (frames < s->checkpointed)
         s->checkpointed = 0;
-    uint32_t most = s->options.checkpoint_frames * (redo_is_ahead(s) ? AHEAD_TIMES : 1);
-    return frames - s->checkpointed >= most;
+    return frames - s->checkpointed >= s->options.checkpoint_frames;
 }
 
 static void judge_log(struct kf_store *s)

@@ -259,6 +259,7 @@ static enum verdict transact(struct group *g, struct kf_err *err)
         return lost(s->db);
     }
     g->seq = s->seq;
+    g->slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull;
     s->turn++;
     enum verdict v = apply_all(g, err);
     bool nothing = db_wrote(s->db) == wrote;
@@ -423,8 +424,7 @@ static void lead(struct kf_store *s, const struct store_waiter *myself)
     struct group g = {.store = s,
                       .patient = myself != NULL,
                       .number = ++s->groups,
-                      .now_ms = env_wall_ms(s->env),
-                      .slice_end_ns = env_mono_ns(s->env) + STORE_SLICE_MS * 1000000ull};
+                      .now_ms = env_wall_ms(s->env)};
     int64_t seq = s->seq;
     bool due = false;
     queue_take(s, &g);

@@ -663,6 +663,22 @@ static void versions_go_at_their_age_and_their_room_with_them(void **state)
     assert_int_equal(kf_verify(store, true, NULL, NULL, NULL, &err), KF_OK);
 }
 
+/* The turn comes round: what a second one waited for was done, and the first has its turn again. */
+static void upkeeps_take_turns(void **state)
+{
+    (void)state;
+    struct upkeep *second = NULL;
+    open_stepped(with_ages());
+    put_versions("aged");
+    assert_int_equal(upkeep_start(store, UPKEEP_OLD, NULL, &second, &err), KF_OK);
+    live_through(UPKEEP_FIRST_MS + 3 * UPKEEP_TURN_MS);
+    testing_env_advance(&t, 3 * DAY_MS);
+    live_through(2 * (int64_t)UPKEEP_EVERY_MS);
+    assert_int_equal(kept_versions("aged"), 1);
+    upkeep_end(second);
+    upkeep_stop(second);
+}
+
 /* A command ends before anything is due; it cares for nothing but its work. */
 static void a_brief_owner_does_no_upkeep(void **state)
 {
@@ -699,6 +715,7 @@ int main(int argc, char **argv)
         TEST(a_second_open_is_refused_at_once),
         TEST(a_brief_owner_is_waited_for),
         TEST(a_lasting_owner_is_not_waited_for),
+        TEST(upkeeps_take_turns),
         TEST(versions_go_at_their_age_and_their_room_with_them),
         TEST(a_brief_owner_does_no_upkeep),
     };
