@@ -120,17 +120,20 @@ def what_keep_has_removed_is_gone_at_both():
 @test
 def each_entry_is_there_once_whatever_was_cut():
     """Many append with ids at two servers, through networks that are cut at any byte and a database that crashes: who has no answer asks
-    again with the same id. Then each entry is there once, each writer's in its order, and both servers show what is there."""
-    space, writers, each = next(SPACES), 6, 150
+    again with the same id. Then each entry is there once, each writer's in its order, and both servers show what is there. They go on until
+    the database has crashed, however fast they are."""
+    space, writers, least, crash_turn = next(SPACES), 6, 150, 12
     with FaultProxy(("127.0.0.1", TCP.port)) as first, FaultProxy(("127.0.0.1", TCP.port)) as second:
         proxies = (first, second)
         with Server(TCP.url(host="127.0.0.1", port=first.port)) as one, Server(TCP.url(host="127.0.0.1", port=second.port)) as two:
             equal(one.client(space).put("/docs/first", b"1").status, 201, "made")
-            answers, refused, stop = {}, [0], threading.Event()
+            answers, told, refused, crashed, stop = {}, [0] * writers, [0], threading.Event(), threading.Event()
 
             def write(who):
                 client = (one, two)[who % 2].client(space)
-                for n in range(each):
+                while told[who] < least or not crashed.is_set():
+                    n = told[who]
+                    told[who] += 1
                     entry = {"id": f"{who}-{n}", "kind": f"w{who}", "body": n}
                     for _ in range(400):
                         try:
@@ -145,15 +148,17 @@ def each_entry_is_there_once_whatever_was_cut():
                             answers[who, n] = repr(answer)
                             return
                         time.sleep(0.02)
+                    time.sleep(0.01)
 
             def disturb():
                 turn = 0
                 while not stop.wait(0.15):
                     turn += 1
                     proxy = proxies[turn % 2]
-                    if turn % 12 == 0:
+                    if turn % crash_turn == 0:
                         TCP.crash()
                         TCP.start()
+                        crashed.set()
                     elif turn % 2:
                         proxy.drop_connections()
                     else:
@@ -172,7 +177,7 @@ def each_entry_is_there_once_whatever_was_cut():
             trouble.join()
             for proxy in proxies:
                 proxy.pass_on()
-            equal(sorted(answers), [(who, n) for who in range(writers) for n in range(each)], "everybody got an answer")
+            equal(sorted(answers), [(who, n) for who in range(writers) for n in range(told[who])], "everybody got an answer")
             outcomes = sum((server.stderr().count("pg.outcome_found") for server in (one, two)))
             note(f"refused={refused[0]} outcomes looked up={outcomes}")
             check(refused[0] > 0, "there was trouble")
