@@ -3,12 +3,13 @@
  *
  *         an id is asked for          every row was read
  *      none ------------> filling ------------------------> known
- *       ^                   | | |                             |
- *       | another database  | | | more ids than room          |
- *       +-------------------+-|-|-----------------------------+
- *       |                     | +--> with four times the room +
- *       +---- a minute later -+
- *                             it failed, and memory is given back
+ *       ^                   | | ^                            | ^
+ *       | another database  | | | four times the room        | | it is known: in the other's place
+ *       +-------------------+-|-|----------------------------+ |
+ *       |                     | +- more ids than room          v
+ *       +---- a minute later -+                              known, and one of four times the room
+ *                             it failed                      is filled beside it; when that fails,
+ *                                                            again a minute later
  *
  * While it fills, a part of both tables with each group, the database is asked, and when the filter
  * confirms. It has to have every id that is in the database or on the way there:
@@ -23,35 +24,47 @@
  * Belongs to the leader. */
 #include "shape/stream_internal.h"
 
-/* Room for 11 million ids. With four times as many half of what is new would be looked for. */
+/* Room for 11 million ids. From there on more and more is looked for, of what is new: half at 44
+ * million. */
 #define BYTES_MAX ((size_t)16 << 20)
 #define ROOM_MIN  ((uint64_t)1 << 17)
-#define ROOM_MOST ((uint64_t)44000000)
+#define ROOM_MOST ((uint64_t)BYTES_MAX * 8 / BLOOM_BITS)
 /* With what a store is begun, whatever numbers it has given. */
 #define ROOM_FIRST ((uint64_t)1 << 20)
 /* Rows that are read with each group while it fills: whoever is in it waits for them. */
 #define FILL_ROWS 512
 #define OFF_MS    60000
 
-static void forget(struct stream_ids *ids)
+static void drop_next(struct stream_ids *ids)
 {
-    bloom_release(&ids->bloom);
+    bloom_release(&ids->next);
     buf_release(&ids->id);
-    *ids = (struct stream_ids){.content = ids->content, .room = ids->room, .rows = ids->rows};
+    ids->read_new = false;
+    ids->stream = 0;
 }
 
 void ids_release(struct stream_ids *ids)
 {
-    forget(ids);
+    drop_next(ids);
+    bloom_release(&ids->known);
+    *ids = (struct stream_ids){.content = ids->content, .rows = ids->rows};
 }
 
-/* What it confirms is there, or makes no difference. */
+/* What a filter confirms is there, or makes no difference. */
+static bool add(struct bloom *bloom, uint64_t hash)
+{
+    if (!bloom->words || bloom_may_have(bloom, hash))
+        return false;
+    bloom_add(bloom, hash);
+    return true;
+}
+
 void ids_add(struct stream_ids *ids, uint64_t hash)
 {
-    if (!ids->bloom.words || bloom_may_have(&ids->bloom, hash))
-        return;
-    bloom_add(&ids->bloom, hash);
-    ids->count++;
+    bool is_new = add(&ids->known, hash);
+    if (ids->next.words)
+        is_new = add(&ids->next, hash);
+    ids->count += is_new;
 }
 
 static kf_rc begin(struct streams *streams, int64_t committed, struct kf_err *err)
@@ -60,10 +73,20 @@ static kf_rc begin(struct streams *streams, int64_t committed, struct kf_err *er
     uint64_t there = (uint64_t)committed + (uint64_t)committed / 2;
     if (!ids->room)
         ids->room = there < ROOM_MIN ? ROOM_MIN : there > ROOM_FIRST ? ROOM_FIRST : there;
-    kf_rc rc = bloom_init(&ids->bloom, ids->room, BYTES_MAX, err);
+    kf_rc rc = bloom_init(&ids->next, ids->room, BYTES_MAX, err);
+    ids->count = 0;
     if (rc == KF_OK && !KF_SABOTAGE("noted-ids-not-added"))
         foretold_each(&streams->foretold, ids);
     return rc;
+}
+
+static void take_next(struct stream_ids *ids)
+{
+    KF_SOMETIMES("ids-known");
+    bloom_release(&ids->known);
+    ids->known = ids->next;
+    ids->next = (struct bloom){0};
+    drop_next(ids);
 }
 
 /* A part of one table. */
@@ -97,10 +120,12 @@ static kf_rc fill_some(struct streams *streams, struct db *db, struct kf_err *er
     }
     db_done(s);
     if (rc == KF_OK && rows < limit) {
-        ids->known = ids->read_new;
+        bool all = ids->read_new;
         ids->read_new = true;
         ids->stream = 0;
         buf_clear(&ids->id);
+        if (all)
+            take_next(ids);
     }
     return rc;
 }
@@ -111,7 +136,11 @@ static void give_up(struct streams *streams, int64_t now_ms, const struct kf_err
     KF_SOMETIMES("ids-not-known");
     log_event(store_log(streams->store), LOG_WARN, "ids.off", LOG_S("reason", why->detail),
               LOG_END);
-    forget(ids);
+    drop_next(ids);
+    if (ids->known.words) { /* which goes on, and is still to be followed by a larger one */
+        ids->room /= 4;
+        ids->count = ids->room + 1;
+    }
     ids->off = true;
     ids->off_ms = now_ms;
 }
@@ -119,22 +148,21 @@ static void give_up(struct streams *streams, int64_t now_ms, const struct kf_err
 /* Whether it failed a short while ago; a clock that was put back ends that, too. */
 static bool is_off(struct stream_ids *ids, int64_t now_ms)
 {
-    if (ids->off && ids->room <= ROOM_MOST &&
-        (now_ms < ids->off_ms || now_ms - ids->off_ms > OFF_MS))
+    if (ids->off && (now_ms < ids->off_ms || now_ms - ids->off_ms > OFF_MS))
         ids->off = false;
     return ids->off;
 }
 
-/* Larger, or of another database. */
-static void begin_anew(struct stream_ids *ids, uint64_t content)
+/* Whether another is to be filled: there is none, or the one that is or was has too little room. */
+static bool is_wanted(struct stream_ids *ids)
 {
-    bool other = ids->content != content;
-    if (!other && ids->count <= ids->room)
-        return;
-    forget(ids);
-    ids->content = content;
-    ids->room = other ? 0 : 4 * ids->room;
-    ids->off = ids->room > ROOM_MOST;
+    bool begun = ids->next.words || ids->known.words;
+    if (begun && (ids->count <= ids->room || ids->room >= ROOM_MOST))
+        return false;
+    if (begun)
+        ids->room *= 4;
+    drop_next(ids);
+    return true;
 }
 
 /* Once for each group. */
@@ -143,16 +171,19 @@ static void go_on(struct streams *streams, struct group *g)
     struct stream_ids *ids = &streams->ids;
     struct kf_err err = KF_ERR_INIT;
     struct db *db;
-    begin_anew(ids, group_content(g));
-    if (ids->known || is_off(ids, group_now_ms(g)))
+    if (ids->content != group_content(g)) {
+        ids_release(ids);
+        ids->content = group_content(g);
+    }
+    if (is_off(ids, group_now_ms(g)))
         return;
-    kf_rc rc = ids->bloom.words ? KF_OK : begin(streams, group_committed(g), &err);
+    kf_rc rc = is_wanted(ids) ? begin(streams, group_committed(g), &err) : KF_OK;
+    if (rc == KF_OK && !ids->next.words)
+        return;
     if (rc == KF_OK)
         rc = group_look(g, &db, &err);
     if (rc == KF_OK)
         rc = fill_some(streams, db, &err);
-    if (rc == KF_OK && ids->known)
-        KF_SOMETIMES("ids-known");
     if (rc != KF_OK && rc != KF_BUSY)
         give_up(streams, group_now_ms(g), &err);
 }
@@ -165,5 +196,5 @@ bool ids_may_have(struct streams *streams, struct group *g, uint64_t hash)
     if (turn != ids->turn || ids->content != group_content(g))
         go_on(streams, g);
     ids->turn = turn;
-    return !ids->known || bloom_may_have(&ids->bloom, hash);
+    return !ids->known.words || bloom_may_have(&ids->known, hash);
 }

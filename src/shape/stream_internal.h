@@ -452,11 +452,11 @@ void foretold_entry_say(const struct foretold_entry *e, struct buf *out);
 kf_rc foretold_entry_parse(str bytes, struct foretold_entry *ret, struct kf_err *err);
 /* Client ids that are there (stream_ids.c). */
 struct stream_ids {
-    struct bloom bloom;
+    struct bloom known;     /* has all that are there; without words there is none */
+    struct bloom next;      /* is being filled */
     uint64_t content, turn; /* of the store, that they are of; of the group that saw to it last */
-    uint64_t count, room;   /* that it was told; that it was made for */
-    bool known;             /* all that are there are in it */
-    bool off;               /* could not be read: the database is asked; since */
+    uint64_t count, room;   /* of the one that was begun last: that it was told; made for */
+    bool off;               /* none could be filled; since */
     int64_t off_ms;
     bool read_new;  /* kf_entry_once_new was read; up to this id of the one that is: */
     int64_t stream;

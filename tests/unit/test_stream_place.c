@@ -336,7 +336,7 @@ static void ids_that_were_there_are_taken(void **state)
     struct testing_docs killed;
     t.streams->once.max = 30;
     append_all_ids(&t, 1, 100, false);
-    assert_true(t.streams->ids.known);
+    assert_non_null(t.streams->ids.known.words);
     append_all_ids(&t, 1, 100, true);
     append_all_ids(&t, 101, 120, false);
     assert_true(is_ahead());
@@ -344,11 +344,11 @@ static void ids_that_were_there_are_taken(void **state)
     killed.streams->ids.rows = 3;
     killed.streams->once.max = 1; /* they move while they are read */
     append_all_ids(&killed, 121, 130, false);
-    assert_false(killed.streams->ids.known);
+    assert_null(killed.streams->ids.known.words);
     append_all_ids(&killed, 110, 130, true);
     append_all_ids(&killed, 1, 10, true);
     append_all_ids(&killed, 131, 190, false);
-    assert_true(killed.streams->ids.known);
+    assert_non_null(killed.streams->ids.known.words);
     append_all_ids(&killed, 1, 190, true);
     assert_int_equal(testing_append(&killed, "chat/new", "i", NULL, "1"), 1); /* by a group */
     assert_int_equal(testing_append(&killed, "chat/new", "i", NULL, "1"), 1);
@@ -364,12 +364,61 @@ static void more_ids_than_room_are_read_again(void **state)
 {
     (void)state;
     append_all_ids(&t, 1, 50, false);
-    assert_true(t.streams->ids.known);
+    assert_non_null(t.streams->ids.known.words);
     t.streams->ids.room = 60;
     append_all_ids(&t, 51, 80, false);
-    assert_true(t.streams->ids.known);
-    assert_true(t.streams->ids.room > 60);
+    assert_non_null(t.streams->ids.known.words);
+    assert_int_equal(t.streams->ids.room, 240);
     append_all_ids(&t, 1, 80, true);
+}
+
+/* The one that is known answers until the larger one has all. */
+static void a_larger_one_is_filled_beside_the_known(void **state)
+{
+    (void)state;
+    struct stream_ids *ids = &t.streams->ids;
+    append_all_ids(&t, 1, 50, false);
+    const uint64_t *known = ids->known.words;
+    assert_int_equal(testing_number(&t, "SELECT count(*) FROM kf_entry"), 50); /* all are placed */
+    ids->room = 50;
+    ids->rows = 3;
+    append_all_ids(&t, 51, 60, false);
+    assert_non_null(ids->next.words);
+    assert_ptr_equal(ids->known.words, known);
+    append_all_ids(&t, 1, 60, true);
+    append_all_ids(&t, 61, 90, false);
+    assert_null(ids->next.words);
+    assert_ptr_not_equal(ids->known.words, known);
+    append_all_ids(&t, 1, 90, true);
+}
+
+static bool no_large_one(void *ctx, size_t size)
+{
+    (void)ctx;
+    return size < 300000 || size > 400000;
+}
+
+/* One that could not be filled is begun again a minute later. */
+static void a_larger_one_that_failed_is_tried_again(void **state)
+{
+    (void)state;
+    struct stream_ids *ids = &t.streams->ids;
+    append_all_ids(&t, 1, 50, false);
+    const uint64_t *known = ids->known.words;
+    ids->room = 60000;
+    ids->count = 60001;
+    mem_set_hook(no_large_one, NULL);
+    append_all_ids(&t, 51, 52, false);
+    mem_set_hook(NULL, NULL);
+    assert_true(ids->off);
+    append_all_ids(&t, 1, 52, true);
+    assert_ptr_equal(ids->known.words, known);
+    ids->off_ms -= 61000;
+    append_all_ids(&t, 53, 60, false);
+    assert_false(ids->off);
+    assert_ptr_not_equal(ids->known.words, known);
+    assert_int_equal(ids->room, 240000);
+    append_all_ids(&t, 1, 60, true);
 }
 
 TESTING_SABOTEUR(noted_ids_not_added, "noted-ids-not-added", more_ids_than_room_are_read_again)
@@ -381,11 +430,11 @@ static void ids_are_asked_for_without_memory(void **state)
     append_all_ids(&t, 1, 5, false);
     ids_release(&t.streams->ids);
     t.streams->ids.off = true;
-    t.streams->ids.off_ms = INT64_MAX - 1;
-    t.streams->ids.room = UINT64_MAX; /* for good */
+    t.streams->ids.off_ms = env_wall_ms(t.store->env);
     append_all_ids(&t, 1, 5, true);
     append_all_ids(&t, 6, 9, false);
     append_all_ids(&t, 1, 9, true);
+    assert_null(t.streams->ids.known.words);
 }
 
 TESTING_SABOTEUR(foretold_id_not_noted, "foretold-id-not-noted", an_id_that_is_ahead_is_taken)
@@ -682,6 +731,8 @@ int main(int argc, char **argv)
         TEST(words_wait_while_more_is_to_be_placed),
         TEST(ids_that_were_there_are_taken),
         TEST(more_ids_than_room_are_read_again),
+        TEST(a_larger_one_is_filled_beside_the_known),
+        TEST(a_larger_one_that_failed_is_tried_again),
         TEST(ids_are_asked_for_without_memory),
         cmocka_unit_test(saboteur_read_ids_not_added),
         cmocka_unit_test(saboteur_told_id_not_added),
