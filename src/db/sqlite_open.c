@@ -15,7 +15,7 @@
 /* The log is cut to this when it starts anew. It holds STORE_CHECKPOINT_FRAMES and what is
  * committed at once of groups that were told before (store_place.c): that finds its room also on a
  * full disk. */
-#define WAL_KEEP_BYTES "41943040"
+#define WAL_KEEP_BYTES "67108864"
 /* Steps of SQLite's machine between two looks at the clock: well under a millisecond. */
 #define PROGRESS_STEPS 1000
 

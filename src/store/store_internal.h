@@ -110,7 +110,8 @@ struct placing {
     bool keep_file;     /* something of it was left out */
     int64_t seq, stamp; /* of the last group in it */
     uint64_t content;   /* how often one was opened; the leader's, too */
-    size_t writes, most;
+    size_t writes;      /* of the transaction */
+    size_t most, pages; /* of one, at most, by what is known */
     int64_t since_ms;
     /* --- the queue, with the lock */
     pthread_mutex_t lock;
@@ -359,6 +360,14 @@ void told_free(struct told *t);
 void place_later(struct kf_store *s, struct told *t);
 /* Whether no more than `most` numbers wait; waits for it that long. */
 bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
+/* The page cache of the database's connection, which was opened, as it is to be. Who owns it. */
+void place_cache(struct kf_store *s);
+/* Nothing was written for a while: what was learned of large transactions is forgotten, and their
+ * room in memory. Who owns the database, with no transaction open. */
+void place_calm(struct kf_store *s);
+/* How many writes and pages the next COMMIT may bring, by what this one has brought: its writes,
+ * and frames of the log. True: there is to be room for more pages. */
+bool place_learn(struct placing *p, uint32_t frames);
 /* One group more; false: there is none, or not now. Commits and checkpoints when that is due. On
  * any thread that does not own the database. */
 bool place_some(struct kf_store *s);
@@ -406,8 +415,6 @@ void redo_set_aside(struct kf_store *s);
 kf_rc redo_forget(struct kf_store *s, struct kf_err *err);
 /* Closes and removes it; what is at its path and not this file belongs to somebody else. */
 kf_rc redo_remove(struct kf_store *s, struct kf_err *err);
-/* It was opened: transactions will be large. */
-void redo_begun(struct kf_store *s);
 void redo_drop(struct kf_store *s);
 /* While none is open: nothing is at its path any more. What is there with records is set aside. */
 kf_rc redo_clear(struct kf_store *s, struct kf_err *err);

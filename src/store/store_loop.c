@@ -65,8 +65,10 @@ static void forget_own_pages(struct kf_store *s)
     if (!idle || !lead_if_idle(s))
         return;
     own_begin(s);
-    if (s->db && !s->placing.open)
+    if (s->db && !s->placing.open) {
+        place_calm(s);
         db_forget_pages(s->db);
+    }
     own_end(s);
     lead_end(s);
 }

@@ -22,11 +22,18 @@
 #include <assert.h>
 #include <poll.h>
 
-/* Pages that a COMMIT is to write. With more of them than its cache has room for SQLite would write
- * some before the COMMIT, and again with it. How many numbers make so many the COMMITs before have
- * shown: a thousand streams that are written in turns have their pages in common, a million have
- * not. */
-#define AHEAD_PAGES      8000
+/* Pages that a COMMIT is to write, and room for them in the cache of the database's connection,
+ * with those that are only read: with more of them than it has room for SQLite would write some
+ * before the COMMIT, and again with it. The more, the fewer for each write, for streams that are
+ * written in turns have pages in common; and the more memory and log. So there are few at first,
+ * and twice as many whenever a COMMIT was as large as it might be.
+ *
+ * How many numbers make so many pages the COMMITs before have shown: a thousand streams have many
+ * in common, a million have not. */
+#define AHEAD_PAGES     1000  /* at first; a connection has room for them as it is opened */
+#define AHEAD_PAGES_MAX 14000 /* WAL_KEEP_BYTES of sqlite_open.c is for so many */
+#define CACHE_PAGE_BYTES \
+    ((uint64_t)6 << 10)      /* for each of them, when there are more than at first */
 #define AHEAD_WRITES     512 /* at first */
 #define AHEAD_WRITES_MIN 64
 #define AHEAD_WRITES_MAX 65536
@@ -68,6 +75,7 @@ void place_init(struct kf_store *s)
     struct placing *p = &s->placing;
     p->end = &p->first;
     p->most = AHEAD_WRITES;
+    p->pages = AHEAD_PAGES;
     pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -273,16 +281,34 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
     return rc;
 }
 
-/* How many writes the next COMMIT may bring, by what this one has brought. One that was cut short
- * has fewer writes for each of its pages than a full one would have, and says nothing. */
-static void learn(struct placing *p, uint32_t frames)
+void place_cache(struct kf_store *s)
 {
-    size_t most = p->writes * AHEAD_PAGES / (frames + 1);
-    if (frames < AHEAD_PAGES && (most < p->most || 2 * p->writes < p->most))
-        return;
+    size_t pages = s->placing.pages;
+    db_cache(s->db, pages > AHEAD_PAGES ? pages * CACHE_PAGE_BYTES : 0);
+}
+
+void place_calm(struct kf_store *s)
+{
+    struct placing *p = &s->placing;
+    p->pages = AHEAD_PAGES;
+    p->most = AHEAD_WRITES;
+    place_cache(s);
+}
+
+/* One that was cut short has fewer writes for each of its pages than a full one would have, and
+ * says nothing. */
+bool place_learn(struct placing *p, uint32_t frames)
+{
+    bool more = p->writes >= p->most && p->pages < AHEAD_PAGES_MAX;
+    if (more)
+        p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
+    size_t most = p->writes * p->pages / (frames + 1);
+    if (frames < p->pages && (most < p->most || 2 * p->writes < p->most))
+        return more;
     most = most > 2 * p->most ? 2 * p->most : most;
     most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
+    return more;
 }
 
 kf_rc place_commit(struct kf_store *s, struct kf_err *err)
@@ -302,8 +328,9 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
         return rc;
     }
     uint32_t after = db_wal_frames(s->db);
-    if (p->writes >= AHEAD_WRITES_MIN)
-        learn(p, after > before ? after - before : after); /* else the log began anew */
+    if (p->writes >= AHEAD_WRITES_MIN &&
+        place_learn(p, after > before ? after - before : after)) /* else the log began anew */
+        place_cache(s);
     atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
     p->by->drop(p->ctx);
     p->open = false;

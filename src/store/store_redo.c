@@ -8,15 +8,6 @@
 
 #include "store/redo.h"
 
-/* Of the database while there is a file, for the pages of thousands of writes in one transaction;
- * given back when nothing is written for a while (store_loop.c). */
-#define CACHE_BYTES ((uint64_t)48 << 20)
-
-void redo_begun(struct kf_store *s)
-{
-    db_cache(s->db, CACHE_BYTES);
-}
-
 void redo_drop(struct kf_store *s)
 {
     redo_close(s->redo);
@@ -110,7 +101,7 @@ kf_rc redo_clear(struct kf_store *s, struct kf_err *err)
 static kf_rc look(struct kf_store *s, struct kf_err *err)
 {
     int64_t last = s->seq;
-    redo_begun(s);
+    place_cache(s);
     kf_rc rc = redo_read(s->redo, s->seq, see_last, &last, err);
     if (rc == KF_DAMAGED) { /* told when it is applied */
         last += last == s->seq;

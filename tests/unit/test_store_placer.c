@@ -229,6 +229,31 @@ static void silence_has_it_committed(void **state)
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
 
+/* Commits become larger while they are as large as they may be, by what pages allow. */
+static void commits_grow_with_what_comes(void **state)
+{
+    static const struct {
+        size_t writes, frames; /* of a commit */
+        size_t most, pages;    /* of the next */
+        bool more;
+    } steps[] = {
+        {100, 90, 512, 1000, false}, /* cut short: says nothing */
+        {512, 200, 1024, 2000, true},      {1024, 500, 2048, 4000, true},
+        {2048, 900, 4096, 8000, true},     {4100, 1800, 8192, 14000, true},
+        {8200, 2500, 16384, 14000, false}, {16400, 9000, 25508, 14000, false},
+        {3000, 2900, 25508, 14000, false}, {26000, 20000, 18199, 14000, false},
+        {70, 20000, 64, 14000, false}, /* each has pages of its own */
+    };
+    (void)state;
+    struct placing p = {.most = 512, .pages = 1000};
+    for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
+        p.writes = steps[i].writes;
+        assert_int_equal(place_learn(&p, (uint32_t)steps[i].frames), steps[i].more);
+        assert_int_equal(p.most, steps[i].most);
+        assert_int_equal(p.pages, steps[i].pages);
+    }
+}
+
 #define AT_ONCE 64
 #define LISTS   150
 
@@ -381,6 +406,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_work_ends_with_the_store),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(silence_has_it_committed),
+        cmocka_unit_test(commits_grow_with_what_comes),
         cmocka_unit_test(who_is_too_far_ahead_waits),
     };
     testing_only(argc, argv);
