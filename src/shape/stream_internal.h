@@ -176,7 +176,10 @@ struct stream_once {
     uint64_t max;   /* that may wait; 0 = the default */
     int64_t stream; /* up to this id of this stream the last ones were moved */
     struct buf id;
-    atomic_bool off; /* one of the tables is damaged: what came stays where it is */
+    atomic_bool off;           /* one of the tables is damaged: what came stays where it is */
+    struct once_placing *rows; /* of entries that are placed, to be inserted together */
+    size_t count, cap;
+    struct arena texts; /* of theirs */
 };
 void once_release(struct stream_once *once);
 /* What is damaged may be another thing by now. On any thread. */
@@ -187,11 +190,16 @@ kf_rc once_insert(struct db *db, int64_t stream, str id, uint64_t n, str hash, i
 /* The same in a group. */
 kf_rc once_take(struct streams *streams, struct db *db, int64_t stream, str id, uint64_t n,
                 str hash, int64_t at_ms, bool *ret_new, struct kf_err *err);
-/* The same of an entry that is placed. again: it is done again from the file, and both tables are
- * asked; else who foretold it has asked them. Behind them all: once_placed. */
-kf_rc once_place(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
-                 str hash, int64_t at_ms, bool again, bool *ret_new, struct kf_err *err);
-kf_rc once_placed(struct stream_once *once, struct db *db, struct kf_err *err);
+/* The same of an entry that is placed, which who foretold it has asked for. It is inserted with
+ * those that come behind it by once_placed, which says whether all were new, and moves many of them
+ * on when that is due; or is dropped. */
+kf_rc once_place(struct stream_once *once, int64_t stream, str id, uint64_t n, str hash,
+                 int64_t at_ms, struct kf_err *err);
+kf_rc once_placed(struct stream_once *once, struct db *db, bool *ret_new, struct kf_err *err);
+void once_drop(struct stream_once *once);
+/* Of one that is done again from the file. */
+kf_rc once_place_again(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
+                       str hash, int64_t at_ms, bool *ret_new, struct kf_err *err);
 /* KF_ABSENT without a sentence. */
 kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
                 struct kf_err *err);
@@ -458,7 +466,7 @@ struct stream_ids {
     uint64_t count, room;   /* of the one that was begun last: that it was told; made for */
     bool off;               /* none could be filled; since */
     int64_t off_ms;
-    bool read_new;  /* kf_entry_once_new was read; up to this id of the one that is: */
+    bool read_new; /* kf_entry_once_new was read; up to this id of the one that is: */
     int64_t stream;
     struct buf id;
     size_t rows; /* that are read at once; 0 = the default */

@@ -26,6 +26,9 @@
 /* Whoever wants the database waits for a part. */
 #define MOVE_MAX 32768
 
+/* Of the list that many are gathered in, between transactions. */
+#define ROWS_KEPT 4096
+
 #define COLUMNS "stream, id, n, hash, at"
 
 static kf_rc insert(struct db *db, const char *sql, int64_t stream, str id, uint64_t n, str hash,
@@ -66,14 +69,12 @@ kf_rc once_take(struct streams *streams, struct db *db, int64_t stream, str id, 
 }
 
 /* A file that is done again may be of a time before the database was changed by somebody. */
-kf_rc once_place(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
-                 str hash, int64_t at_ms, bool again, bool *ret_new, struct kf_err *err)
+kf_rc once_place_again(struct stream_once *once, struct db *db, int64_t stream, str id, uint64_t n,
+                       str hash, int64_t at_ms, bool *ret_new, struct kf_err *err)
 {
-    static const char plain[] = "INSERT INTO kf_entry_once_new(" COLUMNS ") VALUES($1, $2, $3, $4, "
-                                "$5) ON CONFLICT(stream, id) DO NOTHING",
-                      sure[] = INSERT_INTO("kf_entry_once_new", "kf_entry_once");
+    static const char sql[] = INSERT_INTO("kf_entry_once_new", "kf_entry_once");
     once->came++;
-    return insert(db, again ? sure : plain, stream, id, n, hash, at_ms, ret_new, err);
+    return insert(db, sql, stream, id, n, hash, at_ms, ret_new, err);
 }
 
 kf_rc once_find(struct db *db, int64_t stream, str id, uint64_t *ret_n, char ret_hash[HASH_HEX + 1],
@@ -325,9 +326,80 @@ static kf_rc move_some(struct stream_once *once, struct db *db, uint64_t max, ui
     return rc;
 }
 
+/* ---------------------------------------------------------------------- of what is placed at once
+ *
+ * In their order in the table, so that each page of it is gone to once. */
+
+struct once_placing {
+    int64_t stream, at_ms;
+    uint64_t n;
+    str id, hash;
+};
+
+static bool has_room(struct stream_once *once)
+{
+    size_t cap = once->cap ? 2 * once->cap : 512;
+    if (once->count < once->cap)
+        return true;
+    struct once_placing *rows = mem_realloc(once->rows, cap * sizeof *rows);
+    if (!rows)
+        return false;
+    once->rows = rows;
+    once->cap = cap;
+    return true;
+}
+
+kf_rc once_place(struct stream_once *once, int64_t stream, str id, uint64_t n, str hash,
+                 int64_t at_ms, struct kf_err *err)
+{
+    struct once_placing row = {.stream = stream, .at_ms = at_ms, .n = n};
+    row.id = arena_str(&once->texts, id);
+    row.hash = arena_str(&once->texts, hash);
+    if (!row.id.p || !row.hash.p || !has_room(once))
+        return err_nomem(err);
+    once->rows[once->count++] = row;
+    return KF_OK;
+}
+
+static int in_order(const void *a, const void *b)
+{
+    const struct once_placing *x = a, *y = b;
+    if (x->stream != y->stream)
+        return x->stream < y->stream ? -1 : 1;
+    return str_cmp(x->id, y->id);
+}
+
+static kf_rc insert_rows(struct stream_once *once, struct db *db, bool *ret_new, struct kf_err *err)
+{
+    static const char sql[] = "INSERT INTO kf_entry_once_new(" COLUMNS ") VALUES($1, $2, $3, $4, "
+                              "$5) ON CONFLICT(stream, id) DO NOTHING";
+    kf_rc rc = KF_OK;
+    *ret_new = true;
+    if (once->count)
+        qsort(once->rows, once->count, sizeof *once->rows, in_order);
+    for (size_t i = 0; rc == KF_OK && *ret_new && i < once->count; i++) {
+        const struct once_placing *r = &once->rows[i];
+        rc = insert(db, sql, r->stream, r->id, r->n, r->hash, r->at_ms, ret_new, err);
+    }
+    once->came += once->count;
+    once_drop(once);
+    return rc;
+}
+
+void once_drop(struct stream_once *once)
+{
+    once->count = 0;
+    arena_clear(&once->texts);
+    if (once->cap > ROWS_KEPT) {
+        mem_free(once->rows);
+        once->rows = NULL;
+        once->cap = 0;
+    }
+}
+
 /* SQLite commits nothing in a transaction that has met damage of a page: what was to be committed
  * is placed again, and then without this. */
-kf_rc once_placed(struct stream_once *once, struct db *db, struct kf_err *err)
+static kf_rc move_when_due(struct stream_once *once, struct db *db, struct kf_err *err)
 {
     uint64_t max = once->max ? once->max : NEW_MAX, step = max < MOVE_MIN ? 1 : MOVE_MIN;
     if (atomic_load_explicit(&once->off, memory_order_relaxed) ||
@@ -342,6 +414,12 @@ kf_rc once_placed(struct stream_once *once, struct db *db, struct kf_err *err)
     return rc;
 }
 
+kf_rc once_placed(struct stream_once *once, struct db *db, bool *ret_new, struct kf_err *err)
+{
+    kf_rc rc = insert_rows(once, db, ret_new, err);
+    return rc == KF_OK && *ret_new ? move_when_due(once, db, err) : rc;
+}
+
 void once_other(struct stream_once *once)
 {
     atomic_store_explicit(&once->off, false, memory_order_relaxed);
@@ -350,4 +428,6 @@ void once_other(struct stream_once *once)
 void once_release(struct stream_once *once)
 {
     buf_release(&once->id);
+    arena_release(&once->texts);
+    mem_free(once->rows);
 }

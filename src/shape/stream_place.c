@@ -4,8 +4,8 @@
  * Many of them go in one transaction. The rows of their streams are kept back until its end, so
  * that one to which a hundred entries came is written once:
  *
- *     place      id, attachment, entry; what its stream has become is remembered
- *     place_end  the rows of all those streams; ids, when many wait to be moved (stream_once.c);
+ *     place      attachment, entry; its id, and what its stream has become, are remembered
+ *     place_end  the rows of all those streams; ids, and when many wait, they move (stream_once.c);
  *                words, when nothing is in a hurry
  *     place_drop nothing is remembered: behind the commit, or after it was rolled back
  *     pass       of one that was left out: its number is not given again
@@ -127,9 +127,11 @@ static kf_rc insert(struct streams *streams, struct group *g, const struct foret
         .attach = e->attach_hash,
     };
     kf_rc rc = KF_OK;
-    if (e->id.len)
-        rc = once_place(&streams->once, db, e->stream, e->id, record.n, e->asked, group_now_ms(g),
-                        store_places_again(streams->store), &is_new, err);
+    if (e->id.len && store_places_again(streams->store))
+        rc = once_place_again(&streams->once, db, e->stream, e->id, record.n, e->asked,
+                              group_now_ms(g), &is_new, err);
+    else if (e->id.len)
+        rc = once_place(&streams->once, e->stream, e->id, record.n, e->asked, group_now_ms(g), err);
     if (rc == KF_OK && !is_new)
         rc = misfit(err);
     if (rc == KF_OK && e->attach.p)
@@ -242,7 +244,10 @@ kf_rc stream_place_end(void *ctx, struct db *db, struct kf_err *err)
     }
     if (rc != KF_OK || store_places_again(streams->store))
         return rc;
-    rc = once_placed(&streams->once, db, err);
+    bool are_new = true;
+    rc = once_placed(&streams->once, db, &are_new, err);
+    if (rc == KF_OK && !are_new)
+        rc = misfit(err);
     if (rc != KF_OK)
         return rc;
     return stream_index_placed(&streams->index, db, store_has_to_place(streams->store),
@@ -253,6 +258,7 @@ void stream_place_drop(void *ctx)
 {
     struct streams *streams = ctx;
     struct placed *p, *next;
+    once_drop(&streams->once);
     HASH_ITER (hh, streams->placed, p, next) {
         HASH_DEL(streams->placed, p);
         state_drop(p->state);
