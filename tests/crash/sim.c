@@ -12,7 +12,7 @@
 
 #include "base/err.h"
 #include "shape/stream_internal.h" /* to end what an erasure has left */
-#include "store/store_internal.h" /* to end without a checkpoint */
+#include "store/store_internal.h"  /* to end without a checkpoint */
 
 #include <errno.h>
 #include <ftw.h>
