@@ -146,7 +146,7 @@ static int compare_numbers(const void *a, const void *b)
 
 static kf_rc unring(struct stream_draft *d, const struct entries_going *going, struct kf_err *err)
 {
-    uint64_t ns[STREAM_GOING_MAX];
+    uint64_t ns[STREAM_GOING_MAX] = {0};
     for (size_t i = 0; i < going->count; i++)
         ns[i] = going->items[i].n;
     qsort(ns, going->count, sizeof ns[0], compare_numbers);

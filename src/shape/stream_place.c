@@ -53,7 +53,7 @@ static bool is_whole(const struct foretold_entry *e)
 
 kf_rc foretold_entry_parse(str bytes, struct foretold_entry *ret, struct kf_err *err)
 {
-    struct foretold_entry e;
+    struct foretold_entry e = {0};
     int64_t *numbers[FORETOLD_NUMBERS] = {&e.stamp, &e.stream, &e.n, &e.at};
     str *texts[FORETOLD_TEXTS] = {&e.key,  &e.id,     &e.kind,        &e.body,
                                   &e.hash, &e.attach, &e.attach_hash, &e.asked};
@@ -235,7 +235,7 @@ uint64_t stream_place_of(str bytes)
 kf_rc stream_place_end(void *ctx, struct db *db, struct kf_err *err)
 {
     struct streams *streams = ctx;
-    struct placed *p, *next;
+    struct placed *p = NULL, *next = NULL;
     kf_rc rc = KF_OK;
     HASH_ITER (hh, streams->placed, p, next) {
         if (rc == KF_OK && p->dirty && !KF_SABOTAGE("placed-row-forgotten"))

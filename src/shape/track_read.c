@@ -35,8 +35,9 @@ static kf_rc visit_row(struct db_stmt *s, track_visit *visit, void *ctx, struct 
     struct track_change c = {.n = db_i64(s, 0),
                              .table = db_text(s, 1),
                              .key = db_text(s, 2),
-                             .at_ms = clock_stamp_ms(db_i64(s, 3)),
-                             .row = db_null(s, 4) ? (str){0} : db_text(s, 4)};
+                             .at_ms = clock_stamp_ms(db_i64(s, 3))};
+    if (!db_null(s, 4))
+        c.row = db_text(s, 4);
     return visit(ctx, &c, err);
 }
 

@@ -77,7 +77,7 @@ static kf_rc make(const struct env *env, const char *path, struct kf_err *err)
 
 static kf_rc read_head(struct redo *r, struct kf_err *err)
 {
-    char head[HEAD], sum[SUM];
+    char head[HEAD], sum[SUM] = {0};
     size_t len = 0;
     kf_rc rc = file_read(&r->file, 0, head, sizeof head, &len, err);
     if (rc != KF_OK)

@@ -81,13 +81,12 @@ static kf_rc copy_row(struct db *to, const struct table *t, struct db_stmt *from
     if (rc != KF_OK)
         return rc;
     for (int i = 0; t->types[i]; i++)
-        if (t->types[i] == 'o' && db_null(from, i))
+        if ((t->types[i] == 'o' || t->types[i] == 'n') && db_null(from, i))
             db_bind_null(s, i + 1);
         else if (t->types[i] == 'i' || t->types[i] == 'o')
             db_bind_i64(s, i + 1, db_i64(from, i));
         else
-            db_bind_text(s, i + 1,
-                         t->types[i] == 'n' && db_null(from, i) ? (str){0} : db_text(from, i));
+            db_bind_text(s, i + 1, db_text(from, i));
     return db_run(s, err);
 }
 
