@@ -33,7 +33,6 @@ static kf_rc begin_file(struct kf_store *s, struct kf_err *err)
         rc = redo_open(s->env, s->redo_path, true, &s->redo, err);
     if (rc != KF_OK)
         return rc;
-    place_cache(s);
     redo_key(s->redo, key);
     rc = meta_set(s->db, STORE_REDO_KEY, str_of(key), err);
     if (rc != KF_OK)

@@ -112,6 +112,7 @@ struct placing {
     uint64_t content;   /* how often one was opened; the leader's, too */
     size_t writes;      /* of the transaction */
     size_t most, pages; /* of one, at most, by what is known */
+    unsigned small;     /* COMMITs in a row that needed few of the pages */
     int64_t since_ms;
     /* --- the queue, with the lock */
     pthread_mutex_t lock;
@@ -360,13 +361,11 @@ void told_free(struct told *t);
 void place_later(struct kf_store *s, struct told *t);
 /* Whether no more than `most` numbers wait; waits for it that long. */
 bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
-/* The page cache of the database's connection, which was opened, as it is to be. Who owns it. */
-void place_cache(struct kf_store *s);
 /* Nothing was written for a while: what was learned of large transactions is forgotten, and their
  * room in memory. Who owns the database, with no transaction open. */
 void place_calm(struct kf_store *s);
 /* How many writes and pages the next COMMIT may bring, by what this one has brought: its writes,
- * and frames of the log. True: there is to be room for more pages. */
+ * and frames of the log. True: the cache is to be of another size. */
 bool place_learn(struct placing *p, uint32_t frames);
 /* One group more; false: there is none, or not now. Commits and checkpoints when that is due. On
  * any thread that does not own the database. */

@@ -26,12 +26,14 @@
  * with those that are only read: with more of them than it has room for SQLite would write some
  * before the COMMIT, and again with it. The more, the fewer for each write, for streams that are
  * written in turns have pages in common; and the more memory and log. So there are few at first,
- * and twice as many whenever a COMMIT was as large as it might be.
+ * and twice as many whenever a COMMIT was as large as it might be; fewer again when they are not
+ * needed.
  *
  * How many numbers make so many pages the COMMITs before have shown: a thousand streams have many
  * in common, a million have not. */
 #define AHEAD_PAGES     1000  /* at first; a connection has room for them as it is opened */
 #define AHEAD_PAGES_MAX 14000 /* WAL_KEEP_BYTES of sqlite_open.c is for so many */
+#define AHEAD_SMALL     8     /* COMMITs that needed less than a quarter, until there are fewer */
 #define CACHE_PAGE_BYTES \
     ((uint64_t)6 << 10)      /* for each of them, when there are more than at first */
 #define AHEAD_WRITES     512 /* at first */
@@ -70,12 +72,30 @@ void told_free(struct told *t)
     mem_free(t);
 }
 
+static void forget(struct placing *p)
+{
+    p->pages = AHEAD_PAGES;
+    p->most = AHEAD_WRITES;
+    p->small = 0;
+}
+
+static void set_cache(struct kf_store *s)
+{
+    size_t pages = s->placing.pages;
+    db_cache(s->db, pages > AHEAD_PAGES ? pages * CACHE_PAGE_BYTES : 0);
+}
+
+void place_calm(struct kf_store *s)
+{
+    forget(&s->placing);
+    set_cache(s);
+}
+
 void place_init(struct kf_store *s)
 {
     struct placing *p = &s->placing;
     p->end = &p->first;
-    p->most = AHEAD_WRITES;
-    p->pages = AHEAD_PAGES;
+    forget(p);
     pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -109,6 +129,7 @@ void place_at(struct kf_store *s, int64_t seq, int64_t stamp)
     p->stamp = stamp;
     p->keep_file = false;
     p->content++;
+    forget(p); /* what is opened has the cache for that */
     atomic_store(&p->lost, false);
     atomic_store(&p->told, seq);
     atomic_store(&p->committed, seq);
@@ -281,34 +302,39 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
     return rc;
 }
 
-void place_cache(struct kf_store *s)
+/* Twice as many pages behind a COMMIT that wanted more than there were, nearly; half as many behind
+ * several that needed few of them. */
+static void learn_pages(struct placing *p, uint32_t frames)
 {
-    size_t pages = s->placing.pages;
-    db_cache(s->db, pages > AHEAD_PAGES ? pages * CACHE_PAGE_BYTES : 0);
-}
-
-void place_calm(struct kf_store *s)
-{
-    struct placing *p = &s->placing;
-    p->pages = AHEAD_PAGES;
-    p->most = AHEAD_WRITES;
-    place_cache(s);
+    bool full = p->writes >= p->most && 2 * (size_t)frames >= p->pages;
+    p->small = 4 * (size_t)frames < p->pages ? p->small + 1 : 0;
+    if (full && p->pages < AHEAD_PAGES_MAX) {
+        p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
+    } else if (p->small >= AHEAD_SMALL && p->pages > AHEAD_PAGES) {
+        p->small = 0;
+        p->pages = p->pages / 2 > AHEAD_PAGES ? p->pages / 2 : AHEAD_PAGES;
+    }
 }
 
 /* One that was cut short has fewer writes for each of its pages than a full one would have, and
  * says nothing. */
-bool place_learn(struct placing *p, uint32_t frames)
+static void learn_writes(struct placing *p, uint32_t frames)
 {
-    bool more = p->writes >= p->most && p->pages < AHEAD_PAGES_MAX;
-    if (more)
-        p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
     size_t most = p->writes * p->pages / (frames + 1);
-    if (frames < p->pages && (most < p->most || 2 * p->writes < p->most))
-        return more;
+    if (p->writes < AHEAD_WRITES_MIN ||
+        (frames < p->pages && (most < p->most || 2 * p->writes < p->most)))
+        return;
     most = most > 2 * p->most ? 2 * p->most : most;
     most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
-    return more;
+}
+
+bool place_learn(struct placing *p, uint32_t frames)
+{
+    size_t pages = p->pages;
+    learn_pages(p, frames);
+    learn_writes(p, frames);
+    return p->pages != pages;
 }
 
 kf_rc place_commit(struct kf_store *s, struct kf_err *err)
@@ -328,9 +354,8 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
         return rc;
     }
     uint32_t after = db_wal_frames(s->db);
-    if (p->writes >= AHEAD_WRITES_MIN &&
-        place_learn(p, after > before ? after - before : after)) /* else the log began anew */
-        place_cache(s);
+    if (place_learn(p, after > before ? after - before : after)) /* else the log began anew */
+        set_cache(s);
     atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
     p->by->drop(p->ctx);
     p->open = false;

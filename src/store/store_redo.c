@@ -101,7 +101,6 @@ kf_rc redo_clear(struct kf_store *s, struct kf_err *err)
 static kf_rc look(struct kf_store *s, struct kf_err *err)
 {
     int64_t last = s->seq;
-    place_cache(s);
     kf_rc rc = redo_read(s->redo, s->seq, see_last, &last, err);
     if (rc == KF_DAMAGED) { /* told when it is applied */
         last += last == s->seq;

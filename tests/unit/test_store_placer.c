@@ -229,26 +229,36 @@ static void silence_has_it_committed(void **state)
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
 
-/* Commits become larger while they are as large as they may be, by what pages allow. */
-static void commits_grow_with_what_comes(void **state)
+/* Commits become larger while they need all the pages that they may have, and smaller again. */
+static void commits_are_as_large_as_is_needed(void **state)
 {
     static const struct {
+        int times;
         size_t writes, frames; /* of a commit */
         size_t most, pages;    /* of the next */
-        bool more;
+        bool other;
     } steps[] = {
-        {100, 90, 512, 1000, false}, /* cut short: says nothing */
-        {512, 200, 1024, 2000, true},      {1024, 500, 2048, 4000, true},
-        {2048, 900, 4096, 8000, true},     {4100, 1800, 8192, 14000, true},
-        {8200, 2500, 16384, 14000, false}, {16400, 9000, 25508, 14000, false},
-        {3000, 2900, 25508, 14000, false}, {26000, 20000, 18199, 14000, false},
-        {70, 20000, 64, 14000, false}, /* each has pages of its own */
+        {1, 100, 90, 512, 1000, false},   /* cut short: says nothing */
+        {1, 512, 200, 1024, 1000, false}, /* there were pages enough */
+        {1, 1024, 500, 2048, 2000, true},     {1, 2048, 900, 4096, 2000, false},
+        {1, 4100, 1800, 8192, 4000, true},    {1, 8200, 3800, 16384, 8000, true},
+        {1, 16400, 7000, 32768, 14000, true}, {1, 33000, 13000, 35535, 14000, false},
+        {1, 3000, 4000, 35535, 14000, false}, {1, 40000, 20000, 27998, 14000, false},
+        {1, 70, 20000, 64, 14000, false}, /* each has pages of its own */
+        {7, 10, 20, 64, 14000, false},        {1, 10, 20, 64, 7000, true},
+        {7, 10, 20, 64, 7000, false},         {1, 10, 20, 64, 3500, true},
+        {8, 10, 20, 64, 1750, true},          {8, 10, 20, 64, 1000, true},
+        {9, 10, 20, 64, 1000, false},
     };
     (void)state;
     struct placing p = {.most = 512, .pages = 1000};
     for (size_t i = 0; i < sizeof steps / sizeof *steps; i++) {
-        p.writes = steps[i].writes;
-        assert_int_equal(place_learn(&p, (uint32_t)steps[i].frames), steps[i].more);
+        bool other = false;
+        for (int n = 0; n < steps[i].times; n++) {
+            p.writes = steps[i].writes;
+            other = place_learn(&p, (uint32_t)steps[i].frames);
+        }
+        assert_int_equal(other, steps[i].other);
         assert_int_equal(p.most, steps[i].most);
         assert_int_equal(p.pages, steps[i].pages);
     }
@@ -406,7 +416,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(long_work_ends_with_the_store),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(silence_has_it_committed),
-        cmocka_unit_test(commits_grow_with_what_comes),
+        cmocka_unit_test(commits_are_as_large_as_is_needed),
         cmocka_unit_test(who_is_too_far_ahead_waits),
     };
     testing_only(argc, argv);
