@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <unistd.h>
 
 enum { SHRINK_PAGES = 256, SHRINK_SLICES = 16 };
 
@@ -153,19 +154,18 @@ static void work(struct loop_job *j)
     pthread_mutex_unlock(&u->lock);
 }
 
-/* Of all stores of the process one at a time removes what is old: it takes its time, and a worker
- * that readers of the others wait for. */
-static atomic_bool removing;
+/* Whose process it is: a child of fork has a copy of it, and not the thread. */
+static _Atomic pid_t turn_of;
 
-static bool take_turn(const struct upkeep *u)
+bool upkeep_turn(void)
 {
-    return u->what != UPKEEP_OLD || !atomic_exchange(&removing, true);
+    pid_t own = getpid(), of = atomic_load(&turn_of);
+    return of != own && atomic_compare_exchange_strong(&turn_of, &of, own);
 }
 
-static void give_turn(const struct upkeep *u)
+void upkeep_turn_end(void)
 {
-    if (u->what == UPKEEP_OLD)
-        atomic_store(&removing, false);
+    atomic_store(&turn_of, 0);
 }
 
 static void due(struct loop_timer *t);
@@ -174,7 +174,8 @@ static void done(struct loop_job *j, bool cancelled)
 {
     struct upkeep *u = (struct upkeep *)((char *)j - offsetof(struct upkeep, job));
     (void)cancelled;
-    give_turn(u);
+    if (u->what == UPKEEP_OLD)
+        upkeep_turn_end();
     pthread_mutex_lock(&u->lock);
     bool stopped = u->stopped, last = u->left;
     u->run = IDLE;
@@ -190,7 +191,7 @@ static void done(struct loop_job *j, bool cancelled)
 static void due(struct loop_timer *t)
 {
     struct upkeep *u = (struct upkeep *)((char *)t - offsetof(struct upkeep, timer));
-    if (!take_turn(u)) {
+    if (u->what == UPKEEP_OLD && !upkeep_turn()) {
         KF_SOMETIMES("upkeep-waits-its-turn");
         loop_timer_set(u->loop, &u->timer, UPKEEP_TURN_MS, due);
         return;

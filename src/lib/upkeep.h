@@ -31,4 +31,9 @@ kf_rc upkeep_start(struct kf_store *store, enum upkeep_what what, const struct c
 void upkeep_end(struct upkeep *u);
 void upkeep_stop(struct upkeep *u);
 
+/* The turn of this process to remove what is old, which takes its time, and a worker that readers
+ * of other stores wait for: false when it is taken. Any thread. */
+bool upkeep_turn(void);
+void upkeep_turn_end(void);
+
 #endif

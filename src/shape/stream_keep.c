@@ -13,7 +13,9 @@
 #define ID_COUNT      1000000
 #define ID_SLICE      500
 #define STREAMS_SLICE 64
-#define TRIM_MORE     16 /* beyond what an append has brought: so it catches up */
+/* Streams that one write may change. */
+#define CHANGED_MAX (8 * STREAMS_SLICE)
+#define TRIM_MORE   16 /* beyond what an append has brought: so it catches up */
 
 /* ------------------------------------------------------------------------------- with an append */
 
@@ -54,10 +56,11 @@ struct retain {
     /* where it is: of the streams, of their ids, of the attachments */
     struct buf after, after_id;
     struct buf damaged; /* the stream of which the slice has found that it is, and is tried again */
+    bool passed;        /* that one: the slice ends behind it */
     /* of this slice: where the next one begins */
     struct buf next, next_id;
     struct arena arena;
-    str changed[STREAMS_SLICE];
+    str changed[CHANGED_MAX];
     size_t changed_count;
     str at; /* the stream that it is at; .p == NULL: none */
 };
@@ -74,13 +77,21 @@ static kf_rc retain_apply(struct group *g, struct write *w, struct kf_err *err)
     struct retain *r = (struct retain *)w;
     arena_clear(&r->arena);
     r->changed_count = 0;
-    r->more = false;
+    r->more = r->passed = false;
     r->at = (str){0};
     store_turn_limit(&r->turns, g);
     kf_rc rc = keep_place(&r->next, buf_view(&r->after), err);
     if (rc == KF_OK)
         rc = keep_place(&r->next_id, buf_view(&r->after_id), err);
-    return rc == KF_OK ? r->slice(g, r, err) : rc;
+    /* What it costs others is that all is settled before it: so it does what it has time for. */
+    bool goes_on = rc == KF_OK;
+    while (goes_on) {
+        r->more = false;
+        rc = r->slice(g, r, err);
+        goes_on = rc == KF_OK && r->more && !r->passed && !group_slice_over(g) &&
+                  r->changed_count + STREAMS_SLICE <= CHANGED_MAX;
+    }
+    return rc;
 }
 
 static void retain_publish(struct write *w)
@@ -258,6 +269,7 @@ static kf_rc retain_entries(struct group *g, struct retain *r, struct kf_err *er
             rc = trim_stream(g, r, line, due[i].key, &over, err);
         if (rc == KF_OK && !over)
             rc = keep_place(&r->next, due[i].key, err);
+        r->passed = r->passed || damaged;
         over = over || damaged || group_slice_over(g);
     }
     r->more = over || count == STREAMS_SLICE;
@@ -303,6 +315,7 @@ static kf_rc retain_twins(struct group *g, struct retain *r, struct kf_err *err)
             rc = trim_twins(g, r->streams, &due[i], &over, err);
         if (rc == KF_OK && !over)
             rc = keep_place(&r->next, due[i].key, err);
+        r->passed = r->passed || damaged;
         over = over || damaged || group_slice_over(g);
     }
     r->more = over || count == STREAMS_SLICE;

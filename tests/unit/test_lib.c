@@ -679,6 +679,26 @@ static void upkeeps_take_turns(void **state)
     upkeep_stop(second);
 }
 
+/* Who forks in the midst of one has a child that may have its own. */
+static void a_child_takes_a_turn_of_its_own(void **state)
+{
+    (void)state;
+    assert_true(upkeep_turn());
+    assert_false(upkeep_turn());
+    pid_t child = fork();
+    if (child == 0) {
+        CHILD(upkeep_turn());
+        CHILD(!upkeep_turn());
+        upkeep_turn_end();
+        CHILD(upkeep_turn());
+        _exit(0);
+    }
+    assert_true(child > 0);
+    ended_well(child);
+    assert_false(upkeep_turn());
+    upkeep_turn_end();
+}
+
 /* A command ends before anything is due; it cares for nothing but its work. */
 static void a_brief_owner_does_no_upkeep(void **state)
 {
@@ -716,6 +736,7 @@ int main(int argc, char **argv)
         TEST(a_brief_owner_is_waited_for),
         TEST(a_lasting_owner_is_not_waited_for),
         TEST(upkeeps_take_turns),
+        TEST(a_child_takes_a_turn_of_its_own),
         TEST(versions_go_at_their_age_and_their_room_with_them),
         TEST(a_brief_owner_does_no_upkeep),
     };

@@ -2,6 +2,8 @@
 #include "testing_pg.h"
 #include "testing_streams.h"
 
+#include "store/store_internal.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -69,6 +71,26 @@ static void the_last_are_kept(void **state)
     streams_unpin(t.streams);
     retain();
     assert_string_equal(testing_last(&t, "last/a", 9), "204:2 205:2 206:3");
+}
+
+/* What each costs others is that all is settled before it. */
+static void a_slice_does_what_it_has_time_for(void **state)
+{
+    (void)state;
+    char key[32];
+    for (int i = 0; i < 700; i++) {
+        snprintf(key, sizeof key, "last/%d", i);
+        testing_append(&t, key, NULL, "user", "1");
+    }
+    streams_pin(t.streams);
+    for (int k = 0; k < 3; k++)
+        testing_append(&t, "last/600", NULL, "user", "2");
+    streams_unpin(t.streams);
+    uint64_t groups = t.store->groups;
+    retain();
+    /* by 64 streams each there were more than thirty */
+    assert_true(t.store->groups - groups < 20);
+    assert_string_equal(testing_last(&t, "last/600", 9), "2:2 3:2 4:2");
 }
 
 static void what_a_remote_has_not_confirmed_is_kept(void **state)
@@ -437,6 +459,7 @@ int main(int argc, char **argv)
 {
     const struct CMUnitTest tests[] = {
         TEST(the_last_are_kept),
+        TEST(a_slice_does_what_it_has_time_for),
         TEST(what_a_remote_has_not_confirmed_is_kept),
         TEST(ids_outlive_their_entries),
         TEST(attachments_go_with_the_last_that_names_them),
