@@ -151,6 +151,12 @@ def each_entry_is_there_once_whatever_was_cut():
                     time.sleep(0.01)
 
             def disturb():
+                try:
+                    cut_and_crash()
+                finally:
+                    crashed.set()
+
+            def cut_and_crash():
                 turn = 0
                 while not stop.wait(0.15):
                     turn += 1
