@@ -361,8 +361,7 @@ static void what_is_damaged_can_be_erased(void **state)
         "UPDATE kf_stream SET kinds = '{' || kinds WHERE key = 'a'",
         "UPDATE kf_stream SET last_n = 1 WHERE key = 'a'",
         "UPDATE kf_stream SET attrs = '{\"customer\":\"a', rings = '[' WHERE key = 'a'",
-        "UPDATE kf_stream SET count = 77, bytes = -9, seq = 1, kinds = 'x', attrs = '[1]' WHERE "
-        "key = 'a'",
+        "UPDATE kf_stream SET count=77, bytes=-9, seq=1, kinds='x', attrs='[1]' WHERE key='a'",
         "UPDATE kf_entry SET site = 'not a site at al' WHERE n = 2",
     };
     static const char patch[] = "{\"customer\":\"ann\"}", other[] = "{\"customer\":\"bob\"}";
