@@ -29,12 +29,35 @@ static char *put_u64(char *to, uint64_t v)
     return put(to, digits + at, sizeof digits - at);
 }
 
-/* Behind its number, and its id. A kind has nothing that would have to be escaped. */
-static void put_rest(const struct kf_entry *e, struct when_day *day, struct buf *out)
+/* The members of an entry are known, so they are put as they are, into room that was made before: a
+ * list may have a thousand, and whoever else asks waits meanwhile. A kind has nothing that would
+ * have to be escaped, an id hardly ever.
+ * across: entries of several streams, each with the key of its own. */
+static void entry_json(const struct kf_entry *e, bool across, struct when_day *day, struct buf *out)
 {
-    char *to = buf_room(out, ENTRY_ROOM + e->kind_len + e->len + e->attach_len), *begin = to;
+    str id = str_make(e->id, e->id_len);
+    bool plain = json_is_plain(id);
+    size_t texts = e->id_len + e->kind_len + e->len + e->attach_len;
+    if (across) {
+        buf_c(out, "{\"stream\":");
+        buf_json_string(out, str_of(e->stream));
+    }
+    char *to = buf_room(out, ENTRY_ROOM + texts), *begin = to;
     if (!to)
         return;
+    to = put_u64(across ? PUT(to, ",\"n\":") : PUT(to, "{\"n\":"), e->n);
+    if (e->id_len) {
+        to = PUT(to, ",\"id\":");
+        if (plain) {
+            to = PUT(put(PUT(to, "\""), id.p, id.len), "\"");
+        } else {
+            buf_grew(out, (size_t)(to - begin));
+            buf_json_string(out, id);
+            to = begin = buf_room(out, ENTRY_ROOM + texts);
+            if (!to)
+                return;
+        }
+    }
     if (e->kind_len) {
         to = PUT(to, ",\"kind\":\"");
         to = put(to, e->kind, e->kind_len);
@@ -52,29 +75,6 @@ static void put_rest(const struct kf_entry *e, struct when_day *day, struct buf 
     buf_grew(out, (size_t)(to - begin));
 }
 
-/* The members of an entry are known, so they are put as they are, into room that was made before: a
- * list may have a thousand, and whoever else asks waits meanwhile.
- * across: entries of several streams, each with the key of its own. */
-static void entry_json(const struct kf_entry *e, bool across, struct when_day *day, struct buf *out)
-{
-    buf_byte(out, '{');
-    if (across) {
-        buf_c(out, "\"stream\":");
-        buf_json_string(out, str_of(e->stream));
-        buf_byte(out, ',');
-    }
-    char *to = buf_room(out, ENTRY_ROOM), *begin = to;
-    if (!to)
-        return;
-    to = put_u64(PUT(to, "\"n\":"), e->n);
-    if (e->id_len)
-        to = PUT(to, ",\"id\":");
-    buf_grew(out, (size_t)(to - begin));
-    if (e->id_len)
-        buf_json_string(out, str_make(e->id, e->id_len));
-    put_rest(e, day, out);
-}
-
 /* Behind the members that stand before them. */
 static void items_json(const struct kf_entry_list *list, bool across, bool first, struct buf *out)
 {
@@ -83,7 +83,7 @@ static void items_json(const struct kf_entry_list *list, bool across, bool first
     json_key(out, &first, "items");
     buf_byte(out, '[');
     for (size_t i = 0; i < list->count; i++)
-        room += ENTRY_ROOM + list->items[i].len + list->items[i].attach_len;
+        room += ENTRY_ROOM + list->items[i].id_len + list->items[i].len + list->items[i].attach_len;
     buf_room(out, room); /* nearly all at once */
     for (size_t i = 0; i < list->count; i++) {
         if (i)
@@ -96,16 +96,17 @@ static void items_json(const struct kf_entry_list *list, bool across, bool first
 static void page_json(struct api_call *c, const struct kf_entry_query *q,
                       const struct kf_entry_list *list)
 {
-    char next[24] = "";
+    char next[24] = "", *end = next;
     bool back = q->last || q->before, first = true;
     c->follow_none = list->count == 0;
-    if (list->count)
-        snprintf(next, sizeof next, "%c%llu", back ? 'b' : 'a',
-                 (unsigned long long)list->items[back ? 0 : list->count - 1].n);
+    if (list->count) {
+        end = back ? PUT(end, "b") : PUT(end, "a");
+        end = put_u64(end, list->items[back ? 0 : list->count - 1].n);
+    }
     buf_byte(&c->out, '{');
     json_put_born(&c->out, &first, list->born);
     items_json(list, false, first, &c->out);
-    answer_next(&c->out, list->more && list->count, str_of(next));
+    answer_next(&c->out, list->more && list->count, str_make(next, (size_t)(end - next)));
 }
 
 static kf_rc take_time(const struct api_call *c, const char *key, int64_t *ret, struct kf_err *err)

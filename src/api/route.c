@@ -97,9 +97,8 @@ struct raw_match {
 
 /* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
  * the closest pattern is chosen. */
-static bool pattern_fits(const char *pattern_text, str path, struct raw_match *raw, int *words)
+static bool pattern_fits(str pattern, str path, struct raw_match *raw, int *words)
 {
-    str pattern = str_of(pattern_text);
     *words = 0;
     while (pattern.len) {
         if (path.len == 0 || path.p[0] != '/')
@@ -145,6 +144,8 @@ static bool pattern_fits(const char *pattern_text, str path, struct raw_match *r
 static struct {
     int first;   /* the first route with this pattern */
     char letter; /* the first one behind "/v1/{space}/"; 0 = it begins with something else */
+    str text;
+    str end; /* behind its last brace: so must a path end that fits */
 } patterns[ROUTE_COUNT];
 static pthread_once_t patterns_read = PTHREAD_ONCE_INIT;
 
@@ -158,6 +159,9 @@ static void read_patterns(void)
             patterns[i].first++;
         if (strncmp(pattern, begins, len) == 0)
             patterns[i].letter = pattern[len];
+        patterns[i].text = str_of(pattern);
+        const char *brace = strrchr(pattern, '}');
+        patterns[i].end = str_of(brace ? brace + 1 : pattern);
     }
 }
 
@@ -181,7 +185,8 @@ static char letter_behind_space(str path)
 }
 
 /* The first route with the closest pattern that fits; ROUTE_NONE when none does. Most patterns are
- * of something in a space and differ from the path by the letter behind that already. */
+ * of something in a space and differ from the path by the letter behind that already, or by the
+ * end. */
 static int closest_pattern(str path, struct raw_match *ret)
 {
     char letter = letter_behind_space(path);
@@ -190,9 +195,10 @@ static int closest_pattern(str path, struct raw_match *ret)
         struct raw_match raw = {0};
         int words;
         if (patterns[i].first != i ||
-            (letter && patterns[i].letter && patterns[i].letter != letter))
+            (letter && patterns[i].letter && patterns[i].letter != letter) ||
+            !str_ends(path, patterns[i].end))
             continue;
-        if (pattern_fits(route_table[i].pattern, path, &raw, &words) && words > best_words) {
+        if (pattern_fits(patterns[i].text, path, &raw, &words) && words > best_words) {
             best = i;
             best_words = words;
             *ret = raw;

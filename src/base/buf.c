@@ -212,6 +212,11 @@ static size_t plain_run(str s)
     return i;
 }
 
+bool json_is_plain(str s)
+{
+    return plain_run(s) == s.len;
+}
+
 static void buf_plain_string(struct buf *b, str s)
 {
     char *to = buf_room(b, s.len + 2);

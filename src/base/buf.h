@@ -41,6 +41,8 @@ void buf_vprintf(struct buf *b, const char *fmt, va_list args)
 /* `s` as a JSON string with its quotes: `"`, `\` and control bytes escaped, the rest as it is.
  * Bytes that are no UTF-8 become U+FFFD, so that what we write is always JSON. */
 void buf_json_string(struct buf *b, str s);
+/* Whether it is one as it stands: ASCII, of which nothing is to be escaped. */
+bool json_is_plain(str s);
 
 /* Removes the first `n` bytes. Cost: O(rest). */
 void buf_shift(struct buf *b, size_t n);
