@@ -181,6 +181,11 @@ uint32_t db_wal_frames(const struct db *db)
     return db->driver->wal_frames ? db->driver->wal_frames(db) : 0;
 }
 
+uint32_t db_pages_written(struct db *db)
+{
+    return db->driver->pages_written ? db->driver->pages_written(db) : 0;
+}
+
 uint64_t db_wal_bytes(const struct db *db)
 {
     return db->driver->wal_bytes ? db->driver->wal_bytes(db) : 0;

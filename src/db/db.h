@@ -172,6 +172,8 @@ kf_rc db_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_e
 /* Frames in the log after the last commit, and their bytes. */
 uint32_t db_wal_frames(const struct db *db);
 uint64_t db_wal_bytes(const struct db *db);
+/* Pages that this connection has written to the log, modulo 2^31; 0 where there is none. */
+uint32_t db_pages_written(struct db *db);
 /* After a failed sync: closing does not checkpoint, so that the log stays what it is. */
 void db_distrust(struct db *db);
 /* Gives back up to `pages` free pages to the file system. */

@@ -51,6 +51,7 @@ struct db_driver {
     kf_rc (*checkpoint)(struct db *db, bool empty, uint32_t *ret_frames, struct kf_err *err);
     uint32_t (*wal_frames)(const struct db *db);
     uint64_t (*wal_bytes)(const struct db *db);
+    uint32_t (*pages_written)(struct db *db);
     void (*distrust)(struct db *db);
     kf_rc (*shrink)(struct db *db, uint32_t pages, struct kf_err *err);
     void (*forget_pages)(struct db *db);

@@ -39,6 +39,14 @@ uint32_t sqlite_wal_frames(const struct db *base)
     return db->wal_frames;
 }
 
+uint32_t sqlite_pages_written(struct db *base)
+{
+    struct sqlite_db *db = sqlite_of(base);
+    int pages = 0, highest = 0;
+    sqlite3_db_status(db->handle, SQLITE_DBSTATUS_CACHE_WRITE, &pages, &highest, 0);
+    return (uint32_t)pages;
+}
+
 uint64_t sqlite_wal_bytes(const struct db *base)
 {
     const struct sqlite_db *db = (const struct sqlite_db *)base;

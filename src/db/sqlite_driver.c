@@ -34,6 +34,7 @@ const struct db_driver sqlite_driver = {
     .checkpoint = sqlite_checkpoint,
     .wal_frames = sqlite_wal_frames,
     .wal_bytes = sqlite_wal_bytes,
+    .pages_written = sqlite_pages_written,
     .distrust = sqlite_distrust,
     .shrink = sqlite_shrink,
     .forget_pages = sqlite_forget_pages,

@@ -92,6 +92,7 @@ kf_rc sqlite_back(struct db *db, struct kf_err *err);
 kf_rc sqlite_checkpoint(struct db *db, bool empty, uint32_t *ret_frames, struct kf_err *err);
 uint32_t sqlite_wal_frames(const struct db *db);
 uint64_t sqlite_wal_bytes(const struct db *db);
+uint32_t sqlite_pages_written(struct db *db);
 void sqlite_distrust(struct db *db);
 kf_rc sqlite_shrink(struct db *db, uint32_t pages, struct kf_err *err);
 kf_rc sqlite_used(struct db *db, uint64_t *ret_bytes, struct kf_err *err);

@@ -112,6 +112,7 @@ struct placing {
     uint64_t content;   /* how often one was opened; the leader's, too */
     size_t writes;      /* of the transaction */
     size_t most, pages; /* of one, at most, by what is known */
+    uint32_t written;   /* pages, before it was begun */
     unsigned small;     /* COMMITs in a row that needed few of the pages */
     int64_t since_ms;
     /* --- the queue, with the lock */
@@ -365,8 +366,8 @@ bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
  * room in memory. Who owns the database, with no transaction open. */
 void place_calm(struct kf_store *s);
 /* How many writes and pages the next COMMIT may bring, by what this one has brought: its writes,
- * and frames of the log. True: the cache is to be of another size. */
-bool place_learn(struct placing *p, uint32_t frames);
+ * and pages that were written. True: the cache is to be of another size. */
+bool place_learn(struct placing *p, uint32_t written);
 /* One group more; false: there is none, or not now. Commits and checkpoints when that is due. On
  * any thread that does not own the database. */
 bool place_some(struct kf_store *s);

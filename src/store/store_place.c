@@ -44,6 +44,8 @@
 /* The thread is woken for so many; for fewer a moment later. */
 #define CALL_AT 16
 
+#define PAGES_MOD 0x7fffffffu /* of db_pages_written */
+
 enum { PLACE_SOME = 1, PLACE_QUIET = 2 }; /* what the thread is called for */
 
 struct told {
@@ -235,6 +237,7 @@ kf_rc place_begin(struct kf_store *s, struct kf_err *err)
         return rc;
     p->open = true;
     p->writes = 0;
+    p->written = db_pages_written(s->db);
     p->since_ms = env_mono_ms(s->env);
     rc = meta_read_state(s->db, &p->seq, &stamp, err);
     if (rc == KF_OK && stamp > p->stamp)
@@ -304,10 +307,10 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
 
 /* Twice as many pages behind a COMMIT that wanted more than there were, nearly; half as many behind
  * several that needed few of them. */
-static void learn_pages(struct placing *p, uint32_t frames)
+static void learn_pages(struct placing *p, uint32_t written)
 {
-    bool full = p->writes >= p->most && 2 * (size_t)frames >= p->pages;
-    p->small = 4 * (size_t)frames < p->pages ? p->small + 1 : 0;
+    bool full = p->writes >= p->most && 2 * (size_t)written >= p->pages;
+    p->small = 4 * (size_t)written < p->pages ? p->small + 1 : 0;
     if (full && p->pages < AHEAD_PAGES_MAX) {
         p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
     } else if (p->small >= AHEAD_SMALL && p->pages > AHEAD_PAGES) {
@@ -318,22 +321,22 @@ static void learn_pages(struct placing *p, uint32_t frames)
 
 /* One that was cut short has fewer writes for each of its pages than a full one would have, and
  * says nothing. */
-static void learn_writes(struct placing *p, uint32_t frames)
+static void learn_writes(struct placing *p, uint32_t written)
 {
-    size_t most = p->writes * p->pages / (frames + 1);
+    size_t most = p->writes * p->pages / (written + 1);
     if (p->writes < AHEAD_WRITES_MIN ||
-        (frames < p->pages && (most < p->most || 2 * p->writes < p->most)))
+        (written < p->pages && (most < p->most || 2 * p->writes < p->most)))
         return;
     most = most > 2 * p->most ? 2 * p->most : most;
     most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
 }
 
-bool place_learn(struct placing *p, uint32_t frames)
+bool place_learn(struct placing *p, uint32_t written)
 {
     size_t pages = p->pages;
-    learn_pages(p, frames);
-    learn_writes(p, frames);
+    learn_pages(p, written);
+    learn_writes(p, written);
     return p->pages != pages;
 }
 
@@ -342,7 +345,6 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
     struct placing *p = &s->placing;
     if (!p->open)
         return KF_OK;
-    uint32_t before = db_wal_frames(s->db);
     kf_rc rc = p->by->end(p->ctx, s->db, err);
     if (rc == KF_OK)
         rc = state_write(s, p->seq, p->stamp, err);
@@ -353,8 +355,7 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
         place_lose(s, err);
         return rc;
     }
-    uint32_t after = db_wal_frames(s->db);
-    if (place_learn(p, after > before ? after - before : after)) /* else the log began anew */
+    if (place_learn(p, (db_pages_written(s->db) - p->written) & PAGES_MOD))
         set_cache(s);
     atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
     p->by->drop(p->ctx);

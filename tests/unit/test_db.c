@@ -424,6 +424,28 @@ static void a_checkpoint_moves_the_log(void **state)
     db_close(db);
 }
 
+/* A reader keeps a log that was moved whole from beginning anew: its frames are those of before. */
+static void written_pages_are_not_those_of_the_log(void **state)
+{
+    (void)state;
+    struct db *db = owner();
+    uint32_t left;
+    for (int i = 1; i <= 20; i++)
+        assert_int_equal(insert(db, i, "x", NULL), KF_OK);
+    struct db *reader = open_mode("t.db", DB_READER);
+    assert_int_equal(db_begin(reader, DB_READ, NULL), KF_OK);
+    assert_int_equal(count(reader), 20);
+    assert_int_equal(db_checkpoint(db, false, &left, NULL), KF_OK);
+    assert_int_equal(left, 0);
+    uint32_t before = db_pages_written(db);
+    assert_int_equal(insert(db, 21, "x", NULL), KF_OK);
+    uint32_t written = db_pages_written(db) - before;
+    assert_true(written > 0 && written < 5);
+    assert_true(db_wal_frames(db) > 20);
+    db_close(reader);
+    db_close(db);
+}
+
 static void a_distrusted_log_stays(void **state)
 {
     (void)state;
@@ -1043,6 +1065,7 @@ int main(void)
         TEST(a_reader_sees_one_moment_and_writes_nothing),
         TEST(a_deadline_ends_a_long_read),
         TEST(a_checkpoint_moves_the_log),
+        TEST(written_pages_are_not_those_of_the_log),
         TEST(a_distrusted_log_stays),
         TEST(looking_leaves_no_trace),
         TEST(a_scratch_database_is_hardened),
