@@ -85,6 +85,7 @@ static void take_next(struct stream_ids *ids)
     KF_SOMETIMES("ids-known");
     bloom_release(&ids->known);
     ids->known = ids->next;
+    ids->known_room = ids->room;
     ids->next = (struct bloom){0};
     drop_next(ids);
 }
@@ -138,7 +139,7 @@ static void give_up(struct streams *streams, int64_t now_ms, const struct kf_err
               LOG_END);
     drop_next(ids);
     if (ids->known.words) { /* which goes on, and is still to be followed by a larger one */
-        ids->room /= 4;
+        ids->room = ids->known_room;
         ids->count = ids->room + 1;
     }
     ids->off = true;
@@ -157,10 +158,10 @@ static bool is_off(struct stream_ids *ids, int64_t now_ms)
 static bool is_wanted(struct stream_ids *ids)
 {
     bool begun = ids->next.words || ids->known.words;
-    if (begun && (ids->count <= ids->room || ids->room >= ROOM_MOST))
+    if (begun && (ids->count <= ids->room || ids->room > ROOM_MOST / 2))
         return false;
     if (begun)
-        ids->room *= 4;
+        ids->room = 4 * ids->room < ROOM_MOST ? 4 * ids->room : ROOM_MOST;
     drop_next(ids);
     return true;
 }

@@ -464,6 +464,7 @@ struct stream_ids {
     struct bloom next;      /* is being filled */
     uint64_t content, turn; /* of the store, that they are of; of the group that saw to it last */
     uint64_t count, room;   /* of the one that was begun last: that it was told; made for */
+    uint64_t known_room;    /* of the other, when there is one */
     bool off;               /* none could be filled; since */
     int64_t off_ms;
     bool read_new; /* kf_entry_once_new was read; up to this id of the one that is: */
@@ -638,8 +639,9 @@ kf_rc entries_unindex(struct streams *streams, struct db *db, const struct entri
                       struct kf_err *err);
 /* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
 kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
-/* What it has of erased ones; all of it, and it is brought up anew, when it is damaged. */
-kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
+/* What it has of erased ones; all of it, and it is brought up anew, when it is damaged. gently:
+ * nobody waits for it. */
+kf_rc streams_index_purge(struct streams *streams, bool gently, struct kf_err *err);
 
 /* ------------------------------------------------------------- entries that go (stream_going.c) */
 

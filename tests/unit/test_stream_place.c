@@ -405,7 +405,7 @@ static void a_larger_one_that_failed_is_tried_again(void **state)
     struct stream_ids *ids = &t.streams->ids;
     append_all_ids(&t, 1, 50, false);
     const uint64_t *known = ids->known.words;
-    ids->room = 60000;
+    ids->room = ids->known_room = 60000;
     ids->count = 60001;
     mem_set_hook(no_large_one, NULL);
     append_all_ids(&t, 51, 52, false);
