@@ -2,7 +2,7 @@
 # Builds one flavour and prints nothing when nothing was to do.
 #
 #   tools/flavour.sh release   build/        what is installed
-#   tools/flavour.sh test      build-test/   the same with the hooks of src/base/hooks.h, and the tests
+#   tools/flavour.sh test      build-test/   with the hooks of src/base/hooks.h, and the tests; not optimized when it is linked
 #   tools/flavour.sh asan      build-asan/   tests under AddressSanitizer and UndefinedBehaviorSanitizer
 #   tools/flavour.sh tsan      build-tsan/   tests under ThreadSanitizer
 #   tools/flavour.sh fuzz      build-fuzz/   fuzz targets (clang, libFuzzer, both sanitizers)
@@ -16,8 +16,8 @@ flavour=${1:?flavour}
 shift
 build=build-$flavour
 case $flavour in
-release) build=build; set -- -Dbuildtype=debugoptimized ;;
-test) set -- -Dbuildtype=debugoptimized -Dhooks=true -Dtests=true ;;
+release) build=build; set -- -Db_lto=true ;;
+test) set -- -Dhooks=true -Dtests=true ;;
 asan) set -- -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Db_lundef=false -Dhooks=true -Dtests=true ;;
 tsan) set -- -Doptimization=1 -Ddebug=true -Db_sanitize=thread -Db_lundef=false -Dhooks=true -Dtests=true ;;
 fuzz)
@@ -25,7 +25,7 @@ fuzz)
         -Dfuzzing=true
     export CC=clang-14
     ;;
-bench) set -- -Dbuildtype=debugoptimized -Dbench=true ;;
+bench) set -- -Db_lto=true -Dbench=true ;;
 cover) set -- -Doptimization=0 -Ddebug=true -Db_coverage=true -Dhooks=true -Dtests=true ;;
 *)
     echo "flavour: unknown: $flavour" >&2

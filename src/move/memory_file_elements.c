@@ -245,7 +245,7 @@ static kf_rc take_message(struct memory_elements *e, const struct memory_entry *
 kf_rc memory_elements_take(struct memory_elements *e, const struct memory_entry *entry,
                            struct kf_err *err)
 {
-    const struct json_node *body;
+    const struct json_node *body = NULL;
     kf_rc rc = memory_parse(&e->arena, entry->body, &body, err);
     if (rc != KF_OK)
         return rc;

@@ -258,7 +258,7 @@ kf_rc remotes_remove(struct remotes *r, const char *name, struct kf_err *err)
 {
     struct remote_entry *e = NULL;
     kf_rc rc = entry_named(r, name, &e, err);
-    if (rc != KF_OK)
+    if (!e)
         return rc;
     if (e->from_config) {
         rc = err_set(err, PROBLEM_NOT_EMPTY,

@@ -107,7 +107,7 @@ kf_rc entry_at_stamp(struct db *db, int64_t stream, int64_t stamp, str site, int
     static const char sql[] = "SELECT seq, stamp, site, behind FROM kf_entry WHERE stream = $1 AND "
                               "n > $2 ORDER BY n LIMIT 1";
     struct db_stmt *s;
-    struct reach reach;
+    struct reach reach = {0};
     bool row = false;
     int64_t n = 0;
     kf_rc rc = find_reach(db, stream, &reach, &row, err);
