@@ -229,9 +229,13 @@ void json_put_time(struct buf *b, bool *first, const char *key, int64_t ms)
 
 void json_put_born(struct buf *b, bool *first, uint64_t born)
 {
-    char text[20];
-    snprintf(text, sizeof text, "%016llx", (unsigned long long)born);
-    json_put_str(b, first, "born", str_of(text));
+    unsigned char bytes[sizeof born];
+    for (size_t i = 0; i < sizeof born; i++)
+        bytes[i] = (unsigned char)(born >> (56 - 8 * i));
+    json_key(b, first, "born");
+    buf_byte(b, '"');
+    buf_hex(b, bytes, sizeof bytes); /* every list of entries has it */
+    buf_byte(b, '"');
 }
 
 void json_put_list(struct buf *b, bool *first, const char *key, const str *list, size_t count)

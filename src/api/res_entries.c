@@ -33,7 +33,8 @@ static char *put_u64(char *to, uint64_t v)
  * list may have a thousand, and whoever else asks waits meanwhile. A kind has nothing that would
  * have to be escaped, an id hardly ever.
  * across: entries of several streams, each with the key of its own. */
-static void entry_json(const struct kf_entry *e, bool across, struct when_day *day, struct buf *out)
+static void entry_json(const struct kf_entry *e, bool across, struct when_minute *minute,
+                       struct buf *out)
 {
     str id = str_make(e->id, e->id_len);
     bool plain = json_is_plain(id);
@@ -64,7 +65,7 @@ static void entry_json(const struct kf_entry *e, bool across, struct when_day *d
         to = PUT(to, "\"");
     }
     to = PUT(to, ",\"at\":\"");
-    when_format_on(day, e->at_ms, to);
+    when_format_on(minute, e->at_ms, to);
     to = PUT(to + WHEN_LEN, "\",\"body\":");
     to = put(to, e->body, e->len);
     if (e->attach) {
@@ -79,7 +80,7 @@ static void entry_json(const struct kf_entry *e, bool across, struct when_day *d
 static void items_json(const struct kf_entry_list *list, bool across, bool first, struct buf *out)
 {
     size_t room = 0;
-    struct when_day day = {0};
+    struct when_minute minute = {0};
     json_key(out, &first, "items");
     buf_byte(out, '[');
     for (size_t i = 0; i < list->count; i++)
@@ -88,7 +89,7 @@ static void items_json(const struct kf_entry_list *list, bool across, bool first
     for (size_t i = 0; i < list->count; i++) {
         if (i)
             buf_byte(out, ',');
-        entry_json(&list->items[i], across, &day, out);
+        entry_json(&list->items[i], across, &minute, out);
     }
 }
 

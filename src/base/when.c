@@ -69,8 +69,10 @@ static void civil_of(int64_t day, uint32_t *y, uint32_t *month, uint32_t *day_of
     *y = year + era * 400 - 400 + (*month <= 2);
 }
 
-static void find_day(struct when_day *d, int64_t day)
+static void find_minute(struct when_minute *d, int64_t minute)
 {
+    int64_t day = minute / (DAY_MS / MINUTE_MS);
+    uint32_t of_day = (uint32_t)(minute - day * (DAY_MS / MINUTE_MS));
     uint32_t y, month, day_of_month;
     civil_of(day, &y, &month, &day_of_month);
     memcpy(d->text, "0000-00-00T00:00:00.000Z", sizeof d->text);
@@ -78,31 +80,30 @@ static void find_day(struct when_day *d, int64_t day)
     put_two(d->text + 2, y % 100);
     put_two(d->text + 5, month);
     put_two(d->text + 8, day_of_month);
-    d->day = day;
+    put_two(d->text + 11, of_day / 60);
+    put_two(d->text + 14, of_day % 60);
+    d->minute = minute;
     d->known = true;
 }
 
 /* Not by snprintf: a list of entries has a thousand of these. */
-void when_format_on(struct when_day *d, int64_t ms, char out[WHEN_LEN + 1])
+void when_format_on(struct when_minute *d, int64_t ms, char out[WHEN_LEN + 1])
 {
     ms = ms < MS_MIN ? MS_MIN : ms > MS_MAX ? MS_MAX : ms;
     ms -= MS_MIN;
-    int64_t day = ms / DAY_MS;
-    uint32_t rest = (uint32_t)(ms - day * DAY_MS), minutes = rest / MINUTE_MS;
-    if (!d->known || d->day != day)
-        find_day(d, day);
-    rest -= minutes * MINUTE_MS;
+    int64_t minute = ms / MINUTE_MS;
+    uint32_t rest = (uint32_t)(ms - minute * MINUTE_MS);
+    if (!d->known || d->minute != minute)
+        find_minute(d, minute);
     memcpy(out, d->text, sizeof d->text);
-    put_two(out + 11, minutes / 60);
-    put_two(out + 14, minutes % 60);
     put_two(out + 17, rest / SECOND_MS);
     put_three(out + 20, rest % SECOND_MS);
 }
 
 void when_format(int64_t ms, char out[WHEN_LEN + 1])
 {
-    struct when_day day = {0};
-    when_format_on(&day, ms, out);
+    struct when_minute minute = {0};
+    when_format_on(&minute, ms, out);
 }
 
 /* Takes `n` digits from the front. */

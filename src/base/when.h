@@ -8,14 +8,14 @@
 /* "2026-11-09T14:23:45.123Z", 24 bytes and a NUL. Years 0000 to 9999; outside them the nearest. */
 #define WHEN_LEN 24
 void when_format(int64_t ms, char out[WHEN_LEN + 1]);
-/* The same for times of which many are of one day: what was found of the last one is kept in `day`,
- * which is zeroed at first. */
-struct when_day {
+/* The same for times of which many are of one minute: what was found of the last one is kept in
+ * `minute`, which is zeroed at first. */
+struct when_minute {
     bool known;
-    int64_t day;
+    int64_t minute;
     char text[WHEN_LEN + 1];
 };
-void when_format_on(struct when_day *day, int64_t ms, char out[WHEN_LEN + 1]);
+void when_format_on(struct when_minute *minute, int64_t ms, char out[WHEN_LEN + 1]);
 /* RFC 3339 with zone (any offset, 0 to 9 digits of fraction, cut to milliseconds). False for
  * anything else. */
 bool when_parse(str s, int64_t *ret_ms);

@@ -65,10 +65,23 @@ static struct hot_stream **bucket_of(const struct shard *s, uint64_t hash)
     return &s->buckets[(hash >> 16) & (s->bucket_count - 1)];
 }
 
+/* Of two with one hash the key decides. While it comes from memory, what nearly everybody looks at
+ * next comes with it: the block of the window, and its newest entry. */
+static bool is_of(const struct hot_stream *h, str key, uint64_t hash)
+{
+    if (h->hash != hash)
+        return false;
+    if (h->window.block) {
+        __builtin_prefetch(h->window.block, 1);
+        __builtin_prefetch(h->window.block->data + h->window.last);
+    }
+    return str_eq(state_key(h->state), key);
+}
+
 struct hot_stream **memory_place(const struct shard *s, str key, uint64_t hash)
 {
     struct hot_stream **place = bucket_of(s, hash);
-    while (*place && !((*place)->hash == hash && str_eq(state_key((*place)->state), key)))
+    while (*place && !is_of(*place, key, hash))
         place = &(*place)->chain;
     return place;
 }
@@ -94,9 +107,10 @@ static uint32_t now_s(const struct stream_memory *m)
 
 void memory_touch(struct stream_memory *m, struct shard *s, struct hot_stream *h)
 {
-    h->used_s = now_s(m);
-    if (s->newest == h)
-        return;
+    uint32_t now = now_s(m), before = h->used_s;
+    h->used_s = now;
+    if (s->newest == h || before == now)
+        return; /* which of those of one second is newer is not worth a look at its neighbours */
     unlink_order(s, h);
     link_newest(s, h);
 }

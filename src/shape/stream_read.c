@@ -17,8 +17,9 @@ struct entries {
     struct arena arena;
     struct window_block *block; /* which the items lie in; NULL: in the arena */
     const char *key;
-    struct kf_entry *items;
+    struct kf_entry *items; /* own, or of their own allocation */
     size_t count, cap;
+    struct kf_entry own[]; /* as many as were known to come, and the key behind them */
 };
 
 void entries_free(struct entries *list)
@@ -27,7 +28,8 @@ void entries_free(struct entries *list)
         return;
     block_drop(list->block);
     arena_release(&list->arena);
-    mem_free(list->items);
+    if (list->items != list->own)
+        mem_free(list->items);
     mem_free(list);
 }
 
@@ -44,9 +46,12 @@ static kf_rc make_room(struct entries *list, struct kf_err *err)
     if (list->count < list->cap)
         return KF_OK;
     size_t cap = list->cap ? list->cap * 2 : 16;
-    struct kf_entry *items = mem_realloc(list->items, cap * sizeof *items);
+    bool own = list->items == list->own;
+    struct kf_entry *items = mem_realloc(own ? NULL : list->items, cap * sizeof *items);
     if (!items)
         return err_nomem(err);
+    if (own)
+        memcpy(items, list->own, list->count * sizeof *items);
     list->items = items;
     list->cap = cap;
     return KF_OK;
@@ -54,16 +59,14 @@ static kf_rc make_room(struct entries *list, struct kf_err *err)
 
 kf_rc entries_new(str key, size_t cap, struct entries **ret, struct kf_err *err)
 {
-    struct entries *list = mem_calloc(1, sizeof *list);
+    struct entries *list = mem_alloc(sizeof *list + cap * sizeof *list->own + key.len + 1);
     if (!list)
         return err_nomem(err);
-    list->cap = cap;
-    list->items = mem_alloc((cap ? cap : 1) * sizeof *list->items);
-    list->key = arena_dup(&list->arena, key);
-    if (!list->items || !list->key) {
-        entries_free(list);
-        return err_nomem(err);
-    }
+    char *own_key = (char *)(list->own + cap);
+    if (key.len)
+        memcpy(own_key, key.p, key.len);
+    own_key[key.len] = '\0';
+    *list = (struct entries){.key = own_key, .items = list->own, .cap = cap};
     *ret = list;
     return KF_OK;
 }
@@ -145,7 +148,7 @@ static bool fits(const struct entry_want *want, const struct window_record *r)
 }
 
 /* In records, in bytes of one of them, and what memory gives at once. */
-#define AHEAD     8
+#define AHEAD     32
 #define AHEAD_MAX 512
 #define LINE      64
 
@@ -172,7 +175,8 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
     struct run run = {.place = w->first};
     size_t bytes = 0;
     bool plain = want_newest(want);
-    for (uint32_t ahead = 1; w->count && ahead < AHEAD; ahead++)
+    uint32_t limit = plain && want->limit < w->count ? (uint32_t)want->limit : w->count;
+    for (uint32_t ahead = 1; ahead < AHEAD && ahead < limit; ahead++)
         come_closer(w, w->last, window_at(w, w->last)->prev, ahead);
     for (uint32_t i = w->count, place = w->last; i > 0; i--) {
         const struct window_record *r = window_at(w, place);
@@ -185,7 +189,8 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
             run.place = place;
             run.count++;
         }
-        come_closer(w, place, r->prev, AHEAD);
+        if (w->count - i + AHEAD < limit)
+            come_closer(w, place, r->prev, AHEAD);
         place -= r->prev;
     }
     run.known = run.more || is_whole(v) || (plain && run.count == want->limit);
@@ -224,7 +229,7 @@ static kf_rc list_run(struct window_view *v, const struct entry_want *want, cons
 {
     struct entries *list = NULL;
     kf_rc rc = entries_new(state_key(v->state), run->count, &list, err);
-    if (rc != KF_OK)
+    if (!list)
         return rc;
     bool plain = want_newest(want);
     for (uint32_t place = run->place; list->count < run->count;) {
