@@ -9,15 +9,23 @@
 #   tools/flavour.sh bench     build-bench/  release with the programs that measure
 #   tools/flavour.sh cover     build-cover/  tests with line coverage
 #
-# JOBS sets how many compilers run at once (default: the number of processors).
+# JOBS sets how many compilers run at once (default: the number of processors). A release is optimized again when it is
+# linked, by as many as there are processors.
 set -eu
 cd "$(dirname "$0")/.."
 flavour=${1:?flavour}
 shift
 build=build-$flavour
+fast="-Doptimization=3 -Ddebug=true"
+# What clang leaves for a linker to optimize, others cannot link.
+lto=-Db_lto=true
+if "${CC:-cc}" --version | grep -q clang; then
+    lto=
+fi
+# shellcheck disable=SC2086 # of words
 case $flavour in
-release) build=build; set -- -Db_lto=true ;;
-test) set -- -Dhooks=true -Dtests=true ;;
+release) build=build; set -- $fast $lto ;;
+test) set -- $fast -Dhooks=true -Dtests=true ;;
 asan) set -- -Doptimization=1 -Ddebug=true -Db_sanitize=address,undefined -Db_lundef=false -Dhooks=true -Dtests=true ;;
 tsan) set -- -Doptimization=1 -Ddebug=true -Db_sanitize=thread -Db_lundef=false -Dhooks=true -Dtests=true ;;
 fuzz)
@@ -25,7 +33,7 @@ fuzz)
         -Dfuzzing=true
     export CC=clang-14
     ;;
-bench) set -- -Db_lto=true -Dbench=true ;;
+bench) set -- $fast $lto -Dbench=true ;;
 cover) set -- -Doptimization=0 -Ddebug=true -Db_coverage=true -Dhooks=true -Dtests=true ;;
 *)
     echo "flavour: unknown: $flavour" >&2
@@ -42,8 +50,9 @@ quietly() {
     }
 }
 
-# Which files are there decides targets that list a folder, and whether the program exists.
-listed=$(ls src/cli/main.c tests/fuzz/fuzz_*.c 2>/dev/null | sha256sum)
+# Which files are there decides targets that list a folder, and whether the program exists. Other options than it was
+# set up with are set, too.
+listed=$(echo "$@"; ls src/cli/main.c tests/fuzz/fuzz_*.c 2>/dev/null | sha256sum)
 if [ ! -f "$build/build.ninja" ]; then
     rm -rf "$build"
     quietly meson setup "$build" "$@"

@@ -9,6 +9,6 @@ object=$output.keepfast.o
 trap 'rm -f "$object"' EXIT
 "$ld" -r --whole-archive "$input" -o "$object"
 "$objcopy" --localize-hidden --wildcard --keep-global-symbol='kf_*' \
-    --remove-section='.gnu.lto_*' --remove-section='.gnu.debuglto_*' "$object"
+    --remove-section='.gnu.lto_*' --remove-section='.gnu.debuglto_*' --remove-section=.llvm.lto "$object"
 rm -f "$output"
 "$ar" rcsD "$output" "$object"

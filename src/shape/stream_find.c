@@ -100,7 +100,7 @@ kf_rc streams_index_retain(struct streams *streams, struct kf_err *err)
     if (rc != KF_DAMAGED || !stream_index_is_damaged(&streams->index))
         return rc;
     err_clear(err);
-    rc = streams_index_purge(streams, true, err);
+    rc = streams_index_purge(streams, err);
     return rc == KF_OK ? bring_up(streams, err) : rc;
 }
 
@@ -116,16 +116,14 @@ static kf_rc is_unpurged(struct streams *streams, bool *ret, struct kf_err *err)
 }
 
 /* That it is damaged may be found on the way; then it begins anew, once. */
-kf_rc streams_index_purge(struct streams *streams, bool gently, struct kf_err *err)
+kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
 {
     bool unpurged = false, was_damaged;
     kf_rc rc;
     do {
         was_damaged = stream_index_is_damaged(&streams->index);
         rc = is_unpurged(streams, &unpurged, err);
-        if (rc == KF_OK && unpurged && gently)
-            rc = store_in_slices_gently(streams->store, purge_slice, NULL, streams, err);
-        else if (rc == KF_OK && unpurged)
+        if (rc == KF_OK && unpurged)
             rc = store_in_slices(streams->store, purge_slice, streams, err);
     } while (rc == KF_DAMAGED && !was_damaged && stream_index_is_damaged(&streams->index));
     if (rc == KF_OK && was_damaged) {

@@ -4,10 +4,10 @@
  *         an id is asked for          every row was read
  *      none ------------> filling ------------------------> known
  *       ^                   | | ^                            | ^
- *       | another database  | | | four times the room        | | it is known: in the other's place
+ *       | another database  | | | up to 4 times the room     | | it is known: in the other's place
  *       +-------------------+-|-|----------------------------+ |
  *       |                     | +- more ids than room          v
- *       +---- a minute later -+                              known, and one of four times the room
+ *       +---- a minute later -+                              known, one of up to 4 times the room
  *                             it failed                      is filled beside it; when that fails,
  *                                                            again a minute later
  *
@@ -24,8 +24,8 @@
  * Belongs to the leader. */
 #include "shape/stream_internal.h"
 
-/* Room for 11 million ids. From there on more and more is looked for, of what is new: half at 44
- * million. */
+/* Room for 11 million ids at most, and for more than half of them before no larger one is begun.
+ * Beyond its room more and more is looked for, of what is new: half at four times as many. */
 #define BYTES_MAX ((size_t)16 << 20)
 #define ROOM_MIN  ((uint64_t)1 << 17)
 #define ROOM_MOST ((uint64_t)BYTES_MAX * 8 / BLOOM_BITS)

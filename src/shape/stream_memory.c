@@ -105,12 +105,20 @@ static uint32_t now_s(const struct stream_memory *m)
     return (uint32_t)(env_mono_ms(m->env) / 1000);
 }
 
+static bool is_tight(const struct stream_memory *m)
+{
+    uint64_t limit = atomic_load_explicit(&m->limit, memory_order_relaxed);
+    return atomic_load_explicit(&m->bytes, memory_order_relaxed) > limit - limit / 4;
+}
+
 void memory_touch(struct stream_memory *m, struct shard *s, struct hot_stream *h)
 {
     uint32_t now = now_s(m), before = h->used_s;
     h->used_s = now;
-    if (s->newest == h || before == now)
-        return; /* which of those of one second is newer is not worth a look at its neighbours */
+    /* Which of those of one second is newer is not worth a look at its neighbours, unless one of
+     * them may go soon. */
+    if (s->newest == h || (before == now && !is_tight(m)))
+        return;
     unlink_order(s, h);
     link_newest(s, h);
 }

@@ -175,8 +175,9 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
     struct run run = {.place = w->first};
     size_t bytes = 0;
     bool plain = want_newest(want);
-    uint32_t limit = plain && want->limit < w->count ? (uint32_t)want->limit : w->count;
-    for (uint32_t ahead = 1; ahead < AHEAD && ahead < limit; ahead++)
+    /* One more than is wanted, which tells that there is more. */
+    uint32_t looks = plain && want->limit < w->count ? (uint32_t)want->limit + 1 : w->count;
+    for (uint32_t ahead = 1; ahead < AHEAD && ahead < looks; ahead++)
         come_closer(w, w->last, window_at(w, w->last)->prev, ahead);
     for (uint32_t i = w->count, place = w->last; i > 0; i--) {
         const struct window_record *r = window_at(w, place);
@@ -189,7 +190,7 @@ static struct run find_newest(const struct window_view *v, const struct entry_wa
             run.place = place;
             run.count++;
         }
-        if (w->count - i + AHEAD < limit)
+        if (w->count - i + AHEAD < looks)
             come_closer(w, place, r->prev, AHEAD);
         place -= r->prev;
     }

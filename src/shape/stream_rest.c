@@ -185,7 +185,7 @@ kf_rc streams_erase_rest(struct streams *streams, int64_t receipt, struct kf_err
 {
     kf_rc rc = rest_remove(streams, receipt, err);
     kf_rc purged = rc == KF_OK || rc == KF_DAMAGED
-                       ? streams_index_purge(streams, !receipt, rc == KF_OK ? err : NULL)
+                       ? streams_index_purge(streams, rc == KF_OK ? err : NULL)
                        : KF_OK;
     return rc == KF_OK ? purged : rc;
 }

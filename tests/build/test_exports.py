@@ -29,6 +29,11 @@ def the_archive_has_only_public_calls_as_global_names():
     equal(defined("-g", ARCHIVE) - public_calls(), set(), "global and not in keepfast.h")
 
 
+@test
+def the_archive_has_nothing_that_one_compiler_alone_can_read():
+    equal([line for line in output("readelf", "-SW", ARCHIVE).splitlines() if "lto" in line], [], "for a linker to optimize")
+
+
 PROGRAM = r"""
 #include <keepfast.h>
 #include <sqlite3.h>
@@ -54,8 +59,8 @@ def a_program_with_the_archive_keeps_its_own_sqlite():
     libraries = output("pkg-config", "--static", "--libs-only-l", os.path.join(os.path.dirname(ARCHIVE), "meson-private/keepfast.pc"))
     others = [word for word in libraries.split() if word != "-lkeepfast"]
     # Both orders: whichever comes first must not take the other's names.
-    for order in ([ARCHIVE, "-lsqlite3"], ["-lsqlite3", ARCHIVE]):
-        output("cc", "-I", os.path.join(TOP, "include"), source, "-o", program, *order, *others, "-pthread")
+    for compiler, order in (("cc", [ARCHIVE, "-lsqlite3"]), ("clang-14", ["-lsqlite3", ARCHIVE])):
+        output(compiler, "-I", os.path.join(TOP, "include"), source, "-o", program, *order, *others, "-pthread")
         loaded, header, own = output(program).split()
         equal(loaded, header, "the SQLite that the program calls is the system's")
         check(own, "and Keepfast answers")

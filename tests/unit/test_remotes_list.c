@@ -121,11 +121,12 @@ static void a_place_is_tried_before_it_is_added(void **state)
 
 static const struct kf_remote_info *find_info(const struct kf_remote_list *list, const char *name)
 {
+    static const struct kf_remote_info none;
     for (size_t i = 0; i < list->count; i++)
         if (strcmp(list->items[i].name, name) == 0)
             return &list->items[i];
     fail_msg("there is no remote %s", name);
-    return NULL;
+    return &none;
 }
 
 /* What a remote names beside its address is kept and shown, as names. */
