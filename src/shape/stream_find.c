@@ -125,6 +125,7 @@ kf_rc streams_index_purge(struct streams *streams, struct kf_err *err)
         rc = is_unpurged(streams, &unpurged, err);
         if (rc == KF_OK && unpurged)
             rc = store_in_slices(streams->store, purge_slice, streams, err);
+        stream_index_purge_left(&streams->index);
     } while (rc == KF_DAMAGED && !was_damaged && stream_index_is_damaged(&streams->index));
     if (rc == KF_OK && was_damaged) {
         log_event(store_log(streams->store), LOG_CRIT, "store.damage",

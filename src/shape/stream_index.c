@@ -200,9 +200,27 @@ static kf_rc index_some(struct stream_index *index, struct db *db, size_t entrie
     return rc;
 }
 
+static size_t batches_due(const struct stream_index *index, bool busy)
+{
+    return atomic_load_explicit(&index->merging, memory_order_relaxed) ? INDEX_MERGING
+           : busy                                                      ? INDEX_BEHIND
+                                                                       : 1;
+}
+
+static bool is_due(const struct stream_index *index, bool busy)
+{
+    size_t batches = batches_due(index, busy);
+    return atomic_load_explicit(&index->entries, memory_order_relaxed) >=
+               batches * INDEX_BATCH_ENTRIES ||
+           atomic_load_explicit(&index->bytes, memory_order_relaxed) >= batches * INDEX_BATCH_BYTES;
+}
+
 kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err)
 {
+    *ret_more = false;
+    if (batches_due(index, false) > 1 && !is_due(index, false))
+        return KF_OK; /* the next upkeep's */
     return index_some(index, db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
 }
 
@@ -217,13 +235,6 @@ static bool waits_for_upkeep(const struct stream_index *index)
 {
     return stream_index_is_damaged(index) ||
            atomic_load_explicit(&index->put_off, memory_order_relaxed);
-}
-
-static bool is_due(const struct stream_index *index, size_t batches)
-{
-    return atomic_load_explicit(&index->entries, memory_order_relaxed) >=
-               batches * INDEX_BATCH_ENTRIES ||
-           atomic_load_explicit(&index->bytes, memory_order_relaxed) >= batches * INDEX_BATCH_BYTES;
 }
 
 void stream_index_other(struct stream_index *index)
@@ -250,7 +261,7 @@ kf_rc stream_index_added(struct stream_index *index, struct db *db, size_t entri
                          struct kf_err *err)
 {
     stream_index_came(index, entries, bytes);
-    if (waits_for_upkeep(index) || !is_due(index, 1))
+    if (waits_for_upkeep(index) || !is_due(index, false))
         return KF_OK;
     kf_rc rc = index_due(index, db, err);
     if (rc != KF_OK)
@@ -281,7 +292,7 @@ kf_rc stream_index_placed(struct stream_index *index, struct db *db, bool busy, 
                           struct kf_err *err)
 {
     struct kf_err why = KF_ERR_INIT;
-    if (waits_for_upkeep(index) || !is_due(index, busy ? INDEX_BEHIND : 1))
+    if (waits_for_upkeep(index) || !is_due(index, busy))
         return KF_OK;
     nothing_is_due(index); /* whatever becomes of it: the next try is a batch away */
     kf_rc rc = db_savepoint(db, err);
@@ -447,6 +458,11 @@ kf_rc stream_index_unpurged(struct stream_index *index, struct db *db, bool *ret
     return rc;
 }
 
+void stream_index_purge_left(struct stream_index *index)
+{
+    atomic_store_explicit(&index->merging, false, memory_order_relaxed);
+}
+
 kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err)
 {
@@ -461,5 +477,7 @@ kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_mo
         return begin_anew(index, db, err);
     if (db_engine(db) == DB_SQLITE)
         rc = found_damaged(index, merge(db, ret_more, err));
+    if (!KF_SABOTAGE("batches-in-merges"))
+        atomic_store_explicit(&index->merging, *ret_more, memory_order_relaxed);
     return rc == KF_OK && !*ret_more ? set_number(db, UNPURGED, PURGED, err) : rc;
 }

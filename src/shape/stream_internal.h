@@ -639,8 +639,7 @@ kf_rc entries_unindex(struct streams *streams, struct db *db, const struct entri
                       struct kf_err *err);
 /* What no append has brought up, and what it has of trimmed entries. In slices, as the next. */
 kf_rc streams_index_retain(struct streams *streams, struct kf_err *err);
-/* What it has of erased ones; all of it, and it is brought up anew, when it is damaged. Not gently:
- * a merge that appends index a batch beside begins again. */
+/* What it has of erased ones; all of it, and it is brought up anew, when it is damaged. */
 kf_rc streams_index_purge(struct streams *streams, struct kf_err *err);
 
 /* ------------------------------------------------------------- entries that go (stream_going.c) */

@@ -8,7 +8,8 @@
  * I1  search sees what is committed: index and number change in one transaction;
  * I2  what is not indexed is little: every append that makes it more than a batch brings it up
  *     in its own group, or with the entries that are placed where it was told before; what came
- *     otherwise (a restore, what a crash left) waits for streams_index_retain or the next of those;
+ *     otherwise (a restore, what a crash left) waits for streams_index_retain or the next of those.
+ *     While the index is written anew without what was erased, more may wait: INDEX_MERGING;
  * I3  an entry that is gone is not found, whatever the index says: candidates are read from
  *     kf_entry, and their words are looked at again. What the index still has of entries that
  *     were trimmed goes with stream_index_sweep now and then; of erased ones at once, and with
@@ -33,6 +34,8 @@ struct group;
 #define INDEX_BATCH_BYTES   (1024 * 1024) /* of bodies */
 /* So many batches may wait while more entries wait to be placed. */
 #define INDEX_BEHIND 8
+/* And while the index is written anew. A batch in the midst of that makes FTS5 begin it again. */
+#define INDEX_MERGING 128
 
 /* What came since the last batch, about: nothing depends on it but when the next one is due. And
  * whether a statement over the index alone has found it damaged: then nothing more is added to it
@@ -42,6 +45,7 @@ struct stream_index {
     atomic_size_t entries, bytes;
     atomic_bool damaged;
     atomic_bool put_off;    /* placing could not bring it up: it waits for a batch that succeeds */
+    atomic_bool merging;    /* it is being written anew; until the last step or _purge_left */
     _Atomic int64_t placed; /* up to which number placing has brought it up; 0 = unknown */
 };
 bool stream_index_is_damaged(const struct stream_index *index);
@@ -79,6 +83,8 @@ kf_rc stream_index_unpurged(struct stream_index *index, struct db *db, bool *ret
  * batches have brought it up. */
 kf_rc stream_index_purge(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err);
+/* Who took steps takes no more, however far it came: batches wait no longer. */
+void stream_index_purge_left(struct stream_index *index);
 
 /* -------------------------------------------------------------------------------------- search
  *
