@@ -218,8 +218,9 @@ static bool is_due(const struct stream_index *index, bool busy)
 kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err)
 {
+    bool merging = atomic_load_explicit(&index->merging, memory_order_relaxed);
     *ret_more = false;
-    if (batches_due(index, false) > 1 && !is_due(index, false))
+    if (merging && !is_due(index, false))
         return KF_OK; /* the next upkeep's */
     return index_some(index, db, INDEX_BATCH_ENTRIES, INDEX_BATCH_BYTES, ret_more, err);
 }

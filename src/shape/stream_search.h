@@ -61,7 +61,8 @@ kf_rc stream_index_placed(struct stream_index *index, struct db *db, bool busy, 
                           struct kf_err *err);
 /* The database is another one, or older than it was. Any thread. */
 void stream_index_other(struct stream_index *index);
-/* Indexes up to a batch of what is not. *ret_more: there is more. In a write transaction. */
+/* Indexes up to a batch of what is not. *ret_more: there is more. In a write transaction. While the
+ * index is written anew it does nothing, unless INDEX_MERGING batches wait. */
 kf_rc stream_index_batch(struct stream_index *index, struct db *db, bool *ret_more,
                          struct kf_err *err);
 /* Every entry up to this number is indexed. */

@@ -59,11 +59,12 @@ def a_program_with_the_archive_keeps_its_own_sqlite():
     libraries = output("pkg-config", "--static", "--libs-only-l", os.path.join(os.path.dirname(ARCHIVE), "meson-private/keepfast.pc"))
     others = [word for word in libraries.split() if word != "-lkeepfast"]
     # Both orders: whichever comes first must not take the other's names.
-    for compiler, order in (("cc", [ARCHIVE, "-lsqlite3"]), ("clang-14", ["-lsqlite3", ARCHIVE])):
-        output(compiler, "-I", os.path.join(TOP, "include"), source, "-o", program, *order, *others, "-pthread")
-        loaded, header, own = output(program).split()
-        equal(loaded, header, "the SQLite that the program calls is the system's")
-        check(own, "and Keepfast answers")
+    for compiler in ("cc", "clang-14"):
+        for order in ([ARCHIVE, "-lsqlite3"], ["-lsqlite3", ARCHIVE]):
+            output(compiler, "-I", os.path.join(TOP, "include"), source, "-o", program, *order, *others, "-pthread")
+            loaded, header, own = output(program).split()
+            equal(loaded, header, "the SQLite that the program calls is the system's")
+            check(own, "and Keepfast answers")
 
 
 main()

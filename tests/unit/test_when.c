@@ -27,6 +27,8 @@ static void times_agree_with_the_system(void **state)
         assert_string_equal(got, want);
         when_format_on(&minute, ms, got);
         assert_string_equal(got, want);
+        when_format_on(&minute, ms, got); /* the same minute again */
+        assert_string_equal(got, want);
         int64_t again;
         assert_true(when_parse(str_of(got), &again));
         assert_true(again == ms);
