@@ -113,7 +113,10 @@ void care_judge(struct kf_store *s, struct kf_err *err)
 {
     struct kf_err why = *err;
     switch (db_trouble(s->db)) {
-    case DB_TROUBLE_FULL: state_full(s, PROBLEM_DISK_FULL, &why); break;
+    case DB_TROUBLE_FULL:
+        s->full_care = !s->unsettled && (store_state(s) != STORE_FULL || !s->full_stuck);
+        state_full(s, PROBLEM_DISK_FULL, &why);
+        break;
     case DB_TROUBLE_SYNC:
         db_distrust(s->db);
         state_read_only(s, PROBLEM_STORE_READ_ONLY, "store.sync_failed", why.detail);
@@ -141,6 +144,10 @@ bool care_is_due(struct kf_store *s)
         return false;
     if (atomic_load(&s->scrubbed) && env_mono_ms(s->env) - s->emptied_ms >= EMPTY_EACH_MS)
         return true;
+    if (s->full_care && store_state(s) == STORE_FULL) {
+        KF_SOMETIMES("full-checkpointed");
+        return true;
+    }
     uint32_t frames = db_wal_frames(s->db);
     /* Fewer than at the last checkpoint: the log began anew. More: a reader kept it from that,
      * and looking at all of it again after each commit would cost more than it brings. */
@@ -170,6 +177,7 @@ void care_after(struct kf_store *s)
     if (care_check_moved(s, &err) != KF_OK)
         return;
     s->checkpointed = db_wal_frames(s->db);
+    s->full_care = s->full_stuck = false;
     db_trouble_clear(s->db);
     bool empty = atomic_load(&s->scrubbed);
     kf_rc rc = db_checkpoint(s->db, empty, &left, &err);
@@ -182,6 +190,8 @@ void care_after(struct kf_store *s)
     } else if (rc != KF_OK) {
         KF_SOMETIMES("checkpoint-failed");
         care_judge(s, &err);
+        s->full_stuck = true;
+        s->full_care = false;
     }
     judge_log(s);
 }

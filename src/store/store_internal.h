@@ -162,6 +162,10 @@ struct kf_store {
     uint32_t checkpointed; /* frames in the log at the last checkpoint; 0 = it began anew since */
     int64_t emptied_ms;    /* when it was last tried to empty the log of what was erased */
     int64_t full_tried_ms, looked_ms, busy_since_ms, stall_tried_ms;
+    /* No commit gets through a full disk, so none asks for the checkpoint behind which the log
+     * begins anew in the bytes that it has. So each that fails does (full_care), but after a
+     * checkpoint that has failed itself (full_stuck): the next would write as much, and fail. */
+    bool full_care, full_stuck;
     bool low, over_quota, wal_big, clock_back, clock_ahead;
     _Atomic bool wal_stalled;
     bool unsettled;            /* opened without the space to; store_content.c */

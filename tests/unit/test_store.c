@@ -19,13 +19,26 @@ static struct {
     const char *suffix; /* of the path; NULL = no fault */
     enum io_op op;
     int errnum;
-    unsigned fired;
+    int64_t room;     /* the fault is of what ends behind it */
+    const char *full; /* of a path of which nothing can be written */
+    unsigned fired, full_fired;
 } only;
+
+static bool ends_with(const char *path, const char *end)
+{
+    size_t len = strlen(path), n = strlen(end);
+    return len >= n && strcmp(path + len - n, end) == 0;
+}
 
 static int only_tap(void *ctx, const struct io_event *e)
 {
-    size_t len = strlen(e->path), n = only.suffix ? strlen(only.suffix) : 0;
-    if (!n || e->op != only.op || len < n || strcmp(e->path + len - n, only.suffix) != 0)
+    if (only.full && e->op == IO_WRITE && ends_with(e->path, only.full)) {
+        only.full_fired++;
+        return ENOSPC;
+    }
+    if (!only.suffix || e->op != only.op || !ends_with(e->path, only.suffix))
+        return 0;
+    if (only.room && e->offset + (int64_t)e->len <= only.room)
         return 0;
     only.fired++;
     return only.errnum;
@@ -684,6 +697,73 @@ static void a_full_disk_in_a_checkpoint_heals(void **state)
     store_close(s);
 }
 
+/* No byte more is to be had, and there is none in the log: a reader has kept the checkpoint from
+ * moving what is in it. When that reader has ended the log begins anew in its bytes. */
+static void a_full_disk_whose_log_a_reader_held_heals(void **state)
+{
+    (void)state;
+    struct store_options o = {.checkpoint_frames = 50, .env = &only_env};
+    struct kf_store *s = open_with("c.db", o);
+    struct kf_status st;
+    struct db *reader;
+    char key[32];
+    assert_int_equal(put(s, "k", "acked", NULL), KF_OK);
+    assert_int_equal(store_read(s, &reader, NULL), KF_OK);
+    for (int i = 0; i < 60; i++)
+        assert_int_equal(put(s, "k", "acked", NULL), KF_OK);
+    assert_int_equal(store_status(s, &st, NULL), KF_OK);
+    only.room = (int64_t)st.wal_bytes;
+    only.suffix = "c.db-wal";
+    only.op = IO_WRITE;
+    only.errnum = ENOSPC;
+    assert_int_equal(put(s, "k", "lost", NULL), KF_FULL);
+    testing_env_advance(&t, 1000);
+    assert_int_equal(put(s, "k", "lost", NULL), KF_FULL);
+    store_read_end(s, reader);
+    int seconds = 0;
+    do {
+        testing_env_advance(&t, 1000);
+        assert_true(++seconds < 5);
+    } while (put(s, "k", "acked", NULL) != KF_OK);
+    for (int i = 0; i < 40; i++) {
+        testing_env_advance(&t, 1000);
+        snprintf(key, sizeof key, "n%d", i % 4);
+        assert_int_equal(put(s, key, "v", NULL), KF_OK);
+    }
+    assert_int_equal(store_state(s), STORE_OPEN);
+    only.suffix = NULL;
+    store_close(s);
+    s = open_with("c.db", (struct store_options){.env = &only_env});
+    assert_string_equal(get(s, "k"), "acked");
+    assert_string_equal(get(s, "n3"), "v");
+    store_close(s);
+}
+
+/* Where the file takes nothing either a checkpoint writes what it can, for nothing: once. */
+static void a_checkpoint_that_a_full_disk_fails_is_tried_once(void **state)
+{
+    (void)state;
+    struct kf_store *s = open_with("c.db", (struct store_options){.env = &only_env});
+    struct kf_status st;
+    for (int i = 0; i < 20; i++)
+        assert_int_equal(put(s, "k", "acked", NULL), KF_OK);
+    assert_int_equal(store_status(s, &st, NULL), KF_OK);
+    only.room = (int64_t)st.wal_bytes;
+    only.suffix = "c.db-wal";
+    only.full = "c.db";
+    only.op = IO_WRITE;
+    only.errnum = ENOSPC;
+    for (int i = 0; i < 5; i++) {
+        assert_int_equal(put(s, "k", "lost", NULL), KF_FULL);
+        testing_env_advance(&t, 1000);
+        assert_int_equal(only.full_fired, 1);
+    }
+    only.suffix = only.full = NULL;
+    assert_int_equal(put(s, "k", "new", NULL), KF_OK);
+    assert_int_equal(store_state(s), STORE_OPEN);
+    store_close(s);
+}
+
 /* What a crash left: the file and its log at another path. */
 static void crashed_copy(const char *from, const char *to)
 {
@@ -1239,6 +1319,8 @@ int main(int argc, char **argv)
         TEST(a_failed_read_ends_writing),
         TEST(a_failed_checkpoint_loses_nothing),
         TEST(a_full_disk_in_a_checkpoint_heals),
+        TEST(a_full_disk_whose_log_a_reader_held_heals),
+        TEST(a_checkpoint_that_a_full_disk_fails_is_tried_once),
         TEST(what_a_crash_left_on_a_full_disk_is_read),
         TEST(a_failed_sync_behind_a_full_disk_ends_writing),
         TEST(the_log_is_checkpointed_and_begins_anew),
