@@ -370,8 +370,9 @@ bool place_has_room(struct kf_store *s, size_t most, int64_t within_ms);
  * room in memory. Who owns the database, with no transaction open. */
 void place_calm(struct kf_store *s);
 /* How many writes and pages the next COMMIT may bring, by what this one has brought: its writes,
- * and pages that were written. True: the cache is to be of another size. */
-bool place_learn(struct placing *p, uint32_t written);
+ * pages that were written, and the time that they took. True: the cache is to be of another
+ * size. */
+bool place_learn(struct placing *p, uint32_t written, uint64_t took_ms);
 /* One group more; false: there is none, or not now. Commits and checkpoints when that is due. On
  * any thread that does not own the database. */
 bool place_some(struct kf_store *s);

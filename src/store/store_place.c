@@ -34,6 +34,7 @@
 #define AHEAD_PAGES     1000  /* at first; a connection has room for them as it is opened */
 #define AHEAD_PAGES_MAX 14000 /* WAL_KEEP_BYTES of sqlite_open.c is for so many */
 #define AHEAD_SMALL     8     /* COMMITs that needed less than a quarter, until there are fewer */
+#define AHEAD_SLOW_MS   500   /* of a COMMIT that was too large for the disk */
 #define CACHE_PAGE_BYTES \
     ((uint64_t)6 << 10)      /* for each of them, when there are more than at first */
 #define AHEAD_WRITES     512 /* at first */
@@ -306,12 +307,14 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
 }
 
 /* Twice as many pages behind a COMMIT that wanted more than there were, nearly; half as many behind
- * several that needed few of them. */
-static void learn_pages(struct placing *p, uint32_t written)
+ * several that needed few of them, or one that took long: everybody waits for it who writes a
+ * document or reads a stream that is not in memory. */
+static void learn_pages(struct placing *p, uint32_t written, uint64_t took_ms)
 {
     bool full = p->writes >= p->most && 2 * (size_t)written >= p->pages;
-    p->small = 4 * (size_t)written < p->pages ? p->small + 1 : 0;
-    if (full && p->pages < AHEAD_PAGES_MAX) {
+    bool few = 4 * (size_t)written < p->pages;
+    p->small = few ? p->small + 1 : took_ms > AHEAD_SLOW_MS ? AHEAD_SMALL : 0;
+    if (full && 2 * took_ms <= AHEAD_SLOW_MS && p->pages < AHEAD_PAGES_MAX) {
         p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
     } else if (p->small >= AHEAD_SMALL && p->pages > AHEAD_PAGES) {
         p->small = 0;
@@ -332,12 +335,21 @@ static void learn_writes(struct placing *p, uint32_t written)
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
 }
 
-bool place_learn(struct placing *p, uint32_t written)
+bool place_learn(struct placing *p, uint32_t written, uint64_t took_ms)
 {
     size_t pages = p->pages;
-    learn_pages(p, written);
+    learn_pages(p, written, took_ms);
     learn_writes(p, written);
     return p->pages != pages;
+}
+
+/* Of a COMMIT that began then: without what the sync of a small one takes, which fewer pages would
+ * not make less. */
+static uint64_t time_for_pages(const struct kf_store *s, int64_t began_ms)
+{
+    uint64_t took_ms = (uint64_t)(env_mono_ms(s->env) - began_ms);
+    uint64_t sync_ms = atomic_load_explicit(&s->flush_ns, memory_order_relaxed) / 1000000;
+    return took_ms > sync_ms ? took_ms - sync_ms : 0;
 }
 
 kf_rc place_commit(struct kf_store *s, struct kf_err *err)
@@ -348,6 +360,7 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
     kf_rc rc = p->by->end(p->ctx, s->db, err);
     if (rc == KF_OK)
         rc = state_write(s, p->seq, p->stamp, err);
+    int64_t began_ms = env_mono_ms(s->env);
     if (rc == KF_OK)
         rc = db_commit(s->db, err);
     if (rc != KF_OK) {
@@ -355,7 +368,8 @@ kf_rc place_commit(struct kf_store *s, struct kf_err *err)
         place_lose(s, err);
         return rc;
     }
-    if (place_learn(p, (db_pages_written(s->db) - p->written) & PAGES_MOD))
+    uint32_t written = (db_pages_written(s->db) - p->written) & PAGES_MOD;
+    if (place_learn(p, written, time_for_pages(s, began_ms)))
         set_cache(s);
     atomic_store_explicit(&s->wal_bytes, db_wal_bytes(s->db), memory_order_relaxed);
     p->by->drop(p->ctx);

@@ -229,26 +229,38 @@ static void silence_has_it_committed(void **state)
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
 
-/* Commits become larger while they need all the pages that they may have, and smaller again. */
+/* Commits become larger while they need all the pages that they may have, and smaller again; and no
+ * larger than the disk has time for. */
 static void commits_are_as_large_as_is_needed(void **state)
 {
     static const struct {
         int times;
-        size_t writes, frames; /* of a commit */
-        size_t most, pages;    /* of the next */
+        size_t writes, frames, ms; /* of a commit */
+        size_t most, pages;        /* of the next */
         bool other;
     } steps[] = {
-        {1, 100, 90, 512, 1000, false},   /* cut short: says nothing */
-        {1, 512, 200, 1024, 1000, false}, /* there were pages enough */
-        {1, 1024, 500, 2048, 2000, true},     {1, 2048, 900, 4096, 2000, false},
-        {1, 4100, 1800, 8192, 4000, true},    {1, 8200, 3800, 16384, 8000, true},
-        {1, 16400, 7000, 32768, 14000, true}, {1, 33000, 13000, 35535, 14000, false},
-        {1, 3000, 4000, 35535, 14000, false}, {1, 40000, 20000, 27998, 14000, false},
-        {1, 70, 20000, 64, 14000, false}, /* each has pages of its own */
-        {7, 10, 20, 64, 14000, false},        {1, 10, 20, 64, 7000, true},
-        {7, 10, 20, 64, 7000, false},         {1, 10, 20, 64, 3500, true},
-        {8, 10, 20, 64, 1750, true},          {8, 10, 20, 64, 1000, true},
-        {9, 10, 20, 64, 1000, false},
+        {1, 100, 90, 50, 512, 1000, false},   /* cut short: says nothing */
+        {1, 512, 200, 50, 1024, 1000, false}, /* there were pages enough */
+        {1, 1024, 500, 50, 2048, 2000, true},
+        {1, 2048, 900, 50, 4096, 2000, false},
+        {1, 4100, 1800, 50, 8192, 4000, true},
+        {1, 8200, 3800, 50, 16384, 8000, true},
+        {1, 16400, 7000, 50, 32768, 14000, true},
+        {1, 33000, 13000, 50, 35535, 14000, false},
+        {1, 3000, 4000, 50, 35535, 14000, false},
+        {1, 40000, 20000, 50, 27998, 14000, false},
+        {1, 70, 20000, 50, 64, 14000, false}, /* each has pages of its own */
+        {7, 10, 20, 50, 64, 14000, false},
+        {1, 10, 20, 50, 64, 7000, true},
+        {7, 10, 20, 50, 64, 7000, false},
+        {1, 10, 20, 50, 64, 3500, true},
+        {8, 10, 20, 50, 64, 1750, true},
+        {8, 10, 20, 50, 64, 1000, true},
+        {9, 10, 20, 50, 64, 1000, false},
+        {1, 512, 900, 300, 128, 1000, false}, /* as long as it may take */
+        {1, 4100, 1800, 250, 256, 2000, true},
+        {1, 8200, 3800, 501, 512, 1000, true}, /* too long */
+        {1, 10, 20, 900, 512, 1000, false},    /* that was not its pages */
     };
     (void)state;
     struct placing p = {.most = 512, .pages = 1000};
@@ -256,7 +268,7 @@ static void commits_are_as_large_as_is_needed(void **state)
         bool other = false;
         for (int n = 0; n < steps[i].times; n++) {
             p.writes = steps[i].writes;
-            other = place_learn(&p, (uint32_t)steps[i].frames);
+            other = place_learn(&p, (uint32_t)steps[i].frames, steps[i].ms);
         }
         assert_int_equal(other, steps[i].other);
         assert_int_equal(p.most, steps[i].most);
