@@ -195,8 +195,10 @@ void api_stop(struct api *api)
         return;
     loop_timer_cancel(&home->note_timer);
     unasked_end(api);
-    for (struct space *s = home->spaces; s; s = s->next)
+    for (struct space *s = home->spaces; s; s = s->next) {
+        store_hurry(s->store, STORE_STOP_MS);
         remotes_end_past(store_remotes(s->store));
+    }
 }
 
 size_t api_calls(const struct api *api)

@@ -174,8 +174,8 @@ kf_rc api_open_spaces(struct api *api, struct kf_err *err);
 kf_rc api_flush_spaces(struct api *api, uint32_t timeout_ms, struct kf_err *err);
 /* Whether a space is still being filled from its remotes, by one at least that has not failed. */
 bool api_hydrating(const struct api *api);
-/* New requests are refused with `stopping`; calls that run go on, but for looks at the past of a
- * remote, which end. */
+/* New requests are refused with `stopping`; calls that run go on, for STORE_STOP_MS those that do
+ * long work in slices, but for looks at the past of a remote, which end. Upkeep ends as well. */
 void api_stop(struct api *api);
 size_t api_calls(
     const struct api *api); /* that have begun and not ended, and whose door is there */

@@ -24,11 +24,11 @@ static const char server_lock[] = "_keepfast.db";
 /* How long a space that is opened by a request waits for a command that has it: the loop stands
  * meanwhile. */
 static const uint32_t request_lock_ms = 250;
-/* From the signal to the end, what stops and what is flushed together; the least that remotes get;
- * and up to when a database may be silent: by the clock alone, for a group that is being committed
- * is to be let finish, whoever else is done. The rest is for all that learn of it one behind the
- * other. */
-static const int64_t stop_ms = 9500, flush_least_ms = 500, hurry_ms = 6000;
+/* From the signal to the end, what stops and what is flushed together; and the least that remotes
+ * get. Up to when a database may be silent (STORE_STOP_MS) is said by the clock alone, for a group
+ * that is being committed is to be let finish, whoever else is done. The rest is for all that learn
+ * of it one behind the other. */
+static const int64_t stop_ms = 9500, flush_least_ms = 500;
 
 /* A loop that answers requests beside that of the stores, with its thread. */
 struct beside {
@@ -90,7 +90,7 @@ static bool house_lives(void *ctx)
 static void hurry(struct house *h)
 {
     if (!h->hurry_at_ms)
-        atomic_store(&h->hurry_at_ms, env_mono_ms(h->env) + hurry_ms);
+        atomic_store(&h->hurry_at_ms, env_mono_ms(h->env) + STORE_STOP_MS);
 }
 
 static struct open_options terms(struct house *h, const char *path, const char *name,

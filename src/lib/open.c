@@ -34,10 +34,9 @@
 extern char **environ;
 
 static const int64_t busy_ms = 5000;
-/* Of kf_close: a program that closes because it was asked to end is to be gone within 10 s. The
- * least that remotes get, and up to when a database may be silent. */
+/* Of kf_close: a program that closes because it was asked to end is to be gone within 10 s. And the
+ * least that remotes get. */
 static const int64_t close_ms = 9500, flush_least_ms = 500;
-static const uint32_t hurry_ms = 6000;
 
 struct embedded;
 
@@ -458,7 +457,7 @@ kf_rc kf_close(kf_store **store, struct kf_err *err)
     store_leave(*store, KF_OK);
     const struct env *env = store_env(*store);
     int64_t until_ms = env_mono_ms(env) + close_ms;
-    store_hurry(*store, hurry_ms);
+    store_hurry(*store, STORE_STOP_MS);
     stop_thread(e);
     stop_server(e);
     end_calls(e, *store);

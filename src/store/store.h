@@ -127,11 +127,13 @@ void store_part(struct kf_store *store);
  * connections, releases the lock, frees. In the child of a fork it does nothing and leaks. NULL
  * is fine. */
 void store_close(struct kf_store *store);
-/* It is to be closed: from that moment on what goes in slices ends in between (`stopping`), and on
- * PostgreSQL a server that says nothing is waited for no longer, and no connection is made. Of
- * several calls the earliest moment counts. store_close does so itself, with STORE_HURRY_MS; before
- * it, for who waits for calls that run. Any thread. */
+/* It is to be closed: what is done gently ends behind its slice (`stopping`), now; from that moment
+ * on all that goes in slices does, and on PostgreSQL a server that says nothing is waited for no
+ * longer, and no connection is made. Of several calls the earliest moment counts. store_close does
+ * so itself, with STORE_HURRY_MS; before it, for who waits for calls that run: STORE_STOP_MS where
+ * a program was asked to end, and is to be gone within 10 s. Any thread. */
 #define STORE_HURRY_MS 3000
+#define STORE_STOP_MS  6000
 void store_hurry(struct kf_store *store, uint32_t within_ms);
 /* Whether that moment has come and its database has not answered lately: nothing can be asked of it
  * any more. */
@@ -288,7 +290,8 @@ kf_rc store_in_slices_gently(struct kf_store *store, store_slice *slice, store_s
  * asks for the limit first), and the end when there is more to do. */
 struct store_turns {
     struct kf_store *store;
-    bool gently, others;
+    bool gently, rests; /* rests: where others write */
+    bool others;
     uint64_t seen, began_ns;
 };
 struct store_turns store_turns(struct kf_store *store, bool gently);

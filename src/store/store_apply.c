@@ -114,6 +114,7 @@ kf_rc group_journal(struct group *g, int64_t seq, int64_t old_seq, const char *t
  * write, this many times as long as one took belongs to the others. */
 #define REST_TIMES  4
 #define REST_MAX_MS 400
+#define REST_NAP_MS 20 /* looks whether the store is to be closed */
 
 static uint64_t writes_of(const struct kf_store *s)
 {
@@ -123,8 +124,10 @@ static uint64_t writes_of(const struct kf_store *s)
 struct store_turns store_turns(struct kf_store *s, bool gently)
 {
     /* What is on PostgreSQL is written by a thread of its own, and waits for the network mostly. */
-    return (struct store_turns){
-        .store = s, .gently = gently && !s->pg && !s->env->wait, .seen = writes_of(s)};
+    return (struct store_turns){.store = s,
+                                .gently = gently,
+                                .rests = gently && !s->pg && !s->env->wait,
+                                .seen = writes_of(s)};
 }
 
 void store_turn_begin(struct store_turns *t)
@@ -139,29 +142,38 @@ void store_turn_limit(const struct store_turns *t, struct group *g)
         g->slice_end_ns = end_ns;
 }
 
-static void give_way(uint64_t took_ns)
+/* It is to be closed. Nobody waits for what is done gently; the rest has the time that whoever
+ * closes it gives. */
+static bool is_cut(const struct store_turns *t)
 {
-    uint64_t ms = REST_TIMES * took_ns / 1000000;
-    KF_SOMETIMES("slices-give-way");
-    if (!KF_SABOTAGE("slices-without-rest"))
-        poll(NULL, 0, (int)(ms < REST_MAX_MS ? ms : REST_MAX_MS));
+    int64_t at_ms = atomic_load(&t->store->hurry_ms);
+    if (t->gently && !KF_SABOTAGE("upkeep-takes-its-time"))
+        return at_ms != 0;
+    return at_ms && env_mono_ms(t->store->env) >= at_ms;
 }
 
-/* It is closed, and who closes it has waited long enough. */
-static bool is_cut(const struct kf_store *s)
+static void give_way(const struct store_turns *t)
 {
-    int64_t at_ms = atomic_load(&s->hurry_ms);
-    return at_ms && env_mono_ms(s->env) >= at_ms;
+    uint64_t ms = REST_TIMES * (env_mono_ns(t->store->env) - t->began_ns) / 1000000;
+    uint64_t left_ms = ms < REST_MAX_MS ? ms : REST_MAX_MS;
+    KF_SOMETIMES("slices-give-way");
+    if (KF_SABOTAGE("slices-without-rest"))
+        return;
+    while (left_ms && !is_cut(t)) {
+        uint64_t nap_ms = left_ms < REST_NAP_MS ? left_ms : REST_NAP_MS;
+        poll(NULL, 0, (int)nap_ms);
+        left_ms -= nap_ms;
+    }
 }
 
 kf_rc store_turn_end(struct store_turns *t, struct kf_err *err)
 {
     uint64_t writes = writes_of(t->store);
-    t->others = t->gently && writes - t->seen > 1; /* besides this one */
+    t->others = t->rests && writes - t->seen > 1; /* besides this one */
     t->seen = writes;
     if (t->others)
-        give_way(env_mono_ns(t->store->env) - t->began_ns);
-    if (!is_cut(t->store))
+        give_way(t);
+    if (!is_cut(t))
         return KF_OK;
     KF_SOMETIMES("slices-cut-by-closing");
     return err_set(err, PROBLEM_STOPPING,

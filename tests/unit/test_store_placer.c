@@ -397,28 +397,54 @@ static void upkeep_gives_way(void **state)
 
 TESTING_SABOTEUR(slices_without_rest, "slices-without-rest", upkeep_gives_way)
 
-static void *work_for_ever(void *ret_err)
+struct for_ever {
+    bool gently;
+    struct kf_err why;
+};
+
+static void *work_for_ever(void *arg)
 {
+    struct for_ever *f = arg;
     struct long_work work = {.for_ever = true};
-    store_in_slices_gently(store, work_on, NULL, &work, ret_err);
+    if (f->gently)
+        store_in_slices_gently(store, work_on, NULL, &work, &f->why);
+    else
+        store_in_slices(store, work_on, &work, &f->why);
     return NULL;
 }
 
-/* An upkeep that has minutes of work does not keep a program from ending. */
-static void long_work_ends_with_the_store(void **state)
+static void ends_with_the_store(bool gently, uint32_t within_ms)
 {
-    (void)state;
     struct kf_options o = KF_OPTIONS_INIT;
-    struct kf_err err = KF_ERR_INIT, why = KF_ERR_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    struct for_ever f = {.gently = gently, .why = KF_ERR_INIT};
     pthread_t thread;
     assert_int_equal(kf_open(testing_path(testing_dir_in_memory(), "e.db"), &o, &store, &err),
                      KF_OK);
-    pthread_create(&thread, NULL, work_for_ever, &why);
-    store_hurry(store, 300);
+    pthread_create(&thread, NULL, work_for_ever, &f);
+    store_hurry(store, within_ms);
+    int64_t since_ms = env_mono_ms(store_env(store));
     pthread_join(thread, NULL);
-    assert_string_equal(why.code, "stopping");
+    assert_true(env_mono_ms(store_env(store)) - since_ms < 10000);
+    assert_string_equal(f.why.code, "stopping");
     assert_int_equal(kf_close(&store, NULL), KF_OK);
 }
+
+/* Work of minutes does not keep a program from ending. */
+static void long_work_ends_with_the_store(void **state)
+{
+    (void)state;
+    ends_with_the_store(false, 300);
+}
+
+/* For upkeep it does not even wait. */
+static void upkeep_ends_with_the_store(void **state)
+{
+    (void)state;
+    ends_with_the_store(true, 12000);
+}
+
+TESTING_SABOTEUR(upkeep_takes_its_time, "upkeep-takes-its-time", upkeep_ends_with_the_store)
 
 int main(int argc, char **argv)
 {
@@ -426,6 +452,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(upkeep_gives_way),
         cmocka_unit_test(saboteur_slices_without_rest),
         cmocka_unit_test(long_work_ends_with_the_store),
+        cmocka_unit_test(upkeep_ends_with_the_store),
+        cmocka_unit_test(saboteur_upkeep_takes_its_time),
         cmocka_unit_test(all_at_once),
         cmocka_unit_test(silence_has_it_committed),
         cmocka_unit_test(commits_are_as_large_as_is_needed),
