@@ -89,7 +89,12 @@ def is_sound(copy):
 
 
 def judge(path, told, where, whole=True):
-    """Raises Loss, or returns what the checker has counted. `where`: an empty folder is made there."""
+    """Raises Loss, or returns what the checker has counted. `where`: an empty folder is made there. A store that is not there holds
+    nothing: the writer may have died before it made one."""
+    if not path.exists():
+        if told.lines:
+            raise Loss(f"{told.lines} writes were acknowledged, and there is no store")
+        return {"entries_going": 0}
     copy = copy_of(path, where)
     (where / "keepfast.yaml").write_text(CONFIG)
     told.ahead += is_sound(copy).get("ahead", 0) > 0 if whole else 0
