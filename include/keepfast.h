@@ -519,8 +519,8 @@ struct kf_receipt {
     uint64_t streams, entries, attachments, bytes;
     bool again;           /* it had been erased before: the receipt of then */
     struct kf_bytes json; /* the same for programs, and `held`: where some of it may still be, such
-                             as remotes that have not confirmed, histories, backups and files that
-                             were set aside */
+                             as remotes that have not confirmed, histories, backups, and files and
+                             schemas that were set aside */
 };
 KF_API void kf_receipt_free(struct kf_receipt *receipt);
 /* Removes a stream with entries, ids, attributes, statistics and what of attachments nothing else

@@ -72,8 +72,8 @@ export async function erase(path, place) {
 function holder(held) {
     const words = held.state === "confirmed" ? [t("receipt.confirmed")] : held.state === "pending" ? [t("receipt.pending")] : [];
     const still = held.kind === "git" ? t("receipt.git") : held.kind === "backup" ? t("receipt.backups")
-        : held.kind === "aside" ? t("receipt.aside") : held.kind === "dir" ? t("receipt.replaced") : held.still && h("span", { lang: "en" }, held.still);
-    return h("li", null, h("strong", null, held.remote || held.backups || held.file), ": ", words, words.length > 0 && still && " ", still);
+        : held.kind === "aside" && held.state === "kept" ? t("receipt.aside") : held.kind === "dir" ? t("receipt.replaced") : held.still && h("span", { lang: "en" }, held.still);
+    return h("li", null, h("strong", null, held.remote || held.backups || held.file || held.schema), ": ", words, words.length > 0 && still && " ", still);
 }
 
 export function receiptFacts(receipt) {

@@ -336,7 +336,7 @@ export const words = {
     "receipt.pending": "har ikke bekræftet endnu; næste kørsel fjerner det dér.",
     "receipt.git": "Tidligere commits har det stadig.",
     "receipt.backups": "Sikkerhedskopier, der er lavet før, har det stadig, indtil nyere har taget deres plads.",
-    "receipt.aside": "Hvad der dengang blev tilføjet, er i denne fil, indtil nogen fjerner den.",
+    "receipt.aside": "Det, der blev lagt til side dér, har det stadig, indtil nogen fjerner det.",
     "receipt.replaced": "Hvad en kørsel har erstattet, bliver dér i en time.",
     "receipt.keep": "Kvitteringen gemmes uden det, der ville sige, hvis det var.",
     "receipt.line": { one: "Kvittering {id}: {n} indlæg", other: "Kvittering {id}: {n} indlæg" },

@@ -336,7 +336,7 @@ export const words = {
     "receipt.pending": "has not confirmed yet; its next run removes it there.",
     "receipt.git": "Earlier commits still hold it.",
     "receipt.backups": "Backups that were made before still hold it, until newer ones have taken their place.",
-    "receipt.aside": "What was appended then is in this file, until somebody removes it.",
+    "receipt.aside": "What was set aside there still holds it, until somebody removes it.",
     "receipt.replaced": "What a push has replaced stays there for an hour.",
     "receipt.keep": "The receipt is kept, without what would say whose it was.",
     "receipt.line": { one: "Receipt {id}: {n} entry", other: "Receipt {id}: {n} entries" },

@@ -336,7 +336,7 @@ export const words = {
     "receipt.pending": "jeszcze nie potwierdza; następny przebieg usunie to tam.",
     "receipt.git": "Wcześniejsze commity nadal to mają.",
     "receipt.backups": "Wcześniejsze kopie zapasowe nadal to mają, dopóki nowsze ich nie zastąpią.",
-    "receipt.aside": "To, co wtedy dopisano, jest w tym pliku, dopóki ktoś go nie usunie.",
+    "receipt.aside": "To, co tam odłożono na bok, nadal to ma, dopóki ktoś tego nie usunie.",
     "receipt.replaced": "To, co zastąpił przebieg, zostaje tam przez godzinę.",
     "receipt.keep": "Pokwitowanie pozostaje, bez tego, co mówiłoby, czyje to było.",
     "receipt.line": { one: "Pokwitowanie {id}: {n} wpis", few: "Pokwitowanie {id}: {n} wpisy", many: "Pokwitowanie {id}: {n} wpisów", other: "Pokwitowanie {id}: {n} wpisu" },

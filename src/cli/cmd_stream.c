@@ -191,17 +191,30 @@ kf_rc cmd_stream_set(struct cli *cli, struct kf_err *err)
 
 /* ------------------------------------------------------------------------------------- erasing */
 
+/* A remote, a folder of backups, or what was set aside: at most one of the names is there. */
+static void say_holder(struct cli *cli, const struct json_node *h)
+{
+    str remote = node_text(cli, h, "remote"), backups = node_text(cli, h, "backups"),
+        file = node_text(cli, h, "file"), schema = node_text(cli, h, "schema");
+    str name = remote.len ? remote : backups.len ? backups : file.len ? file : schema;
+    str state = node_text(cli, h, "state");
+    print_talk("  may still be at %.*s: %.*s (%.*s)", STR_ARGS(name),
+               STR_ARGS(node_text(cli, h, "still")), STR_ARGS(state));
+}
+
 static void say_receipt(struct cli *cli, const char *what, const struct json_node *r)
 {
     const struct json_node *held = json_member(r, "held");
-    print_talk(
-        "%s: %s, %llu streams, %llu entries, %llu attachments, %.*s; receipt %llu", what,
-        node_true(r, "again") ? "was erased before" : "erased",
-        (unsigned long long)node_u64(r, "streams"), (unsigned long long)node_u64(r, "entries"),
-        (unsigned long long)node_u64(r, "attachments"),
-        STR_ARGS(cli_size(cli, node_u64(r, "bytes"))), (unsigned long long)node_u64(r, "id"));
+    uint64_t streams = node_u64(r, "streams"), entries = node_u64(r, "entries"),
+             attachments = node_u64(r, "attachments");
+    print_talk("%s: %s, %llu stream%s, %llu entr%s, %llu attachment%s, %.*s; receipt %llu", what,
+               node_true(r, "again") ? "was erased before" : "erased", (unsigned long long)streams,
+               streams == 1 ? "" : "s", (unsigned long long)entries, entries == 1 ? "y" : "ies",
+               (unsigned long long)attachments, attachments == 1 ? "" : "s",
+               STR_ARGS(cli_size(cli, node_u64(r, "bytes"))),
+               (unsigned long long)node_u64(r, "id"));
     for (const struct json_node *h = held ? held->child : NULL; h; h = h->next)
-        print_talk("  may still be at: %.*s", STR_ARGS(h->raw));
+        say_holder(cli, h);
 }
 
 static kf_rc erase(struct cli *cli, const char *target, const char *what, const char *question,

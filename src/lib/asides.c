@@ -19,41 +19,81 @@ bool aside_is(const char *path, const char *word, str name)
     return true;
 }
 
-static void add(const char *dir, str name, const char *state, const char *still, bool comma,
-                struct buf *out)
+/* What is beside the store, and what a receipt says that it keeps. */
+static const struct {
+    const char *word, *still;
+} kinds[] = {
+    {ASIDE_BEFORE, "what the store held before a restore or in an older format, until the file is "
+                   "removed"},
+    {ASIDE_RESCUE, "what the store held when its file was taken away, until the file is removed"},
+    {ASIDE_REDO, "what was appended then, until the file is removed"},
+};
+
+struct list {
+    struct buf *out;
+    bool comma;
+};
+
+/* member: what `name` is, "file" or "schema". dir == NULL: of none. */
+static void add(struct list *l, const char *member, const char *dir, str name, const char *state,
+                const char *still)
 {
     struct buf path = BUF_INIT;
-    buf_printf(&path, name.len ? "%s/%.*s" : "%s%.*s", dir, STR_ARGS(name));
-    buf_c(out, comma ? ",{\"file\":" : "{\"file\":");
-    buf_json_string(out, buf_view(&path));
-    buf_printf(out, ",\"kind\":\"aside\",\"state\":\"%s\",\"still\":\"%s\"}", state, still);
-    out->failed |= path.failed;
+    if (dir)
+        buf_printf(&path, name.len ? "%s/" : "%s", dir);
+    buf_str(&path, name);
+    buf_printf(l->out, "%s{\"%s\":", l->comma ? "," : "", member);
+    buf_json_string(l->out, buf_view(&path));
+    buf_printf(l->out, ",\"kind\":\"aside\",\"state\":\"%s\",\"still\":\"%s\"}", state, still);
+    l->out->failed |= path.failed;
+    l->comma = true;
     buf_release(&path);
+}
+
+static void add_schemas(struct kf_store *store, struct list *l)
+{
+    struct buf names = BUF_INIT;
+    kf_rc rc = store_kept_schemas(store, &names, NULL);
+    if (rc == KF_NOMEM)
+        l->out->failed = true;
+    else if (rc != KF_OK)
+        add(l, "schema", NULL, STR("kf-before-*"), "unknown",
+            "the database does not answer: restores may have left schemas of this name");
+    for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1)
+        add(l, "schema", NULL, str_of(names.p + at), "kept",
+            "what the store held before a restore, until the schema is dropped");
+    buf_release(&names);
+}
+
+static void add_file(const char *path, const char *dir, str name, struct list *l)
+{
+    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
+        if (aside_is(path, kinds[i].word, name))
+            add(l, "file", dir, name, "kept", kinds[i].still);
+}
+
+static void add_files(struct kf_store *store, struct list *l)
+{
+    struct buf dir = BUF_INIT, names = BUF_INIT;
+    const char *path = store_path(store);
+    path_parent(path, &dir);
+    kf_rc rc = dir.failed ? KF_NOMEM : dir_list(store_env(store), dir.p, &names, NULL);
+    if (rc == KF_NOMEM)
+        l->out->failed = true;
+    else if (rc != KF_OK)
+        add(l, "file", dir.p, STR(""), "unknown",
+            "the folder cannot be read: there may be files set aside");
+    for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1)
+        add_file(path, dir.p, str_of(names.p + at), l);
+    buf_release(&dir);
+    buf_release(&names);
 }
 
 void asides_holders(struct kf_store *store, bool comma, struct buf *out)
 {
-    struct buf dir = BUF_INIT, names = BUF_INIT;
-    const char *path = store_path(store);
+    struct list l = {.out = out, .comma = comma};
     if (store_level(store) == KF_LEVEL_SHARED)
-        return;
-    path_parent(path, &dir);
-    kf_rc rc = dir.failed ? KF_NOMEM : dir_list(store_env(store), dir.p, &names, NULL);
-    if (rc == KF_NOMEM) {
-        out->failed = true;
-    } else if (rc != KF_OK) {
-        add(dir.p, STR(""), "unknown", "the folder cannot be read: there may be files set aside",
-            comma, out);
-    } else {
-        for (size_t at = 0; at < names.len; at += strlen(names.p + at) + 1) {
-            str name = str_of(names.p + at);
-            if (!aside_is(path, ASIDE_REDO, name))
-                continue;
-            add(dir.p, name, "kept", "what was appended then, until the file is removed", comma,
-                out);
-            comma = true;
-        }
-    }
-    buf_release(&dir);
-    buf_release(&names);
+        add_schemas(store, &l);
+    else
+        add_files(store, &l);
 }

@@ -436,6 +436,11 @@ struct store_swap {
  * open. On failure the old store is open again. Not on the loop's thread. */
 kf_rc store_swap(struct kf_store *store, const struct store_swap *swap, struct kf_err *err);
 
+/* Appends the names, each with a NUL, of the schemas of PostgreSQL in which restores of this store
+ * have left what was there (store_pg_swap.c), the oldest first. Of stores on PostgreSQL alone;
+ * blocks. */
+kf_rc store_kept_schemas(struct kf_store *store, struct buf *names, struct kf_err *err);
+
 /* What of the higher floors belongs to this store. Set once at open, by lib/. */
 struct docs *store_docs(const struct kf_store *store);
 struct remotes *store_remotes(const struct kf_store *store);

@@ -156,6 +156,29 @@ static void aside_name(struct kf_store *s, const char *space, char ret[64])
     snprintf(ret, 64, "kf-before-%.19s-%.30s", compact, space);
 }
 
+kf_rc store_kept_schemas(struct kf_store *store, struct buf *names, struct kf_err *err)
+{
+    /* The name of a space behind its time begins at the 31st character, and is cut after 30. */
+    static const char sql[] =
+        "SELECT nspname FROM pg_namespace WHERE nspname LIKE 'kf-before-%' AND"
+        " substr(nspname, 31) = left(substr(current_schema(), 4), 30) ORDER BY nspname";
+    struct db *db;
+    struct db_stmt *s;
+    bool row = false;
+    kf_rc rc = store_read_behind(store, &db, err);
+    if (rc != KF_OK)
+        return rc;
+    if ((rc = db_use(db, sql, &s, err)) == KF_OK) {
+        while ((rc = db_step(s, &row, err)) == KF_OK && row) {
+            buf_str(names, db_text(s, 0));
+            buf_byte(names, '\0');
+        }
+        db_done(s);
+    }
+    store_read_end(store, db);
+    return rc == KF_OK ? buf_ok(names, err) : rc;
+}
+
 static kf_rc keep_aside(struct kf_store *s, const char *name, struct kf_err *err)
 {
     char sql[300];

@@ -139,7 +139,7 @@ def the_streams():
     for wanted in ('{"n":1,"count":1}', '{"items":[{"n":2},{"n":3}],"count":3}', '{"n":1,"duplicate":true,"count":4}', '"items":[],"next":null}',
                    '"snippet":', "repair zips?", '"streams":1,"entries":5,"attachments":1', '"held":'):
         check(wanted in out, f"{wanted} in what came out: {out}")
-    check("erased, 1 streams, 1 entries" in said, f"a stream is erased: {said}")
+    check("erased, 1 stream, 1 entry" in said, f"a stream is erased: {said}")
 
 
 @test

@@ -130,6 +130,9 @@ def a_restore_replaces_what_several_servers_have_open():
         equal([c["key"] for c in a.get("/changes").json()["items"]], [{"id": 1}], "tracked tables are gone through")
         check(done["kept_as"].startswith("kf-before-"), f"what was there is kept: {done}")
         equal(PG.number(f'SELECT max(version) FROM "{done["kept_as"]}".kf_doc WHERE name = \'x\''), 8, "as tables")
+        a.post("/streams/chat/3/entries", {"body": "of somebody"})
+        held = [h for h in a.delete("/streams/chat/3").json()["held"] if h["kind"] == "aside"]
+        equal([(h["schema"], h["state"]) for h in held], [(done["kept_as"], "kept")], "who erases is told that it is there")
         equal(a.post("/verify").json()["good"], True, "in order")
         sites = PG.ask(f'SELECT value FROM "kf_{space}".kf_meta WHERE key IN (\'site\')')
         equal(a.get("/status").json()["store"]["site"], sites[0][0], "one site")

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests", "checker"))
@@ -381,6 +382,26 @@ def an_erasure_reaches_places_and_says_what_is_left():
         with Machine(place, "erased-b") as b:
             equal(b.client.get("/streams/chat/1").status, 404, "it does not come back")
             equal(b.bodies("chat/2"), ["stays"], "the other one does")
+
+
+@test
+def an_erasure_says_what_was_set_aside():
+    data, archive = TOP / "aside", TOP / "aside.zip"
+    with Server(data) as server:
+        c = server.client("default")
+        c.post("/streams/chat/1/entries", {"body": "canary"})
+        archive.write_bytes(c.get("/backup").body)
+        kept = c.post("/restore?replace=true", archive.read_bytes(), headers={"Content-Type": "application/zip"}).json()["kept_as"]
+        rescued = data / "default.db.rescue-2026-01-01T00.00.00Z"
+        rescued.write_bytes(b"canary")
+        (data / "default.db.rescue-2026-01-01T00.00.00Z-wal").write_bytes(b"belongs to it")
+        (data / "default.db.beforehand").write_bytes(b"is none")
+        left = c.delete("/streams/chat/1").json()["held"]
+        equal(sorted((h["file"], h["kind"], h["state"]) for h in left), sorted([(kept, "aside", "kept"), (str(rescued), "aside", "kept")]),
+              "both files")
+        check(b"canary" in Path(kept).read_bytes(), "it is true")
+        said = run("stream", "rm", "chat/1", "--yes", at=data)
+        check(f"may still be at {kept}: what the store held before a restore" in (said.err + said.out).decode(), f"people read it: {said}")
 
 
 @test
