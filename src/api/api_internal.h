@@ -265,6 +265,8 @@ struct api_call {
     struct kf_appended *appended;      /* in the arena: append_count of them */
     size_t append_count;
     uint64_t stream_count;
+    uint64_t receipt; /* of what was erased */
+    bool receipt_again;
     bool of_list;                          /* entries came as a list: so goes the answer */
     void (*confirmed)(struct api_call *c); /* behind a wait for remotes that was a good one */
     struct remotes_wait wait;
@@ -448,6 +450,12 @@ kf_rc write_level(struct api_call *c, kf_level *ret_level, struct kf_err *err);
 /* Behind a write that stands: waits for remotes when that was asked for, then `then`, with
  * c->written.level set; answers level_unavailable otherwise. doc: what of it matters, "" = all. */
 void write_confirm(struct api_call *c, str doc, void (*then)(struct api_call *c));
+
+/* Behind work (call_work) that wrote to streams, with c->rc: its problem, or what write_confirm
+ * does and then `then`, which ends with write_answer_out. */
+void write_worked(struct api_call *c, void (*then)(struct api_call *c));
+/* call_answer_out, with the level that was reached. */
+void write_answer_out(struct api_call *c);
 
 /* --- own.c: lists of names, for tokens that are shown some of them only */
 

@@ -57,3 +57,18 @@ void write_confirm(struct api_call *c, str doc, void (*then)(struct api_call *c)
     c->wait = (struct remotes_wait){.seq = store_seq(c->store), .doc = doc, .ride = ride};
     call_wait(c, names, waited);
 }
+
+void write_worked(struct api_call *c, void (*then)(struct api_call *c))
+{
+    c->written.level = store_level(c->store);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        write_confirm(c, STR(""), then);
+}
+
+void write_answer_out(struct api_call *c)
+{
+    answer_header(c, "Keepfast-Ack", str_of(kf_level_name(c->written.level)));
+    call_answer_out(c);
+}

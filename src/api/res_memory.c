@@ -35,9 +35,19 @@ static void work_import(struct api_call *c)
     buf_c(&c->out, "}");
 }
 
+static void imported(struct api_call *c)
+{
+    write_worked(c, write_answer_out);
+}
+
 void memory_post(struct api_call *c)
 {
-    call_work(c, work_import, call_answer_out);
+    kf_level level = KF_LEVEL_DEFAULT;
+    c->rc = write_level(c, &level, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        call_work(c, work_import, imported);
 }
 
 static bool is_wanted(void *ctx)

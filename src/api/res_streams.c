@@ -197,6 +197,18 @@ kf_rc stream_wait_check(const struct api_call *c, struct kf_err *err)
                    STR_SHOWN(c->match.name));
 }
 
+/* What the call asks for is looked at before anything is changed. False: it is answered. */
+static bool stream_wait_checked(struct api_call *c)
+{
+    kf_level level = KF_LEVEL_DEFAULT;
+    c->rc = write_level(c, &level, &c->err);
+    if (c->rc == KF_OK)
+        c->rc = stream_wait_check(c, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    return c->rc == KF_OK;
+}
+
 static void patch_stream(struct api_call *c)
 {
     struct kf_stream_info info = {0};
@@ -209,31 +221,14 @@ static void patch_stream(struct api_call *c)
     kf_stream_info_free(&info);
 }
 
-static void answer_patched(struct api_call *c)
-{
-    answer_header(c, "Keepfast-Ack", str_of(kf_level_name(c->written.level)));
-    c->rc = KF_OK;
-    call_answer_out(c);
-}
-
 static void stream_patched(struct api_call *c)
 {
-    c->written.level = store_level(c->store);
-    if (c->rc != KF_OK)
-        answer_problem(c, &c->err);
-    else
-        write_confirm(c, STR(""), answer_patched);
+    write_worked(c, write_answer_out);
 }
 
 void stream_patch(struct api_call *c)
 {
-    kf_level level = KF_LEVEL_DEFAULT;
-    c->rc = write_level(c, &level, &c->err);
-    if (c->rc == KF_OK)
-        c->rc = stream_wait_check(c, &c->err);
-    if (c->rc != KF_OK)
-        answer_problem(c, &c->err);
-    else
+    if (stream_wait_checked(c))
         call_work(c, patch_stream, stream_patched);
 }
 
@@ -241,9 +236,35 @@ void stream_patch(struct api_call *c)
 
 static void take_receipt(struct api_call *c, struct kf_receipt *receipt)
 {
-    if (c->rc == KF_OK)
+    if (c->rc == KF_OK) {
+        c->receipt = receipt->id;
+        c->receipt_again = receipt->again;
+        c->out.len = 0;
         buf_add(&c->out, receipt->json.p, receipt->json.len);
+    }
     kf_receipt_free(receipt);
+}
+
+static void read_receipt(struct api_call *c)
+{
+    struct kf_receipt receipt = {0};
+    c->rc = streams_receipt(store_streams(c->store), c->receipt, c->receipt_again, &receipt,
+                            &c->err);
+    take_receipt(c, &receipt);
+}
+
+/* Remotes that were waited for have confirmed what the receipt of before says they had not. */
+static void answer_erased(struct api_call *c)
+{
+    if (query_get(c, "wait").len)
+        call_work(c, read_receipt, write_answer_out);
+    else
+        write_answer_out(c);
+}
+
+static void erased(struct api_call *c)
+{
+    write_worked(c, answer_erased);
 }
 
 static void erase_stream(struct api_call *c)
@@ -256,7 +277,8 @@ static void erase_stream(struct api_call *c)
 
 void stream_erase(struct api_call *c)
 {
-    call_work(c, erase_stream, call_answer_out);
+    if (stream_wait_checked(c))
+        call_work(c, erase_stream, erased);
 }
 
 static void erase_person(struct api_call *c)
@@ -275,7 +297,12 @@ static void erase_person(struct api_call *c)
 
 void person_erase(struct api_call *c)
 {
-    call_work(c, erase_person, call_answer_out);
+    kf_level level = KF_LEVEL_DEFAULT;
+    c->rc = write_level(c, &level, &c->err);
+    if (c->rc != KF_OK)
+        answer_problem(c, &c->err);
+    else
+        call_work(c, erase_person, erased);
 }
 
 static void receipts_json(const struct kf_receipt_list *list, struct buf *out)

@@ -132,6 +132,10 @@ kf_rc cli_timeout(const struct cli *cli, uint64_t usual_ms, uint64_t *ret_ms, st
 /* How long an answer is waited for that the server itself makes wait for so long: it has the last
  * word. */
 uint32_t cli_patience(uint64_t wait_ms);
+/* Adds to a target what --ack, --wait, --timeout and --ride of a write ask for, and says how long
+ * its answer is waited for. */
+kf_rc cli_write_query(struct cli *cli, struct buf *target, uint32_t *ret_timeout_ms,
+                      struct kf_err *err);
 /* The configuration in force for a folder or a file beside it. */
 kf_rc cli_config(struct cli *cli, const char *dir, struct config **ret, struct kf_err *err);
 /* A path as seen from anywhere, in the arena. NULL without memory or without a working

@@ -317,17 +317,9 @@ static kf_rc append_text(struct appending *a, const char *text, struct kf_err *e
 static kf_rc make_target(struct appending *a, struct buf *target, struct kf_err *err)
 {
     struct cli *cli = a->cli;
-    uint64_t ms = 0;
     char *start = stream_target(cli, "/entries");
-    kf_rc rc = start ? cli_timeout(cli, 10000, &ms, err) : err_nomem(err);
     buf_c(target, start ? start : "");
-    cli_query(cli, target, "ack", cli->opt[OPT_ACK]);
-    cli_query(cli, target, "wait", cli->opt[OPT_WAIT]);
-    cli_query(cli, target, "timeout", cli->opt[OPT_TIMEOUT]);
-    cli_query(cli, target, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
-    a->timeout_ms = cli_patience(ms);
-    if (rc == KF_OK)
-        rc = buf_ok(target, err);
+    kf_rc rc = start ? cli_write_query(cli, target, &a->timeout_ms, err) : err_nomem(err);
     a->target = target->p;
     return rc;
 }

@@ -12,40 +12,6 @@ static void add_header(struct cli_request *r, const char *name, const char *valu
         r->headers[r->header_count++] = (struct api_header){str_of(name), str_of(value)};
 }
 
-struct from_option {
-    enum option o;
-    const char *name;
-};
-
-/* Appends ?a=b&c=d of those options that were given, and says how long the request may take:
- * `usual_ms` unless --timeout says otherwise, and as long again as a server may need to say no. */
-static kf_rc option_query(struct cli *cli, const struct from_option *from, size_t count,
-                          uint64_t usual_ms, struct buf *out, uint32_t *ret_timeout_ms,
-                          struct kf_err *err)
-{
-    uint64_t ms;
-    for (size_t i = 0; i < count; i++)
-        cli_query(cli, out, from[i].name, cli->opt[from[i].o]);
-    kf_rc rc = cli_timeout(cli, usual_ms, &ms, err);
-    if (rc != KF_OK)
-        return rc;
-    *ret_timeout_ms = cli_patience(ms);
-    return buf_ok(out, err);
-}
-
-/* Of the options that a write takes. */
-static kf_rc write_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
-                         struct kf_err *err)
-{
-    static const struct from_option from[] = {
-        {OPT_ACK, "ack"}, {OPT_WAIT, "wait"}, {OPT_TIMEOUT, "timeout"}};
-    kf_rc rc = option_query(cli, from, sizeof from / sizeof *from, 10000, out, ret_timeout_ms, err);
-    if (rc != KF_OK)
-        return rc;
-    cli_query(cli, out, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
-    return buf_ok(out, err);
-}
-
 static void say_written(struct cli *cli, const char *name, const struct cli_answer *a)
 {
     struct json_node *root;
@@ -76,7 +42,7 @@ static kf_rc write_doc(struct cli *cli, enum api_method method, const char *tail
     kf_rc rc = name ? KF_OK : err_nomem(err);
     buf_printf(&target, "/docs/%s%s", name ? name : "", tail);
     if (rc == KF_OK)
-        rc = write_query(cli, &target, &r.timeout_ms, err);
+        rc = cli_write_query(cli, &target, &r.timeout_ms, err);
     if (cli->opt[OPT_REMOTE]) {
         r.timeout_ms += 60000; /* for the past, before the write */
         r.progress = reading_past;
@@ -119,15 +85,22 @@ kf_rc cmd_rm(struct cli *cli, struct kf_err *err)
     return write_doc(cli, API_DELETE, "", (str){NULL, 0}, NULL, err);
 }
 
-/* Of the options that say where and which. */
+/* Of the options that say where and which, and how long the request may take: as long again as a
+ * server may need to say no. */
 static kf_rc past_query(struct cli *cli, struct buf *out, uint32_t *ret_timeout_ms,
                         struct kf_err *err)
 {
-    static const struct from_option from[] = {
-        {OPT_REMOTE, "remote"}, {OPT_VERSION, "version"}, {OPT_TIMEOUT, "timeout"}};
+    uint64_t ms = 0;
     if (cli->opt[OPT_TIMEOUT] && !cli->opt[OPT_REMOTE])
         return cli_usage(err, "--timeout is for the past of a remote, which --remote names");
-    return option_query(cli, from, sizeof from / sizeof *from, 60000, out, ret_timeout_ms, err);
+    cli_query(cli, out, "remote", cli->opt[OPT_REMOTE]);
+    cli_query(cli, out, "version", cli->opt[OPT_VERSION]);
+    cli_query(cli, out, "timeout", cli->opt[OPT_TIMEOUT]);
+    kf_rc rc = cli_timeout(cli, 60000, &ms, err);
+    if (rc != KF_OK)
+        return rc;
+    *ret_timeout_ms = cli_patience(ms);
+    return buf_ok(out, err);
 }
 
 static kf_rc revert_to_past(struct cli *cli, struct kf_err *err)

@@ -159,27 +159,24 @@ kf_rc cmd_stream_set(struct cli *cli, struct kf_err *err)
 {
     struct buf patch = BUF_INIT, target = BUF_INIT;
     struct cli_answer a;
-    uint64_t ms = 0;
+    uint32_t timeout_ms = 0;
     char *start = stream_target(cli, "");
-    kf_rc rc = start ? cli_timeout(cli, 10000, &ms, err) : err_nomem(err);
+    kf_rc rc = start ? KF_OK : err_nomem(err);
     buf_c(&patch, "{");
     for (size_t i = 1; rc == KF_OK && i < cli->arg_count; i++)
         rc = add_member(cli->args[i], &patch, err);
     buf_c(&patch, "}");
     buf_c(&target, start ? start : "");
-    cli_query(cli, &target, "wait", cli->opt[OPT_WAIT]);
-    cli_query(cli, &target, "timeout", cli->opt[OPT_TIMEOUT]);
-    cli_query(cli, &target, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
     if (rc == KF_OK)
         rc = buf_ok(&patch, err);
     if (rc == KF_OK)
-        rc = buf_ok(&target, err);
+        rc = cli_write_query(cli, &target, &timeout_ms, err);
     struct cli_request r = {.method = API_PATCH,
                             .target = target.p,
                             .headers = {{STR("Content-Type"), STR("application/merge-patch+json")}},
                             .header_count = 1,
                             .body = buf_view(&patch),
-                            .timeout_ms = cli_patience(ms)};
+                            .timeout_ms = timeout_ms};
     if (rc == KF_OK)
         rc = cli_ask(cli, &r, &a, NULL, err);
     if (rc == KF_OK && !cli->json)
@@ -217,18 +214,28 @@ static void say_receipt(struct cli *cli, const char *what, const struct json_nod
         say_holder(cli, h);
 }
 
+#define ERASE_MS 3600000
+
 static kf_rc erase(struct cli *cli, const char *target, const char *what, const char *question,
                    struct kf_err *err)
 {
     struct cli_answer a;
     struct json_node *root = NULL;
-    struct cli_request r = {
-        .method = API_DELETE, .target = target, .timeout_ms = 3600000, .progress = "erasing"};
-    kf_rc rc = target && question ? cli_confirm(cli, question, err) : err_nomem(err);
+    struct buf path = BUF_INIT;
+    uint32_t timeout_ms = 0;
+    buf_c(&path, target ? target : "");
+    kf_rc rc = target && question ? cli_write_query(cli, &path, &timeout_ms, err) : err_nomem(err);
+    struct cli_request r = {.method = API_DELETE,
+                            .target = path.p,
+                            .timeout_ms = ERASE_MS > timeout_ms ? ERASE_MS : timeout_ms,
+                            .progress = "erasing"};
+    if (rc == KF_OK)
+        rc = cli_confirm(cli, question, err);
     if (rc == KF_OK)
         rc = cli_ask(cli, &r, &a, &root, err);
     if (rc == KF_OK && !cli->json)
         say_receipt(cli, what, root);
+    buf_release(&path);
     return rc;
 }
 

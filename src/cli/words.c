@@ -112,6 +112,23 @@ uint32_t cli_patience(uint64_t wait_ms)
     return wait_ms < UINT32_MAX - ANSWER_MS ? (uint32_t)wait_ms + ANSWER_MS : UINT32_MAX;
 }
 
+#define WRITE_MS 10000 /* remotes that are waited for */
+
+kf_rc cli_write_query(struct cli *cli, struct buf *target, uint32_t *ret_timeout_ms,
+                      struct kf_err *err)
+{
+    uint64_t ms = 0;
+    cli_query(cli, target, "ack", cli->opt[OPT_ACK]);
+    cli_query(cli, target, "wait", cli->opt[OPT_WAIT]);
+    cli_query(cli, target, "timeout", cli->opt[OPT_TIMEOUT]);
+    cli_query(cli, target, "ride", cli->opt[OPT_RIDE] ? "true" : NULL);
+    kf_rc rc = cli_timeout(cli, WRITE_MS, &ms, err);
+    if (rc != KF_OK)
+        return rc;
+    *ret_timeout_ms = cli_patience(ms);
+    return buf_ok(target, err);
+}
+
 char *cli_absolute(struct cli *cli, const char *path)
 {
     struct buf full = BUF_INIT;

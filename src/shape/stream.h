@@ -102,6 +102,10 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
                     struct kf_err *err);
 kf_rc streams_erase_all(struct streams *streams, const char *attribute, const char *value,
                         struct kf_receipt *ret, struct kf_err *err);
+/* The receipt of an erasure as things are now: remotes may have confirmed since. `again` is what it
+ * says of itself. */
+kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, struct kf_receipt *ret,
+                      struct kf_err *err);
 kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
                        struct kf_receipt_list *ret_list, struct kf_err *err);
 /* How entries lie in time: from the first on in equal parts of step_ms, of which the last one has

@@ -180,16 +180,12 @@ static kf_rc read_receipts(struct streams *streams, int64_t before, size_t limit
     return rc;
 }
 
-kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_receipt *ret,
-                   struct kf_err *err)
+kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, struct kf_receipt *ret,
+                      struct kf_err *err)
 {
     struct receipts found = {0};
-    if (!again)
-        atomic_fetch_add_explicit(&streams->erasures, 1, memory_order_relaxed);
-    if (!ret)
-        return KF_OK;
-    kf_rc rc = read_receipts(streams, id + 1, 1, &found, err);
-    if (rc == KF_OK && (!found.count || found.items[0].id != (uint64_t)id))
+    kf_rc rc = read_receipts(streams, (int64_t)id + 1, 1, &found, err);
+    if (rc == KF_OK && (!found.count || found.items[0].id != id))
         rc = err_set(err, PROBLEM_DAMAGED, "the receipt of the erasure is not there");
     if (rc == KF_OK) {
         found.items[0].again = again;
@@ -201,6 +197,14 @@ kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_re
     }
     receipts_release(&found);
     return rc;
+}
+
+kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_receipt *ret,
+                   struct kf_err *err)
+{
+    if (!again)
+        atomic_fetch_add_explicit(&streams->erasures, 1, memory_order_relaxed);
+    return ret ? streams_receipt(streams, (uint64_t)id, again, ret, err) : KF_OK;
 }
 
 /* ------------------------------------------------------------------------------------- the list */

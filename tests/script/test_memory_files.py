@@ -182,6 +182,8 @@ def what_cannot_be_mapped_is_refused():
         if answer.code == "schema":
             check(0 <= answer.json()["offset"] <= len(content), f"an offset: {answer}")
     equal(client.get("/streams").json()["items"], [], "nothing was written over HTTP")
+    equal(client.post(f"/import?file={NAMES[0]}&wait=none", {}).code, "unknown_remote", "nor where it could not be waited for")
+    equal(client.post(f"/import?file={NAMES[0]}", {}).headers["Keepfast-Ack"], "disk", "what was written is on the disk")
     equal(seq(at), before, "nothing was written")
     server.stop()
 

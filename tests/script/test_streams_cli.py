@@ -109,7 +109,7 @@ def what_is_erased_is_asked_for():
     equal(run("stream", "rm", "e/1", at=STORE).status, 2, "not without --yes")
     equal(run("erase", "person", "anna/k", at=STORE).status, 2, "nor this")
     equal(len(bodies("e/1")), 1, "it is there")
-    check(b"1 entries" in ok("stream", "rm", "e/1", "--yes").err, "erased")
+    check(b"1 stream, 1 entry" in ok("stream", "rm", "e/1", "--yes").err, "erased")
     check(b"erased before" in ok("stream", "rm", "e/1", "--yes").err, "again")
     receipt = ok("erase", "person", "anna/k", "--yes", "--json").json()
     equal((receipt["streams"], receipt["entries"]), (1, 1), "one person")
