@@ -141,6 +141,27 @@ static void hide_inside(const struct api_call *c, struct kf_err *err)
         hide_folder(c->api->o.data_dir, err->detail);
 }
 
+#define TOLD_LINES 10 /* of each (log_quiet) */
+
+/* What an operator wants to hear of, though nothing is wrong with the server. */
+static void tell_problem(struct api_call *c, enum problem problem)
+{
+    static const struct {
+        enum problem problem;
+        const char *event;
+    } told[API_TOLD] = {{PROBLEM_ID_REUSED, "id.reused"},
+                        {PROBLEM_LEVEL_UNAVAILABLE, "level.miss"}};
+    char id[REQUEST_ID_LEN + 1];
+    uint32_t unsaid;
+    for (size_t i = 0; i < API_TOLD; i++)
+        if (told[i].problem == problem &&
+            log_quiet_may(&c->api->told[i], env_mono_ms(c->api->o.env), TOLD_LINES, &unsaid))
+            log_event(c->api->o.log, LOG_WARN, told[i].event, LOG_V("space", c->match.space),
+                      LOG_S("route", c->route ? c->route->id : ""),
+                      LOG_S("token", c->token ? c->token->id : ""),
+                      LOG_S("req", call_id_text(c, id)), LOG_I("unsaid", unsaid), LOG_END);
+}
+
 void answer_problem(struct api_call *c, const struct kf_err *err)
 {
     answer_problem_with(c, err, (str){"", 0});
@@ -159,6 +180,7 @@ void answer_problem_with(struct api_call *c, const struct kf_err *given, str ext
     if (err.http_status >= 500 && !err.retryable && info != &problem_table[PROBLEM_NOT_IMPLEMENTED])
         log_event(c->api->o.log, LOG_ERROR, "internal", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_S("req", call_id_text(c, id)), LOG_END);
+    tell_problem(c, (enum problem)(info - problem_table));
     hide_inside(c, &err);
     buf_clear(&c->out);
     if (strcmp(err.code, "level_unavailable") == 0)

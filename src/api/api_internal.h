@@ -347,6 +347,7 @@ struct api_home {
 };
 
 /* The router of one loop. */
+#define API_TOLD 2 /* problems that the log tells of (answer.c) */
 struct api {
     struct api_options o; /* o.loop: its own */
     struct api_home *home;
@@ -358,6 +359,7 @@ struct api {
     uint64_t next_id;
     unsigned char id_key[crypto_shorthash_KEYBYTES];
     _Atomic uint64_t requests, problems[PROBLEM_COUNT]; /* written by its loop, read by any */
+    struct log_quiet told[API_TOLD];
     struct api_metrics *metrics;
 };
 /* Adds one to a number that only this loop writes. */

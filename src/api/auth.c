@@ -15,8 +15,7 @@
 
 #define ADDRESS_LEN 17 /* kind and address */
 #define LOOK_MAX    24 /* longer than any word that names a token */
-#define LINES_MAX   10 /* of one event in LINES_MS */
-#define LINES_MS    10000
+#define LINES_MAX   10 /* of one event (log_quiet) */
 
 struct failures {
     unsigned char address[ADDRESS_LEN];
@@ -27,12 +26,6 @@ struct failures {
 
 enum auth_event { EVENT_FAIL, EVENT_EXPIRED, EVENT_DENY, EVENT_CROSS, EVENT_URL, EVENT_COUNT };
 
-/* At most LINES_MAX lines of an event in LINES_MS; the next one says how many were not written. */
-struct lines {
-    int64_t until_ms;
-    uint32_t written, lost;
-};
-
 struct auth {
     const struct env *env;
     struct log *log;
@@ -41,7 +34,7 @@ struct auth {
     unsigned char key[crypto_shorthash_KEYBYTES];
     struct failures *places; /* made with the first failure */
     struct failures all;
-    struct lines lines[EVENT_COUNT];
+    struct log_quiet lines[EVENT_COUNT];
 };
 
 kf_rc auth_new(const struct env *env, struct log *log, struct tokens *tokens,
@@ -96,28 +89,16 @@ static void say(struct auth *a, enum auth_event e, const struct api_call *c,
                              [EVENT_CROSS] = {LOG_WARN, "authz.cross_tenant"},
                              [EVENT_URL] = {LOG_WARN, "auth.in_url"}};
     char address[64], id[REQUEST_ID_LEN + 1];
-    struct lines *l = &a->lines[e];
-    int64_t now_ms = env_mono_ms(a->env);
+    uint32_t unsaid;
     pthread_mutex_lock(&a->lock);
-    if (now_ms >= l->until_ms) {
-        l->until_ms = now_ms + LINES_MS;
-        l->written = 0;
-    }
-    bool write = l->written < LINES_MAX;
-    uint32_t lost = write ? l->lost : 0;
-    if (write) {
-        l->written++;
-        l->lost = 0;
-    } else {
-        l->lost++;
-    }
+    bool write = log_quiet_may(&a->lines[e], env_mono_ms(a->env), LINES_MAX, &unsaid);
     pthread_mutex_unlock(&a->lock);
     if (write)
         log_event(a->log, events[e].level, events[e].name,
                   LOG_S("address", shown_address(&head->from, address)),
                   LOG_S("token", c && c->token ? c->token->id : ""),
                   LOG_S("route", c && c->route ? c->route->id : ""),
-                  LOG_S("req", c ? call_id_text(c, id) : ""), LOG_I("lost", lost), LOG_END);
+                  LOG_S("req", c ? call_id_text(c, id) : ""), LOG_I("unsaid", unsaid), LOG_END);
 }
 
 /* -------------------------------------------------------------------------------------- guesses */

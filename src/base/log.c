@@ -269,3 +269,19 @@ void log_write(struct log *log, enum log_level level, const char *event,
         atomic_fetch_add(&log->lost, 1);
     errno = saved;
 }
+
+bool log_quiet_may(struct log_quiet *q, int64_t now_ms, uint32_t most, uint32_t *ret_unsaid)
+{
+    if (now_ms >= q->until_ms) {
+        q->until_ms = now_ms + LOG_QUIET_MS;
+        q->written = 0;
+    }
+    *ret_unsaid = q->unsaid;
+    if (q->written >= most) {
+        q->unsaid++;
+        return false;
+    }
+    q->written++;
+    q->unsaid = 0;
+    return true;
+}

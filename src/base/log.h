@@ -40,4 +40,14 @@ struct log_field {
 void log_write(struct log *log, enum log_level level, const char *event,
                const struct log_field *fields);
 
+/* For events that others can bring about as often as they like: at most so many lines of one in
+ * LOG_QUIET_MS, and the next one says how many were not written. One thread at a time. */
+#define LOG_QUIET_MS 10000
+struct log_quiet {
+    int64_t until_ms;
+    uint32_t written, unsaid;
+};
+/* Whether a line may be written now (env_mono_ms); *ret_unsaid: what the line should tell. */
+bool log_quiet_may(struct log_quiet *q, int64_t now_ms, uint32_t most, uint32_t *ret_unsaid);
+
 #endif

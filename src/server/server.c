@@ -15,8 +15,6 @@
 #include <unistd.h>
 #include <utlist.h>
 
-#define QUIET_MS 10000
-
 static const struct refusal_info {
     const char *metric, *event;
     enum log_level level;
@@ -32,24 +30,12 @@ static const struct refusal_info {
 void server_refused(struct server *s, enum refusal why, const struct conn *c, const char *detail)
 {
     const struct refusal_info *info = &refusal_table[why];
-    struct quiet *q = &s->quiet[why];
+    uint32_t unsaid;
     server_count(&s->refused[why], 1);
-    if (!info->event)
-        return;
-    int64_t now = loop_now_ms(s->loop);
-    if (now >= q->until_ms) {
-        q->until_ms = now + QUIET_MS;
-        q->written = 0;
-    }
-    if (q->written >= info->rate) {
-        q->lost++;
-        return;
-    }
-    q->written++;
-    log_event(s->log, info->level, info->event, LOG_S("detail", detail),
-              LOG_S("door", c && peer_is_unix(c->peer) ? "unix" : "tcp"), LOG_I("unsaid", q->lost),
-              LOG_END);
-    q->lost = 0;
+    if (info->event && log_quiet_may(&s->quiet[why], loop_now_ms(s->loop), info->rate, &unsaid))
+        log_event(s->log, info->level, info->event, LOG_S("detail", detail),
+                  LOG_S("door", c && peer_is_unix(c->peer) ? "unix" : "tcp"),
+                  LOG_I("unsaid", unsaid), LOG_END);
 }
 
 str server_date(struct server *s)

@@ -59,13 +59,6 @@ enum refusal {
         REFUSAL_COUNT
 };
 
-/* One kind of log line is written at most `rate` times in 10 s; the next one says how many were
- * not. */
-struct quiet {
-    int64_t until_ms;
-    uint32_t written, lost;
-};
-
 struct address; /* a peer's, with its connections counted: accept.c */
 struct listener;
 
@@ -196,7 +189,7 @@ struct server {
     /* Written by its own loop, read by the first's. */
     _Atomic uint64_t accepted, handshakes, requests, bytes_in, bytes_out, gone;
     _Atomic uint64_t refused[REFUSAL_COUNT];
-    struct quiet quiet[REFUSAL_COUNT];
+    struct log_quiet quiet[REFUSAL_COUNT];
 
     atomic_flag stop_claimed; /* by the first who calls server_stop */
     atomic_bool stop_asked;   /* and what it says may be read */

@@ -511,13 +511,14 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
     snprintf(tag, sizeof tag, "%s", db_tag(s->db));
     if (KF_SABOTAGE("pg-commit-assumed"))
         return KF_OK;
+    log_event(s->options.log, LOG_INFO, "pg.unknown_outcome", LOG_S("path", s->path), LOG_END);
     for (int naps = 0;; naps++) {
         kf_rc rc = look_up(s, tag, &there, &why);
         if (rc == KF_OK)
             break;
         if (!may_pass(db_trouble(s->db)) || !pg_lives(s) || env_mono_ms(s->env) >= until_ms ||
             naps >= s->pg->resolve_ms / RESOLVE_NAP_MS) {
-            log_event(s->options.log, LOG_ERROR, "pg.outcome_unknown", LOG_S("path", s->path),
+            log_event(s->options.log, LOG_ERROR, "pg.outcome_unresolved", LOG_S("path", s->path),
                       LOG_S("reason", why.detail), LOG_END);
             return err_set(err, PROBLEM_OUTCOME_UNKNOWN,
                            "the connection was lost while this was committed, and the database "
@@ -530,7 +531,7 @@ static kf_rc pg_resolve(struct group *g, struct kf_err *err)
         KF_SOMETIMES("pg-unknown-was-committed");
     else
         KF_SOMETIMES("pg-unknown-was-not-committed");
-    log_event(s->options.log, LOG_INFO, "pg.outcome_found", LOG_S("path", s->path),
+    log_event(s->options.log, LOG_INFO, "pg.outcome_resolved", LOG_S("path", s->path),
               LOG_S("outcome", there ? "committed" : "not committed"), LOG_END);
     return there ? KF_OK : KF_ABSENT;
 }

@@ -172,6 +172,7 @@ def a_host_that_does_not_want_us():
             host.revoke()
             answer = m.client.put("/docs/a?wait=host&timeout=10s", b"2")
             equal((answer.status, answer.code), (503, "level_unavailable"), f"it is on disk and not there: {answer}")
+            check("level.miss" in m.server.stderr(), "the log has it")
             remote = m.remote()
             equal((remote["state"], remote["last_error"]["code"]), ("auth", "remote_auth"), f"what status says: {remote}")
             check(host.token not in json.dumps(m.remote()) + m.server.stderr(), "the token is nowhere")

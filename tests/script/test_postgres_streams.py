@@ -184,7 +184,7 @@ def each_entry_is_there_once_whatever_was_cut():
             for proxy in proxies:
                 proxy.pass_on()
             equal(sorted(answers), [(who, n) for who in range(writers) for n in range(told[who])], "everybody got an answer")
-            outcomes = sum((server.stderr().count("pg.outcome_found") for server in (one, two)))
+            outcomes = sum((server.stderr().count("pg.outcome_resolved") for server in (one, two)))
             note(f"refused={refused[0]} outcomes looked up={outcomes}")
             check(refused[0] > 0, "there was trouble")
             for key in ("k0", "k1", "k2"):

@@ -282,6 +282,21 @@ static void levels_and_memory(void **state)
     assert_int_equal(testing_oom_each(open_log, NULL), 2);
 }
 
+static void what_others_bring_about_is_told_so_often(void **state)
+{
+    struct log_quiet q = {0};
+    uint32_t unsaid, told = 0;
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        told += log_quiet_may(&q, 5000, 3, &unsaid);
+    assert_int_equal(told, 3);
+    assert_false(log_quiet_may(&q, 5000 + LOG_QUIET_MS - 1, 3, &unsaid));
+    assert_true(log_quiet_may(&q, 5000 + LOG_QUIET_MS, 3, &unsaid));
+    assert_int_equal(unsaid, 98);
+    assert_true(log_quiet_may(&q, 5000 + LOG_QUIET_MS, 3, &unsaid));
+    assert_int_equal(unsaid, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -294,6 +309,7 @@ int main(void)
         cmocka_unit_test(nobody_listens),
         cmocka_unit_test(lines_of_threads_do_not_mix),
         cmocka_unit_test(levels_and_memory),
+        cmocka_unit_test(what_others_bring_about_is_told_so_often),
     };
     return cmocka_run_group_tests_name("log", tests, NULL, NULL);
 }
