@@ -652,6 +652,9 @@ static void histories_agree_with_the_model(void **state)
 
 int main(void)
 {
+#ifdef RIG_PG
+    testing_docs_on_pg();
+#endif
     const struct CMUnitTest tests[] = {cmocka_unit_test(histories_agree_with_the_model)};
     return cmocka_run_group_tests_name("doc_model", tests, NULL, NULL);
 }

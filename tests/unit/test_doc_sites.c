@@ -9,6 +9,7 @@
  *
  * Where each store writes members of its own and all meet at one place, nothing may be lost. */
 #include "testing_docs.h"
+#include "testing_pg.h"
 
 #include "shape/doc_internal.h"
 
@@ -414,6 +415,10 @@ TESTING_SABOTEUR(join_for_ever, "join-for-ever", stores_that_meet_at_two_places_
 int main(int argc, char **argv)
 {
     testing_only(argc, argv);
+#ifdef RIG_PG
+    testing_docs_on_pg();
+    testing_pg_new(); /* saboteurs have the same server */
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(own_members_are_never_lost),
         cmocka_unit_test(stores_that_meet_at_one_place_agree),

@@ -74,7 +74,7 @@ static void *write_all(void *arg)
     for (int round = 0; round < ROUNDS; round++) {
         int n = (round * WRITERS + me) % NAMES;
         char name[8], body[600];
-        struct kf_written written;
+        struct kf_written written = {0};
         snprintf(name, sizeof name, "n%d", n);
         int len = snprintf(body, sizeof body, "[%d,%d,\"", me, round);
         memset(body + len, 'x', 500);
@@ -210,7 +210,7 @@ static void *submit_all(void *arg)
         w.name = name;
         w.body = body;
         w.len = strlen(body);
-        w.options.level = i % 2 ? KF_LEVEL_MEMORY : KF_LEVEL_DISK;
+        w.options.level = i % 2 ? KF_LEVEL_MEMORY : store_level(t.store);
         MUST(kf_submit(t.store, &w, NULL, NULL, &ticket, NULL) == KF_OK);
         kf_rc rc;
         while ((rc = kf_wait(&ticket, 0, &written, NULL)) == KF_BUSY)
@@ -243,6 +243,9 @@ static void tickets_come_back(void **state)
 
 int main(void)
 {
+#ifdef RIG_PG
+    testing_docs_on_pg();
+#endif
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(readers_never_fall_behind_writers, setup, teardown),
         cmocka_unit_test_setup_teardown(a_counter_loses_no_increment, setup, teardown),
