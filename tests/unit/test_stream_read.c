@@ -462,7 +462,7 @@ static void plans_use_the_indexes(void **state)
         const char *sql, *has;
     } cases[] = {
         {"SELECT e.n, e.body FROM kf_entry e LEFT JOIN kf_attachment a ON a.hash = e.attach WHERE "
-         "e.stream = $1 AND e.n >= $2 AND e.n <= $3 AND +e.at >= $4 AND +e.at < $5 AND ($6 = 0 OR "
+         "e.stream = $1 AND e.n >= $2 AND e.n <= $3 AND e.at >= $4 AND e.at < $5 AND ($6 = 0 OR "
          "e.kind = $7) ORDER BY e.n DESC LIMIT $8",
          "SEARCH e USING INDEX kf_entry_of (stream=? AND n>? AND n<?)"},
         {"SELECT min(n), max(n) FROM kf_entry WHERE stream = $1 AND timed = 1 AND at >= $2 AND at "
@@ -519,6 +519,197 @@ static void plans_use_the_indexes(void **state)
         buf_release(&plan);
     }
 }
+#else
+/* ----------------------------------------------------------------------------------------- plans
+ *
+ * PostgreSQL plans with what it knows of the tables, and anew for each use of a statement until it
+ * settles for one plan. So the reads themselves are made, often enough for that, in tables that are
+ * large enough for a scan to be the wrong answer; then its statistics tell which way was taken. */
+
+enum { MANY = 4096, STREAMS = 800, READS = 8 };
+
+static int64_t began_ms;
+
+#define TABLES                                                                       \
+    " WHERE schemaname = current_schema() AND relname IN ('kf_entry', 'kf_stream', " \
+    "'kf_stream_attr', 'kf_attachment')"
+
+/* What the connection has counted is told at once, and not after a second. Reads of one thread are
+ * made over one connection. */
+static void tell_statistics(void)
+{
+    testing_number(&t, "SELECT count(*) FROM (SELECT pg_stat_force_next_flush()) told");
+}
+
+static int64_t scans(void)
+{
+    return testing_number(&t, "SELECT sum(seq_scan)::bigint FROM pg_stat_user_tables" TABLES);
+}
+
+/* Rows that were come by over any index, whether they were wanted then or not. */
+static int64_t rows_found(void)
+{
+    return testing_number(&t, "SELECT sum(idx_tup_read)::bigint FROM pg_stat_user_indexes" TABLES);
+}
+
+static int64_t uses_of(const char *index)
+{
+    static struct buf kept[64]; /* statements are found by their address while the store is open */
+    static size_t count;
+    assert_true(count < sizeof kept / sizeof *kept);
+    struct buf *sql = &kept[count++];
+    buf_printf(sql,
+               "SELECT coalesce(sum(idx_scan), 0)::bigint FROM pg_stat_user_indexes WHERE "
+               "schemaname = current_schema() AND indexrelname = '%s'",
+               index);
+    return testing_number(&t, sql->p);
+}
+
+/* An entry a second, four at a time; of one in 64 the time is given. */
+static void fill_tables(void)
+{
+    static char attached[4][24];
+    began_ms = atomic_load(&t.env.wall_ms);
+    for (int done = 0; done < MANY; done += 4) {
+        struct testing_entry e[4];
+        testing_env_advance(&t.env, 4000);
+        for (int i = 0; i < 4; i++) {
+            snprintf(attached[i], sizeof attached[i], "{\"large\":%d}", done + i);
+            e[i] = (struct testing_entry){
+                .kind = i ? "user" : "view",
+                .body = "\"0123456789012345678901234567890123456789\"",
+                .attach = i % 2 ? attached[i] : NULL,
+                .at_ms = (done + i) % 64 ? 0 : began_ms + 1000 * (int64_t)done};
+        }
+        assert_int_equal(testing_append_all(&t, "w0/a", e, 4, NULL), KF_OK);
+    }
+    for (int i = 0; i < STREAMS; i++) {
+        char key[24], patch[80];
+        snprintf(key, sizeof key, "w0/%c%04d", i % 8 ? 'b' : 'c', i);
+        snprintf(patch, sizeof patch, "{\"customer\":\"n%d\",\"text\":\"%040d\"}", i % 50, i);
+        testing_append(&t, key, NULL, "user", "1");
+        attrs(key, patch);
+    }
+    testing_sql(&t, "ANALYZE kf_entry, kf_stream, kf_stream_attr, kf_attachment");
+    testing_sql(&t, "SELECT pg_stat_force_next_flush()"); /* of what appends have looked at */
+}
+
+static size_t read_streams(const char *prefix, const char *after, size_t limit, const char *value)
+{
+    struct kf_stream_filter f = {"customer", value};
+    struct kf_stream_list list = {0};
+    if (streams_list(t.streams, prefix, after, limit, &f, value != NULL, &list, &t.err) != KF_OK)
+        fail_msg("%s", t.err.detail);
+    size_t count = list.count;
+    kf_stream_list_free(&list);
+    return count;
+}
+
+static size_t read_entries(struct kf_entry_query q)
+{
+    struct kf_entry_list list = {0};
+    q.size = sizeof q;
+    q.from_ms = q.from_ms ? began_ms + 1000 * q.from_ms : 0;
+    q.until_ms = q.until_ms ? began_ms + 1000 * q.until_ms : 0;
+    if (streams_entries(t.streams, "w0/a", &q, &list, &t.err) != KF_OK)
+        fail_msg("%s", t.err.detail);
+    size_t count = list.count;
+    kf_entry_list_free(&list);
+    return count;
+}
+
+static size_t read_context(const char *key, const char *across)
+{
+    struct kf_context_options o = KF_CONTEXT_OPTIONS_INIT;
+    struct kf_entry_list list = {0};
+    o.entries = 10;
+    o.across = across;
+    if (streams_context(t.streams, key, &o, NULL, NULL, &list, &t.err) != KF_OK)
+        fail_msg("%s", t.err.detail);
+    size_t count = list.count;
+    kf_entry_list_free(&list);
+    return count;
+}
+
+static void reads_use_the_indexes(void **state)
+{
+    (void)state;
+    static const struct read {
+        const char *what, *index;
+        struct kf_entry_query q;
+        const char *prefix, *after, *value, *context, *across; /* NULL: not this way */
+        size_t count;
+    } reads[] = {
+        {.what = "last", .index = "kf_entry_of", .q = {.last = 10}, .count = 10},
+        {.what = "from the first", .index = "kf_entry_of", .q = {.limit = 10}, .count = 10},
+        {.what = "after", .index = "kf_entry_of", .q = {.after = 2000, .limit = 10}, .count = 10},
+        {.what = "before", .index = "kf_entry_of", .q = {.before = 2000, .limit = 10}, .count = 10},
+        {.what = "kind", .index = "kf_entry_of", .q = {.kind = "view", .last = 5}, .count = 5},
+        {.what = "kind after",
+         .index = "kf_entry_of",
+         .q = {.kind = "view", .after = 99, .limit = 5},
+         .count = 5},
+        /* from and until are seconds behind the first */
+        {.what = "time",
+         .index = "kf_entry_at",
+         .q = {.from_ms = 2000, .until_ms = 2010, .limit = 4},
+         .count = 4},
+        {.what = "since",
+         .index = "kf_entry_at",
+         .q = {.from_ms = MANY - 20, .last = 4},
+         .count = 4},
+        {.what = "until", .index = "kf_entry_at", .q = {.until_ms = 20, .last = 4}, .count = 4},
+        {.what = "prefix",
+         .index = "kf_stream_key_key",
+         .prefix = "w0/c",
+         .after = "",
+         .count = 10},
+        {.what = "prefix, behind",
+         .index = "kf_stream_key_key",
+         .prefix = "w0/",
+         .after = "w0/b0400",
+         .count = 10},
+        {.what = "attribute",
+         .index = "kf_stream_attr_pkey",
+         .prefix = "",
+         .after = "",
+         .value = "n7",
+         .count = 10},
+        {.what = "attribute below a prefix",
+         .index = "kf_stream_attr_pkey",
+         .prefix = "w0/b",
+         .after = "w0/b0207",
+         .value = "n7",
+         .count = 10},
+        {.what = "context", .index = "kf_entry_of", .context = "w0/a", .count = 10},
+        {.what = "context across",
+         .index = "kf_stream_attr_pkey",
+         .context = "w0/b0007",
+         .across = "customer",
+         .count = 10},
+    };
+    fill_tables();
+    for (size_t i = 0; i < sizeof reads / sizeof *reads; i++) {
+        const struct read *r = &reads[i];
+        tell_statistics();
+        int64_t scanned = scans(), found = rows_found(), used = uses_of(r->index);
+        for (int n = 0; n < READS; n++) {
+            streams_forget_all(t.streams);
+            size_t count = r->context  ? read_context(r->context, r->across)
+                           : r->prefix ? read_streams(r->prefix, r->after, 10, r->value)
+                                       : read_entries(r->q);
+            if (count != r->count)
+                fail_msg("%s: %zu", r->what, count);
+        }
+        tell_statistics();
+        scanned = scans() - scanned;
+        found = rows_found() - found;
+        used = uses_of(r->index) - used;
+        if (scanned || used < READS || found > 100 * READS)
+            fail_msg("%s: %d scans, %d rows found, %s used %d times", r->what, (int)scanned,
+                     (int)found, r->index, (int)used);
+    }
+}
 #endif
 
 TESTING_SABOTEUR(skip_hash_check, "skip-hash-check", damage_is_found_and_not_served)
@@ -540,6 +731,8 @@ int main(int argc, char **argv)
         TEST(what_does_not_agree_is_found),
 #ifndef RIG_PG
         TEST(plans_use_the_indexes),
+#else
+        TEST(reads_use_the_indexes),
 #endif
         cmocka_unit_test(saboteur_skip_hash_check),
     };
