@@ -376,6 +376,91 @@ static void a_reader_without_a_connection_stops_no_writer(void **state)
     url = all;
 }
 
+/* What the store has open, besides this test: one that writes, one that listens, and readers. */
+static int64_t connections(void)
+{
+    char text[300];
+    snprintf(text, sizeof text,
+             "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'keepfast %% kf_%s'"
+             " AND pid <> pg_backend_pid()",
+             strchr(url, '#') + 1);
+    return number(text);
+}
+
+static void await_connections(int64_t wanted)
+{
+    for (int waited_ms = 0; waited_ms < 15000 && connections() != wanted; waited_ms += 50)
+        poll(NULL, 0, 50);
+    assert_int_equal(connections(), wanted);
+}
+
+static struct crowd {
+    struct kf_store *store;
+    atomic_int reading, failed;
+} crowd;
+
+/* Lists are in no memory: each is read in the database. */
+static void *read_lists(void *ctx)
+{
+    (void)ctx;
+    for (int i = 0; i < 150; i++) {
+        struct kf_doc_list list = {0};
+        if (kf_doc_list(crowd.store, "", NULL, 100, &list, NULL) != KF_OK || list.count != 1)
+            atomic_fetch_add(&crowd.failed, 1);
+        kf_doc_list_free(&list);
+    }
+    atomic_fetch_sub(&crowd.reading, 1);
+    return NULL;
+}
+
+/* The most that were seen while many read at once. */
+static int64_t most_of_a_crowd(struct kf_store *s)
+{
+    enum { READERS = 8 };
+    pthread_t threads[READERS];
+    int64_t most = 0;
+    crowd.store = s;
+    atomic_store(&crowd.reading, READERS);
+    atomic_store(&crowd.failed, 0);
+    for (int i = 0; i < READERS; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, read_lists, NULL), 0);
+    bool more = true;
+    while (more) { /* once more behind the last: what was opened stays for a second */
+        more = atomic_load(&crowd.reading) > 0;
+        int64_t n = connections();
+        most = n > most ? n : most;
+    }
+    for (int i = 0; i < READERS; i++)
+        pthread_join(threads[i], NULL);
+    assert_int_equal(atomic_load(&crowd.failed), 0);
+    return most;
+}
+
+static void the_pool_is_as_configured(void **state)
+{
+    (void)state;
+    static const char yaml[] = "pool: { max: 4, min: 2, idle: 1s }\n";
+    const char *config = testing_path(testing_dir(), "keepfast.yaml");
+    struct kf_options o = KF_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_store *s = NULL;
+    testing_write(config, yaml, sizeof yaml - 1);
+    o.config = config;
+    if (kf_open(url, &o, &s, &err) != KF_OK)
+        fail_msg("%s", err.detail);
+    assert_int_equal(kf_doc_put(s, "a", "1", 1, NULL, NULL, &err), KF_OK);
+    for (int round = 0; round < 2; round++) {
+        assert_int_equal(most_of_a_crowd(s), 2 + 4);
+        await_connections(2 + 2);
+    }
+    for (int waited_ms = 0; waited_ms < 2500; waited_ms += 100) { /* and no fewer */
+        poll(NULL, 0, 100);
+        assert_int_equal(connections(), 2 + 2);
+    }
+    assert_int_equal(kf_close(&s, &err), KF_OK);
+    await_connections(0);
+}
+
 static struct db_stmt *begin_reading(struct db *db, const char *text)
 {
     struct db_stmt *s;
@@ -846,6 +931,7 @@ int main(int argc, char **argv)
         TEST(a_refused_swap_hides_nobody),
         TEST(an_outcome_that_nobody_knows_is_told),
         TEST(a_reader_without_a_connection_stops_no_writer),
+        TEST(the_pool_is_as_configured),
         TEST(the_rest_of_a_read_is_nobodys),
         TEST(a_row_lives_until_its_use_ends),
         TEST(a_failure_of_the_past_is_nobodys),
