@@ -238,12 +238,14 @@ kf_rc entry_find_first(struct remote_entry *e, struct kf_err *err)
     return KF_OK;
 }
 
-bool remotes_any(const struct remotes *r)
+bool remotes_any(struct remotes *r)
 {
+    bool any = false;
+    pthread_mutex_lock(&r->lock);
     for (int i = 0; i < REMOTES_MAX; i++)
-        if (r->entries[i])
-            return true;
-    return false;
+        any |= r->entries[i] != NULL;
+    pthread_mutex_unlock(&r->lock);
+    return any;
 }
 
 static kf_rc mark_apply(struct group *g, struct write *w, struct kf_err *err)

@@ -535,7 +535,7 @@ kf_rc entry_adopt(struct remote_entry *e, const struct row *row, struct kf_err *
 /* Of a row that `remote add` made, ctx = the remotes: an entry, unless there is one. */
 kf_rc entry_add_stored(void *ctx, str name, const struct row *row, struct kf_err *err);
 kf_rc entry_find_first(struct remote_entry *e, struct kf_err *err);
-bool remotes_any(const struct remotes *r);
+bool remotes_any(struct remotes *r);
 /* Writes down that hydration is on. */
 void remotes_mark(struct remotes *r);
 

@@ -282,9 +282,11 @@ static void apply(struct refresh *f)
         r->active = true;
         r->hydrate_since_ms = remotes_now(r);
         r->last_seq = f->seq;
+        pthread_mutex_lock(&r->lock);
         for (int i = 0; i < REMOTES_MAX; i++)
             if (r->entries[i] && !r->entries[i]->running)
                 r->entries[i]->taking = TAKE_LOOK;
+        pthread_mutex_unlock(&r->lock);
         if (r->hydrating && !f->hydration_on)
             remotes_mark(r);
     }

@@ -855,6 +855,28 @@ static void a_schema_that_is_gone_is_noticed(void **state)
     }
 }
 
+/* The loop's first look at the remotes is on its way when the store has been opened, and each
+ * second there is another: the thread sanitizer says whether it looks beside who adds them. */
+static void remotes_come_and_go_beside_the_loop(void **state)
+{
+    (void)state;
+    char where[300];
+    struct kf_remote_options remote = KF_REMOTE_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    snprintf(where, sizeof where, "dir:%s", testing_dir());
+    remote.name = "near";
+    remote.url = where;
+    remote.manual = true;
+    for (int i = 0; i < 12; i++) {
+        struct kf_store *s = NULL;
+        if (kf_open(url, NULL, &s, &err) != KF_OK || kf_remote_add(s, &remote, &err) != KF_OK)
+            fail_msg("%s", err.detail);
+        poll(NULL, 0, i == 11 ? 2500 : 0); /* it has become the one that runs them */
+        if (kf_remote_remove(s, "near", &err) != KF_OK || kf_close(&s, &err) != KF_OK)
+            fail_msg("%s", err.detail);
+    }
+}
+
 static bool has_heard(struct peer *p)
 {
     return p->heard.changes >= 300;
@@ -943,6 +965,7 @@ int main(int argc, char **argv)
         TEST(a_schema_that_is_gone_is_noticed),
         TEST(the_past_is_kept_for_the_backup_of_another),
         TEST(no_memory_is_an_answer),
+        TEST(remotes_come_and_go_beside_the_loop),
         TEST(several_share_a_store),
         TEST(a_copy_gets_a_site_of_its_own),
 #ifdef KF_TEST_HOOKS
