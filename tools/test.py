@@ -37,7 +37,7 @@ GROUPS = {
     "crash": ("test", ["crash"], "tests/crash", 360),
     "oom": ("asan", ["oom"], None, 90),
     "unit-asan": ("asan", ["unit", "conform"], "tests/sanitized", 120),
-    "unit-tsan": ("tsan", ["unit"], "tests/sanitized", 120),
+    "unit-tsan": ("tsan", ["unit", "threads"], "tests/sanitized", 120),
     "fuzz": ("fuzz", [], None, 90),
 }
 
