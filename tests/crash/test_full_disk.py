@@ -2,8 +2,8 @@
 # test: timeout=180 alone
 """A full disk, from outside: a file system of 16 MiB, filled to different levels, under the real program.
 
-Thirteen places in which the space runs out: a store that is made, one that is opened, one that a kill left, its lock file, a put,
-the midst of groups, a checkpoint, a migration, a backup, a restore, a remote, a store that is being filled, and the log. Each
+Fourteen places in which the space runs out: a store that is made, one that is opened, one that a kill left, its lock file, a put,
+the midst of groups, the redo file of appends to streams, a checkpoint, a migration, a backup, a restore, a remote, a store that is being filled, and the log. Each
 time the answer is `disk_full` (507, exit 7; a remote's is `remote_full`, exit 6), what was acknowledged is there, what was open can be read, no half
 file stands under a final name, and everything goes on within 5 s after space came back, without a restart. Below the mark of
 free space writes are refused before they are tried (`low_space`), and deleting is allowed.
@@ -18,6 +18,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from contextlib import closing
 from pathlib import Path
@@ -28,7 +29,7 @@ import disk  # noqa: E402
 
 disk.own_namespace()
 
-from crash import LONG, RNG, SEED, Ledger, Loss, Writer, held, judge, kfcheck  # noqa: E402
+from crash import LONG, RNG, SEED, Ledger, Loss, Writer, copy_of, held, judge, kfcheck  # noqa: E402
 from keepfast import Server, folder, run, state, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
@@ -267,6 +268,168 @@ def saboteur_enospc_as_ok_is_found():
             note(f"found: {found}")
             return
     raise AssertionError("a store that takes a full disk for a success was not found out")
+
+
+# ----------------------------------------------------------------------------------------- streams
+
+
+class Appender(threading.Thread):
+    """Appends to a stream of its own, an entry with an id at a time. What is refused is sent again, or given up: then it must not be there."""
+
+    def __init__(self, server, key, told):
+        super().__init__(daemon=True)
+        self.client, self.key, self.told, self.over = server.client(), key, told, threading.Event()
+        self.dice, self.wrong = random.Random(f"{SEED} {key}"), None
+
+    def run(self):
+        try:
+            while not self.over.is_set():
+                self.step()
+        except Exception as why:  # in a thread: raised where it is joined
+            self.wrong = why
+        self.client.close()
+
+    def step(self):
+        told = self.told
+        told.sent += 1
+        entry = {"id": f"{self.key}-{told.sent}", "body": {"n": told.sent, "pad": "x" * self.dice.randrange(200, 3000)}}
+        while (answer := self.client.post(f"/streams/{self.key}/entries", entry)).status >= 300:
+            refused(answer, f"an append to {self.key}", ("disk_full", "low_space"))
+            told.refused[answer.code] = told.refused.get(answer.code, 0) + 1
+            time.sleep(0.02)
+            if self.over.is_set() or self.dice.random() < 0.2:
+                return
+        told.acked[entry["id"]] = answer.json()["n"]
+
+    def end(self):
+        self.over.set()
+        self.join()
+        if self.wrong:
+            raise self.wrong
+
+
+class Told:
+    """What the appender to one stream was told, over all lives of the store."""
+
+    def __init__(self):
+        self.acked, self.refused, self.sent = {}, {}, 0
+
+
+def entries_read(client, key):
+    """id -> number, as the server reads them; None when it has said that it cannot while the disk is full."""
+    found, after = {}, 0
+    while items := (page := client.get(f"/streams/{key}/entries?after={after}&limit=1000")).json().get("items"):
+        found |= {e["id"]: e["n"] for e in items}
+        after = items[-1]["n"]
+    return found if page.status == 200 else refused(page, f"{key} is read")
+
+
+class Appending:
+    """Servers of one store in which four clients append, and what they were told."""
+
+    KEYS = [f"chat/{t}" for t in range(4)]
+
+    def __init__(self, tmpfs):
+        self.tmpfs, self.path = tmpfs, tmpfs.point / "data" / "default.db"
+        self.told = {key: Told() for key in self.KEYS}
+        self.off = self.ahead = self.unread = 0
+
+    @property
+    def acks(self):
+        return sum(len(t.acked) for t in self.told.values())
+
+    def refused(self, code="disk_full"):
+        return sum(t.refused.get(code, 0) for t in self.told.values())
+
+    def start(self):
+        self.server = Server(self.tmpfs.point / "data")
+        self.go_on()
+
+    def go_on(self):
+        self.appenders = [Appender(self.server, key, told) for key, told in self.told.items()]
+        for one in self.appenders:
+            one.start()
+
+    def pause(self):
+        for one in self.appenders:
+            one.end()
+
+    def runs_full(self, kill):
+        """The disk fills up under appends that the redo file takes. They have all heard an answer when the server is killed."""
+        redo, before, refusals = Path(f"{self.path}-redo"), self.acks, self.refused()
+        enough = before + RNG.randrange(20, 200)  # in the first of them the file has not grown yet
+        wait_for(lambda: redo.exists() and self.acks > enough, 20)
+        self.tmpfs.fill(RNG.randrange(200 << 10))
+        wait_for(lambda: self.refused() > refusals + 8, 20)
+        self.pause()
+        self.newest("full")
+        self.reads("full", (True, False))
+        if kill:
+            self.server.kill()
+            self.ends_life()
+            self.ahead += kfcheck.check_store(str(copy_of(self.path, TOP / "appended"))).counts.get("ahead", 0) > 0
+            self.server = Server(self.tmpfs.point / "data")
+            self.reads("started on a full disk", (True, False))
+        self.go_on()
+
+    def newest(self, what):
+        """Memory has the newest entries, whatever the disk does."""
+        client = self.server.client()
+        for key, told in self.told.items():
+            items = client.get(f"/streams/{key}/entries?last=50").json()["items"]
+            equal([(e["id"], e["n"]) for e in items], list(told.acked.items())[-50:], f"{what}: the newest of {key}")
+        client.close()
+
+    def reads(self, what, allowed=(True,)):
+        """All that was acknowledged; or, where it may be, nothing, for a page without what only the redo file has would be a wrong one."""
+        client = self.server.client()
+        for key, told in self.told.items():
+            found = entries_read(client, key)
+            check((found is not None) in allowed, f"{what}: {key} is read")
+            equal(told.acked if found is None else found, told.acked, f"{what}: {key}")
+            self.unread += found is None
+        client.close()
+
+    def heals(self):
+        before = self.acks
+        heals(self.tmpfs, lambda: self.acks > before + 8, "appends")
+
+    def ends_life(self):
+        self.off += "redo.off" in self.server.stderr()
+        self.server.__exit__()
+
+    def holds(self, what):
+        """Exactly what was acknowledged, under the numbers that were told."""
+        report = kfcheck.check_store(str(self.path))
+        equal(report.findings, [], what)
+        with closing(sqlite3.connect(self.path)) as db:
+            rows = db.execute("SELECT s.key, e.id, e.n FROM kf_entry e JOIN kf_stream s ON s.id = e.stream").fetchall()
+        for key, told in self.told.items():
+            equal({id_: n for k, id_, n in rows if k == key}, told.acked, f"{what}: {key}")
+
+
+@test
+def appends_to_streams():
+    """What is acknowledged may be in the redo file alone when the space runs out there, in the log or in the file."""
+    cycles, most = (100, 200) if LONG else (6, 16)
+    with small_disk("streams", 24) as tmpfs:
+        a = Appending(tmpfs)
+        while cycles > 0 or (most > 0 and not (a.off and a.ahead)):
+            cycles, most = cycles - 1, most - 1
+            a.start()
+            a.runs_full(kill=cycles % 2 == 0)
+            a.heals()
+            a.pause()
+            a.reads("healed")
+            equal(a.server.stop(), 0, "its end")
+            a.ends_life()
+            a.holds("what it leaves")
+        for _ in range(a.off):
+            ran_out("redo file")
+        note(f"acks={a.acks} refused={a.refused()} given_up={sum(t.sent - len(t.acked) for t in a.told.values())} "
+             f"redo_off={a.off} killed_ahead={a.ahead} unread={a.unread} seed={SEED}")
+        check(a.off and a.ahead, "the redo file met the full disk, and one that was killed on it had acknowledged entries there alone")
+        check(a.acks >= 1000 and a.refused() >= 100, "it went on each time")
 
 
 # ------------------------------------------------------------------------------ opening and making
@@ -594,7 +757,7 @@ def the_log():
 
 @test
 def in_all_places():
-    wanted = {"make", "open", "restart", "lock file", "put", "group", "checkpoint", "migrate", "backup", "restore", "remote", "hydrate", "log"}
+    wanted = {"make", "open", "restart", "lock file", "put", "group", "redo file", "checkpoint", "migrate", "backup", "restore", "remote", "hydrate", "log"}
     note(" ".join(f"{place.replace(' ', '_')}={count}" for place, count in PLACES.items()))
     equal(set(PLACES), wanted, "places in which the space ran out")
 
