@@ -4,7 +4,8 @@
 
 Syncs, writes, reads, opens and renames, of the store's file, its log, its lock, of backups and of a remote. After a failed sync or
 write nobody is told yes, nothing is synced again, no checkpoint is made, reads go on, and the store says why it takes no writes
-until it is opened again; then everything acknowledged is there. A command ends with 8 (6 for a remote's disk) or was not
+until it is opened again; then everything acknowledged is there. The redo file of streams is one that a store can do without: what fails
+there is committed before it is told, and what cannot be read there is not passed over. A command ends with 8 (6 for a remote's disk) or was not
 hurt, in which case what it said is true. Every planned fault must have fired.
 """
 
@@ -23,7 +24,7 @@ import keepfast  # noqa: E402
 
 keepfast.PROGRAM = str(Path(os.environ["KF_RELEASE"]) / "keepfast")
 
-from crash import LONG, kfcheck  # noqa: E402
+from crash import LONG, copy_of, kfcheck  # noqa: E402
 from keepfast import Server, folder, run, state, wait_for  # noqa: E402
 from tap import check, equal, main, note, test  # noqa: E402
 
@@ -207,6 +208,90 @@ def a_failed_read_is_told_and_passes():
             check(fired(server.log) >= 1, f"read {when}: the fault fired")
     check(met >= 4, f"only {met} reads met it")
     equal(docs_of(path, "read"), bodies, "nothing is lost")
+
+
+# ----------------------------------------------------------------------------------------- streams
+
+
+class Appends:
+    """Eight clients, each with a stream of its own, and the numbers that they were told."""
+
+    def __init__(self):
+        self.acked, self.codes = {f"chat/{t}": {} for t in range(8)}, set()
+
+    def work(self, server, key, count):
+        client, acked = server.client(), self.acked[key]
+        for i in range(len(acked), len(acked) + count):
+            answer = client.post(f"/streams/{key}/entries", {"id": f"{key}-{i}", "body": {"i": i, "pad": "x" * 500}})
+            if answer.status == 201:
+                acked[f"{key}-{i}"] = answer.json()["n"]
+            else:
+                self.codes.add((answer.status, answer.code))
+        client.close()
+
+    def run(self, server, count):
+        threads = [threading.Thread(target=self.work, args=(server, key, count)) for key in self.acked]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+
+    def are_read(self, server, what):
+        client = server.client()
+        for key, acked in self.acked.items():
+            items = client.get(f"/streams/{key}/entries?limit=1000").json()["items"]
+            equal({e["id"]: e["n"] for e in items}, acked, f"{what}: {key}")
+        client.close()
+
+    def are_there_behind(self, data, what):
+        """A server that starts on what another one left reads them all, takes more, and leaves them in the tables."""
+        with Server(data) as server:
+            self.are_read(server, what)
+            self.run(server, 5)
+            equal(server.stop(), 0, f"{what}: the end of the next one")
+        equal(self.codes, set(), f"{what}: refusals")
+        report = kfcheck.check_store(str(data / "default.db"))
+        equal((report.findings, report.counts["entries"]), ([], sum(map(len, self.acked.values()))), f"{what}: what is left")
+
+
+@test
+def a_redo_file_that_fails_is_done_without():
+    """Groups are committed before they are told then: nobody is refused, the store goes on, and nothing is lost by a kill."""
+    for calls, when in ((SYNCS, 1), (SYNCS, 2), (SYNCS, 12), (WRITES, 1), (WRITES, 2), (WRITES, 3), (WRITES, 20), (OPENS, 1)):
+        title = f"redo-{calls[:5]}-{when}"
+        data, appends = TOP / title, Appends()
+        with Failing(data, calls, when, [data / "default.db-redo"]) as server:
+            appends.run(server, 40)
+            check(fired(server.log) >= 1, f"{title}: the fault fired")
+            client = server.client()
+            equal((state(client), appends.codes), ("open", set()), f"{title}: it goes on, and nobody was refused")
+            client.close()
+            appends.are_read(server, title)
+            said = server.stderr()
+            equal(said.count("redo.off"), 1, f"{title}: it is told: {said}")
+        appends.are_there_behind(data, f"{title}, killed")
+
+
+@test
+def a_redo_file_that_cannot_be_read_hides_nothing():
+    """What was acknowledged is in that file alone: who cannot read it says so, and answers nothing without it. That passes."""
+    ahead = 0
+    for calls, when in ((OPENS, 1), (READS, 1), (READS, 2), (READS, 3)):
+        title = f"redo-{calls[:4]}-{when}"
+        data, appends = TOP / title, Appends()
+        with Server(data) as server:
+            appends.run(server, 40)
+            server.kill()
+        ahead += kfcheck.check_store(str(copy_of(data / "default.db", TOP / f"{title}-copy"))).counts["ahead"]
+        with Failing(data, calls, when, [data / "default.db-redo"]) as server:
+            client = server.client()
+            answer = client.get("/streams/chat/0/entries?limit=1000")
+            equal((answer.status, answer.code, fired(server.log)), (500, "io_error", 1), f"{title}: who meets it")
+            client.close()
+            appends.are_read(server, f"{title}, read again")
+        appends.are_there_behind(data, title)
+    note(f"acknowledged entries that were in redo files alone: {ahead}")
+    check(ahead >= 20, "there was something to hide")
 
 
 # --------------------------------------------------------------------------------------- commands
