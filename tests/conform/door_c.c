@@ -11,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FIELDS_MAX = 24 };
+enum { FIELDS_MAX = 40, ENTRIES_MAX = 8, ITEM_MAX = 8192 };
 
 struct field {
     const char *key;
@@ -404,14 +404,200 @@ static void do_doctor(void)
     kf_finding_list_free(&list);
 }
 
+/* ------------------------------------------------------------------------------------- streams */
+
+/* The fields of an entry, in any order but for its body, which ends it. Those that are there. */
+static size_t read_entries(struct kf_entry_new entries[ENTRIES_MAX])
+{
+    size_t count = 0;
+    struct kf_entry_new e = KF_ENTRY_NEW_INIT;
+    for (size_t i = 0; i < field_count && count < ENTRIES_MAX; i++) {
+        const struct field *f = &fields[i];
+        if (strcmp(f->key, "id") == 0) {
+            e.id = f->value;
+        } else if (strcmp(f->key, "kind") == 0) {
+            e.kind = f->value;
+        } else if (strcmp(f->key, "at") == 0) {
+            e.at_ms = strtoll(f->value, NULL, 10);
+        } else if (strcmp(f->key, "attach") == 0) {
+            e.attach = f->value;
+            e.attach_len = f->len;
+        } else if (strcmp(f->key, "body") == 0) {
+            e.body = f->value;
+            e.len = f->len;
+            entries[count++] = e;
+            e = (struct kf_entry_new)KF_ENTRY_NEW_INIT;
+        }
+    }
+    return count;
+}
+
+static void do_append(void)
+{
+    struct kf_entry_new entries[ENTRIES_MAX];
+    struct kf_appended done[ENTRIES_MAX];
+    struct kf_append_options o = KF_APPEND_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    uint64_t held = 0;
+    kf_level level = KF_LEVEL_DEFAULT;
+    size_t count = read_entries(entries);
+    o.wait = get("wait");
+    o.timeout_ms = (uint32_t)get_number("timeout_ms");
+    kf_rc rc = kf_append(store, get("key"), entries, count, &o, done, &held, &level, &err);
+    say_result(rc, &err);
+    if (rc != KF_OK)
+        return;
+    say_number("held", held);
+    say("ack", kf_level_name(level));
+    for (size_t i = 0; i < count; i++) {
+        char text[40];
+        snprintf(text, sizeof text, "%llu%s", (unsigned long long)done[i].n,
+                 done[i].duplicate ? " duplicate" : "");
+        say("item", text);
+    }
+}
+
+static void do_entries(const char *verb)
+{
+    struct kf_entry_list list = {0};
+    struct kf_entry_query q = KF_ENTRY_QUERY_INIT;
+    struct kf_context_options o = KF_CONTEXT_OPTIONS_INIT;
+    struct kf_err err = KF_ERR_INIT;
+    q.last = get_number("last");
+    o.entries = get_number("entries");
+    o.bytes = get_number("bytes");
+    o.across = get("across");
+    kf_rc rc = strcmp(verb, "last") == 0 ? kf_entries(store, get("key"), &q, &list, &err)
+                                         : kf_context(store, get("key"), &o, &list, &err);
+    say_result(rc, &err);
+    if (rc == KF_OK)
+        say_number("more", list.more);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++) {
+        const struct kf_entry *e = &list.items[i];
+        char text[ITEM_MAX];
+        snprintf(text, sizeof text, "%s %llu %lld %s %s\t%.*s\t%.*s", e->stream,
+                 (unsigned long long)e->n, (long long)e->at_ms, e->id, e->kind, (int)e->len,
+                 (const char *)e->body, (int)e->attach_len,
+                 e->attach ? (const char *)e->attach : "");
+        say("item", text);
+    }
+    kf_entry_list_free(&list);
+}
+
+static void say_stream(const struct kf_stream_info *s)
+{
+    char text[ITEM_MAX];
+    size_t at = (size_t)snprintf(text, sizeof text, "%s %llu %llu %llu %lld %lld ", s->key,
+                                 (unsigned long long)s->count, (unsigned long long)s->last_n,
+                                 (unsigned long long)s->bytes, (long long)s->first_at_ms,
+                                 (long long)s->last_at_ms);
+    for (size_t i = 0; i < s->kind_count && at < sizeof text; i++)
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s:%llu,", s->kinds[i].kind,
+                               (unsigned long long)s->kinds[i].count);
+    if (at < sizeof text)
+        snprintf(text + at, sizeof text - at, "\t%.*s\t%.*s", (int)s->attrs_len,
+                 (const char *)s->attrs, (int)s->rings_len, (const char *)s->rings);
+    say("item", text);
+}
+
+static void do_stream(const char *verb)
+{
+    struct kf_stream_info info = {0};
+    struct kf_err err = KF_ERR_INIT;
+    size_t len;
+    const char *patch = get_bytes("patch", &len);
+    kf_rc rc = strcmp(verb, "stream-set") == 0
+                   ? kf_stream_patch(store, get("key"), patch, len, NULL, &info, &err)
+                   : kf_stream(store, get("key"), &info, &err);
+    say_result(rc, &err);
+    if (rc == KF_OK)
+        say_stream(&info);
+    kf_stream_info_free(&info);
+}
+
+static void do_streams(void)
+{
+    struct kf_stream_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    struct kf_stream_filter filter = {get("attribute"), get("value")};
+    kf_rc rc = kf_stream_list(store, get("prefix") ? get("prefix") : "", NULL, 100, &filter,
+                              filter.name ? 1 : 0, &list, &err);
+    say_result(rc, &err);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++)
+        say_stream(&list.items[i]);
+    kf_stream_list_free(&list);
+}
+
+static void do_search(void)
+{
+    struct kf_found_list list = {0};
+    struct kf_err err = KF_ERR_INIT;
+    kf_rc rc = kf_search(store, get("words"), get("prefix") ? get("prefix") : "", NULL, 100, &list,
+                         &err);
+    say_result(rc, &err);
+    for (size_t i = 0; rc == KF_OK && i < list.count; i++) {
+        const struct kf_found *f = &list.items[i];
+        char text[ITEM_MAX];
+        size_t at = (size_t)snprintf(text, sizeof text, "%s %llu %lld %s %lu \"%s\"", f->stream,
+                                     (unsigned long long)f->n, (long long)f->at_ms, f->kind,
+                                     (unsigned long)f->rank, f->snippet);
+        for (size_t m = 0; m < f->mark_count && at < sizeof text; m++)
+            at += (size_t)snprintf(text + at, sizeof text - at, " \"%.*s\"",
+                                   (int)(f->marks[m].to - f->marks[m].from),
+                                   f->snippet + f->marks[m].from);
+        say("item", text);
+    }
+    kf_found_list_free(&list);
+}
+
+static void do_erase(const char *verb)
+{
+    struct kf_receipt r = {0};
+    struct kf_err err = KF_ERR_INIT;
+    char text[120];
+    kf_rc rc = strcmp(verb, "erase") == 0
+                   ? kf_erase(store, get("attribute"), get("value"), &r, &err)
+                   : kf_stream_erase(store, get("key"), &r, &err);
+    say_result(rc, &err);
+    snprintf(text, sizeof text, "%llu %llu %llu %llu%s", (unsigned long long)r.streams,
+             (unsigned long long)r.entries, (unsigned long long)r.attachments,
+             (unsigned long long)r.bytes, r.again ? " again" : "");
+    if (rc == KF_OK)
+        say("item", text);
+    kf_receipt_free(&r);
+}
+
+/* ----------------------------------------------------------------------------------------- all */
+
 static bool is_any(const char *verb, const char *a, const char *b, const char *c, const char *d)
 {
     return strcmp(verb, a) == 0 || strcmp(verb, b) == 0 || strcmp(verb, c) == 0 ||
            strcmp(verb, d) == 0;
 }
 
+static bool act_on_streams(const char *verb)
+{
+    if (strcmp(verb, "append") == 0)
+        do_append();
+    else if (strcmp(verb, "last") == 0 || strcmp(verb, "context") == 0)
+        do_entries(verb);
+    else if (strcmp(verb, "stream") == 0 || strcmp(verb, "stream-set") == 0)
+        do_stream(verb);
+    else if (strcmp(verb, "streams") == 0)
+        do_streams();
+    else if (strcmp(verb, "search") == 0)
+        do_search();
+    else if (strcmp(verb, "stream-rm") == 0 || strcmp(verb, "erase") == 0)
+        do_erase(verb);
+    else
+        return false;
+    return true;
+}
+
 static bool act(const char *verb)
 {
+    if (act_on_streams(verb))
+        return true;
     if (strcmp(verb, "open") == 0)
         do_open();
     else if (strcmp(verb, "close") == 0)

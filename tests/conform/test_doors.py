@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+from datetime import datetime, timezone
 from pathlib import Path
 from urllib.parse import quote
 
@@ -23,6 +24,9 @@ spaces:
     docs:
       - {{ match: "few.json", keep: {{ versions: 2 }} }}
       - {{ match: "config/*.json", default: {{ email: null }}, schema: "{schema}" }}
+    streams:
+      - {{ match: "chat/*", window: 3, kinds: [user, tool], rings: {{ tools: {{ kind: tool, last: 2 }} }} }}
+      - {{ match: "short/*", keep: {{ last: 2 }} }}
 """
 (WORK / "notify.json").write_text('{"type":"object","properties":{"email":{"type":["string","null"]}},'
                                   '"required":["email"],"additionalProperties":false}')
@@ -44,6 +48,54 @@ def run_lines(items):
             f'{r["error"]["code"] if r["error"] else "good"}' for r in items]
 
 
+def value_of(raw):
+    """A JSON value in which numbers stay as they were written."""
+    return json.loads(raw, parse_int=str, parse_float=str)
+
+
+def millis(text):
+    return str(round(datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp() * 1000)) if text else "0"
+
+
+def told(ms):
+    return datetime.fromtimestamp(ms / 1000, timezone.utc).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def entry_text(entry):
+    """An entry as JSON, its values in their own bytes."""
+    members = [f'"{name}":{json.dumps(told(entry[name]) if name == "at" else entry[name])}' for name in ("id", "kind", "at") if name in entry]
+    members += [f'"{name}":{entry[name].decode()}' for name in ("body", "attach") if name in entry]
+    return "{" + ",".join(members) + "}"
+
+
+def appended(answer):
+    return {"held": int(answer["count"]),
+            "items": [str(i["n"]) + (" duplicate" if i.get("duplicate") else "") for i in answer.get("items", [answer])]}
+
+
+def entries_of(answer, key):
+    """(items, more)"""
+    items = [(f'{e.get("stream", key)} {e["n"]} {millis(e["at"])} {e.get("id", "")} {e.get("kind", "")}', e["body"], e.get("attach"))
+             for e in answer["items"]]
+    return items, answer["more"] if "more" in answer else answer["next"] is not None
+
+
+def stream_of(s):
+    kinds = "".join(f"{kind}:{count}," for kind, count in sorted(s["kinds"].items()))
+    return (f'{s["key"]} {s["count"]} {s["last_n"]} {s["bytes"]} {millis(s["first_at"])} {millis(s["last_at"])} {kinds}', s["attrs"],
+            {name: [(e["n"], e["body"]) for e in ring] for name, ring in s.get("rings", {}).items()})
+
+
+def found_of(items):
+    """With the words that are marked: their places are bytes in C, and characters elsewhere."""
+    return [f'{f["stream"]} {f["n"]} {millis(f["at"])} {f.get("kind", "")} {f["rank"]} "{f["snippet"]}"'
+            + "".join(f' "{f["snippet"][m["from"]:m["to"]]}"' for m in f["marks"]) for f in items]
+
+
+def receipt_of(r):
+    return [f'{r["streams"]} {r["entries"]} {r["attachments"]} {r["bytes"]}' + (" again" if r["again"] else "")]
+
+
 # ------------------------------------------------------------------------------------------- doors
 
 
@@ -58,9 +110,10 @@ class C:
         done = self.ask("open", path=str(base / "default.db"), config=str(config))
         equal(done["code"], "", f"the store opens: {done}")
 
-    def ask(self, verb, **fields):
+    def ask(self, verb, several=(), **fields):
+        """`several`: fields that may stand there more than once."""
         words = [verb]
-        for key, value in fields.items():
+        for key, value in [*fields.items(), *several]:
             if value is not None:
                 raw = value if isinstance(value, bytes) else str(value).encode()
                 words.append(f"{key}={raw.hex()}")
@@ -74,9 +127,9 @@ class C:
                 answer["items"].append(raw.decode())
             elif key == "body":
                 answer["body"] = raw
-            elif key in ("exit", "version", "offset", "docs", "pending", "damaged", "repaired", "versions", "bytes"):
+            elif key in ("exit", "version", "offset", "docs", "pending", "damaged", "repaired", "versions", "bytes", "held"):
                 answer[key] = int(raw)
-            elif key in ("created", "unchanged", "replayed", "default"):
+            elif key in ("created", "unchanged", "replayed", "default", "more"):
                 answer[key] = raw == b"1"
             else:
                 answer[key] = raw.decode()
@@ -164,9 +217,56 @@ class C:
         answer["items"] = [i.strip() for i in answer["items"] if i.split()[0] not in OF_THE_PLACE]
         return answer
 
+    def append(self, key, entries, wait=None, timeout_ms=None):
+        fields = [(name, entry[name]) for entry in entries for name in ("id", "kind", "at", "attach", "body") if name in entry]
+        return only_code(self.ask("append", fields, key=key, wait=wait, timeout_ms=timeout_ms))
+
+    def entries(self, verb, **kw):
+        answer = self.ask(verb, **kw)
+        parts = [item.split("\t") for item in answer["items"]]
+        answer["items"] = [(about, value_of(body), value_of(attach) if attach else None) for about, body, attach in parts]
+        return answer
+
+    def last(self, key, last):
+        return self.entries("last", key=key, last=last)
+
+    def context(self, key, entries=None, bytes_=None, across=None):
+        return self.entries("context", key=key, entries=entries, bytes=bytes_, across=across)
+
+    def infos(self, verb, **kw):
+        answer = self.ask(verb, **kw)
+        parts = [item.split("\t") for item in answer["items"]]
+        answer["items"] = [(about, value_of(attrs), {name: [(e["n"], e["body"]) for e in ring] for name, ring in value_of(rings).items()})
+                           for about, attrs, rings in parts]
+        return answer
+
+    def stream(self, key):
+        return self.infos("stream", key=key)
+
+    def stream_set(self, key, **attributes):
+        return self.infos("stream-set", key=key, patch=json.dumps(attributes))
+
+    def streams(self, prefix=None, attribute=None, value=None):
+        return self.infos("streams", prefix=prefix, attribute=attribute, value=value)
+
+    def search(self, words, prefix=None):
+        return only_code(self.ask("search", words=words, prefix=prefix))
+
+    def stream_rm(self, key):
+        return self.ask("stream-rm", key=key)
+
+    def erase(self, attribute, value):
+        return self.ask("erase", attribute=attribute, value=value)
+
     def end(self):
         self.program.stdin.close()
         equal(self.program.wait(20), 0, "the program ends")
+
+
+def only_code(answer):
+    """A place in what was refused is one of the request, which looks different at each door."""
+    answer.pop("offset", None)
+    return answer
 
 
 # What the disk that the test runs on may have by itself.
@@ -347,6 +447,63 @@ class Http:
         result, answer = self.ask("GET", "/doctor")
         return result | {"items": found(answer.json())}
 
+    @staticmethod
+    def key_path(key, word=""):
+        return f"/streams/{quote(key, safe='/')}{word}"
+
+    def append(self, key, entries, wait=None, timeout_ms=None):
+        body = ",".join(entry_text(e) for e in entries)
+        result, answer = self.ask("POST", self.key_path(key, "/entries"), f"[{body}]" if len(entries) > 1 else body,
+                                  {"wait": wait, "timeout": timeout_ms and f"{timeout_ms}ms"})
+        if not result["code"]:
+            result.update(appended(answer.json()), ack=answer.headers["Keepfast-Ack"])
+            new = not all("duplicate" in i for i in result["items"])
+            equal((answer.status, answer.headers.get("Idempotent-Replay")), (201, None) if new else (200, "true"), "201 when one was new")
+        return only_code(result)
+
+    def entries(self, key, word, query):
+        result, answer = self.ask("GET", self.key_path(key, word), query=query)
+        result["items"] = []
+        if not result["code"]:
+            result["items"], result["more"] = entries_of(value_of(answer.body), key)
+        return result
+
+    def last(self, key, last):
+        return self.entries(key, "/entries", {"last": last})
+
+    def context(self, key, entries=None, bytes_=None, across=None):
+        return self.entries(key, "/context", {"entries": entries, "bytes": bytes_, "across": across})
+
+    def stream(self, key):
+        result, answer = self.ask("GET", self.key_path(key))
+        result["items"] = [] if result["code"] else [stream_of(value_of(answer.body))]
+        return result
+
+    def stream_set(self, key, **attributes):
+        result, answer = self.ask("PATCH", self.key_path(key), attributes, headers={"Content-Type": "application/merge-patch+json"})
+        result["items"] = [] if result["code"] else [stream_of(value_of(answer.body))]
+        return result
+
+    def streams(self, prefix=None, attribute=None, value=None):
+        result, answer = self.ask("GET", "/streams", query={"prefix": prefix, f"attr.{attribute}": value})
+        result["items"] = [] if result["code"] else [stream_of(s) for s in value_of(answer.body)["items"]]
+        return result
+
+    def search(self, words, prefix=None):
+        result, answer = self.ask("GET", "/search", query={"q": words, "prefix": prefix})
+        result["items"] = [] if result["code"] else found_of(answer.json()["items"])
+        return only_code(result)
+
+    def stream_rm(self, key):
+        result, answer = self.ask("DELETE", self.key_path(key))
+        result["items"] = [] if result["code"] else receipt_of(answer.json())
+        return result
+
+    def erase(self, attribute, value):
+        result, answer = self.ask("DELETE", f"/people/{quote(attribute, safe='')}/{quote(value, safe='')}")
+        result["items"] = [] if result["code"] else receipt_of(answer.json())
+        return result
+
     def end(self):
         equal(self.server.stop(), 0, "the server stops")
 
@@ -507,6 +664,62 @@ class Cli:
         equal(done.status, int(any(i["level"] != "note" for i in items)), f"its exit status: {done!r}")
         return {"code": "", "exit": 0, "items": found(done.json())}
 
+    def append(self, key, entries, wait=None, timeout_ms=None):
+        """One as an argument, when its body can be one; else as lines."""
+        options, (first, *others) = {"wait": wait, "timeout": timeout_ms and f"{timeout_ms}ms"}, entries
+        if not others and first["body"][:1] in b"{[" and "attach" not in first:
+            about = {"id": first.get("id"), "kind": first.get("kind"), "time": told(first["at"])}
+            result, done = self.ask("append", key, first["body"].decode(), options=options | about)
+        else:
+            lines = "".join(entry_text(e) + "\n" for e in entries).encode()  # a last one without its end may be sent by itself
+            result, done = self.ask("append", key, "-", body=lines, options=options)
+        if not result["code"]:
+            result.update(appended(done.json()))
+        return only_code(result)
+
+    def entries(self, verb, key, options):
+        result, done = self.ask(verb, key, options=options)
+        result["items"] = []
+        if not result["code"]:
+            result["items"], result["more"] = entries_of(value_of(done.out), key)
+        return result
+
+    def last(self, key, last):
+        return self.entries("tail", key, {"last": last})
+
+    def context(self, key, entries=None, bytes_=None, across=None):
+        return self.entries("context", key, {"entries": entries, "bytes": bytes_, "across": across})
+
+    def infos(self, *words, options=None):
+        result, done = self.group("stream", *words, options=options)
+        answer = {} if result["code"] else value_of(done.out)
+        result["items"] = [stream_of(s) for s in answer.get("items", [answer])] if answer else []
+        return result
+
+    def stream(self, key):
+        return self.infos("show", key)
+
+    def stream_set(self, key, **attributes):
+        return self.infos("set", key, *(f"{name}={json.dumps(value)}" for name, value in attributes.items()))
+
+    def streams(self, prefix=None, attribute=None, value=None):
+        return self.infos("ls", *([prefix] if prefix else []), options={"attr": attribute and f"{attribute}={value}"})
+
+    def search(self, words, prefix=None):
+        result, done = self.ask("search", words, options={"prefix": prefix and f"{prefix}*"})
+        result["items"] = [] if result["code"] else found_of(done.json()["items"])
+        return only_code(result)
+
+    def stream_rm(self, key):
+        result, done = self.group("stream", "rm", key, options={"yes": True})
+        result["items"] = [] if result["code"] else receipt_of(done.json())
+        return result
+
+    def erase(self, attribute, value):
+        result, done = self.ask("erase", attribute, value, options={"yes": True})
+        result["items"] = [] if result["code"] else receipt_of(done.json())
+        return result
+
     def end(self):
         if self.server:
             equal(self.server.stop(), 0, "the server stops")
@@ -532,7 +745,8 @@ class Story:
     @ stands for something of the door: @NAME for an ETag that was kept by `keep`, @/PATH for a path below a folder of its own."""
 
     COMPARED = ("code", "exit", "offset", "version", "created", "unchanged", "replayed", "ack", "body", "items", "default",
-                "docs", "versions", "bytes", "damaged", "repaired", "digest", "state", "doc_bytes", "pending")
+                "docs", "versions", "bytes", "damaged", "repaired", "digest", "state", "doc_bytes", "pending",
+                "held", "more")
 
     def __init__(self, case, config):
         self.case, self.config, self.steps = case, config, []
@@ -762,6 +976,94 @@ def remotes():
     s.step("remote_rm", name="usb")
     s.step("remote_rm", name="usb", _expect={"code": "unknown_remote", "exit": 1})
     s.step("remotes")
+    s.run()
+
+
+AT = 1767322000000
+
+
+def entry(number, body, **more):
+    return {"at": AT + 1000 * number, "body": body, **more}
+
+
+@test
+def streams():
+    s = Story("streams", config_file("streams.yaml"))
+    hello = entry(1, b'{"text": "Hello  Gda\\u0144sk", "x": 1.50}', id="m-1", kind="user")
+    s.step("last", key="chat/1", last=5, _expect={"code": "not_found", "exit": 1})
+    s.step("append", key="chat/1", entries=[hello], _expect={"items": ["1"], "held": 1, "ack": "disk"})
+    # once
+    s.step("append", key="chat/1", entries=[hello], _expect={"items": ["1 duplicate"], "held": 1})
+    other = {**hello, "body": b'{"text":"other"}'}
+    s.step("append", key="chat/1", entries=[other], _expect={"code": "id_reused", "exit": 5})
+    s.step("append", key="chat/1", entries=[{**hello, "kind": "tool"}], _expect={"code": "id_reused", "exit": 5})
+    s.step("append", key="chat/1", entries=[entry(2, b"2", kind="user"), other], _expect={"code": "id_reused"})
+    s.step("append", key="chat/2", entries=[other], _expect={"items": ["1"], "held": 1})
+    more = [entry(2, b"[1e400]", id="m-2", kind="tool", attach=b'{"model":"small"}'), hello, entry(3, b'{"text":"hello again"}', kind="user")]
+    s.step("append", key="chat/1", entries=more, _expect={"items": ["2", "1 duplicate", "3"], "held": 3})
+    s.step("append", key="chat/1", entries=more[:2], _expect={"items": ["2 duplicate", "1 duplicate"], "held": 3})
+    # read
+    first, second, third = (f"chat/1 {n} {AT + 1000 * n} {about}" for n, about in ((1, "m-1 user"), (2, "m-2 tool"), (3, " user")))
+    first, second = (first, {"text": "Hello  Gda\u0144sk", "x": "1.50"}, None), (second, ["1e400"], {"model": "small"})
+    third = (third, {"text": "hello again"}, None)
+    s.step("last", key="chat/1", last=5, _expect={"items": [first, second, third], "more": False})
+    s.step("last", key="chat/1", last=2, _expect={"items": [second, third], "more": True})
+    s.step("context", key="chat/1", entries=1, _expect={"items": [third], "more": True})
+    s.step("context", key="chat/1", bytes_=50, _expect={"items": [second, third], "more": True})
+    s.step("context", key="none", _expect={"code": "not_found", "exit": 1})
+    # attributes and rings
+    about = f"chat/1 3 3 {len(hello['body']) + 7 + 22} {AT + 1000} {AT + 3000} tool:1,user:2,"
+    s.step("stream", key="chat/1", _expect={"items": [(about, {}, {"tools": [("2", ["1e400"])]})]})
+    s.step("stream_set", key="chat/1", customer=7, name="Anna K", cart={"id": 1})
+    s.step("stream_set", key="chat/1", cart=None, _expect={"items": [(about, {"customer": "7", "name": "Anna K"}, {"tools": [("2", ["1e400"])]})]})
+    s.step("stream_set", key="new", customer=7, _expect={"items": [("new 0 0 0 0 0 ", {"customer": "7"}, {})]})
+    s.step("streams", attribute="customer", value="7", _expect={"items": [(about, {"customer": "7", "name": "Anna K"}, {}),
+                                                                          ("new 0 0 0 0 0 ", {"customer": "7"}, {})]})
+    s.step("streams", attribute="customer", value="8", _expect={"items": []})
+    s.step("streams", prefix="chat/")
+    s.step("stream", key="none", _expect={"code": "not_found", "exit": 1})
+    s.step("append", key="new", entries=[entry(4, b'"hello here"')], _expect={"items": ["1"]})
+    across = ("new 1 " + str(AT + 4000) + "  ", "hello here", None)
+    s.step("context", key="chat/1", across="customer", entries=2, _expect={"items": [third, across], "more": True})
+    s.step("context", key="chat/2", across="customer", _expect={"code": "bad_filter", "exit": 11})
+    # search
+    s.step("search", words="gdansk", _expect={"items": [f'chat/1 1 {AT + 1000} user 1 "Hello  Gda\u0144sk" "Gda\u0144sk"']})
+    s.step("search", words="hello", _expect={"items": ANY})
+    s.step("search", words='"hello again"', prefix="chat/", _expect={"items": [f'chat/1 3 {AT + 3000} user 1 "hello again" "hello again"']})
+    s.step("search", words="hel*", prefix="new", _expect={"items": [f'new 1 {AT + 4000}  1 "hello here" "hello"']})
+    s.step("search", words='"x', _expect={"code": "bad_filter", "exit": 11})
+    # refused
+    s.step("append", key="chat/1", entries=[entry(5, b"[1]", kind="assistant")], _expect={"code": "kind_not_allowed", "exit": 11})
+    s.step("append", key="chat/1", entries=[entry(5, b"[1]")], _expect={"code": "kind_not_allowed"})
+    s.step("append", key="chat/1", entries=[entry(5, b"1", kind="user"), entry(5, b"1", kind="no")], _expect={"code": MORE, "exit": 11})
+    s.step("append", key="chat/1", entries=[entry(5, b"[1]", kind="user", id="x" * 256)], _expect={"code": "bad_request", "exit": 2})
+    s.step("append", key="a//b", entries=[entry(5, b"[1]")], _expect={"code": "bad_key", "exit": 11})
+    s.step("append", key="a", entries=[entry(5, b"[1]")], wait="usb", _expect={"code": "unknown_remote", "exit": 1})
+    s.step("last", key="a", last=1, _expect={"code": "not_found"})
+    s.step("stream", key="chat/1", _expect={"items": [(about, {"customer": "7", "name": "Anna K"}, {"tools": [("2", ["1e400"])]})]})
+    # kept
+    for number in range(1, 5):
+        s.step("append", key="short/1", entries=[entry(number, b"%d" % number, id=f"s-{number}")], _expect={"items": [str(number)]})
+    s.step("last", key="short/1", last=9, _expect={"items": [(f"short/1 {n} {AT + 1000 * n} s-{n} ", str(n), None) for n in (3, 4)]})
+    s.step("append", key="short/1", entries=[entry(1, b"1", id="s-1")], _expect={"items": ["1 duplicate"], "held": 2})
+    s.step("verify", _expect={"damaged": 0})
+    # brought back, and gone for good
+    s.step("backup", file="@/streams.zip")
+    s.step("append", key="chat/1", entries=[entry(6, b'"later"', id="m-6", kind="user")], _expect={"items": ["4"], "held": 4})
+    s.step("restore", file="@/streams.zip", replace=True)
+    s.step("last", key="chat/1", last=5, _expect={"items": [first, second, third], "more": False})
+    s.step("append", key="chat/1", entries=[hello], _expect={"items": ["1 duplicate"], "held": 3})
+    s.step("append", key="chat/1", entries=[entry(6, b'"later"', id="m-6", kind="user")], _expect={"items": ["4"], "held": 4})
+    s.step("stream_rm", key="chat/2", _expect={"items": ["1 1 0 16"]})
+    s.step("stream_rm", key="chat/2", _expect={"items": ["1 1 0 16 again"]})
+    s.step("stream_rm", key="none", _expect={"code": "not_found", "exit": 1})
+    s.step("last", key="chat/2", last=1, _expect={"code": "not_found", "exit": 1})
+    s.step("erase", attribute="customer", value="7", _expect={"items": [f"2 5 1 {len(hello['body']) + 7 + 22 + 7 + 12}"]})
+    s.step("erase", attribute="customer", value="nobody", _expect={"code": "not_found", "exit": 1})
+    s.step("search", words="hello", _expect={"items": []})
+    s.step("streams")
+    s.step("append", key="chat/1", entries=[other], _expect={"items": ["1"], "held": 1})
+    s.step("verify", _expect={"damaged": 0})
     s.run()
 
 
