@@ -7,6 +7,9 @@ were acknowledged, no number was acknowledged twice, and nobody was told `busy`:
 what it wants to a server. Then whoever holds the store is killed, again and again, and the next one takes over; there what was
 on its way may have happened or not, and nothing else may be missing.
 
+The same with one stream, to which all of them append: every entry is there once, under the number that each was told who sent it, also
+where two send the same one; and what a program with its own SQLite finds has no gap.
+
 The controls: a second SQLite in the process of the library, and one more descriptor closed by it, let another program believe that
 it is the last and remove the log under the writer (finding 2 of the promises); the same harness sees what is lost."""
 
@@ -14,10 +17,12 @@ import json
 import os
 import random
 import signal
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
@@ -161,7 +166,8 @@ class ByHttp:
 
 # ------------------------------------------------------------------------------------ those beside it
 
-# A program of somebody else. It opens the file anew each time, as such programs do, and says how often it has read.
+# A program of somebody else. It opens the file anew each time, as such programs do, and says how often it has found something. look()
+# gives a number that only grows.
 READER = """
 import json, select, sqlite3, sys, time
 path, query = sys.argv[1:]
@@ -170,11 +176,10 @@ while not select.select([sys.stdin], [], [], 0.003)[0]:
     try:
         db = sqlite3.connect(f"file:{path}?{query}", uri=True, timeout=10)
         try:
-            sql = "SELECT v.body FROM kf_doc d JOIN kf_doc_version v ON v.seq = d.seq WHERE d.name = 'counter'"
             for _ in range(3):
-                number = json.loads(db.execute(sql).fetchone()[0])["n"]
+                number = look(db)
                 assert number >= last, f"{number} behind {last}"
-                last, reads = number, reads + 1
+                last, reads = number, reads + (number > 0)
         finally:
             db.close()
     except sqlite3.OperationalError as e:
@@ -184,10 +189,16 @@ while not select.select([sys.stdin], [], [], 0.003)[0]:
 print(reads)
 """
 
+THE_COUNTER = """
+def look(db):
+    sql = "SELECT v.body FROM kf_doc d JOIN kf_doc_version v ON v.seq = d.seq WHERE d.name = 'counter'"
+    return json.loads(db.execute(sql).fetchone()[0])["n"]
+"""
+
 
 class Reader:
-    def __init__(self, path, query):
-        self.process = subprocess.Popen([sys.executable, "-c", READER, str(path), query], stdin=subprocess.PIPE,
+    def __init__(self, path, query, look=THE_COUNTER):
+        self.process = subprocess.Popen([sys.executable, "-c", look + READER, str(path), query], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
     def end(self, counter):
@@ -300,11 +311,11 @@ def commands_readers_and_backups_without_a_server():
 class Victim:
     """A command that puts something of its own and is killed soon: sometimes while it has the lock."""
 
-    def __init__(self, at):
-        self.at, self.kills = at, 0
+    def __init__(self, at, words=lambda _: ("put", "victim", "-")):
+        self.at, self.kills, self.words = at, 0, words
 
     def step(self, _):
-        process = subprocess.Popen([PROGRAM, "put", "victim", "-", "--at", self.at], stdin=subprocess.PIPE,
+        process = subprocess.Popen([PROGRAM, *self.words(self.kills), "--at", self.at], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.stdin.write(b"[%d]" % self.kills)
@@ -360,6 +371,166 @@ def saboteur_raw_open_close_is_found():
             note(f"as it must: {loss}")
             return
     check(False, "nothing was lost")
+
+
+# ------------------------------------------------------------------------------------------- streams
+
+STREAM = "chat/all"
+
+# How many entries it finds: without a gap, and as many as the stream says.
+ENTRIES = """
+def look(db):
+    sql = "SELECT e.n, e.id, s.count FROM kf_stream s JOIN kf_entry e ON e.stream = s.id WHERE s.key = 'chat/all' ORDER BY e.n"
+    rows = db.execute(sql).fetchall()
+    assert [n for n, _, _ in rows] == list(range(1, len(rows) + 1)), f"numbers {[n for n, _, _ in rows]}"
+    assert len({name for _, name, _ in rows}) == len(rows) and {count for _, _, count in rows} <= {len(rows)}, f"{rows[-3:]}"
+    return len(rows)
+"""
+
+
+class Appends(Counter):
+    """What the processes were told of entries with ids in one stream."""
+
+    def __init__(self):
+        super().__init__()
+        self.told, self.new = {}, {}  # id: its number; how often it was told as a new one
+
+    def answered(self, names, answer, who):
+        with self.lock:
+            for name, item in zip(names, answer.get("items", [answer]), strict=True):
+                if self.told.setdefault(name, item["n"]) != item["n"]:
+                    self.wrong.append(f"{name} is {self.told[name]}, and {item['n']} for {who}")
+                self.new[name] = self.new.get(name, 0) + (not item.get("duplicate", False))
+
+    def settle(self, path, hazard=False):
+        """Each entry once, under the number that was told; nothing else but, where something was killed, what a victim sent."""
+        report = kfcheck.check_store(str(path))
+        if report.findings or self.wrong:
+            raise Loss(f"the store is not sound: {report.findings[:3]} {self.wrong[:3]}")
+        with closing(sqlite3.connect(path)) as db:
+            sql = "SELECT e.id, e.n FROM kf_entry e JOIN kf_stream s ON s.id = e.stream WHERE s.key = ? ORDER BY e.n"
+            rows = db.execute(sql, (STREAM,)).fetchall()
+        others = [name for name, _ in rows if name not in self.told]
+        if [n for _, n in rows] != list(range(1, len(rows) + 1)) or len({name for name, _ in rows}) != len(rows):
+            raise Loss("numbers or ids that are there twice, or not at all")
+        if not self.told.items() <= dict(rows).items() or any(not name.startswith("victim") for name in others) or (others and not hazard):
+            raise Loss(f"told and not there: {list(self.told.items() - dict(rows).items())[:3]}, there and not told: {others[:3]}")
+        again = [name for name, count in self.new.items() if count != 1 and (count or not hazard)]
+        if again:
+            raise Loss(f"told as new twice, or never: {again[:3]}")
+        note(f"entries={len(rows)} of_two={sum(name.startswith('both') for name in self.told)} unknown={self.unknown} reads={self.reads}")
+
+
+def lines_of(names, first="", between="\n", last="\n"):
+    """Entries in the bytes in which the command sends a text: another space would be another payload. The line end behind the last one
+    lets the command know that it is whole, and send it with the others."""
+    return first + between.join('{"id":"%s","body":{"text":"this is %s"}}' % (name, name) for name in names) + last
+
+
+class AppendsByCommand:
+    """By `keepfast append`: one entry, several lines, or one that another command sends as well. With a hazard, what was cut off is
+    sent again."""
+
+    def __init__(self, at, who, hazard=False):
+        self.at, self.who, self.hazard, self.tries, self.open = at, who, hazard, 0, None
+
+    def names(self):
+        self.tries += 1
+        if self.tries % 3 == 0:
+            return [f"both-{self.tries}"]
+        return [f"{self.who}-{self.tries}-{part}" for part in range(1 + 3 * (self.tries % 3 == 1))]
+
+    def step(self, appends):
+        names = self.open = self.open or self.names()
+        words = ("-",) if len(names) > 1 else (f"this is {names[0]}", "--id", names[0])
+        done = run("append", STREAM, *words, "--json", at=self.at, stdin=lines_of(names).encode() if len(names) > 1 else b"")
+        if done.status == 0:
+            appends.answered(names, done.json(), self.who)
+            self.open = None
+        elif self.hazard:
+            appends.count("unknown")
+        else:
+            appends.fail(f"append by {self.who}: {done}")
+
+
+class AppendsByHttp:
+    def __init__(self, server, who):
+        self.client, self.who, self.tries = server.client(), who, 0
+
+    def step(self, appends):
+        self.tries += 1
+        names = [f"{self.who}-{self.tries}"] if self.tries % 4 else [f"both-{self.tries}", f"{self.who}-{self.tries}"]
+        answer = self.client.post(f"/streams/{STREAM}/entries", lines_of(names, "[", ",", "]"))
+        if answer.status in (200, 201):
+            appends.answered(names, answer.json(), self.who)
+        else:
+            appends.fail(f"append by {self.who}: {answer}")
+        time.sleep(RNG.uniform(0.005, 0.02))
+
+
+def appended(appends, threads, readers):
+    appends.over.set()
+    for thread in threads:
+        thread.join()
+    for reader in readers:
+        reader.end(appends)
+
+
+def both(appends):
+    return sum(name.startswith("both") for name in list(appends.told))
+
+
+@test
+def a_server_commands_and_readers_with_one_stream():
+    data, appends = TOP / "stream-served", Appends()
+    data.mkdir(mode=0o700)
+    with Server(data) as server:
+        at = f"{data}#default"
+        equal(run("append", "other", "x", at=at).status, 0, "the file is there")
+        readers = [Reader(data / "default.db", query, ENTRIES) for query in ("mode=ro", "mode=rw")]
+        threads = [appends.loop(lambda c, by=by: by.step(c)) for by in
+                   [AppendsByCommand(at, "c1"), AppendsByCommand(at, "c2"), AppendsByCommand(f"http://{server.address}/default", "c3"),
+                    AppendsByHttp(server, "h1"), AppendsByHttp(server, "h2")]]
+        go_on_until(lambda: appends.wrong or (len(appends.told) >= 400 and both(appends) >= 30), "appends")
+        appended(appends, threads, readers)
+        equal(server.stop(), 0, "the server stops")
+    appends.settle(data / "default.db")
+    check(appends.reads >= 100, f"only {appends.reads} reads")
+
+
+@test
+def commands_and_readers_with_one_stream_without_a_server():
+    path, appends = TOP / "stream-alone.db", Appends()
+    equal(run("append", "other", "x", at=path).status, 0, "the file is there")
+    readers = [Reader(path, query, ENTRIES) for query in ("mode=ro", "mode=rw")]
+    threads = [appends.loop(lambda c, by=AppendsByCommand(path, f"c{n}"): by.step(c)) for n in range(4)]
+    go_on_until(lambda: appends.wrong or (len(appends.told) >= 200 and both(appends) >= 10), "appends")
+    appended(appends, threads, readers)
+    appends.settle(path)
+    check(appends.reads >= 100, f"only {appends.reads} reads")
+
+
+@test
+def who_appends_is_killed_and_the_next_takes_over():
+    """What the dead server had acknowledged may be in its redo file alone: a command finds it there, or the next server."""
+    data, appends = TOP / "stream-killed", Appends()
+    data.mkdir(mode=0o700)
+    at = f"{data}#default"
+    equal(run("append", "other", "x", at=at).status, 0, "the file is there")
+    victim = Victim(at, lambda n: ("append", STREAM, f"this is victim-{n}", "--id", f"victim-{n}"))
+    readers = [Reader(data / "default.db", "mode=rw", ENTRIES)]
+    threads = [appends.loop(lambda c, by=AppendsByCommand(at, f"c{n}", hazard=True): by.step(c)) for n in range(3)]
+    threads.append(appends.loop(lambda c: victim.step(c)))
+    for _ in range(LIVES):
+        with Server(data) as server:
+            time.sleep(RNG.uniform(0.1, 0.3))
+            server.kill()
+        time.sleep(RNG.uniform(0.05, 0.2))
+    appended(appends, threads, readers)
+    equal(run("append", "other", "y", at=at).status, 0, "what the last one left is taken over")
+    note(f"servers killed={LIVES} commands killed={victim.kills}")
+    appends.settle(data / "default.db", hazard=True)
+    check(len(appends.told) >= 5 * LIVES and victim.kills >= LIVES, "too little happened")
 
 
 # ------------------------------------------------------------------------------- a second SQLite in it
