@@ -4,7 +4,9 @@
 
 Closing any descriptor of the database drops the locks that SQLite holds on it for the whole process. The next program to end
 then believes it is the last, and deletes the log under the writer: what is acknowledged from then on goes nowhere. That
-is why nothing but SQLite may open these files (finding 2 of the promises); the saboteur does it."""
+is why nothing but SQLite may open these files (finding 2 of the promises); the saboteur does it.
+
+Appends to streams are acknowledged before the tables have them: who reads beside may see fewer than that, never a gap, and takes as little away."""
 
 import os
 import sqlite3
@@ -14,6 +16,7 @@ from contextlib import closing
 
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests"))
 sys.path.insert(0, os.path.join(os.environ["KF_TOP"], "tests", "crash"))
+import crash_streams  # noqa: E402
 from crash import Ledger, Loss, Writer, held, judge  # noqa: E402
 from keepfast import folder  # noqa: E402
 from tap import check, main, note, test  # noqa: E402
@@ -53,6 +56,80 @@ def saboteur_raw_open_close_is_found():
         for _ in range(3):
             life(path, ledger, {"KF_SABOTAGE": "raw-open-close"})
             judge(ledger, held(path))
+    except (Loss, sqlite3.DatabaseError) as loss:
+        note(f"as it must: {loss}")
+        return
+    check(False, "nothing was lost")
+
+
+# ------------------------------------------------------------------------------------------- streams
+
+
+def entries_beside(path):
+    """key -> entries of the streams that only grow, as one moment of the tables has them. Raises Loss when that is none of a store."""
+    # Not read-only, as above.
+    with closing(sqlite3.connect(path, timeout=5)) as db:
+        rows = db.execute("SELECT s.key, s.count, e.n, e.id, e.body FROM kf_stream s JOIN kf_entry e ON e.stream = s.id "
+                          "WHERE s.key = 'all' OR s.key LIKE 'chat/%' ORDER BY s.key, e.n").fetchall()
+    found = {}
+    for key, count, n, entry, body in rows:
+        found[key] = found.get(key, 0) + 1
+        if n != found[key] or n > count:
+            raise Loss(f"{key}: entry {n} of {count} stands at {found[key]}")
+        if key != "all" and (entry.split("-")[1] != str(n) or crash_streams.body_number(body.encode() if isinstance(body, str) else body) != n):
+            raise Loss(f"{key}: entry {n} is {entry} {body[:40]}")
+    for key, count in {(row[0], row[1]) for row in rows}:
+        if found[key] != count:
+            raise Loss(f"{key}: {found[key]} entries of {count}")
+    return found
+
+
+def life_of_streams(path, told, env=None):
+    """Placed appends; programs come, read and go; kill -9. (reads that found entries, reads behind what had been acknowledged)"""
+    writer = crash_streams.StreamWriter(path, told, env)
+    writer.opened.wait(20)
+    before, reads, behind = {}, 0, 0
+    try:
+        for _ in range(READS):
+            time.sleep(0.02)
+            with writer.lock:
+                acked = {words[1]: int(words[3]) for words in map(str.split, writer.lines) if words[0] == "A"}
+            found = entries_beside(path)
+            for key, count in before.items():
+                if found.get(key, 0) < count:
+                    raise Loss(f"{key}: {found.get(key)} entries where {count} were")
+            behind += any(found.get(key, 0) < last for key, last in acked.items() if key.startswith("chat/"))
+            before, reads = found, reads + bool(found)
+        time.sleep(0.05)
+    finally:
+        writer.kill()
+    return reads, behind
+
+
+@test
+def programs_that_read_streams_beside_see_a_beginning():
+    """What they see may end before what was acknowledged, and has no gap; and they take nothing away."""
+    place, told, reads, behind = TOP / "streams", crash_streams.Told(), 0, 0
+    place.mkdir()
+    (place / "keepfast.yaml").write_text(crash_streams.CONFIG)
+    for _ in range(5):
+        found = life_of_streams(place / "s.db", told)
+        reads, behind = reads + found[0], behind + found[1]
+        crash_streams.judge(place / "s.db", told, TOP / "copy")
+    note(f"acks={told.lines} reads={reads} behind={behind} lives_ahead={told.ahead}")
+    check(told.lines >= 100 and reads >= 20, "there was something to read")
+    check(behind, "some read met entries that only the redo file had")
+
+
+@test
+def saboteur_raw_open_close_is_found_under_streams():
+    place, told = TOP / "raw-streams", crash_streams.Told()
+    place.mkdir()
+    (place / "keepfast.yaml").write_text(crash_streams.CONFIG)
+    try:
+        for _ in range(3):
+            life_of_streams(place / "s.db", told, {"KF_SABOTAGE": "raw-open-close"})
+            crash_streams.judge(place / "s.db", told, TOP / "copy")
     except (Loss, sqlite3.DatabaseError) as loss:
         note(f"as it must: {loss}")
         return
