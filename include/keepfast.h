@@ -822,8 +822,9 @@ struct kf_run {
     const char *message;        /* its sentence, with the next step */
     uint64_t times;             /* how many runs this is: 1, or failures in a row */
     uint64_t tries;             /* pulls and pushes in the last: more than 1 = others pushed too */
-    uint64_t pushed_docs, pushed_bytes; /* written there: what the place held does not count */
-    uint64_t taken_docs, taken_bytes;   /* current here since */
+    /* Written there: what the place held does not count. Entries of streams; bytes of all. */
+    uint64_t pushed_docs, pushed_entries, pushed_bytes;
+    uint64_t taken_docs, taken_entries, taken_bytes; /* current here since */
     uint64_t lost;  /* versions, of either side, that gave way to a later one and are kept */
     uint64_t bad;   /* documents there of which nothing could be read */
     uint64_t aside; /* what was set aside when it had ended; kf_aside lists it */
@@ -937,11 +938,12 @@ KF_API const char *kf_state_name(kf_state state);
 
 /* The newest good backup of the schedule (`backup:` in the configuration). */
 struct kf_backup_made {
-    int64_t at_ms;   /* its moment; 0 = there is none */
-    char file[128];  /* its name in the folder */
-    uint64_t bytes;  /* of the archive */
-    uint64_t docs;   /* current documents in it; this and the digest are known to who made it */
-    char digest[65]; /* taken from the store while it was made; "" = not known */
+    int64_t at_ms;    /* its moment; 0 = there is none */
+    char file[128];   /* its name in the folder */
+    uint64_t bytes;   /* of the archive */
+    uint64_t docs;    /* current documents in it; this and what follows are known to who made it */
+    uint64_t entries; /* of streams; also of one that was erased while it was made */
+    char digest[65];  /* taken from the store while it was made; "" = not known */
 };
 /* The last restore drill: a backup restored into a scratch store and verified. */
 struct kf_backup_drill {

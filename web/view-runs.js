@@ -7,13 +7,21 @@ import { setWhen, Pages, query, itemWords } from "./parts.js";
 const PAGE = 50;
 
 /* `status`: for what the space has besides documents. */
-function sum(status, kind, docs, size) {
-    return docs > 0 && h("li", null, itemWords(status, `runs.${kind}`, { n: docs }), size > 0 && ` (${bytes(size)})`);
+function sum(status, kind, count) {
+    return count > 0 && h("li", null, itemWords(status, `runs.${kind}`, { n: count }));
+}
+
+/* What moved: documents, entries of streams, or of those their attributes alone. */
+function moved(kind, { docs, entries, bytes: size }) {
+    const words = [docs > 0 && t(`runs.${kind}`, { n: docs }), entries > 0 && t(`runs.${kind}.entries`, { n: entries })].filter(Boolean);
+    if (!words.length && size > 0)
+        words.push(t(`runs.${kind}.attrs`));
+    return words.length > 0 && h("li", null, words.join(", "), size > 0 && ` (${bytes(size)})`);
 }
 
 function outcome(status, run) {
     const parts = [
-        sum(status, "pushed", run.pushed.docs, run.pushed.bytes), sum(status, "taken", run.taken.docs, run.taken.bytes),
+        moved("pushed", run.pushed), moved("taken", run.taken),
         sum(status, "lost", run.lost), sum(status, "bad", run.bad), sum(status, "aside", run.set_aside),
     ].filter(Boolean);
     return [

@@ -251,7 +251,8 @@ function backupsCard(app) {
             if (!b)
                 return;
             setWhen(facts.last, b.last && b.last.at, t("never"));
-            setText(facts.size, b.last ? `(${t("documents", { n: b.last.docs })}, ${bytes(b.last.bytes)})` : "");
+            setText(facts.size, b.last ? `(${[t("documents", { n: b.last.docs }),
+                b.last.entries > 0 && t("entries", { n: b.last.entries }), bytes(b.last.bytes)].filter(Boolean).join(", ")})` : "");
             setWhen(facts.next, b.next, t("notPlanned"));
             setHidden(overdue, !b.overdue_since);
             setWhen(facts.overdue, b.overdue_since);

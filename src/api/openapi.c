@@ -200,7 +200,7 @@ static const struct {
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},
-    {"RunSum", "docs:integer bytes:integer"},
+    {"RunSum", "docs:integer entries:integer bytes:integer"},
     {"Run", "id:integer remote:string began:time ended:time cause:string times:integer "
             "tries:integer pushed:RunSum taken:RunSum lost:integer bad:integer set_aside:integer "
             "error:LastError?"},
@@ -225,7 +225,7 @@ static const struct {
     {"Tracked", "items:TrackedTable[] waiting:TrackedWaiting held:TrackedHolder[] next:string?"},
     {"Change", "n:integer table:string key:object at:time row:object?"},
     {"Changes", "last:integer items:Change[] next:string?"},
-    {"BackupMade", "file:string at:time bytes:integer docs:integer digest:string"},
+    {"BackupMade", "file:string at:time bytes:integer docs:integer entries:integer digest:string"},
     {"BackupDrill", "file:string at:time good:boolean compared:boolean docs:integer digest:string "
                     "error:LastError?"},
     {"Backups", "last:BackupMade? next:time? overdue_since:time? failures:integer "

@@ -155,6 +155,7 @@ static void made_json(const struct kf_backup_made *m, struct buf *out)
     json_put_time(out, &first, "at", m->at_ms);
     json_put_u64(out, &first, "bytes", m->bytes);
     json_put_u64(out, &first, "docs", m->docs);
+    json_put_u64(out, &first, "entries", m->entries);
     json_put_str(out, &first, "digest", str_of(m->digest));
     buf_c(out, "}");
 }

@@ -36,6 +36,21 @@ static void cell_result(struct cli *cli, struct table *t, const struct json_node
     buf_release(&b);
 }
 
+/* Documents, and entries of streams where there are some. */
+static void cell_sum(struct cli *cli, struct table *t, const struct json_node *sum)
+{
+    struct buf b = BUF_INIT;
+    uint64_t docs = node_u64(sum, "docs"), entries = node_u64(sum, "entries");
+    if (docs || !entries)
+        buf_printf(&b, "%llu", (unsigned long long)docs);
+    if (entries)
+        buf_printf(&b, "%s%llu entr%s", docs ? ", " : "", (unsigned long long)entries,
+                   entries == 1 ? "y" : "ies");
+    cli->starved |= b.failed;
+    table_cell(t, buf_view(&b));
+    buf_release(&b);
+}
+
 static void run_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
     const struct json_node *pushed = json_member(n, "pushed"), *taken = json_member(n, "taken");
@@ -43,9 +58,9 @@ static void run_row(struct cli *cli, struct table *t, const struct json_node *n)
     cell_took(cli, t, n);
     table_cell(t, node_text(cli, n, "remote"));
     table_cell(t, node_text(cli, n, "cause"));
-    table_u64(cli, t, node_u64(pushed, "docs"));
+    cell_sum(cli, t, pushed);
     table_size(cli, t, node_u64(pushed, "bytes"));
-    table_u64(cli, t, node_u64(taken, "docs"));
+    cell_sum(cli, t, taken);
     table_u64(cli, t, node_u64(n, "lost"));
     table_u64(cli, t, node_u64(n, "bad"));
     table_u64(cli, t, node_u64(n, "set_aside"));

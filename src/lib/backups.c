@@ -332,7 +332,8 @@ static kf_rc fill(struct making *m, struct file *f, struct kf_err *err)
         rc = backup_copy(backup, f, go_on, m->b, err);
     }
     if (rc == KF_OK)
-        rc = backup_digest(backup, go_on, m->b, m->made.digest, &m->made.docs, err);
+        rc = backup_digest(backup, go_on, m->b, m->made.digest, &m->made.docs, &m->made.entries,
+                           err);
     backup_free(backup); /* what it pinned goes before the slow part */
     if (rc == KF_OK && KF_SABOTAGE("backup-rots"))
         rc = file_write(f, 64, "rotten", 6, err);
@@ -411,7 +412,7 @@ static void note_made(struct backups *b, const struct kf_backup_made *made)
     keep_record(b);
     log_event(store_log(b->store), LOG_INFO, "backup.made", LOG_V("space", b->space),
               LOG_S("file", made->file), LOG_I("bytes", made->bytes), LOG_I("docs", made->docs),
-              LOG_S("digest", made->digest), LOG_END);
+              LOG_I("entries", made->entries), LOG_S("digest", made->digest), LOG_END);
 }
 
 static void make_backup(struct backups *b)

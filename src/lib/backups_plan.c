@@ -1,7 +1,7 @@
 /* When a backup or a drill is due, and what of it lasts:
  *
  *     {"keepfast":"backups","format":1,
- *      "last":{"at":MS,"file":NAME,"bytes":B,"docs":N,"digest":HEX},
+ *      "last":{"at":MS,"file":NAME,"bytes":B,"docs":N,"entries":N,"digest":HEX},
  *      "drill":{"at":MS,"file":NAME,"good":BOOL,"compared":BOOL,"docs":N,
  *               "digest":HEX,"code":C,"error":E}}
  *
@@ -61,8 +61,8 @@ void backups_record_write(const struct backups_record *r, struct buf *out)
     buf_printf(out, "{\"keepfast\":\"backups\",\"format\":1,\"last\":{\"at\":%lld",
                (long long)m->at_ms);
     put_text(out, "file", m->file);
-    buf_printf(out, ",\"bytes\":%llu,\"docs\":%llu", (unsigned long long)m->bytes,
-               (unsigned long long)m->docs);
+    buf_printf(out, ",\"bytes\":%llu,\"docs\":%llu,\"entries\":%llu", (unsigned long long)m->bytes,
+               (unsigned long long)m->docs, (unsigned long long)m->entries);
     put_text(out, "digest", m->digest);
     buf_printf(out, "},\"drill\":{\"at\":%lld", (long long)d->at_ms);
     put_text(out, "file", d->file);
@@ -132,6 +132,7 @@ static void read_all(struct reading *r, const struct json_node *root, struct bac
     get_text(r, last, "file", ret->last.file, sizeof ret->last.file);
     ret->last.bytes = get_u64(r, last, "bytes");
     ret->last.docs = get_u64(r, last, "docs");
+    ret->last.entries = get_u64(r, last, "entries");
     get_text(r, last, "digest", ret->last.digest, sizeof ret->last.digest);
     ret->drill.at_ms = get_time(r, drill, "at");
     get_text(r, drill, "file", ret->drill.file, sizeof ret->drill.file);

@@ -191,7 +191,7 @@ static kf_rc find_filling(const struct doctor_view *v, int64_t since_ms, struct 
             const struct kf_run *run = &list->items[i];
             if (run->ended_ms < since_ms)
                 return KF_OK;
-            if (strcmp(run->cause, "hydration") == 0 && run->taken_docs) {
+            if (strcmp(run->cause, "hydration") == 0 && (run->taken_docs || run->taken_entries)) {
                 *ret = run;
                 return KF_OK;
             }
@@ -216,8 +216,9 @@ static void look_for_filling(const struct doctor_view *v, struct findings *f)
         when_format(run->ended_ms, at);
         findings_add(f, FINDING_REFILLED, NULL,
                      "there was no file %s at %s: it was made anew, and filled from %s (documents: "
-                     "%llu). What had not been saved there is gone",
-                     v->path, at, run->remote, (unsigned long long)run->taken_docs);
+                     "%llu, entries: %llu). What had not been saved there is gone",
+                     v->path, at, run->remote, (unsigned long long)run->taken_docs,
+                     (unsigned long long)run->taken_entries);
     }
     kf_run_list_free(&list);
 }

@@ -551,7 +551,7 @@ static kf_rc digest_docs(struct backup *b, struct portable_digest *digest, kf_pr
 }
 
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
-                    uint64_t *ret_docs, struct kf_err *err)
+                    uint64_t *ret_docs, uint64_t *ret_entries, struct kf_err *err)
 {
     struct portable_digest digest;
     struct db *db;
@@ -572,6 +572,7 @@ kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret
         return rc;
     memcpy(ret_hex, b->streams.digests ? hex : "", b->streams.digests ? sizeof hex : 1);
     *ret_docs = docs;
+    *ret_entries = b->streams.entries;
     return KF_OK;
 }
 

@@ -43,7 +43,7 @@ void backup_reckon(struct backup *b, bool (*wanted)(void *ctx), void *ctx);
  * that would have to be asked. *ret_hex is "" when that took too long (store_read_long) or was not
  * wanted any more. Cost: as digest_now. */
 kf_rc backup_digest(struct backup *b, kf_progress *progress, void *ctx, char ret_hex[HASH_HEX + 1],
-                    uint64_t *ret_docs, struct kf_err *err);
+                    uint64_t *ret_docs, uint64_t *ret_entries, struct kf_err *err);
 void backup_progress(const struct backup *b, uint64_t *ret_done, uint64_t *ret_total);
 void backup_free(struct backup *b);
 

@@ -93,6 +93,7 @@ static kf_rc add_entry(void *ctx, const struct entry_row *row, struct kf_err *er
         part_begin(&g->w, g->db, row->key, n, &b->text);
     }
     b->last_n = n;
+    b->entries += b->pass == PASS_SHOWN;
     g->stamp = row->stamp > g->stamp ? row->stamp : g->stamp;
     return part_entry(&g->w, row, n, err);
 }

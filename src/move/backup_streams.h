@@ -13,6 +13,8 @@ struct backup_streams {
     enum backup_pass pass;
     uint64_t shown, twins; /* their numbers up to here are done */
     uint64_t last_n;       /* that was given in a part */
+    uint64_t entries;      /* in the parts so far, of those that are shown; one that is
+                              erased meanwhile counts */
     struct buf id;         /* up to which ids are done */
     bool heads;            /* behind all parts */
     bool digests;          /* `lines` is wanted */

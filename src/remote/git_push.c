@@ -482,8 +482,7 @@ static kf_rc put_body(struct pushing *p, struct change *c, const struct remote_d
     c->row.size = d->size;
     if (!c->row.text.p || !c->row.hash.p)
         return err_nomem(err);
-    p->pushed.docs++;
-    p->pushed.bytes += d->doc.body.len;
+    remote_pushed_add(&p->pushed, d);
     return give(p, c->row.path, false, ret, err);
 }
 
@@ -520,7 +519,7 @@ static kf_rc next_body(struct pushing *p, struct git_change *ret, struct kf_err 
             continue;
         }
         c->sent = true;
-        p->pushed.docs++;
+        remote_pushed_add(&p->pushed, &d);
         if (c->old_path.p)
             return give(p, c->old_path, true, ret, err);
     }
@@ -605,7 +604,7 @@ static kf_rc make_and_push(struct pushing *p, struct git_id *ret, struct kf_err 
     *ret = *p->on;
     if (rc == KF_OK)
         rc = git_commit_make(&p->g->repo, &c, ret, err);
-    if (rc == KF_OK && p->pushed.docs == 0) { /* nothing came of what was to change */
+    if (rc == KF_OK && p->pushed.files == 0) { /* nothing came of what was to change */
         *ret = *p->on;
     } else if (rc == KF_OK) {
         rc = git_push(&p->g->repo, p->g->branch, p->on, ret, err);

@@ -211,7 +211,7 @@ static void note_taken_in(struct run *run)
         e->first_ms = e->first_wall_ms = 0;
     pthread_mutex_unlock(&r->lock);
     log_event(r->log, LOG_INFO, "remote.taken_in", LOG_S("remote", e->name),
-              LOG_I("docs", run->taken), LOG_END);
+              LOG_I("docs", run->taken), LOG_I("entries", run->taken_entries), LOG_END);
 }
 
 void hydrate_run_ended(struct run *run)

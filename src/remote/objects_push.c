@@ -76,8 +76,7 @@ static kf_rc put_changes(struct push *p, struct remote_set *set, struct kf_err *
             rc = note_change(p, &d, err);
         if (rc != KF_OK)
             return rc;
-        p->pushed.docs++;
-        p->pushed.bytes += d.doc.body.len;
+        remote_pushed_add(&p->pushed, &d);
     }
     return rc == KF_ABSENT ? KF_OK : rc;
 }

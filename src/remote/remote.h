@@ -92,7 +92,8 @@ struct remote_doc {
     struct doc_import doc; /* body.p == NULL: a deletion; in `want`: always NULL */
     str hash;              /* of the body, 64 hex digits; "" for a deletion */
     size_t size;
-    size_t entries; /* of a file of a stream that is pushed: those that are new in it */
+    bool of_stream; /* in a set that is pushed: a file of a stream, which may travel sealed */
+    size_t entries; /* of such a file: those that are new in it */
     bool elsewhere; /* it stands there where this remote keeps nothing any more: taken in like any
                        other, and still to be pushed */
 };
@@ -112,9 +113,18 @@ struct remote_set {
     int64_t stamp; /* the store's clock */
     int64_t now_ms;
 };
+/* What was really written: what the place held already does not count. */
 struct remote_pushed {
-    uint64_t docs, bytes; /* really written: what the place held already does not count */
+    uint64_t files; /* documents and files of streams, also those that went */
+    uint64_t docs, entries, bytes;
 };
+static inline void remote_pushed_add(struct remote_pushed *p, const struct remote_doc *doc)
+{
+    p->files++;
+    p->docs += !doc->of_stream;
+    p->entries += doc->entries;
+    p->bytes += doc->doc.body.len;
+}
 
 /* Takes what a pull gives. */
 struct remote_sink {

@@ -299,7 +299,7 @@ kf_rc files_join(struct take_files *t, struct kf_err *err)
             .write = {.apply = apply_join, .publish = publish_join}, .t = t, .from = from};
         rc = run_local(t->run, store_write(t->remotes->store, &w.write, err));
         if (rc == KF_OK) {
-            t->run->taken += w.taken;
+            t->run->taken_entries += w.taken;
             t->run->taken_bytes += w.taken_bytes;
             t->run->lost += w.lost;
             buf_str(&t->run->lost_streams, buf_view(&w.gone));

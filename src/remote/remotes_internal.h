@@ -446,7 +446,7 @@ struct run {
     bool outdated; /* the store was replaced while it ran: it says nothing */
     int64_t stamp; /* RUN_LOOK; 0 = nothing there */
     struct remote_pushed pushed;
-    uint64_t taken, taken_bytes, lost;
+    uint64_t taken, taken_entries, taken_bytes, lost; /* taken: documents */
     uint32_t tries;
     size_t bad; /* documents of which nothing could be read */
     struct arena unread_arena;

@@ -281,7 +281,7 @@ void remotes_run_ended(struct run *run)
     run->outdated = run->content != r->content;
     if (run->judged && !run->outdated) { /* one that was cut says nothing of it */
         e->refuses_all = run->refuses_all;
-        e->took_some = run->unsettled && (run->pushed.docs || run->took_before);
+        e->took_some = run->unsettled && (run->pushed.files || run->took_before);
     }
     if (run->outdated) {
         KF_SOMETIMES("run-outlived-its-store");
@@ -301,19 +301,20 @@ void remotes_run_ended(struct run *run)
         tell_big(e, &run->pending);
     } else if (!removed && was_down && !down) {
         log_event(r->log, LOG_INFO, "remote.up", LOG_S("remote", e->name),
-                  LOG_I("docs", run->pushed.docs), LOG_END);
+                  LOG_I("docs", run->pushed.docs), LOG_I("entries", run->pushed.entries), LOG_END);
         e->told_down_ms = 0;
         e->told_big = false;
     }
     if (run->aside.changed_before)
         log_event(r->log, LOG_WARN, "remote.aside", LOG_S("remote", e->name),
                   LOG_I("items", run->aside.total), LOG_END);
-    if (run->pushed.docs || run->taken || run->lost)
+    if (run->pushed.files || run->taken || run->taken_entries || run->lost)
         log_event(r->log, LOG_INFO, "remote.run", LOG_S("remote", e->name),
                   LOG_S("cause", run->cause), LOG_I("tries", run->tries),
-                  LOG_I("pushed", run->pushed.docs), LOG_I("bytes", run->pushed.bytes),
-                  LOG_I("taken", run->taken), LOG_I("losers", run->lost), LOG_I("bad", run->bad),
-                  LOG_END);
+                  LOG_I("pushed", run->pushed.docs), LOG_I("pushed_entries", run->pushed.entries),
+                  LOG_I("bytes", run->pushed.bytes), LOG_I("taken", run->taken),
+                  LOG_I("taken_entries", run->taken_entries), LOG_I("losers", run->lost),
+                  LOG_I("bad", run->bad), LOG_END);
     waits_run_ended(r, run);
     remotes_plan(r);
 }

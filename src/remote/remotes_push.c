@@ -35,8 +35,10 @@ static kf_rc push_range(struct snapshot *s, struct remote *remote, size_t from, 
     kf_rc rc = remote->driver->push(remote, buf_view(&run->position), &s->set, &after, &pushed,
                                     err);
     if (rc == KF_OK) {
-        s->answered |= pushed.docs > 0;
+        s->answered |= pushed.files > 0;
+        run->pushed.files += pushed.files;
         run->pushed.docs += pushed.docs;
+        run->pushed.entries += pushed.entries;
         run->pushed.bytes += pushed.bytes;
         buf_release(&run->position);
         run->position = after;
@@ -88,7 +90,7 @@ static size_t left_in(const struct snapshot *s, struct range r)
  * unsettled may have nothing more that is taken. */
 static kf_rc refuses_all(const struct halving *h, size_t before, struct kf_err *err)
 {
-    if (h->alone_count == 0 || h->s->run->pushed.docs || h->s->run->took_before ||
+    if (h->alone_count == 0 || h->s->run->pushed.files || h->s->run->took_before ||
         before + h->alone_count < REFUSED_ALL)
         return KF_OK;
     KF_SOMETIMES("remote-refuses-everything");
@@ -190,7 +192,8 @@ static kf_rc push_all(struct snapshot *s, struct remote *remote, struct kf_err *
     if (rc == KF_OK)
         leave_unsettled(&h);
     s->run->judged = rc == KF_OK || s->run->refuses_all;
-    s->run->refused_alone = s->run->pushed.docs || s->run->took_before ? 0 : before + h.alone_count;
+    s->run->refused_alone = s->run->pushed.files || s->run->took_before ? 0
+                                                                        : before + h.alone_count;
     mem_free(h.alone);
     mem_free(h.whys);
     return rc;

@@ -325,6 +325,7 @@ static void head_of(const struct remote_set *set, size_t i, struct remote_doc *r
                 .version = h->version},
         .hash = h->hash,
         .size = h->size,
+        .of_stream = h->file != NULL,
         .entries = h->file ? h->file->fresh : 0,
     };
 }

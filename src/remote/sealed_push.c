@@ -56,6 +56,8 @@ static struct seal_doc content_of(const struct remote_doc *doc)
 static void head_of_left(const struct outwards *o, size_t i, struct remote_doc *ret)
 {
     const struct sealed_left *l = o->left[i].left;
+    struct remote_doc now;
+    o->from->head(o->from, o->left[i].head, &now);
     *ret = (struct remote_doc){
         .doc = {.name = l->sealed,
                 .site = o->set.site,
@@ -63,6 +65,7 @@ static void head_of_left(const struct outwards *o, size_t i, struct remote_doc *
                 .at_ms = o->set.now_ms,
                 .version = l->version + 1},
         .hash = STR(""),
+        .of_stream = now.of_stream,
     };
 }
 

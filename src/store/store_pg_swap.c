@@ -41,8 +41,8 @@ static const struct table tables[] = {
       "last_code, last_error, aside_more",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12"),
     T(kf_run, "itiitttiiiiiiiii",
-      "id, remote, began, ended, cause, code, message, times, tries, pushed_docs, pushed_bytes, "
-      "taken_docs, taken_bytes, lost, bad, aside",
+      "id, remote, began, ended, cause, code, message, times, tries, pushed_docs, pushed_entries, "
+      "pushed_bytes, taken_docs, taken_entries, taken_bytes, lost, bad, aside",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16"),
     T(kf_aside, "tttitti", "remote, kind, name, since, code, reason, seq",
       "$1, $2, $3, $4, $5, $6, $7"),

@@ -335,8 +335,8 @@ def _check_tables(db, report):
 
 
 def _check_runs(db, report):
-    rows = ("SELECT id, began, ended, cause, code, message, times, tries, pushed_docs, pushed_bytes, taken_docs,"
-            " taken_bytes, lost, bad, aside FROM kf_run")
+    rows = ("SELECT id, began, ended, cause, code, message, times, tries, pushed_docs, pushed_entries, pushed_bytes,"
+            " taken_docs, taken_entries, taken_bytes, lost, bad, aside FROM kf_run")
     for number, began, ended, cause, code, message, times, *counts in db.execute(rows):
         if cause.decode() not in CAUSES:
             report.find("run %d: the cause %r", number, cause)

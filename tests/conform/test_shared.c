@@ -335,11 +335,12 @@ static kf_rc end_backup(struct testing_docs *t, struct backup *backup, uint64_t 
 {
     struct buf piece = BUF_INIT;
     char hex[HASH_HEX + 1];
+    uint64_t entries;
     kf_rc rc;
     while ((rc = backup_read(backup, &piece, &t->err)) == KF_OK)
         buf_clear(&piece);
     if (rc == KF_ABSENT)
-        rc = backup_digest(backup, NULL, NULL, hex, ret_docs, &t->err);
+        rc = backup_digest(backup, NULL, NULL, hex, ret_docs, &entries, &t->err);
     buf_release(&piece);
     backup_free(backup);
     return rc;

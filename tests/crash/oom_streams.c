@@ -467,7 +467,7 @@ static kf_rc backup_reckoned(void)
     struct backup *b = NULL;
     struct file f = FILE_CLOSED;
     char hex[65] = "";
-    uint64_t docs;
+    uint64_t docs, entries;
     kf_rc rc = file_open(env_system(), st.file, FILE_CREATE, &f, &st.err);
     if (rc == KF_OK)
         rc = backup_new(st.store, STR(""), NULL, &b, &st.err);
@@ -476,7 +476,7 @@ static kf_rc backup_reckoned(void)
         rc = backup_copy(b, &f, NULL, NULL, &st.err);
     }
     if (rc == KF_OK)
-        rc = backup_digest(b, NULL, NULL, hex, &docs, &st.err);
+        rc = backup_digest(b, NULL, NULL, hex, &docs, &entries, &st.err);
     backup_free(b);
     if (rc == KF_OK)
         rc = restore_check(st.store, &f, NULL, NULL, NULL, &st.err);

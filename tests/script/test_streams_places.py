@@ -383,6 +383,9 @@ def an_erasure_reaches_places_and_says_what_is_left():
             a.client.patch("/streams/chat/3", {"customer": 3})
             a.append("chat/4", "canary-4")
             a.sync()
+            run_before = a.client.get("/remotes/host/runs").json()["items"][0]
+            equal((run_before["pushed"]["docs"], run_before["pushed"]["entries"]), (0, 2), f"what the log of runs counts: {run_before}")
+            check("pushed=0 pushed_entries=2 " in a.server.stderr(), "as the server's log does")
             answer = a.client.delete("/people/customer/3?wait=host&timeout=30s")
             equal((answer.status, answer.headers["Keepfast-Ack"]), (200, "remote"), f"erased, and waited for: {answer}")
             equal((held(answer.json())["host"]["state"], answer.json()["again"]), ("confirmed", False), "so the receipt says")
@@ -395,6 +398,9 @@ def an_erasure_reaches_places_and_says_what_is_left():
             equal(a.client.delete("/people/customer/3").headers["Keepfast-Ack"], "disk", "nothing is waited for")
         with Machine(place, "erased-b") as b:
             equal(b.client.get("/streams/chat/1").status, 404, "it does not come back")
+            taken = b.client.get("/runs").json()["items"][-1]["taken"]
+            equal((taken["docs"], taken["entries"]), (0, 1), "one entry was taken in")
+            check("docs=0 entries=1" in b.server.stderr(), "and the log says so")
             equal(b.bodies("chat/2"), ["stays"], "the other one does")
 
 

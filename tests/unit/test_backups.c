@@ -99,6 +99,7 @@ static struct backups_record a_record(void)
                                             .file = "a-2026-11-21T11.56.44Z.zip",
                                             .bytes = 761,
                                             .docs = 3,
+                                            .entries = 7,
                                             .digest = "67afb2e36fada99a"},
                                    .drill = {.at_ms = 1795262204674,
                                              .file = "a-2026-11-20T11.56.44Z.zip",
@@ -120,7 +121,7 @@ static kf_rc record_once(void *ctx)
     buf_release(&text);
     if (rc == KF_OK) {
         assert_true(back.last.at_ms == r.last.at_ms && back.last.bytes == 761);
-        assert_true(back.last.docs == 3 && back.drill.docs == 2);
+        assert_true(back.last.docs == 3 && back.last.entries == 7 && back.drill.docs == 2);
         assert_string_equal(back.last.file, r.last.file);
         assert_string_equal(back.last.digest, r.last.digest);
         assert_string_equal(back.drill.file, r.drill.file);
@@ -217,6 +218,7 @@ static kf_rc back_up(struct drilled *d)
     struct file f = FILE_CLOSED;
     struct backup *b = NULL;
     unlink(d->path);
+    uint64_t entries = 0;
     kf_rc rc = file_open(&docs.env.env, d->path, FILE_CREATE, &f, &d->err);
     if (rc == KF_OK)
         rc = backup_new(docs.store, STR(""), NULL, &b, &d->err);
@@ -225,7 +227,7 @@ static kf_rc back_up(struct drilled *d)
         rc = backup_copy(b, &f, NULL, NULL, &d->err);
     }
     if (rc == KF_OK)
-        rc = backup_digest(b, NULL, NULL, d->digest, &d->docs, &d->err);
+        rc = backup_digest(b, NULL, NULL, d->digest, &d->docs, &entries, &d->err);
     backup_free(b);
     if (rc == KF_OK)
         rc = restore_check(docs.store, &f, NULL, NULL, NULL, &d->err);
