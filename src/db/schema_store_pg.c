@@ -9,7 +9,13 @@
  *   kf_captured   what triggers on them have written down, until it is numbered
  *   kf_row        the latest change of each of their rows; its number is the one in the journal
  *
- * Names are compared as bytes: COLLATE "C". A key leads with what places a row. */
+ * Names are compared as bytes: COLLATE "C".
+ *
+ * A distributed PostgreSQL places rows by a column that is in each unique key of a table. A space
+ * is a schema and can be placed as one, without more. Within it versions and entries, which are
+ * nearly all bytes, have no unique key but those that lead with the name or the stream; numbers, by
+ * which the journal, runs, receipts and words are found, are given by one row and stay where that
+ * is. */
 #include "db/schema.h"
 
 #define TEXT     " text COLLATE \"C\" NOT NULL"
@@ -27,10 +33,10 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_doc(name" TEXT " PRIMARY KEY, version" NUMBER ", seq" NUMBER ", stamp" NUMBER
     ", site" TEXT ", at" NUMBER ", size" NUMBER ", hash" TEXT
     ", deleted bigint NOT NULL CHECK(deleted IN (0, 1)));"
-    "CREATE TABLE kf_doc_version(seq bigint PRIMARY KEY, name" TEXT ", version" NUMBER
-    ", stamp" NUMBER ", site" TEXT ", at" NUMBER ", kind" TEXT ", size" NUMBER ", hash" TEXT
-    ", body" TEXT_OR ");"
-    "CREATE UNIQUE INDEX kf_doc_version_of ON kf_doc_version(name, version);"
+    "CREATE TABLE kf_doc_version(seq" NUMBER ", name" TEXT ", version" NUMBER ", stamp" NUMBER
+    ", site" TEXT ", at" NUMBER ", kind" TEXT ", size" NUMBER ", hash" TEXT ", body" TEXT_OR
+    ", CONSTRAINT kf_doc_version_of PRIMARY KEY(name, version));"
+    "CREATE INDEX kf_doc_version_seq ON kf_doc_version(seq);"
     "CREATE TABLE kf_journal(seq bigint PRIMARY KEY, tbl" TEXT ", key" TEXT ", stamp" NUMBER
     ", site" TEXT ");"
     "CREATE TABLE kf_remote(name" TEXT " PRIMARY KEY, url" TEXT ", options" TEXT_OR
@@ -55,12 +61,11 @@ const char schema_store_pg[] =
     "CREATE TABLE kf_stream_attr(name" TEXT ", value" TEXT ", key" TEXT ", stream" NUMBER
     ", PRIMARY KEY(name, value, key));"
     "CREATE INDEX kf_stream_attr_of ON kf_stream_attr(key);"
-    "CREATE TABLE kf_entry(seq bigint PRIMARY KEY, stream" NUMBER ", n" NUMBER ", at" NUMBER
-    ", stamp" NUMBER ", size" NUMBER ", taken" NUMBER ", kind" TEXT ", id" TEXT ", site" TEXT
-    ", hash" TEXT ", attach" TEXT_OR ", body" TEXT ", timed" NUMBER
-    " DEFAULT 1, behind bigint DEFAULT 0"
-    ");"
-    "CREATE UNIQUE INDEX kf_entry_of ON kf_entry(stream, n);"
+    "CREATE TABLE kf_entry(seq" NUMBER ", stream" NUMBER ", n" NUMBER ", at" NUMBER ", stamp" NUMBER
+    ", size" NUMBER ", taken" NUMBER ", kind" TEXT ", id" TEXT ", site" TEXT ", hash" TEXT
+    ", attach" TEXT_OR ", body" TEXT ", timed" NUMBER
+    " DEFAULT 1, behind bigint DEFAULT 0, CONSTRAINT kf_entry_of PRIMARY KEY(stream, n));"
+    "CREATE INDEX kf_entry_seq ON kf_entry(seq);"
     "CREATE INDEX kf_entry_at ON kf_entry(stream, at, n) WHERE timed = 1;"
     "CREATE UNIQUE INDEX kf_entry_by ON kf_entry(stream, site, stamp) WHERE behind IS NOT NULL;"
     "CREATE INDEX kf_entry_attach ON kf_entry(attach) WHERE attach IS NOT NULL;"

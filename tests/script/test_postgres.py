@@ -146,6 +146,24 @@ def a_restore_replaces_what_several_servers_have_open():
 
 
 @test
+def what_is_large_can_be_placed_by_what_it_belongs_to():
+    """A distributed PostgreSQL places rows by a column that is in each unique key of their table."""
+    space = next(SPACES)
+    with serve() as server:
+        equal(server.client(space).put("/docs/x", b"1").status, 201, "a space")
+        keys = PG.ask("SELECT c.relname, a.attname FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid"
+                      " JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]"
+                      f" WHERE i.indisunique AND c.relnamespace = 'kf_{space}'::regnamespace"
+                      " AND c.relname IN ('kf_doc', 'kf_doc_version', 'kf_entry', 'kf_entry_once', 'kf_stream_member')")
+        equal(sorted({tuple(row) for row in keys}), [("kf_doc", "name"), ("kf_doc_version", "name"), ("kf_entry", "stream"),
+                                                     ("kf_entry_once", "stream"), ("kf_stream_member", "key")], "their unique keys lead with it")
+        others = PG.number("SELECT count(*) FROM pg_constraint WHERE contype = 'f'"
+                           f" AND connamespace = 'kf_{space}'::regnamespace AND confrelid NOT IN (SELECT oid FROM pg_class"
+                           f" WHERE relnamespace = 'kf_{space}'::regnamespace)")
+        equal(others, 0, "and nothing of a space refers to another")
+
+
+@test
 def one_of_several_servers_makes_the_backups():
     space = next(SPACES)
     place = folder() / "backups"
