@@ -83,10 +83,15 @@ static bool goes_on(void *ctx)
 
 #define LIST_AGAIN_MS 30000
 
+static bool is_stopping(const struct kf_err *err)
+{
+    return strcmp(err->code, problem_table[PROBLEM_STOPPING].code) == 0;
+}
+
 static void track_failed(struct upkeep *u, const char *table, const struct kf_err *err)
 {
     u->listed = false;
-    if (store_state(u->store) == STORE_FULL) /* away, which it says itself */
+    if (store_state(u->store) == STORE_FULL || is_stopping(err)) /* away, which it says itself */
         return;
     log_event(store_log(u->store), LOG_WARN, "track.failed", LOG_S("table", table),
               LOG_S("code", err->code), LOG_S("detail", err->detail), LOG_END);
@@ -131,7 +136,7 @@ static void look_after(struct upkeep *u)
     kf_rc rc = u->what == UPKEEP_OLD ? remove_old(u, &err) : track(u, &err);
     bool again = strcmp(u->told, err.code) == 0 && u->what == UPKEEP_TRACK;
     /* A store that is away says so itself, once. */
-    bool closed = strcmp(err.code, problem_table[PROBLEM_STOPPING].code) == 0;
+    bool closed = is_stopping(&err);
     if (rc != KF_OK && !again && !closed && store_state(u->store) != STORE_FULL)
         log_event(store_log(u->store), LOG_WARN, "upkeep.failed", LOG_S("code", err.code),
                   LOG_S("detail", err.detail), LOG_END);

@@ -317,8 +317,11 @@ static void learn_pages(struct placing *p, uint32_t written, uint64_t took_ms)
     if (full && 2 * took_ms <= AHEAD_SLOW_MS && p->pages < AHEAD_PAGES_MAX) {
         p->pages = 2 * p->pages < AHEAD_PAGES_MAX ? 2 * p->pages : AHEAD_PAGES_MAX;
     } else if (p->small >= AHEAD_SMALL && p->pages > AHEAD_PAGES) {
+        size_t before = p->pages;
         p->small = 0;
         p->pages = p->pages / 2 > AHEAD_PAGES ? p->pages / 2 : AHEAD_PAGES;
+        if (took_ms > AHEAD_SLOW_MS) /* as many writes would need more pages than there are */
+            p->most = p->most * p->pages / before;
     }
 }
 

@@ -1,6 +1,8 @@
 /* Clients of the router that leave at any time, that do not read, and that wait for an entry. */
 #include "api_rig.h"
 
+#include "store/store_internal.h"
+
 /* --------------------------------------------------------------------------- clients that leave */
 
 /* The client goes `turns` turns of the loop after its request was whole; the call ends all the
@@ -220,6 +222,20 @@ static void who_follows_ends_with_the_router(void **unused)
     rig_close();
 }
 
+/* A router that is stopped waits for no upkeep of its stores. */
+static void stores_hurry_when_the_router_stops(void **unused)
+{
+    (void)unused;
+    rig_enter(OPEN);
+    struct kf_store *store = space_if_open(rig.api, STR("s"))->store;
+    int64_t now_ms = env_mono_ms(&rig.env.env);
+    assert_int_equal(atomic_load(&store->hurry_ms), 0);
+    api_stop(rig.api);
+    int64_t at_ms = atomic_load(&store->hurry_ms);
+    assert_true(at_ms > now_ms && at_ms <= env_mono_ms(&rig.env.env) + STORE_STOP_MS + 1);
+    rig_close();
+}
+
 /* In a process of its own nobody could append meanwhile. */
 static void a_command_does_not_wait(void **unused)
 {
@@ -245,6 +261,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(who_follows_holds_nothing),
         cmocka_unit_test(who_follows_may_leave_at_any_time),
         cmocka_unit_test(who_follows_ends_with_the_router),
+        cmocka_unit_test(stores_hurry_when_the_router_stops),
         cmocka_unit_test(a_command_does_not_wait),
     };
     testing_only(argc, argv);

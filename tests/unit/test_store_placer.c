@@ -259,8 +259,10 @@ static void commits_are_as_large_as_is_needed(void **state)
         {9, 10, 20, 50, 64, 1000, false},
         {1, 512, 900, 300, 128, 1000, false}, /* as long as it may take */
         {1, 4100, 1800, 250, 256, 2000, true},
-        {1, 8200, 3800, 501, 512, 1000, true}, /* too long */
-        {1, 10, 20, 900, 512, 1000, false},    /* that was not its pages */
+        {1, 8200, 3800, 501, 256, 1000, true}, /* too long */
+        {1, 10, 20, 900, 256, 1000, false},    /* that was not its pages */
+        {1, 4100, 1800, 250, 512, 2000, true},
+        {1, 100, 700, 600, 256, 1000, true}, /* cut short, and too long: fewer writes, too */
     };
     (void)state;
     struct placing p = {.most = 512, .pages = 1000};
