@@ -65,6 +65,7 @@ struct seen {
     struct buf born;  /* of the stream that it is of */
     uint64_t damaged; /* entries that could not be shown */
     bool waits;       /* for the next one */
+    bool expected;    /* the stream: it has not been there yet */
 };
 
 static void seen_release(struct seen *seen)
@@ -171,6 +172,12 @@ static void pass_over(struct cli *cli, struct seen *seen, const struct kf_err *e
     buf_clear(&seen->text);
 }
 
+/* Who follows may be there before what he follows. A space that is not there is a mistake. */
+static bool is_to_come(const struct kf_err *err)
+{
+    return strcmp(err->code, "not_found") == 0;
+}
+
 /* What is behind the last one seen, or comes within FOLLOW_MS where a server waits for it. */
 static kf_rc print_behind(struct cli *cli, struct place *place, void *ctx, bool *ret_any,
                           struct kf_err *err)
@@ -186,6 +193,11 @@ static kf_rc print_behind(struct cli *cli, struct place *place, void *ctx, bool 
         *ret_any = true;
         return KF_OK;
     }
+    if (rc == KF_ABSENT && seen->expected && is_to_come(err)) {
+        err_clear(err);
+        return KF_OK;
+    }
+    seen->expected &= rc != KF_OK;
     if (rc == KF_OK)
         rc = look_for_new_life(cli, place, root, seen, &anew, err);
     if (rc == KF_OK && !anew)
@@ -210,6 +222,14 @@ static kf_rc tail_around(struct cli *cli, uint64_t count, struct seen *seen, str
         rc = print_behind(cli, place, seen, &any, err);
     place_close(place);
     return rc;
+}
+
+static kf_rc expect(struct cli *cli, struct seen *seen, struct kf_err *err)
+{
+    print_talk("keepfast: %s yet; waiting for it", err->detail);
+    err_clear(err);
+    seen->expected = true;
+    return KF_OK;
 }
 
 static kf_rc say_damage(const struct seen *seen, struct kf_err *err)
@@ -241,6 +261,8 @@ kf_rc cmd_tail(struct cli *cli, struct kf_err *err)
         rc = show(cli, root, &seen, err);
     else if (rc == KF_DAMAGED && err->entry)
         rc = tail_around(cli, count, &seen, err);
+    else if (rc == KF_ABSENT && cli->opt[OPT_FOLLOW] && is_to_come(err))
+        rc = expect(cli, &seen, err);
     seen.waits = true;
     if (rc == KF_OK && seen.damaged && !cli->opt[OPT_FOLLOW])
         rc = say_damage(&seen, err);

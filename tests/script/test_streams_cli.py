@@ -9,6 +9,7 @@ import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
@@ -129,10 +130,24 @@ class Following:
         with open(self.out.name, "rb") as file:
             return [json.loads(line)["n"] for line in file.read().splitlines(keepends=True) if line.endswith(b"\n")]
 
-    def end(self):
+    def end(self, talk=None):
         self.process.terminate()
-        self.process.communicate(timeout=20)
+        if talk:
+            self.process.wait(20)
+            talk.thread.join(20)
+            self.process.stderr.close()
+        else:
+            self.process.communicate(timeout=20)
         self.out.close()
+
+
+class Lines:
+    """The lines of a pipe as they come."""
+
+    def __init__(self, pipe):
+        self.seen = []
+        self.thread = threading.Thread(target=lambda: self.seen.extend(pipe), daemon=True)
+        self.thread.start()
 
 
 @test
@@ -292,7 +307,33 @@ def following_ends_when_it_is_told():
         check(b"there is no stream" in tail.process.stderr.read(), "and it says so")
         tail.end()
         server.stop()
-    equal(run("tail", "none", "-f", at=place).status, 1, "nor what is not there")
+    equal(run("tail", "none", at=place).status, 1, "nor is what is not there shown")
+
+
+@test
+def a_stream_that_is_not_there_yet_is_waited_for():
+    data = TOP / "expected"
+    ok("append", "other", "x", at=f"{data}#default")
+
+    def comes(place, key):
+        tail = Following(key, place)
+        talk = Lines(tail.process.stderr)
+        wait_for(lambda: talk.seen, 20)
+        time.sleep(3)  # it asks again, and says nothing
+        equal(tail.process.poll(), None, "it waits")
+        ok("append", key, "-", at=place, stdin=b"one\ntwo\n")
+        wait_for(lambda: tail.seen() == [1, 2], 20)
+        ok("append", key, "three", at=place)
+        wait_for(lambda: tail.seen() == [1, 2, 3], 20)
+        tail.end(talk)
+        equal(talk.seen, [f'keepfast: there is no stream "{key}" yet; waiting for it\n'.encode()], "said, and once")
+    comes(f"{data}#default", "alone")
+    with Server(data) as server:
+        comes(f"http://{server.address}/default", "served")
+        comes(f"{data}#default", "at/its/socket")
+        equal(run("tail", "none", "-f", at=f"http://{server.address}/nowhere").status, 1, "a space that is not there is not waited for")
+        equal(run("tail", "none", at=f"http://{server.address}/default").status, 1, "nor does anything wait without -f")
+        server.stop()
 
 
 @test
