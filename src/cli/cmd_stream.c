@@ -102,7 +102,7 @@ static void found_row(struct cli *cli, struct table *t, const struct json_node *
 /* "chat/" as well as "chat/" with a star behind it. */
 static const char *prefix_of(struct cli *cli)
 {
-    const char *given = cli->opt[OPT_PREFIX];
+    const char *given = cli->opt[OPT_FOUND_PREFIX];
     size_t len = given ? strlen(given) : 0;
     if (!len || given[len - 1] != '*')
         return given;
@@ -115,7 +115,7 @@ kf_rc cmd_search(struct cli *cli, struct kf_err *err)
 {
     static const char *const heads[] = {"STREAM", "N", "KIND", "WHEN", "TEXT"};
     struct buf target = BUF_INIT, words = BUF_INIT;
-    if (cli->repeat_count[OPT_PREFIX] > 1)
+    if (cli->repeat_count[OPT_FOUND_PREFIX] > 1)
         return cli_usage(err, "search takes one --prefix");
     for (size_t i = 0; i < cli->arg_count; i++) {
         buf_c(&words, i ? " " : "");

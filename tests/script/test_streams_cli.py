@@ -103,6 +103,18 @@ def what_is_shown():
 
 
 @test
+def what_a_prefix_is_of_is_said_where_it_is_one():
+    """Tokens have an option of the same name, which may stand more than once."""
+    told = {command: " ".join(line for line in run(*command, "--help").out.decode().splitlines() if "--prefix" in line)
+            for command in (("search",), ("token", "create"))}
+    check("only in streams whose keys begin so" in told["search",] and "more than once" not in told["search",], f"of a search: {told}")
+    check("may stand more than once" in told["token", "create"], f"of a token: {told}")
+    manual = ok("reference", "--form", "man").out.decode()
+    part = re.search(r'^\.SS "search .*?(?=^\.S[SH] )', manual, re.M | re.S).group()
+    check("keys begin so" in part and "more than once" not in part, f"the manual page: {part}")
+
+
+@test
 def what_is_erased_is_asked_for():
     for key in ("e/1", "e/2"):
         ok("append", key, "x")
