@@ -118,12 +118,12 @@ void streams_set_hydrating(struct streams *streams, bool hydrating)
 
 kf_rc streams_not_hydrated(str key, struct kf_err *err)
 {
+    bool named = key.len > 0;
     return err_set(
         err, PROBLEM_NOT_HYDRATED,
-        "the store is still being filled from its remotes, and what belongs to \"%.*s\" may not "
-        "have "
-        "come in yet: try again, or see `keepfast status` for the remote that is waited for",
-        STR_SHOWN(key));
+        "the store is still being filled from its remotes, and what %s%.*s%s may not have come in "
+        "yet: try again, or see `keepfast status` for the remote that is waited for",
+        named ? "belongs to \"" : "is asked for", STR_SHOWN(key), named ? "\"" : "");
 }
 
 /* --------------------------------------------------------------------------------------- memory */

@@ -529,6 +529,7 @@ kf_rc streams_key(const char *key, str *ret, struct kf_err *err);
 kf_rc streams_key_own(const char *key, str *ret, struct kf_err *err);
 /* To the listener: this stream has changed; key.p == NULL: any may have. */
 void streams_tell(struct streams *streams, str key);
+/* KF_NOT_HYDRATED; `key` may be empty: nothing was named. */
 kf_rc streams_not_hydrated(str key, struct kf_err *err);
 bool streams_pinned(const struct streams *streams);
 /* Numbers up to which entries of this stream may go. */

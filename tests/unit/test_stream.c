@@ -473,6 +473,15 @@ static void a_store_that_is_being_filled_takes_appends(void **state)
     assert_string_equal(testing_stream(&t, "chat/a"), "(not_hydrated)");
     assert_string_equal(patched("chat/a", "{}"), "(not_hydrated)");
     assert_int_equal(streams_erase_all(t.streams, "customer", "x", &r, &t.err), KF_NOT_HYDRATED);
+    assert_null(strstr(t.err.detail, "\"\""));
+    for (size_t i = 0; i < 3; i++) { /* what was named, where something was */
+        static const char *const prefixes[] = {NULL, "", "chat/"};
+        struct kf_found_list found = {0};
+        assert_int_equal(streams_search(t.streams, "x", prefixes[i], NULL, 9, &found, &t.err),
+                         KF_NOT_HYDRATED);
+        assert_null(strstr(t.err.detail, "\"\""));
+        assert_non_null(strstr(t.err.detail, i == 2 ? "to \"chat/\" may" : "asked for may"));
+    }
     streams_set_hydrating(t.streams, false);
     assert_string_equal(testing_last(&t, "chat/a", 3), "1:1");
 }
