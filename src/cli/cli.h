@@ -174,6 +174,10 @@ void print_out(str bytes); /* stdout, whole */
 void print_wrapped(size_t indent, str text);
 /* "NAME: TEXT" likewise, with a tint for the name. */
 void print_about(enum tint tint, str name, str text);
+/* Appends a text as it is shown, on one line and cut to so many columns; 0 = whole. */
+void print_brief(struct buf *out, str text, size_t columns);
+/* "NAME: TEXT" on one line, on a terminal cut to it. */
+void print_about_line(struct cli *cli, size_t indent, enum tint tint, str name, str text);
 /* stderr: "keepfast: DETAIL" */
 void print_failure(const char *detail);
 void print_line(str line);
@@ -215,6 +219,8 @@ uint64_t node_u64(const struct json_node *object, const char *member);
 bool node_true(const struct json_node *object, const char *member);
 /* "1.2 MiB". In the arena. */
 str cli_size(struct cli *cli, uint64_t bytes);
+/* "1 entry", "2 entries". In the arena. */
+str cli_count(struct cli *cli, uint64_t n, const char *one, const char *many);
 /* "3 min ago", "never", "in 20 s" of a time member. */
 str node_age(struct cli *cli, const struct json_node *object, const char *member);
 /* Appends what becomes of a text as JSON: an entry as HTTP takes it (cmd_append.c). of_lines: one
@@ -222,6 +228,9 @@ str node_age(struct cli *cli, const struct json_node *object, const char *member
  * PROBLEM_USAGE when it is no UTF-8. */
 kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
                   struct kf_err *err);
+/* What the body of an entry, or of what a ring holds of one, says: its text where it has one, as
+ * layouts of remotes take it, else its JSON (cmd_tail.c). */
+str entry_text(struct cli *cli, const struct json_node *entry);
 /* An entry for people: number, kind, age, and what its body says (cmd_tail.c). */
 void print_entry(struct cli *cli, const struct json_node *entry);
 /* --- what comes (follow.c) */

@@ -263,7 +263,8 @@ static uint64_t size_of_input(void)
 static void say_how_far(const struct appending *a, struct kf_err *err)
 {
     if (a->sent)
-        err_prefix(err, "%llu lines were appended, then", (unsigned long long)a->sent);
+        err_prefix(err, "%llu line%s appended, then", (unsigned long long)a->sent,
+                   a->sent == 1 ? " was" : "s were");
 }
 
 static kf_rc append_lines(struct appending *a, struct kf_err *err)
@@ -296,9 +297,10 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
     if (rc == KF_OK && !a->cli->json && !a->sent)
         print_talk("%s: there were no lines; nothing was appended", a->cli->args[0]);
     else if (rc == KF_OK && !a->cli->json)
-        print_talk("%s: %llu lines, %llu of them known before, %llu entries in all",
-                   a->cli->args[0], (unsigned long long)a->sent, (unsigned long long)a->known,
-                   (unsigned long long)a->count);
+        print_talk("%s: %.*s, %llu of them known before, %.*s in all", a->cli->args[0],
+                   STR_ARGS(cli_count(a->cli, a->sent, "line", "lines")),
+                   (unsigned long long)a->known,
+                   STR_ARGS(cli_count(a->cli, a->count, "entry", "entries")));
     return rc;
 }
 

@@ -70,14 +70,14 @@ kf_rc cmd_restore(struct cli *cli, struct kf_err *err)
         return rc;
     str kept = node_text(cli, root, "kept_as");
     uint64_t overtaken = node_u64(root, "overtaken");
-    print_talk("%llu documents, %llu entries restored, digest %.*s%s%.*s",
-               (unsigned long long)node_u64(root, "docs"),
-               (unsigned long long)node_u64(root, "entries"),
+    print_talk("%.*s, %.*s restored, digest %.*s%s%.*s",
+               STR_ARGS(cli_count(cli, node_u64(root, "docs"), "document", "documents")),
+               STR_ARGS(cli_count(cli, node_u64(root, "entries"), "entry", "entries")),
                STR_ARGS(node_text(cli, root, "digest")),
                kept.len ? "; the old store is kept as " : "", STR_ARGS(kept));
     if (overtaken)
-        print_talk("%llu changes were confirmed while this ran: they are in the old store alone",
-                   (unsigned long long)overtaken);
+        print_talk("confirmed while this ran, and in the old store alone: %.*s",
+                   STR_ARGS(cli_count(cli, overtaken, "change", "changes")));
     tell_of_remotes(cli);
     return KF_OK;
 }
@@ -108,10 +108,10 @@ kf_rc cmd_verify(struct cli *cli, struct kf_err *err)
     for (const struct json_node *n = report ? report->child : NULL; n && !cli->json; n = n->next)
         print_line(json_text(n->raw, &cli->arena));
     if (!cli->json)
-        print_talk("%llu documents, %llu versions, %llu entries, %.*s read: %s",
-                   (unsigned long long)node_u64(root, "docs"),
-                   (unsigned long long)node_u64(root, "versions"),
-                   (unsigned long long)node_u64(root, "entries"),
+        print_talk("%.*s, %.*s, %.*s, %.*s read: %s",
+                   STR_ARGS(cli_count(cli, node_u64(root, "docs"), "document", "documents")),
+                   STR_ARGS(cli_count(cli, node_u64(root, "versions"), "version", "versions")),
+                   STR_ARGS(cli_count(cli, node_u64(root, "entries"), "entry", "entries")),
                    STR_ARGS(cli_size(cli, node_u64(root, "bytes"))), damaged ? "DAMAGED" : "good");
     return damaged ? found_damage(damaged, node_u64(root, "repaired"), err) : KF_OK;
 }

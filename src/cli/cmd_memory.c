@@ -114,8 +114,9 @@ static kf_rc check_file(struct importing *im, const char *path, struct memory_co
 static void say_checked(struct importing *im, const char *path, const struct memory_counts *counts)
 {
     if (!im->cli->json) {
-        print_talk("%s: %llu streams, %llu entries; nothing was written", path,
-                   (unsigned long long)counts->streams, (unsigned long long)counts->entries);
+        print_talk("%s: %.*s, %.*s; nothing was written", path,
+                   STR_ARGS(cli_count(im->cli, counts->streams, "stream", "streams")),
+                   STR_ARGS(cli_count(im->cli, counts->entries, "entry", "entries")));
         return;
     }
     buf_c(&im->items, im->items.len ? ",{\"file\":" : "{\"file\":");
@@ -149,10 +150,10 @@ static void say_imported(struct importing *im, const char *path, const struct cl
         buf_str(&im->items, str_trim(a->body));
         return;
     }
-    print_talk("%s: %llu streams, %llu of them new or changed; %llu new entries", path,
-               (unsigned long long)node_u64(root, "streams"),
+    print_talk("%s: %.*s, %llu of them new or changed; %.*s", path,
+               STR_ARGS(cli_count(im->cli, node_u64(root, "streams"), "stream", "streams")),
                (unsigned long long)node_u64(root, "changed"),
-               (unsigned long long)node_u64(root, "added"));
+               STR_ARGS(cli_count(im->cli, node_u64(root, "added"), "new entry", "new entries")));
 }
 
 static kf_rc import_file(struct importing *im, struct place *place, const char *path,

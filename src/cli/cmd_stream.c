@@ -5,14 +5,48 @@
 
 /* ------------------------------------------------------------------------------------- reading */
 
+/* A text without its quotes, any other value as it stands. */
+static str value_text(struct cli *cli, const struct json_node *value)
+{
+    if (value->type != JSON_STRING)
+        return value->raw;
+    str text = json_text(value->raw, &cli->arena);
+    cli->starved |= !text.p;
+    return text.p ? text : STR("");
+}
+
+static str name_text(struct cli *cli, const struct json_node *member)
+{
+    str name = json_text(member->name, &cli->arena);
+    cli->starved |= !name.p;
+    return name.p ? name : STR("");
+}
+
+/* "customer=7, cart=c-99": what an imported file left there would fill the screen. */
+static void attrs_cell(struct cli *cli, struct table *t, const struct json_node *attrs)
+{
+    enum { NAME_COLUMNS = 24, VALUE_COLUMNS = 24, ALL_COLUMNS = 60 };
+    struct buf all = BUF_INIT, cut = BUF_INIT;
+    for (const struct json_node *m = attrs ? attrs->child : NULL; m; m = m->next) {
+        buf_c(&all, all.len ? ", " : "");
+        print_brief(&all, name_text(cli, m), NAME_COLUMNS);
+        buf_byte(&all, '=');
+        print_brief(&all, value_text(cli, m), VALUE_COLUMNS);
+    }
+    print_brief(&cut, buf_view(&all), ALL_COLUMNS);
+    cli->starved |= all.failed || cut.failed;
+    table_cell(t, buf_view(&cut));
+    buf_release(&all);
+    buf_release(&cut);
+}
+
 static void stream_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
-    const struct json_node *attrs = json_member(n, "attrs");
     table_cell(t, node_text(cli, n, "key"));
     table_u64(cli, t, node_u64(n, "count"));
     table_size(cli, t, node_u64(n, "bytes"));
     table_cell(t, node_age(cli, n, "last_at"));
-    table_cell(t, attrs && attrs->count ? attrs->raw : STR(""));
+    attrs_cell(cli, t, json_member(n, "attrs"));
 }
 
 /* "customer=7" as attr.customer=7. */
@@ -58,25 +92,44 @@ static void show_kinds(struct cli *cli, const struct json_node *kinds)
     }
 }
 
-static void show_members(struct cli *cli, const struct json_node *object)
+static void show_attrs(struct cli *cli, const struct json_node *attrs)
 {
-    for (const struct json_node *m = object ? object->child : NULL; m; m = m->next) {
-        str name = json_text(m->name, &cli->arena);
-        cli->starved |= !name.p;
-        if (name.p)
-            print_about(TINT_STRONG, name, m->raw);
+    for (const struct json_node *m = attrs ? attrs->child : NULL; m; m = m->next)
+        print_about_line(cli, 0, TINT_STRONG, name_text(cli, m), value_text(cli, m));
+}
+
+/* Of a ring, whose last is the newest. */
+static void show_ring(struct cli *cli, const struct json_node *ring)
+{
+    enum { SHOWN = 10 };
+    const struct json_node *newest[SHOWN] = {NULL};
+    size_t shown = ring->count < SHOWN ? ring->count : SHOWN, i = 0;
+    for (const struct json_node *n = ring->child; n; n = n->next)
+        newest[i++ % SHOWN] = n;
+    print_about_line(cli, 0, TINT_STRONG, name_text(cli, ring),
+                     str_of(arena_printf(&cli->arena, "%u, newest first", ring->count)));
+    for (size_t k = 1; k <= shown; k++) {
+        const struct json_node *n = newest[(i - k) % SHOWN];
+        char *about = arena_printf(&cli->arena, "%llu, %.*s", (unsigned long long)node_u64(n, "n"),
+                                   STR_ARGS(node_age(cli, n, "at")));
+        cli->starved |= !about;
+        print_about_line(cli, 2, TINT_NONE, str_of(about), entry_text(cli, n));
     }
+    if (shown < ring->count)
+        print_fmt("  and %u more: --json has them\n", (unsigned)(ring->count - shown));
 }
 
 static void show_stream(struct cli *cli, const struct json_node *s)
 {
-    print_fmt("%s: %llu entries, %.*s, first %.*s, last %.*s\n", cli->args[0],
-              (unsigned long long)node_u64(s, "count"),
+    const struct json_node *rings = json_member(s, "rings");
+    print_fmt("%s: %.*s, %.*s, first %.*s, last %.*s\n", cli->args[0],
+              STR_ARGS(cli_count(cli, node_u64(s, "count"), "entry", "entries")),
               STR_ARGS(cli_size(cli, node_u64(s, "bytes"))), STR_ARGS(node_age(cli, s, "first_at")),
               STR_ARGS(node_age(cli, s, "last_at")));
     show_kinds(cli, json_member(s, "kinds"));
-    show_members(cli, json_member(s, "attrs"));
-    show_members(cli, json_member(s, "rings"));
+    show_attrs(cli, json_member(s, "attrs"));
+    for (const struct json_node *r = rings ? rings->child : NULL; r; r = r->next)
+        show_ring(cli, r);
 }
 
 kf_rc cmd_stream_show(struct cli *cli, struct kf_err *err)
@@ -202,12 +255,11 @@ static void say_holder(struct cli *cli, const struct json_node *h)
 static void say_receipt(struct cli *cli, const char *what, const struct json_node *r)
 {
     const struct json_node *held = json_member(r, "held");
-    uint64_t streams = node_u64(r, "streams"), entries = node_u64(r, "entries"),
-             attachments = node_u64(r, "attachments");
-    print_talk("%s: %s, %llu stream%s, %llu entr%s, %llu attachment%s, %.*s; receipt %llu", what,
-               node_true(r, "again") ? "was erased before" : "erased", (unsigned long long)streams,
-               streams == 1 ? "" : "s", (unsigned long long)entries, entries == 1 ? "y" : "ies",
-               (unsigned long long)attachments, attachments == 1 ? "" : "s",
+    print_talk("%s: %s, %.*s, %.*s, %.*s, %.*s; receipt %llu", what,
+               node_true(r, "again") ? "was erased before" : "erased",
+               STR_ARGS(cli_count(cli, node_u64(r, "streams"), "stream", "streams")),
+               STR_ARGS(cli_count(cli, node_u64(r, "entries"), "entry", "entries")),
+               STR_ARGS(cli_count(cli, node_u64(r, "attachments"), "attachment", "attachments")),
                STR_ARGS(cli_size(cli, node_u64(r, "bytes"))),
                (unsigned long long)node_u64(r, "id"));
     for (const struct json_node *h = held ? held->child : NULL; h; h = h->next)

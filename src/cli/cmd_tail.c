@@ -18,8 +18,7 @@ static enum tint tint_of(str kind)
     return str_is(kind, "system") || str_is(kind, "tool") ? TINT_WARN : TINT_NONE;
 }
 
-/* What a body says: its text where it has one, as layouts of remotes take it, else its JSON. */
-static str body_text(struct cli *cli, const struct json_node *entry)
+str entry_text(struct cli *cli, const struct json_node *entry)
 {
     const struct json_node *body = json_member(entry, "body");
     const struct json_node *text = body ? json_member(body, "text") : NULL;
@@ -39,7 +38,7 @@ void print_entry(struct cli *cli, const struct json_node *entry)
                                STR_ARGS(node_age(cli, entry, "at")));
     cli->starved |= !about;
     if (about)
-        print_about(tint_of(kind), str_of(about), body_text(cli, entry));
+        print_about(tint_of(kind), str_of(about), entry_text(cli, entry));
 }
 
 /* The entries of an answer. */

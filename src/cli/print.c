@@ -316,6 +316,31 @@ void print_about(enum tint tint, str name, str text)
     wrap(width_of(name) + 2, 2, text);
 }
 
+void print_brief(struct buf *out, str text, size_t columns)
+{
+    struct buf shown = BUF_INIT;
+    put_shown(&shown, text, false);
+    bool fits = !columns || width_of(buf_view(&shown)) <= columns;
+    put_cut(out, buf_view(&shown), fits ? SIZE_MAX : columns - 1);
+    buf_c(out, fits ? "" : "…");
+    out->failed |= shown.failed;
+    buf_release(&shown);
+}
+
+void print_about_line(struct cli *cli, size_t indent, enum tint tint, str name, str text)
+{
+    struct buf line = BUF_INIT;
+    size_t width = print_width(), used;
+    buf_printf(&line, "%*s%s", (int)indent, "", tint_on(tint));
+    print_brief(&line, name, width / 2);
+    buf_printf(&line, ":%s ", tint_off());
+    used = indent + width_of(name) + 2; /* a name of strange characters is shown wider: no harm */
+    print_brief(&line, text, !width ? 0 : width > used + 1 ? width - used : 1);
+    print_line(buf_view(&line));
+    cli->starved |= line.failed;
+    buf_release(&line);
+}
+
 /* ------------------------------------------------------------------------------------- progress */
 
 static int64_t drawn_at;
@@ -544,6 +569,13 @@ str cli_size(struct cli *cli, uint64_t bytes)
     cli->starved |= b.failed || !s.p;
     buf_release(&b);
     return s.p ? s : STR("");
+}
+
+str cli_count(struct cli *cli, uint64_t n, const char *one, const char *many)
+{
+    char *text = arena_printf(&cli->arena, "%llu %s", (unsigned long long)n, n == 1 ? one : many);
+    cli->starved |= !text;
+    return str_of(text ? text : "");
 }
 
 str node_age(struct cli *cli, const struct json_node *object, const char *member)

@@ -103,6 +103,30 @@ def what_is_shown():
 
 
 @test
+def a_stream_is_shown_for_people():
+    data = TOP / "looked-at"
+    data.mkdir(mode=0o700)
+    (data / "keepfast.yaml").write_text('spaces: { default: { streams: [ { match: "v/*", rings: { views: { kind: view, last: 12 } } } ] } }\n')
+    place = f"{data}#default"
+    done = ok("append", "v/1", "-", at=place, stdin=b"hello\n")
+    check(b"v/1: 1 line, 0 of them known before, 1 entry in all" in done.err, f"one is one: {done.err}")
+    check(b"v/1: 1 entry, " in ok("stream", "show", "v/1", at=place).out, "likewise")
+    ok("append", "v/1", "-", at=place, stdin=b"".join(b'{"kind": "view", "body": {"product": "p-%d"}}\n' % i for i in range(2, 15)))
+    ok("stream", "set", "v/1", "customer=7", "name=Anna\nK", 'cart={"items": [1]}', "memory=" + "za\u017c\u00f3\u0142\u0107 " * 40, at=place)
+    shown = ok("stream", "show", "v/1", at=place).out.decode().splitlines()
+    equal([line for line in shown if line.split(":")[0] in ("customer", "name", "cart")], ["customer: 7", "name: Anna\\nK", 'cart: {"items": [1]}'],
+          "an attribute is a line")
+    at = shown.index("views: 12, newest first")
+    equal([int(line.split(",")[0]) for line in shown[at + 1:at + 11]], list(range(14, 4, -1)), "a ring, the newest first")
+    check(shown[at + 1].endswith('ago: {"product": "p-14"}'), f"number, age and body: {shown}")
+    equal(shown[at + 11:], ["  and 2 more: --json has them"], "and how many there are besides")
+    check(len(next(line for line in shown if line.startswith("memory: "))) > 200, "whole, where no terminal ends the line")
+    row = ok("stream", "ls", "v/", at=place).out.decode().splitlines()[1]
+    check("customer=7, name=Anna\\nK, cart=" in row and "…" in row and len(row) < 120, f"a row is no page: {row}")
+    equal(len(ok("stream", "show", "v/1", "--json", at=place).json()["rings"]["views"]), 12, "for programs all")
+
+
+@test
 def what_a_prefix_is_of_is_said_where_it_is_one():
     """Tokens have an option of the same name, which may stand more than once."""
     told = {command: " ".join(line for line in run(*command, "--help").out.decode().splitlines() if "--prefix" in line)

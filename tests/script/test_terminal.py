@@ -223,4 +223,15 @@ def a_watch_ends_with_its_server():
         check(shown[-1].startswith("keepfast:") or shown[-2].startswith("keepfast:"), f"and below it why: {shown}")
 
 
+@test
+def what_a_stream_holds_fits_the_terminal():
+    place = f"{TOP / 'stream'}#default"
+    equal(run("stream", "set", "s", "memory=" + "\u017c" * 300, "x" * 200 + "=1", "end=1", at=place).status, 0, "set")
+    for columns in (40, 90):
+        out, status = on_terminal("stream", "show", "s", "--at", place, columns=columns)
+        told = [line for line in lines(out) if not line.startswith("s: ")]
+        equal((status, max(map(len, told))), (0, columns), f"at {columns} columns: {told}")
+        check(told[0].startswith("memory: \u017c") and told[0].endswith("\u017c…") and "end: 1" in told, f"cut, and said to be: {told}")
+
+
 main()
