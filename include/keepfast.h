@@ -791,13 +791,14 @@ KF_API kf_rc kf_remote_probe(kf_store *store, const char *name, struct kf_err *e
  * diverged, KF_DAMAGED rolled_back or damaged: it needs a decision. */
 KF_API kf_rc kf_sync(kf_store *store, const char *remotes, uint32_t timeout_ms, struct kf_err *err);
 
-/* Names that are pending to a remote, sorted by bytes, behind `after`. */
+/* Names that are pending to a remote, sorted by bytes, behind `after`. All that is pending of a
+ * stream is one item, "keepfast-streams/KEY". */
 struct kf_pending_item {
     const char *name;
-    uint64_t size;    /* bytes of the current body */
+    uint64_t size;    /* bytes of the current body; of what is pending of a stream */
     int64_t since_ms; /* first change not yet confirmed */
     bool deleted;
-    uint64_t version;
+    uint64_t version; /* of a stream: the number of its newest entry that is pending, 0 = none */
 };
 struct kf_pending_list {
     struct kf_pending_item *items;

@@ -1,6 +1,8 @@
 /* Documents on the command line. */
 #include "cli/cli.h"
 
+#include "shape/doc.h"
+
 #include <stdio.h>
 #include <unistd.h>
 
@@ -394,10 +396,21 @@ kf_rc cmd_log(struct cli *cli, struct kf_err *err)
     return list_show(cli, target, t, version_row, err);
 }
 
+/* A stream has no version: what stands there is the number of the newest entry that waits, 0 where
+ * attributes alone do. */
 static void pending_row(struct cli *cli, struct table *t, const struct json_node *n)
 {
-    table_cell(t, node_text(cli, n, "name"));
-    table_u64(cli, t, node_u64(n, "version"));
+    unsigned long long version = node_u64(n, "version");
+    str name = node_text(cli, n, "name");
+    bool stream = str_starts(name, STR(NAME_STREAM_FILES));
+    char *what = arena_printf(&cli->arena,
+                              !stream   ? "version %llu"
+                              : version ? "stream, up to entry %llu"
+                                        : "stream",
+                              version);
+    cli->starved |= !what;
+    table_cell(t, stream ? str_from(name, sizeof NAME_STREAM_FILES - 1) : name);
+    table_cell(t, str_of(what));
     table_size(cli, t, node_u64(n, "size"));
     table_cell(t, node_age(cli, n, "since"));
     table_cell(t, node_true(n, "deleted") ? STR("deleted") : STR(""));
@@ -406,7 +419,7 @@ static void pending_row(struct cli *cli, struct table *t, const struct json_node
 /* Without a name: the sums of every remote, as status has them. */
 kf_rc cmd_pending(struct cli *cli, struct kf_err *err)
 {
-    static const char *const heads[] = {"NAME", "VERSION", "SIZE", "SINCE", ""};
+    static const char *const heads[] = {"NAME", "WHAT", "SIZE", "SINCE", ""};
     if (!cli->arg_count)
         return cmd_remote_ls(cli, err);
     char *name = cli_escape(cli, cli->args[0]);

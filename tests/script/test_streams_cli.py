@@ -127,6 +127,19 @@ def a_stream_is_shown_for_people():
 
 
 @test
+def what_is_pending_of_a_stream_is_no_version():
+    place = f"{TOP / 'waits'}#default"
+    ok("append", "chat/1", "-", at=place, stdin=b"one\ntwo\n")
+    ok("stream", "set", "known", "customer=7", at=place)
+    ok("put", "a", "-", at=place, stdin=b"1")
+    ok("remote", "add", "usb", f"dir:{TOP / 'waits-for'}", "--manual", at=place)
+    rows = [re.split(" {2,}", line)[:2] for line in ok("pending", "usb", at=place).out.decode().splitlines()]
+    equal(rows, [["NAME", "WHAT"], ["a", "version 1"], ["chat/1", "stream, up to entry 2"], ["known", "stream"]], "each as what it is")
+    equal([(i["name"], i["version"]) for i in ok("pending", "usb", "--json", at=place).json()["items"]],
+          [("a", 1), ("keepfast-streams/chat/1", 2), ("keepfast-streams/known", 0)], "for programs as it was")
+
+
+@test
 def what_a_prefix_is_of_is_said_where_it_is_one():
     """Tokens have an option of the same name, which may stand more than once."""
     told = {command: " ".join(line for line in run(*command, "--help").out.decode().splitlines() if "--prefix" in line)
