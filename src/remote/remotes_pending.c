@@ -121,6 +121,9 @@ int64_t remotes_floor(void *ctx, str key)
     return floor;
 }
 
+/* Every remote, whatever patterns it has: keys of streams are as free as names of documents, so any
+ * pattern may have taken one; a receipt does not keep which it was, and is asked for years later,
+ * when the patterns are others. To leave out one that has something is what must not happen. */
 void remotes_holders(void *ctx, struct buf *out)
 {
     struct remotes *r = ctx;
