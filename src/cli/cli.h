@@ -223,11 +223,15 @@ str cli_size(struct cli *cli, uint64_t bytes);
 str cli_count(struct cli *cli, uint64_t n, const char *one, const char *many);
 /* "3 min ago", "never", "in 20 s" of a time member. */
 str node_age(struct cli *cli, const struct json_node *object, const char *member);
+/* What a text was: */
+struct append_found {
+    bool has_id;  /* an entry that brings its id */
+    bool as_text; /* it begins as an object does, and cannot be read as JSON */
+};
 /* Appends what becomes of a text as JSON: an entry as HTTP takes it (cmd_append.c). of_lines: one
- * that is an entry already stays one. *ret_id (may be NULL): whether the entry brings its id.
- * PROBLEM_USAGE when it is no UTF-8. */
-kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
-                  struct kf_err *err);
+ * that is an entry already stays one. PROBLEM_USAGE when it is no UTF-8. */
+kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out,
+                  struct append_found *ret_found, struct kf_err *err);
 /* What the body of an entry, or of what a ring holds of one, says: its text where it has one, as
  * layouts of remotes take it, else its JSON (cmd_tail.c). */
 str entry_text(struct cli *cli, const struct json_node *entry);

@@ -6,6 +6,8 @@
  *                       true, is {"text": TEXT}, which is where readers look for it
  *     a line of stdin   an object with a member `body` is an entry as HTTP takes it; else as TEXT
  *
+ * What begins as an object does and is none is text like any other, and is counted on stderr.
+ *
  * Lines are sent together, at most BATCH_LINES and about BATCH_BYTES at a time, and at once when no
  * more is there to be read: who pipes a program that goes on sees each line arrive. While nothing
  * comes the store is let go of, so that others have it.
@@ -41,6 +43,7 @@ struct appending {
     size_t with_id;   /* of them */
     size_t batches;   /* since the place was opened */
     uint64_t sent, known, count;
+    uint64_t as_text;      /* lines that look like JSON and are none */
     uint64_t bytes, total; /* of standard input; total 0 = not known */
 };
 
@@ -96,8 +99,8 @@ static bool has_id(const struct json_node *root)
     return id && id->type == JSON_STRING;
 }
 
-kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out, bool *ret_id,
-                  struct kf_err *err)
+kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *out,
+                  struct append_found *ret_found, struct kf_err *err)
 {
     struct arena arena = ARENA_INIT;
     struct json_node *root = NULL;
@@ -113,8 +116,8 @@ kf_rc append_line(const struct cli *cli, str text, bool of_lines, struct buf *ou
         return cli_usage(err, "the text is no UTF-8");
     }
     bool whole = root && of_lines && is_entry(root);
-    if (ret_id)
-        *ret_id = whole && has_id(root);
+    *ret_found = (struct append_found){.has_id = whole && has_id(root),
+                                       .as_text = !root && str_starts(str_trim(text), STR("{"))};
     if (whole)
         put_entry(cli, root, out);
     else
@@ -214,13 +217,14 @@ static kf_rc take_line(struct appending *a, str line, struct kf_err *err)
         line.len--;
     if (!str_trim(line).len)
         return KF_OK;
-    bool id = false;
+    struct append_found found = {0};
     buf_byte(&a->batch, a->lines ? ',' : '[');
-    kf_rc rc = append_line(a->cli, line, true, &a->batch, &id, err);
+    kf_rc rc = append_line(a->cli, line, true, &a->batch, &found, err);
     if (rc != KF_OK)
         return rc;
     a->lines++;
-    a->with_id += id;
+    a->with_id += found.has_id;
+    a->as_text += found.as_text;
     return a->lines == BATCH_LINES || a->batch.len >= BATCH_BYTES ? send_batch(a, err) : KF_OK;
 }
 
@@ -259,6 +263,14 @@ static uint64_t size_of_input(void)
     return file && st.st_size > at ? (uint64_t)(st.st_size - at) : 0;
 }
 
+/* A program that writes lines cut short has lost something, and nobody would see it. */
+static void say_texts(const struct appending *a)
+{
+    if (a->as_text)
+        print_talk("keepfast: %llu line%s with { and cannot be read as JSON: taken as text",
+                   (unsigned long long)a->as_text, a->as_text == 1 ? " begins" : "s begin");
+}
+
 /* What is in already is worth knowing for who has to go on from there. */
 static void say_how_far(const struct appending *a, struct kf_err *err)
 {
@@ -292,6 +304,7 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
     }
     buf_release(&in);
     print_progress_end(a->cli);
+    say_texts(a);
     if (rc != KF_OK)
         say_how_far(a, err);
     if (rc == KF_OK && !a->cli->json && !a->sent)
@@ -307,12 +320,15 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
 static kf_rc append_text(struct appending *a, const char *text, struct kf_err *err)
 {
     struct json_node *root = NULL;
-    kf_rc rc = append_line(a->cli, str_of(text), false, &a->batch, NULL, err);
+    struct append_found found = {0};
+    kf_rc rc = append_line(a->cli, str_of(text), false, &a->batch, &found, err);
     if (rc == KF_OK)
         rc = ask(a, buf_view(&a->batch), &root, err);
     if (rc == KF_OK && !a->cli->json)
         print_talk("%s: entry %llu%s", a->cli->args[0], (unsigned long long)node_u64(root, "n"),
                    node_true(root, "duplicate") ? ", which was there" : "");
+    if (rc == KF_OK && found.as_text)
+        print_talk("keepfast: it begins with { and cannot be read as JSON: taken as text");
     return rc;
 }
 

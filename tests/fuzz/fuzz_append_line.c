@@ -22,8 +22,9 @@ static void fuzz_line(const struct cli *cli, str line, bool of_lines)
     struct json_node *root = NULL, *given = NULL;
     struct entries_asked asked = {0};
     struct kf_err err = KF_ERR_INIT;
+    struct append_found found;
     size_t index, count;
-    kf_rc rc = append_line(cli, line, of_lines, &out, NULL, &err);
+    kf_rc rc = append_line(cli, line, of_lines, &out, &found, &err);
     if (rc != KF_OK) {
         assert(rc == KF_MISUSE || rc == KF_INVALID);
         assert(str_utf8_valid(line) != line.len);
@@ -31,6 +32,8 @@ static void fuzz_line(const struct cli *cli, str line, bool of_lines)
         return;
     }
     bool is_json = json_parse(line, NULL, &arena, &given, NULL) == KF_OK;
+    assert(!found.has_id || (is_json && of_lines));
+    assert(found.as_text == (!is_json && str_starts(str_trim(line), STR("{"))));
     rc = json_parse(buf_view(&out), NULL, &arena, &root, &err);
     if (rc == KF_OK) {
         const struct json_node *body = json_member(root, "body");

@@ -68,6 +68,19 @@ def what_is_piped():
 
 
 @test
+def json_that_is_broken_is_text_and_said_to_be():
+    lines = b'{"bad":\n  {"body": 1\n[1,\nplain { text\n{"body": 1}\n'
+    done = ok("append", "broken", "-", stdin=lines)
+    check(b"keepfast: 2 lines begin with { and cannot be read as JSON: taken as text" in done.err, f"how many: {done.err}")
+    equal(bodies("broken"), [{"text": '{"bad":'}, {"text": '  {"body": 1'}, {"text": "[1,"}, {"text": "plain { text"}, 1], "as they are")
+    done = ok("append", "broken", "-", "--json", stdin=b'{"bad":\n')
+    equal((done.json()["count"], done.err), (6, b"keepfast: 1 line begins with { and cannot be read as JSON: taken as text\n"), "one, and for programs, too")
+    check(b"taken as text" in ok("append", "broken", '{"bad":').err, "what is typed")
+    for text in ("plain", '{"good": 1}', "[x"):
+        check(b"taken as text" not in ok("append", "broken", text).err, f"nothing to say of {text}")
+
+
+@test
 def what_is_shown():
     ok("append", "show", "hello \x1b[31mred", "--kind", "user")
     ok("append", "show", '{"x":1}', "--kind", "tool")
