@@ -43,6 +43,7 @@ struct appending {
     size_t with_id;   /* of them */
     size_t batches;   /* since the place was opened */
     uint64_t sent, known, count;
+    bool waited;           /* for the rest of a line, since the last batch */
     uint64_t as_text;      /* lines that look like JSON and are none */
     uint64_t bytes, total; /* of standard input; total 0 = not known */
 };
@@ -205,6 +206,7 @@ static kf_rc send_batch(struct appending *a, struct kf_err *err)
         print_progress(a->cli, "appending", a->bytes, a->total);
     }
     a->lines = a->with_id = 0;
+    a->waited = false;
     buf_clear(&a->batch);
     if (rc == KF_OK && ++a->batches == BATCHES_MAX)
         let_go(a);
@@ -252,6 +254,15 @@ static bool more_is_there(int within_ms)
     return poll(&p, 1, within_ms) > 0;
 }
 
+/* Behind a part of a line its rest comes, or the end of input: a moment is waited for it, once for
+ * what is gathered, so that a last line that nothing ends goes with the lines before it. */
+static bool more_is_coming(struct appending *a, bool in_line)
+{
+    bool wait = in_line && a->lines && !a->waited;
+    a->waited |= wait;
+    return more_is_there(wait ? PAUSE_MS : 0);
+}
+
 /* Of a file whose end is known. */
 static uint64_t size_of_input(void)
 {
@@ -297,7 +308,7 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
         buf_grew(&in, (size_t)got);
         if (in.len)
             rc = take_lines(a, &in, end, err);
-        if (rc == KF_OK && (end || !more_is_there(0)))
+        if (rc == KF_OK && (end || !more_is_coming(a, in.len > 0)))
             rc = send_batch(a, err);
         if (rc == KF_OK && !end && a->place && !more_is_there(PAUSE_MS))
             let_go(a);

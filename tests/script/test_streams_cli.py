@@ -81,6 +81,17 @@ def json_that_is_broken_is_text_and_said_to_be():
 
 
 @test
+def a_last_line_without_an_end_goes_with_the_others():
+    pipe = subprocess.Popen([PROGRAM, "append", "unended", "-", "--json", "--at", STORE], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    time.sleep(0.5)
+    pipe.stdin.write(b"one\ntwo")
+    pipe.stdin.flush()
+    time.sleep(0.1)  # whoever wrote it ends a moment later
+    out, _ = pipe.communicate(timeout=20)
+    equal([[i["n"] for i in json.loads(line)["items"]] for line in out.splitlines()], [[1, 2]], "one request, one answer")
+
+
+@test
 def what_is_shown():
     ok("append", "show", "hello \x1b[31mred", "--kind", "user")
     ok("append", "show", '{"x":1}', "--kind", "tool")
