@@ -153,6 +153,8 @@ static void tell_problem(struct api_call *c, enum problem problem)
                         {PROBLEM_LEVEL_UNAVAILABLE, "level.miss"}};
     char id[REQUEST_ID_LEN + 1];
     uint32_t unsaid;
+    if (c->peer == API_PEER_SELF) /* who asks reads it anyhow */
+        return;
     for (size_t i = 0; i < API_TOLD; i++)
         if (told[i].problem == problem &&
             log_quiet_may(&c->api->told[i], env_mono_ms(c->api->o.env), TOLD_LINES, &unsaid))

@@ -85,6 +85,8 @@ struct route_match {
 };
 /* Whether a name of the route is the key of a stream. */
 bool route_is_of_stream(const struct route_info *route);
+/* The same of a route with the right `write`, also of those that are about many streams. */
+bool route_writes_streams(const struct route_info *route);
 /* The byte of "%XX" at the start of `s`, -1 when it is none. */
 int route_percent(str s);
 /* Pure. KF_OK; KF_ABSENT not_found; method_not_allowed (ret->allowed is filled); bad_request,

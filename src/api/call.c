@@ -85,6 +85,7 @@ void call_reset(struct api_call *c)
     c->header_count = 0;
     c->status = 0;
     c->rc = KF_OK;
+    c->receipt = 0;
     c->close = c->eof = c->draining = c->paused = c->entering = false;
     c->if_match = c->if_none_match = c->idempotency_key = (str){NULL, 0};
 }

@@ -27,7 +27,10 @@ static void hide_remotes(const struct api_call *c, struct kf_err *err)
     bool some_names = c->token && c->token->scope.prefix_count;
     if (some_names && problem_find(err->code) == &problem_table[PROBLEM_LEVEL_UNAVAILABLE])
         err_set(err, PROBLEM_LEVEL_UNAVAILABLE,
-                "a remote has not confirmed it in that time; it is safe here, and goes out later");
+                c->receipt
+                    ? "a remote has not confirmed in that time; it goes there with a later run"
+                    : "a remote has not confirmed it in that time; it is safe here, and goes out "
+                      "later");
 }
 
 static void waited(struct api_call *c)
@@ -35,6 +38,8 @@ static void waited(struct api_call *c)
     struct remotes_wait *w = &c->wait;
     if (w->rc != KF_OK) {
         hide_remotes(c, &w->err);
+        if (c->receipt)
+            err_prefix(&w->err, "it is erased here (receipt %llu)", (unsigned long long)c->receipt);
         answer_header(c, "Keepfast-Ack", str_of(kf_level_name(store_level(c->store))));
         answer_problem(c, &w->err);
         return;

@@ -78,14 +78,14 @@ static kf_rc admit(struct api_call *c, struct kf_err *err)
 /* What a stream does not have must not be taken for granted by who asks for it. */
 static kf_rc check_conditions(const struct api_call *c, struct kf_err *err)
 {
-    bool writes = str_is(str_of(c->route->right), "write") && route_is_of_stream(c->route);
+    bool writes = str_is(str_of(c->route->right), "write") && route_writes_streams(c->route);
     if (writes && (c->if_match.p || c->if_none_match.p))
         return err_set(err, PROBLEM_BAD_REQUEST,
                        "a stream has no ETag: send this without If-Match and If-None-Match");
     if (writes && c->idempotency_key.p)
         return err_set(err, PROBLEM_BAD_REQUEST,
                        "streams know no Idempotency-Key: give each entry a member id, and it is "
-                       "appended once");
+                       "appended once; what was erased or imported before is known again");
     return KF_OK;
 }
 

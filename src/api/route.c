@@ -34,6 +34,12 @@ bool route_is_of_stream(const struct route_info *route)
     return strstr(route->pattern, "{key}") != NULL;
 }
 
+bool route_writes_streams(const struct route_info *route)
+{
+    return route_is_of_stream(route) || route == &route_table[ROUTE_PERSON_ERASE] ||
+           route == &route_table[ROUTE_IMPORT];
+}
+
 static int hex_value(char c)
 {
     if (c >= '0' && c <= '9')

@@ -315,8 +315,9 @@ static kf_rc append_lines(struct appending *a, struct kf_err *err)
     }
     buf_release(&in);
     print_progress_end(a->cli);
-    say_texts(a);
-    if (rc != KF_OK)
+    if (rc == KF_OK)
+        say_texts(a);
+    else
         say_how_far(a, err);
     if (rc == KF_OK && !a->cli->json && !a->sent)
         print_talk("%s: there were no lines; nothing was appended", a->cli->args[0]);

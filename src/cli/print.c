@@ -334,7 +334,8 @@ void print_about_line(struct cli *cli, size_t indent, enum tint tint, str name, 
     buf_printf(&line, "%*s%s", (int)indent, "", tint_on(tint));
     print_brief(&line, name, width / 2);
     buf_printf(&line, ":%s ", tint_off());
-    used = indent + width_of(name) + 2; /* a name of strange characters is shown wider: no harm */
+    used = width_of(name); /* a name of strange characters is shown wider: no harm */
+    used = indent + 2 + (width && used > width / 2 ? width / 2 : used);
     print_brief(&line, text, !width ? 0 : width > used + 1 ? width - used : 1);
     print_line(buf_view(&line));
     cli->starved |= line.failed;

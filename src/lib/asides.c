@@ -34,20 +34,14 @@ struct list {
     bool comma;
 };
 
-/* member: what `name` is, "file" or "schema". dir == NULL: of none. */
-static void add(struct list *l, const char *member, const char *dir, str name, const char *state,
-                const char *still)
+/* member: what `name` is, "file" or "schema". A file is beside the store: which folder that is, is
+ * nothing to who reads receipts from afar. */
+static void add(struct list *l, const char *member, str name, const char *state, const char *still)
 {
-    struct buf path = BUF_INIT;
-    if (dir)
-        buf_printf(&path, name.len ? "%s/" : "%s", dir);
-    buf_str(&path, name);
     buf_printf(l->out, "%s{\"%s\":", l->comma ? "," : "", member);
-    buf_json_string(l->out, buf_view(&path));
+    buf_json_string(l->out, name);
     buf_printf(l->out, ",\"kind\":\"aside\",\"state\":\"%s\",\"still\":\"%s\"}", state, still);
-    l->out->failed |= path.failed;
     l->comma = true;
-    buf_release(&path);
 }
 
 static void add_schemas(struct kf_store *store, struct list *l)
@@ -57,19 +51,19 @@ static void add_schemas(struct kf_store *store, struct list *l)
     if (rc == KF_NOMEM)
         l->out->failed = true;
     else if (rc != KF_OK)
-        add(l, "schema", NULL, STR("kf-before-*"), "unknown",
-            "the database does not answer: restores may have left schemas of this name");
+        add(l, "schema", STR("kf-before-*"), "unknown",
+            "the database could not be asked: restores may have left schemas of this name");
     for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1)
-        add(l, "schema", NULL, str_of(names.p + at), "kept",
+        add(l, "schema", str_of(names.p + at), "kept",
             "what the store held before a restore, until the schema is dropped");
     buf_release(&names);
 }
 
-static void add_file(const char *path, const char *dir, str name, struct list *l)
+static void add_file(const char *path, str name, struct list *l)
 {
     for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
         if (aside_is(path, kinds[i].word, name))
-            add(l, "file", dir, name, "kept", kinds[i].still);
+            add(l, "file", name, "kept", kinds[i].still);
 }
 
 static void add_files(struct kf_store *store, struct list *l)
@@ -81,10 +75,10 @@ static void add_files(struct kf_store *store, struct list *l)
     if (rc == KF_NOMEM)
         l->out->failed = true;
     else if (rc != KF_OK)
-        add(l, "file", dir.p, STR(""), "unknown",
-            "the folder cannot be read: there may be files set aside");
+        add(l, "file", STR(""), "unknown",
+            "the store's folder cannot be read: there may be files set aside");
     for (size_t at = 0; rc == KF_OK && at < names.len; at += strlen(names.p + at) + 1)
-        add_file(path, dir.p, str_of(names.p + at), l);
+        add_file(path, str_of(names.p + at), l);
     buf_release(&dir);
     buf_release(&names);
 }

@@ -56,12 +56,12 @@ struct host {
 /* ------------------------------------------------------------------------------ open_store */
 
 /* Where something of what is erased may still be. */
-static void held_where(void *ctx, struct buf *out)
+static void held_where(void *ctx, int64_t until, struct buf *out)
 {
     struct kf_store *store = ctx;
     const struct host *h = store_host(store);
     size_t before = out->len;
-    remotes_holders(store_remotes(store), out);
+    remotes_holders(store_remotes(store), until, out);
     backups_holders(h->backups, out->len > before, out);
     asides_holders(store, out->len > before, out);
 }

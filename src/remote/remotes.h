@@ -93,7 +93,7 @@ void remotes_stop(struct remotes *r);
 /* After remotes_stop. NULL is fine. */
 void remotes_free(struct remotes *r);
 /* A stream_holders; ctx = the remotes. */
-void remotes_holders(void *ctx, struct buf *out);
+void remotes_holders(void *ctx, int64_t until, struct buf *out);
 
 /* A wait for remotes to confirm everything up to a number; the router's way, never blocks. `done`
  * is called once on the loop's thread, perhaps before remotes_wait has returned; the owner

@@ -124,11 +124,12 @@ int64_t remotes_floor(void *ctx, str key)
 /* Every remote, whatever patterns it has: keys of streams are as free as names of documents, so any
  * pattern may have taken one; a receipt does not keep which it was, and is asked for years later,
  * when the patterns are others. To leave out one that has something is what must not happen. */
-void remotes_holders(void *ctx, struct buf *out)
+void remotes_holders(void *ctx, int64_t until, struct buf *out)
 {
     struct remotes *r = ctx;
     bool any = false;
     pthread_mutex_lock(&r->lock);
+    int64_t wanted = until < r->last_seq ? until : r->last_seq;
     for (int i = 0; i < REMOTES_MAX; i++) {
         const struct remote_entry *e = r->entries[i];
         if (!e)
@@ -136,7 +137,7 @@ void remotes_holders(void *ctx, struct buf *out)
         buf_c(out, any ? ",{\"remote\":" : "{\"remote\":");
         buf_json_string(out, str_of(e->name));
         buf_printf(out, ",\"kind\":\"%s\",\"state\":\"%s\"", e->driver->kind,
-                   e->watermark >= r->last_seq ? "confirmed" : "pending");
+                   e->watermark >= wanted ? "confirmed" : "pending");
         if (e->driver->caps & REMOTE_EXACT_BYTES)
             buf_c(out, ",\"still\":\"what a push has replaced, for an hour\"");
         else

@@ -102,10 +102,10 @@ kf_rc streams_erase(struct streams *streams, const char *key, struct kf_receipt 
                     struct kf_err *err);
 kf_rc streams_erase_all(struct streams *streams, const char *attribute, const char *value,
                         struct kf_receipt *ret, struct kf_err *err);
-/* The receipt of an erasure as things are now: remotes may have confirmed since. `again` is what it
- * says of itself. */
-kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, struct kf_receipt *ret,
-                      struct kf_err *err);
+/* The receipt of an erasure as things are now: remotes may have confirmed since, and have when they
+ * did up to this number; INT64_MAX = all that there is. `again` is what it says of itself. */
+kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, int64_t until,
+                      struct kf_receipt *ret, struct kf_err *err);
 kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
                        struct kf_receipt_list *ret_list, struct kf_err *err);
 /* How entries lie in time: from the first on in equal parts of step_ms, of which the last one has
@@ -385,10 +385,10 @@ typedef void stream_changed(void *ctx, str key);
 void streams_listen(struct streams *streams, stream_changed *fn, void *ctx);
 /* Whether a remote takes it, so that there is somebody to wait for. */
 bool streams_taken(struct streams *streams, str key);
-/* Where something of the store may still be when it is erased here: appends JSON objects, with
- * commas between them, to `out`: {"remote": "host", "state": "pending"}. Once for each list of
- * receipts, on any thread. NULL (from the start): nowhere. */
-typedef void stream_holders(void *ctx, struct buf *out);
+/* Where something of the store may still be when it was erased here with a number up to `until`:
+ * appends JSON objects, with commas between them, to `out`: {"remote": "host", "state": "pending"}.
+ * Once for each list of receipts, on any thread. NULL (from the start): nowhere. */
+typedef void stream_holders(void *ctx, int64_t until, struct buf *out);
 void streams_set_holders(struct streams *streams, stream_holders *fn, void *ctx);
 
 /* While a backup reads entries at one moment, none that it may need is trimmed. Nests. */

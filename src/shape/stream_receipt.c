@@ -81,14 +81,14 @@ void kf_receipt_free(struct kf_receipt *receipt)
 }
 
 /* Where what is erased may still be: the same for all. */
-static void add_held(struct streams *streams, struct buf *out)
+static void add_held(struct streams *streams, int64_t until, struct buf *out)
 {
     pthread_mutex_lock(&streams->asks_lock);
     stream_holders *fn = streams->holders;
     void *ctx = streams->holders_ctx;
     pthread_mutex_unlock(&streams->asks_lock);
     if (fn)
-        fn(ctx, out);
+        fn(ctx, until, out);
 }
 
 static kf_rc receipt_json(struct kf_receipt *r, const struct buf *held, struct kf_err *err)
@@ -113,12 +113,12 @@ static kf_rc receipt_json(struct kf_receipt *r, const struct buf *held, struct k
 }
 
 static kf_rc receipts_json(struct streams *streams, struct kf_receipt *items, size_t count,
-                           struct kf_err *err)
+                           int64_t until, struct kf_err *err)
 {
     struct buf held = BUF_INIT;
     kf_rc rc = KF_OK;
     if (count)
-        add_held(streams, &held);
+        add_held(streams, until, &held);
     for (size_t i = 0; rc == KF_OK && i < count; i++)
         rc = receipt_json(&items[i], &held, err);
     buf_release(&held);
@@ -180,8 +180,8 @@ static kf_rc read_receipts(struct streams *streams, int64_t before, size_t limit
     return rc;
 }
 
-kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, struct kf_receipt *ret,
-                      struct kf_err *err)
+kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, int64_t until,
+                      struct kf_receipt *ret, struct kf_err *err)
 {
     struct receipts found = {0};
     kf_rc rc = read_receipts(streams, (int64_t)id + 1, 1, &found, err);
@@ -189,7 +189,7 @@ kf_rc streams_receipt(struct streams *streams, uint64_t id, bool again, struct k
         rc = err_set(err, PROBLEM_DAMAGED, "the receipt of the erasure is not there");
     if (rc == KF_OK) {
         found.items[0].again = again;
-        rc = receipts_json(streams, found.items, 1, err);
+        rc = receipts_json(streams, found.items, 1, until, err);
     }
     if (rc == KF_OK) {
         *ret = found.items[0];
@@ -204,7 +204,7 @@ kf_rc receipt_give(struct streams *streams, int64_t id, bool again, struct kf_re
 {
     if (!again)
         atomic_fetch_add_explicit(&streams->erasures, 1, memory_order_relaxed);
-    return ret ? streams_receipt(streams, (uint64_t)id, again, ret, err) : KF_OK;
+    return ret ? streams_receipt(streams, (uint64_t)id, again, INT64_MAX, ret, err) : KF_OK;
 }
 
 /* ------------------------------------------------------------------------------------- the list */
@@ -227,7 +227,7 @@ kf_rc streams_receipts(struct streams *streams, uint64_t before, size_t limit,
     int64_t below = before == 0 || before > INT64_MAX ? INT64_MAX : (int64_t)before;
     kf_rc rc = read_receipts(streams, below, limit, &found, err);
     if (rc == KF_OK)
-        rc = receipts_json(streams, found.items, found.count, err);
+        rc = receipts_json(streams, found.items, found.count, INT64_MAX, err);
     if (rc == KF_OK)
         *ret_list = (struct kf_receipt_list){
             .items = found.items, .count = found.count, .more = found.more};

@@ -1,8 +1,7 @@
 /* What is wanted of the entries of one stream, and how it is found.
  *
- * Numbers of a stream are the order of every answer, so its index over them drives each statement;
- * the `+` keeps the index over times from being taken for it. Where times bound what is wanted,
- * they say first between which numbers it is (stream_order.c).
+ * Numbers of a stream are the order of every answer, so its index over them drives each statement.
+ * Where times bound what is wanted, they say first between which numbers it is (stream_order.c).
  *
  * The newest of something are found backwards without their bodies, which says where they begin;
  * then they are read forwards. Every row is to be whole (E5). */

@@ -306,6 +306,11 @@ static kf_rc place_next(struct kf_store *s, struct kf_err *err)
     return rc;
 }
 
+static size_t at_least(size_t most)
+{
+    return most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
+}
+
 /* Twice as many pages behind a COMMIT that wanted more than there were, nearly; half as many behind
  * several that needed few of them, or one that took long: everybody waits for it who writes a
  * document or reads a stream that is not in memory. */
@@ -321,7 +326,7 @@ static void learn_pages(struct placing *p, uint32_t written, uint64_t took_ms)
         p->small = 0;
         p->pages = p->pages / 2 > AHEAD_PAGES ? p->pages / 2 : AHEAD_PAGES;
         if (took_ms > AHEAD_SLOW_MS) /* as many writes would need more pages than there are */
-            p->most = p->most * p->pages / before;
+            p->most = at_least(p->most * p->pages / before);
     }
 }
 
@@ -334,7 +339,7 @@ static void learn_writes(struct placing *p, uint32_t written)
         (written < p->pages && (most < p->most || 2 * p->writes < p->most)))
         return;
     most = most > 2 * p->most ? 2 * p->most : most;
-    most = most < AHEAD_WRITES_MIN ? AHEAD_WRITES_MIN : most;
+    most = at_least(most);
     p->most = most < AHEAD_WRITES_MAX ? most : AHEAD_WRITES_MAX;
 }
 

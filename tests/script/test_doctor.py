@@ -144,7 +144,7 @@ def appends_that_were_in_a_damaged_file():
         check("redo_aside" in codes(answered(client)), "the server says so, too")
         # Who erases what it holds is told that it is there.
         held = client.delete("/streams/chat").json()["held"]
-        equal([(h["file"], h["kind"], h["state"]) for h in held], [(str(kept[0]), "aside", "kept")], "in the receipt")
+        equal([(h["file"], h["kind"], h["state"]) for h in held], [(kept[0].name, "aside", "kept")], "in the receipt")
         kept[0].with_name(kept[0].name + "-1").write_bytes(b"another")
         kept[0].with_name(kept[0].name + "-wal").write_bytes(b"none of its own")
         equal(len(client.get("/receipts").json()["items"][0]["held"]), 2, "each of them")

@@ -4,6 +4,7 @@
 
 import json
 import os
+import re
 import signal
 import sys
 import threading
@@ -143,6 +144,17 @@ def a_restore_replaces_what_several_servers_have_open():
         one.stop()
         two.stop()
     fits(space)
+
+
+@test
+def what_a_restore_copies_fits_its_tables():
+    """Also rows of tables that the scratch store of a restore has none in."""
+    with open(os.path.join(os.environ.get("KF_TOP", "."), "src/store/store_pg_swap.c"), encoding="utf-8") as file:
+        lines = re.findall(r'T\((kf_\w+), ("[^)]*")\)', file.read())
+    check(len(lines) > 10, f"the tables: {lines}")
+    for table, text in lines:
+        types, columns, values = re.findall(r'"([^"]*)"', re.sub(r'"\s+"', "", text))
+        equal((len(types), values), (columns.count(",") + 1, ", ".join(f"${n + 1}" for n in range(len(types)))), table)
 
 
 @test

@@ -10,6 +10,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from pathlib import Path
 
 sys.path.insert(0, os.path.join(os.environ.get("KF_TOP", "."), "tests"))
@@ -395,6 +396,29 @@ def an_erasure_reaches_places_and_says_what_is_left():
             check("(confirmed)" in said.err.decode(), f"from the command line: {said}")
             check(b"canary" not in b"".join(place.files().values()), "neither is there")
             equal(a.client.delete("/people/customer/3?wait=none").code, "unknown_remote", "a remote that is none")
+            equal(a.client.delete("/people/customer/3?wait=host", headers={"Idempotency-Key": "k"}).code, "bad_request", "nor is there a key")
+            stop, appender = threading.Event(), a.server.client()
+
+            def append_on():
+                while not stop.is_set():
+                    appender.post("/streams/busy/entries", {"body": 1})
+
+            beside = threading.Thread(target=append_on)
+            beside.start()
+            a.append("chat/5", "canary-5")
+            answer = a.client.delete("/streams/chat/5?wait=host&timeout=30s")
+            stop.set()
+            beside.join()
+            equal((answer.headers["Keepfast-Ack"], held(answer.json())["host"]["state"]), ("remote", "confirmed"), "beside appends, too")
+            a.append("chat/6", "canary-6")
+            place.host.hook("store", "pre-receive", "exit 1")
+            answer = a.client.delete("/streams/chat/6?wait=host&timeout=1s")
+            receipt = a.client.get("/receipts").json()["items"][0]["id"]
+            check(answer.code in ("level_unavailable", "remote_refused") and f"it is erased here (receipt {receipt})" in answer.json()["detail"], f"not there yet: {answer}")
+            equal(a.client.get("/streams/chat/6").status, 404, "it is gone all the same")
+            place.host.hook("store", "pre-receive", "")
+            a.client.delete("/streams/busy")
+            a.sync()
             equal(a.client.delete("/people/customer/3").headers["Keepfast-Ack"], "disk", "nothing is waited for")
         with Machine(place, "erased-b") as b:
             equal(b.client.get("/streams/chat/1").status, 404, "it does not come back")
@@ -417,11 +441,11 @@ def an_erasure_says_what_was_set_aside():
         (data / "default.db.rescue-2026-01-01T00.00.00Z-wal").write_bytes(b"belongs to it")
         (data / "default.db.beforehand").write_bytes(b"is none")
         left = c.delete("/streams/chat/1").json()["held"]
-        equal(sorted((h["file"], h["kind"], h["state"]) for h in left), sorted([(kept, "aside", "kept"), (str(rescued), "aside", "kept")]),
+        equal(sorted((h["file"], h["kind"], h["state"]) for h in left), sorted([(Path(kept).name, "aside", "kept"), (rescued.name, "aside", "kept")]),
               "both files")
         check(b"canary" in Path(kept).read_bytes(), "it is true")
         said = run("stream", "rm", "chat/1", "--yes", at=data)
-        check(f"may still be at {kept}: what the store held before a restore" in (said.err + said.out).decode(), f"people read it: {said}")
+        check(f"may still be at {Path(kept).name}: what the store held before a restore" in (said.err + said.out).decode(), f"people read it: {said}")
 
 
 @test

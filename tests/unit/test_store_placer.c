@@ -262,7 +262,10 @@ static void commits_are_as_large_as_is_needed(void **state)
         {1, 8200, 3800, 501, 256, 1000, true}, /* too long */
         {1, 10, 20, 900, 256, 1000, false},    /* that was not its pages */
         {1, 4100, 1800, 250, 512, 2000, true},
-        {1, 100, 700, 600, 256, 1000, true}, /* cut short, and too long: fewer writes, too */
+        {1, 100, 700, 600, 256, 1000, true},  /* cut short, and too long: fewer writes, too */
+        {1, 70, 20000, 250, 64, 1000, false}, /* large ones */
+        {1, 64, 1900, 40, 67, 2000, true},
+        {1, 60, 1500, 600, 64, 1000, true}, /* and never fewer than those */
     };
     (void)state;
     struct placing p = {.most = 512, .pages = 1000};

@@ -125,7 +125,7 @@ static void ids_outlive_their_entries(void **state)
     assert_int_equal(testing_append_all(&t, "last/a", &e, 1, &done), KF_OK);
     for (int i = 0; i < 5; i++)
         testing_append(&t, "last/a", NULL, NULL, "2");
-    testing_env_advance(&t.env, 40ll * 86400 * 1000);
+    testing_env_advance(&t.env, 40LL * 86400 * 1000);
     retain();
     assert_int_equal(testing_append_all(&t, "last/a", &e, 1, &done), KF_OK);
     assert_true(done.items[0].duplicate && done.items[0].n == 1);
@@ -175,8 +175,9 @@ static void what_is_idle_leaves_memory(void **state)
 
 /* ---------------------------------------------------------------------------------------- erase */
 
-static void holders(void *ctx, struct buf *out)
+static void holders(void *ctx, int64_t until, struct buf *out)
 {
+    (void)until;
     buf_c(out, ctx);
 }
 
