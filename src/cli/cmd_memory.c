@@ -2,7 +2,8 @@
  *
  *     import PLACE…    files that are named like one of the three, and folders in which such files
  *                      are. All are looked through before the first is sent: where one cannot be
- *                      mapped, nothing is written, and no store is made
+ *                      mapped, nothing is written, and no store is made. --wait is for each of
+ *                      them: where a remote does not confirm, those behind it are not sent
  *     export FILE      such a file to stdout, or to a new file */
 #include "cli/cli.h"
 
@@ -156,6 +157,9 @@ static void say_imported(struct importing *im, const char *path, const struct cl
                STR_ARGS(cli_count(im->cli, node_u64(root, "added"), "new entry", "new entries")));
 }
 
+/* As long as a large file may take. */
+#define FILE_MS (24u * 3600 * 1000)
+
 static kf_rc import_file(struct importing *im, struct place *place, const char *path,
                          struct kf_err *err)
 {
@@ -163,24 +167,25 @@ static kf_rc import_file(struct importing *im, struct place *place, const char *
     struct json_node *root = NULL;
     struct buf target = BUF_INIT;
     enum memory_file file;
-    struct cli_request r = {.method = API_POST,
-                            .headers = {{STR("Content-Type"), STR("application/json")}},
-                            .header_count = 1,
-                            .body_file = path,
-                            .timeout_ms = 24 * 3600 * 1000,
-                            .progress = "import"};
+    uint32_t wait_ms = 0;
     buf_c(&target, "/import");
     if (memory_file_known(str_of(path), &file))
         cli_query(im->cli, &target, "file", memory_file_name(file));
-    kf_rc rc = buf_ok(&target, err);
-    r.target = target.p;
+    kf_rc rc = cli_write_query(im->cli, &target, &wait_ms, err);
+    struct cli_request r = {.method = API_POST,
+                            .target = target.p,
+                            .headers = {{STR("Content-Type"), STR("application/json")}},
+                            .header_count = 1,
+                            .body_file = path,
+                            .timeout_ms = FILE_MS > wait_ms ? FILE_MS : wait_ms,
+                            .progress = "import"};
     if (rc == KF_OK)
         rc = place_request(place, &r, &a, err);
     if (rc == KF_OK)
         rc = answer_parse(im->cli, &a, &root, err);
     if (rc == KF_OK)
         say_imported(im, path, &a, root);
-    else if (rc == KF_INVALID || rc == KF_LIMIT)
+    else if (rc == KF_INVALID || rc == KF_LIMIT || rc == KF_UNAVAILABLE)
         err_prefix(err, "%s", path);
     buf_release(&target);
     return rc;
@@ -222,7 +227,7 @@ kf_rc cmd_export(struct cli *cli, struct kf_err *err)
     struct buf target = BUF_INIT;
     const char *to = cli->opt[OPT_TO];
     struct cli_request r = {
-        .method = API_GET, .sink_file = to, .timeout_ms = 24 * 3600 * 1000, .progress = "export"};
+        .method = API_GET, .sink_file = to, .timeout_ms = FILE_MS, .progress = "export"};
     buf_c(&target, "/export");
     cli_query(cli, &target, "file", cli->args[0]);
     kf_rc rc = buf_ok(&target, err);

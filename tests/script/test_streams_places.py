@@ -429,6 +429,31 @@ def an_erasure_reaches_places_and_says_what_is_left():
 
 
 @test
+def an_import_waits_for_places():
+    said = {"a": {"conversations": [{"user_message": "x", "ai_response": "y"}]}}
+    path = TOP / "persona_memory.json"
+    path.write_text(json.dumps(said))
+    with Branch("imported") as place, Machine(place, "imported-a") as a:
+        for again in range(2):
+            answer = a.client.post("/import?file=persona_memory.json&wait=host&timeout=30s", said)
+            equal((answer.status, answer.headers["Keepfast-Ack"], answer.json()["added"]), (200, "remote", 0 if again else 2), f"waited for: {answer}")
+        equal(a.remote()["pending"]["count"], 0, "it is there")
+        equal(a.client.post("/import?file=persona_memory.json&wait=none", said).code, "unknown_remote", "a remote that is none")
+        said["a"]["conversations"].append({"user_message": "more", "ai_response": "words"})
+        path.write_text(json.dumps(said))
+        done = run("import", path, "--wait", "host", at=a.at)
+        equal((done.status, a.remote()["pending"]["count"]), (0, 0), f"from the command line: {done}")
+        check(b"words" in b"".join(place.files().values()), "the host has it")
+        place.host.hook("store", "pre-receive", "exit 1")
+        said["a"]["conversations"].append({"user_message": "late", "ai_response": "later"})
+        path.write_text(json.dumps(said))
+        done = run("import", path, "--wait", "host", "--timeout", "1s", at=a.at)
+        check(done.status == 6 and str(path) in done.err.decode(), f"not there yet: {done}")
+        check("later" in json.dumps(a.client.get("/export?file=persona_memory.json").json()), "taken in all the same")
+        place.host.hook("store", "pre-receive", "")
+
+
+@test
 def an_erasure_says_what_was_set_aside():
     data, archive = TOP / "aside", TOP / "aside.zip"
     with Server(data) as server:
