@@ -823,8 +823,9 @@ struct kf_run {
     const char *message;        /* its sentence, with the next step */
     uint64_t times;             /* how many runs this is: 1, or failures in a row */
     uint64_t tries;             /* pulls and pushes in the last: more than 1 = others pushed too */
-    /* Written there: what the place held does not count. Entries of streams; bytes of all. */
-    uint64_t pushed_docs, pushed_entries, pushed_bytes;
+    /* Written there: what the place held does not count. Documents, entries of streams, and the
+     * files of both, which are also removed, or written again without a new entry. */
+    uint64_t pushed_docs, pushed_entries, pushed_files, pushed_bytes;
     uint64_t taken_docs, taken_entries, taken_bytes; /* current here since */
     uint64_t lost;  /* versions, of either side, that gave way to a later one and are kept */
     uint64_t bad;   /* documents there of which nothing could be read */

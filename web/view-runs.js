@@ -11,11 +11,11 @@ function sum(status, kind, count) {
     return count > 0 && h("li", null, itemWords(status, `runs.${kind}`, { n: count }));
 }
 
-/* What moved: documents, entries of streams, or of those only what they are: attributes, what was erased. */
-function moved(kind, { docs, entries, bytes: size }) {
+/* What moved: documents, entries of streams, or only files: of attributes, of what was erased. */
+function moved(kind, { docs, entries, files, bytes: size }) {
     const words = [docs > 0 && t(`runs.${kind}`, { n: docs }), entries > 0 && t(`runs.${kind}.entries`, { n: entries })].filter(Boolean);
-    if (!words.length && size > 0)
-        words.push(t(`runs.${kind}.streams`));
+    if (!words.length && files > 0)
+        words.push(t(`runs.${kind}.files`, { n: files }));
     return words.length > 0 && h("li", null, words.join(", "), size > 0 && ` (${bytes(size)})`);
 }
 

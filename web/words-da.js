@@ -354,7 +354,7 @@ export const words = {
     "runs.times": { one: "{n} gang", other: "{n} gange" },
     "runs.pushed": { one: "{n} dokument gemt der", other: "{n} dokumenter gemt der" },
     "runs.pushed.entries": { one: "{n} indlæg gemt der", other: "{n} indlæg gemt der" },
-    "runs.pushed.streams": "strømme bragt ajour der",
+    "runs.pushed.files": { one: "{n} fil med strømme bragt ajour der", other: "{n} filer med strømme bragt ajour der" },
     "runs.taken": { one: "{n} dokument hentet ind", other: "{n} dokumenter hentet ind" },
     "runs.taken.entries": { one: "{n} indlæg hentet ind", other: "{n} indlæg hentet ind" },
     "runs.lost": { one: "{n} version veg for en senere", other: "{n} versioner veg for senere" },

@@ -354,7 +354,7 @@ export const words = {
     "runs.times": { one: "{n} time", other: "{n} times" },
     "runs.pushed": { one: "{n} document saved there", other: "{n} documents saved there" },
     "runs.pushed.entries": { one: "{n} entry saved there", other: "{n} entries saved there" },
-    "runs.pushed.streams": "streams brought up to date there",
+    "runs.pushed.files": { one: "{n} file of streams brought up to date there", other: "{n} files of streams brought up to date there" },
     "runs.taken": { one: "{n} document taken in", other: "{n} documents taken in" },
     "runs.taken.entries": { one: "{n} entry taken in", other: "{n} entries taken in" },
     "runs.lost": { one: "{n} version gave way to a later one", other: "{n} versions gave way to later ones" },

@@ -354,7 +354,7 @@ export const words = {
     "runs.times": { one: "{n} raz", few: "{n} razy", many: "{n} razy", other: "{n} razu" },
     "runs.pushed": { one: "{n} dokument zapisany tam", few: "{n} dokumenty zapisane tam", many: "{n} dokumentów zapisanych tam", other: "{n} dokumentu zapisanego tam" },
     "runs.pushed.entries": { one: "{n} wpis zapisany tam", few: "{n} wpisy zapisane tam", many: "{n} wpisów zapisanych tam", other: "{n} wpisu zapisanego tam" },
-    "runs.pushed.streams": "strumienie zaktualizowane tam",
+    "runs.pushed.files": { one: "{n} plik strumieni zaktualizowany tam", few: "{n} pliki strumieni zaktualizowane tam", many: "{n} plików strumieni zaktualizowanych tam", other: "{n} pliku strumieni zaktualizowanego tam" },
     "runs.taken": { one: "{n} dokument przyjęty stamtąd", few: "{n} dokumenty przyjęte stamtąd", many: "{n} dokumentów przyjętych stamtąd", other: "{n} dokumentu przyjętego stamtąd" },
     "runs.taken.entries": { one: "{n} wpis przyjęty stamtąd", few: "{n} wpisy przyjęte stamtąd", many: "{n} wpisów przyjętych stamtąd", other: "{n} wpisu przyjętego stamtąd" },
     "runs.lost": { one: "{n} wersja ustąpiła późniejszej", few: "{n} wersje ustąpiły późniejszym", many: "{n} wersji ustąpiło późniejszym", other: "{n} wersji ustąpiło późniejszym" },

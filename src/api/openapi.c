@@ -200,9 +200,10 @@ static const struct {
     {"Remotes", "items:Remote[] next:string?"},
     {"PendingItem", "name:string version:integer size:integer since:time? deleted:boolean"},
     {"Pending", "items:PendingItem[] next:string?"},
-    {"RunSum", "docs:integer entries:integer bytes:integer"},
+    {"Pushed", "docs:integer entries:integer files:integer bytes:integer"},
+    {"Taken", "docs:integer entries:integer bytes:integer"},
     {"Run", "id:integer remote:string began:time ended:time cause:string times:integer "
-            "tries:integer pushed:RunSum taken:RunSum lost:integer bad:integer set_aside:integer "
+            "tries:integer pushed:Pushed taken:Taken lost:integer bad:integer set_aside:integer "
             "error:LastError?"},
     {"Runs", "items:Run[] next:string?"},
     {"SetAsideItem", "remote:string kind:string name:string since:time code:string reason:string"},

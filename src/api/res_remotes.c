@@ -354,14 +354,17 @@ void remote_pending(struct api_call *c)
 
 /* ----------------------------------------------------------------------------------------- runs */
 
-static void sum_json(const char *key, uint64_t docs, uint64_t entries, uint64_t bytes, bool *first,
-                     struct buf *out)
+/* files: NULL where they are not counted. */
+static void sum_json(const char *key, uint64_t docs, uint64_t entries, const uint64_t *files,
+                     uint64_t bytes, bool *first, struct buf *out)
 {
     bool one = true;
     json_key(out, first, key);
     buf_c(out, "{");
     json_put_u64(out, &one, "docs", docs);
     json_put_u64(out, &one, "entries", entries);
+    if (files)
+        json_put_u64(out, &one, "files", *files);
     json_put_u64(out, &one, "bytes", bytes);
     buf_c(out, "}");
 }
@@ -377,8 +380,9 @@ static void run_json(const struct kf_run *r, struct buf *out)
     json_put_str(out, &first, "cause", str_of(r->cause));
     json_put_u64(out, &first, "times", r->times);
     json_put_u64(out, &first, "tries", r->tries);
-    sum_json("pushed", r->pushed_docs, r->pushed_entries, r->pushed_bytes, &first, out);
-    sum_json("taken", r->taken_docs, r->taken_entries, r->taken_bytes, &first, out);
+    sum_json("pushed", r->pushed_docs, r->pushed_entries, &r->pushed_files, r->pushed_bytes, &first,
+             out);
+    sum_json("taken", r->taken_docs, r->taken_entries, NULL, r->taken_bytes, &first, out);
     json_put_u64(out, &first, "lost", r->lost);
     json_put_u64(out, &first, "bad", r->bad);
     json_put_u64(out, &first, "set_aside", r->aside);

@@ -36,16 +36,20 @@ static void cell_result(struct cli *cli, struct table *t, const struct json_node
     buf_release(&b);
 }
 
-/* Documents, and entries of streams where there are some. */
+/* Documents, and entries of streams where there are some; else files that were removed there, or
+ * written again without new entries. */
 static void cell_sum(struct cli *cli, struct table *t, const struct json_node *sum)
 {
     struct buf b = BUF_INIT;
     uint64_t docs = node_u64(sum, "docs"), entries = node_u64(sum, "entries");
-    if (docs || !entries)
+    uint64_t files = docs || entries ? 0 : node_u64(sum, "files");
+    if (docs || (!entries && !files))
         buf_printf(&b, "%llu", (unsigned long long)docs);
     if (entries)
         buf_printf(&b, "%s%llu entr%s", docs ? ", " : "", (unsigned long long)entries,
                    entries == 1 ? "y" : "ies");
+    if (files)
+        buf_printf(&b, "%llu file%s", (unsigned long long)files, files == 1 ? "" : "s");
     cli->starved |= b.failed;
     table_cell(t, buf_view(&b));
     buf_release(&b);

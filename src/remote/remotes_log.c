@@ -35,8 +35,8 @@ static kf_rc find_alike(struct group *g, const struct run *run, const struct kf_
     static const char sql[] =
         "SELECT id FROM kf_run WHERE remote = $1 AND cause = $2 AND code = $3 AND bad = $4"
         " AND id > coalesce((SELECT id FROM kf_run WHERE remote = $1"
-        " AND (code = '' OR pushed_bytes + pushed_docs + taken_docs + taken_entries + lost > 0) "
-        "ORDER BY id DESC LIMIT 1), 0)"
+        " AND (code = '' OR pushed_files + taken_docs + taken_entries + lost > 0)"
+        " ORDER BY id DESC LIMIT 1), 0)"
         " ORDER BY id DESC LIMIT 1";
     struct db_stmt *s;
     bool row = false;
@@ -75,8 +75,9 @@ static kf_rc insert(struct group *g, const struct run *run, const struct kf_err 
 {
     static const char sql[] =
         "INSERT INTO kf_run(remote, began, ended, cause, code, message, times, tries, pushed_docs,"
-        " pushed_entries, pushed_bytes, taken_docs, taken_entries, taken_bytes, lost, bad, aside)"
-        " VALUES($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)";
+        " pushed_entries, pushed_files, pushed_bytes, taken_docs, taken_entries, taken_bytes, lost,"
+        " bad, aside)"
+        " VALUES($1, $2, $3, $4, $5, $6, 1, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)";
     int64_t now = group_now_ms(g);
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
@@ -91,13 +92,14 @@ static kf_rc insert(struct group *g, const struct run *run, const struct kf_err 
     db_bind_i64(s, 7, run->tries);
     db_bind_i64(s, 8, (int64_t)run->pushed.docs);
     db_bind_i64(s, 9, (int64_t)run->pushed.entries);
-    db_bind_i64(s, 10, (int64_t)run->pushed.bytes);
-    db_bind_i64(s, 11, (int64_t)run->taken);
-    db_bind_i64(s, 12, (int64_t)run->taken_entries);
-    db_bind_i64(s, 13, (int64_t)run->taken_bytes);
-    db_bind_i64(s, 14, (int64_t)run->lost);
-    db_bind_i64(s, 15, (int64_t)run->bad);
-    db_bind_i64(s, 16, (int64_t)run->aside.total);
+    db_bind_i64(s, 10, (int64_t)run->pushed.files);
+    db_bind_i64(s, 11, (int64_t)run->pushed.bytes);
+    db_bind_i64(s, 12, (int64_t)run->taken);
+    db_bind_i64(s, 13, (int64_t)run->taken_entries);
+    db_bind_i64(s, 14, (int64_t)run->taken_bytes);
+    db_bind_i64(s, 15, (int64_t)run->lost);
+    db_bind_i64(s, 16, (int64_t)run->bad);
+    db_bind_i64(s, 17, (int64_t)run->aside.total);
     return db_run(s, err);
 }
 
@@ -172,13 +174,14 @@ static kf_rc read_item(struct runs_found *f, struct db_stmt *s, struct kf_err *e
         .tries = count_at(s, 8),
         .pushed_docs = count_at(s, 9),
         .pushed_entries = count_at(s, 10),
-        .pushed_bytes = count_at(s, 11),
-        .taken_docs = count_at(s, 12),
-        .taken_entries = count_at(s, 13),
-        .taken_bytes = count_at(s, 14),
-        .lost = count_at(s, 15),
-        .bad = count_at(s, 16),
-        .aside = count_at(s, 17),
+        .pushed_files = count_at(s, 11),
+        .pushed_bytes = count_at(s, 12),
+        .taken_docs = count_at(s, 13),
+        .taken_entries = count_at(s, 14),
+        .taken_bytes = count_at(s, 15),
+        .lost = count_at(s, 16),
+        .bad = count_at(s, 17),
+        .aside = count_at(s, 18),
     };
     if (!item.remote || !item.cause || !item.code || !item.message)
         return err_nomem(err);
@@ -186,10 +189,10 @@ static kf_rc read_item(struct runs_found *f, struct db_stmt *s, struct kf_err *e
     return KF_OK;
 }
 
-#define COLUMNS                                                                    \
-    "id, remote, began, ended, cause, code, message, times, tries, pushed_docs,"   \
-    " pushed_entries, pushed_bytes, taken_docs, taken_entries, taken_bytes, lost," \
-    " bad, aside"
+#define COLUMNS                                                                  \
+    "id, remote, began, ended, cause, code, message, times, tries, pushed_docs," \
+    " pushed_entries, pushed_files, pushed_bytes, taken_docs, taken_entries,"    \
+    " taken_bytes, lost, bad, aside"
 
 /* At most one more than `limit`, which says whether there are more. */
 static kf_rc read_runs(struct db *db, str remote, uint64_t before, size_t limit,

@@ -40,11 +40,11 @@ static const struct table tables[] = {
       "name, url, options, watermark, position, hydrated, confirmed_at, last_run_at, failures, "
       "last_code, last_error, aside_more",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12"),
-    T(kf_run, "itiitttiiiiiiiiiii",
+    T(kf_run, "itiitttiiiiiiiiiiii",
       "id, remote, began, ended, cause, code, message, times, tries, pushed_docs, pushed_entries, "
-      "pushed_bytes, taken_docs, taken_entries, taken_bytes, lost, bad, aside",
+      "pushed_files, pushed_bytes, taken_docs, taken_entries, taken_bytes, lost, bad, aside",
       "$1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, "
-      "$18"),
+      "$18, $19"),
     T(kf_aside, "tttitti", "remote, kind, name, since, code, reason, seq",
       "$1, $2, $3, $4, $5, $6, $7"),
     T(kf_once, "ttti", "key, request, result, at", "$1, $2, $3, $4"),

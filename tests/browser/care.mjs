@@ -35,6 +35,12 @@ test("runs are told newest first, with what they did and what went wrong, of all
     await server.put("finance", "late.json", { n: 2 });
     await run("nas");
     await until(async () => (await rows.count()) === 4, 15, "a new run appears by itself");
+    await server.ask("POST", "/v1/finance/streams/chat/entries", { body: "said" });
+    await run("nas");
+    await rows.nth(0).getByText("1 entry saved there").waitFor();
+    await server.ask("DELETE", "/v1/finance/streams/chat");
+    await run("nas");
+    await rows.nth(0).getByText(/^\d files? of streams brought up to date there/).waitFor();
     await accessible(page, "runs");
     await picture(page, "runs");
     await clean(page);

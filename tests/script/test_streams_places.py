@@ -8,6 +8,7 @@ Files of streams are read by tests/checker/kfcheck.py, which has nothing of the 
 
 import json
 import os
+import re
 import shutil
 import sys
 import threading
@@ -130,6 +131,11 @@ class Machine:
     def remote(self):
         return self.client.get("/remotes/host").json()
 
+    def pushed(self):
+        """Documents and entries that the last run has written, as the log of runs has it."""
+        sums = self.client.get("/remotes/host/runs").json()["items"][0]["pushed"]
+        return sums["docs"], sums["entries"]
+
     def digest(self):
         return self.client.get("/digest").json()["digest"]
 
@@ -157,9 +163,11 @@ def story(kind, **more):
             a.append("chat/2", *[{"i": i} for i in range(900, 1500)])
             a.client.put("/docs/a.json", {"a": 1})
             equal(a.sync().status, 200, "a run")
+            equal(a.pushed(), (1, 1503), "what it has written")
             equal(a.remote()["pending"]["count"], 0, "nothing is pending")
             a.append("chat/1", "canary-body")
             equal(a.sync().status, 200, "another run")
+            equal(a.pushed(), (0, 1), "what that one has")
             before = a.digest()
             a.good()
             if more:
@@ -345,6 +353,7 @@ def a_file_that_the_host_refuses_holds_up_nothing_else():
         check("keepfast-streams/chat/small/000000000001.ndjson" in parts, f"the others are there: {list(parts)} {a.remote()}")
         check("a.json" in place.files(), "and documents")
         check(not any("large" in path for path in parts), "that one is not")
+        equal(a.pushed(), (1, 1), "each counted once, however the set was divided")
         check(any("chat/large" in i["name"] for i in a.aside()), f"it is told: {a.aside()}")
         place.host.hook("store", "pre-receive", "")
         run("set-aside", "retry", "host", at=a.at)
@@ -376,6 +385,9 @@ def an_erasure_reaches_places_and_says_what_is_left():
             check("backups made before" in left["backups"]["still"], "as backups have")
             a.sync()
             equal(held(a.client.delete("/streams/chat/1").json())["host"]["state"], "confirmed", "now it has")
+            sums = a.client.get("/remotes/host/runs").json()["items"][0]["pushed"]
+            check(sums["docs"] == sums["entries"] == 0 and sums["files"] >= 2, f"files are removed: {sums}")
+            check(re.search(rf"(change|asked) +{sums['files']} files ", run("runs", at=a.at).out.decode()), f"people read so: {run('runs', at=a.at)}")
             tip = b"".join(place.files().values())
             check(b"canary" not in tip, "nothing of it is in the branch")
             check(b"canary" in place.everything(), "but in its history")
@@ -384,8 +396,7 @@ def an_erasure_reaches_places_and_says_what_is_left():
             a.client.patch("/streams/chat/3", {"customer": 3})
             a.append("chat/4", "canary-4")
             a.sync()
-            run_before = a.client.get("/remotes/host/runs").json()["items"][0]
-            equal((run_before["pushed"]["docs"], run_before["pushed"]["entries"]), (0, 2), f"what the log of runs counts: {run_before}")
+            equal(a.pushed(), (0, 2), "what the log of runs counts")
             check("pushed=0 pushed_entries=2 " in a.server.stderr(), "as the server's log does")
             answer = a.client.delete("/people/customer/3?wait=host&timeout=30s")
             equal((answer.status, answer.headers["Keepfast-Ack"]), (200, "remote"), f"erased, and waited for: {answer}")

@@ -365,9 +365,10 @@ static kf_rc fill_log(struct group *g, struct write *w, struct kf_err *err)
     static const char sql[] =
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500)"
         " INSERT INTO kf_run(remote, began, ended, cause, code, message, times, tries, pushed_docs,"
-        " pushed_entries, pushed_bytes, taken_docs, taken_entries, taken_bytes, lost, bad, aside)"
+        " pushed_entries, pushed_files, pushed_bytes, taken_docs, taken_entries, taken_bytes, "
+        "lost, bad, aside)"
         " SELECT CASE i % 2 WHEN 1 THEN 'usb' ELSE 'gone' END, 1, $1, 'asked', '', '', 1, 1, 1, 0, "
-        "1,"
+        "1, 1,"
         " 0, 0, 0, 0, 0, 0 FROM n";
     struct db_stmt *s;
     kf_rc rc = db_use(group_db(g), sql, &s, err);
