@@ -65,41 +65,47 @@ def saboteur_raw_open_close_is_found():
 # ------------------------------------------------------------------------------------------- streams
 
 
-def entries_beside(path):
-    """key -> entries of the streams that only grow, as one moment of the tables has them. Raises Loss when that is none of a store."""
-    # Not read-only, as above.
-    with closing(sqlite3.connect(path, timeout=5)) as db:
-        rows = db.execute("SELECT s.key, s.count, e.n, e.id, e.body FROM kf_stream s JOIN kf_entry e ON e.stream = s.id "
-                          "WHERE s.key = 'all' OR s.key LIKE 'chat/%' ORDER BY s.key, e.n").fetchall()
+def entries_beside(path, seen):
+    """key -> entries of the streams that only grow, as one moment of the tables has them; those behind what was seen before are read: who would read
+    all of them each time might be slower than the writer. Raises Loss when that is none of a store."""
     found = {}
-    for key, count, n, entry, body in rows:
-        found[key] = found.get(key, 0) + 1
-        if n != found[key] or n > count:
-            raise Loss(f"{key}: entry {n} of {count} stands at {found[key]}")
-        if key != "all" and (entry.split("-")[1] != str(n) or crash_streams.body_number(body.encode() if isinstance(body, str) else body) != n):
-            raise Loss(f"{key}: entry {n} is {entry} {body[:40]}")
-    for key, count in {(row[0], row[1]) for row in rows}:
-        if found[key] != count:
-            raise Loss(f"{key}: {found[key]} entries of {count}")
+    # Not read-only, as above.
+    with closing(sqlite3.connect(path, timeout=5, isolation_level=None)) as db:
+        db.execute("BEGIN")
+        streams = db.execute("SELECT id, key, count FROM kf_stream WHERE key = 'all' OR key LIKE 'chat/%'").fetchall()
+        for stream, key, count in streams:
+            last = seen.get(key, 0)
+            for n, entry, body in db.execute("SELECT n, id, body FROM kf_entry WHERE stream = ? AND n > ? ORDER BY n", (stream, last)):
+                last += 1
+                if n != last or n > count:
+                    raise Loss(f"{key}: entry {n} of {count} stands at {last}")
+                text = body.encode() if isinstance(body, str) else body
+                if key != "all" and (entry.split("-")[1] != str(n) or crash_streams.body_number(text) != n):
+                    raise Loss(f"{key}: entry {n} is {entry} {body[:40]}")
+            if last != count:
+                raise Loss(f"{key}: {last} entries of {count}")
+            found[key] = count
     return found
 
 
-def life_of_streams(path, told, env=None):
-    """Placed appends; programs come, read and go; kill -9. (reads that found entries, reads behind what had been acknowledged)"""
+def life_of_streams(path, told, seen, env=None):
+    """Placed appends; programs come, read and go; kill -9. What was seen in this life and before it stays in `seen`.
+    (reads that found entries, reads behind what had been acknowledged)"""
     writer = crash_streams.StreamWriter(path, told, env)
     writer.opened.wait(20)
-    before, reads, behind = {}, 0, 0
+    reads, behind = 0, 0
     try:
         for _ in range(READS):
             time.sleep(0.02)
             with writer.lock:
                 acked = {words[1]: int(words[3]) for words in map(str.split, writer.lines) if words[0] == "A"}
-            found = entries_beside(path)
-            for key, count in before.items():
+            found = entries_beside(path, seen)
+            for key, count in seen.items():
                 if found.get(key, 0) < count:
                     raise Loss(f"{key}: {found.get(key)} entries where {count} were")
             behind += any(found.get(key, 0) < last for key, last in acked.items() if key.startswith("chat/"))
-            before, reads = found, reads + bool(found)
+            reads += bool(found)
+            seen.update(found)
         time.sleep(0.05)
     finally:
         writer.kill()
@@ -109,11 +115,11 @@ def life_of_streams(path, told, env=None):
 @test
 def programs_that_read_streams_beside_see_a_beginning():
     """What they see may end before what was acknowledged, and has no gap; and they take nothing away."""
-    place, told, reads, behind = TOP / "streams", crash_streams.Told(), 0, 0
+    place, told, seen, reads, behind = TOP / "streams", crash_streams.Told(), {}, 0, 0
     place.mkdir()
     (place / "keepfast.yaml").write_text(crash_streams.CONFIG)
     for _ in range(5):
-        found = life_of_streams(place / "s.db", told)
+        found = life_of_streams(place / "s.db", told, seen)
         reads, behind = reads + found[0], behind + found[1]
         crash_streams.judge(place / "s.db", told, TOP / "copy")
     note(f"acks={told.lines} reads={reads} behind={behind} lives_ahead={told.ahead}")
@@ -123,12 +129,12 @@ def programs_that_read_streams_beside_see_a_beginning():
 
 @test
 def saboteur_raw_open_close_is_found_under_streams():
-    place, told = TOP / "raw-streams", crash_streams.Told()
+    place, told, seen = TOP / "raw-streams", crash_streams.Told(), {}
     place.mkdir()
     (place / "keepfast.yaml").write_text(crash_streams.CONFIG)
     try:
         for _ in range(3):
-            life_of_streams(place / "s.db", told, {"KF_SABOTAGE": "raw-open-close"})
+            life_of_streams(place / "s.db", told, seen, {"KF_SABOTAGE": "raw-open-close"})
             crash_streams.judge(place / "s.db", told, TOP / "copy")
     except (Loss, sqlite3.DatabaseError) as loss:
         note(f"as it must: {loss}")
