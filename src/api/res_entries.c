@@ -20,33 +20,37 @@ static char *put(char *to, const void *p, size_t len)
 
 static char *put_u64(char *to, uint64_t v)
 {
-    char digits[20];
-    size_t at = sizeof digits;
-    do {
-        digits[--at] = (char)('0' + v % 10);
-        v /= 10;
-    } while (v);
-    return put(to, digits + at, sizeof digits - at);
+    size_t digits = 1;
+    for (uint64_t rest = v; rest >= 10; rest /= 10)
+        digits++;
+    for (char *at = to + digits; at > to; v /= 10)
+        *--at = (char)('0' + v % 10);
+    return to + digits;
 }
 
 /* The members of an entry are known, so they are put as they are, into room that was made before: a
  * list may have a thousand, and whoever else asks waits meanwhile. A kind has nothing that would
  * have to be escaped, an id hardly ever.
- * across: entries of several streams, each with the key of its own. */
-static void entry_json(const struct kf_entry *e, bool across, struct when_minute *minute,
-                       struct buf *out)
+ * across: entries of several streams, each with the key of its own.
+ * first: none stands before it. */
+static void entry_json(const struct kf_entry *e, bool across, bool first,
+                       struct when_minute *minute, struct buf *out)
 {
     str id = str_make(e->id, e->id_len);
     bool plain = json_is_plain(id);
     size_t texts = e->id_len + e->kind_len + e->len + e->attach_len;
     if (across) {
-        buf_c(out, "{\"stream\":");
+        buf_c(out, first ? "{\"stream\":" : ",{\"stream\":");
         buf_json_string(out, str_of(e->stream));
     }
     char *to = buf_room(out, ENTRY_ROOM + texts), *begin = to;
     if (!to)
         return;
-    to = put_u64(across ? PUT(to, ",\"n\":") : PUT(to, "{\"n\":"), e->n);
+    if (across)
+        to = PUT(to, ",\"n\":");
+    else
+        to = first ? PUT(to, "{\"n\":") : PUT(to, ",{\"n\":");
+    to = put_u64(to, e->n);
     if (e->id_len) {
         to = PUT(to, ",\"id\":");
         if (plain) {
@@ -86,11 +90,8 @@ static void items_json(const struct kf_entry_list *list, bool across, bool first
     for (size_t i = 0; i < list->count; i++)
         room += ENTRY_ROOM + list->items[i].id_len + list->items[i].len + list->items[i].attach_len;
     buf_room(out, room); /* nearly all at once */
-    for (size_t i = 0; i < list->count; i++) {
-        if (i)
-            buf_byte(out, ',');
-        entry_json(&list->items[i], across, &minute, out);
-    }
+    for (size_t i = 0; i < list->count; i++)
+        entry_json(&list->items[i], across, i == 0, &minute, out);
 }
 
 /* A cursor is the direction and the number to go on from: "a17" behind 17, "b17" before it. */

@@ -8,6 +8,7 @@
  * when a name segment stands before it. */
 #include "api/api_internal.h"
 
+#include <assert.h>
 #include <pthread.h>
 
 #define R(id_, method_, pattern_, body_, handler_, query_, right_, summary_) \
@@ -101,84 +102,126 @@ struct raw_match {
     str space, name, remote, id, file, attribute, value, table;
 };
 
-/* Whether `path` has the form of `pattern`; *words: how many of its segments are literal, by which
- * the closest pattern is chosen. */
-static bool pattern_fits(str pattern, str path, struct raw_match *raw, int *words)
-{
-    *words = 0;
-    while (pattern.len) {
-        if (path.len == 0 || path.p[0] != '/')
-            return false;
-        str want = take_segment(&pattern);
-        if (str_is(want, "{name}") || str_is(want, "{key}")) {
-            /* `pattern` is what must end the path; a slash and the name stand before it. A name
-             * that is empty is a bad one, not another route. */
-            if (!str_ends(path, pattern) || path.len - pattern.len < 1)
-                return false;
-            raw->name = (str){path.p + 1, path.len - pattern.len - 1};
-            *words += pattern.len > 0;
-            return true;
-        }
-        str have = take_segment(&path);
-        if (str_is(want, "{space}")) {
-            raw->space = have;
-        } else if (str_is(want, "{remote}")) {
-            raw->remote = have;
-        } else if (str_is(want, "{id}")) {
-            raw->id = have;
-        } else if (str_is(want, "{file}")) {
-            raw->file = have;
-        } else if (str_is(want, "{attribute}")) {
-            raw->attribute = have;
-        } else if (str_is(want, "{value}")) {
-            raw->value = have;
-        } else if (str_is(want, "{table}")) {
-            raw->table = have;
-        } else {
-            if (!str_eq(want, have))
-                return false;
-            ++*words;
-            continue;
-        }
-        if (have.len == 0)
-            return false;
-    }
-    return path.len == 0;
-}
-
-/* What each request asks of each pattern; constant once it was read. */
-static struct {
-    int first;   /* the first route with this pattern */
-    char letter; /* the first one behind "/v1/{space}/"; 0 = it begins with something else */
+/* A pattern in pieces, as each request asks of it: constant once it was read. */
+#define PIECES_MAX 6
+struct piece {
+    enum { PIECE_WORD, PIECE_SEGMENT, PIECE_NAME } kind;
     str text;
-    str end; /* behind its last brace: so must a path end that fits */
-} patterns[ROUTE_COUNT];
+    size_t into; /* of raw_match; not of a word */
+};
+struct pattern {
+    struct piece pieces[PIECES_MAX];
+    size_t count;
+    str text;
+    str end;          /* behind its last brace: so must a path end that fits */
+    char letter;      /* the first one behind "/v1/{space}/"; 0 = it begins with something else */
+    unsigned methods; /* a bit for each that a route with this pattern has */
+    enum route routes[API_OTHER + 1]; /* by method */
+};
+/* In the order of their first routes. */
+static struct {
+    struct pattern all[ROUTE_COUNT];
+    size_t count;
+    unsigned methods; /* of all */
+} patterns;
 static pthread_once_t patterns_read = PTHREAD_ONCE_INIT;
 
-static void read_patterns(void)
+static struct piece piece_of(str text)
+{
+#define PLACE(kind, word, member)                                   \
+    {                                                               \
+        PIECE_##kind, STR(word), offsetof(struct raw_match, member) \
+    }
+    static const struct piece places[] = {
+        PLACE(NAME, "{name}", name),
+        PLACE(NAME, "{key}", name),
+        PLACE(SEGMENT, "{space}", space),
+        PLACE(SEGMENT, "{remote}", remote),
+        PLACE(SEGMENT, "{id}", id),
+        PLACE(SEGMENT, "{file}", file),
+        PLACE(SEGMENT, "{attribute}", attribute),
+        PLACE(SEGMENT, "{value}", value),
+        PLACE(SEGMENT, "{table}", table),
+    };
+#undef PLACE
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        if (str_eq(text, places[i].text))
+            return places[i];
+    return (struct piece){PIECE_WORD, text, 0};
+}
+
+/* What stands behind a name is `end`, not a piece. */
+static void read_pieces(struct pattern *p)
+{
+    str rest = p->text;
+    while (rest.len) {
+        assert(p->count < PIECES_MAX);
+        struct piece piece = piece_of(take_segment(&rest));
+        p->pieces[p->count++] = piece;
+        if (piece.kind == PIECE_NAME)
+            return;
+    }
+}
+
+static struct pattern *pattern_of(const char *text)
 {
     static const char begins[] = "/v1/{space}/";
     size_t len = sizeof begins - 1;
+    for (size_t i = 0; i < patterns.count; i++)
+        if (str_is(patterns.all[i].text, text))
+            return &patterns.all[i];
+    struct pattern *p = &patterns.all[patterns.count++];
+    const char *brace = strrchr(text, '}');
+    p->text = str_of(text);
+    p->end = str_of(brace ? brace + 1 : text);
+    p->letter = strncmp(text, begins, len) == 0 ? text[len] : 0;
+    for (size_t m = 0; m <= API_OTHER; m++)
+        p->routes[m] = ROUTE_NONE;
+    read_pieces(p);
+    return p;
+}
+
+static void read_patterns(void)
+{
     for (int i = 0; i < ROUTE_COUNT; i++) {
-        const char *pattern = route_table[i].pattern;
-        while (strcmp(route_table[patterns[i].first].pattern, pattern) != 0)
-            patterns[i].first++;
-        if (strncmp(pattern, begins, len) == 0)
-            patterns[i].letter = pattern[len];
-        patterns[i].text = str_of(pattern);
-        const char *brace = strrchr(pattern, '}');
-        patterns[i].end = str_of(brace ? brace + 1 : pattern);
+        struct pattern *p = pattern_of(route_table[i].pattern);
+        p->routes[route_table[i].method] = (enum route)i;
+        p->methods |= 1u << route_table[i].method;
+        patterns.methods |= p->methods;
     }
 }
 
-/* The methods of all routes with the pattern of this one, a bit each; ROUTE_NONE: of all routes. */
-static unsigned methods_of(int first)
+/* Whether `path`, which ends as the pattern does, has its form; *words: how many of its segments
+ * are literal, by which the closest pattern is chosen. */
+static bool pattern_fits(const struct pattern *p, str path, struct raw_match *raw, int *words)
 {
-    unsigned methods = 0;
-    for (int i = 0; i < ROUTE_COUNT; i++)
-        if (first == ROUTE_NONE || patterns[i].first == first)
-            methods |= 1u << route_table[i].method;
-    return methods;
+    *words = 0;
+    for (size_t i = 0; i < p->count; i++) {
+        const struct piece *piece = &p->pieces[i];
+        str *into = (str *)(void *)((char *)raw + piece->into);
+        if (path.len == 0 || path.p[0] != '/')
+            return false;
+        if (piece->kind == PIECE_NAME) {
+            /* A slash and the name stand before the end. A name that is empty is a bad one, not
+             * another route. */
+            if (path.len <= p->end.len)
+                return false;
+            *into = (str){path.p + 1, path.len - p->end.len - 1};
+            *words += p->end.len > 0;
+            return true;
+        }
+        str have = take_segment(&path);
+        if (piece->kind == PIECE_SEGMENT) {
+            if (have.len == 0)
+                return false;
+            *into = have;
+        } else {
+            if (!str_eq(piece->text, have))
+                return false;
+            ++*words;
+        }
+    }
+    return path.len == 0;
 }
 
 /* The first letter behind the space, 0 when there is none. */
@@ -190,22 +233,21 @@ static char letter_behind_space(str path)
     return rest.len > 1 ? rest.p[1] : 0;
 }
 
-/* The first route with the closest pattern that fits; ROUTE_NONE when none does. Most patterns are
- * of something in a space and differ from the path by the letter behind that already, or by the
+/* The closest pattern that fits, of those the first; NULL when none does. Most patterns are of
+ * something in a space and differ from the path by the letter behind that already, or by the
  * end. */
-static int closest_pattern(str path, struct raw_match *ret)
+static const struct pattern *closest_pattern(str path, struct raw_match *ret)
 {
     char letter = letter_behind_space(path);
-    int best = ROUTE_NONE, best_words = -1;
-    for (int i = 0; i < ROUTE_COUNT; i++) {
+    const struct pattern *best = NULL;
+    int best_words = -1;
+    for (const struct pattern *p = patterns.all; p < patterns.all + patterns.count; p++) {
+        if ((letter && p->letter && p->letter != letter) || !str_ends(path, p->end))
+            continue;
         struct raw_match raw = {0};
         int words;
-        if (patterns[i].first != i ||
-            (letter && patterns[i].letter && patterns[i].letter != letter) ||
-            !str_ends(path, patterns[i].end))
-            continue;
-        if (pattern_fits(patterns[i].text, path, &raw, &words) && words > best_words) {
-            best = i;
+        if (pattern_fits(p, path, &raw, &words) && words > best_words) {
+            best = p;
             best_words = words;
             *ret = raw;
         }
@@ -272,17 +314,15 @@ kf_rc route_match(enum api_method method, str target, struct arena *arena, struc
     str path = {target.p, str_index(target, '?')};
     struct raw_match raw = {0};
     pthread_once(&patterns_read, read_patterns);
-    int first = closest_pattern(path, &raw);
+    const struct pattern *closest = closest_pattern(path, &raw);
     bool whole_server = str_is(target, "*"); /* RFC 9110, 9.3.7 */
-    if (first == ROUTE_NONE && !whole_server)
+    if (!closest && !whole_server)
         return err_set(err, PROBLEM_NOT_FOUND,
                        "there is no such route; GET /openapi.json lists those there are");
-    *ret = (struct route_match){.route = ROUTE_NONE, .allowed = methods_of(first)};
     if (method == API_HEAD)
         method = API_GET;
-    for (int i = 0; first != ROUTE_NONE && i < ROUTE_COUNT; i++)
-        if (route_table[i].method == method && patterns[i].first == first)
-            ret->route = (enum route)i;
+    *ret = (struct route_match){.route = closest ? closest->routes[method] : ROUTE_NONE,
+                                .allowed = closest ? closest->methods : patterns.methods};
     if (ret->route == ROUTE_NONE)
         return err_set(err, PROBLEM_METHOD_NOT_ALLOWED,
                        "the route is there, not with this method; see the header Allow");
