@@ -56,5 +56,7 @@ ssize_t net_send(const struct env *env, int fd, const struct iovec *parts, size_
         message.msg_iovlen = first_bytes(some, parts, count, (size_t)room);
         message.msg_iov = some;
     }
+    if (message.msg_iovlen == 1) /* of the two the shorter way */
+        return send(fd, message.msg_iov->iov_base, message.msg_iov->iov_len, MSG_NOSIGNAL);
     return sendmsg(fd, &message, MSG_NOSIGNAL);
 }
