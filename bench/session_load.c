@@ -2,7 +2,8 @@
  * some connections and says how many answers came in a second, and after which time. What it asks
  * is the same for every server; only the protocol differs.
  *
- *     session_load http[:PATH]|redis HOST:PORT WHAT CONNECTIONS SECONDS STREAMS STRIDE [SCRIPT]
+ *     session_load http[:PATH]|redis|redis-whole HOST:PORT WHAT CONNECTIONS SECONDS STREAMS STRIDE
+ *                  [SCRIPT]
  *
  *     append   one entry of 200 bytes to a stream that is drawn, over http with a client id
  *     last     the last 50 entries of a stream that is drawn
@@ -13,7 +14,8 @@
  *     SCRIPT   of redis: the SHA1 of the script that appends
  *
  * Over HTTP it is `POST PATH/KEY/entries` and `GET PATH/KEY/entries?last=50`, PATH being
- * /v1/bench/streams unless it is given. To Redis it is EVALSHA and LRANGE. Prints "ANSWERS SECONDS
+ * /v1/bench/streams unless it is given. To Redis it is EVALSHA and LRANGE, of bodies; redis-whole
+ * has lists of its own, full/NNNNNNN, of all that an entry says over HTTP. Prints "ANSWERS SECONDS
  * P50 P99", the last two in microseconds. Ends with 1 when an answer is not the one that was asked
  * for. */
 #include "base/buf.h"
@@ -66,7 +68,7 @@ static uint64_t draw(void)
 /* ------------------------------------------------------------------------------------- requests */
 
 static struct {
-    bool redis;
+    bool redis, whole;
     const char *path, *script;
     enum { APPEND, READ_LAST, FILL } what;
     unsigned streams, stride, entries; /* entries: of fill */
@@ -112,6 +114,8 @@ static void put_key(struct buf *out)
 {
     unsigned number = plan.what == FILL ? plan.next++ : (unsigned)(draw() % plan.streams);
     char text[] = "chat/0000000";
+    if (plan.whole)
+        memcpy(text, "full", 4);
     number *= plan.stride;
     for (size_t i = sizeof text - 2; number; i--, number /= 10)
         text[i] = (char)('0' + number % 10);
@@ -179,6 +183,33 @@ static void redis_key(struct buf *out)
     buf_c(out, "\r\n");
 }
 
+/* As an answer over HTTP has it. */
+static void put_whole(struct buf *out, unsigned n)
+{
+    buf_c(out, "{\"n\":");
+    buf_u64(out, n);
+    buf_c(out, ",\"id\":\"");
+    put_hex(out, draw());
+    buf_c(out, "\",\"kind\":\"user\",\"at\":\"2026-11-09T14:23:45.123Z\",\"body\":");
+    put_body(out);
+    buf_c(out, "}");
+}
+
+static void redis_element(struct buf *out, unsigned n)
+{
+    static struct buf element;
+    buf_clear(&element);
+    if (plan.whole)
+        put_whole(&element, n);
+    else
+        put_body(&element);
+    buf_c(out, "$");
+    buf_u64(out, element.len);
+    buf_c(out, "\r\n");
+    buf_add(out, element.p, element.len);
+    buf_c(out, "\r\n");
+}
+
 static void redis_request(struct buf *out)
 {
     unsigned bodies = plan.what == READ_LAST ? 0 : plan.what == APPEND ? 1 : plan.entries;
@@ -191,11 +222,8 @@ static void redis_request(struct buf *out)
         redis_word(out, "1");
     }
     redis_key(out);
-    for (unsigned i = 0; i < bodies; i++) {
-        buf_c(out, "$200\r\n");
-        put_body(out);
-        buf_c(out, "\r\n");
-    }
+    for (unsigned i = 0; i < bodies; i++)
+        redis_element(out, i + 1);
     if (plan.what == READ_LAST) {
         redis_word(out, "-50");
         redis_word(out, "-1");
@@ -372,7 +400,8 @@ int main(int argc, char **argv)
     if (argc < 8)
         return 2;
     unsigned count = number(argv[4]);
-    plan.redis = strcmp(argv[1], "redis") == 0;
+    plan.whole = strcmp(argv[1], "redis-whole") == 0;
+    plan.redis = plan.whole || strcmp(argv[1], "redis") == 0;
     plan.what = strcmp(argv[3], "append") == 0 ? APPEND
                 : strcmp(argv[3], "last") == 0 ? READ_LAST
                                                : FILL;

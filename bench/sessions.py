@@ -3,6 +3,7 @@
 client id to 1,000 streams, the last 50 entries of them, memory of 100,000 sessions, and what an append costs when there are a million.
 
 Beside Redis with `appendfsync always`, which appends and trims in one script and knows no client ids; its log is never written anew meanwhile.
+Its lists have bodies alone, 10 KB of fifty; beside them are lists of what an answer of ours says: number, id, kind, time and body.
 Beside bare_epoll, which makes the same rows in one transaction of SQLite for each batch, and beside workerd, whose durable object has one
 table with the client id as a key: an object for each stream, and where all connections append to one stream, one object, which is where
 workerd is fastest, for it commits what comes together."""
@@ -188,7 +189,10 @@ def measure_appends(keepfast, redis, bare, workerd, door):
 
 
 def measure_reads(keepfast, redis):
-    compare("last50.64", lambda: load(keepfast, "last", 64), [("Redis, LRANGE", lambda: load(redis, "last", 64), 1.0, None)])
+    compare("last50.64", lambda: load(keepfast, "last", 64), [
+        ("Redis, LRANGE", lambda: load(redis, "last", 64), 1.0, None),
+        ("LRANGE of whole entries, 15 KB as ours", lambda: load(redis, "last", 64, protocol="redis-whole"), None, None),
+    ])
 
 
 # --------------------------------------------------------------------------------------------- memory
@@ -199,8 +203,8 @@ def private_bytes(server):
         return sum(int(line.split()[1]) for line in file if line.startswith(("Private_Clean:", "Private_Dirty:"))) * 1024
 
 
-def fill(server, streams, entries, stride=1):
-    load(server, "fill", 64, seconds=entries, streams=streams, stride=stride)
+def fill(server, streams, entries, stride=1, protocol=None):
+    load(server, "fill", 64, seconds=entries, streams=streams, stride=stride, protocol=protocol)
 
 
 def measure_memory():
@@ -262,6 +266,7 @@ def main():
         if "reads" in chosen:
             for server in servers[:2]:
                 fill(server, STREAMS, 60)
+            fill(servers[1], STREAMS, 60, protocol="redis-whole")
             measure_reads(*servers[:2])
     finally:
         for server in servers:
